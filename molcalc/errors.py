@@ -1,0 +1,77 @@
+"""Exceptions raised by molcalc.
+
+Every message says what is wrong, where (0-based atom index, row or file), the value seen, the value
+allowed and what to do. Errors about a user's structure are also ``ase.calculators.calculator.InputError``
+and ``ValueError``, so existing ``except`` clauses keep working.
+"""
+
+from ase.calculators.calculator import CalculationFailed
+from ase.calculators.calculator import InputError as AseInputError
+
+
+class MolcalcError(Exception):
+    """Base class of all errors of this package."""
+
+
+class InputError(MolcalcError, AseInputError, ValueError):
+    """A structure, option or value given by the user cannot be used."""
+
+
+class UnsupportedElementError(InputError):
+    """The model was not trained on an element of the structure."""
+
+
+class AtomsTooCloseError(InputError):
+    """Two atoms (or an atom and a periodic image) are closer than any chemistry allows."""
+
+
+class CellError(InputError):
+    """Cell and periodic boundary conditions contradict each other or the model."""
+
+
+class ChargeError(InputError):
+    """The total charge is not an integer, contradictory, or not supported by the model."""
+
+
+class SpinError(InputError):
+    """The spin multiplicity is impossible for this number of electrons or not used by the model."""
+
+
+class FidelityError(InputError):
+    """The fidelity is unknown, or missing where there is no default."""
+
+
+class ConfigError(InputError):
+    """An option is unknown, misspelt, or out of range."""
+
+
+class NonFiniteResultError(MolcalcError, CalculationFailed):
+    """A computed energy, force or charge is not finite."""
+
+
+class DatasetError(MolcalcError, ValueError):
+    """A data file or database row cannot be used as it is."""
+
+
+class UnitMismatchError(DatasetError):
+    """Labels look like they are in another unit than the one declared."""
+
+
+class CheckpointError(MolcalcError, RuntimeError):
+    """A model file cannot be used."""
+
+
+class CheckpointCorruptError(CheckpointError):
+    """A model file is truncated, damaged, or does not match its checksum."""
+
+
+class CheckpointMismatchError(CheckpointError):
+    """A model file does not fit the model, data or options it is used with."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """A model file would execute code, or names something outside the closed registry."""
+
+
+class ResourceError(MolcalcError, RuntimeError):
+    """Memory, disk space or another process stands in the way."""

@@ -1,0 +1,18 @@
+"""The only unit constants of the package.
+
+Everything outside ``molcalc.dispersion`` is in eV, Å and e. The values are ASE's (CODATA 2014), so that
+numbers agree to the last digit with what users compute from ``ase.units``.
+"""
+
+from ase import units
+
+HARTREE: float = units.Hartree
+"""1 Hartree in eV."""
+BOHR: float = units.Bohr
+"""1 Bohr in Å."""
+DEBYE: float = units.Debye
+"""1 Debye in e·Å."""
+KCAL_PER_MOL: float = units.kcal / units.mol
+"""1 kcal/mol in eV."""
+COULOMB: float = HARTREE * BOHR
+"""Coulomb constant e²/(4πε₀) in eV·Å."""
