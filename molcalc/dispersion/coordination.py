@@ -1,0 +1,41 @@
+"""Fractional coordination numbers of D3."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from molcalc.dispersion.damping import smooth_cutoff
+
+STEEPNESS = 16.0
+"""k1 of the D3 paper."""
+
+
+def coordination_numbers(
+    pair_index: Tensor, distances: Tensor, covalent_radii: Tensor, cutoff: float, switch_width: float = 0.0
+) -> Tensor:
+    r"""Count the neighbors of each atom.
+
+    .. math:: CN_i = \sum_j \frac{1}{1 + \exp[-16 ((R_i + R_j) / r_{ij} - 1)]}
+
+    Parameters
+    ----------
+    pair_index : (2, n_pairs) every pair once.
+    distances : (n_pairs,) Bohr.
+    covalent_radii : (n_atoms,) Bohr, scaled by 4/3.
+    cutoff, switch_width : Bohr. The count tends to 1e-7, not to 0: without a cutoff it diverges in a crystal.
+
+    References
+    ----------
+    Grimme, Antony, Ehrlich, Krieg, J. Chem. Phys. 132, 154104 (2010), eq. 15.
+    """
+    i, j = pair_index[0], pair_index[1]
+    radii = covalent_radii.index_select(0, i) + covalent_radii.index_select(0, j)
+    counts = torch.sigmoid(STEEPNESS * (radii / distances - 1.0))
+    counts = smooth_cutoff(counts, distances, cutoff, switch_width)
+    return scatter_pairs(counts, pair_index, covalent_radii.shape[0])
+
+
+def scatter_pairs(values: Tensor, pair_index: Tensor, n_atoms: int) -> Tensor:
+    """(n_atoms,) sum of a pair quantity (n_pairs,) over the pairs of each atom."""
+    return values.new_zeros(n_atoms).index_add(0, pair_index.reshape(-1), values.repeat(2))

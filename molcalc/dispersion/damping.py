@@ -1,0 +1,52 @@
+"""Damping and cutoff functions of the dispersion energy."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def rational_damping(
+    distances: Tensor, c8_over_c6: Tensor, *, s6: float, s8: float, a1: float, a2: float
+) -> Tensor:
+    r"""Distance dependence of the pair energy with rational (Becke-Johnson) damping.
+
+    .. math::
+
+        f(r) = \frac{s_6}{r^6 + R^6} + \frac{s_8 q}{r^8 + R^8}, \qquad R = a_1 \sqrt{q} + a_2, \quad
+        q = C_8 / C_6
+
+    Parameters
+    ----------
+    distances : (n_pairs,) Bohr.
+    c8_over_c6 : (n_pairs,) Bohr².
+
+    Returns
+    -------
+    (n_pairs,) Bohr⁻⁶; the energy of a pair is −C6 f.
+
+    References
+    ----------
+    Grimme, Ehrlich, Goerigk, J. Comput. Chem. 32, 1456 (2011), eq. 5-6.
+    """
+    radius = a1 * torch.sqrt(c8_over_c6) + a2
+    radius2, distance2 = radius * radius, distances * distances
+    radius6, distance6 = radius2 * radius2 * radius2, distance2 * distance2 * distance2
+    return s6 / (distance6 + radius6) + s8 * c8_over_c6 / (distance6 * distance2 + radius6 * radius2)
+
+
+def smooth_cutoff(values: Tensor, distances: Tensor, cutoff: float, width: float) -> Tensor:
+    r"""Cut a pair quantity off at ``cutoff``; with ``width`` > 0 it falls to zero smoothly before.
+
+    .. math:: S(t) = 1 - 10 t^3 + 15 t^4 - 6 t^5, \qquad t = (r - r_c + w) / w \in [0, 1]
+
+    First and second derivatives vanish at both ends. simple-dftd3 uses the same polynomial.
+    """
+    if math.isinf(cutoff):
+        return values
+    if width == 0.0:
+        return torch.where(distances <= cutoff, values, 0.0)
+    t = ((distances - (cutoff - width)) / width).clamp(0.0, 1.0)
+    return values * (1.0 - t * t * t * (10.0 + t * (6.0 * t - 15.0)))

@@ -1,0 +1,201 @@
+"""Reference data of D3 and the interpolation of C6 coefficients between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molcalc.errors import UnsupportedElementError
+
+LAST_ELEMENT = 94
+WEIGHT_STEEPNESS = 4.0
+"""Exponent of the reference weights (k3 of the D3 paper)."""
+LEGACY_MIN_NORM = 1e-5
+"""Sum of pair weights below which the published AIMNet2 files set C6 to zero."""
+LEGACY_SLOTS = 5
+EMPTY_SLOT_CN = -1.0
+
+_DATA = Path(__file__).resolve().parent / "data"
+
+
+@dataclass(frozen=True)
+class ReferenceTables:
+    """Reference systems of all elements, one after another; element Z owns first[Z]:first[Z+1].
+
+    Attributes
+    ----------
+    first : (96,) int64.
+    cn : (R,) coordination numbers of the reference systems.
+    c6 : (R, R) Hartree·Bohr⁶.
+    covalent_radii, r4r2 : (95,) Bohr (already scaled by 4/3), Bohr; index is Z.
+    vdw_radii : (95, 95) Bohr; None in the legacy tables.
+    cn_max : (95,) largest coordination number; legacy tables only.
+    """
+
+    first: np.ndarray
+    cn: np.ndarray
+    c6: np.ndarray
+    covalent_radii: np.ndarray
+    r4r2: np.ndarray
+    vdw_radii: np.ndarray | None
+    cn_max: np.ndarray | None
+
+
+@lru_cache(maxsize=2)
+def reference_tables(legacy: bool = False) -> ReferenceTables:
+    """Load the tables: those of simple-dftd3, or those inside the published AIMNet2 files."""
+    with np.load(_DATA / ("d3_legacy.npz" if legacy else "d3.npz")) as stored:
+        data = {name: stored[name] for name in stored.files}
+    floats = {k: v.astype(np.float64) for k, v in data.items() if v.dtype.kind == "f"}
+    n_references = data["n_references"].astype(np.int64)
+    return ReferenceTables(
+        first=np.concatenate([[0], np.cumsum(n_references)]),
+        cn=floats["reference_cn"],
+        c6=_symmetric(floats["reference_c6"], int(n_references.sum())),
+        covalent_radii=floats["covalent_radii"],
+        r4r2=floats["r4r2"],
+        vdw_radii=None if legacy else _symmetric(floats["vdw_radii"], LAST_ELEMENT + 1),
+        cn_max=floats["cn_max"] if legacy else None,
+    )
+
+
+def _symmetric(upper: np.ndarray, n: int) -> np.ndarray:
+    matrix = np.zeros((n, n))
+    matrix[np.triu_indices(n)] = upper
+    return matrix + np.triu(matrix, k=1).T
+
+
+@dataclass(frozen=True)
+class AtomData:
+    """Everything of the tables that a list of atoms needs, for the K slots of its S species.
+
+    Attributes
+    ----------
+    species : (n_atoms,) int64, index among the species present.
+    reference_cn : (n_atoms, K).
+    slot_mask : (n_atoms, K) 0 where the slot takes part in the weights, −inf elsewhere.
+    c6 : (S·K, S·K) Hartree·Bohr⁶, 0 in empty slots.
+    covalent_radii, r4r2 : (n_atoms,) Bohr.
+    vdw_radii : (S, S) Bohr, or None.
+    cn_max : (n_atoms,), or None.
+    """
+
+    species: Tensor
+    reference_cn: Tensor
+    slot_mask: Tensor
+    c6: Tensor
+    covalent_radii: Tensor
+    r4r2: Tensor
+    vdw_radii: Tensor | None
+    cn_max: Tensor | None
+
+    @property
+    def n_slots(self) -> int:
+        return int(self.reference_cn.shape[1])
+
+    @property
+    def n_species(self) -> int:
+        return int(self.c6.shape[0]) // self.n_slots
+
+
+def atom_data(numbers: Tensor, *, legacy: bool = False) -> AtomData:
+    """Collect the tables for atoms with atomic ``numbers``; recent answers are kept.
+
+    Raises
+    ------
+    UnsupportedElementError : an element outside 1 to 94.
+    """
+    return _atom_data(numbers.cpu().numpy().tobytes(), legacy, numbers.device)
+
+
+@lru_cache(maxsize=64)
+def _atom_data(numbers_bytes: bytes, legacy: bool, device: torch.device) -> AtomData:
+    numbers = np.frombuffer(numbers_bytes, dtype=np.int64)
+    check_elements(numbers)
+    tables = reference_tables(legacy)
+    present, species = np.unique(numbers, return_inverse=True)
+    counts = tables.first[present + 1] - tables.first[present]
+    n_slots = LEGACY_SLOTS if legacy else int(counts.max(initial=1))
+    slots = np.arange(n_slots)
+    occupied = slots < counts[:, None]
+    rows = np.where(occupied, tables.first[present][:, None] + slots, 0)
+    mask = occupied.reshape(-1)
+    c6 = tables.c6[rows.reshape(-1, 1), rows.reshape(1, -1)] * (mask[:, None] & mask[None])
+    reference_cn = np.where(occupied, tables.cn[rows], EMPTY_SLOT_CN)
+    slot_mask = np.where(occupied | legacy, 0.0, -np.inf)
+    vdw = None if tables.vdw_radii is None else tables.vdw_radii[np.ix_(present, present)]
+    return AtomData(
+        species=torch.as_tensor(species, device=device),
+        reference_cn=torch.as_tensor(reference_cn[species], device=device),
+        slot_mask=torch.as_tensor(slot_mask[species], device=device),
+        c6=torch.as_tensor(c6, device=device),
+        covalent_radii=torch.as_tensor(tables.covalent_radii[numbers], device=device),
+        r4r2=torch.as_tensor(tables.r4r2[numbers], device=device),
+        vdw_radii=None if vdw is None else torch.as_tensor(vdw, device=device),
+        cn_max=None if tables.cn_max is None else torch.as_tensor(tables.cn_max[numbers], device=device),
+    )
+
+
+def check_elements(numbers: np.ndarray) -> None:
+    """Raise UnsupportedElementError for an element without D3 data."""
+    bad = (numbers < 1) | (numbers > LAST_ELEMENT)
+    if bad.any():
+        first = int(numbers[bad][0])
+        atoms = np.nonzero(numbers == first)[0].tolist()
+        raise UnsupportedElementError(
+            f"D3 has no data for Z={first} (atoms {atoms[:10]}); supported: Z=1 to {LAST_ELEMENT} (H to Pu). "
+            "Remove these atoms or switch dispersion off"
+        )
+
+
+def reference_weights(coordination_number: Tensor, atoms: AtomData) -> tuple[Tensor, Tensor]:
+    r"""Weights of the reference systems of each atom.
+
+    .. math:: w_{ia} = e^{-4 (CN_i - CN_a)^2} / \sum_b e^{-4 (CN_i - CN_b)^2}
+
+    The largest exponent is subtracted first, so that the weights stay defined far from every reference,
+    where the nearest one takes all.
+
+    Parameters
+    ----------
+    coordination_number : (n_atoms,).
+
+    Returns
+    -------
+    weights : (n_atoms, K), rows sum to 1.
+    log_norm : (n_atoms,) logarithm of the denominator.
+
+    References
+    ----------
+    Grimme, Antony, Ehrlich, Krieg, J. Chem. Phys. 132, 154104 (2010), eq. 16.
+    """
+    difference = coordination_number[:, None] - atoms.reference_cn
+    exponents = -WEIGHT_STEEPNESS * difference * difference + atoms.slot_mask
+    return torch.softmax(exponents, dim=1), torch.logsumexp(exponents, dim=1)
+
+
+def project_c6(weights: Tensor, atoms: AtomData) -> Tensor:
+    r"""Half-interpolated coefficients: each atom against every reference system of the species present.
+
+    .. math:: P_{j,sa} = \sum_b C_6^{sa,b} w_{jb}, \qquad C_{6,ij} = \sum_a w_{ia} P_{j,s_i a}
+
+    Returns
+    -------
+    (n_atoms · S, K); row j·S + s holds atom j against species s.
+    """
+    n_atoms, n_slots = weights.shape
+    block = torch.arange(n_slots, device=weights.device) + atoms.species[:, None] * n_slots
+    wide = weights.new_zeros(n_atoms, atoms.c6.shape[0]).scatter(1, block, weights)
+    return (wide @ atoms.c6).reshape(-1, n_slots)
+
+
+def pair_c6(weights: Tensor, projected: Tensor, pair_index: Tensor, atoms: AtomData) -> Tensor:
+    """(n_pairs,) C6 in Hartree·Bohr⁶ from the output of the two functions above."""
+    i, j = pair_index[0], pair_index[1]
+    rows = j * atoms.n_species + atoms.species.index_select(0, i)
+    return (weights.index_select(0, i) * projected.index_select(0, rows)).sum(1)

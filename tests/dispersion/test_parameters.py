@@ -1,0 +1,117 @@
+"""D3 parameters: exact names, from the dftd3 package, and nothing else."""
+
+import math
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from dftd3.interface import DispersionModel, RationalDampingParam
+
+from molcalc.dispersion.parameters import (
+    CRITICAL_RADII,
+    D3Parameters,
+    available_functionals,
+    d3_parameters,
+)
+from molcalc.dispersion.reference import reference_tables
+from molcalc.errors import ConfigError
+
+
+def test_published_values_of_pbe0():
+    # Grimme, Ehrlich, Goerigk, J. Comput. Chem. 32, 1456 (2011), table 2 (PBE0).
+    assert d3_parameters("pbe0") == D3Parameters(s6=1.0, s8=1.2177, a1=0.4145, a2=4.8593)
+
+
+@pytest.mark.parametrize("name", ["pbe", "pbe0", "b3lyp", "b97-3c", "wb97m", "wb97x", "b2plyp", "hf-3c"])
+@pytest.mark.parametrize("atm", [False, True])
+def test_values_are_those_of_the_compiled_library(name, atm):
+    atoms = molecule("CH3CONH2")
+    model = DispersionModel(atoms.numbers, atoms.positions * 1.89)
+    p = d3_parameters(name, atm=atm)
+    ours = RationalDampingParam(s6=p.s6, s8=p.s8, a1=p.a1, a2=p.a2, s9=p.s9)
+    theirs = RationalDampingParam(method=name, atm=atm)
+    energies = [float(model.get_dispersion(x, grad=False)["energy"]) for x in (ours, theirs)]
+    assert energies[0] == pytest.approx(energies[1], abs=1e-14)
+
+
+@pytest.mark.parametrize("name", ["B97-3c", "b973C", "d3bj:b973c", "D3BJ:b97-3c", " b973c "])
+def test_case_dashes_and_prefix_do_not_change_the_functional(name):
+    assert d3_parameters(name) == d3_parameters("b973c")
+
+
+def test_atm_is_off_unless_asked_for():
+    assert d3_parameters("pbe0").s9 == 0.0
+    assert d3_parameters("pbe0", atm=True).s9 == 1.0
+
+
+def test_names_are_exact_and_never_substrings():
+    assert d3_parameters("revpbe") != d3_parameters("pbe")
+    assert d3_parameters("rpbe") != d3_parameters("pbe")
+    for name in ("pbe-something", "xpbe0", "pb", ""):
+        with pytest.raises(ConfigError, match="no D3 parameters"):
+            d3_parameters(name)
+
+
+def test_unknown_name_lists_near_matches():
+    with pytest.raises(ConfigError, match="'wb97mv'.*wb97m"):
+        d3_parameters("wb97mv")
+    with pytest.raises(ConfigError, match=r"give D3Parameters"):
+        d3_parameters("zzzzzzzz")
+
+
+@pytest.mark.parametrize("name", ["m062x", "M06-2X"])
+def test_functional_without_bj_parameters_says_so(name):
+    with pytest.raises(ConfigError, match=r"m062x.*no D3\(BJ\) parameters.*zero"):
+        d3_parameters(name)
+    assert "m062x" not in available_functionals()
+
+
+@pytest.mark.parametrize("name", ["d4:pbe0", "d3zero:pbe0"])
+def test_other_dispersion_schemes_are_refused(name):
+    with pytest.raises(ConfigError, match="d3bj:pbe0"):
+        d3_parameters(name)
+
+
+def test_every_listed_functional_can_be_looked_up():
+    names = available_functionals()
+    assert len(names) > 100
+    assert len({d3_parameters(name) for name in names}) > 100
+
+
+@pytest.mark.parametrize("value", [None, True, 1.0])
+def test_functional_must_be_a_string(value):
+    with pytest.raises(ConfigError, match="must be a string"):
+        d3_parameters(value)
+
+
+@pytest.mark.parametrize("name", ["s6", "s8", "a1", "a2", "s9"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, None, "0.4", True])
+def test_values_must_be_finite_numbers(name, value):
+    values = {"s6": 1.0, "s8": 0.8, "a1": 0.4, "a2": 4.8, "s9": 0.0, name: value}
+    with pytest.raises(ConfigError, match=f"D3 parameter {name}"):
+        D3Parameters(**values)
+
+
+def test_numpy_numbers_are_taken_as_floats():
+    p = D3Parameters(np.float32(1), np.int64(1), np.float64(0.4), 4)
+    assert all(type(x) is float for x in (p.s6, p.s8, p.a1, p.a2, p.s9))
+
+
+def test_missing_damping_parameters_are_an_error():
+    with pytest.raises(TypeError, match="a1"):
+        D3Parameters(s6=1.0, s8=0.8)
+
+
+def test_damping_radius_must_be_positive():
+    with pytest.raises(ConfigError, match="a1=0 and a2=0"):
+        D3Parameters(1.0, 0.8, 0.0, 0.0)
+    with pytest.raises(ConfigError, match="damping radius"):
+        D3Parameters(1.0, 0.8, -1.0, 4.0)
+    with pytest.raises(ConfigError, match="damping radius"):
+        D3Parameters(1.0, 0.8, 0.1, -4.0)
+
+
+def test_critical_radii_cover_all_elements():
+    radii = math.sqrt(3.0) * reference_tables().r4r2[1:]
+    assert CRITICAL_RADII[0] < radii.min()
+    assert CRITICAL_RADII[1] > radii.max()
