@@ -29,7 +29,7 @@ class AtomicBatch:
     ----------
     numbers : (n_atoms,) int64, true atomic numbers.
     positions : (n_atoms, 3) float64, Å.
-    cell : (n_systems, 3, 3) float64, Å, rows are lattice vectors; zero rows where not periodic.
+    cell : (n_systems, 3, 3) float64, Å, rows are lattice vectors.
     pbc : (n_systems, 3) bool.
     system_idx : (n_atoms,) int64, sorted.
     edge_index : (2, n_edges) int64, rows i and j.
@@ -40,7 +40,7 @@ class AtomicBatch:
     fidelity : (n_systems,) int64, index of the level of theory.
     pair_index : (2, n_pairs) int64.
     pair_shifts : (n_pairs, 3) float64.
-    pair_cutoff : Å; infinite when only structures without periodicity are present.
+    pair_cutoff : Å, up to which the pairs are complete; infinite when all pairs of molecules are listed.
     esp_points : (n_points, 3) float64, Å, where the electrostatic potential is wanted; or None.
     esp_system_idx : (n_points,) int64, or None.
     labels : targets by property name; NaN where a label is missing.
@@ -123,7 +123,7 @@ def from_atoms(
         only), ``None`` leaves the list empty.
     """
     positions = np.array(atoms.positions, dtype=np.float64)
-    cell = np.array(atoms.cell.array, dtype=np.float64) * atoms.pbc[:, None]
+    cell = np.array(atoms.cell.array, dtype=np.float64)
     edges = neighbor_list(positions, cell, atoms.pbc, cutoff)
     if pair_cutoff is None:
         pairs = np.empty((2, 0), dtype=np.int64), np.empty((0, 3))
@@ -180,16 +180,21 @@ def build_batch(
 
 
 def collate(batches: Sequence[AtomicBatch]) -> AtomicBatch:
-    """Join batches into one; atoms keep their order. Raises ValueError when the list ranges differ."""
+    """Join batches into one; atoms keep their order.
+
+    Raises
+    ------
+    ValueError
+        When the batches differ in edge cutoff, names of labels, or only some have ESP points.
+    """
     if not batches:
         raise ValueError("collate needs at least one batch; got an empty list")
     first = batches[0]
     if len(batches) == 1:
         return first
-    for name in ("cutoff", "pair_cutoff"):
-        values = {getattr(batch, name) for batch in batches}
-        if len(values) > 1:
-            raise ValueError(f"cannot join batches with different {name}: {sorted(values)} Å")
+    cutoffs = {batch.cutoff for batch in batches}
+    if len(cutoffs) > 1:
+        raise ValueError(f"cannot join batches with different cutoff: {sorted(cutoffs)} Å")
     atom_offsets = np.cumsum([0] + [batch.n_atoms for batch in batches])
     system_offsets = np.cumsum([0] + [batch.n_systems for batch in batches])
 
@@ -219,7 +224,7 @@ def collate(batches: Sequence[AtomicBatch]) -> AtomicBatch:
         fidelity=join("fidelity"),
         pair_index=join("pair_index", atom_offsets, dim=1),
         pair_shifts=join("pair_shifts"),
-        pair_cutoff=first.pair_cutoff,
+        pair_cutoff=min(batch.pair_cutoff for batch in batches),
         esp_points=join("esp_points") if all(has_points) else None,
         esp_system_idx=join("esp_system_idx", system_offsets) if all(has_points) else None,
         labels={name: torch.cat([batch.labels[name] for batch in batches]) for name in names},

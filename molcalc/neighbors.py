@@ -9,6 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from molcalc.nn import compiled
+
 DENSE_LIMIT = 64
 """Up to this many atoms (not periodic) comparing all pairs beats a cell list."""
 
@@ -72,3 +74,64 @@ def unique_pairs(index: np.ndarray, shifts: np.ndarray) -> Pairs:
 def all_pairs(n_atoms: int) -> np.ndarray:
     """(2, n(n−1)/2) int64, every unordered pair of atoms once."""
     return np.stack(np.triu_indices(n_atoms, k=1)).astype(np.int64)
+
+
+class VerletList:
+    """Edge list that follows a moving structure.
+
+    While atoms move little between calls, a list with a margin (``skin``) is kept and only filtered down to the
+    cutoff; the result equals a fresh list. A structure that jumps, changes cell or size is listed anew, without margin
+    until it moves slowly again.
+
+    Parameters
+    ----------
+    cutoff, skin : Å.
+    """
+
+    def __init__(self, cutoff: float, skin: float = 0.5) -> None:
+        self.cutoff = cutoff
+        self.skin = skin
+        self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._reference: np.ndarray | None = None
+        self._wide: Pairs | None = None
+
+    def update(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> Pairs:
+        """Edges within the cutoff, as :func:`neighbor_list` returns them."""
+        last, self._last = self._last, (positions.copy(), np.array(cell), np.array(pbc))
+        same_box = (
+            last is not None
+            and len(last[0]) == len(positions)
+            and np.array_equal(last[1], cell)
+            and np.array_equal(last[2], pbc)
+        )
+        if not same_box or (not np.any(pbc) and len(positions) <= DENSE_LIMIT):
+            self._wide = None
+            return neighbor_list(positions, cell, pbc, self.cutoff)
+        if self._wide is None or _largest_move(positions, self._reference) > 0.5 * self.skin:
+            self._wide = None
+            assert last is not None
+            if _largest_move(positions, last[0]) > 0.25 * self.skin:
+                return neighbor_list(positions, cell, pbc, self.cutoff)
+            self._wide = neighbor_list(positions, cell, pbc, self.cutoff + self.skin)
+            self._reference = positions.copy()
+        return _within(*self._wide, positions, cell, self.cutoff)
+
+
+def _largest_move(positions: np.ndarray, reference: np.ndarray | None) -> float:
+    """Largest distance an atom has moved, in Å."""
+    if reference is None:
+        return float("inf")
+    return float(np.sqrt(np.square(positions - reference).sum(axis=1).max(initial=0.0)))
+
+
+def _within(index: np.ndarray, shifts: np.ndarray, positions: np.ndarray, cell: np.ndarray, cutoff: float) -> Pairs:
+    """The part of a list that is within the cutoff now."""
+    if compiled.available():
+        from molcalc.neighbor_kernels import mark_within
+
+        keep = np.empty(index.shape[1], dtype=np.bool_)
+        mark_within(index, shifts, positions, np.ascontiguousarray(cell), cutoff * cutoff, keep)
+    else:
+        vectors = positions[index[1]] - positions[index[0]] + shifts @ cell
+        keep = np.einsum("ex,ex->e", vectors, vectors) < cutoff * cutoff
+    return index[:, keep], shifts[keep]

@@ -4,7 +4,9 @@ Everything outside ``molcalc.dispersion`` is in eV, Å and e. The values are ASE
 numbers agree to the last digit with what users compute from ``ase.units``.
 """
 
+import numpy as np
 from ase import units
+from ase.data import atomic_masses
 
 HARTREE: float = units.Hartree
 """1 Hartree in eV."""
@@ -16,3 +18,6 @@ KCAL_PER_MOL: float = units.kcal / units.mol
 """1 kcal/mol in eV."""
 COULOMB: float = HARTREE * BOHR
 """Coulomb constant e²/(4πε₀) in eV·Å."""
+
+ATOMIC_MASSES: np.ndarray = atomic_masses
+"""(119,) u by atomic number."""

@@ -1,0 +1,90 @@
+"""Which energy terms complete a network, from a model's declaration and the user's wishes."""
+
+from __future__ import annotations
+
+from molcalc.checkpoint import Fidelity, ModelConfig
+from molcalc.dispersion.d3 import D3Dispersion
+from molcalc.dispersion.parameters import D3Parameters, d3_parameters
+from molcalc.electrostatics.coulomb import SimpleCoulomb
+from molcalc.energy_term import EnergyTerm
+from molcalc.errors import CheckpointMismatchError, ConfigError
+from molcalc.schema import suggest
+
+COULOMB_METHODS = ("auto", "simple")
+
+
+def coulomb_term(config: ModelConfig, method: str) -> EnergyTerm | None:
+    """Coulomb term of a model; ``method`` "auto" takes the one it was trained with.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown method, or one for a model that has no Coulomb term.
+    """
+    if method not in COULOMB_METHODS:
+        raise ConfigError(f"coulomb={method!r}{suggest(str(method), COULOMB_METHODS)}; choose one of {list(COULOMB_METHODS)}")
+    if config.coulomb is None:
+        if method != "auto":
+            raise ConfigError(f"coulomb={method!r}: this model was trained without a Coulomb term")
+        return None
+    if config.coulomb != "simple":
+        raise CheckpointMismatchError(f"unknown Coulomb method {config.coulomb!r} in the model file")
+    return SimpleCoulomb(config.coulomb_range)
+
+
+def dispersion_term(
+    fidelity: Fidelity, wish: str | D3Parameters | None, *, legacy: bool
+) -> tuple[EnergyTerm | None, str]:
+    """Dispersion term of a fidelity, and its description.
+
+    Parameters
+    ----------
+    wish : "auto" as the model declares, None for none, "d3bj:FUNCTIONAL", or parameters.
+
+    Raises
+    ------
+    ConfigError
+        When labels already contain dispersion and a term is asked for, or the functional is unknown.
+    """
+    if wish is None:
+        return None, "none"
+    if isinstance(wish, str) and wish == "auto":
+        if fidelity.dispersion_in_labels or fidelity.dispersion is None:
+            return None, "in labels" if fidelity.dispersion_in_labels else "none"
+        wish = fidelity.dispersion
+    if not isinstance(wish, (str, D3Parameters)):
+        raise TypeError(
+            f"dispersion={wish!r} is a {type(wish).__name__}; give 'auto', None, 'd3bj:FUNCTIONAL' or D3Parameters"
+        )
+    if fidelity.dispersion_in_labels:
+        raise ConfigError(
+            f"dispersion={wish!r}: the labels of fidelity {fidelity.name!r} already contain dispersion; adding it would "
+            "count it twice: use dispersion='auto'"
+        )
+    parameters = wish if isinstance(wish, D3Parameters) else parse_dispersion(wish)
+    description = wish if isinstance(wish, str) else f"d3bj:{parameters}"
+    return D3Dispersion(parameters, legacy=legacy), description
+
+
+def parse_dispersion(text: str) -> D3Parameters:
+    """D3 parameters from "d3bj:pbe0" or "d3bj:s6=1.0,s8=0.3908,a1=0.566,a2=3.128"."""
+    method, _, rest = text.partition(":")
+    if method != "d3bj" or not rest:
+        raise ConfigError(
+            f"dispersion={text!r}; give 'auto', None, 'd3bj:FUNCTIONAL' (for example 'd3bj:pbe0') or D3Parameters"
+        )
+    if "=" not in rest:
+        return d3_parameters(rest)
+    values = {}
+    for part in rest.split(","):
+        key, _, number = part.partition("=")
+        if key not in ("s6", "s8", "a1", "a2", "s9"):
+            raise ConfigError(f"dispersion={text!r}: unknown parameter {key!r}; known: s6, s8, a1, a2, s9")
+        try:
+            values[key] = float(number)
+        except ValueError as error:
+            raise ConfigError(f"dispersion={text!r}: {key}={number!r} is not a number") from error
+    missing = {"s8", "a1", "a2"} - values.keys()
+    if missing:
+        raise ConfigError(f"dispersion={text!r}: missing {', '.join(sorted(missing))}")
+    return D3Parameters(**{"s6": 1.0, **values})

@@ -1,0 +1,1 @@
+"""The networks: geometry in, atomic energies and charges out."""

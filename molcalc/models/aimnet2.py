@@ -1,0 +1,225 @@
+"""AIMNet2: message passing with charge equilibration.
+
+References
+----------
+Anstine, Zubatyuk, Isayev, Chem. Sci. 16, 10228 (2025), doi:10.1039/D4SC08572H.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from molcalc.batch import AtomicBatch
+from molcalc.nn.init import farthest_curves, orthogonal_embedding
+from molcalc.nn.neighbor_sum import EdgeRows, neighbor_sum
+from molcalc.nn.segments import segment_sum
+from molcalc.nn.vector_basis import GaussianShells, vector_basis
+
+CHARGE_EPSILON = 1e-6
+"""Added to the summed weights of the charge correction, as in the published weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AIMNet2Config:
+    """Sizes of the network; the defaults are those of the published models.
+
+    Attributes
+    ----------
+    elements : trained atomic numbers; anything else is refused.
+    charge_channels : 1 (closed shell) or 2 (α and β charges, from which spin charges follow).
+    n_channels, n_radial, n_vector : feature channels A, radial functions G, vector combinations H.
+    cutoff, first_center : Å.
+    hidden : widths of the hidden layers of the three passes.
+    energy_hidden : widths of the hidden layers of the energy head.
+    max_number : largest atomic number the tables have a row for.
+    """
+
+    elements: tuple[int, ...]
+    charge_channels: int = 1
+    n_channels: int = 16
+    n_radial: int = 16
+    n_vector: int = 12
+    cutoff: float = 5.0
+    first_center: float = 0.8
+    hidden: tuple[tuple[int, ...], ...] = ((512, 380), (512, 380), (512, 380, 380))
+    aim_size: int = 256
+    energy_hidden: tuple[int, ...] = (128, 128)
+    max_number: int = 63
+
+    def __post_init__(self) -> None:
+        if self.charge_channels not in (1, 2):
+            raise ValueError(f"charge_channels={self.charge_channels}; allowed are 1 and 2")
+        if len(self.hidden) < 2:
+            raise ValueError(f"hidden has {len(self.hidden)} passes; at least 2 are needed")
+        if not self.elements or min(self.elements) < 1 or max(self.elements) > self.max_number:
+            raise ValueError(f"elements={self.elements}; allowed are 1…{self.max_number}")
+
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain values."""
+        return asdict(self)
+
+
+class MLP(nn.Sequential):
+    """Linear layers with exact GELU between them, and after the last one if ``activate_last``."""
+
+    def __init__(self, sizes: Sequence[int], activate_last: bool = False) -> None:
+        layers: list[nn.Module] = []
+        for n_in, n_out in zip(sizes[:-1], sizes[1:]):
+            layers += [nn.Linear(n_in, n_out), nn.GELU()]
+        super().__init__(*(layers if activate_last else layers[:-1]))
+
+
+class AIMNet2(nn.Module):
+    """One closed-shell or two-channel AIMNet2 network.
+
+    ``forward`` returns ``atomic_energies`` (n_atoms,) float64 in eV, ``charges`` (n_atoms,) in e, and with two charge
+    channels ``spin_charges`` (n_atoms,). Network arithmetic runs in the dtype of the weights; displacements are
+    formed, and atomic reference energies added, in float64.
+    """
+
+    float64_parameters = ("shifts",)
+    """Kept in double precision whatever the dtype of the network."""
+    round_shifted_energies = False
+    """Add reference energies in float32, as the published TorchScript files do."""
+
+    def __init__(self, config: AIMNet2Config) -> None:
+        super().__init__()
+        self.config = config
+        c = config
+        size = c.n_channels * c.n_radial
+        self.shells = GaussianShells(c.n_radial, c.first_center, c.cutoff)
+        self.embedding = nn.Parameter(torch.empty(c.max_number + 1, size))
+        self.conv_features = nn.Parameter(torch.empty(c.n_channels, c.n_radial, c.n_vector))
+        self.conv_charges = nn.Parameter(torch.empty(c.charge_channels, c.n_radial, c.n_vector))
+        from_features = size + c.n_channels * (c.n_radial + c.n_vector)
+        from_charges = c.charge_channels * (1 + c.n_radial + c.n_vector)
+        last = len(c.hidden) - 1
+        self.passes = nn.ModuleList(
+            MLP(
+                (
+                    from_features + (from_charges if t > 0 else 0),
+                    *hidden,
+                    size + 2 * c.charge_channels if t < last else c.aim_size,
+                ),
+                activate_last=t > 0,
+            )
+            for t, hidden in enumerate(c.hidden)
+        )
+        self.energy_head = MLP((c.aim_size, *c.energy_hidden, 1))
+        self.shifts = nn.Parameter(torch.empty(c.max_number + 1, dtype=torch.float64))
+
+    def initialize(self) -> AIMNet2:
+        """Draw fresh weights (seed torch before) and set all reference energies to zero."""
+        c = self.config
+        with torch.no_grad():
+            self.embedding.copy_(orthogonal_embedding(c.max_number + 1, c.n_channels, c.n_radial))
+            self.conv_features.copy_(farthest_curves(c.n_channels, c.n_radial, c.n_vector))
+            self.conv_charges.copy_(farthest_curves(c.charge_channels, c.n_radial, c.n_vector))
+            self.shifts.zero_()
+            for layer in self.modules():
+                if isinstance(layer, nn.Linear):
+                    nn.init.xavier_normal_(layer.weight)
+                    nn.init.zeros_(layer.bias)
+        return self
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Arithmetic of the network."""
+        return self.embedding.dtype
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers the model was trained on."""
+        return self.config.elements
+
+    @property
+    def cutoff(self) -> float:
+        """Range of the edges in Å."""
+        return self.config.cutoff
+
+    @property
+    def predicts(self) -> tuple[str, ...]:
+        """Names of the predictions beside the atomic energies."""
+        return ("charges",) if self.config.charge_channels == 1 else ("charges", "spin_charges")
+
+    def forward(self, batch: AtomicBatch) -> dict[str, Tensor]:
+        c = self.config
+        dtype = self.dtype
+        basis = vector_basis(batch.edge_vectors().to(dtype), self.shells)
+        rows = EdgeRows.from_edges(batch.edge_index, batch.n_atoms)
+        targets = self._channel_charges(batch).to(dtype)
+        weights = torch.cat([self.conv_features, self.conv_charges])
+        features = self.embedding.index_select(0, batch.numbers)
+        charges = features.new_zeros(batch.n_atoms, c.charge_channels)
+        for t, mlp in enumerate(self.passes[:-1]):
+            update = mlp(self._message(features, charges if t > 0 else None, basis, rows, weights))
+            raw, factors, change = update.tensor_split((c.charge_channels, 2 * c.charge_channels), dim=1)
+            charges = equilibrate(charges + raw, factors, targets, batch.system_idx)
+            features = features + change
+        aim = self.passes[-1](self._message(features, charges, basis, rows, weights))
+        energies = self._shifted(self.energy_head(aim)[:, 0], batch.numbers)
+        predictions = {"atomic_energies": energies, "charges": charges.sum(dim=1)}
+        if c.charge_channels == 2:
+            predictions["spin_charges"] = charges[:, 0] - charges[:, 1]
+        return predictions
+
+    def _shifted(self, energies: Tensor, numbers: Tensor) -> Tensor:
+        """Add the reference energies of the elements, in float64."""
+        shifts = self.shifts.index_select(0, numbers)
+        if self.round_shifted_energies:
+            return (energies.float() + shifts.float()).double()
+        return energies.double() + shifts
+
+    def _channel_charges(self, batch: AtomicBatch) -> Tensor:
+        """(n_systems, C) total charge of each channel: Q, or Q_α and Q_β = ½(Q ± (multiplicity − 1))."""
+        total = batch.total_charge[:, None]
+        if self.config.charge_channels == 1:
+            return total
+        unpaired = (batch.multiplicity - 1).to(total.dtype)[:, None]
+        return 0.5 * torch.cat([total + unpaired, total - unpaired], dim=1)
+
+    def _message(
+        self, features: Tensor, charges: Tensor | None, basis: Tensor, rows: EdgeRows, weights: Tensor
+    ) -> Tensor:
+        """Input of a pass: [a, S_a, R_a] and, once there are charges, [q, S_q, R_q].
+
+        S is the scalar neighbor sum, R = |Σ_k W_kh V_k|² the squared norm of combined vector sums.
+        """
+        c = self.config
+        n = features.shape[0]
+        channels = features.view(n, c.n_channels, c.n_radial)
+        if charges is not None:
+            channels = torch.cat([channels, charges[:, :, None].expand(-1, -1, c.n_radial)], dim=1)
+        sums = neighbor_sum(channels, basis, rows)
+        scalars, vectors = sums[:, 0], sums[:, 1:]
+        norms = torch.einsum("ixck,ckh->ixch", vectors, weights[: channels.shape[1]]).square().sum(dim=1)
+        split = c.n_channels
+        parts = [features, scalars[:, :split].flatten(1), norms[:, :split].flatten(1)]
+        if charges is not None:
+            parts += [charges, scalars[:, split:].flatten(1), norms[:, split:].flatten(1)]
+        return torch.cat(parts, dim=1)
+
+
+def equilibrate(raw: Tensor, weights: Tensor, targets: Tensor, system_idx: Tensor) -> Tensor:
+    """Shift charges so that each system carries its total charge.
+
+    .. math:: q_i = \\tilde q_i + \\frac{f_i^2}{\\sum_k f_k^2 + \\epsilon} (Q - \\sum_k \\tilde q_k)
+
+    Parameters
+    ----------
+    raw, weights : (n_atoms, C) charges q̃ in e and factors f.
+    targets : (n_systems, C) total charges Q in e.
+    """
+    squared = weights.square()
+    n_systems = targets.shape[0]
+    missing = targets - segment_sum(raw, system_idx, n_systems)
+    share = missing / (segment_sum(squared, system_idx, n_systems) + CHARGE_EPSILON)
+    if n_systems == 1:
+        return raw + squared * share
+    return raw + squared * share.index_select(0, system_idx)

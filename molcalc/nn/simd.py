@@ -1,0 +1,92 @@
+"""Rows of sixteen numbers as one value inside numba kernels.
+
+numba's automatic vectorization gives up on kernels that read and write several arrays, because it cannot rule out
+that they overlap. These few intrinsics say explicitly what is meant: ``load`` and ``store`` move sixteen
+consecutive numbers, ``fma`` computes x·y + z on them. LLVM maps a row to the registers of the machine.
+
+Import this module only where numba is known to be available (see :mod:`molcalc.nn.compiled`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+WIDTH = 16
+_SUFFIX = {types.float32: "f32", types.float64: "f64"}
+
+
+class RowType(types.Type):
+    """Sixteen floating-point numbers of one kind."""
+
+    def __init__(self, scalar: types.Float) -> None:
+        self.scalar = scalar
+        super().__init__(name=f"Row({scalar})")
+
+
+@register_model(RowType)
+class _RowModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, row: RowType) -> None:
+        scalar = ir.FloatType() if row.scalar == types.float32 else ir.DoubleType()
+        super().__init__(manager, row, ir.VectorType(scalar, WIDTH))
+
+
+_ROWS = {scalar: RowType(scalar) for scalar in _SUFFIX}
+
+
+def _row_pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    row = context.get_value_type(_ROWS[array_type.dtype])
+    return builder.bitcast(builder.gep(data, [offset]), row.as_pointer())
+
+
+@intrinsic
+def load(typing_context, array, offset):  # type: ignore[no-untyped-def]
+    """Row at ``array[offset : offset + 16]`` of a flat, contiguous array."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        row = builder.load(_row_pointer(context, builder, signature.args[0], *args))
+        row.align = array.dtype.bitwidth // 8
+        return row
+
+    return _ROWS[array.dtype](array, types.intp), generate
+
+
+@intrinsic
+def store(typing_context, array, offset, row):  # type: ignore[no-untyped-def]
+    """Write a row to ``array[offset : offset + 16]``."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        pointer = _row_pointer(context, builder, signature.args[0], *args[:2])
+        builder.store(args[2], pointer).align = array.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp, row), generate
+
+
+@intrinsic
+def fma(typing_context, x, y, z):  # type: ignore[no-untyped-def]
+    """x·y + z, number by number, with one rounding."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        row = args[0].type
+        name = f"llvm.fma.v{WIDTH}{_SUFFIX[x.scalar]}"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(row, [row] * 3), name)
+        return builder.call(function, args)
+
+    return x(x, x, x), generate
+
+
+@intrinsic
+def zero(typing_context, array):  # type: ignore[no-untyped-def]
+    """Row of zeros of the kind that ``array`` holds."""
+    row = _ROWS[array.dtype]
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return ir.Constant(context.get_value_type(row), [0.0] * WIDTH)
+
+    return row(array), generate

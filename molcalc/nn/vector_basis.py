@@ -1,0 +1,112 @@
+r"""Radial functions of an edge and their products with its direction.
+
+.. math::
+    g_k(d) = e^{-\eta (d-\mu_k)^2} f_c(d), \qquad
+    b_{e} = \left(g_k,\; g_k u_x,\; g_k u_y,\; g_k u_z\right), \qquad u = r/d
+
+with :math:`f_c(d) = \tfrac12 (1 + \cos(\pi d / r_c))` inside the cutoff and 0 beyond.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from molcalc.nn import compiled
+from molcalc.nn.neighbor_sum import KERNEL_RADIAL
+
+
+@dataclass(frozen=True)
+class GaussianShells:
+    """Evenly spaced Gaussians between ``start`` and ``cutoff`` (the cutoff itself is not a center).
+
+    Attributes
+    ----------
+    n_radial : number of Gaussians.
+    start : Å, center of the first.
+    cutoff : Å, where all functions vanish.
+    """
+
+    n_radial: int
+    start: float
+    cutoff: float
+
+    @property
+    def spacing(self) -> float:
+        """Distance between neighboring centers in Å."""
+        return (self.cutoff - self.start) / self.n_radial
+
+    @property
+    def eta(self) -> float:
+        """Exponent in Å⁻²: the inverse square of the spacing."""
+        return 1.0 / self.spacing**2
+
+
+def cosine_cutoff(distances: Tensor, cutoff: float) -> Tensor:
+    """½(1 + cos(π d / r_c)) for d < r_c, else 0."""
+    return 0.5 + 0.5 * torch.cos((math.pi / cutoff) * distances.clamp(max=cutoff))
+
+
+def vector_basis(vectors: Tensor, shells: GaussianShells) -> Tensor:
+    """Scalar and vector basis of every edge.
+
+    Parameters
+    ----------
+    vectors : (n_edges, 3) r_ij in Å; their dtype is that of the result.
+
+    Returns
+    -------
+    (n_edges, 4, n_radial)
+    """
+    if shells.n_radial == KERNEL_RADIAL and compiled.usable(vectors):
+        return _VectorBasis.apply(vectors, shells)
+    return _vector_basis_torch(vectors, shells)
+
+
+def _vector_basis_torch(vectors: Tensor, shells: GaussianShells) -> Tensor:
+    distances = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    steps = torch.arange(shells.n_radial, dtype=vectors.dtype, device=vectors.device)
+    centers = shells.start + shells.spacing * steps
+    radial = torch.exp(-shells.eta * (distances - centers) ** 2) * cosine_cutoff(distances, shells.cutoff)
+    weights = torch.cat([torch.ones_like(distances), vectors / distances], dim=1)
+    return weights[:, :, None] * radial[:, None, :]
+
+
+class _VectorBasis(torch.autograd.Function):
+    """Compiled values and first derivatives; further derivatives run through the torch formula."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, shells: GaussianShells) -> Tensor:
+        from molcalc.nn import vector_basis_kernels as kernels
+
+        ctx.save_for_backward(vectors)
+        ctx.shells = shells
+        basis = vectors.new_empty(vectors.shape[0], 4, shells.n_radial)
+        compiled.share_range(
+            kernels.values, vectors.shape[0], 400.0 * vectors.shape[0], vectors.detach().contiguous().numpy(),
+            shells.start, shells.spacing, shells.cutoff, basis.numpy(),
+        )  # fmt: skip
+        return basis
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        (vectors,) = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            with torch.enable_grad():
+                basis = _vector_basis_torch(vectors, ctx.shells)
+                (gradient,) = torch.autograd.grad(basis, vectors, grad, create_graph=True)
+            return gradient, None
+        from molcalc.nn import vector_basis_kernels as kernels
+
+        gradient = torch.empty_like(vectors, memory_format=torch.contiguous_format)
+        shells = ctx.shells
+        compiled.share_range(
+            kernels.gradient, vectors.shape[0], 600.0 * vectors.shape[0],
+            vectors.detach().contiguous().numpy(), grad.detach().contiguous().numpy(),
+            shells.start, shells.spacing, shells.cutoff, gradient.numpy(),
+        )  # fmt: skip
+        return gradient, None

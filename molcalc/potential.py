@@ -1,0 +1,113 @@
+"""A potential: one network (or an ensemble of them) plus energy terms, all part of one energy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from molcalc.batch import AtomicBatch
+from molcalc.energy_term import EnergyTerm
+from molcalc.errors import CellError, ConfigError
+
+
+@dataclass(frozen=True)
+class PotentialOutput:
+    """What one forward pass returns.
+
+    Attributes
+    ----------
+    member_energies : per member, (n_atoms,) float64 atomic energies in eV that depend on that member.
+    shared_energies : (n_atoms,) float64 atomic energies of terms that need no prediction, or None.
+    predictions : per member, the network's predictions by name.
+    """
+
+    member_energies: list[Tensor]
+    shared_energies: Tensor | None
+    predictions: list[dict[str, Tensor]]
+
+
+class Potential(nn.Module):
+    """Sum of a network's atomic energies and energy terms.
+
+    Parameters
+    ----------
+    members : networks of one architecture; more than one make an ensemble whose mean is the result.
+    terms : added to every member's energy. A term that needs no prediction is evaluated once.
+
+    Raises
+    ------
+    ConfigError
+        When a term needs a prediction that the network does not make.
+    """
+
+    def __init__(self, members: Sequence[Any], terms: Sequence[EnergyTerm] = ()) -> None:
+        super().__init__()
+        if not members:
+            raise ConfigError("a potential needs at least one network; got none")
+        self.members = nn.ModuleList(members)
+        self.terms = nn.ModuleList(terms)
+        self.cutoff: float = members[0].cutoff
+        self.predicts: tuple[str, ...] = members[0].predicts
+        self.elements: tuple[int, ...] = members[0].elements
+        for term in terms:
+            missing = sorted(set(term.requires) - set(self.predicts))
+            if missing:
+                raise ConfigError(
+                    f"{type(term).__name__} needs {', '.join(missing)}, which {type(members[0]).__name__} does "
+                    f"not predict (it predicts: {', '.join(self.predicts) or 'energies only'}); leave the term out"
+                )
+
+    @property
+    def n_members(self) -> int:
+        return len(self.members)
+
+    @property
+    def supports_periodic(self) -> bool:
+        """Whether every term is defined for periodic structures."""
+        return all(term.supports_periodic for term in self.terms)
+
+    @property
+    def pair_cutoff(self) -> float | None:
+        """Å, range of the pair list the terms need in a periodic structure; None without terms."""
+        return max((term.pair_cutoff for term in self.terms), default=None)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Arithmetic of the network (energies are summed in float64 in any case)."""
+        return self.members[0].dtype
+
+    def set_dtype(self, dtype: torch.dtype) -> Potential:
+        """Convert the network; parameters listed in its ``float64_parameters`` stay in double precision."""
+        for member in self.members:
+            for name, parameter in member.named_parameters():
+                if name not in member.float64_parameters:
+                    parameter.data = parameter.data.to(dtype)
+        return self
+
+    def forward(self, batch: AtomicBatch) -> PotentialOutput:
+        """Evaluate all members and terms.
+
+        Raises
+        ------
+        CellError
+            For a periodic batch when a term is defined for molecules only.
+        """
+        if batch.periodic and not self.supports_periodic:
+            names = ", ".join(type(term).__name__ for term in self.terms if not term.supports_periodic)
+            raise CellError(f"{names}: not defined for periodic structures, but pbc is set")
+        predictions = [member(batch) for member in self.members]
+        energies = [prediction.pop("atomic_energies") for prediction in predictions]
+        shared: Tensor | None = None
+        for term in self.terms:
+            if term.requires:
+                energies = [
+                    energy + term(batch, prediction) for energy, prediction in zip(energies, predictions)
+                ]
+            else:
+                added = term(batch, {})
+                shared = added if shared is None else shared + added
+        return PotentialOutput(energies, shared, predictions)

@@ -1,0 +1,1 @@
+"""Published weights and foreign model files: found, verified, converted."""

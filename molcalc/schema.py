@@ -1,0 +1,101 @@
+"""Strict conversion of plain dictionaries (JSON, YAML) into dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from molcalc.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """' (did you mean …?)' for the known name most like ``name``, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """Build a dataclass from a mapping, checking names and types.
+
+    Parameters
+    ----------
+    where : named in errors ("config.json: arguments").
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key (with the nearest valid one), a missing key, a value of the wrong type, or a value the
+        dataclass itself refuses.
+    """
+    prefix = f"{where}: " if where else ""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{prefix}expected a mapping of options; got {type(values).__name__}")
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise ConfigError(
+                f"{prefix}unknown key {key!r}{suggest(str(key), fields)}; valid keys: {', '.join(sorted(fields))}"
+            )
+    hints = typing.get_type_hints(cls)
+    arguments = {key: _convert(value, hints[key], f"{prefix}{key}") for key, value in values.items()}
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in arguments
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigError(f"{prefix}missing {', '.join(missing)}")
+    try:
+        return cls(**arguments)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{prefix}{error}") from error
+
+
+def _convert(value: Any, hint: Any, name: str) -> Any:
+    """Check a value against a type hint; sequences become tuples, whole numbers may stand for floats."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        options = typing.get_args(hint)
+        if value is None and type(None) in options:
+            return None
+        errors = []
+        for option in options:
+            try:
+                return _convert(value, option, name)
+            except ConfigError as error:
+                errors.append(error)
+        raise errors[0]
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise _wrong(name, value, "a list")
+        inner = typing.get_args(hint)[0]
+        return tuple(_convert(item, inner, f"{name}[{k}]") for k, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise _wrong(name, value, "a mapping")
+        return {
+            str(key): _convert(item, typing.get_args(hint)[1], f"{name}.{key}") for key, item in value.items()
+        }
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, name)  # type: ignore[arg-type]
+    if hint is Any:
+        return value
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise _wrong(name, value, f"{hint.__name__}")
+    return value
+
+
+def _wrong(name: str, value: Any, expected: str) -> ConfigError:
+    return ConfigError(f"{name}: {value!r} is a {type(value).__name__}; expected {expected}")

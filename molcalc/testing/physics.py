@@ -1,0 +1,237 @@
+"""Checks of what every potential obeys: derivatives, symmetries, the limits of one atom and of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import CalculatorError
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+
+from molcalc.testing.noise import Derivative, Noise, differentiate
+from molcalc.testing.report import CheckFailedError, CheckSkippedError
+from molcalc.testing.structures import random_rotation, transformed
+from molcalc.testing.subject import Evaluation, Subject, describe
+
+# A float32 network with a float64 total stays below 1e-6 eV per atom; a float32 total does not.
+LARGEST_NOISE_PER_ATOM = 1e-5
+MAX_FORCE_ATOMS = 8
+MAX_FORCE_ATOMS_CRYSTAL = 2
+
+FAR = 1000.0
+# Casting positions (not distances) to float32 costs 3e-3 eV/Å at 1000 Å.
+FORCE_CHANGE_FAR = 1e-4
+# Rounding of a float32 network in another orientation or order.
+SYMMETRY_ENERGY_PER_ATOM = 1e-5
+SYMMETRY_FORCES = 1e-4
+RELATIVE_SYMMETRY = 1e-5
+
+VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
+
+
+def energy_noise(subject: Subject) -> None:
+    """The energy resolves small displacements: float32 totals stop line searches and spoil MD."""
+    allowed = LARGEST_NOISE_PER_ATOM * len(subject.atoms) + 1e-12 * abs(subject.standard.energy)
+    if subject.noise.energy > allowed:
+        raise CheckFailedError(
+            f"the energy {subject.standard.energy:.6g} eV has a noise of {subject.noise.energy:.2g} eV "
+            f"(allowed: {allowed:.2g}): sum it in float64"
+        )
+
+
+def forces(subject: Subject) -> None:
+    """Forces are the negative derivative of the energy with respect to the positions."""
+    _check_forces(subject, subject.atoms, subject.noise, MAX_FORCE_ATOMS)
+
+
+def forces_in_crystal(subject: Subject) -> None:
+    """The same with periodic images."""
+    if subject.atoms.pbc.all():
+        raise CheckSkippedError("the test structure is a crystal: see 'forces'")
+    crystal = subject.crystal
+    _check_forces(subject, crystal, subject.measure_noise(crystal), MAX_FORCE_ATOMS_CRYSTAL)
+
+
+def _check_forces(subject: Subject, atoms: Atoms, noise: Noise, max_atoms: int) -> None:
+    analytic = subject.reference(atoms).forces
+    if analytic is None:
+        raise CheckSkippedError("forces are not implemented")
+    chosen = np.sort(np.random.default_rng(0).permutation(len(atoms))[:max_atoms])
+    atoms.calc = subject.new()
+    consistent = "free_energy" in subject.implemented
+    numeric = differentiate(
+        lambda eps: calculate_numerical_forces(atoms, eps=eps, iatoms=chosen, force_consistent=consistent),
+        noise.energy,
+        float(np.abs(analytic).max()),
+    )
+    found = analytic[chosen]
+    if _close(subject, found, numeric, noise.forces, float(np.abs(analytic).max())):
+        return
+    if _close(subject, -found, numeric, noise.forces, float(np.abs(analytic).max())):
+        raise CheckFailedError("the forces have the opposite sign: they are dE/dr instead of -dE/dr")
+    row, axis = np.unravel_index(np.argmax(np.abs(found - numeric.value)), found.shape)
+    raise CheckFailedError(
+        f"the forces are not -dE/dr: atom {chosen[row]}, {'xyz'[axis]}: {found[row, axis]:.6g} instead of "
+        f"{numeric.value[row, axis]:.6g} eV/Å (finite differences with a step of {numeric.step:.1g} Å, error "
+        f"below {numeric.error:.1g})"
+    )
+
+
+def _close(subject: Subject, found: np.ndarray, numeric: Derivative, noise: float, scale: float) -> bool:
+    allowed = subject.tolerance * scale + numeric.error + 10 * noise
+    return bool(np.abs(found - numeric.value).max() <= allowed)
+
+
+def stress(subject: Subject) -> None:
+    """Stress is the strain derivative of the energy per volume, in ASE's sign and Voigt order."""
+    if "stress" not in subject.implemented:
+        raise CheckSkippedError("stress is not implemented")
+    crystal = subject.crystal
+    noise = subject.measure_noise(crystal)
+    found = np.asarray(subject.new().get_property("stress", crystal), dtype=float)
+    if found.shape != (6,):
+        raise CheckFailedError(f"the stress has the shape {found.shape} instead of (6,)")
+    volume = crystal.get_volume()
+    # A strain of step/length moves the atoms by about the step.
+    length = volume ** (1 / 3)
+    crystal.calc = subject.new()
+    consistent = "free_energy" in subject.implemented
+    numeric = differentiate(
+        lambda step: calculate_numerical_stress(crystal, eps=step / length, force_consistent=consistent),
+        noise.energy * length / volume,
+        float(np.abs(found).max()),
+    )
+    scale = float(np.abs(numeric.value).max())
+    rounding = noise.forces * length / volume
+    allowed = subject.tolerance * scale + numeric.error + 10 * rounding
+    if np.abs(found - numeric.value).max() <= allowed:
+        _require_distinct(numeric.value, 2 * allowed)
+        return
+    raise CheckFailedError(_explain_stress(found, numeric.value, allowed))
+
+
+def _require_distinct(value: np.ndarray, resolution: float) -> None:
+    """Skip when exchanged or reversed components could not have been noticed."""
+    differences = np.abs(value[:, None] - value[None, :]) + np.where(np.eye(6), np.inf, 0)
+    if min(differences.min(), np.abs(value).max()) <= resolution:
+        raise CheckSkippedError(
+            "the stress components of the test structure do not differ enough to tell their order"
+        )
+
+
+def _explain_stress(found: np.ndarray, numeric: np.ndarray, allowed: float) -> str:
+    if np.abs(found + numeric).max() <= allowed:
+        return "the stress has the opposite sign: it is positive under tension"
+    if np.abs(np.sort(found) - np.sort(numeric)).max() <= allowed:
+        order = [VOIGT[int(np.abs(numeric - value).argmin())] for value in found]
+        return f"the stress components are in the order {', '.join(order)} instead of {', '.join(VOIGT)}"
+    worst = int(np.abs(found - numeric).argmax())
+    return (
+        f"the stress is not the strain derivative of the energy: {VOIGT[worst]}: {found[worst]:.6g} "
+        f"instead of {numeric[worst]:.6g} eV/Å³ (allowed difference: {allowed:.1g})"
+    )
+
+
+def stress_of_molecule(subject: Subject) -> None:
+    """A molecule without a cell has no volume: its stress is refused."""
+    if "stress" not in subject.implemented:
+        raise CheckSkippedError("stress is not implemented")
+    molecule = subject.atoms
+    molecule.pbc = False
+    molecule.cell = None
+    try:
+        value = subject.new().get_property("stress", molecule)
+    except np.linalg.LinAlgError as error:
+        raise CheckFailedError(
+            f"the stress of a molecule ends in {describe(error)} instead of a refusal"
+        ) from error
+    except (NotImplementedError, ValueError, CalculatorError):
+        return
+    raise CheckFailedError(
+        f"the stress of a molecule without a cell is {value} instead of a PropertyNotImplementedError"
+    )
+
+
+def periodic_images(subject: Subject) -> None:
+    """Images are seen when ``pbc`` is set: a calculator for molecules refuses it, not ignores it."""
+    crystal = subject.crystal
+    alone = crystal.copy()
+    alone.pbc = False
+    alone.cell = None
+    try:
+        energy = subject.new().get_potential_energy(alone)
+    except Exception as error:  # any refusal: there is nothing to compare with
+        raise CheckSkippedError(f"a structure that is not periodic is refused ({describe(error)})") from error
+    difference = subject.new().get_potential_energy(crystal) - energy
+    if abs(difference) <= subject.visible_energy:
+        raise CheckFailedError(
+            "pbc is ignored: a molecule in a narrow periodic box has the energy of the molecule alone; "
+            "refuse periodic structures if they are not supported"
+        )
+
+
+def translation(subject: Subject) -> None:
+    """Far from the origin, energy and forces are the same: positions are not rounded to float32."""
+    atoms = subject.atoms
+    atoms.positions += FAR * np.array([1.0, -1.0, 1.0]) / np.sqrt(3)
+    slack = (SYMMETRY_ENERGY_PER_ATOM * len(atoms), FORCE_CHANGE_FAR + 1e-6 * subject.force_scale)
+    when = f"{FAR:.0f} Å from the origin"
+    subject.require_same(subject.reference(atoms), subject.standard, when, slack=slack)
+
+
+def rotation(subject: Subject) -> None:
+    """Energy is invariant and forces turn with the structure."""
+    _check_transformed(subject, random_rotation(1), "after a rotation")
+
+
+def reflection(subject: Subject) -> None:
+    """A mirror image has the same energy and mirrored forces."""
+    _check_transformed(subject, random_rotation(2) @ np.diag([1.0, 1.0, -1.0]), "in the mirror image")
+
+
+def _check_transformed(subject: Subject, matrix: np.ndarray, when: str) -> None:
+    found = subject.reference(transformed(subject.atoms, matrix))
+    _require_symmetric(subject, found, lambda forces: forces @ matrix, when)
+
+
+def permutation(subject: Subject) -> None:
+    """The order of the atoms does not matter."""
+    atoms = subject.atoms
+    if len(atoms) == 1:
+        raise CheckSkippedError("the test structure has one atom")
+    order = np.roll(np.arange(len(atoms))[::-1], 1)
+    _require_symmetric(
+        subject,
+        subject.reference(atoms[order]),
+        lambda forces: forces[np.argsort(order)],
+        "with the atoms in another order",
+    )
+
+
+def _require_symmetric(
+    subject: Subject, found: Evaluation, restore: Callable[[np.ndarray], np.ndarray], when: str
+) -> None:
+    """Compare with the original structure after bringing the forces back to its frame."""
+    forces = None if found.forces is None else restore(found.forces)
+    slack = (
+        SYMMETRY_ENERGY_PER_ATOM * len(subject.atoms),
+        SYMMETRY_FORCES + RELATIVE_SYMMETRY * subject.force_scale,
+    )
+    subject.require_same(Evaluation(found.energy, forces), subject.standard, when, slack=slack)
+
+
+def isolated_atom(subject: Subject) -> None:
+    """One atom without neighbors has a finite energy and no force."""
+    numbers = subject.atoms.numbers
+    # An even number of electrons needs no spin.
+    number = next((number for number in numbers if number % 2 == 0), numbers[0])
+    atom = Atoms([number], [[0.3, -0.2, 0.1]])
+    if subject.atoms.pbc.any():
+        atom.cell = 5 * subject.atoms.cell.array
+        atom.pbc = subject.atoms.pbc
+    energy, forces = subject.reference(atom)
+    if not np.isfinite(energy):
+        raise CheckFailedError(f"the energy of one {atom.symbols} atom is {energy}")
+    if forces is not None and not np.abs(forces).max() <= 1e-6:
+        raise CheckFailedError(f"one {atom.symbols} atom alone feels the force {forces[0]} eV/Å")
