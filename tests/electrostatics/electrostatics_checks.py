@@ -1,0 +1,123 @@
+"""Structures and derivative checks shared by the tests of the electrostatic energy terms."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from molcalc.batch import collate, from_atoms
+
+IDENTITY = torch.eye(3, dtype=torch.float64)
+
+
+def random_atoms(n_atoms, seed=0, cell=None, min_distance=0.9, numbers=(1, 6, 7, 8)):
+    """Atoms at random places, none too close; in a cell, or in a box of the density of a liquid."""
+    rng = np.random.default_rng(seed)
+    box = np.diag([(n_atoms / 0.08) ** (1 / 3)] * 3) if cell is None else np.asarray(cell, dtype=float)
+    shifts = np.array(np.meshgrid(*[[-1, 0, 1]] * 3)).reshape(3, -1).T @ box if cell is not None else 0.0
+    positions: list = []
+    while len(positions) < n_atoms:
+        trial = rng.random(3) @ box
+        images = [trial - other + shifts for other in positions]
+        if all(np.linalg.norm(np.atleast_2d(image), axis=1).min() > min_distance for image in images):
+            positions.append(trial)
+    return Atoms(rng.choice(numbers, n_atoms), positions, cell=cell, pbc=cell is not None)
+
+
+def random_charges(n_atoms, seed=0, total=0.0):
+    charges = torch.tensor(np.random.default_rng(seed).normal(0.0, 0.4, n_atoms), dtype=torch.float64)
+    return charges - (charges.sum() - total) / n_atoms
+
+
+def batch_of(*structures, pair_cutoff=np.inf):
+    return collate([from_atoms(atoms, cutoff=3.0, pair_cutoff=pair_cutoff) for atoms in structures])
+
+
+def energies_of(term, batch, charges, positions=None, strain=None):
+    """Atomic energies with given charges, at given positions, and under a strain of all systems."""
+    positions = batch.positions if positions is None else positions
+    strain = torch.zeros_like(IDENTITY) if strain is None else strain
+    deform = IDENTITY + 0.5 * (strain + strain.T)
+    moved = replace(batch, positions=positions @ deform, cell=batch.cell @ deform)
+    return term(moved, {"charges": charges})
+
+
+def total_energy(term, batch, charges):
+    return float(energies_of(term, batch, charges).sum())
+
+
+def assert_derivatives_exact(term, batch, charges, second=True, atol=1e-7):
+    """Compare first and second derivatives by positions, charges and strain with finite differences."""
+    inputs = tuple(
+        tensor.detach().clone().requires_grad_()
+        for tensor in (charges, batch.positions, torch.zeros(3, 3, dtype=torch.float64))
+    )
+
+    def function(charges, positions, strain):
+        return energies_of(term, batch, charges, positions, strain)
+
+    assert torch.autograd.gradcheck(function, inputs, atol=atol, rtol=1e-6)
+    if second:
+        assert torch.autograd.gradgradcheck(function, inputs, atol=10 * atol, rtol=1e-5)
+
+
+def assert_batch_equals_single(term, structures, charges, pair_cutoff=np.inf, atol=1e-11):
+    """Energies in one batch equal energies alone, and no energy depends on another system's atoms."""
+    batch = batch_of(*structures, pair_cutoff=pair_cutoff)
+    positions = batch.positions.clone().requires_grad_()
+    energies = energies_of(term, batch, torch.cat(charges), positions)
+    start = 0
+    for atoms, q in zip(structures, charges):
+        alone = energies_of(term, batch_of(atoms, pair_cutoff=pair_cutoff), q)
+        mine = energies[start : start + len(atoms)]
+        torch.testing.assert_close(mine.detach(), alone, rtol=0, atol=atol)
+        (gradient,) = torch.autograd.grad(mine.sum(), positions, retain_graph=True)
+        others = torch.ones(len(positions), dtype=torch.bool)
+        others[start : start + len(atoms)] = False
+        assert bool((gradient[others] == 0).all())
+        start += len(atoms)
+
+
+def assert_invariant(term, atoms, charges, pair_cutoff=np.inf, atol=1e-10):
+    """Energy unchanged and forces turned under rotation, reflection, translation and permutation."""
+    rng = np.random.default_rng(5)
+    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    order = rng.permutation(len(atoms))
+    forces, energy = _forces(term, atoms, charges, pair_cutoff)
+    for matrix in (turn, -turn):
+        moved = atoms.copy()
+        moved.set_cell(np.asarray(atoms.cell) @ matrix)
+        moved.set_positions((atoms.positions @ matrix + [3.0, -2.0, 7.0])[order])
+        turned_forces, turned_energy = _forces(term, moved, charges[order], pair_cutoff)
+        assert abs(turned_energy - energy) < atol
+        np.testing.assert_allclose(turned_forces, (forces @ matrix)[order], rtol=0, atol=10 * atol)
+
+
+def _forces(term, atoms, charges, pair_cutoff):
+    batch = batch_of(atoms, pair_cutoff=pair_cutoff)
+    positions = batch.positions.clone().requires_grad_()
+    energy = energies_of(term, batch, charges, positions).sum()
+    (gradient,) = torch.autograd.grad(energy, positions)
+    return -gradient.numpy(), float(energy.detach())
+
+
+def assert_smooth_at(term, radius, pair_cutoff=np.inf, width=0.05):
+    """Energy and force are continuous when a pair, or a third body's pair, crosses a radius (A27)."""
+    charges = torch.tensor([0.6, -0.8, 0.5], dtype=torch.float64)
+
+    def scan(distances, n_atoms):
+        energy, force = [], []
+        for d in distances:
+            atoms = Atoms("HOH"[:n_atoms], [[0.0, 0, 0], [d, 0, 0], [0.3, 1.1, 0]][:n_atoms])
+            forces, value = _forces(term, atoms, charges[:n_atoms], pair_cutoff)
+            energy.append(value)
+            force.append(forces[1, 0])
+        return np.array(energy), np.array(force)
+
+    edge, _ = scan([radius - 1e-13, radius + 1e-13], 2)
+    assert abs(edge[1] - edge[0]) < 1e-12
+    for n_atoms in (2, 3):
+        _, force = scan(np.linspace(radius - width, radius + width, 401), n_atoms)
+        everywhere = np.abs(scan(np.linspace(1.0, radius, 40), n_atoms)[1]).max()
+        assert np.abs(np.diff(force)).max() <= 1e-3 * everywhere
