@@ -1,8 +1,8 @@
 """Model directories: ``config.json`` and ``weights.safetensors``.
 
-The configuration names everything that is needed to rebuild the model and holds the SHA-256 of the weights. Several files
-are replaced as one: all new ones are staged beside the old (``NAME.new``), the configuration last, and renamed after
-that. Whenever the process dies, either the old or the new set is complete, and :func:`load` picks it.
+The configuration names everything that is needed to rebuild the model and holds the SHA-256 of the weights. Several
+files are replaced as one: all new ones are staged beside the old (``NAME.new``), the configuration last, and renamed
+after that. Whenever the process dies, either the old or the new set is complete, and :func:`load` picks it.
 
 Loading reads JSON and raw arrays; it executes nothing and imports nothing that a file names.
 """
@@ -135,9 +135,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     return Checkpoint(config, unpack_weights(files[WEIGHTS], f"{path}/{WEIGHTS}"))
 
 
-def read_files(
-    path: str | os.PathLike[str], names: tuple[str, ...]
-) -> tuple[ModelConfig, dict[str, bytes]]:
+def read_files(path: str | os.PathLike[str], names: tuple[str, ...]) -> tuple[ModelConfig, dict[str, bytes]]:
     """Read the configuration and files of a model directory, verified against the checksums."""
     folder = Path(path)
     if not folder.is_dir():

@@ -29,9 +29,10 @@ def evaluate(
 
     Parameters
     ----------
+    batch : its positions are differentiated as they are when they require a gradient.
     properties : names from :data:`molcalc.properties.PROPERTIES`; energy, atomic energies and predictions
         are returned in any case, forces and stress when asked for.
-    create_graph : keep results differentiable (training).
+    create_graph : keep results differentiable (training, second derivatives).
 
     Returns
     -------
@@ -42,8 +43,9 @@ def evaluate(
     leaves: dict[str, Tensor] = {}
     with torch.enable_grad() if wanted & {"forces", "stress"} or create_graph else torch.no_grad():
         if "forces" in wanted:
-            leaves["positions"] = batch.positions.detach().requires_grad_()
-            batch = replace(batch, positions=leaves["positions"])
+            if not batch.positions.requires_grad:
+                batch = replace(batch, positions=batch.positions.detach().requires_grad_())
+            leaves["positions"] = batch.positions
         if "stress" in wanted:
             leaves["strain"] = torch.zeros_like(batch.cell).requires_grad_()
             batch = _strained(batch, leaves["strain"])
@@ -80,9 +82,7 @@ def _energies(output: PotentialOutput, batch: AtomicBatch) -> dict[str, Tensor]:
 
 
 def _mean_predictions(output: PotentialOutput) -> dict[str, Tensor]:
-    results = {
-        name: _mean([prediction[name] for prediction in output.predictions]) for name in output.predictions[0]
-    }
+    results = {name: _mean([prediction[name] for prediction in output.predictions]) for name in output.predictions[0]}
     if "charges" in results and len(output.predictions) > 1:
         members = torch.stack([prediction["charges"] for prediction in output.predictions])
         results["charges_std"] = members.std(dim=0)

@@ -38,6 +38,13 @@ class Potential(nn.Module):
     members : networks of one architecture; more than one make an ensemble whose mean is the result.
     terms : added to every member's energy. A term that needs no prediction is evaluated once.
 
+    Attributes
+    ----------
+    supports_periodic : whether every term is defined for periodic structures.
+    pair_cutoff : Å, range of the pair list the terms need in a periodic structure; None without terms.
+    cutoff : Å, range of the edges.
+    predicts, elements : of the network.
+
     Raises
     ------
     ConfigError
@@ -50,6 +57,8 @@ class Potential(nn.Module):
             raise ConfigError("a potential needs at least one network; got none")
         self.members = nn.ModuleList(members)
         self.terms = nn.ModuleList(terms)
+        self.supports_periodic = all(term.supports_periodic for term in terms)
+        self.pair_cutoff = max((term.pair_cutoff for term in terms), default=None)
         self.cutoff: float = members[0].cutoff
         self.predicts: tuple[str, ...] = members[0].predicts
         self.elements: tuple[int, ...] = members[0].elements
@@ -66,25 +75,16 @@ class Potential(nn.Module):
         return len(self.members)
 
     @property
-    def supports_periodic(self) -> bool:
-        """Whether every term is defined for periodic structures."""
-        return all(term.supports_periodic for term in self.terms)
-
-    @property
-    def pair_cutoff(self) -> float | None:
-        """Å, range of the pair list the terms need in a periodic structure; None without terms."""
-        return max((term.pair_cutoff for term in self.terms), default=None)
-
-    @property
     def dtype(self) -> torch.dtype:
         """Arithmetic of the network (energies are summed in float64 in any case)."""
-        return self.members[0].dtype
+        return next(self.members[0].parameters()).dtype
 
     def set_dtype(self, dtype: torch.dtype) -> Potential:
         """Convert the network; parameters listed in its ``float64_parameters`` stay in double precision."""
         for member in self.members:
+            keep: tuple[str, ...] = member.float64_parameters  # type: ignore[assignment]
             for name, parameter in member.named_parameters():
-                if name not in member.float64_parameters:
+                if name not in keep:
                     parameter.data = parameter.data.to(dtype)
         return self
 
@@ -104,9 +104,7 @@ class Potential(nn.Module):
         shared: Tensor | None = None
         for term in self.terms:
             if term.requires:
-                energies = [
-                    energy + term(batch, prediction) for energy, prediction in zip(energies, predictions)
-                ]
+                energies = [energy + term(batch, prediction) for energy, prediction in zip(energies, predictions)]
             else:
                 added = term(batch, {})
                 shared = added if shared is None else shared + added

@@ -83,9 +83,7 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise _wrong(name, value, "a mapping")
-        return {
-            str(key): _convert(item, typing.get_args(hint)[1], f"{name}.{key}") for key, item in value.items()
-        }
+        return {str(key): _convert(item, typing.get_args(hint)[1], f"{name}.{key}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value, name)  # type: ignore[arg-type]
     if hint is Any:

@@ -21,8 +21,8 @@ class AIMNet2(MolCalculator):
 
     Parameters
     ----------
-    model : published name ("wb97m-d3", "b973c-d3"), model directory, ``.jpt`` or ``.pt`` file, directory in Hugging Face style
-        or its name on the hub; or a checkpoint in memory.
+    model : published name ("wb97m-d3", "b973c-d3"), model directory, ``.jpt`` or ``.pt`` file, directory in Hugging Face
+        style or its name on the hub; or a checkpoint in memory.
     fidelity : level of theory of a multi-fidelity model.
     dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" with an exact name, or D3Parameters.
     charge, multiplicity : for every structure. None takes ``atoms.info["charge"]`` / ``["spin"]``, then the sum of
@@ -31,8 +31,8 @@ class AIMNet2(MolCalculator):
     device : "auto", "cpu" or "cuda".
     dtype : "float32" or "float64", arithmetic of the network; energies are summed in float64 in any case.
     coulomb : "auto" or "simple".
-    legacy : reproduce the arithmetic inside the published TorchScript files: reference energies added in float32 per atom,
-        and their form of D3.
+    legacy : reproduce the arithmetic inside the published TorchScript files: reference energies added in
+        float32 per atom, and their form of D3.
     trusted : allow an unknown TorchScript file; reading it runs the code in it.
     min_distance : Å below which two atoms are an error; None takes a quarter of their covalent radii.
 

@@ -40,9 +40,9 @@ class OpenShellWarning(UserWarning):
 class MolCalculator(Calculator):
     """ASE calculator of one potential.
 
-    One pass fills everything that is cheap: energy, free_energy, energies, forces, charges, dipole, with spin charges magmoms,
-    and stress for structures with a full cell and periodicity. ``results`` is assigned once, at the end, after a check
-    that all numbers are finite. What ASE has no name for (standard deviations of an ensemble) is in ``extras``.
+    One pass fills everything that is cheap: energy, free_energy, energies, forces, charges, dipole, magmoms where there
+    are spin charges, stress for periodic structures with a full cell. ``results`` is assigned once, at the end, after a
+    check that all numbers are finite. What ASE has no name for (standard deviations of an ensemble) is in ``extras``.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class MolCalculator(Calculator):
 
     def reset(self) -> None:
         """Forget the results."""
-        self.results = {}
+        self.results: dict[str, Any] = {}
         self.extras = {}
         self._state = None
         self.atoms = None
@@ -152,8 +152,8 @@ class MolCalculator(Calculator):
             if not self._warned:
                 self._warned = True
                 warnings.warn(
-                    f"{atoms.get_chemical_formula()} with charge {charge} has an odd number of electrons; {self.model!r} "
-                    "was trained on closed shells and does not see the unpaired one",
+                    f"{atoms.get_chemical_formula()} with charge {charge} has an odd number of electrons; "
+                    f"{self.model!r} was trained on closed shells and does not see the unpaired one",
                     OpenShellWarning,
                     stacklevel=2,
                 )
@@ -190,7 +190,7 @@ class MolCalculator(Calculator):
         has_stress = _has_volume(atoms) and "stress" in self.implemented_properties
         if "stress" in properties and not has_stress:
             raise PropertyNotImplementedError(
-                f"stress needs a cell of 3 vectors and periodic directions; this structure has pbc={atoms.pbc.tolist()}, "
+                f"stress needs 3 periodic cell vectors; this structure has pbc={atoms.pbc.tolist()} and "
                 f"cell rank {atoms.cell.rank}"
             )
         state = self.resolve(atoms)
@@ -228,7 +228,7 @@ class MolCalculator(Calculator):
                 f"{unknown[0]} is not implemented by {self.model!r}; it has {', '.join(self.implemented_properties)}"
             )
         if "stress" in properties and not all(_has_volume(atoms) for atoms in images):
-            raise PropertyNotImplementedError("stress needs a cell of 3 vectors and periodic directions in every structure")
+            raise PropertyNotImplementedError("stress needs 3 periodic cell vectors in every structure")
         wanted = tuple(name for name in ("forces", "stress") if name in properties)
         results: list[dict[str, Any]] = []
         with self._lock:
@@ -312,7 +312,7 @@ class MolCalculator(Calculator):
         return {key: value for key, value in vars(self).items() if key != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        self.__dict__.update(state)
         self._lock = threading.RLock()
 
 

@@ -93,13 +93,11 @@ def _check_cell(atoms: Atoms, model: str, periodic: bool) -> None:
         volume = abs(float(np.linalg.det(cell)))
         if volume < MIN_VOLUME * len(atoms) or np.linalg.cond(cell) > MAX_CONDITION:
             raise CellError(
-                f"cell volume {volume:.3g} Å3, {volume / len(atoms):.3g} Å3/atom, is not a crystal of {len(atoms)} atoms"
+                f"cell volume {volume:.3g} Å3, {volume / len(atoms):.3g} Å3/atom, holds no crystal of {len(atoms)} atoms"
             )
 
 
-def check_distances(
-    atomic_numbers: np.ndarray, vectors: np.ndarray, index: np.ndarray, minimum: float | None
-) -> None:
+def check_distances(atomic_numbers: np.ndarray, vectors: np.ndarray, index: np.ndarray, minimum: float | None) -> None:
     """Refuse two atoms, or an atom and a periodic image, that are too close.
 
     Parameters
@@ -178,7 +176,8 @@ def resolve_multiplicity(atoms: Atoms, argument: int | None, charge: int) -> tup
     multiplicity = next(iter(sources.values()), lowest)
     if multiplicity < 1 or (electrons + multiplicity) % 2 == 0 or multiplicity > electrons + 1:
         raise SpinError(
-            f"{electrons} electrons cannot have multiplicity {multiplicity} (2S+1): allowed are {lowest}, {lowest + 2}, …"
+            f"{electrons} electrons cannot have multiplicity {multiplicity} (2S+1); "
+            f"allowed are {lowest}, {lowest + 2}, …"
         )
     return multiplicity, bool(sources)
 

@@ -22,7 +22,9 @@ def coulomb_term(config: ModelConfig, method: str) -> EnergyTerm | None:
         For an unknown method, or one for a model that has no Coulomb term.
     """
     if method not in COULOMB_METHODS:
-        raise ConfigError(f"coulomb={method!r}{suggest(str(method), COULOMB_METHODS)}; choose one of {list(COULOMB_METHODS)}")
+        raise ConfigError(
+            f"coulomb={method!r}{suggest(str(method), COULOMB_METHODS)}; choose one of {list(COULOMB_METHODS)}"
+        )
     if config.coulomb is None:
         if method != "auto":
             raise ConfigError(f"coulomb={method!r}: this model was trained without a Coulomb term")
@@ -58,8 +60,8 @@ def dispersion_term(
         )
     if fidelity.dispersion_in_labels:
         raise ConfigError(
-            f"dispersion={wish!r}: the labels of fidelity {fidelity.name!r} already contain dispersion; adding it would "
-            "count it twice: use dispersion='auto'"
+            f"dispersion={wish!r}: the labels of fidelity {fidelity.name!r} already contain dispersion; adding "
+            "it would count it twice: use dispersion='auto'"
         )
     parameters = wish if isinstance(wish, D3Parameters) else parse_dispersion(wish)
     description = wish if isinstance(wish, str) else f"d3bj:{parameters}"

@@ -21,8 +21,8 @@ def orthogonal_embedding(n_rows: int, n_channels: int, n_radial: int) -> Tensor:
 def farthest_curves(n_channels: int, n_radial: int, n_vector: int) -> Tensor:
     """(n_channels, n_radial, n_vector) smooth curves over the radial functions, as different as possible.
 
-    Per channel, 8·n_vector random curves α₁ sin(2πα₂x/G) + α₃ cos(2πα₄x/G) are standardized and thinned by farthest-point
-    selection.
+    Per channel, 8·n_vector random curves α₁ sin(2πα₂x/G) + α₃ cos(2πα₄x/G) are standardized and thinned by
+    farthest-point selection.
     """
     x = torch.arange(n_radial, dtype=torch.get_default_dtype()) * (2 * math.pi / n_radial)
     chosen = []

@@ -117,7 +117,7 @@ class _Gather(torch.autograd.Function):
         return _gather(features, basis, rows)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         features, basis = ctx.saved_tensors
         for_features = _Spread.apply(basis, grad, ctx.rows) if ctx.needs_input_grad[0] else None
         for_basis = _Contract.apply(features, grad, ctx.rows) if ctx.needs_input_grad[1] else None
@@ -132,7 +132,7 @@ class _Spread(torch.autograd.Function):
         return _spread(basis, sums, rows)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         basis, sums = ctx.saved_tensors
         for_basis = _Contract.apply(grad, sums, ctx.rows) if ctx.needs_input_grad[0] else None
         for_sums = _Gather.apply(grad, basis, ctx.rows) if ctx.needs_input_grad[1] else None
@@ -147,7 +147,7 @@ class _Contract(torch.autograd.Function):
         return _contract(features, sums, rows)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         features, sums = ctx.saved_tensors
         for_features = _Spread.apply(grad, sums, ctx.rows) if ctx.needs_input_grad[0] else None
         for_sums = _Gather.apply(features, grad, ctx.rows) if ctx.needs_input_grad[1] else None

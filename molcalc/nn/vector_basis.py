@@ -93,7 +93,7 @@ class _VectorBasis(torch.autograd.Function):
         return basis
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (vectors,) = ctx.saved_tensors
         if torch.is_grad_enabled():
             with torch.enable_grad():

@@ -113,14 +113,14 @@ def _checkpoint(metadata: Mapping[str, Any], states: list[dict[str, Tensor]], pa
     dispersion = None
     if metadata.get("needs_dispersion"):
         parameters = metadata["d3_params"]
-        dispersion = "d3bj:" + ",".join(f"{key}={float(parameters.get(key, 1.0))!r}" for key in ("s6", "s8", "a1", "a2"))
+        dispersion = "d3bj:" + ",".join(
+            f"{key}={float(parameters.get(key, 1.0))!r}" for key in ("s6", "s8", "a1", "a2")
+        )
     config = ModelConfig(
         kind="aimnet2",
         arguments=networks[0][0].to_dict(),
         n_members=len(networks),
-        fidelities=(
-            Fidelity(name=str(metadata.get("family") or path.stem), dispersion=dispersion),
-        ),
+        fidelities=(Fidelity(name=str(metadata.get("family") or path.stem), dispersion=dispersion),),
         coulomb="simple" if coulomb else None,
         coulomb_range=float(metadata["coulomb_sr_rc"]) if coulomb else None,
         neutral_only=metadata.get("supports_charged_systems") is False,
@@ -144,7 +144,9 @@ def _validate(metadata: Mapping[str, Any], path: Path) -> None:
     )
     mode = metadata.get("coulomb_mode", "none")
     need(mode in ("none", "sr_embedded"), f"coulomb_mode={mode!r}; 'none' and 'sr_embedded' are supported")
-    need(bool(metadata.get("needs_coulomb", False)) == (mode == "sr_embedded"), "needs_coulomb contradicts coulomb_mode")
+    need(
+        bool(metadata.get("needs_coulomb", False)) == (mode == "sr_embedded"), "needs_coulomb contradicts coulomb_mode"
+    )
     if mode == "sr_embedded":
         reach = metadata.get("coulomb_sr_rc")
         need(isinstance(reach, (int, float)) and reach > 0, f"coulomb_sr_rc={reach!r}; expected a positive length")

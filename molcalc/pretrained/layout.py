@@ -35,8 +35,8 @@ def network_from_state(
 
     Returns
     -------
-    configuration, and weights under this package's names with reference energies in float64. Rows of untrained elements,
-    which some files fill with NaN, are set to zero: they are never used.
+    configuration, and weights under this package's names with reference energies in float64. Rows of untrained
+    elements, which some files fill with NaN, are set to zero: they are never used.
 
     Raises
     ------
@@ -101,6 +101,7 @@ def _sizes(
             aim_size=widths[-1][-1],
             energy_hidden=tuple(_widths(weights, "energy_head.")[:-1]),
             max_number=len(weights["embedding"]) - 1,
+            exact_charges=False,
         )
     except ValueError as error:
         raise CheckpointMismatchError(f"{where}: {error}") from error

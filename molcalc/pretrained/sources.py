@@ -95,6 +95,6 @@ def download(repository: str) -> Path:
     except (OSError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"cannot fetch {repository!r} from the Hugging Face hub ({reason}); without a network, pass a local folder. "
-            f"Published models that need none: {', '.join(PUBLISHED)}"
+            f"cannot fetch {repository!r} from the Hugging Face hub ({reason}); without a network, pass a local "
+            f"folder. Published models that need none: {', '.join(PUBLISHED)}"
         ) from error
