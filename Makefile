@@ -1,0 +1,48 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both make .venv with pinned versions first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-slow check lint bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/relax_molecule.py
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check molcalc tests examples benchmarks
+	$(BIN)/ruff format --check molcalc tests examples benchmarks
+	$(BIN)/mypy
+
+check: lint test
+
+bench: $(VENV)/.peers
+	$(BIN)/python benchmarks/aimnet2_step.py
+	$(BIN)/python benchmarks/d3.py
+	$(BIN)/python benchmarks/coulomb.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[aimnet2,fast]'
+	touch $@
+
+$(VENV)/.test: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[aimnet2,fast,test]'
+	touch $@ $(VENV)/.demo
+
+$(VENV)/.peers: $(VENV)/.test
+	$(INSTALL) --editable '.[peers]'
+	touch $@
