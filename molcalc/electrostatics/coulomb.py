@@ -46,7 +46,50 @@ class SimpleCoulomb(EnergyTerm):
                 f'Coulomb method "simple" is not defined for periodic structures (pbc={pbc}): '
                 'choose "dsf" or "ewald", or switch pbc off'
             )
-        return COULOMB * _pair_energies(batch, predictions, self.form)
+        return COULOMB * _pair_energies(batch, predictions["charges"].to(torch.float64), self.form)
+
+
+class DSFCoulomb(EnergyTerm):
+    r"""Damped, shifted-force Coulomb energy: pairs within a cutoff, for molecules and any periodicity ("dsf").
+
+    .. math:: E = k_e \sum_{i<j} q_i q_j φ(r_{ij})
+        - k_e \left(\frac{\mathrm{erfc}(α R)}{2R} + \frac{α}{\sqrt{π}}\right) \sum_i q_i^2, \qquad
+        φ(r) = v(r) - v(R) - (r - R)\,v'(R) - \frac{g(r)}{r}, \quad v(r) = \frac{\mathrm{erfc}(α r)}{r}
+
+    φ and its derivative vanish at the cutoff R. The envelope g of :class:`SimpleCoulomb` takes out what
+    the network describes. The second sum is the energy of the charges with the neutralising charges that the
+    shift puts on the cutoff sphere.
+
+    Parameters
+    ----------
+    cutoff : R in Å.
+    alpha : α in 1/Å.
+    short_range_cutoff : range of g in Å; ``None`` leaves g out.
+
+    References
+    ----------
+    Fennell, Gezelter, J. Chem. Phys. 124, 234104 (2006), eq. 18 and 19.
+    """
+
+    requires = ("charges",)
+
+    def __init__(self, cutoff: float = 15.0, alpha: float = 0.2, short_range_cutoff: float | None = 4.6) -> None:
+        super().__init__()
+        self.pair_cutoff = checked_positive("cutoff", cutoff)
+        alpha = checked_positive("alpha", alpha)
+        short = checked_short_range(short_range_cutoff)
+        if short > cutoff:
+            raise ConfigError(f"short_range_cutoff={short} Å is beyond cutoff={cutoff} Å: lower it")
+        edge = math.erfc(alpha * cutoff) / cutoff
+        gaussian = 2.0 * alpha / math.sqrt(math.pi) * math.exp(-((alpha * cutoff) ** 2))
+        slope = (edge + gaussian) / cutoff
+        self.form = ScreenedCoulomb(alpha, slope, -edge - slope * cutoff, cutoff, short)
+        self.self_energy = -COULOMB * (0.5 * edge + alpha / math.sqrt(math.pi))
+
+    def forward(self, batch: AtomicBatch, predictions: Mapping[str, Tensor]) -> Tensor:
+        """Return the (n_atoms,) energies in eV."""
+        charges = predictions["charges"].to(torch.float64)
+        return COULOMB * _pair_energies(batch, charges, self.form) + self.self_energy * charges * charges
 
 
 def checked_short_range(short_range_cutoff: float | None) -> float:
@@ -63,15 +106,18 @@ def checked_positive(name: str, value: float) -> float:
     return float(value)
 
 
-def _pair_energies(batch: AtomicBatch, predictions: Mapping[str, Tensor], form: ScreenedCoulomb) -> Tensor:
+def _pair_energies(batch: AtomicBatch, charges: Tensor, form: ScreenedCoulomb) -> Tensor:
     """(n_atoms,) energies in e²/Å from the pairs of the batch."""
     if batch.pair_cutoff < form.cutoff:
         raise ConfigError(
             f"the pairs of the batch reach to {batch.pair_cutoff} Å, the Coulomb term to {form.cutoff} Å: "
             f"build the batch with pair_cutoff={form.cutoff}"
         )
-    charges = predictions["charges"].to(torch.float64)
-    complete = math.isinf(batch.pair_cutoff)  # there are no infinite lists of periodic structures
-    shifts = NO_SHIFTS if complete or not batch.periodic else batch.pair_shifts
+    complete = math.isinf(batch.pair_cutoff)
+    if complete and batch.periodic:
+        raise ConfigError(
+            f"pair_cutoff={batch.pair_cutoff} lists no periodic images: build the batch with pair_cutoff={form.cutoff}"
+        )
+    shifts = batch.pair_shifts if batch.periodic else NO_SHIFTS
     pairs = Pairs(batch.pair_index, shifts, batch.system_idx, complete)
     return charge_pair_energies(batch.positions, charges, batch.cell, pairs, form)

@@ -137,9 +137,7 @@ def charge_pair_energies(
     return radial_pair_energies(distances, charges, pairs, form.value)
 
 
-def radial_pair_energies(
-    distances: Tensor, charges: Tensor, pairs: Pairs, value: Callable[[Tensor], Tensor]
-) -> Tensor:
+def radial_pair_energies(distances: Tensor, charges: Tensor, pairs: Pairs, value: Callable[[Tensor], Tensor]) -> Tensor:
     """(n_charges,) sums of ½ q_i q_j value(d_ij) for any radial form, differentiated by torch."""
     i, j = pairs.index[0], pairs.index[1]
     energy = 0.5 * charges.index_select(0, i) * charges.index_select(0, j) * value(distances)

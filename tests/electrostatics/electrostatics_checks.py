@@ -107,13 +107,12 @@ def assert_smooth_at(term, radius, pair_cutoff=np.inf, width=0.05):
     charges = torch.tensor([0.6, -0.8, 0.5], dtype=torch.float64)
 
     def scan(distances, n_atoms):
-        energy, force = [], []
-        for d in distances:
-            atoms = Atoms("HOH"[:n_atoms], [[0.0, 0, 0], [d, 0, 0], [0.3, 1.1, 0]][:n_atoms])
-            forces, value = _forces(term, atoms, charges[:n_atoms], pair_cutoff)
-            energy.append(value)
-            force.append(forces[1, 0])
-        return np.array(energy), np.array(force)
+        places = [[[0.0, 0, 0], [d, 0, 0], [0.3, 1.1, 0]][:n_atoms] for d in distances]
+        batch = batch_of(*(Atoms("HOH"[:n_atoms], place) for place in places), pair_cutoff=pair_cutoff)
+        positions = batch.positions.clone().requires_grad_()
+        energies = energies_of(term, batch, charges[:n_atoms].repeat(len(distances)), positions)
+        (gradient,) = torch.autograd.grad(energies.sum(), positions)
+        return energies.detach().reshape(-1, n_atoms).sum(dim=1).numpy(), -gradient[1::n_atoms, 0].numpy()
 
     edge, _ = scan([radius - 1e-13, radius + 1e-13], 2)
     assert abs(edge[1] - edge[0]) < 1e-12

@@ -17,7 +17,7 @@ from electrostatics_checks import (
     total_energy,
 )
 
-from molcalc.electrostatics.coulomb import SimpleCoulomb
+from molcalc.electrostatics.coulomb import DSFCoulomb, SimpleCoulomb
 from molcalc.errors import CellError, ConfigError
 from molcalc.units import COULOMB
 
@@ -179,3 +179,106 @@ def test_pairs_that_end_before_the_term_are_an_error():
 def test_impossible_short_range_cutoff_is_an_error_with_its_name(value):
     with pytest.raises(ConfigError, match=f"short_range_cutoff={value}"):
         SimpleCoulomb(short_range_cutoff=value)
+
+
+TRICLINIC = [[7.0, 0.0, 0.0], [1.2, 6.5, 0.0], [-0.8, 1.1, 6.0]]
+
+
+def dsf_by_images(atoms, charges, cutoff, alpha, short_range_cutoff):
+    """The sum of the docstring over explicit periodic images."""
+    from math import erfc, exp, pi, sqrt
+
+    edge = erfc(alpha * cutoff) / cutoff
+    slope = edge / cutoff + 2 * alpha * exp(-((alpha * cutoff) ** 2)) / (sqrt(pi) * cutoff)
+    images = np.array(np.meshgrid(*[range(-3, 4) if p else [0] for p in atoms.pbc])).reshape(3, -1).T
+    total = -(edge / 2 + alpha / sqrt(pi)) * float((charges**2).sum())
+    for i in range(len(atoms)):
+        for j in range(len(atoms)):
+            for d in np.linalg.norm(atoms.positions[j] - atoms.positions[i] + images @ atoms.cell, axis=1):
+                if 0 < d < cutoff:
+                    x = d / short_range_cutoff
+                    envelope = exp(1 - 1 / (1 - x * x)) if x < 1 else 0.0
+                    radial = erfc(alpha * d) / d - edge + (d - cutoff) * slope - envelope / d
+                    total += 0.5 * float(charges[i] * charges[j]) * radial
+    return COULOMB * total
+
+
+@pytest.mark.parametrize("pbc", [(0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1)], ids=["0-D", "1-D", "2-D", "3-D"])
+def test_dsf_equals_the_sum_over_images_in_cells_smaller_than_the_cutoff(pbc):
+    atoms, charges = random_atoms(6, cell=TRICLINIC), random_charges(6, total=0.3)
+    atoms.pbc = pbc
+    energy = total_energy(DSFCoulomb(9.0, 0.25), batch_of(atoms, pair_cutoff=9.0), charges)
+    assert energy == pytest.approx(dsf_by_images(atoms, charges, 9.0, 0.25, 4.6), rel=1e-12)
+
+
+def test_dsf_ignores_pairs_beyond_its_cutoff():
+    atoms, charges = random_atoms(60), random_charges(60)
+    term = DSFCoulomb(cutoff=6.0)
+    far, near = (total_energy(term, batch_of(atoms, pair_cutoff=c), charges) for c in (np.inf, 6.0))
+    assert far == pytest.approx(near, rel=1e-13)
+
+
+@pytest.mark.parametrize("short_range_cutoff", [4.0, None], ids=["rs=4", "no rs"])
+def test_dsf_derivatives_equal_finite_differences(short_range_cutoff):
+    term = DSFCoulomb(6.0, 0.3, short_range_cutoff)
+    crystal, molecule_ = random_atoms(4, cell=TRICLINIC), random_atoms(2, seed=1)
+    batch = batch_of(crystal, molecule_, pair_cutoff=8.0)
+    assert_derivatives_exact(term, batch, random_charges(6))
+
+
+@pytest.mark.parametrize("periodic", [False, True], ids=["molecule", "crystal"])
+def test_dsf_is_invariant_under_rotation_reflection_and_permutation(periodic):
+    atoms = random_atoms(8, cell=TRICLINIC if periodic else None)
+    assert_invariant(DSFCoulomb(), atoms, random_charges(8), pair_cutoff=15.0)
+
+
+def test_dsf_in_a_batch_with_molecules_equals_single_systems():
+    structures = [random_atoms(5, cell=TRICLINIC), random_atoms(4), random_atoms(1), random_atoms(6, seed=2)]
+    charges = [random_charges(len(atoms)) for atoms in structures]
+    assert_batch_equals_single(DSFCoulomb(8.0), structures, charges, pair_cutoff=8.0)
+
+
+@pytest.mark.parametrize("radius", [4.6, 9.0], ids=["envelope", "cutoff"])
+def test_dsf_is_smooth_at_its_cutoffs(radius):
+    assert_smooth_at(DSFCoulomb(9.0), radius, pair_cutoff=10.0)
+
+
+def test_dsf_of_a_supercell_is_extensive():
+    atoms, charges = random_atoms(5, cell=TRICLINIC), random_charges(5)
+    single = total_energy(DSFCoulomb(), batch_of(atoms, pair_cutoff=15.0), charges)
+    repeated = batch_of(atoms.repeat((2, 1, 3)), pair_cutoff=15.0)
+    assert total_energy(DSFCoulomb(), repeated, charges.repeat(6)) == pytest.approx(6 * single, rel=1e-12)
+
+
+def test_one_atom_has_only_its_self_energy_in_dsf():
+    term = DSFCoulomb(15.0, 0.2)
+    energy = total_energy(term, batch_of(Atoms("Na")), torch.tensor([2.0], dtype=torch.float64))
+    # erfc(3) / 30 + 0.2 / sqrt(pi), times 4 e2 and 14.39964548 eV·Å
+    assert energy == pytest.approx(-COULOMB * 4 * (2.209049699858544e-05 / 30 + 0.11283791670955126), rel=1e-12)
+
+
+def test_no_pairs_within_the_cutoff_give_no_forces():
+    batch = batch_of(Atoms("H2", [[0, 0, 0], [0, 0, 30.0]]))
+    positions = batch.positions.clone().requires_grad_()
+    energies = energies_of(DSFCoulomb(), batch, torch.ones(2, dtype=torch.float64), positions)
+    (gradient,) = torch.autograd.grad(energies.sum(), positions)
+    assert bool((gradient == 0).all())
+
+
+def test_an_infinite_list_of_a_crystal_is_an_error():
+    with pytest.raises(ConfigError, match="lists no periodic images.*pair_cutoff=15.0"):
+        energies_of(DSFCoulomb(), batch_of(random_atoms(2, cell=TRICLINIC)), random_charges(2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"cutoff": 0.0}, "cutoff=0.0 must be a positive"),
+        ({"cutoff": float("nan")}, "cutoff=nan must be a positive"),
+        ({"alpha": -0.2}, "alpha=-0.2 must be a positive"),
+        ({"cutoff": 4.0}, "short_range_cutoff=4.6 Å is beyond cutoff=4.0 Å"),
+    ],
+)
+def test_impossible_dsf_options_are_errors_with_name_and_value(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        DSFCoulomb(**arguments)
