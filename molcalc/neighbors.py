@@ -134,4 +134,4 @@ def _within(index: np.ndarray, shifts: np.ndarray, positions: np.ndarray, cell: 
     else:
         vectors = positions[index[1]] - positions[index[0]] + shifts @ cell
         keep = np.einsum("ex,ex->e", vectors, vectors) < cutoff * cutoff
-    return index[:, keep], shifts[keep]
+    return np.compress(keep, index, axis=1), shifts[keep]

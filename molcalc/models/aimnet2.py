@@ -211,10 +211,10 @@ class AIMNet2(nn.Module):
 def equilibrate(raw: Tensor, factors: Tensor, targets: Tensor, system_idx: Tensor, exact: bool) -> Tensor:
     r"""Shift charges so that each system carries its total charge.
 
-    .. math:: q_i = \tilde q_i + \frac{w_i}{\sum_k f_k^2 + \epsilon} (Q - \sum_k \tilde q_k),
-        \qquad w_i = f_i^2 + \epsilon / N
+    .. math:: q_i = \tilde q_i + \frac{w_i}{\sum_k w_k} (Q - \sum_k \tilde q_k), \qquad w_i = f_i^2 + \epsilon
 
-    Without ``exact``, w_i = f_i² as in the published networks, and a share ε/Σf² of the missing charge stays missing.
+    Without ``exact``, as in the published networks, w_i = f_i² and ε is added to the sum of weights instead: a share of
+    ε/Σf² of the missing charge stays missing.
 
     Parameters
     ----------
@@ -224,8 +224,7 @@ def equilibrate(raw: Tensor, factors: Tensor, targets: Tensor, system_idx: Tenso
     weights = factors.square()
     n_systems = targets.shape[0]
     if exact:
-        sizes = torch.bincount(system_idx, minlength=n_systems).to(raw.dtype)
-        weights = weights + (CHARGE_EPSILON / sizes).index_select(0, system_idx)[:, None]
+        weights = weights + CHARGE_EPSILON
     total = segment_sum(weights, system_idx, n_systems) + (0.0 if exact else CHARGE_EPSILON)
     share = (targets - segment_sum(raw, system_idx, n_systems)) / total
     return raw + weights * share.index_select(0, system_idx)

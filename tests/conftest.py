@@ -1,0 +1,47 @@
+"""Settings and fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+from molcalc.calculators import AIMNet2
+from molcalc.checkpoint import Checkpoint
+from molcalc.pretrained.published import PUBLISHED, find_file
+from tests.tiny import tiny_checkpoint
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def closed_shell() -> Checkpoint:
+    """Small closed-shell network with random weights."""
+    return tiny_checkpoint(charge_channels=1)
+
+
+@pytest.fixture(scope="session")
+def open_shell() -> Checkpoint:
+    """Small two-channel network with random weights."""
+    return tiny_checkpoint(charge_channels=2)
+
+
+@pytest.fixture(scope="session")
+def published() -> None:
+    """Skip when the published weights are not installed."""
+    try:
+        find_file(PUBLISHED["wb97m-d3"].file)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def member64(published: None) -> AIMNet2:
+    """First published ωB97M-D3 network in double precision."""
+    return AIMNet2("wb97m-d3", member=0, dtype="float64")

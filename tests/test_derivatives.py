@@ -1,0 +1,202 @@
+"""Forces, stress and second derivatives are derivatives of the energy (acceptance A9, A12–A15, A30–A32)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms, units
+from ase.build import molecule
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.md.verlet import VelocityVerlet
+from ase.optimize import BFGS
+
+from molcalc.checkpoint import Checkpoint
+from molcalc.derivatives import charge_derivatives, dipole_derivatives, evaluate
+from tests.tiny import crystal, organic, periodic_calculator, tiny_calculator
+
+FORCE_FD = 1e-5  # eV/Å at a displacement of 1e-4 Å
+STRESS_FD = 1e-8  # eV/Å³ at a strain of 1e-5
+HESSIAN_FD = 1e-5  # eV/Å²
+
+
+@pytest.fixture(params=["closed shell", "open shell"])
+def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
+    name = request.param.replace(" ", "_")
+    return request.getfixturevalue(name)
+
+
+def test_the_small_model_has_every_contribution(checkpoint: Checkpoint) -> None:
+    atoms = organic()
+    atoms.calc = tiny_calculator(checkpoint)
+    without = tiny_calculator(checkpoint, dispersion=None)
+    assert np.abs(atoms.get_charges()).max() > 0.1
+    assert np.abs(atoms.get_forces()).max() > 1.0
+    assert abs(atoms.get_potential_energy() - without.get_potential_energy(atoms)) > 1e-2
+    potential = atoms.calc.potential
+    batch = atoms.calc.build_batch(atoms, atoms.calc.resolve(atoms))
+    charges = {"charges": torch.as_tensor(atoms.get_charges())}
+    assert abs(float(potential.terms[0](batch, charges).sum())) > 1e-2
+
+
+def test_forces_equal_minus_energy_gradient_with_the_right_order(checkpoint: Checkpoint) -> None:
+    atoms = organic()
+    atoms.calc = tiny_calculator(checkpoint)
+    picked = [0, 2, 5]
+    exact = atoms.get_forces()[picked]
+    errors = [
+        np.abs(calculate_numerical_forces(atoms, eps=eps, iatoms=picked) - exact).max() for eps in (1e-2, 1e-3, 1e-4)
+    ]
+    assert 80 < errors[0] / errors[1] < 125
+    assert errors[2] < FORCE_FD
+
+
+def test_forces_of_a_crystal_equal_minus_energy_gradient(checkpoint: Checkpoint) -> None:
+    atoms = crystal()
+    atoms.calc = periodic_calculator(checkpoint)
+    numerical = calculate_numerical_forces(atoms, eps=1e-4, iatoms=[0, 4])
+    assert np.abs(numerical - atoms.get_forces()[[0, 4]]).max() < FORCE_FD
+
+
+def test_stress_equals_the_strain_derivative_in_voigt_order(checkpoint: Checkpoint) -> None:
+    atoms = crystal()
+    atoms.calc = periodic_calculator(checkpoint)
+    stress = atoms.get_stress()
+    assert stress.shape == (6,)
+    assert np.abs(stress).min() > 1e-4
+    assert len(set(np.round(stress, 6))) == 6
+    assert np.abs(calculate_numerical_stress(atoms, eps=1e-5) - stress).max() < STRESS_FD
+
+
+def test_stress_is_positive_under_tension(closed_shell: Checkpoint) -> None:
+    atoms = crystal()
+    atoms.calc = periodic_calculator(closed_shell)
+    pressure = -np.trace(atoms.get_stress(voigt=False)) / 3
+    scale, energies, volumes = 1e-5, [], []
+    for sign in (1, -1):
+        scaled = atoms.copy()
+        scaled.set_cell(atoms.cell * (1 + sign * scale), scale_atoms=True)
+        scaled.calc = atoms.calc
+        energies.append(scaled.get_potential_energy())
+        volumes.append(scaled.get_volume())
+    numerical = -(energies[0] - energies[1]) / (volumes[0] - volumes[1])
+    assert pressure == pytest.approx(numerical, rel=1e-6)
+
+
+def test_stress_of_a_slab_scales_with_the_vacuum(closed_shell: Checkpoint) -> None:
+    atoms = crystal()
+    atoms.set_cell([[4.4, 0.3, 0.0], [0.2, 4.6, 0.0], [0.0, 0.0, 15.0]])
+    atoms.pbc = (True, True, False)
+    atoms.calc = periodic_calculator(closed_shell)
+    before = atoms.get_stress() * atoms.get_volume()
+    atoms.set_cell([[4.4, 0.3, 0.0], [0.2, 4.6, 0.0], [0.0, 0.0, 30.0]])
+    assert np.allclose(atoms.get_stress() * atoms.get_volume(), before, rtol=1e-9)
+
+
+@pytest.mark.parametrize("cell", [None, np.eye(3)], ids=["no cell", "dummy cell"])
+def test_stress_of_a_molecule_is_refused(closed_shell: Checkpoint, cell: np.ndarray | None) -> None:
+    atoms = organic()
+    if cell is not None:
+        atoms.cell = cell
+    atoms.calc = periodic_calculator(closed_shell)
+    with pytest.raises(PropertyNotImplementedError, match=r"stress.*3 periodic"):
+        atoms.get_stress()
+    assert atoms.calc.results == {}
+
+
+def test_hessian_is_the_derivative_of_the_forces(checkpoint: Checkpoint) -> None:
+    atoms = molecule("H2O")
+    atoms.rattle(0.05, seed=1)
+    calc = tiny_calculator(checkpoint)
+    hessian = calc.get_hessian(atoms)
+    assert hessian.shape == (3, 3, 3, 3)
+    eps = 1e-4
+    for atom, axis in [(0, 0), (1, 2), (2, 1)]:
+        forces = []
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions[atom, axis] += sign * eps
+            forces.append(calc.get_forces(moved))
+        assert np.abs(-(forces[0] - forces[1]) / (2 * eps) - hessian[atom, axis]).max() < HESSIAN_FD
+    flat = hessian.reshape(9, 9)
+    assert np.abs(flat - flat.T).max() < 1e-9
+    assert np.abs(hessian.sum(axis=2)).max() < 1e-7
+
+
+def test_hessian_does_not_depend_on_how_many_rows_are_computed_at_once(
+    closed_shell: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calc = tiny_calculator(closed_shell)
+    whole = calc.get_hessian(organic())
+    monkeypatch.setattr("molcalc.derivatives.HESSIAN_ATOMS", 40)
+    assert np.abs(calc.get_hessian(organic()) - whole).max() < 1e-9
+
+
+def test_hessian_of_a_crystal_is_the_derivative_of_the_forces(closed_shell: Checkpoint) -> None:
+    atoms = crystal()
+    calc = periodic_calculator(closed_shell)
+    hessian = calc.get_hessian(atoms)
+    moved = [atoms.copy(), atoms.copy()]
+    moved[0].positions[2, 1] += 1e-4
+    moved[1].positions[2, 1] -= 1e-4
+    numerical = -(calc.get_forces(moved[0]) - calc.get_forces(moved[1])) / 2e-4
+    assert np.abs(numerical - hessian[2, 1]).max() < HESSIAN_FD
+
+
+@pytest.mark.parametrize(("function", "name"), [(dipole_derivatives, "dipole"), (charge_derivatives, "charges")])
+def test_property_derivatives_match_finite_differences(closed_shell: Checkpoint, function, name: str) -> None:  # type: ignore[no-untyped-def]
+    atoms = organic()
+    calc = tiny_calculator(closed_shell)
+    derivatives = function(calc.potential, calc.build_batch(atoms, calc.resolve(atoms))).numpy()
+    values = []
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions[3, 1] += sign * 1e-4
+        values.append(calc.get_property(name, moved))
+    assert np.abs((values[0] - values[1]) / 2e-4 - derivatives[:, 3, 1]).max() < 1e-6
+
+
+def test_training_gradients_reach_every_weight(closed_shell: Checkpoint) -> None:
+    atoms = organic()
+    calc = tiny_calculator(closed_shell)
+    network = calc.potential.members[0]
+    weights = {name: p.requires_grad_() for name, p in network.named_parameters()}
+    batch = calc.build_batch(atoms, calc.resolve(atoms))
+    results = evaluate(calc.potential, batch, ("forces",), create_graph=True)
+    loss = results["forces"].square().sum() + results["energy"].sum()
+    gradients = torch.autograd.grad(loss, list(weights.values()))
+    network.requires_grad_(False)
+    assert all(bool(torch.isfinite(g).all()) and float(g.abs().max()) > 0 for g in gradients)
+
+
+@pytest.fixture(scope="module")
+def trembling(closed_shell: Checkpoint) -> Atoms:
+    """A molecule near a minimum of the random potential, with small velocities."""
+    atoms = molecule("CH3OH")
+    atoms.calc = tiny_calculator(closed_shell)
+    BFGS(atoms, logfile=None).run(fmax=0.02, steps=200)
+    atoms.set_velocities(np.random.default_rng(0).normal(scale=0.004, size=(len(atoms), 3)))
+    return atoms
+
+
+def test_energy_error_of_dynamics_is_of_second_order_in_the_time_step(trembling: Atoms) -> None:
+    spreads = []
+    for timestep in (0.5, 0.25):
+        atoms = trembling.copy()
+        atoms.calc = trembling.calc
+        energies: list[float] = []
+        dynamics = VelocityVerlet(atoms, timestep * units.fs)
+        dynamics.attach(lambda atoms=atoms, energies=energies: energies.append(atoms.get_total_energy()))
+        dynamics.run(int(150 / timestep))
+        spreads.append(np.std(energies))
+    assert 3.2 < spreads[0] / spreads[1] < 4.8
+
+
+def test_motion_is_reversible_in_time(trembling: Atoms) -> None:
+    atoms = trembling.copy()
+    atoms.calc = trembling.calc
+    VelocityVerlet(atoms, 0.5 * units.fs).run(200)
+    atoms.set_momenta(-atoms.get_momenta())
+    VelocityVerlet(atoms, 0.5 * units.fs).run(200)
+    assert np.abs(atoms.positions - trembling.positions).max() < 1e-8
