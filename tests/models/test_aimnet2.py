@@ -1,0 +1,137 @@
+"""The AIMNet2 network against its formulas written out densely, pair by pair."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from molcalc.batch import AtomicBatch, collate, from_atoms
+from molcalc.checkpoint import Checkpoint
+from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config, equilibrate
+from molcalc.registry import build_members
+from tests.tiny import organic, tiny_checkpoint
+
+
+def dense_forward(network: AIMNet2, batch: AtomicBatch) -> tuple[Tensor, Tensor]:
+    """Atomic energies and charges of one molecule, every pair explicit (Anstine 2025, methods section)."""
+    weights = {name: value.double() for name, value in network.state_dict().items()}
+    x, z, n = batch.positions, batch.numbers, batch.n_atoms
+    channels = network.config.charge_channels
+    r = x[None] - x[:, None]
+    d2 = r.square().sum(-1)
+    d2[range(n), range(n)] = 25.0
+    d = d2.sqrt()
+    cutoff = 0.5 + 0.5 * torch.cos(math.pi * (d / 5).clamp(max=1))
+    centers = 0.8 + 0.2625 * torch.arange(16, dtype=torch.float64)
+    gs = torch.exp(-((16 / 4.2) ** 2) * (d[..., None] - centers) ** 2) * cutoff[..., None]
+    gv = gs[..., None] * (r / d[..., None])[:, :, None]
+
+    def convolve(a: Tensor, w: Tensor) -> Tensor:
+        s = torch.einsum("ijk,jak->iak", gs, a)
+        v = torch.einsum("ijkx,jak->iakx", gv, a)
+        p = torch.einsum("akh,iakx->iahx", w, v)
+        return torch.cat([s.reshape(n, -1), p.square().sum(-1).reshape(n, -1)], 1)
+
+    def perceptron(prefix: str, h: Tensor, last: bool) -> Tensor:
+        layers = sorted({int(k.split(".")[-2]) for k in weights if k.startswith(prefix)})
+        for layer in layers:
+            h = h @ weights[f"{prefix}{layer}.weight"].T + weights[f"{prefix}{layer}.bias"]
+            if layer != layers[-1] or last:
+                h = functional.gelu(h)
+        return h
+
+    charge, spin = batch.total_charge[0], batch.multiplicity[0] - 1
+    totals = torch.stack([charge]) if channels == 1 else torch.stack([charge + spin, charge - spin]) / 2
+    a = weights["embedding"][z]
+    q = torch.zeros(n, channels, dtype=torch.float64)
+    for t in range(3):
+        m = torch.cat([a, convolve(a.view(n, 16, 16), weights["conv_features"])], 1)
+        if t > 0:
+            qk = q[:, :, None].expand(-1, -1, 16)
+            m = torch.cat([m, q, convolve(qk, weights["conv_charges"])], 1)
+        out = perceptron(f"passes.{t}.", m, last=t > 0)
+        if t == 2:
+            break
+        raw = q + out[:, :channels]
+        w = out[:, channels : 2 * channels].square() + 1e-6
+        q = raw + w * (totals - raw.sum(0)) / w.sum(0)
+        a = a + out[:, 2 * channels :]
+    return perceptron("energy_head.", out, last=False)[:, 0] + weights["shifts"][z], q
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("charge", [0, -1])
+def test_network_equals_its_dense_formulas(channels: int, charge: int) -> None:
+    checkpoint = tiny_checkpoint(channels)
+    network = build_members(checkpoint)[0].double()
+    multiplicity = 2 if charge else 3
+    batch = from_atoms(organic(), cutoff=5.0, total_charge=charge, multiplicity=multiplicity)
+    energies, charges = dense_forward(network, batch)
+    found = network(batch)
+    assert torch.allclose(found["atomic_energies"], energies, rtol=0, atol=1e-9)
+    assert torch.allclose(found["charges"], charges.sum(1), rtol=0, atol=1e-11)
+    if channels == 2:
+        assert torch.allclose(found["spin_charges"], charges[:, 0] - charges[:, 1], rtol=0, atol=1e-11)
+        assert float(found["spin_charges"].sum()) == pytest.approx(multiplicity - 1, abs=1e-10)
+
+
+def test_network_follows_the_dtype_of_its_weights(closed_shell: Checkpoint) -> None:
+    network = build_members(closed_shell)[0]
+    found = network(from_atoms(organic(), cutoff=5.0))
+    assert found["charges"].dtype == torch.float32
+    assert found["atomic_energies"].dtype == torch.float64
+
+
+def test_isolated_atom_has_the_whole_charge(closed_shell: Checkpoint) -> None:
+    from ase import Atoms
+
+    network = build_members(closed_shell)[0].double()
+    found = network(from_atoms(Atoms("O"), cutoff=5.0, total_charge=-2))
+    assert found["charges"].tolist() == pytest.approx([-2.0])
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_charges_are_shifted_within_each_structure(exact: bool) -> None:
+    torch.manual_seed(0)
+    raw, factors = torch.randn(5, 2, dtype=torch.float64), torch.randn(5, 2, dtype=torch.float64)
+    system_idx = torch.tensor([0, 0, 1, 1, 1])
+    targets = torch.tensor([[1.0, 0.0], [-0.5, 0.5]], dtype=torch.float64)
+    charges = equilibrate(raw, factors, targets, system_idx, exact)
+    sums = torch.zeros(2, 2, dtype=torch.float64).index_add(0, system_idx, charges)
+    error = (sums - targets).abs().max()
+    assert error < 1e-12 if exact else 1e-9 < error < 1e-5
+    shift = (charges - raw) / (factors.square() + (1e-6 if exact else 0.0))
+    assert torch.allclose(shift[0], shift[1])
+    assert torch.allclose(shift[2], shift[4])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"charge_channels": 3}, "charge_channels=3"),
+        ({"hidden": ((8,),)}, "at least 2"),
+        ({"elements": (1, 99)}, "allowed are 1…63"),
+        ({"elements": ()}, "allowed"),
+    ],
+    ids=["charge channels", "passes", "element", "no elements"],
+)
+def test_impossible_sizes_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AIMNet2Config(**{"elements": (1, 6), **changes})  # type: ignore[arg-type]
+
+
+def test_fresh_networks_depend_on_the_seed_only() -> None:
+    first, second, other = tiny_checkpoint(seed=1), tiny_checkpoint(seed=1), tiny_checkpoint(seed=2)
+    assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
+    assert first.hash == second.hash != other.hash
+
+
+def test_members_of_an_ensemble_are_separate_networks() -> None:
+    members = build_members(tiny_checkpoint(n_members=2))
+    batch = collate([from_atoms(organic(), cutoff=5.0)])
+    energies = [float(member(batch)["atomic_energies"].sum()) for member in members]
+    assert abs(energies[0] - energies[1]) > 1e-2
