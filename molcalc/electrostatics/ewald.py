@@ -1,0 +1,179 @@
+"""Coulomb energy of charges in a crystal by Ewald summation."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molcalc.batch import AtomicBatch
+from molcalc.electrostatics.coulomb import checked_positive, checked_short_range
+from molcalc.electrostatics.pair_sum import Pairs, ScreenedCoulomb, charge_pair_energies
+from molcalc.electrostatics.reciprocal import half_space, structure_factor_energies
+from molcalc.energy_term import EnergyTerm
+from molcalc.errors import CellError, ChargeError, ConfigError
+from molcalc.units import COULOMB
+
+NEUTRAL = 1e-3
+"""e, largest total charge taken for rounding of predicted charges."""
+PAIR_COST = 100.0
+"""Time of one pair in real space over that of one charge and one reciprocal vector (benchmarks/coulomb.py)."""
+
+
+class ChargedCellWarning(UserWarning):
+    """A periodic cell carries a charge, which a uniform background neutralises."""
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """How an Ewald sum is divided.
+
+    Attributes
+    ----------
+    alpha : 1/Å, width parameter of the Gaussians.
+    real_cutoff : Å.
+    reciprocal_cutoff : 1/Å, largest |k|.
+    """
+
+    alpha: float
+    real_cutoff: float
+    reciprocal_cutoff: float
+
+
+class EwaldCoulomb(EnergyTerm):
+    r"""Coulomb energy of point charges periodic in three dimensions ("ewald").
+
+    .. math:: E = k_e \Big[ \sum_{i<j} \frac{\mathrm{erfc}(α r_{ij}) - g(r_{ij})}{r_{ij}} q_i q_j
+        + \frac{2π}{V} \sum_{k ≠ 0} \frac{e^{-k²/4α²}}{k²} |S(k)|² - \frac{α}{\sqrt{π}} \sum_i q_i²
+        - \frac{π Q²}{2 V α²} \Big]
+
+    with conducting ("tin-foil") surroundings. The first sum runs over pairs and their images; its envelope g
+    (see :class:`molcalc.electrostatics.coulomb.SimpleCoulomb`) takes out what the network describes. The last
+    term is the neutralising background of a cell with charge Q.
+
+    Parameters
+    ----------
+    accuracy : relative size of what both truncated sums leave out.
+    short_range_cutoff : range of g in Å; ``None`` leaves g out.
+    background : whether charged cells are allowed; they give one :class:`ChargedCellWarning` per term.
+    alpha, real_cutoff, reciprocal_cutoff : 1/Å, Å and 1/Å; what is ``None`` is chosen from the accuracy, the cell
+        and the number of charges, so that the cost grows as n^1.5.
+
+    References
+    ----------
+    Ewald, Ann. Phys. 369, 253 (1921); Perram, Petersen, de Leeuw, Mol. Phys. 65, 875 (1988), for the n^1.5.
+    """
+
+    requires = ("charges",)
+    pair_cutoff = 0.1  # a list must have some range; the term makes its own, whose range depends on the cell
+
+    def __init__(
+        self,
+        accuracy: float = 1e-8,
+        short_range_cutoff: float | None = 4.6,
+        background: bool = True,
+        *,
+        alpha: float | None = None,
+        real_cutoff: float | None = None,
+        reciprocal_cutoff: float | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0.0 < accuracy < 1.0:
+            raise ConfigError(f"accuracy={accuracy} must be between 0 and 1, for example 1e-8")
+        self.accuracy = float(accuracy)
+        self.short_range_cutoff = checked_short_range(short_range_cutoff)
+        self.background = background
+        given = {"alpha": alpha, "real_cutoff": real_cutoff, "reciprocal_cutoff": reciprocal_cutoff}
+        self.given = {name: checked_positive(name, value) for name, value in given.items() if value is not None}
+        self._warned = False
+
+    def splitting(self, n_charges: int, volume: float) -> Splitting:
+        """Splitting for a cell of ``volume`` Å³: as given, the rest so that both sums cost and miss the same."""
+        digits = math.sqrt(-math.log(self.accuracy))
+        alpha = self.given.get("alpha")
+        if alpha is None and "real_cutoff" in self.given:
+            alpha = digits / self.given["real_cutoff"]
+        elif alpha is None:
+            alpha = math.sqrt(math.pi) * (PAIR_COST * n_charges / volume**2) ** (1 / 6)
+        return Splitting(
+            alpha,
+            max(self.given.get("real_cutoff", digits / alpha), self.short_range_cutoff),
+            self.given.get("reciprocal_cutoff", 2.0 * alpha * digits),
+        )
+
+    def forward(self, batch: AtomicBatch, predictions: Mapping[str, Tensor]) -> Tensor:
+        """Return the (n_atoms,) energies in eV.
+
+        Raises
+        ------
+        CellError
+            When a structure is not periodic in three directions or its cell has no volume.
+        ChargeError
+            For a charged cell without background.
+        """
+        charges = predictions["charges"].to(torch.float64)
+        counts = batch.atoms_per_system().tolist()
+        systems = zip(batch.positions.split(counts), charges.split(counts), batch.cell, batch.pbc.tolist())
+        energies = [self._system_energies(*system) for system in systems]
+        return COULOMB * torch.cat(energies)
+
+    def _system_energies(self, positions: Tensor, charges: Tensor, cell: Tensor, pbc: list[bool]) -> Tensor:
+        """(n_charges,) energies of one cell in e²/Å."""
+        volume = torch.linalg.det(cell).abs()
+        self._check(charges, float(volume.detach()), pbc)
+        split = self.splitting(len(charges), float(volume.detach()))
+        form = ScreenedCoulomb(split.alpha, cutoff=split.real_cutoff, short_range_cutoff=self.short_range_cutoff)
+        real = charge_pair_energies(positions, charges, cell[None], _pairs(positions, cell, split.real_cutoff), form)
+        own = split.alpha / math.sqrt(math.pi) * charges
+        background = math.pi / (2.0 * split.alpha**2) * charges.sum() / volume
+        return real + _reciprocal_energies(positions, charges, cell, volume, split) - charges * (own + background)
+
+    def _check(self, charges: Tensor, volume: float, pbc: list[bool]) -> None:
+        """Refuse what an Ewald sum is not defined for; warn once about a charged cell."""
+        if not all(pbc):
+            flags = "".join("FT"[flag] for flag in pbc)
+            raise CellError(
+                f'Ewald needs pbc=TTT, got pbc={flags}: choose Coulomb method "dsf", or "simple" for a molecule'
+            )
+        if volume < 1e-6:
+            raise CellError(f"cell volume {volume:.3g} Å³ is zero: set three independent cell vectors")
+        total = float(charges.detach().sum())
+        if abs(total) > NEUTRAL and not self.background:
+            raise ChargeError(f"the cell has charge {total:.4g} e: neutralise it, or allow it with background=True")
+        if abs(total) > NEUTRAL and not self._warned:
+            warnings.warn(
+                f"the periodic cell has charge {total:.4g} e: a uniform background neutralises it, and energies of "
+                "cells of different size or charge cannot be compared directly",
+                ChargedCellWarning,
+                stacklevel=4,
+            )
+            self._warned = True
+
+
+def _pairs(positions: Tensor, cell: Tensor, cutoff: float) -> Pairs:
+    """Pairs of charges, images included, within the real-space cutoff."""
+    from vesin import NeighborList
+
+    compute = NeighborList(cutoff=cutoff, full_list=False).compute
+    i, j, shifts = compute(positions.detach().cpu().numpy(), cell.detach().cpu().numpy(), [True] * 3, "ijS")
+    device = positions.device
+    index = torch.as_tensor(np.stack([i, j]).astype(np.int64), device=device)
+    one_system = torch.zeros(len(positions), dtype=torch.int64, device=device)
+    return Pairs(index, torch.as_tensor(shifts.astype(np.float64), device=device), one_system)
+
+
+def _reciprocal_energies(positions: Tensor, charges: Tensor, cell: Tensor, volume: Tensor, split: Splitting) -> Tensor:
+    """(n_charges,) reciprocal-space energies in e²/Å; each pair ±k counts once, with twice the weight."""
+    inverse = torch.linalg.inv(cell)
+    indices = torch.as_tensor(half_space(cell.detach().cpu().numpy(), split.reciprocal_cutoff), device=cell.device)
+    vectors = 2.0 * math.pi * indices.to(cell.dtype) @ inverse.T
+    squared = (vectors * vectors).sum(dim=1)
+    weights = 4.0 * math.pi / volume * torch.exp(squared / (-4.0 * split.alpha**2)) / squared
+    fractional = positions @ inverse
+    fractional = fractional - fractional.detach().floor()
+    return structure_factor_energies(fractional, charges, weights, indices)

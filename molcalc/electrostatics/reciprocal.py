@@ -1,0 +1,136 @@
+"""Sums over reciprocal lattice vectors: |structure factor|² with given weights, per charge and differentiable."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DIRECT_PHASES = 100_000
+"""Charges times vectors up to which all phases are held at once."""
+
+
+def half_space(cell: np.ndarray, cutoff: float) -> np.ndarray:
+    """(n_vectors, 3) int64 indices h of one vector out of each pair ±k with 0 < |k| < ``cutoff``.
+
+    Parameters
+    ----------
+    cell : (3, 3) Å, rows are lattice vectors; k = 2π inv(cell) @ h.
+    cutoff : 1/Å.
+    """
+    largest = np.floor(cutoff * np.linalg.norm(cell, axis=1) / (2.0 * math.pi)).astype(int)
+    ranges = [np.arange(0, largest[0] + 1), *(np.arange(-n, n + 1) for n in largest[1:])]
+    indices = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
+    h, k, m = indices.T
+    first = (h > 0) | ((h == 0) & (k > 0)) | ((h == 0) & (k == 0) & (m > 0))
+    vectors = 2.0 * math.pi * indices @ np.linalg.inv(cell).T
+    return indices[first & (np.square(vectors).sum(axis=1) < cutoff * cutoff)]
+
+
+def structure_factor_energies(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
+    r"""Weighted squared structure factors, shared among the charges.
+
+    .. math:: e_i = q_i \sum_h w_h \mathrm{Re}\left[e^{-2π\mathrm{i}\,h·s_i} S_h\right], \qquad
+        S_h = \sum_j q_j e^{2π\mathrm{i}\,h·s_j}, \qquad \sum_i e_i = \sum_h w_h |S_h|^2
+
+    Parameters
+    ----------
+    fractional : (n_charges, 3) float64 s, positions in units of the lattice vectors.
+    charges : (n_charges,) float64.
+    weights : (n_vectors,) float64 w.
+    indices : (n_vectors, 3) int64 h, sorted by the first column as :func:`half_space` returns them.
+
+    Returns
+    -------
+    (n_charges,) float64
+    """
+    energies: Tensor = _StructureFactorEnergies.apply(fractional, charges, weights, indices)
+    return energies
+
+
+class _StructureFactorEnergies(torch.autograd.Function):
+    """Energies, with the gradient of their plain sum; derivatives of derivatives go through torch operations."""
+
+    @staticmethod
+    def forward(ctx: Any, fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
+        ctx.save_for_backward(fractional, charges, weights)
+        ctx.indices = indices
+        if len(charges) * len(indices) <= DIRECT_PHASES:
+            gradients = _gradients(fractional, charges, weights, indices, torch.ones_like(charges))
+        else:
+            gradients = _factored_gradients(fractional, charges, weights, indices)
+        ctx.of_plain_sum = gradients
+        return 0.5 * charges * gradients[1]
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        (scale,) = upstream
+        if not torch.is_grad_enabled() and bool((scale == scale[0]).all()):
+            return *(scale[0] * gradient for gradient in ctx.of_plain_sum), None
+        fractional, charges, weights = ctx.saved_tensors
+        return *_gradients(fractional, charges, weights, ctx.indices, scale), None
+
+
+Gradients = tuple[Tensor, Tensor, Tensor]
+"""Derivatives by fractional coordinates, charges and weights."""
+
+
+def _gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor, upstream: Tensor) -> Gradients:
+    """Derivatives of Σ_i u_i e_i = Σ_h w_h Re[conj(T_h) S_h] with T_h = Σ_i u_i q_i exp(2πi h·s_i)."""
+    h = indices.to(fractional.dtype)
+    angles = 2.0 * math.pi * fractional @ h.T
+    cosine, sine = torch.cos(angles), torch.sin(angles)
+    loaded = upstream * charges
+    s_re, s_im, t_re, t_im = charges @ cosine, charges @ sine, loaded @ cosine, loaded @ sine
+    by_charges = upstream * (cosine @ (weights * s_re) + sine @ (weights * s_im))
+    by_charges = by_charges + cosine @ (weights * t_re) + sine @ (weights * t_im)
+    re, im = upstream[:, None] * s_re + t_re, upstream[:, None] * s_im + t_im
+    by_place = 2.0 * math.pi * charges[:, None] * (((cosine * im - sine * re) * weights) @ h)
+    return by_place, by_charges, t_re * s_re + t_im * s_im
+
+
+def _factored_gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> Gradients:
+    """Derivatives of Σ_i e_i by matrix products, one plane of constant first index at a time.
+
+    exp(2πi h·s) is a product of one factor per axis, so that a plane of structure factors is
+    (q exp(h₁) exp(h₂))ᵀ exp(h₃), and the potential of the plane at the charges is the reverse product.
+    """
+    by_place, potential = torch.zeros_like(fractional), torch.zeros_like(charges)
+    squared = torch.empty_like(weights)
+    planes, counts = torch.unique_consecutive(indices[:, 0], return_counts=True)
+    edges = [0, *counts.cumsum(0).tolist()]
+    reach = int(indices[:, 1:].abs().max())
+    phases = [_phases(fractional[:, axis], reach) for axis in (1, 2)]
+    for plane, start, stop in zip(planes.tolist(), edges, edges[1:]):
+        columns = indices[start:stop, 1:]
+        low, high = columns.amin(dim=0).tolist(), columns.amax(dim=0).tolist()
+        k, m = (torch.arange(a, b + 1, device=indices.device) for a, b in zip(low, high))
+        place = (columns[:, 0] - low[0]) * len(m) + columns[:, 1] - low[1]
+        along_k, along_m = (phases[axis][:, low[axis] + reach : high[axis] + reach + 1] for axis in (0, 1))
+        along_h = _unit(plane * fractional[:, 0])
+        factors = (along_k * (charges * along_h)[:, None]).T @ along_m
+        flat = factors.flatten()[place]
+        squared[start:stop] = flat.real**2 + flat.imag**2
+        weighted = torch.zeros_like(factors).flatten().index_copy(0, place, weights[start:stop] * flat.conj())
+        weighted = weighted.reshape(factors.shape)
+        back = along_m @ torch.cat([weighted, weighted * m]).T
+        part, part_m = (along_k * half for half in back.split(len(k), dim=1))
+        total = part.sum(dim=1)
+        potential += (along_h * total).real
+        moments = torch.stack([plane * total, part @ k.to(part.dtype), part_m.sum(dim=1)], dim=1)
+        by_place -= (along_h[:, None] * moments).imag
+    return 4.0 * math.pi * charges[:, None] * by_place, 2.0 * potential, squared
+
+
+def _phases(fractional: Tensor, reach: int) -> Tensor:
+    """(n_charges, 2·reach + 1) complex exp(2πi n s) for n = −reach … reach."""
+    orders = torch.arange(-reach, reach + 1, dtype=fractional.dtype, device=fractional.device)
+    return _unit(fractional[:, None] * orders)
+
+
+def _unit(turns: Tensor) -> Tensor:
+    """exp(2πi t)."""
+    return torch.polar(torch.ones_like(turns), 2.0 * math.pi * turns)
