@@ -215,7 +215,7 @@ def _batch(calc: MolCalculator, images: list[Atoms]):  # type: ignore[no-untyped
     return collate([calc.build_batch(atoms, calc.resolve(atoms)) for atoms in images])
 
 
-@pytest.mark.parametrize(("dtype", "energy", "force"), [("float64", 1e-10, 1e-10), ("float32", 5e-5, 5e-5)])
+@pytest.mark.parametrize(("dtype", "energy", "force"), [("float64", 1e-10, 1e-10), ("float32", 5e-5, 1e-5)])
 def test_batch_equals_single_structures(checkpoint: Checkpoint, dtype: str, energy: float, force: float) -> None:
     calc = periodic_calculator(checkpoint, dtype=dtype)
     charged = molecule("NH3")
@@ -227,7 +227,7 @@ def test_batch_equals_single_structures(checkpoint: Checkpoint, dtype: str, ener
         for k, batched in zip(order, found):
             single = results(calc, images[k])
             assert abs(batched["energy"] - single["energy"]) < energy
-            assert np.abs(batched["forces"] - single["forces"]).max() < force
+            assert np.abs(batched["forces"] - single["forces"]).max() < force * max(1.0, np.abs(single["forces"]).max())
             assert np.abs(batched["dipole"] - single["dipole"]).max() < 10 * force
             assert abs(batched["charges"].sum() - images[k].info.get("charge", 0)) < (
                 1e-10 if dtype == "float64" else 1e-5
