@@ -4,49 +4,52 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
-from molcalc.dispersion.coordination import coordination_numbers, scatter_pairs
-from molcalc.dispersion.damping import rational_damping, smooth_cutoff
+from molcalc.dispersion.compiled import compiled_energies
+from molcalc.dispersion.differentiation import differentiable
+from molcalc.dispersion.energies import DispersionForm, dispersion_energies
+from molcalc.dispersion.library import library_energies
 from molcalc.dispersion.parameters import D3Parameters, d3_parameters
-from molcalc.dispersion.reference import (
-    LEGACY_MIN_NORM,
-    AtomData,
-    atom_data,
-    pair_c6,
-    project_c6,
-    reference_weights,
-)
+from molcalc.dispersion.reference import atom_data
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CellError, ConfigError
+from molcalc.nn.compiled import usable
 from molcalc.units import BOHR, HARTREE
 
 PAIR_CUTOFF = 60.0 * BOHR
 CN_CUTOFF = 40.0 * BOHR
+ATM_CUTOFF = 40.0 * BOHR
 """Å, cutoffs of simple-dftd3 (its ``realspace_cutoff``)."""
+BACKENDS = ("auto", "torch", "dftd3")
 
 
 class D3Dispersion(EnergyTerm):
     r"""Dispersion energy of Grimme's D3 method with Becke-Johnson damping.
 
     .. math:: E = -\sum_{i<j} C_{6,ij} \left[ \frac{s_6}{r^6 + R^6} + \frac{s_8 q}{r^8 + R^8} \right]
+        + s_9 \sum_{i<j<k} E^{ATM}_{ijk}
 
-    with C6 interpolated in the coordination numbers of both atoms, q = C8/C6 and R = a1 √q + a2. Pairs
+    with C6 interpolated in the coordination numbers of both atoms, q = C8/C6 and R = a1 √q + a2. Sums
     include periodic images. Cutoffs and switch are applied alike to molecules and crystals.
 
     Parameters
     ----------
-    parameters : D3Parameters, or the name of a functional.
-    cutoff : Å, range of the pair energy; 60 Bohr as in simple-dftd3.
-    cn_cutoff : Å, range of the coordination number; 40 Bohr as in simple-dftd3.
+    parameters : D3Parameters, or the name of a functional ("pbe0").
+    cutoff, cn_cutoff, atm_cutoff : Å, range of pair energy, coordination number and three-body energy;
+        60, 40 and 40 Bohr unless given, as in simple-dftd3.
     switch_width : Å over which energies and counts fall to zero before their cutoff (MD with a short
         cutoff); 0 cuts them off as simple-dftd3 does.
     legacy : the form inside the published AIMNet2 files: their float32 tables, coordination numbers clamped
         to a maximum per element, empty reference slots counted, C6 = 0 where the weights sum to less than
-        1e-5, and no cutoffs unless given, which leaves it to molecules.
+        1e-5, no three-body term, and no cutoffs unless given, which leaves it to molecules.
+    backend : "torch" computes here, by compiled loops on the CPU if numba is installed; "dftd3" calls the library of
+        that package, which knows neither the legacy form nor a switch; "auto" is "torch", or "dftd3" on the
+        CPU without numba. Second derivatives always go through torch. Results agree to 1e-11 Hartree.
 
     References
     ----------
@@ -60,33 +63,72 @@ class D3Dispersion(EnergyTerm):
         *,
         cutoff: float | None = None,
         cn_cutoff: float | None = None,
+        atm_cutoff: float | None = None,
         switch_width: float = 0.0,
         legacy: bool = False,
+        backend: str = "auto",
     ) -> None:
         super().__init__()
-        self.damping = d3_parameters(parameters) if isinstance(parameters, str) else parameters
-        if not isinstance(self.damping, D3Parameters):
+        p = d3_parameters(parameters) if isinstance(parameters, str) else parameters
+        if not isinstance(p, D3Parameters):
             raise ConfigError(f"D3 needs D3Parameters or the name of a functional, got {parameters!r}")
-        self.legacy = legacy
-        self.cutoff = _positive("cutoff", math.inf if legacy else PAIR_CUTOFF, cutoff)
-        self.cn_cutoff = _positive("cn_cutoff", math.inf if legacy else CN_CUTOFF, cn_cutoff)
-        self.switch_width = float(switch_width)
-        if not 0.0 <= self.switch_width < min(self.cutoff, self.cn_cutoff):
-            raise ConfigError(f"switch_width={switch_width} Å must be in [0, {self.cutoff:g}) Å")
-        self.pair_cutoff = max(self.cutoff, self.cn_cutoff)
+        if legacy and p.s9 != 0.0:
+            raise ConfigError(f"legacy D3 has no three-body term; got s9={p.s9:g}, expected 0")
+        self.damping, self.legacy, self.backend = p, bool(legacy), backend
+        self.cutoff = _length("cutoff", cutoff, math.inf if legacy else PAIR_CUTOFF)
+        self.cn_cutoff = _length("cn_cutoff", cn_cutoff, math.inf if legacy else CN_CUTOFF)
+        self.atm_cutoff = _length("atm_cutoff", atm_cutoff, ATM_CUTOFF)
+        ranges = [self.cutoff, self.cn_cutoff] + [self.atm_cutoff] * (p.s9 != 0.0)
+        self.switch_width = _switch_width(switch_width, min(ranges))
+        self._check_backend()
+        cutoff, cn_cutoff, width = self.cutoff / BOHR, self.cn_cutoff / BOHR, self.switch_width / BOHR
+        self.form = DispersionForm(
+            p.s6, p.s8, p.a1, p.a2, cutoff, cn_cutoff, width, s9=p.s9, atm_cutoff=self.atm_cutoff / BOHR
+        )
+        self.pair_cutoff = max(ranges)
         self.supports_periodic = math.isfinite(self.pair_cutoff)
 
     def forward(self, batch: AtomicBatch, predictions: Mapping[str, Tensor]) -> Tensor:
-        """Return the (n_atoms,) float64 energies in eV; half of each pair energy goes to either atom."""
+        """Return the (n_atoms,) float64 energies in eV; pairs and triples are shared evenly by their atoms."""
         self._check_range(batch)
         atoms = atom_data(batch.numbers, legacy=self.legacy)
-        vectors = batch.pair_vectors().to(torch.float64) / BOHR
-        return HARTREE * self.pair_energies(vectors, batch.pair_index, atoms)
+        compiled, on_cpu = usable(batch.positions), batch.positions.device.type == "cpu"
+        library = self.backend == "dftd3" or (
+            self.backend == "auto" and on_cpu and not compiled and self._library_can()
+        )
+
+        def reference(positions: Tensor, cell: Tensor) -> Tensor:
+            vectors = replace(batch, positions=positions, cell=cell).pair_vectors() / BOHR
+            return HARTREE * dispersion_energies(vectors, batch.pair_index, batch.pair_shifts, atoms, self.form)
+
+        def engine(positions: Tensor, cell: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+            here = replace(batch, positions=positions, cell=cell)
+            if library:
+                return library_energies(here, self.form)
+            return compiled_energies(here, atoms, self.form, weights)
+
+        positions, cell = batch.positions.to(torch.float64), batch.cell.to(torch.float64)
+        if not (compiled or library):
+            return reference(positions, cell)
+        return differentiable(positions, cell, engine, reference, weighted=not library)
+
+    def _library_can(self) -> bool:
+        return not self.legacy and self.switch_width == 0.0
+
+    def _check_backend(self) -> None:
+        if self.backend not in BACKENDS:
+            raise ConfigError(f"backend={self.backend!r} is unknown: choose one of {', '.join(BACKENDS)}")
+        if self.backend == "dftd3" and not self._library_can():
+            raise ConfigError("backend='dftd3' knows neither legacy=True nor switch_width > 0: use backend='torch'")
 
     def _check_range(self, batch: AtomicBatch) -> None:
+        if self.backend == "dftd3" and batch.positions.device.type != "cpu":
+            raise ConfigError(
+                f"backend='dftd3' needs tensors on the CPU, not on {batch.positions.device}: use backend='torch'"
+            )
         if batch.periodic and not self.supports_periodic:
             raise CellError(
-                "legacy D3 without cutoffs is for molecules only: give cutoff and cn_cutoff, or legacy=False"
+                "D3 without cutoffs (legacy=True) is for molecules only: give cutoff and cn_cutoff, or legacy=False"
             )
         if batch.pair_cutoff < self.pair_cutoff:
             raise ConfigError(
@@ -94,31 +136,19 @@ class D3Dispersion(EnergyTerm):
                 "build it with pair_cutoff=term.pair_cutoff"
             )
 
-    def pair_energies(self, vectors: Tensor, pair_index: Tensor, atoms: AtomData) -> Tensor:
-        """(n_atoms,) two-body energies in Hartree from pair vectors (n_pairs, 3) in Bohr."""
-        n_atoms = atoms.species.shape[0]
-        distances = torch.linalg.vector_norm(vectors, dim=1)
-        width = self.switch_width / BOHR
-        cn = coordination_numbers(pair_index, distances, atoms.covalent_radii, self.cn_cutoff / BOHR, width)
-        if atoms.cn_max is not None:
-            cn = torch.minimum(cn, atoms.cn_max)
-        weights, log_norm = reference_weights(cn, atoms)
-        c6 = pair_c6(weights, project_c6(weights, atoms), pair_index, atoms)
-        i, j = pair_index[0], pair_index[1]
-        if self.legacy:
-            norm = log_norm.detach().exp()
-            c6 = torch.where(norm.index_select(0, i) * norm.index_select(0, j) < LEGACY_MIN_NORM, 0.0, c6)
-        ratio = 3.0 * atoms.r4r2.index_select(0, i) * atoms.r4r2.index_select(0, j)
-        p = self.damping
-        energies = -c6 * rational_damping(distances, ratio, s6=p.s6, s8=p.s8, a1=p.a1, a2=p.a2)
-        energies = smooth_cutoff(energies, distances, self.cutoff / BOHR, width)
-        return scatter_pairs(0.5 * energies, pair_index, n_atoms)
 
-
-def _positive(name: str, default: float, value: float | None) -> float:
-    """Check a length in Å."""
+def _length(name: str, value: float | None, default: float) -> float:
+    """Check a cutoff in Å."""
     if value is None:
         return default
     if not value > 0:
         raise ConfigError(f"{name}={value} Å must be positive")
+    return float(value)
+
+
+def _switch_width(value: float, shortest: float) -> float:
+    if not 0.0 <= value < shortest:
+        raise ConfigError(
+            f"switch_width={value} Å must be at least 0 and less than the shortest cutoff, {shortest:g} Å"
+        )
     return float(value)

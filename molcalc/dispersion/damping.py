@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 
-def rational_damping(
-    distances: Tensor, c8_over_c6: Tensor, *, s6: float, s8: float, a1: float, a2: float
-) -> Tensor:
+def rational_damping(distances: Tensor, c8_over_c6: Tensor, *, s6: float, s8: float, a1: float, a2: float) -> Tensor:
     r"""Distance dependence of the pair energy with rational (Becke-Johnson) damping.
 
     .. math::
@@ -35,6 +33,27 @@ def rational_damping(
     radius2, distance2 = radius * radius, distances * distances
     radius6, distance6 = radius2 * radius2 * radius2, distance2 * distance2 * distance2
     return s6 / (distance6 + radius6) + s8 * c8_over_c6 / (distance6 * distance2 + radius6 * radius2)
+
+
+THREE_BODY_RADII = 4.0 / 3.0
+"""Scaling of van der Waals radii in the three-body damping."""
+
+
+def three_body_damping(ratio: Tensor) -> Tensor:
+    r"""Zero damping of the three-body energy.
+
+    .. math:: f = \frac{1}{1 + 6 x^{16/3}}, \qquad
+        x = \prod_{sides} \frac{4}{3} \frac{R_{vdW}}{r}
+
+    Parameters
+    ----------
+    ratio : product of R_vdW / r over the three sides.
+
+    References
+    ----------
+    Grimme, Antony, Ehrlich, Krieg, J. Chem. Phys. 132, 154104 (2010), eq. 14.
+    """
+    return 1.0 / (1.0 + 6.0 * (THREE_BODY_RADII**3 * ratio) ** (16.0 / 3.0))
 
 
 def smooth_cutoff(values: Tensor, distances: Tensor, cutoff: float, width: float) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,20 @@ def _symmetric(upper: np.ndarray, n: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class AtomArrays:
+    """What compiled kernels read; ``roots`` is (C8/C6)^½ of an atom with itself, square-rooted."""
+
+    species: np.ndarray
+    reference_cn: np.ndarray
+    slot_mask: np.ndarray
+    c6: np.ndarray
+    covalent_radii: np.ndarray
+    roots: np.ndarray
+    cn_max: np.ndarray
+    vdw_radii: np.ndarray | None
+
+
+@dataclass(frozen=True)
 class AtomData:
     """Everything of the tables that a list of atoms needs, for the K slots of its S species.
 
@@ -83,6 +98,7 @@ class AtomData:
     covalent_radii, r4r2 : (n_atoms,) Bohr.
     vdw_radii : (S, S) Bohr, or None.
     cn_max : (n_atoms,), or None.
+    legacy : whether these are the tables of the published AIMNet2 files.
     """
 
     species: Tensor
@@ -93,6 +109,11 @@ class AtomData:
     r4r2: Tensor
     vdw_radii: Tensor | None
     cn_max: Tensor | None
+    legacy: bool
+
+    @property
+    def n_atoms(self) -> int:
+        return int(self.species.shape[0])
 
     @property
     def n_slots(self) -> int:
@@ -101,6 +122,21 @@ class AtomData:
     @property
     def n_species(self) -> int:
         return int(self.c6.shape[0]) // self.n_slots
+
+    @cached_property
+    def arrays(self) -> AtomArrays:
+        """The same on the CPU, for compiled kernels."""
+        no_limit = torch.full_like(self.r4r2, math.inf)
+        return AtomArrays(
+            species=self.species.numpy(),
+            reference_cn=self.reference_cn.numpy(),
+            slot_mask=self.slot_mask.numpy(),
+            c6=self.c6.numpy(),
+            covalent_radii=self.covalent_radii.numpy(),
+            roots=(3.0 * self.r4r2 * self.r4r2).pow(0.25).numpy(),
+            cn_max=(no_limit if self.cn_max is None else self.cn_max).numpy(),
+            vdw_radii=None if self.vdw_radii is None else self.vdw_radii.numpy(),
+        )
 
 
 def atom_data(numbers: Tensor, *, legacy: bool = False) -> AtomData:
@@ -138,6 +174,7 @@ def _atom_data(numbers_bytes: bytes, legacy: bool, device: torch.device) -> Atom
         r4r2=torch.as_tensor(tables.r4r2[numbers], device=device),
         vdw_radii=None if vdw is None else torch.as_tensor(vdw, device=device),
         cn_max=None if tables.cn_max is None else torch.as_tensor(tables.cn_max[numbers], device=device),
+        legacy=legacy,
     )
 
 

