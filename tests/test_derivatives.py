@@ -35,7 +35,7 @@ def test_the_small_model_has_every_contribution(checkpoint: Checkpoint) -> None:
     assert np.abs(atoms.get_forces()).max() > 1.0
     assert abs(atoms.get_potential_energy() - without.get_potential_energy(atoms)) > 1e-2
     potential = atoms.calc.potential
-    batch = atoms.calc.build_batch(atoms, atoms.calc.resolve(atoms))
+    batch = atoms.calc.prepare(atoms)[0]
     charges = {"charges": torch.as_tensor(atoms.get_charges())}
     assert abs(float(potential.terms[0](batch, charges).sum())) > 1e-2
 
@@ -148,7 +148,7 @@ def test_hessian_of_a_crystal_is_the_derivative_of_the_forces(closed_shell: Chec
 def test_property_derivatives_match_finite_differences(closed_shell: Checkpoint, function, name: str) -> None:  # type: ignore[no-untyped-def]
     atoms = organic()
     calc = tiny_calculator(closed_shell)
-    derivatives = function(calc.potential, calc.build_batch(atoms, calc.resolve(atoms))).numpy()
+    derivatives = function(calc.potential, calc.prepare(atoms)[0]).numpy()
     values = []
     for sign in (1, -1):
         moved = atoms.copy()
@@ -162,7 +162,7 @@ def test_training_gradients_reach_every_weight(closed_shell: Checkpoint) -> None
     calc = tiny_calculator(closed_shell)
     network = calc.potential.members[0]
     weights = {name: p.requires_grad_() for name, p in network.named_parameters()}
-    batch = calc.build_batch(atoms, calc.resolve(atoms))
+    batch = calc.prepare(atoms)[0]
     results = evaluate(calc.potential, batch, ("forces",), create_graph=True)
     loss = results["forces"].square().sum() + results["energy"].sum()
     gradients = torch.autograd.grad(loss, list(weights.values()))

@@ -212,7 +212,7 @@ def test_forces_are_smooth_where_a_third_atom_enters_the_cutoff(calc: MolCalcula
 
 
 def _batch(calc: MolCalculator, images: list[Atoms]):  # type: ignore[no-untyped-def]
-    return collate([calc.build_batch(atoms, calc.resolve(atoms)) for atoms in images])
+    return collate([calc.prepare(atoms)[0] for atoms in images])
 
 
 @pytest.mark.parametrize(("dtype", "energy", "force"), [("float64", 1e-10, 1e-10), ("float32", 5e-5, 1e-5)])

@@ -22,7 +22,7 @@ from molcalc.calculators.inputs import (
     resolve_multiplicity,
 )
 from molcalc.derivatives import evaluate, hessian
-from molcalc.errors import ChargeError, ConfigError, NonFiniteResultError, SpinError
+from molcalc.errors import ChargeError, ConfigError, InputError, NonFiniteResultError, SpinError
 from molcalc.neighbors import VerletList, all_pairs, neighbor_list, unique_pairs
 from molcalc.potential import Potential
 from molcalc.properties import PROPERTIES
@@ -162,9 +162,12 @@ class MolCalculator(Calculator):
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What changed since the last result, ``atoms.info`` included."""
         changes: list[str] = super().check_state(atoms, tol=tol)
-        if not changes and self._state is not None and self.resolve(atoms) != self._state:
-            changes = ["info"]
-        return changes
+        if changes or self._state is None:
+            return changes
+        try:
+            return [] if self.resolve(atoms) == self._state else ["info"]
+        except InputError:
+            return ["info"]  # the old results go, and calculate() raises
 
     # -- results ------------------------------------------------------------------------------------
 
@@ -193,8 +196,7 @@ class MolCalculator(Calculator):
                 f"stress needs 3 periodic cell vectors; this structure has pbc={atoms.pbc.tolist()} and "
                 f"cell rank {atoms.cell.rank}"
             )
-        state = self.resolve(atoms)
-        batch = self.build_batch(atoms, state, self._edges)
+        batch, state = self.prepare(atoms, self._edges)
         values = self._evaluate(batch, ("forces", "stress") if has_stress else ("forces",))
         results = to_ase(values)
         check_finite(results, self.model)
@@ -236,7 +238,7 @@ class MolCalculator(Calculator):
                 batches = []
                 for k in range(start, stop):
                     try:
-                        batches.append(self.build_batch(images[k], self.resolve(images[k])))
+                        batches.append(self.prepare(images[k])[0])
                     except ValueError as error:
                         raise type(error)(f"structure {k}: {error}") from error
                 batch = collate(batches)
@@ -251,14 +253,15 @@ class MolCalculator(Calculator):
         """Second derivatives of the energy, (n, 3, n, 3) float64 in eV/Å²."""
         atoms = self._structure(atoms)
         with self._lock:
-            batch = self.build_batch(atoms, self.resolve(atoms))
+            batch, _ = self.prepare(atoms)
             matrix = hessian(self.potential, batch.to(self.device)).cpu().numpy()
         check_finite({"hessian": matrix}, self.model)
         return matrix
 
-    def build_batch(self, atoms: Atoms, state: State, edges: VerletList | None = None) -> AtomicBatch:
-        """Checked batch of one structure, with an edge list that may follow earlier steps."""
+    def prepare(self, atoms: Atoms, edges: VerletList | None = None) -> tuple[AtomicBatch, State]:
+        """Check a structure and make a batch of it, with an edge list that may follow earlier steps."""
         check_structure(atoms, self.potential.elements, self.model, self.potential.supports_periodic)
+        state = self.resolve(atoms)
         positions = np.array(atoms.positions, dtype=np.float64)
         cell, pbc = np.array(atoms.cell.array, dtype=np.float64), np.array(atoms.pbc)
         cutoff = self.potential.cutoff
@@ -275,7 +278,7 @@ class MolCalculator(Calculator):
             pairs, pair_cutoff = (index, np.zeros((index.shape[1], 3))), np.inf
         else:
             pairs = unique_pairs(*neighbor_list(positions, cell, pbc, pair_cutoff))
-        return build_batch(
+        batch = build_batch(
             numbers=atoms.numbers,
             positions=positions,
             cell=cell,
@@ -288,6 +291,7 @@ class MolCalculator(Calculator):
             multiplicity=state.multiplicity,
             fidelity=state.fidelity,
         )
+        return batch, state
 
     def _evaluate(self, batch: AtomicBatch, properties: Sequence[str]) -> dict[str, np.ndarray]:
         values = evaluate(self.potential, batch.to(self.device), properties)

@@ -236,7 +236,7 @@ def test_path_with_a_shared_calculator(closed_shell: Checkpoint) -> None:
     images = [start.copy() for _ in range(3)] + [end]
     for image in images:
         image.calc = calc
-    neb = NEB(images, allow_shared_calculator=True)
+    neb = NEB(images, allow_shared_calculator=True, method="improvedtangent")
     neb.interpolate()
     neb.get_forces()
     separate = [tiny_calculator(closed_shell).get_potential_energy(image) for image in images]
