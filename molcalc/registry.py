@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from molcalc.checkpoint import Checkpoint, ModelConfig
 from molcalc.errors import CheckpointMismatchError, ConfigError, UnsafeCheckpointError
 from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
-from molcalc.schema import from_dict, suggest
+from molcalc.schema import from_dict, short, suggest
 
 
 class Entry(NamedTuple):
@@ -21,6 +22,8 @@ class Entry(NamedTuple):
 
 
 MODELS: dict[str, Entry] = {"aimnet2": Entry(AIMNet2, AIMNet2Config)}
+MAX_VALUES = 1000
+"""Single values in the arguments of a network; more would take long to build."""
 
 
 def network_config(config: ModelConfig) -> Any:
@@ -35,8 +38,10 @@ def network_config(config: ModelConfig) -> Any:
     """
     if config.kind not in MODELS:
         raise UnsafeCheckpointError(
-            f"unknown architecture {config.kind!r}{suggest(config.kind, MODELS)}; known: {', '.join(MODELS)}"
+            f"unknown architecture {short(config.kind)}{suggest(config.kind[:80], MODELS)}; known: {', '.join(MODELS)}"
         )
+    if _count(config.arguments) > MAX_VALUES:
+        raise CheckpointMismatchError(f"arguments hold more than {MAX_VALUES} values")
     try:
         return from_dict(MODELS[config.kind].config, config.arguments, "arguments")
     except ConfigError as error:
@@ -49,35 +54,51 @@ def build_members(checkpoint: Checkpoint) -> list[nn.Module]:
     Raises
     ------
     CheckpointMismatchError
-        When a weight is missing, unexpected or of the wrong shape.
+        When a weight is missing, unexpected, or of the wrong shape or type.
     """
-    config = checkpoint.config
+    prefixes = [f"members.{k}." for k in range(checkpoint.config.n_members)]
+    first = _build_empty(checkpoint.config)
+    expected = {prefix + name: tensor.shape for prefix in prefixes for name, tensor in first.state_dict().items()}
+    _check_weights(checkpoint.weights, expected)
+    members = [first, *(_build_empty(checkpoint.config) for _ in prefixes[1:])]
+    for prefix, member in zip(prefixes, members):
+        state = {name: checkpoint.weights[prefix + name].clone() for name in member.state_dict()}
+        member.load_state_dict(state, strict=True, assign=True)
+        member.requires_grad_(False).eval()
+    return members
+
+
+def _build_empty(config: ModelConfig) -> nn.Module:
+    """A network whose weights take no memory, whatever sizes a file claims."""
     arguments = network_config(config)
-    if not 1 <= config.n_members <= 64:
-        raise CheckpointMismatchError(f"n_members={config.n_members}; allowed are 1…64")
-    prefixes = [f"members.{k}." for k in range(config.n_members)]
-    with torch.device("meta"):
-        members = [MODELS[config.kind].model(arguments) for _ in prefixes]
-    expected = {
-        prefix + name: tensor.shape
-        for prefix, member in zip(prefixes, members)
-        for name, tensor in member.state_dict().items()
-    }
-    missing, extra = sorted(expected.keys() - checkpoint.weights), sorted(checkpoint.weights.keys() - expected)
+    try:
+        with torch.device("meta"):
+            return MODELS[config.kind].model(arguments)
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointMismatchError(f"arguments {short(config.arguments)} describe no network: {reason}") from error
+
+
+def _check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+    missing, extra = sorted(expected.keys() - weights), sorted(weights.keys() - expected)
     if missing or extra:
         raise CheckpointMismatchError(
             f"weights do not fit the architecture: missing {missing[:5] or 'none'}, unexpected {extra[:5] or 'none'}"
         )
     for name, shape in expected.items():
-        if checkpoint.weights[name].shape != shape:
-            raise CheckpointMismatchError(
-                f"weight {name} has shape {tuple(checkpoint.weights[name].shape)}; expected {tuple(shape)}"
-            )
-    for prefix, member in zip(prefixes, members):
-        state = {name: checkpoint.weights[prefix + name] for name in member.state_dict()}
-        member.load_state_dict(state, strict=True, assign=True)
-        member.requires_grad_(False).eval()
-    return members
+        value = weights[name]
+        if value.shape != shape:
+            raise CheckpointMismatchError(f"weight {name} has shape {tuple(value.shape)}; expected {tuple(shape)}")
+        if not value.is_floating_point():
+            raise CheckpointMismatchError(f"weight {name} is of type {value.dtype}; expected floating point numbers")
+
+
+def _count(values: Any) -> int:
+    if isinstance(values, Mapping):
+        return sum(_count(value) for value in values.values())
+    if isinstance(values, (list, tuple)):
+        return sum(_count(value) for value in values)
+    return 1
 
 
 def checkpoint_of(config: ModelConfig, members: list[nn.Module]) -> Checkpoint:
