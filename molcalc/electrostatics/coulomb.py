@@ -68,7 +68,7 @@ class DSFCoulomb(EnergyTerm):
 
     References
     ----------
-    Fennell, Gezelter, J. Chem. Phys. 124, 234104 (2006), eq. 18 and 19.
+    Fennell, Gezelter, J. Chem. Phys. 124, 234104 (2006).
     """
 
     requires = ("charges",)
@@ -106,18 +106,22 @@ def checked_positive(name: str, value: float) -> float:
     return float(value)
 
 
-def _pair_energies(batch: AtomicBatch, charges: Tensor, form: ScreenedCoulomb) -> Tensor:
-    """(n_atoms,) energies in e²/Å from the pairs of the batch."""
-    if batch.pair_cutoff < form.cutoff:
-        raise ConfigError(
-            f"the pairs of the batch reach to {batch.pair_cutoff} Å, the Coulomb term to {form.cutoff} Å: "
-            f"build the batch with pair_cutoff={form.cutoff}"
-        )
+def batch_pairs(batch: AtomicBatch, cutoff: float) -> Pairs:
+    """Pairs of the batch, complete up to ``cutoff`` Å; raises ConfigError when the list ends before."""
     complete = math.isinf(batch.pair_cutoff)
+    if batch.pair_cutoff < cutoff:
+        raise ConfigError(
+            f"the pairs of the batch reach to {batch.pair_cutoff} Å, the energy term to {cutoff} Å: "
+            f"build the batch with pair_cutoff={cutoff}"
+        )
     if complete and batch.periodic:
         raise ConfigError(
-            f"pair_cutoff={batch.pair_cutoff} lists no periodic images: build the batch with pair_cutoff={form.cutoff}"
+            f"pair_cutoff={batch.pair_cutoff} lists no periodic images: build the batch with pair_cutoff={cutoff}"
         )
     shifts = batch.pair_shifts if batch.periodic else NO_SHIFTS
-    pairs = Pairs(batch.pair_index, shifts, batch.system_idx, complete)
-    return charge_pair_energies(batch.positions, charges, batch.cell, pairs, form)
+    return Pairs(batch.pair_index, shifts, batch.system_idx, complete)
+
+
+def _pair_energies(batch: AtomicBatch, charges: Tensor, form: ScreenedCoulomb) -> Tensor:
+    """(n_atoms,) energies in e²/Å from the pairs of the batch."""
+    return charge_pair_energies(batch.positions, charges, batch.cell, batch_pairs(batch, form.cutoff), form)

@@ -51,6 +51,11 @@ class Pairs:
             vectors = vectors + torch.einsum("ei,eij->ej", self.shifts, rows)
         return vectors
 
+    def select(self, kept: Tensor) -> Pairs:
+        """The pairs with the given indices."""
+        shifts = self.shifts.index_select(0, kept) if self.shifts.shape[0] else self.shifts
+        return Pairs(self.index.index_select(1, kept), shifts, self.system_idx)
+
 
 @dataclass(frozen=True)
 class ScreenedCoulomb:
@@ -94,8 +99,9 @@ class ScreenedCoulomb:
 
     def distances(self, vectors: Tensor) -> Tensor:
         """(n_pairs,) distances in Å; bounded from below where φ is damped."""
-        squared = (vectors * vectors).sum(dim=1)
-        return (squared.clamp(min=MIN_SQUARED_DISTANCE) if self.short_range_cutoff else squared).sqrt()
+        if self.short_range_cutoff:
+            return distances_above_zero(vectors)
+        return (vectors * vectors).sum(dim=1).sqrt()
 
     def _numerator(self, d: Tensor) -> Tensor:
         """erfc(αd) − g(d), without cancellation where both are near 1 or erfc is tiny."""
@@ -117,6 +123,11 @@ class ScreenedCoulomb:
     def parameters(self) -> np.ndarray:
         """(5,) float64, in the order the compiled kernels read them."""
         return np.array([self.alpha, self.slope, self.shift, self.cutoff, self.short_range_cutoff])
+
+
+def distances_above_zero(vectors: Tensor) -> Tensor:
+    """(n,) lengths in Å, bounded from below so that a damped energy of coinciding charges has a gradient."""
+    return (vectors * vectors).sum(dim=1).clamp(min=MIN_SQUARED_DISTANCE).sqrt()
 
 
 def charge_pair_energies(

@@ -102,7 +102,7 @@ def _forces(term, atoms, charges, pair_cutoff):
     return -gradient.numpy(), float(energy.detach())
 
 
-def assert_smooth_at(term, radius, pair_cutoff=np.inf, width=0.05):
+def assert_smooth_at(term, radius, pair_cutoff=np.inf, width=0.05, closest=1.0):
     """Energy and force are continuous when a pair, or a third body's pair, crosses a radius (A27)."""
     charges = torch.tensor([0.6, -0.8, 0.5], dtype=torch.float64)
 
@@ -118,5 +118,5 @@ def assert_smooth_at(term, radius, pair_cutoff=np.inf, width=0.05):
     assert abs(edge[1] - edge[0]) < 1e-12
     for n_atoms in (2, 3):
         _, force = scan(np.linspace(radius - width, radius + width, 401), n_atoms)
-        everywhere = np.abs(scan(np.linspace(1.0, radius, 40), n_atoms)[1]).max()
+        everywhere = np.abs(scan(np.linspace(closest, radius, 40), n_atoms)[1]).max()
         assert np.abs(np.diff(force)).max() <= 1e-3 * everywhere
