@@ -1,10 +1,27 @@
-"""Multipole moments of point charges."""
+"""Multipole moments of point charges, and the potential and field they make.
+
+Charges distributed around the atoms are point charges too: flatten ``dcm_positions`` and ``dcm_charges`` and repeat
+each atom's ``system_idx``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import torch
 from torch import Tensor
 
 from molcalc.nn.segments import segment_sum
+from molcalc.units import COULOMB
+
+PAIRS_AT_ONCE = 1_000_000
+"""Pairs of a point and a charge that are held in memory together."""
+
+
+def center_of_mass(positions: Tensor, masses: Tensor, system_idx: Tensor, n_systems: int) -> Tensor:
+    """(n_systems, 3) centers in Å of atoms at (n_atoms, 3) Å with (n_atoms,) masses."""
+    weighted = segment_sum(masses[:, None] * positions, system_idx, n_systems)
+    return weighted / segment_sum(masses, system_idx, n_systems)[:, None]
 
 
 def dipole(positions: Tensor, charges: Tensor, masses: Tensor, system_idx: Tensor, n_systems: int) -> Tensor:
@@ -15,11 +32,135 @@ def dipole(positions: Tensor, charges: Tensor, masses: Tensor, system_idx: Tenso
     positions : (n_atoms, 3) Å.
     charges : (n_atoms,) e.
     masses : (n_atoms,) u.
+    system_idx : (n_atoms,) int64.
 
     Returns
     -------
     (n_systems, 3) e·Å
     """
-    weighted = segment_sum(masses[:, None] * positions, system_idx, n_systems)
-    center = weighted / segment_sum(masses, system_idx, n_systems)[:, None]
-    return segment_sum(charges[:, None] * (positions - center.index_select(0, system_idx)), system_idx, n_systems)
+    center = center_of_mass(positions, masses, system_idx, n_systems)
+    return moment_about(center, positions, charges, system_idx)
+
+
+def moment_about(center: Tensor, positions: Tensor, charges: Tensor, system_idx: Tensor) -> Tensor:
+    """Dipole moment about any point per system; for charges that do not sit on atoms.
+
+    Parameters
+    ----------
+    center : (n_systems, 3) Å.
+    positions : (n_charges, 3) Å.
+    charges : (n_charges,) e.
+
+    Returns
+    -------
+    (n_systems, 3) e·Å
+    """
+    arms = positions - center.index_select(0, system_idx)
+    return segment_sum(charges[:, None] * arms, system_idx, len(center))
+
+
+def quadrupole(center: Tensor, positions: Tensor, charges: Tensor, system_idx: Tensor) -> Tensor:
+    r"""Second moment about a point per system without its trace, as AIMNet2 files hold it.
+
+    .. math:: Q_{ab} = \sum_i q_i \left(r_a r_b - \tfrac{1}{3} r^2 δ_{ab}\right)
+
+    Parameters
+    ----------
+    center : (n_systems, 3) Å, for example :func:`center_of_mass`.
+    positions : (n_charges, 3) Å.
+    charges : (n_charges,) e.
+
+    Returns
+    -------
+    (n_systems, 6) e·Å², in the order xx, yy, zz, xy, yz, zx
+    """
+    arms = positions - center.index_select(0, system_idx)
+    squares = arms * arms
+    squares = squares - squares.mean(dim=1, keepdim=True)
+    products = arms * arms.roll(-1, dims=1)
+    return segment_sum(charges[:, None] * torch.cat([squares, products], dim=1), system_idx, len(center))
+
+
+def buckingham_quadrupole(center: Tensor, positions: Tensor, charges: Tensor, system_idx: Tensor) -> Tensor:
+    r"""Traceless quadrupole moment in the convention of spectroscopy.
+
+    .. math:: Θ_{ab} = \tfrac{1}{2} \sum_i q_i \left(3 r_a r_b - r^2 δ_{ab}\right)
+
+    Parameters are those of :func:`quadrupole`.
+
+    Returns
+    -------
+    (n_systems, 3, 3) e·Å²
+
+    References
+    ----------
+    Buckingham, Q. Rev. Chem. Soc. 13, 183 (1959).
+    """
+    xx, yy, zz, xy, yz, zx = (1.5 * quadrupole(center, positions, charges, system_idx)).unbind(dim=1)
+    rows = [torch.stack(row, dim=1) for row in ((xx, xy, zx), (xy, yy, yz), (zx, yz, zz))]
+    return torch.stack(rows, dim=1)
+
+
+def electrostatic_potential(
+    points: Tensor, positions: Tensor, charges: Tensor, point_system_idx: Tensor, system_idx: Tensor
+) -> Tensor:
+    r"""Potential of each system's charges at its points; infinite at a charge.
+
+    .. math:: V(g) = k_e \sum_i \frac{q_i}{|g - r_i|}
+
+    Parameters
+    ----------
+    points : (n_points, 3) Å.
+    positions : (n_charges, 3) Å.
+    charges : (n_charges,) e.
+    point_system_idx : (n_points,) int64, any order.
+    system_idx : (n_charges,) int64, sorted.
+
+    Returns
+    -------
+    (n_points,) V, float64
+    """
+    points, positions, charges = (tensor.to(torch.float64) for tensor in (points, positions, charges))
+    parts = [points.new_empty(0)]
+    for chunk, point, site in _pairs_in_chunks(point_system_idx, system_idx):
+        distances = (points[chunk].index_select(0, point) - positions.index_select(0, site)).norm(dim=1)
+        parts.append(segment_sum(charges.index_select(0, site) / distances, point, len(points[chunk])))
+    return COULOMB * torch.cat(parts)
+
+
+def electric_field(
+    points: Tensor, positions: Tensor, charges: Tensor, point_system_idx: Tensor, system_idx: Tensor
+) -> Tensor:
+    r"""Field of each system's charges at its points, −∇V.
+
+    .. math:: E(g) = k_e \sum_i q_i \frac{g - r_i}{|g - r_i|^3}
+
+    Parameters are those of :func:`electrostatic_potential`.
+
+    Returns
+    -------
+    (n_points, 3) V/Å, float64
+    """
+    points, positions, charges = (tensor.to(torch.float64) for tensor in (points, positions, charges))
+    parts = [points.new_empty(0, 3)]
+    for chunk, point, site in _pairs_in_chunks(point_system_idx, system_idx):
+        arms = points[chunk].index_select(0, point) - positions.index_select(0, site)
+        scale = charges.index_select(0, site) / arms.norm(dim=1) ** 3
+        parts.append(segment_sum(scale[:, None] * arms, point, len(points[chunk])))
+    return COULOMB * torch.cat(parts)
+
+
+def _pairs_in_chunks(point_system_idx: Tensor, system_idx: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Slices of the points, each with the point (counted within the slice) and charge of every pair."""
+    n_systems = 1 + max((int(index.max()) for index in (point_system_idx, system_idx) if len(index)), default=-1)
+    counts = torch.bincount(system_idx, minlength=n_systems)
+    first = counts.cumsum(0) - counts
+    per_point = counts.index_select(0, point_system_idx)
+    step = max(1, PAIRS_AT_ONCE // max([1, *counts.tolist()]))
+    for start in range(0, len(point_system_idx), step):
+        chunk = slice(start, start + step)
+        n_pairs = per_point[chunk]
+        point = torch.repeat_interleave(n_pairs)
+        before = n_pairs.cumsum(0) - n_pairs
+        place = torch.arange(len(point), device=point.device) - before.index_select(0, point)
+        yield chunk, point, place + first.index_select(0, point_system_idx[chunk]).index_select(0, point)
