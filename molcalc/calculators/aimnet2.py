@@ -21,8 +21,8 @@ class AIMNet2(MolCalculator):
 
     Parameters
     ----------
-    model : published name ("wb97m-d3", "b973c-d3"), model directory, ``.jpt`` or ``.pt`` file, directory in Hugging Face
-        style or its name on the hub; or a checkpoint in memory.
+    model : published name ("wb97m-d3", "b973c-d3"), model directory, ``.jpt`` or ``.pt`` file, directory in Hugging
+        Face style or its name on the hub; or a checkpoint in memory.
     fidelity : level of theory of a multi-fidelity model.
     dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" with an exact name, or D3Parameters.
     charge, multiplicity : for every structure. None takes ``atoms.info["charge"]`` / ``["spin"]``, then the sum of

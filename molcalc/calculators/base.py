@@ -21,8 +21,11 @@ from molcalc.calculators.inputs import (
     resolve_charge,
     resolve_multiplicity,
 )
-from molcalc.derivatives import evaluate, hessian
-from molcalc.errors import ChargeError, ConfigError, InputError, NonFiniteResultError, SpinError
+from molcalc.calculators.results import check_finite, chunks, has_volume, plain, split_batch, to_ase
+from molcalc.calculators.vibrations import InfraredVibrations
+from molcalc.derivatives import dipole_derivatives, evaluate, hessian
+from molcalc.electrostatics.multipoles import electrostatic_potential
+from molcalc.errors import ChargeError, ConfigError, InputError, SpinError
 from molcalc.neighbors import VerletList, all_pairs, neighbor_list, unique_pairs
 from molcalc.potential import Potential
 from molcalc.properties import PROPERTIES
@@ -190,7 +193,7 @@ class MolCalculator(Calculator):
         for name in properties:
             if name not in self.implemented_properties:
                 raise PropertyNotImplementedError(f"{name} is not implemented by {self.model!r}")
-        has_stress = _has_volume(atoms) and "stress" in self.implemented_properties
+        has_stress = has_volume(atoms) and "stress" in self.implemented_properties
         if "stress" in properties and not has_stress:
             raise PropertyNotImplementedError(
                 f"stress needs 3 periodic cell vectors; this structure has pbc={atoms.pbc.tolist()} and "
@@ -203,7 +206,7 @@ class MolCalculator(Calculator):
         self.atoms = atoms.copy()
         self._state = state
         self.extras = {
-            name: _plain(value[0] if PROPERTIES[name].kind == "system" else value)
+            name: plain(value[0] if PROPERTIES[name].kind == "system" else value)
             for name, value in values.items()
             if name in PROPERTIES and PROPERTIES[name].ase_name is None
         }
@@ -229,12 +232,12 @@ class MolCalculator(Calculator):
             raise PropertyNotImplementedError(
                 f"{unknown[0]} is not implemented by {self.model!r}; it has {', '.join(self.implemented_properties)}"
             )
-        if "stress" in properties and not all(_has_volume(atoms) for atoms in images):
+        if "stress" in properties and not all(has_volume(atoms) for atoms in images):
             raise PropertyNotImplementedError("stress needs 3 periodic cell vectors in every structure")
         wanted = tuple(name for name in ("forces", "stress") if name in properties)
         results: list[dict[str, Any]] = []
         with self._lock:
-            for start, stop in _chunks([len(atoms) for atoms in images]):
+            for start, stop in chunks([len(atoms) for atoms in images], BATCH_ATOMS):
                 batches = []
                 for k in range(start, stop):
                     try:
@@ -243,7 +246,7 @@ class MolCalculator(Calculator):
                         raise type(error)(f"structure {k}: {error}") from error
                 batch = collate(batches)
                 values = self._evaluate(batch, wanted)
-                for k, parts in enumerate(_split(values, batch)):
+                for k, parts in enumerate(split_batch(values, batch)):
                     result = to_ase(parts)
                     check_finite(result, f"{self.model!r} for structure {start + k}")
                     results.append({name: result[name] for name in properties})
@@ -257,6 +260,56 @@ class MolCalculator(Calculator):
             matrix = hessian(self.potential, batch.to(self.device)).cpu().numpy()
         check_finite({"hessian": matrix}, self.model)
         return matrix
+
+    def get_vibrations(self, atoms: Atoms | None = None) -> InfraredVibrations:
+        """Harmonic modes about a structure (relax it first), with ``ir_intensities`` in km/mol."""
+        atoms = self._structure(atoms)
+        matrix = self.get_hessian(atoms)
+        slopes = None
+        if "charges" in self.potential.predicts:
+            with self._lock:
+                batch, _ = self.prepare(atoms)
+                slopes = dipole_derivatives(self.potential, batch.to(self.device)).cpu().numpy()
+        return InfraredVibrations(atoms, matrix, slopes)
+
+    def get_esp(self, points: np.ndarray, atoms: Atoms | None = None) -> np.ndarray:
+        """Electrostatic potential of the atomic charges of a molecule.
+
+        Parameters
+        ----------
+        points : (n_points, 3) Å.
+
+        Returns
+        -------
+        (n_points,) float64, V
+
+        Raises
+        ------
+        PropertyNotImplementedError
+            When the model predicts no charges.
+        InputError
+            For points of the wrong shape, or on an atom; for a periodic structure.
+        """
+        atoms = self._structure(atoms)
+        where = np.asarray(points, dtype=np.float64)
+        if where.ndim != 2 or where.shape[1] != 3 or len(where) == 0:
+            raise InputError(f"points have shape {where.shape}; expected (n_points, 3) with n_points ≥ 1")
+        if atoms.pbc.any():
+            raise InputError("the potential of point charges needs a molecule; switch off pbc")
+        sites, charges = self._charge_sites(atoms)
+        nothing = torch.zeros(len(where), dtype=torch.int64), torch.zeros(len(sites), dtype=torch.int64)
+        potential = electrostatic_potential(
+            torch.as_tensor(where), torch.as_tensor(sites), torch.as_tensor(charges), *nothing
+        )
+        values = potential.numpy()
+        if not np.isfinite(values).all():
+            point = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise InputError(f"point {point} at {where[point].tolist()} Å is on a charge or not finite")
+        return values
+
+    def _charge_sites(self, atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (n, 3) in Å and charges (n,) in e that make the electrostatic potential."""
+        return np.array(atoms.positions), self.get_property("charges", atoms)
 
     def prepare(self, atoms: Atoms, edges: VerletList | None = None) -> tuple[AtomicBatch, State]:
         """Check a structure and make a batch of it, with an edge list that may follow earlier steps."""
@@ -318,65 +371,6 @@ class MolCalculator(Calculator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.RLock()
-
-
-def to_ase(values: dict[str, np.ndarray]) -> dict[str, Any]:
-    """ASE results of one structure: Python floats, float64 arrays, stress in Voigt order xx, yy, zz, yz, xz, xy."""
-    results: dict[str, Any] = {}
-    for name, value in values.items():
-        entry = PROPERTIES.get(name)
-        if entry is None or entry.ase_name is None:
-            continue
-        if entry.kind == "system":
-            value = value[0]
-        if name == "stress":
-            value = value[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-        results[entry.ase_name] = _plain(value)
-    results["free_energy"] = results["energy"]
-    return results
-
-
-def _plain(value: Any) -> Any:
-    return float(value) if np.ndim(value) == 0 else np.array(value, dtype=np.float64)
-
-
-def check_finite(results: dict[str, Any], model: str) -> None:
-    """Raise NonFiniteResultError naming what is not finite, and for which atoms."""
-    for name, value in results.items():
-        finite = np.isfinite(value)
-        if not np.all(finite):
-            where = ""
-            if np.ndim(value) >= 1 and name != "stress":
-                bad = np.flatnonzero(~finite.reshape(len(value), -1).all(axis=1)).tolist()
-                where = f": atom {bad[0]}" if len(bad) == 1 else f": atoms {bad[:10]}"
-            raise NonFiniteResultError(f"{model} returned {name} that are not finite{where}; check the structure")
-
-
-def _has_volume(atoms: Atoms) -> bool:
-    return bool(atoms.pbc.any()) and atoms.cell.rank == 3
-
-
-def _chunks(sizes: list[int]) -> Iterable[tuple[int, int]]:
-    """Ranges of consecutive structures with at most BATCH_ATOMS atoms together."""
-    start, total = 0, 0
-    for k, size in enumerate(sizes):
-        if k > start and total + size > BATCH_ATOMS:
-            yield start, k
-            start, total = k, 0
-        total += size
-    if sizes:
-        yield start, len(sizes)
-
-
-def _split(values: dict[str, np.ndarray], batch: AtomicBatch) -> Iterable[dict[str, np.ndarray]]:
-    """Results of each structure of a batch."""
-    bounds = np.concatenate([[0], np.cumsum(batch.atoms_per_system().numpy())])
-    for k in range(batch.n_systems):
-        yield {
-            name: value[k : k + 1] if PROPERTIES[name].kind == "system" else value[bounds[k] : bounds[k + 1]]
-            for name, value in values.items()
-            if name in PROPERTIES
-        }
 
 
 def _device(name: str) -> torch.device:

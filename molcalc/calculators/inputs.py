@@ -92,9 +92,7 @@ def _check_cell(atoms: Atoms, model: str, periodic: bool) -> None:
     if pbc.all():
         volume = abs(float(np.linalg.det(cell)))
         if volume < MIN_VOLUME * len(atoms) or np.linalg.cond(cell) > MAX_CONDITION:
-            raise CellError(
-                f"cell volume {volume:.3g} Å3, {volume / len(atoms):.3g} Å3/atom, holds no crystal of {len(atoms)} atoms"
-            )
+            raise CellError(f"cell volume {volume:.3g} Å3, {volume / len(atoms):.3g} Å3/atom, is too small or too flat")
 
 
 def check_distances(atomic_numbers: np.ndarray, vectors: np.ndarray, index: np.ndarray, minimum: float | None) -> None:
