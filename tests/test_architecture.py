@@ -1,0 +1,104 @@
+"""The shape of the package: imports go downward, one module differentiates, importing is cheap."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import molcalc
+
+ROOT = Path(molcalc.__file__).parent
+LEVELS = [
+    {"_version", "units", "properties", "errors"},
+    {"files", "schema"},
+    {"nn", "neighbors", "neighbor_kernels", "batch"},
+    {"energy_term"},
+    {"models", "electrostatics", "dispersion"},
+    {"potential"},
+    {"derivatives"},
+    {"checkpoint"},
+    {"registry"},
+    {"pretrained", "testing"},
+    {"calculators"},
+    {"cli"},
+]
+LEVEL = {name: k for k, names in enumerate(LEVELS) for name in names}
+ASE_EDGES = {"batch", "neighbors", "units", "properties", "errors", "testing", "calculators", "cli"}
+
+
+def modules() -> Iterator[tuple[str, Path, ast.Module]]:
+    for path in sorted(ROOT.rglob("*.py")):
+        place = path.relative_to(ROOT).with_suffix("").parts
+        if place != ("__init__",):
+            yield place[0], path, ast.parse(path.read_text())
+
+
+def imported(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, node.lineno
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+
+
+def test_every_module_has_a_level() -> None:
+    assert {place for place, _, _ in modules()} <= set(LEVEL)
+
+
+def test_imports_go_downward() -> None:
+    upward = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for place, path, tree in modules()
+        for name, line in imported(tree)
+        if name.startswith("molcalc.") and (target := name.split(".")[1]) != place
+        if LEVEL[target] > LEVEL[place] or (LEVEL[target] == LEVEL[place] and len(LEVELS[LEVEL[place]]) > 4)
+    ]
+    assert not upward
+
+
+def test_ase_is_imported_at_the_edges_only() -> None:
+    inside = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for place, path, tree in modules()
+        for name, line in imported(tree)
+        if name.split(".")[0] == "ase" and place not in ASE_EDGES
+    ]
+    assert not inside
+
+
+def test_one_module_differentiates() -> None:
+    """Operators that define their own backward pass may call it there; results come from one place."""
+    calls = set()
+    for _, path, tree in modules():
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        for function in functions:
+            if function.name in ("backward", "_by_reference", "_reference_gradient"):
+                continue
+            for node in ast.walk(function):
+                if (
+                    isinstance(node, ast.Attribute)
+                    and node.attr == "grad"
+                    and ast.unparse(node).endswith("autograd.grad")
+                ):
+                    calls.add(str(path.relative_to(ROOT)))
+    assert calls == {"derivatives.py"}
+
+
+def test_importing_the_package_is_cheap() -> None:
+    code = (
+        "import sys, time; t = time.perf_counter(); import molcalc; t = time.perf_counter() - t\n"
+        "heavy = [m for m in ('torch', 'ase', 'numpy', 'numba') if m in sys.modules]\n"
+        "assert not heavy, heavy\nprint(t)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.3
+
+
+def test_files_stay_small() -> None:
+    long = {
+        str(path.relative_to(ROOT)): n for _, path, _ in modules() if (n := len(path.read_text().splitlines())) > 400
+    }
+    assert not long
