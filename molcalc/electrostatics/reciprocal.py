@@ -9,8 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molcalc.nn.compiled import SERIAL_WORK, share_range, usable
+
 DIRECT_PHASES = 100_000
 """Charges times vectors up to which all phases are held at once."""
+COMPILED_PHASES = 10_000_000
+"""Charges times vectors from which matrix products beat compiled loops."""
+OPERATIONS_PER_PHASE = 12.0
+"""Multiply-adds for one charge and one vector, to decide on threads."""
 
 
 def half_space(cell: np.ndarray, cutoff: float) -> np.ndarray:
@@ -58,7 +64,10 @@ class _StructureFactorEnergies(torch.autograd.Function):
     def forward(ctx: Any, fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
         ctx.save_for_backward(fractional, charges, weights)
         ctx.indices = indices
-        if len(charges) * len(indices) <= DIRECT_PHASES:
+        n_phases = len(charges) * len(indices)
+        if usable(charges) and n_phases <= COMPILED_PHASES:
+            gradients = _compiled_gradients(fractional, charges, weights, indices)
+        elif n_phases <= DIRECT_PHASES:
             gradients = _gradients(fractional, charges, weights, indices, torch.ones_like(charges))
         else:
             gradients = _factored_gradients(fractional, charges, weights, indices)
@@ -90,6 +99,26 @@ def _gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Te
     re, im = upstream[:, None] * s_re + t_re, upstream[:, None] * s_im + t_im
     by_place = 2.0 * math.pi * charges[:, None] * (((cosine * im - sine * re) * weights) @ h)
     return by_place, by_charges, t_re * s_re + t_im * s_im
+
+
+def _compiled_gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> Gradients:
+    """Derivatives of Σ_i e_i by compiled loops."""
+    from molcalc.electrostatics import reciprocal_kernels
+
+    s, q, h = (np.ascontiguousarray(tensor.detach().numpy()) for tensor in (fractional, charges, indices))
+    work = OPERATIONS_PER_PHASE * len(q) * len(h)
+    n_slots = max(1, min(torch.get_num_threads(), int(work / SERIAL_WORK)))
+    reach = int(np.abs(h).max(initial=0))
+    starts = np.flatnonzero(np.diff(h[:, :2], axis=0, prepend=h[:1, :2] - 1).any(axis=1))
+    runs = np.vstack([np.column_stack([h[starts], starts]), [[0, 0, 0, len(h)]]])
+    re, im = np.zeros((n_slots, len(h))), np.zeros((n_slots, len(h)))
+    share_range(reciprocal_kernels.structure_factors, n_slots, work, s, q, runs, reach, re, im)
+    re, im, w = re.sum(axis=0), im.sum(axis=0), weights.detach().numpy()
+    potential, gradient = np.empty(len(q)), np.empty((len(q), 3))
+    weighted = (w * re, w * im)
+    share_range(reciprocal_kernels.potentials, len(q), work, s, runs, reach, *weighted, potential, gradient)
+    by_place = 4.0 * math.pi * q[:, None] * gradient
+    return torch.from_numpy(by_place), torch.from_numpy(2.0 * potential), torch.from_numpy(re * re + im * im)
 
 
 def _factored_gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> Gradients:

@@ -10,5 +10,6 @@ def path(request, monkeypatch):
     if request.param == "compiled" and not available():
         pytest.skip("numba is not installed")
     if request.param == "torch":
-        monkeypatch.setattr("molcalc.electrostatics.pair_sum.usable", lambda *tensors: False)
+        for module in ("pair_sum", "reciprocal"):
+            monkeypatch.setattr(f"molcalc.electrostatics.{module}.usable", lambda *tensors: False)
     return request.param

@@ -94,7 +94,8 @@ def test_large_cells_use_factored_structure_factors_with_the_same_result(monkeyp
     batch = batch_of(atoms, pair_cutoff=1.0)
     results = []
     for limit in (0, 10**9):
-        monkeypatch.setattr("molcalc.electrostatics.reciprocal.DIRECT_PHASES", limit)
+        for name in ("DIRECT_PHASES", "COMPILED_PHASES"):
+            monkeypatch.setattr(f"molcalc.electrostatics.reciprocal.{name}", limit)
         inputs = tuple(
             tensor.clone().requires_grad_()
             for tensor in (charges, batch.positions, torch.zeros(3, 3, dtype=torch.float64))
@@ -103,6 +104,21 @@ def test_large_cells_use_factored_structure_factors_with_the_same_result(monkeyp
         results.append((energies.detach(), *torch.autograd.grad(energies.sum(), inputs)))
     for factored, direct in zip(*results):
         torch.testing.assert_close(factored, direct, rtol=1e-11, atol=1e-11)
+
+
+def test_ewald_does_not_depend_on_the_number_of_threads():
+    batch, charges = batch_of(random_atoms(60, cell=np.eye(3) * 10.0), pair_cutoff=1.0), random_charges(60)
+    n_threads = torch.get_num_threads()
+    results = []
+    try:
+        for n in (1, 3):
+            torch.set_num_threads(n)
+            positions = batch.positions.clone().requires_grad_()
+            energy = energies_of(EwaldCoulomb(), batch, charges, positions).sum()
+            results.append(torch.autograd.grad(energy, positions)[0])
+    finally:
+        torch.set_num_threads(n_threads)
+    torch.testing.assert_close(*results, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("repeat", [(2, 1, 1), (2, 3, 2)], ids=str)
