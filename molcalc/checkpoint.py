@@ -9,10 +9,11 @@ Loading reads JSON and raw arrays; it executes nothing and imports nothing that 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
-import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,29 @@ import torch
 from torch import Tensor
 
 from molcalc._version import __version__
-from molcalc.errors import CheckpointCorruptError, CheckpointError, CheckpointMismatchError, ConfigError
-from molcalc.files import sha256, sync_directory, write_atomic
-from molcalc.schema import from_dict
+from molcalc.arrays import pack_weights, unpack_weights
+from molcalc.errors import (
+    CheckpointCorruptError,
+    CheckpointError,
+    CheckpointMismatchError,
+    ConfigError,
+    ResourceError,
+)
+from molcalc.files import exclusive, read_file, remove_temporaries, sha256, sync_directory, write_atomic
+from molcalc.schema import from_dict, short
+
+log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 STAGED = ".new"
-MAX_HEADER = 1 << 20
-"""Bytes; a larger safetensors header is an attack or damage."""
+UNITS = {"energy": "eV", "length": "Å", "charge": "e"}
+MAX_CONFIG = 1 << 20
+"""Bytes; a larger configuration is an attack or damage."""
+MAX_MEMBERS = 64
+READ_ATTEMPTS = 20
+"""Reading starts again when another process replaces the files meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +90,15 @@ class ModelConfig:
     neutral_only: bool = False
     provenance: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_members <= MAX_MEMBERS:
+            raise ConfigError(f"n_members={short(self.n_members)}; allowed are 1…{MAX_MEMBERS}")
+        names = [fidelity.name for fidelity in self.fidelities]
+        if not names or len(set(names)) < len(names):
+            raise ConfigError(f"fidelities={short(names)}; at least one is needed, with different names")
+        if self.coulomb_range is not None and not self.coulomb_range > 0:
+            raise ConfigError(f"coulomb_range={self.coulomb_range} Å; expected a positive length")
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -87,7 +110,7 @@ class Checkpoint:
     @property
     def hash(self) -> str:
         """First twelve digits of the SHA-256 of configuration and weights."""
-        return sha256(_canonical(asdict(self.config)) + _pack(self.weights))[:12]
+        return sha256(_canonical(asdict(self.config)) + pack_weights(self.weights))[:12]
 
 
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint, extra: Mapping[str, bytes] | None = None) -> None:
@@ -102,20 +125,61 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint, extra: Mapping[st
     CheckpointError
         When a weight is not finite: the last good files stay.
     ResourceError
-        When the disk is full or not writable.
+        When the disk is full or not writable: the last good files stay.
     """
     bad = sorted(name for name, value in checkpoint.weights.items() if not bool(torch.isfinite(value).all()))
     if bad:
         raise CheckpointError(f"refusing to save: not finite: {', '.join(bad[:5])}; the last good file is kept")
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {WEIGHTS: _pack(checkpoint.weights), **(extra or {})}
+    extra = extra or {}
+    reserved = [name for name in extra if name in (CONFIG, WEIGHTS) or not _is_plain(name)]
+    if reserved:
+        raise ValueError(f"an extra file cannot be named {reserved[0]!r}")
+    files = {WEIGHTS: pack_weights(checkpoint.weights), **extra}
     config = _config_bytes(checkpoint.config, {name: sha256(data) for name, data in files.items()})
-    for name, data in files.items():
-        write_atomic(folder / (name + STAGED), data)
-    write_atomic(folder / (CONFIG + STAGED), config)
-    for name in (*files, CONFIG):
-        os.replace(folder / (name + STAGED), folder / name)
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(folder):
+            remove_temporaries(folder)
+            _settle(folder)
+            _stage(folder, {**files, CONFIG: config})
+            _commit(folder, files)
+    except OSError as error:
+        raise ResourceError(f"cannot write {folder}: {error.strerror or error}") from error
+
+
+def _settle(folder: Path) -> None:
+    """Finish a save that was killed between its renames, or drop it when it was not complete."""
+    staged = folder / (CONFIG + STAGED)
+    try:
+        _, checksums = _parse(staged, read_file(staged, MAX_CONFIG))
+        for name, checksum in checksums.items():
+            _read_checked(folder, name, checksum)
+    except FileNotFoundError:
+        return
+    except CheckpointError:
+        staged.unlink(missing_ok=True)
+        return
+    _commit(folder, checksums)
+
+
+def _stage(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write all files beside the old ones; when that fails, leave none of them."""
+    try:
+        for name, data in files.items():
+            write_atomic(folder / (name + STAGED), data)
+    except ResourceError:
+        for name in files:
+            (folder / (name + STAGED)).unlink(missing_ok=True)
+        raise
+
+
+def _commit(folder: Path, names: Iterable[str]) -> None:
+    """Rename the staged files, the configuration last."""
+    for name in (*names, CONFIG):
+        staged = folder / (name + STAGED)
+        if staged.exists():
+            os.replace(staged, folder / name)
     sync_directory(folder)
 
 
@@ -136,116 +200,128 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def read_files(path: str | os.PathLike[str], names: tuple[str, ...]) -> tuple[ModelConfig, dict[str, bytes]]:
-    """Read the configuration and files of a model directory, verified against the checksums."""
+    """Read the configuration and files of a model directory, verified against the checksums.
+
+    A directory that another process is writing gives its old or its new content.
+    """
     folder = Path(path)
     if not folder.is_dir():
         raise FileNotFoundError(f"no model directory at {folder}")
-    candidates = [folder / (CONFIG + STAGED), folder / CONFIG]
-    if not any(candidate.is_file() for candidate in candidates):
+    for _ in range(READ_ATTEMPTS):
+        configs = _read_configs(folder)
+        try:
+            return _read_newest(configs, names)
+        except CheckpointCorruptError as error:
+            problem = error
+            if _read_configs(folder) == configs:
+                break
+    raise problem
+
+
+def _read_configs(folder: Path) -> dict[Path, bytes]:
+    """Configurations of a directory by path, the staged one first."""
+    configs = {}
+    for path in (folder / (CONFIG + STAGED), folder / CONFIG):
+        with contextlib.suppress(FileNotFoundError):
+            configs[path] = read_file(path, MAX_CONFIG)
+    if not configs:
         raise FileNotFoundError(f"{folder} is not a model directory: {CONFIG} is missing")
+    return configs
+
+
+def _read_newest(configs: Mapping[Path, bytes], names: tuple[str, ...]) -> tuple[ModelConfig, dict[str, bytes]]:
+    """Read the files that the first usable configuration lists."""
     problem: CheckpointCorruptError | None = None
-    for candidate in candidates:
-        if candidate.is_file():
-            try:
-                return _read_set(candidate, names)
-            except CheckpointCorruptError as error:
-                problem = error
+    for path, data in configs.items():
+        try:
+            config, checksums = _parse(path, data)
+            files = {name: _read_checked(path.parent, name, checksums.get(name)) for name in names}
+        except CheckpointCorruptError as error:
+            problem = problem or error
+            continue
+        if problem is not None:
+            log.warning("an unfinished save is damaged (%s): using the previous model of %s", problem, path)
+        return config, files
     assert problem is not None
     raise problem
 
 
-def _read_set(config_path: Path, names: tuple[str, ...]) -> tuple[ModelConfig, dict[str, bytes]]:
-    """Read the files that one configuration lists, staged or in place, whichever has the right checksum."""
+def _parse(path: Path, data: bytes) -> tuple[ModelConfig, dict[str, str]]:
+    """Configuration and checksums by file name, from the content of a configuration file."""
     try:
-        values = json.loads(config_path.read_bytes())
-    except ValueError as error:
-        raise CheckpointCorruptError(f"{config_path} is not valid JSON: {error}") from error
-    if not isinstance(values, dict) or not isinstance(values.get("sha256"), dict):
-        raise CheckpointCorruptError(f"{config_path} has no checksum list 'sha256'")
-    checksums, own = values.pop("sha256"), values.pop("config_sha256", None)
-    version = values.pop("format_version", None)
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
-        raise CheckpointMismatchError(
-            f"{config_path} has format version {version!r}; this molcalc {__version__} reads 1…{FORMAT_VERSION}: "
-            "install a newer molcalc"
-        )
-    if own != sha256(_canonical({**values, "sha256": checksums, "format_version": version})):
-        raise CheckpointCorruptError(f"{config_path}: sha256 does not match: the file was damaged or edited")
-    values.pop("units", None)
+        values = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+        if not isinstance(values, dict) or not isinstance(values.get("sha256"), dict):
+            raise CheckpointCorruptError(f"{path} has no checksum list 'sha256'")
+        version = values.get("format_version")
+        if type(version) is int and version > FORMAT_VERSION:
+            raise CheckpointMismatchError(
+                f"{path} has format version {version}; this molcalc {__version__} reads up to {FORMAT_VERSION}: "
+                "install a newer molcalc"
+            )
+        if type(version) is not int or version < 1:
+            raise CheckpointCorruptError(f"{path} has format version {short(version)}; expected 1…{FORMAT_VERSION}")
+        own = values.pop("config_sha256", None)
+        if own != sha256(_canonical(values)):
+            raise CheckpointCorruptError(f"{path}: sha256 does not match: the file was damaged or edited")
+    except (ValueError, RecursionError) as error:
+        raise CheckpointCorruptError(f"{path} is not valid JSON: {error}") from error
+    checksums = values.pop("sha256")
+    del values["format_version"]
     values.pop("molcalc", None)
+    units = values.pop("units", UNITS)
+    if units != UNITS:
+        raise CheckpointMismatchError(f"{path} has units {short(units)}; expected {UNITS}")
     try:
-        config = from_dict(ModelConfig, values, str(config_path))
+        return from_dict(ModelConfig, values, str(path)), checksums
     except ConfigError as error:
         raise CheckpointMismatchError(str(error)) from error
-    return config, {name: _read_checked(config_path.parent, name, checksums.get(name)) for name in names}
 
 
 def _read_checked(folder: Path, name: str, checksum: Any) -> bytes:
-    """Content of ``name`` or its staged version, whichever has the checksum."""
-    if checksum is None:
+    """Content of the staged or present version of ``name``, whichever has the checksum."""
+    if checksum is None or not _is_plain(name):
         raise CheckpointCorruptError(f"{folder / CONFIG} lists no {name}")
-    found = [path for path in (folder / name, folder / (name + STAGED)) if path.is_file()]
+    found = False
+    # A writer renames the staged file to the final one: in this order it cannot slip through.
+    for path in (folder / (name + STAGED), folder / name):
+        with contextlib.suppress(FileNotFoundError):
+            data = read_file(path)
+            found = True
+            if sha256(data) == checksum:
+                return data
     if not found:
         raise CheckpointCorruptError(f"{folder / name} is missing")
-    for path in found:
-        data = path.read_bytes()
-        if sha256(data) == checksum:
-            return data
     raise CheckpointCorruptError(
         f"{folder / name}: sha256 does not match {CONFIG}: the file was truncated, damaged or exchanged; "
         "restore it from a copy"
     )
 
 
+def _is_plain(name: str) -> bool:
+    """Whether a file name stays inside its folder."""
+    return name not in ("", ".", "..") and not any(character in name for character in "/\\\0")
+
+
 def _config_bytes(config: ModelConfig, checksums: Mapping[str, str]) -> bytes:
     values: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "molcalc": __version__,
-        "units": {"energy": "eV", "length": "Å", "charge": "e"},
+        "units": UNITS,
         **asdict(config),
         "sha256": dict(checksums),
     }
     values["config_sha256"] = sha256(_canonical(values))
-    return json.dumps(values, indent=1, ensure_ascii=False).encode()
+    try:
+        return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:
+        raise CheckpointError(
+            f"refusing to save: the configuration holds a number that is not finite: {error}"
+        ) from error
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number")
 
 
 def _canonical(values: Mapping[str, Any]) -> bytes:
     return json.dumps(values, sort_keys=True, ensure_ascii=False).encode()
-
-
-def _pack(weights: Mapping[str, Tensor]) -> bytes:
-    from safetensors.torch import save as pack
-
-    return pack({name: value.detach().cpu().contiguous() for name, value in sorted(weights.items())})
-
-
-def unpack_weights(data: bytes, where: str, allow_nan: bool = False) -> dict[str, Tensor]:
-    """Read arrays from safetensors bytes after checking the header.
-
-    The library accepts duplicate names and headers of any length; both are refused here, and weights that are not
-    finite unless ``allow_nan`` is set.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load as unpack
-
-    if len(data) < 8:
-        raise CheckpointCorruptError(f"{where} is truncated: {len(data)} bytes")
-    (length,) = struct.unpack("<Q", data[:8])
-    if length > min(MAX_HEADER, len(data) - 8):
-        raise CheckpointCorruptError(f"{where}: header of {length} bytes in a file of {len(data)} bytes")
-    try:
-        json.loads(data[8 : 8 + length], object_pairs_hook=_no_duplicates)
-        weights = unpack(data)
-    except (ValueError, SafetensorError) as error:
-        raise CheckpointCorruptError(f"{where} cannot be read: {error}") from error
-    bad = sorted(name for name, v in weights.items() if v.is_floating_point() and not torch.isfinite(v).all())
-    if bad and not allow_nan:
-        raise CheckpointCorruptError(f"{where}: weights are not finite: {', '.join(bad[:5])}")
-    return weights
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError("a name appears twice")
-    return dict(pairs)

@@ -1,17 +1,62 @@
-"""Writing files so that a reader never sees half of one."""
+"""Reading whole files, and writing them so that a reader never sees half of one."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from molcalc.errors import ResourceError
+from molcalc.errors import CheckpointCorruptError, CheckpointError, ResourceError
+
+LOCK_WAIT = 30.0
+"""Seconds to wait for another process that writes the same folder."""
+_TEMPORARY = re.compile(r"^\..+\.\d+-\d+\.tmp$")
 
 
 def sha256(data: bytes) -> str:
     """Hexadecimal SHA-256 of bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def read_file(path: Path, limit: int | None = None) -> bytes:
+    """Content of a model file.
+
+    Parameters
+    ----------
+    limit : bytes; a larger file is refused before it is read.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    CheckpointCorruptError
+        When it is larger than ``limit``.
+    CheckpointError
+        When it cannot be read, for example for lack of permission.
+    ResourceError
+        When it does not fit into memory.
+    """
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is not a regular file")
+    try:
+        with open(path, "rb") as handle:
+            size = os.fstat(handle.fileno()).st_size
+            if limit is not None and size > limit:
+                raise CheckpointCorruptError(f"{path} has {size} bytes; at most {limit} are expected")
+            return handle.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise ResourceError(f"{path} has {size} bytes and does not fit into memory") from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -22,7 +67,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     ResourceError
         When the disk is full or not writable; the temporary file is removed and an old file stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with open(temporary, "wb") as handle:
             handle.write(data)
@@ -31,14 +76,59 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
         sync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ResourceError(f"cannot write {path} ({len(data)} bytes): {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete what writers that were killed left behind; call it under :func:`exclusive`."""
+    for path in folder.iterdir():
+        if _TEMPORARY.match(path.name):
+            path.unlink(missing_ok=True)
 
 
 def sync_directory(path: Path) -> None:
     """Flush a folder's list of files to disk."""
+    if sys.platform == "win32":  # folders cannot be opened there
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing a folder; the lock ends with the process, however it dies.
+
+    File systems without locks do without.
+
+    Raises
+    ------
+    ResourceError
+        When another process holds the folder for longer than LOCK_WAIT.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        end = time.monotonic() + LOCK_WAIT
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    break
+            if time.monotonic() > end:
+                raise ResourceError(f"another process has been writing {folder} for more than {LOCK_WAIT:.0f} s")
+            time.sleep(0.01)
+        yield
     finally:
         os.close(handle)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import reprlib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -12,6 +14,18 @@ from typing import Any, TypeVar
 from molcalc.errors import ConfigError
 
 T = TypeVar("T")
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 3
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def short(value: Any) -> str:
+    """A value as it is shown in messages: never longer than a line, whatever it is."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        return f"<{type(value).__name__}>"
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -40,7 +54,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     for key in values:
         if key not in fields:
             raise ConfigError(
-                f"{prefix}unknown key {key!r}{suggest(str(key), fields)}; valid keys: {', '.join(sorted(fields))}"
+                f"{prefix}unknown key {short(key)}{suggest(str(key), fields)}; valid keys: {', '.join(sorted(fields))}"
             )
     hints = typing.get_type_hints(cls)
     arguments = {key: _convert(value, hints[key], f"{prefix}{key}") for key, value in values.items()}
@@ -55,8 +69,6 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
         raise ConfigError(f"{prefix}missing {', '.join(missing)}")
     try:
         return cls(**arguments)
-    except ConfigError:
-        raise
     except ValueError as error:
         raise ConfigError(f"{prefix}{error}") from error
 
@@ -78,8 +90,12 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise _wrong(name, value, "a list")
-        inner = typing.get_args(hint)[0]
-        return tuple(_convert(item, inner, f"{name}[{k}]") for k, item in enumerate(value))
+        inner = typing.get_args(hint)
+        if inner[-1] is Ellipsis:
+            inner = inner[:1] * len(value)
+        if len(inner) != len(value):
+            raise _wrong(name, value, f"a list of {len(inner)}")
+        return tuple(_convert(item, kind, f"{name}[{k}]") for k, (item, kind) in enumerate(zip(value, inner)))
     if origin is dict:
         if not isinstance(value, Mapping):
             raise _wrong(name, value, "a mapping")
@@ -89,11 +105,21 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
     if hint is Any:
         return value
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        return _number(value, name)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise _wrong(name, value, f"{hint.__name__}")
     return value
 
 
+def _number(value: int | float, name: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ConfigError(f"{name}: {short(value)} is not finite")
+    return number
+
+
 def _wrong(name: str, value: Any, expected: str) -> ConfigError:
-    return ConfigError(f"{name}: {value!r} is a {type(value).__name__}; expected {expected}")
+    return ConfigError(f"{name}: {short(value)} is a {type(value).__name__}; expected {expected}")

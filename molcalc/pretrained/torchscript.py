@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zipfile
 
 import torch
 from torch import Tensor
@@ -15,9 +16,23 @@ from torch import Tensor
 from molcalc.errors import CheckpointCorruptError, UnsafeCheckpointError
 from molcalc.files import sha256
 
+D3_PARAMETERS = ("s6", "s8", "a1", "a2")
+
+
+def is_torchscript(data: bytes) -> bool:
+    """Whether bytes look like a TorchScript program, whatever the name of the file."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return any("code" in name.split("/")[:-1] or name.endswith("constants.pkl") for name in archive.namelist())
+    except Exception:  # the central directory is damaged: whoever reads the file says so
+        return False
+
 
 def read_state(data: bytes, where: str, *, known_sha256: str | None, trusted: bool = False) -> dict[str, Tensor]:
     """State dictionary of a TorchScript module.
+
+    The parameters of a D3 module, which the program holds as constants, are added as ``….s6``, ``….s8``, ``….a1`` and
+    ``….a2``.
 
     Parameters
     ----------
@@ -47,6 +62,13 @@ def read_state(data: bytes, where: str, *, known_sha256: str | None, trusted: bo
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
             module = torch.jit.load(io.BytesIO(data), map_location="cpu")
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise CheckpointCorruptError(f"{where} is not a TorchScript file: {str(error).splitlines()[0]}") from error
-    return {name: value.detach() for name, value in module.state_dict().items()}
+    state = {name: value.detach() for name, value in module.state_dict().items()}
+    for name, part in module.named_modules():
+        constants = {key: getattr(part, key, None) for key in D3_PARAMETERS}
+        if all(isinstance(value, float) for value in constants.values()):
+            state.update(
+                {f"{name}.{key}": torch.tensor(value, dtype=torch.float64) for key, value in constants.items()}
+            )
+    return state
