@@ -61,11 +61,12 @@ def smooth_cutoff(values: Tensor, distances: Tensor, cutoff: float, width: float
 
     .. math:: S(t) = 1 - 10 t^3 + 15 t^4 - 6 t^5, \qquad t = (r - r_c + w) / w \in [0, 1]
 
-    First and second derivatives vanish at both ends. simple-dftd3 uses the same polynomial.
+    First and second derivatives vanish at both ends. simple-dftd3 uses the same polynomial. A distance that
+    is not a number is not beyond the cutoff: it shows in the result.
     """
     if math.isinf(cutoff):
         return values
     if width == 0.0:
-        return torch.where(distances <= cutoff, values, 0.0)
+        return torch.where(distances > cutoff, 0.0, values)
     t = ((distances - (cutoff - width)) / width).clamp(0.0, 1.0)
     return values * (1.0 - t * t * t * (10.0 + t * (6.0 * t - 15.0)))

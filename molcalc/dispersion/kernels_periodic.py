@@ -32,7 +32,7 @@ def _gather(
             y += a * box[0, 1] + b * box[1, 1] + c * box[2, 1]
             z += a * box[0, 2] + b * box[1, 2] + c * box[2, 2]
         r2 = x * x + y * y + z * z
-        if r2 <= limit:
+        if not r2 > limit:  # NaN stays, to show in the result
             chosen[n], squared[n] = pair, r2
             vectors[0, n], vectors[1, n], vectors[2, n] = x, y, z
             n += 1

@@ -134,7 +134,7 @@ def _third_sides(
     for q in range(p + 1, last):
         x, y, z = vectors[0, q] - px, vectors[1, q] - py, vectors[2, q] - pz
         r2 = x * x + y * y + z * z
-        if r2 <= limit:
+        if not r2 > limit:
             chosen[n], squared[n] = q, r2
             difference[0, n], difference[1, n], difference[2, n] = x, y, z
             n += 1

@@ -10,9 +10,6 @@ from molcalc.batch import AtomicBatch
 from molcalc.dispersion.energies import DispersionForm
 from molcalc.units import BOHR, HARTREE
 
-VACUUM = 100.0
-"""Bohr, length of the cell vectors put where a structure is not periodic; no result depends on it."""
-
 
 def library_energies(batch: AtomicBatch, form: DispersionForm) -> tuple[Tensor, Tensor, Tensor]:
     """Energies (n_atoms,), and derivatives of their sum by positions and cell; in eV and Å.
@@ -46,8 +43,12 @@ def _one_structure(
     """
     from dftd3.interface import DispersionModel, RationalDampingParam
 
-    lattice = completed_cell(cell, pbc) if pbc.any() else None
-    model = DispersionModel(numbers, positions, lattice, pbc if pbc.any() else None)
+    lattice, periodic = None, None
+    if pbc.any():
+        lattice = completed_cell(cell, pbc, positions, vacuum=max(form.cutoff, form.cn_cutoff, form.atm_cutoff))
+        # Version 1.7 sums over the images of a chain on one side only: it is given as a crystal of far chains.
+        periodic = pbc if pbc.sum() > 1 else np.ones_like(pbc)
+    model = DispersionModel(numbers, positions, lattice, periodic)
     model.set_realspace_cutoff(form.cutoff, form.atm_cutoff or form.cutoff, form.cn_cutoff)
     damping = RationalDampingParam(s6=form.s6, s8=form.s8, s9=form.s9, a1=form.a1, a2=form.a2)
     results = model.get_dispersion(damping, grad=True)
@@ -60,13 +61,14 @@ def _one_structure(
     return energies, gradient, by_cell * pbc[:, None]
 
 
-def completed_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
-    """The cell (3, 3) with its rows in directions without periodicity replaced by orthogonal ones.
+def completed_cell(cell: np.ndarray, pbc: np.ndarray, positions: np.ndarray, vacuum: float) -> np.ndarray:
+    """The cell (3, 3) with rows for directions without periodicity: orthogonal to the others, and so long that
+    at least ``vacuum`` is between images.
 
     In version 1.7 such rows change the result when they are not orthogonal to the others.
     """
+    normals = np.linalg.svd(cell[pbc])[2][pbc.sum() :]
+    heights = np.ptp(positions @ normals.T, axis=0) + vacuum + 1.0
     completed = np.array(cell)
-    periodic = completed[pbc]
-    normals = np.linalg.svd(periodic)[2][len(periodic) :]
-    completed[~pbc] = VACUUM * normals
+    completed[~pbc] = heights[:, None] * normals
     return completed

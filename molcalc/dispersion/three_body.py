@@ -37,7 +37,7 @@ class SitePairs(NamedTuple):
 
 def site_pairs(pair_index: Tensor, pair_shifts: Tensor, vectors: Tensor, cutoff: float) -> SitePairs:
     """Select and order pairs for :func:`triple_energies`; arguments as for the two-body term, in Bohr."""
-    within = (vectors.detach().square().sum(1) <= cutoff * cutoff).nonzero()[:, 0]
+    within = (~(vectors.detach().square().sum(1) > cutoff * cutoff)).nonzero()[:, 0]
     i, j = pair_index.index_select(1, within)
     a, b, c = pair_shifts.index_select(0, within).unbind(1)
     backward = (a < 0) | ((a == 0) & ((b < 0) | ((b == 0) & (c < 0))))
@@ -75,7 +75,7 @@ def triple_energies(
     energies = pairs.vectors.new_zeros(atoms.n_atoms)
     for p, q in _pairs_of_pairs(pairs.ends[0], atoms.n_atoms):
         r_ij, r_ik = pairs.vectors.index_select(0, p), pairs.vectors.index_select(0, q)
-        near = ((r_ik - r_ij).detach().square().sum(1) <= cutoff * cutoff).nonzero()[:, 0]
+        near = (~((r_ik - r_ij).detach().square().sum(1) > cutoff * cutoff)).nonzero()[:, 0]
         p, q = p.index_select(0, near), q.index_select(0, near)
         r_ij, r_ik = r_ij.index_select(0, near), r_ik.index_select(0, near)
         i, j, k = pairs.ends[0].index_select(0, p), pairs.ends[1].index_select(0, p), pairs.ends[1][q]

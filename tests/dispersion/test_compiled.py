@@ -1,0 +1,83 @@
+"""Compiled loops equal the torch reference, on one thread and on several."""
+
+import numpy as np
+import pytest
+import torch
+
+from molcalc.batch import collate
+from molcalc.dispersion import compiled
+from molcalc.dispersion.compiled import compiled_energies
+from molcalc.dispersion.d3 import D3Dispersion
+from molcalc.dispersion.energies import dispersion_energies
+from molcalc.dispersion.parameters import d3_parameters
+from molcalc.dispersion.reference import atom_data
+from molcalc.nn.compiled import available
+from molcalc.units import BOHR, HARTREE
+from tests.dispersion.dispersion_systems import crystals, make_batch, molecules, rattled
+
+pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed")
+TOLERANCE = 1e-12
+MOLECULES = ["Ni(CO)4", "s22 Indole-benzene_T-shape_complex", "He2", "UF6"]
+CRYSTALS = ["urea", "NaCl", "CO on Pt(111)"]
+OPTIONS = {
+    "default": {"cutoff": 12.0, "cn_cutoff": 9.0, "atm_cutoff": 7.0},
+    "switched": {"cutoff": 12.0, "cn_cutoff": 9.0, "atm_cutoff": 7.0, "switch_width": 3.0},
+    "legacy": {"legacy": True, "cutoff": 12.0, "cn_cutoff": 9.0},
+}
+
+
+def torch_results(batch, term, weights):
+    positions, cell = batch.positions.clone().requires_grad_(), batch.cell.clone().requires_grad_()
+    i, j = batch.pair_index
+    vectors = positions[j] - positions[i]
+    vectors = vectors + torch.einsum("ei,eij->ej", batch.pair_shifts, cell[batch.system_idx[i]])
+    atoms = atom_data(batch.numbers, legacy=term.legacy)
+    energies = HARTREE * dispersion_energies(vectors / BOHR, batch.pair_index, batch.pair_shifts, atoms, term.form)
+    gradients = torch.autograd.grad((weights * energies).sum(), (positions, cell))
+    return energies.detach(), *gradients
+
+
+def make_term(option):
+    return D3Dispersion(d3_parameters("pbe0", atm=option != "legacy"), **OPTIONS[option])
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize(
+    "names", [["Ni(CO)4", "s22 Indole-benzene_T-shape_complex", "He2", "UF6"], ["urea", "NaCl", "CO on Pt(111)"]]
+)
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_every_output_equals_torch_for_any_weights(option, names, n_threads, monkeypatch):
+    if n_threads > 1:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
+        monkeypatch.setattr(compiled, "SERIAL_WORK", 100.0)
+    systems, term = {**molecules(), **crystals()}, make_term(option)
+    batch = collate([make_batch(rattled(systems[name]), term) for name in names])
+    weights = torch.as_tensor(np.random.default_rng(1).normal(size=batch.n_atoms))
+    atoms = atom_data(batch.numbers, legacy=term.legacy)
+    ours = compiled_energies(batch, atoms, term.form, weights)
+    for a, b in zip(ours, torch_results(batch, term, weights)):
+        torch.testing.assert_close(a, b, rtol=0.0, atol=TOLERANCE)
+
+
+def test_sparse_lists_of_molecules_are_used(monkeypatch):
+    term = D3Dispersion("pbe0", cutoff=4.0, cn_cutoff=4.0)
+    far = molecules()["C6H6"]
+    for k in range(1, 8):
+        copy = molecules()["C6H6"]
+        copy.translate([8.0 * k, 0.0, 0.0])
+        far += copy
+    batch = make_batch(far, term)
+    expected = term(batch, {})
+    monkeypatch.setattr(compiled, "SPARSE", 0)
+    torch.testing.assert_close(term(batch, {}), expected, rtol=0.0, atol=1e-14)
+
+
+def test_weights_and_energies_of_a_molecule_do_not_touch_others():
+    term = make_term("default")
+    batches = [make_batch(rattled(molecules()[name]), term) for name in ("C6H6", "H2 at 3 Å")]
+    batch = collate(batches)
+    weights = torch.zeros(batch.n_atoms, dtype=torch.float64)
+    weights[:12] = 1.0
+    by_positions = compiled_energies(batch, atom_data(batch.numbers), term.form, weights)[1]
+    assert (by_positions[12:] == 0.0).all()
+    assert (by_positions[:12] != 0.0).any()

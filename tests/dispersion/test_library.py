@@ -1,0 +1,85 @@
+"""The backend that calls the dftd3 package."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+
+from molcalc.dispersion import d3
+from molcalc.dispersion.d3 import D3Dispersion
+from molcalc.dispersion.library import completed_cell
+from molcalc.errors import ConfigError
+from tests.dispersion.dispersion_systems import assert_same, crystals, make_batch, rattled, term_results
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Names of the engines used, in order."""
+    used = []
+    for name in ("compiled_energies", "library_energies"):
+        original = getattr(d3, name)
+        monkeypatch.setattr(d3, name, lambda *args, n=name, f=original: (used.append(n), f(*args))[1])
+    return used
+
+
+def test_auto_prefers_compiled_loops_then_the_library_then_torch(calls, monkeypatch):
+    atoms = molecule("C6H6")
+    monkeypatch.setattr(d3, "usable", lambda *tensors: False)
+    term_results(atoms, D3Dispersion("pbe0"))
+    assert calls == ["library_energies"]
+    for options in ({"legacy": True}, {"switch_width": 1.0}, {"backend": "torch"}):
+        term_results(atoms, D3Dispersion("pbe0", **options))
+    assert calls == ["library_energies"]
+    monkeypatch.setattr(d3, "usable", lambda *tensors: True)
+    term_results(atoms, D3Dispersion("pbe0"))
+    assert calls == ["library_energies", "compiled_energies"]
+
+
+def test_energies_of_atoms_equal_the_native_ones():
+    for atoms in (rattled(molecule("CH3CONH2")), rattled(crystals()["urea"])):
+        options = {"cutoff": 10.0, "cn_cutoff": 8.0}
+        both = [D3Dispersion("b3lyp", **options, backend=backend) for backend in ("dftd3", "torch")]
+        library, native = (term(make_batch(atoms, term), {}) for term in both)
+        torch.testing.assert_close(library, native, rtol=0.0, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["CO on Pt(111)", "graphite"])
+def test_direction_of_vacuum_vectors_does_not_matter(name):
+    """The library alone moves by 1e-6 Hartree when the vacuum vector of a slab is tilted."""
+    atoms = rattled(crystals()[name])
+    atoms.pbc = [True, True, False]
+    term = D3Dispersion("pbe0", backend="dftd3")
+    expected = term_results(atoms, term)
+    atoms.cell.array[2] += 0.3 * atoms.cell.array[0] + 0.2 * atoms.cell.array[1]
+    assert_same(term_results(atoms, term), expected, 1e-13)
+    assert_same(term_results(atoms, D3Dispersion("pbe0", backend="torch")), expected, 1e-11)
+
+
+@pytest.mark.parametrize("pbc", [(True, False, False), (False, True, True), (True, True, True)])
+def test_completed_cell_keeps_periodic_rows_and_adds_orthogonal_ones(pbc):
+    cell = np.array([[3.0, 0.2, 0.1], [0.5, 4.0, 0.0], [0.3, 0.4, 5.0]])
+    positions = np.random.default_rng(0).normal(0.0, 3.0, (5, 3))
+    pbc = np.array(pbc)
+    completed = completed_cell(cell, pbc, positions, vacuum=20.0)
+    np.testing.assert_array_equal(completed[pbc], cell[pbc])
+    np.testing.assert_allclose(completed[~pbc] @ cell[pbc].T, 0.0, atol=1e-12)
+    assert (np.linalg.norm(completed[~pbc], axis=1) > 20.0).all()
+
+
+def test_tensors_elsewhere_than_on_the_cpu_are_refused():
+    term = D3Dispersion("pbe0", backend="dftd3")
+    batch = make_batch(molecule("H2O"), term).to("meta")
+    with pytest.raises(ConfigError, match="needs tensors on the CPU, not on meta"):
+        term(batch, {})
+
+
+def test_first_derivatives_of_each_energy_are_exact():
+    """The library differentiates the plain sum only; other weights must go through torch."""
+    term = D3Dispersion("pbe0", cutoff=6.0, cn_cutoff=5.0, backend="dftd3")
+    for atoms in (rattled(molecule("H2O")), rattled(crystals()["NaCl"])):
+        batch = make_batch(atoms, term)
+        leaves = batch.positions.clone().requires_grad_(), batch.cell.clone().requires_grad_()
+        function = lambda x, h, b=batch: term(replace(b, positions=x, cell=h), {})  # noqa: E731
+        assert torch.autograd.gradcheck(function, leaves)
