@@ -29,6 +29,9 @@ class D3(MolCalculator):
     backend : "auto", "torch" or "dftd3" (the compiled library of that package); same results.
     atm : add the three-body term with the functional's s9.
     parameters : instead of a functional.
+    cutoff, cn_cutoff : Å, range of pair energies and of coordination numbers; 60 and 40 Bohr unless given.
+    switch_width : Å over which both fall to zero before their range. With 0, as in simple-dftd3, energies of crystals
+        jump by about 1e-7 eV when a pair crosses it; MD of crystals wants 2 Å.
     device : "auto", "cpu" or "cuda".
 
     Raises
@@ -50,6 +53,9 @@ class D3(MolCalculator):
         backend: str = "auto",
         atm: bool = False,
         parameters: D3Parameters | None = None,
+        cutoff: float | None = None,
+        cn_cutoff: float | None = None,
+        switch_width: float = 0.0,
         device: str = "auto",
     ) -> None:
         if (functional is None) == (parameters is None):
@@ -59,8 +65,9 @@ class D3(MolCalculator):
         elif atm and parameters is not None and parameters.s9 == 0.0:
             raise ConfigError("atm=True with parameters of s9=0: give s9 in D3Parameters")
         assert parameters is not None
+        term = D3Dispersion(parameters, cutoff=cutoff, cn_cutoff=cn_cutoff, switch_width=switch_width, backend=backend)
         super().__init__(
-            Potential([_NoNetwork()], [D3Dispersion(parameters, backend=backend)]),
+            Potential([_NoNetwork()], [term]),
             model=f"d3bj:{functional or 'parameters'}",
             model_hash="",
             device=device,

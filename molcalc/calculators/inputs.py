@@ -120,8 +120,8 @@ def check_distances(atomic_numbers: np.ndarray, vectors: np.ndarray, index: np.n
         i, j = int(index[0, worst]), int(index[1, worst])
         which = f"atom {i} and its own periodic image" if i == j else f"atoms {min(i, j)} and {max(i, j)}"
         raise AtomsTooCloseError(
-            f"{which} (same image or a neighboring one) are {np.sqrt(squared[worst]):.3f} Å apart; the minimum for "
-            f"this pair is {limits[worst]:.3f} Å: check the structure, or lower min_distance"
+            f"{which} are {np.sqrt(squared[worst]):.3f} Å apart (in the same image or a neighboring one); the minimum "
+            f"for this pair is {limits[worst]:.3f} Å: check the structure, or lower min_distance"
         )
 
 

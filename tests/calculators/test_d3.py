@@ -82,5 +82,6 @@ def test_element_without_reference_data_is_refused() -> None:
 
 
 def test_public_kit_finds_nothing_wrong() -> None:
-    report = check_calculator(lambda: D3("pbe0"), quiet=True, memory_steps=200)
+    smooth = {"cutoff": 12.0, "cn_cutoff": 10.0, "switch_width": 2.0}
+    report = check_calculator(lambda: D3("pbe0", **smooth), quiet=True, memory_steps=200)
     assert report.ok, report.failures
