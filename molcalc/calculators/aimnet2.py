@@ -30,7 +30,8 @@ class AIMNet2(MolCalculator):
     member : one network of an ensemble, from 0; None averages all.
     device : "auto", "cpu" or "cuda".
     dtype : "float32" or "float64", arithmetic of the network; energies are summed in float64 in any case.
-    coulomb : "auto" or "simple".
+    coulomb : "auto" as the model declares ("simple", molecules only), or for periodic structures "dsf" (any periodic
+        directions, 15 Å) or "ewald" (three periodic directions).
     legacy : reproduce the arithmetic inside the published TorchScript files: reference energies added in
         float32 per atom, and their form of D3.
     trusted : allow an unknown TorchScript file; reading it runs the code in it.
@@ -84,7 +85,7 @@ class AIMNet2(MolCalculator):
         coulomb_part = coulomb_term(config, coulomb)
         dispersion_part, described = dispersion_term(config.fidelities[0], dispersion, legacy=legacy)
         terms = [term for term in (coulomb_part, dispersion_part) if term is not None]
-        provenance: dict[str, str | bool] = {"dispersion": described, "coulomb": config.coulomb or "none"}
+        provenance: dict[str, str | bool] = {"dispersion": described, "coulomb": (config.coulomb or "none") if coulomb == "auto" else coulomb}
         if member is not None:
             provenance["member"] = str(member)
         if legacy:

@@ -5,16 +5,22 @@ from __future__ import annotations
 from molcalc.checkpoint import Fidelity, ModelConfig
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.parameters import D3Parameters, d3_parameters
-from molcalc.electrostatics.coulomb import SimpleCoulomb
+from molcalc.electrostatics.coulomb import DSFCoulomb, SimpleCoulomb
+from molcalc.electrostatics.ewald import EwaldCoulomb
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CheckpointMismatchError, ConfigError
 from molcalc.schema import suggest
 
-COULOMB_METHODS = ("auto", "simple")
+COULOMB_METHODS = ("auto", "simple", "dsf", "ewald")
 
 
 def coulomb_term(config: ModelConfig, method: str) -> EnergyTerm | None:
-    """Coulomb term of a model; ``method`` "auto" takes the one it was trained with.
+    """Coulomb term of a model.
+
+    Parameters
+    ----------
+    method : "auto" takes the one the model was trained with; "simple" sums all pairs of a molecule; "dsf" (damped,
+        shifted, 15 Å) and "ewald" (three periodic directions) replace it in crystals and liquids.
 
     Raises
     ------
@@ -31,6 +37,10 @@ def coulomb_term(config: ModelConfig, method: str) -> EnergyTerm | None:
         return None
     if config.coulomb != "simple":
         raise CheckpointMismatchError(f"unknown Coulomb method {config.coulomb!r} in the model file")
+    if method == "dsf":
+        return DSFCoulomb(short_range_cutoff=config.coulomb_range)
+    if method == "ewald":
+        return EwaldCoulomb(short_range_cutoff=config.coulomb_range)
     return SimpleCoulomb(config.coulomb_range)
 
 
