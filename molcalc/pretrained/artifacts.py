@@ -1,41 +1,45 @@
 """AIMNet2 files of the second generation: ``.pt`` artifacts and Hugging Face style directories.
 
-Both carry a YAML text that names Python classes. It is never used to build anything: the classes are compared with an
-allow-list, the sizes are read from the weights, and only this package's own network is built.
+Both carry a YAML text that names Python classes. It is never used to build anything: the sizes are read from the
+weights, only this package's own network is built, and :mod:`molcalc.pretrained.description` checks that the text
+describes nothing else.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import pickle
+import pickletools
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
-from molcalc.checkpoint import Checkpoint, Fidelity, ModelConfig, unpack_weights
+from molcalc.arrays import unpack_weights
+from molcalc.checkpoint import CONFIG, MAX_CONFIG, MAX_MEMBERS, Checkpoint, Fidelity, ModelConfig
 from molcalc.errors import (
     CheckpointCorruptError,
+    CheckpointError,
     CheckpointMismatchError,
     UnsafeCheckpointError,
 )
+from molcalc.files import read_file
+from molcalc.pretrained.description import validate
 from molcalc.pretrained.layout import ensemble_weights, network_from_state
+from molcalc.pretrained.torchscript import is_torchscript
+from molcalc.schema import short
 
-MODEL_CLASSES = {"aimnet.models.AIMNet2", "aimnet.models.aimnet2.AIMNet2"}
-OUTPUT_CLASSES = {
-    f"aimnet.modules.{module}{name}"
-    for module in ("", "core.", "lr.")
-    for name in ("Output", "AtomicShift", "AtomicSum", "LRCoulomb", "SRCoulomb", "DFTD3", "D3BJ")
-}
-OTHER_CLASSES = {"torch.nn.GELU"}
-FORBIDDEN_KEYS = {"ptfile", "fn", "trainer", "evaluator"}
-MAX_YAML = 100_000
-MAX_NODES = 10_000
+MIN_TORCH = (2, 10)
+"""Older versions can be made to overwrite memory while they read a weights file (CVE-2025-32434, CVE-2026-24747)."""
+MAX_PICKLE = 1 << 22
+"""Bytes; names and sizes of some dozens of arrays take a few thousand."""
+ROUTING_KEYS = {"config_schema_version", "family_name", "member_names", "ensemble_size"}
+_MEMBER_FILE = re.compile(r"^ensemble_(0|[1-9]\d{0,2})\.safetensors$")
+_RUNS_CODE = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD", "EXT1", "EXT2", "EXT4"}
 
 
 def read_pt(path: Path) -> Checkpoint:
@@ -50,77 +54,151 @@ def read_pt(path: Path) -> Checkpoint:
     CheckpointMismatchError
         When it describes something this package does not have.
     """
-    data = path.read_bytes()
+    data = read_file(path)
     values = _read_plain(data, path)
     if not isinstance(values, dict) or not isinstance(values.get("state_dict"), dict):
         raise CheckpointMismatchError(f"{path}: not a model artifact: expected a mapping with 'state_dict'")
     state = values["state_dict"]
-    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
-        raise CheckpointMismatchError(f"{path}: 'state_dict' holds something else than named tensors")
     metadata = {key: value for key, value in values.items() if key != "state_dict"}
+    validate(metadata, path)
+    _check_arrays(state, len(data), path)
     return _checkpoint(metadata, [state], path)
 
 
 def read_directory(path: Path) -> Checkpoint:
-    """An ensemble from ``config.json`` and ``ensemble_{k}.safetensors``."""
-    config_path = path / "config.json"
+    """An ensemble from ``config.json`` and ``ensemble_{k}.safetensors``.
+
+    Raises
+    ------
+    FileNotFoundError
+        When the configuration or a member is missing.
+    CheckpointCorruptError, CheckpointMismatchError, UnsafeCheckpointError
+        As in :func:`read_pt`.
+    """
+    config_path = path / CONFIG
     try:
-        metadata = json.loads(config_path.read_bytes())
-    except ValueError as error:
+        values = json.loads(read_file(config_path, MAX_CONFIG).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise CheckpointCorruptError(f"{config_path} is not valid JSON: {error}") from error
-    if not isinstance(metadata, dict) or "model_yaml" not in metadata:
+    if not isinstance(values, dict) or "model_yaml" not in values:
         raise CheckpointMismatchError(
             f"{config_path} has no 'model_yaml': directories that only name an entry of a registry are not supported; "
             "use the .pt file of the model"
         )
-    routing = {"config_schema_version", "family_name", "member_names", "ensemble_size"}
-    metadata = {key: value for key, value in metadata.items() if key not in routing}
-    _validate(metadata, config_path)
-    files = sorted(path.glob("ensemble_*.safetensors"), key=lambda file: int(file.stem.split("_")[1]))
-    if not files:
-        raise FileNotFoundError(f"{path} has no ensemble_0.safetensors")
-    return _checkpoint(metadata, [unpack_weights(file.read_bytes(), str(file), allow_nan=True) for file in files], path)
+    metadata = {key: value for key, value in values.items() if key not in ROUTING_KEYS}
+    if "family_name" in values:
+        metadata.setdefault("family", values["family_name"])
+    validate(metadata, config_path)
+    files = _member_files(path, values.get("ensemble_size"))
+    return _checkpoint(metadata, [unpack_weights(read_file(file), str(file), allow_nan=True) for file in files], path)
+
+
+def _member_files(path: Path, size: Any) -> list[Path]:
+    """Weights of all members in order; ``size`` is how many the configuration promises, if it does."""
+    found = sorted(int(match[1]) for file in path.iterdir() if (match := _MEMBER_FILE.match(file.name)))
+    expected = len(found) if size is None else size
+    if type(expected) is not int or not 0 <= expected <= MAX_MEMBERS:
+        raise CheckpointMismatchError(f"{path}: ensemble_size={short(size)}; allowed are 1…{MAX_MEMBERS}")
+    missing = sorted(set(range(max(expected, 1))) - set(found))
+    if missing:
+        raise FileNotFoundError(f"{path} has no ensemble_{missing[0]}.safetensors")
+    if len(found) > expected:
+        raise CheckpointMismatchError(f"{path} has {len(found)} members; its configuration says {expected}")
+    return [path / f"ensemble_{k}.safetensors" for k in found]
 
 
 def _read_plain(data: bytes, path: Path) -> Any:
-    if not data:
-        raise CheckpointCorruptError(f"{path} is empty")
-    if zipfile.is_zipfile(io.BytesIO(data)):
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if any("/code/" in name for name in archive.namelist()):
-                raise UnsafeCheckpointError(f"{path} is a TorchScript program, not a weights file; see trusted=True")
+    """Tensors and plain values of a ``torch.save`` file."""
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        if _runs_code(data[:MAX_PICKLE]):
+            raise _unsafe(path)
+        raise CheckpointCorruptError(f"{path} is truncated, damaged or no PyTorch file ({len(data)} bytes)")
+    if is_torchscript(data):
+        raise UnsafeCheckpointError(
+            f"{path} is a TorchScript program, not a weights file: opening it runs the code in it. If you made it or "
+            "know who did, pass trusted=True (--trusted on the command line)"
+        )
+    _check_archive(data, path)
+    version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
+    if version < MIN_TORCH:
+        raise CheckpointError(
+            f"{path}: reading .pt files is not safe with torch {torch.__version__}; install torch ≥ 2.10, or pass a "
+            "model directory"
+        )
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error) or "GLOBAL" in str(error):
-            raise UnsafeCheckpointError(
-                f"{path} holds Python objects that would run code when read; only tensors and plain values are allowed"
-            ) from error
-        raise CheckpointCorruptError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointCorruptError(f"{path} is truncated or damaged: {str(error).splitlines()[0:1]}") from error
+    except Exception as error:  # torch raises many classes for contents it cannot or must not read
+        if "weights_only" in str(error):
+            raise _unsafe(path) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointCorruptError(f"{path} is damaged: {reason}") from error
+
+
+def _unsafe(path: Path) -> UnsafeCheckpointError:
+    return UnsafeCheckpointError(
+        f"{path} holds Python objects that would run code when read; only tensors and plain values are allowed"
+    )
+
+
+def _runs_code(data: bytes) -> bool:
+    """Whether bytes are a Python pickle that calls something."""
+    try:
+        return any(operation.name in _RUNS_CODE for operation, _, _ in pickletools.genops(data))
+    except Exception:  # not a pickle: pickletools raises whatever its parsers meet
+        return False
+
+
+def _check_archive(data: bytes, path: Path) -> None:
+    """Checksums of all records, which torch does not look at, and sizes before anything is unpacked."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            records = archive.infolist()
+            if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+                raise CheckpointCorruptError(f"{path} has compressed records, which torch.save does not write")
+            if sum(record.file_size for record in records) > len(data):
+                raise CheckpointCorruptError(f"{path} claims records that are larger than the file")
+            if any(r.filename.endswith("data.pkl") and r.file_size > MAX_PICKLE for r in records):
+                raise CheckpointMismatchError(f"{path} describes its contents in more than {MAX_PICKLE} bytes")
+            damaged = archive.testzip()
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile raises a dozen classes for damaged archives
+        raise CheckpointCorruptError(f"{path} is truncated or damaged: {error}") from error
+    if damaged is not None:
+        raise CheckpointCorruptError(f"{path} is damaged: the checksum of {short(damaged)} does not match")
+
+
+def _check_arrays(state: Mapping[Any, Any], size: int, path: Path) -> None:
+    """Refuse anything but ordinary arrays that together fit into the file of ``size`` bytes."""
+    total = 0
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise CheckpointMismatchError(f"{path}: 'state_dict' holds something else than named tensors")
+        if value.layout != torch.strided or value.is_nested or value.is_quantized or value.device.type != "cpu":
+            raise CheckpointMismatchError(f"{path}: {short(name)} is not an ordinary array")
+        total += value.numel() * value.element_size()
+    if total > 2 * size:  # arrays may share their memory
+        raise CheckpointCorruptError(f"{path}: the arrays claim {total} bytes in a file of {size}")
 
 
 def _checkpoint(metadata: Mapping[str, Any], states: list[dict[str, Tensor]], path: Path) -> Checkpoint:
-    _validate(metadata, path)
-    networks = [
-        network_from_state(state, metadata["implemented_species"], f"{path} member {k}")
-        for k, state in enumerate(states)
-    ]
+    coulomb = metadata.get("coulomb_mode", "none") == "sr_embedded"
+    networks = []
+    for k, state in enumerate(states):
+        where = f"{path} member {k}"
+        _check_terms(metadata, state, where)
+        networks.append(network_from_state(state, metadata["implemented_species"], where))
     if len({config for config, _ in networks}) != 1:
         raise CheckpointMismatchError(f"{path}: the networks of the ensemble differ in size")
-    coulomb = metadata.get("coulomb_mode", "none") == "sr_embedded"
     dispersion = None
     if metadata.get("needs_dispersion"):
-        parameters = metadata["d3_params"]
-        dispersion = "d3bj:" + ",".join(
-            f"{key}={float(parameters.get(key, 1.0))!r}" for key in ("s6", "s8", "a1", "a2")
-        )
+        parameters = {"s6": 1.0, **metadata["d3_params"]}
+        dispersion = "d3bj:" + ",".join(f"{key}={float(parameters[key])!r}" for key in ("s6", "s8", "a1", "a2"))
     config = ModelConfig(
         kind="aimnet2",
         arguments=networks[0][0].to_dict(),
         n_members=len(networks),
-        fidelities=(Fidelity(name=str(metadata.get("family") or path.stem), dispersion=dispersion),),
+        fidelities=(Fidelity(name=metadata.get("family") or path.stem, dispersion=dispersion),),
         coulomb="simple" if coulomb else None,
         coulomb_range=float(metadata["coulomb_sr_rc"]) if coulomb else None,
         neutral_only=metadata.get("supports_charged_systems") is False,
@@ -129,66 +207,18 @@ def _checkpoint(metadata: Mapping[str, Any], states: list[dict[str, Tensor]], pa
     return Checkpoint(config, ensemble_weights([weights for _, weights in networks]))
 
 
-def _validate(metadata: Mapping[str, Any], path: Path) -> None:
-    """Check an artifact's metadata before any weight is used."""
-
-    def need(condition: bool, message: str) -> None:
-        if not condition:
-            raise CheckpointMismatchError(f"{path}: {message}")
-
-    need(metadata.get("format_version", 2) == 2, f"format_version={metadata.get('format_version')!r}; expected 2")
-    species = metadata.get("implemented_species")
-    need(
-        isinstance(species, (list, tuple)) and len(species) > 0 and all(type(z) is int for z in species),
-        f"implemented_species={species!r}; expected a list of atomic numbers",
+def _check_terms(metadata: Mapping[str, Any], state: Mapping[str, Tensor], where: str) -> None:
+    """Compare what the weights say about cutoffs and energy terms with the metadata."""
+    embedded = sorted(
+        name for name in state if name.startswith(("outputs.lrcoulomb.", "outputs.d3bj.", "outputs.dftd3."))
     )
-    mode = metadata.get("coulomb_mode", "none")
-    need(mode in ("none", "sr_embedded"), f"coulomb_mode={mode!r}; 'none' and 'sr_embedded' are supported")
-    need(
-        bool(metadata.get("needs_coulomb", False)) == (mode == "sr_embedded"), "needs_coulomb contradicts coulomb_mode"
-    )
-    if mode == "sr_embedded":
-        reach = metadata.get("coulomb_sr_rc")
-        need(isinstance(reach, (int, float)) and reach > 0, f"coulomb_sr_rc={reach!r}; expected a positive length")
-        envelope = metadata.get("coulomb_sr_envelope")
-        need(envelope == "exp", f"coulomb_sr_envelope={envelope!r}; 'exp' is supported")
-    need(not metadata.get("has_embedded_d3ts", False), "an embedded D3TS dispersion is not supported")
-    if metadata.get("needs_dispersion"):
-        parameters = metadata.get("d3_params")
-        need(
-            isinstance(parameters, Mapping) and {"s8", "a1", "a2"} <= parameters.keys(),
-            f"d3_params={parameters!r}; s8, a1 and a2 are needed",
+    if embedded:
+        raise CheckpointMismatchError(
+            f"{where}: {short(embedded[0])} is an embedded energy term, which is not supported"
         )
-    _check_yaml(metadata.get("model_yaml"), path)
-
-
-def _check_yaml(text: Any, path: Path) -> None:
-    """Compare every class that a model description names with the allow-list."""
-    if not isinstance(text, str) or len(text) > MAX_YAML:
-        raise CheckpointMismatchError(f"{path}: model_yaml is missing or longer than {MAX_YAML} characters")
-    try:
-        tokens = list(yaml.scan(text, Loader=yaml.SafeLoader))
-        if any(isinstance(token, yaml.AliasToken) for token in tokens) or len(tokens) > MAX_NODES:
-            raise UnsafeCheckpointError(f"{path}: model_yaml uses aliases or is too large")
-        tree = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise UnsafeCheckpointError(f"{path}: model_yaml cannot be read safely: {error}") from error
-    if not isinstance(tree, dict) or tree.get("class") not in MODEL_CLASSES:
-        found = tree.get("class") if isinstance(tree, dict) else type(tree).__name__
-        raise UnsafeCheckpointError(f"{path}: unknown architecture {found!r}; known: {sorted(MODEL_CLASSES)}")
-    allowed = MODEL_CLASSES | OUTPUT_CLASSES | OTHER_CLASSES
-    pending: list[Any] = [tree]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, dict):
-            if FORBIDDEN_KEYS & node.keys():
-                raise UnsafeCheckpointError(f"{path}: model_yaml has {sorted(FORBIDDEN_KEYS & node.keys())}")
-            pending += list(node.values())
-            named = [node[key] for key in ("class", "activation_fn") if key in node]
-            unknown = [name for name in named if name not in allowed]
-            if unknown:
-                raise UnsafeCheckpointError(f"{path}: unknown architecture {unknown[0]!r} in model_yaml")
-        elif isinstance(node, list):
-            pending += node
-        elif isinstance(node, str) and (node.endswith((".yml", ".yaml")) or "{{" in node):
-            raise UnsafeCheckpointError(f"{path}: model_yaml refers to another file or template: {node!r}")
+    for name, key in (("aev.rc_s", "cutoff"), ("outputs.srcoulomb.rc", "coulomb_sr_rc")):
+        value = state.get(name)
+        if value is None or metadata.get(key) is None:
+            continue
+        if value.numel() != 1 or not abs(value.item() - metadata[key]) < 1e-5:
+            raise CheckpointMismatchError(f"{where}: {name} contradicts {key}={metadata[key]}")

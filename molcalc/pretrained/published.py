@@ -13,9 +13,10 @@ from torch import Tensor
 
 from molcalc import checkpoint
 from molcalc.checkpoint import Checkpoint, Fidelity, ModelConfig
-from molcalc.errors import CheckpointCorruptError, CheckpointError, CheckpointMismatchError
+from molcalc.errors import CheckpointError, CheckpointMismatchError, MolcalcError
+from molcalc.files import read_file
 from molcalc.pretrained.layout import ensemble_weights, network_from_state
-from molcalc.pretrained.torchscript import read_state
+from molcalc.pretrained.torchscript import D3_PARAMETERS, read_state
 
 log = logging.getLogger(__name__)
 
@@ -55,16 +56,18 @@ def load_published(name: str) -> Checkpoint:
     """
     entry = PUBLISHED[name]
     cached = cache_directory() / f"{name}-{entry.sha256[:8]}-v{checkpoint.FORMAT_VERSION}"
-    if cached.is_dir():
-        try:
+    damaged = False
+    try:
+        if cached.is_dir():
             return checkpoint.load(cached)
-        except (CheckpointCorruptError, CheckpointMismatchError, FileNotFoundError) as error:
-            log.warning("cached model %s cannot be used (%s): converting again", cached, error)
+    except (MolcalcError, OSError) as error:
+        damaged = True
+        log.warning("cached model %s cannot be used (%s): converting again", cached, error)
     path = find_file(entry.file)
     converted = convert_ensemble(
-        read_state(path.read_bytes(), str(path), known_sha256=entry.sha256), name, entry, str(path.name)
+        read_state(read_file(path), str(path), known_sha256=entry.sha256), name, entry, str(path.name)
     )
-    _keep(converted, cached)
+    _keep(converted, cached, replace=damaged)
     return converted
 
 
@@ -101,15 +104,17 @@ def convert_ensemble(state: dict[str, Tensor], name: str, entry: Published | Non
         ensemble = parts[0] == "models" and len(parts) > 3
         prefix = ".".join(parts[:3]) + "." if ensemble else ""
         groups.setdefault(prefix, {})[key[len(prefix) :]] = value
-    networks = [network_from_state(groups[key], where=f"{source} {key}".strip()) for key in sorted(groups)]
+    networks = [network_from_state(group, where=f"{source} {prefix}".strip()) for prefix, group in groups.items()]
     configs = {config for config, _ in networks}
     if len(configs) != 1:
         raise CheckpointMismatchError(f"{source}: the networks of the ensemble differ in size or elements")
-    first = groups[min(groups)]
+    first = next(iter(groups.values()))
     if "outputs.lrcoulomb.rc" not in first:
         raise CheckpointMismatchError(f"{source}: no long-range Coulomb range (outputs.lrcoulomb.rc)")
-    functional = entry.functional if entry else None
-    fidelity = Fidelity(name=name, functional=functional, dispersion=f"d3bj:{functional}" if functional else None)
+    if entry:
+        fidelity = Fidelity(name=name, functional=entry.functional, dispersion=f"d3bj:{entry.functional}")
+    else:
+        fidelity = Fidelity(name=name, dispersion=_embedded_dispersion(first, source))
     config = ModelConfig(
         kind="aimnet2",
         arguments=configs.pop().to_dict(),
@@ -122,6 +127,17 @@ def convert_ensemble(state: dict[str, Tensor], name: str, entry: Published | Non
     return Checkpoint(config, ensemble_weights([weights for _, weights in networks]))
 
 
+def _embedded_dispersion(state: dict[str, Tensor], source: str) -> str | None:
+    """Dispersion with the parameters that a TorchScript program holds."""
+    terms = {key.split(".")[1] for key in state if key.startswith(("outputs.d3bj.", "outputs.dftd3."))}
+    for term in terms:
+        values = {key: state.get(f"outputs.{term}.{key}") for key in D3_PARAMETERS}
+        if all(value is not None for value in values.values()):
+            return "d3bj:" + ",".join(f"{key}={float(value)!r}" for key, value in values.items() if value is not None)
+        log.warning("%s: the parameters of its D3 term cannot be read; give them as dispersion=D3Parameters(…)", source)
+    return None
+
+
 def cache_directory() -> Path:
     """Folder of converted models: MOLCALC_CACHE, else XDG_CACHE_HOME/molcalc, else ~/.cache/molcalc."""
     if os.environ.get(CACHE_VARIABLE):
@@ -129,15 +145,15 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "molcalc"
 
 
-def _keep(converted: Checkpoint, target: Path) -> None:
+def _keep(converted: Checkpoint, target: Path, *, replace: bool) -> None:
     """Write the cache in one rename, so that two processes may fill it at once; do without if it is not writable."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             checkpoint.save(Path(folder) / "model", converted)
+            if replace:
+                os.rename(target, Path(folder) / "damaged")
             os.rename(Path(folder) / "model", target)
-    except OSError as error:
-        if not target.is_dir():
+    except (MolcalcError, OSError) as error:
+        if replace or not target.is_dir():
             log.warning("cannot keep the converted model in %s: %s", target, error)
-    except CheckpointError as error:
-        log.warning("cannot keep the converted model in %s: %s", target, error)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from pathlib import Path
+from typing import Literal
 
 from molcalc import checkpoint
 from molcalc.checkpoint import Checkpoint
-from molcalc.errors import CheckpointCorruptError, CheckpointError
-from molcalc.files import sha256
-from molcalc.pretrained.artifacts import read_directory, read_pt
+from molcalc.errors import CheckpointError
+from molcalc.files import read_file, sha256
+from molcalc.pretrained.artifacts import ROUTING_KEYS, read_directory, read_pt
 from molcalc.pretrained.published import PUBLISHED, convert_ensemble, find_published, load_published
-from molcalc.pretrained.torchscript import read_state
-from molcalc.schema import suggest
+from molcalc.pretrained.torchscript import is_torchscript, read_state
+from molcalc.registry import network_config
+from molcalc.schema import short, suggest
 
 FORMS = "a published name, a model directory, or a file ending in .jpt or .pt"
-_HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
+_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$", re.ASCII)
 
 
 def open_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Checkpoint:
@@ -40,39 +43,62 @@ def open_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Chec
     if name in PUBLISHED:
         return load_published(name)
     path = Path(name)
-    if path.is_dir():
+    kind = _kind(path) if name else "missing"
+    if kind == "directory":
         return _read_directory(path)
-    if path.is_file():
+    if kind == "file":
         return _read_file(path, trusted)
-    if _HUB_NAME.match(name) and path.suffix not in (".jpt", ".pt"):
+    if _HUB_NAME.match(name) and path.suffix not in (".jpt", ".pt") and _kind(path.parent) == "missing":
         return read_directory(download(name))
     raise FileNotFoundError(
-        f"no model {name!r}{suggest(name, PUBLISHED)}: expected {FORMS}. Published models: {', '.join(PUBLISHED)}"
+        f"no model {short(name)}{suggest(name[:80], PUBLISHED)}: expected {FORMS}. "
+        f"Published models: {', '.join(PUBLISHED)}"
     )
 
 
+def _kind(path: Path) -> Literal["missing", "directory", "file"]:
+    """What a path leads to; one that no file system accepts leads nowhere."""
+    try:
+        mode = os.stat(path).st_mode
+    except PermissionError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    except (OSError, ValueError):
+        return "missing"
+    return "directory" if stat.S_ISDIR(mode) else "file"
+
+
 def _read_directory(path: Path) -> Checkpoint:
-    config = path / checkpoint.CONFIG
-    if config.is_file() and not (path / checkpoint.WEIGHTS).is_file():
-        try:
-            foreign = "model_yaml" in json.loads(config.read_bytes())
-        except ValueError as error:
-            raise CheckpointCorruptError(f"{config} is not valid JSON: {error}") from error
-        if foreign:
-            return read_directory(path)
-    return checkpoint.load(path)
+    if _is_foreign(path / checkpoint.CONFIG):
+        return read_directory(path)
+    loaded = checkpoint.load(path)
+    network_config(loaded.config)
+    return loaded
+
+
+def _is_foreign(config: Path) -> bool:
+    """Whether a configuration is of the Hugging Face style; damaged ones are left to whoever reads them."""
+    try:
+        values = json.loads(read_file(config, checkpoint.MAX_CONFIG).decode("utf-8"))
+    except (CheckpointError, FileNotFoundError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and "sha256" not in values and bool(values.keys() & {"model_yaml", *ROUTING_KEYS})
 
 
 def _read_file(path: Path, trusted: bool) -> Checkpoint:
-    if path.suffix == ".pt":
+    if path.suffix not in (".pt", ".jpt"):
+        raise CheckpointError(f"{path} is not a model: {path.suffix or 'no suffix'}; expected {FORMS}")
+    data = read_file(path)
+    if path.suffix == ".pt" and not (trusted and is_torchscript(data)):
         return read_pt(path)
-    if path.suffix == ".jpt":
-        data = path.read_bytes()
-        name = find_published(sha256(data))
-        entry = PUBLISHED[name] if name else None
-        state = read_state(data, str(path), known_sha256=entry.sha256 if entry else None, trusted=trusted)
-        return convert_ensemble(state, name or path.stem, entry, path.name)
-    raise CheckpointError(f"{path} is not a model: {path.suffix or 'no suffix'}; expected {FORMS}")
+    name = find_published(sha256(data)) or (None if trusted else _published_with_file(path.name))
+    entry = PUBLISHED[name] if name else None
+    state = read_state(data, str(path), known_sha256=entry.sha256 if entry else None, trusted=trusted)
+    return convert_ensemble(state, name or path.stem, entry, path.name)
+
+
+def _published_with_file(file: str) -> str | None:
+    """Name of the published ensemble that a file claims to be; its checksum is compared when it is read."""
+    return next((name for name, entry in PUBLISHED.items() if entry.file == file), None)
 
 
 def download(repository: str) -> Path:
@@ -92,7 +118,7 @@ def download(repository: str) -> Path:
         ) from error
     try:
         return Path(snapshot_download(repository, allow_patterns=["config.json", "ensemble_*.safetensors"]))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the classes of its HTTP library change with the version
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"cannot fetch {repository!r} from the Hugging Face hub ({reason}); without a network, pass a local "
