@@ -98,8 +98,8 @@ class D3Dispersion(EnergyTerm):
         )
 
         def reference(positions: Tensor, cell: Tensor) -> Tensor:
-            vectors = replace(batch, positions=positions, cell=cell).pair_vectors() / BOHR
-            return HARTREE * dispersion_energies(vectors, batch.pair_index, batch.pair_shifts, atoms, self.form)
+            in_bohr = replace(batch, positions=positions / BOHR, cell=cell / BOHR)
+            return HARTREE * dispersion_energies(in_bohr, atoms, self.form)
 
         def engine(positions: Tensor, cell: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
             here = replace(batch, positions=positions, cell=cell)

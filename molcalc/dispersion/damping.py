@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def rational_damping(distances: Tensor, c8_over_c6: Tensor, *, s6: float, s8: float, a1: float, a2: float) -> Tensor:
+def rational_damping(squared: Tensor, roots: Tensor, *, s6: float, s8: float, a1: float, a2: float) -> Tensor:
     r"""Distance dependence of the pair energy with rational (Becke-Johnson) damping.
 
     .. math::
@@ -18,8 +18,8 @@ def rational_damping(distances: Tensor, c8_over_c6: Tensor, *, s6: float, s8: fl
 
     Parameters
     ----------
-    distances : (n_pairs,) Bohr.
-    c8_over_c6 : (n_pairs,) Bohr².
+    squared : (n_pairs,) r² in Bohr².
+    roots : (n_pairs,) √q in Bohr.
 
     Returns
     -------
@@ -29,10 +29,9 @@ def rational_damping(distances: Tensor, c8_over_c6: Tensor, *, s6: float, s8: fl
     ----------
     Grimme, Ehrlich, Goerigk, J. Comput. Chem. 32, 1456 (2011), eq. 5-6.
     """
-    radius = a1 * torch.sqrt(c8_over_c6) + a2
-    radius2, distance2 = radius * radius, distances * distances
-    radius6, distance6 = radius2 * radius2 * radius2, distance2 * distance2 * distance2
-    return s6 / (distance6 + radius6) + s8 * c8_over_c6 / (distance6 * distance2 + radius6 * radius2)
+    radius2 = (a1 * roots + a2).square()
+    radius6, r6 = radius2 * radius2 * radius2, squared * squared * squared
+    return s6 / (r6 + radius6) + (s8 * roots * roots) / (r6 * squared + radius6 * radius2)
 
 
 THREE_BODY_RADII = 4.0 / 3.0

@@ -20,6 +20,8 @@ LEGACY_MIN_NORM = 1e-5
 """Sum of pair weights below which the published AIMNet2 files set C6 to zero."""
 LEGACY_SLOTS = 5
 EMPTY_SLOT_CN = -1.0
+MATRIX_WORTH = 4
+"""Elements of the matrix of all C6 that cost less than one pair alone."""
 
 _DATA = Path(__file__).resolve().parent / "data"
 
@@ -73,7 +75,7 @@ def _symmetric(upper: np.ndarray, n: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class AtomArrays:
-    """What compiled kernels read; ``roots`` is (C8/C6)^½ of an atom with itself, square-rooted."""
+    """What compiled kernels read; see :class:`AtomData`."""
 
     species: np.ndarray
     reference_cn: np.ndarray
@@ -95,7 +97,8 @@ class AtomData:
     reference_cn : (n_atoms, K).
     slot_mask : (n_atoms, K) 0 where the slot takes part in the weights, −inf elsewhere.
     c6 : (S·K, S·K) Hartree·Bohr⁶, 0 in empty slots.
-    covalent_radii, r4r2 : (n_atoms,) Bohr.
+    covalent_radii : (n_atoms,) Bohr.
+    roots : (n_atoms,) Bohr^½, (3 r4r2²)^¼: the product for two atoms is (C8/C6)^½.
     vdw_radii : (S, S) Bohr, or None.
     cn_max : (n_atoms,), or None.
     legacy : whether these are the tables of the published AIMNet2 files.
@@ -106,7 +109,7 @@ class AtomData:
     slot_mask: Tensor
     c6: Tensor
     covalent_radii: Tensor
-    r4r2: Tensor
+    roots: Tensor
     vdw_radii: Tensor | None
     cn_max: Tensor | None
     legacy: bool
@@ -126,14 +129,14 @@ class AtomData:
     @cached_property
     def arrays(self) -> AtomArrays:
         """The same on the CPU, for compiled kernels."""
-        no_limit = torch.full_like(self.r4r2, math.inf)
+        no_limit = torch.full_like(self.roots, math.inf)
         return AtomArrays(
             species=self.species.numpy(),
             reference_cn=self.reference_cn.numpy(),
             slot_mask=self.slot_mask.numpy(),
             c6=self.c6.numpy(),
             covalent_radii=self.covalent_radii.numpy(),
-            roots=(3.0 * self.r4r2 * self.r4r2).pow(0.25).numpy(),
+            roots=self.roots.numpy(),
             cn_max=(no_limit if self.cn_max is None else self.cn_max).numpy(),
             vdw_radii=None if self.vdw_radii is None else self.vdw_radii.numpy(),
         )
@@ -171,7 +174,7 @@ def _atom_data(numbers_bytes: bytes, legacy: bool, device: torch.device) -> Atom
         slot_mask=torch.as_tensor(slot_mask[species], device=device),
         c6=torch.as_tensor(c6, device=device),
         covalent_radii=torch.as_tensor(tables.covalent_radii[numbers], device=device),
-        r4r2=torch.as_tensor(tables.r4r2[numbers], device=device),
+        roots=torch.as_tensor((3.0 * tables.r4r2[numbers] ** 2) ** 0.25, device=device),
         vdw_radii=None if vdw is None else torch.as_tensor(vdw, device=device),
         cn_max=None if tables.cn_max is None else torch.as_tensor(tables.cn_max[numbers], device=device),
         legacy=legacy,
@@ -216,23 +219,36 @@ def reference_weights(coordination_number: Tensor, atoms: AtomData) -> tuple[Ten
     return torch.softmax(exponents, dim=1), torch.logsumexp(exponents, dim=1)
 
 
-def project_c6(weights: Tensor, atoms: AtomData) -> Tensor:
-    r"""Half-interpolated coefficients: each atom against every reference system of the species present.
+class InterpolatedC6:
+    r"""C6 between any two atoms, interpolated between the reference systems of both.
 
-    .. math:: P_{j,sa} = \sum_b C_6^{sa,b} w_{jb}, \qquad C_{6,ij} = \sum_a w_{ia} P_{j,s_i a}
+    .. math:: C_{6,ij} = \sum_{ab} w_{ia} C_6^{ab} w_{jb}
 
-    Returns
-    -------
-    (n_atoms · S, K); row j·S + s holds atom j against species s.
+    The sum over b is done once per atom and species, so that a pair costs one short dot product; or none,
+    where pairs are so many that the matrix of all atoms is cheaper.
+
+    Parameters
+    ----------
+    weights : (n_atoms, K) from :func:`reference_weights`.
+    dense : whether the matrix may be used; it lets NaN pass between structures through gradients.
     """
-    n_atoms, n_slots = weights.shape
-    block = torch.arange(n_slots, device=weights.device) + atoms.species[:, None] * n_slots
-    wide = weights.new_zeros(n_atoms, atoms.c6.shape[0]).scatter(1, block, weights)
-    return (wide @ atoms.c6).reshape(-1, n_slots)
 
+    def __init__(self, weights: Tensor, atoms: AtomData, *, dense: bool) -> None:
+        self.weights, self.atoms, self.dense = weights, atoms, dense
+        slots = torch.arange(atoms.n_slots, device=weights.device) + atoms.species[:, None] * atoms.n_slots
+        self.wide = weights.new_zeros(atoms.n_atoms, atoms.c6.shape[0]).scatter(1, slots, weights)
+        self.projected = self.wide @ atoms.c6
 
-def pair_c6(weights: Tensor, projected: Tensor, pair_index: Tensor, atoms: AtomData) -> Tensor:
-    """(n_pairs,) C6 in Hartree·Bohr⁶ from the output of the two functions above."""
-    i, j = pair_index[0], pair_index[1]
-    rows = j * atoms.n_species + atoms.species.index_select(0, i)
-    return (weights.index_select(0, i) * projected.index_select(0, rows)).sum(1)
+    @cached_property
+    def matrix(self) -> Tensor:
+        """(n_atoms, n_atoms) Hartree·Bohr⁶."""
+        return self.wide @ self.projected.T
+
+    def between(self, i: Tensor, j: Tensor) -> Tensor:
+        """(n,) Hartree·Bohr⁶ for atoms i (n,) with atoms j (n,)."""
+        n_atoms, n_slots = self.weights.shape
+        if self.dense and n_atoms * n_atoms <= MATRIX_WORTH * len(i):
+            return self.matrix.reshape(-1).index_select(0, i * n_atoms + j)
+        rows = j * self.atoms.n_species + self.atoms.species.index_select(0, i)
+        projected = self.projected.reshape(-1, n_slots).index_select(0, rows)
+        return (self.weights.index_select(0, i) * projected).sum(1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from molcalc.dispersion.damping import smooth_cutoff, three_body_damping
-from molcalc.dispersion.reference import AtomData, pair_c6
+from molcalc.dispersion.reference import AtomData, InterpolatedC6
 
 CHUNK = 200_000
 """Triples computed at once."""
@@ -50,8 +50,8 @@ def site_pairs(pair_index: Tensor, pair_shifts: Tensor, vectors: Tensor, cutoff:
 
 
 def triple_energies(
-    pairs: SitePairs, weights: Tensor, projected: Tensor, atoms: AtomData, s9: float, cutoff: float, width: float
-) -> Tensor:  # fmt: skip
+    pairs: SitePairs, c6: InterpolatedC6, atoms: AtomData, s9: float, cutoff: float, width: float
+) -> Tensor:
     r"""Three-body energy of each atom, a third of each triple.
 
     .. math::
@@ -61,7 +61,6 @@ def triple_energies(
 
     Parameters
     ----------
-    weights, projected : from :func:`reference_weights` and :func:`project_c6`.
     cutoff, width : Bohr; all three distances of a triple are within the cutoff.
 
     Returns
@@ -81,8 +80,7 @@ def triple_energies(
         i, j, k = pairs.ends[0].index_select(0, p), pairs.ends[1].index_select(0, p), pairs.ends[1][q]
         sides = [torch.stack([i, j]), torch.stack([i, k]), torch.stack([j, k])]
         squared = [(vector * vector).sum(1) for vector in (r_ij, r_ik, r_ik - r_ij)]
-        c6_ij, c6_ik, c6_jk = (pair_c6(weights, projected, side, atoms) for side in sides)
-        c9 = s9 * (c6_ij * c6_ik * c6_jk).sqrt()
+        c9 = s9 * (c6.between(i, j) * c6.between(i, k) * c6.between(j, k)).sqrt()
         third = c9 * _geometry(squared, sides, atoms, cutoff, width) / 3.0
         energies = energies.index_add(0, torch.cat([i, j, k]), third.repeat(3))
     return energies

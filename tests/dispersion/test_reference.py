@@ -10,9 +10,8 @@ import torch
 import molcalc.dispersion
 from molcalc.dispersion.reference import (
     LAST_ELEMENT,
+    InterpolatedC6,
     atom_data,
-    pair_c6,
-    project_c6,
     reference_tables,
     reference_weights,
 )
@@ -81,13 +80,14 @@ def test_weights_stay_defined_far_from_every_reference(cn):
     assert torch.isfinite(gradient).all()
 
 
-def test_factorised_c6_equals_the_double_sum():
+@pytest.mark.parametrize("dense", [False, True])
+def test_factorised_c6_equals_the_double_sum(dense):
     numbers = torch.tensor([1, 6, 26, 8, 92])
     atoms, tables = atom_data(numbers), reference_tables()
     cn = torch.tensor([0.9, 3.1, 5.2, 1.4, 5.0], dtype=torch.float64)
     weights, _ = reference_weights(cn, atoms)
     index = torch.triu_indices(5, 5)
-    c6 = pair_c6(weights, project_c6(weights, atoms), index, atoms)
+    c6 = InterpolatedC6(weights, atoms, dense=dense).between(index[0], index[1])
     for value, (i, j) in zip(c6, index.T.tolist()):
         a, b = (np.arange(*tables.first[[z, z + 1]]) for z in (int(numbers[i]), int(numbers[j])))
         la = np.exp(-4.0 * (float(cn[i]) - tables.cn[a]) ** 2)
