@@ -1,0 +1,65 @@
+"""The command ``molcalc``.
+
+Every command is a module of this package with ``add_parser(subparsers)`` and ``run(args) -> int``, listed in
+:data:`COMMANDS`. Modules import torch and ase inside ``run``, so that ``molcalc --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from molcalc._version import __version__
+from molcalc.cli.failures import report
+from molcalc.cli.interrupts import Interrupted, signals_raise
+from molcalc.cli.options import Parser, refuse_unknown
+from molcalc.cli.terminal import plain_terminal
+
+COMMANDS = ("energy", "relax", "md", "info", "convert")
+
+_DESCRIPTION = "Neural-network potentials for molecules and materials: energies, relaxation, molecular dynamics."
+_EPILOG = """\
+A structure is any file that ASE reads. FILE@INDEX takes some of its frames (0, -1, 2:10, ::5), - reads extended XYZ
+from standard input.
+
+exit status: 0 done, 1 not converged or a bug, 2 wrong input or option, 3 unusable data, 4 unusable model,
+5 a result that is not finite, 6 out of memory or disk space, 130 interrupted, 143 terminated
+
+example:
+  molcalc energy water.xyz
+"""
+
+
+def build_parser() -> Parser:
+    """The parser of all commands."""
+    parser = Parser(prog="molcalc", description=_DESCRIPTION, epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=f"molcalc {__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
+    for name in COMMANDS:
+        importlib.import_module(f"molcalc.cli.{name}").add_parser(subparsers)
+    for name, command in subparsers.choices.items():
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        command.set_defaults(usage=command.format_usage(), command=name)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; errors become one line on stderr."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with plain_terminal(), signals_raise():
+        try:
+            status = _run(arguments)
+            sys.stdout.flush()
+        except (Exception, Interrupted, KeyboardInterrupt) as error:
+            status = report(error, debug="--debug" in arguments)
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        args, unknown = build_parser().parse_known_args(arguments)
+    except SystemExit as finished:  # --help and --version
+        return int(finished.code or 0)
+    refuse_unknown(unknown, args)
+    return int(args.run(args))

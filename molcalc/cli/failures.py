@@ -1,0 +1,72 @@
+"""From an exception to one line on stderr and an exit status."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+
+from molcalc.cli.interrupts import Interrupted
+
+INPUT, DATA, MODEL, NOT_FINITE, RESOURCES = 2, 3, 4, 5, 6
+UNEXPECTED = 1
+NOT_CONVERGED = 1
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+"""128 + SIGPIPE, what a shell shows for a program whose reader went away."""
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def report(error: BaseException, debug: bool) -> int:
+    """Print an error and return the exit status that goes with it."""
+    if debug:
+        traceback.print_exception(error)
+    status = exit_status(error)
+    if status == BROKEN_PIPE:
+        # Python flushes stdout once more at exit, which would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return status
+    kind = "" if status >= INTERRUPTED else "error: "
+    print(f"molcalc: {kind}{message(error, status)}", file=sys.stderr)
+    return status
+
+
+def exit_status(error: BaseException) -> int:
+    """Exit status of an exception (see the epilog of ``molcalc --help``)."""
+    from molcalc import errors
+
+    if isinstance(error, Interrupted):
+        return 128 + error.signal_number
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return RESOURCES
+    for kind, status in (
+        (errors.InputError, INPUT),
+        (errors.DatasetError, DATA),
+        (errors.CheckpointError, MODEL),
+        (errors.NonFiniteResultError, NOT_FINITE),
+        (errors.ResourceError, RESOURCES),
+        (MemoryError, RESOURCES),
+        (OSError, INPUT),
+    ):
+        if isinstance(error, kind):
+            return status
+    # torch.OutOfMemoryError, without importing torch.
+    return RESOURCES if type(error).__name__ == "OutOfMemoryError" else UNEXPECTED
+
+
+def message(error: BaseException, status: int) -> str:
+    """What happened, on one line."""
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    else:
+        text = " ".join(str(error).split())
+    if status == UNEXPECTED:
+        return f"unexpected {type(error).__name__}: {text} (this is a bug: --debug shows where)"
+    if status >= INTERRUPTED:
+        return text or "interrupted"
+    return text or type(error).__name__

@@ -1,0 +1,116 @@
+"""``molcalc info``: what a model is, what it was made for, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from molcalc.cli.options import Arguments, Subparsers, add_trusted
+
+if TYPE_CHECKING:
+    from molcalc.checkpoint import Checkpoint, Fidelity
+
+_EPILOG = """\
+examples:
+  molcalc info
+  molcalc info wb97m-d3
+  molcalc info runs/water --json
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("info", help="what a model is", description=__doc__, epilog=_EPILOG)
+    parser.add_argument(
+        "model", nargs="?", metavar="MODEL", help="published name, directory, .jpt or .pt file (none: list the names)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_trusted(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: Arguments) -> int:
+    """Print a description of one model, or the published names."""
+    from molcalc.pretrained.sources import open_model
+
+    values = describe(args.model, open_model(args.model, trusted=args.trusted)) if args.model else published_models()
+    if args.json:
+        print(json.dumps(values, indent=1, ensure_ascii=False))
+    else:
+        width = max(len(key) for key in values)
+        for key, value in values.items():
+            print(f"{key:{width}}  {_text(value)}")
+    return 0
+
+
+def published_models() -> dict[str, str]:
+    """Published names, and whether their weights are here."""
+    from molcalc.errors import CheckpointError
+    from molcalc.pretrained.published import PUBLISHED, find_file
+
+    found = {}
+    for name, entry in PUBLISHED.items():
+        try:
+            found[name] = f"installed: {find_file(entry.file)}"
+        except CheckpointError as error:
+            found[name] = f"not installed: {error}"
+    return found
+
+
+def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Everything worth knowing about a model, as plain values."""
+    from ase.data import chemical_symbols
+
+    from molcalc.registry import build_members, network_config
+
+    config = checkpoint.config
+    network = build_members(checkpoint)[0]
+    predicts: tuple[str, ...] = network.predicts  # type: ignore[assignment]
+    architecture = network_config(config)
+    return {
+        "model": name,
+        "kind": config.kind,
+        "members": config.n_members,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "elements": [chemical_symbols[z] for z in architecture.elements],
+        "cutoff": f"{architecture.cutoff:g} Å",
+        "fidelities": [_fidelity(fidelity) for fidelity in config.fidelities],
+        "coulomb": f"{config.coulomb}, beyond {config.coulomb_range:g} Å" if config.coulomb else "none",
+        "charged": "no, neutral molecules only" if config.neutral_only else "yes",
+        "open shells": "yes" if "spin_charges" in predicts else "no",
+        "predicts": ["atomic_energies", *predicts],
+        "hash": checkpoint.hash,
+        "provenance": config.provenance or "not recorded",
+        "files": [f"{path} ({path.stat().st_size} bytes)" for path in model_files(name)],
+    }
+
+
+def _fidelity(fidelity: Fidelity) -> dict[str, str]:
+    dispersion = "in the labels" if fidelity.dispersion_in_labels else fidelity.dispersion or "none"
+    return {"name": fidelity.name, "functional": fidelity.functional or "not recorded", "dispersion": dispersion}
+
+
+def model_files(name: str) -> list[Path]:
+    """Files a model is read from; none for a model on a hub or one that is in the cache only."""
+    from molcalc.errors import CheckpointError
+    from molcalc.pretrained.published import PUBLISHED, find_file
+
+    if name in PUBLISHED:
+        try:
+            return [find_file(PUBLISHED[name].file)]
+        except CheckpointError:
+            return []
+    path = Path(name)
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.is_file())
+    return [path] if path.is_file() else []
+
+
+def _text(value: Any) -> str:
+    """A value on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ("; " if any(isinstance(item, dict) for item in value) else ", ").join(_text(item) for item in value)
+    return str(value)

@@ -1,0 +1,116 @@
+"""Parsing of options: strict names, checked numbers, and the options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from molcalc.calculators.base import MolCalculator
+
+Arguments = argparse.Namespace
+Subparsers = Any
+"""What ``add_subparsers`` returns; argparse has no public name for it."""
+DEFAULT_MODEL = "wb97m-d3"
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser without abbreviations, whose errors are exceptions and suggest the nearest name."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError."""
+        from molcalc.errors import ConfigError
+        from molcalc.schema import suggest
+
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if choice:
+            message += suggest(choice[1], re.findall(r"[\w.-]+", choice[2]))
+        raise ConfigError(f"{message}; see '{self.prog} --help'")
+
+
+def refuse_unknown(unknown: list[str], args: Arguments) -> None:
+    """Raise ConfigError for options that the command does not have."""
+    if not unknown:
+        return
+    from molcalc.errors import ConfigError
+    from molcalc.schema import suggest
+
+    name = unknown[0].partition("=")[0]
+    known = re.findall(r"--[\w-]+", args.usage)
+    raise ConfigError(f"unknown argument {name!r}{suggest(name, known)}; see 'molcalc {args.command} --help'")
+
+
+def number(kind: type, lowest: float = -math.inf, *, open_end: bool = False) -> Callable[[str], Any]:
+    """Type of an option: a finite int or float, at least ``lowest`` (above it if ``open_end``)."""
+    wanted = "a whole number" if kind is int else "a number"
+    if lowest > -math.inf:
+        wanted += f" {'>' if open_end else '≥'} {lowest:g}"
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or value < lowest or (open_end and value == lowest):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        return value
+
+    return parse
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Options that choose and set up the calculator."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        help=f"published name, model directory, .jpt or .pt file ('molcalc info' lists names; default {DEFAULT_MODEL})",
+    )
+    group.add_argument("--member", type=number(int, 0), metavar="K", help="one network of an ensemble, from 0")
+    group.add_argument(
+        "--charge", type=number(int), metavar="Q", help="total charge (default: as the file says, else 0)"
+    )
+    group.add_argument(
+        "--multiplicity", type=number(int, 1), metavar="M", help="2S+1 (default: as the file says, else the lowest)"
+    )
+    group.add_argument(
+        "--dispersion",
+        default="auto",
+        metavar="D3",
+        help="auto (as the model declares), none, or d3bj:FUNCTIONAL such as d3bj:pbe0",
+    )
+    group.add_argument("--coulomb", default="auto", metavar="METHOD", help="long-range electrostatics (default auto)")
+    group.add_argument(
+        "--dtype", default="float32", choices=("float32", "float64"), help="arithmetic of the network (default float32)"
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_trusted(group)
+
+
+def add_trusted(group: Any) -> None:
+    """The option that allows files which run code when they are read."""
+    group.add_argument("--trusted", action="store_true", help="allow an unknown .jpt file; reading it runs its code")
+
+
+def make_calculator(args: Arguments) -> MolCalculator:
+    """The calculator that the model options describe."""
+    from molcalc.calculators import AIMNet2
+
+    return AIMNet2(
+        args.model,
+        member=args.member,
+        charge=args.charge,
+        multiplicity=args.multiplicity,
+        dispersion=None if args.dispersion == "none" else args.dispersion,
+        coulomb=args.coulomb,
+        dtype=args.dtype,
+        device=args.device,
+        trusted=args.trusted,
+    )

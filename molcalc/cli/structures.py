@@ -1,0 +1,186 @@
+"""Reading structures: whatever ASE reads, with one clear error for a file that cannot be used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any, TextIO
+
+from ase import Atoms
+from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_with_compression, string2index
+from ase.io.formats import read as read_images
+
+from molcalc.errors import InputError
+
+STANDARD_INPUT = "-"
+DATABASES = ("db", "json")
+_SHOWN = 40
+"""Characters of a damaged line that an error message repeats."""
+
+Index = int | slice
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One structure and where it comes from.
+
+    Attributes
+    ----------
+    source : name of the file as the user wrote it, without index.
+    number : position in the file, from 0; negative when it was asked for from the end.
+    """
+
+    atoms: Atoms
+    source: str
+    number: int
+
+    @property
+    def label(self) -> str:
+        """Name for messages."""
+        return f"{self.source}, frame {self.number}"
+
+
+def read_frames(name: str, default: Index = slice(None)) -> list[Frame]:
+    """Structures of ``FILE``, ``FILE@INDEX`` or ``-``.
+
+    Parameters
+    ----------
+    default : the frames taken when the name has no index.
+
+    Raises
+    ------
+    FileNotFoundError, InputError
+        When there is no such file or frame, or the file cannot be read.
+    """
+    path, index = split_index(name)
+    index = default if index is None else index
+    source = "standard input" if path == STANDARD_INPUT else path
+    try:
+        frames = _read(path, index)
+    except (InputError, FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except UnknownFileTypeError as error:
+        raise InputError(f"{source}: ASE does not know this file format; see 'ase info --formats'") from error
+    except Exception as error:  # readers of ASE raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{source} cannot be read: {reason}") from error
+    if not frames:
+        raise InputError(f"{source} holds no structure")
+    return [Frame(atoms, source, number) for number, atoms in frames]
+
+
+def read_structure(name: str) -> Frame:
+    """One structure of ``FILE`` (the last one), ``FILE@INDEX`` or ``-``."""
+    frames = read_frames(name, default=-1)
+    if len(frames) > 1:
+        raise InputError(f"{name} selects {len(frames)} structures; this command takes one: FILE@-1 is the last")
+    return frames[0]
+
+
+def split_index(name: str) -> tuple[str, Index | None]:
+    """Path and index of ``FILE@INDEX``; a file whose own name has an @ is that file."""
+    if "@" not in os.path.basename(name) or os.path.lexists(name):
+        return name, None
+    path, _, text = name.rpartition("@")
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"no file {name}")
+    try:
+        index = string2index(text)
+    except (ValueError, TypeError):
+        index = text
+    if isinstance(index, str):
+        raise InputError(f"{name}: {text!r} is not an index such as 0, -1, 2:10 or ::5")
+    return path, index
+
+
+def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
+    if name == STANDARD_INPUT:
+        text = sys.stdin.read()
+        check_xyz(StringIO(text), "standard input")
+        return _select(read_images(StringIO(text), index=":", format="extxyz"), index, "standard input")
+    path = Path(name)
+    if not path.exists():
+        raise FileNotFoundError(f"no file {name}")
+    if not path.is_file():
+        raise InputError(f"{name} is a folder; a structure file is needed")
+    if path.stat().st_size == 0:
+        raise InputError(f"{name} is empty")
+    # ASE takes names that begin with "postgres" or "mysql" for servers; an absolute path never does.
+    full = os.path.abspath(name)
+    form = filetype(full)
+    if form in DATABASES:
+        return _select(_read_database(full), index, name)
+    if form in ("extxyz", "xyz"):
+        with open_with_compression(full, "r") as stream:
+            check_xyz(stream, name)
+    if isinstance(index, int) and not get_ioformat(form).single:
+        # One frame of a long trajectory, without reading all of it.
+        one: Any = _images(full, form, slice(index, index + 1 or None))
+        if one:
+            return [(index, one[0])]
+    return _select(_images(full, form, slice(None)), index, name)
+
+
+def _images(path: str, form: str, index: slice) -> Any:
+    return read_images(path, index=index, format=form, do_not_split_by_at_sign=True)
+
+
+def _select(images: list[Atoms], index: Index, name: str) -> list[tuple[int, Atoms]]:
+    """Numbered images of an index."""
+    numbers = range(len(images))
+    if isinstance(index, slice):
+        return [(number, images[number]) for number in numbers[index]]
+    if not images:
+        return []
+    if not -len(images) <= index < len(images):
+        raise InputError(f"{name} has no frame {index}: its {len(images)} frames are 0…{len(images) - 1}")
+    return [(numbers[index], images[index])]
+
+
+def _read_database(path: str) -> list[Atoms]:
+    """Structures of an ASE database, with the charge and multiplicity of their rows."""
+    from ase.db import connect
+
+    images = []
+    with connect(path) as database:
+        for row in database.select(include_data=False):
+            atoms = row.toatoms()
+            for key, name in (("total_charge", "charge"), ("multiplicity", "spin")):
+                if key in row:
+                    atoms.info[name] = row[key]
+            images.append(atoms)
+    return images
+
+
+def check_xyz(stream: TextIO, name: str) -> None:
+    """Compare the atom counts of an XYZ file with its lines.
+
+    ASE would spend minutes on a small file that claims a billion atoms, and would end silently at an empty line.
+
+    Raises
+    ------
+    InputError
+    """
+    frame = 0
+    while line := stream.readline():
+        if line.lstrip().startswith("VEC"):
+            continue
+        if not line.strip():
+            if stream.read().strip():
+                raise InputError(f"{name}: frame {frame} begins with an empty line; remove it")
+            return
+        try:
+            claimed = int(line)
+        except ValueError as error:
+            seen = line.strip()[:_SHOWN]
+            raise InputError(f"{name}: frame {frame} must begin with its number of atoms; found {seen!r}") from error
+        stream.readline()
+        found = 0
+        while found < claimed and stream.readline():
+            found += 1
+        if found != claimed:
+            raise InputError(f"{name}: frame {frame} claims {claimed} atoms, but {found} lines follow")
+        frame += 1

@@ -1,0 +1,30 @@
+"""Text for people: warnings on one line, and names that the terminal's encoding may lack."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def plain_terminal() -> Iterator[None]:
+    """Show warnings as one line without source code, and print every file name in any locale."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # absent where a test or notebook captures output
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    with warnings.catch_warnings():
+        warnings.showwarning = _show
+        yield
+
+
+def note(text: str) -> None:
+    """Tell something that is not a result."""
+    print(f"molcalc: {text}", file=sys.stderr, flush=True)
+
+
+def _show(message: Warning | str, *details: Any, **more: Any) -> None:
+    note("warning: " + " ".join(str(message).split()))

@@ -1,0 +1,84 @@
+"""``molcalc info``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from molcalc import checkpoint
+
+
+def test_everything_about_a_model_directory_is_printed(run: Any, models: Path) -> None:
+    result = run("info", models / "ensemble")
+    assert result.status == 0
+    lines = dict(line.split("  ", 1) for line in result.out.splitlines())
+    described = {key: value.strip() for key, value in lines.items()}
+    assert described["kind"] == "aimnet2"
+    assert described["members"] == "2"
+    assert described["elements"] == "H, C, N, O"
+    assert described["cutoff"] == "5 Å"
+    assert described["fidelities"] == "name pbe0, functional pbe0, dispersion d3bj:pbe0"
+    assert described["coulomb"] == "simple, beyond 4.6 Å"
+    assert described["charged"] == "yes"
+    assert described["open shells"] == "no"
+    assert described["hash"] == checkpoint.load(models / "ensemble").hash
+    assert "weights.safetensors" in described["files"]
+
+
+def test_json_holds_the_same_and_counts_parameters_of_one_network(run: Any, models: Path) -> None:
+    values = json.loads(run("info", models / "open", "--json").out)
+    weights = checkpoint.load(models / "open").weights
+    assert values["parameters"] == sum(value.numel() for value in weights.values())
+    assert json.loads(run("info", models / "ensemble", "--json").out)["parameters"] < values["parameters"] * 1.2
+    assert values["open shells"] == "yes"
+    assert values["predicts"] == ["atomic_energies", "charges", "spin_charges"]
+    assert values["elements"] == ["H", "C", "N", "O"]
+
+
+def test_published_names_are_listed(run: Any) -> None:
+    result = run("info")
+    assert result.status == 0
+    assert [line.split()[0] for line in result.out.splitlines()] == ["wb97m-d3", "b973c-d3"]
+
+
+def test_a_published_model_names_its_paper(run: Any, published: None) -> None:
+    values = json.loads(run("info", "wb97m-d3", "--json").out)
+    assert values["members"] == 4
+    assert "10.1039/D4SC08572H" in values["provenance"]["citation"]
+    assert values["fidelities"] == [{"name": "wb97m-d3", "functional": "wb97m", "dispersion": "d3bj:wb97m"}]
+    assert "aimnet2_wb97m-d3_ens.jpt" in values["files"][0]
+
+
+def test_models_that_cannot_be_read_are_refused_in_one_line(run: Any, models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models / "single", tmp_path / "cut")
+    weights = tmp_path / "cut" / checkpoint.WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1])
+    shutil.copytree(models / "single", tmp_path / "bare")
+    (tmp_path / "bare" / checkpoint.CONFIG).unlink()
+    (tmp_path / "unknown.jpt").write_bytes(b"PK\x03\x04 nothing")
+    (tmp_path / "notes.txt").write_text("hello")
+    for name, status, text in (
+        ("wb97m", 2, "did you mean 'wb97m-d3'?"),
+        ("missing/folder.pt", 2, "Published models: wb97m-d3, b973c-d3"),
+        ("../../x", 2, "no model '../../x'"),
+        ("bare", 2, "config.json is missing"),
+        ("cut", 4, "sha256 does not match"),
+        ("unknown.jpt", 4, "(--trusted on the command line)"),
+        ("notes.txt", 4, "expected a published name, a model directory, or a file ending in .jpt or .pt"),
+    ):
+        result = run("info", name)
+        assert (result.status, result.out) == (status, ""), name
+        assert text in result.err
+        assert result.err.count("\n") == 1
+    damaged = run("info", "unknown.jpt", "--trusted")
+    assert damaged.status == 4
+    assert "is not a TorchScript file" in damaged.err
+
+
+@pytest.mark.parametrize("option", ["--jsn", "--model"])
+def test_unknown_options_are_refused(run: Any, option: str) -> None:
+    assert run("info", option).status == 2

@@ -1,0 +1,129 @@
+"""The command as a whole: help, exit statuses, messages."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import pytest
+
+from molcalc import errors
+from molcalc.cli import COMMANDS, energy
+
+
+def test_the_help_lists_every_command(run: Any) -> None:
+    result = run("--help")
+    assert result.status == 0
+    assert all(f"    {name} " in result.out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_shows_how_to_call_it(run: Any, name: str) -> None:
+    result = run(name, "--help")
+    assert result.status == 0
+    assert f"molcalc {name} " in result.out.split("example")[1]
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+    script = (
+        "import sys; from molcalc.cli import main; main(['--help']);"
+        "print({'torch', 'ase', 'numpy'} & set(sys.modules), file=sys.stderr)"
+    )
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=30)
+    assert process.stderr == b"set()\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((), "the following arguments are required: COMMAND"),
+        (("enrgy", "x.xyz"), "did you mean 'energy'?"),
+        (("energy",), "the following arguments are required: FILE"),
+        (("energy", "x.xyz", "--dispersoin", "none"), "unknown argument '--dispersoin' (did you mean '--dispersion'?)"),
+        (("energy", "x.xyz", "--disp=none"), "unknown argument '--disp'"),
+        (("energy", "x.xyz", "--dtype", "flaot64"), "did you mean 'float64'?"),
+        (("energy", "x.xyz", "--charge", "0.5"), "argument --charge: '0.5' is not a whole number"),
+        (("energy", "x.xyz", "--multiplicity", "0"), "'0' is not a whole number ≥ 1"),
+        (("energy", "x.xyz", "--member", "-1"), "'-1' is not a whole number ≥ 0"),
+        (("relax", "x.xyz", "--fmax", "0"), "'0' is not a number > 0"),
+        (("relax", "x.xyz", "--fmax", "nan"), "'nan' is not a number > 0"),
+        (("md", "x.xyz", "--timestep", "-1"), "'-1' is not a number > 0"),
+        (("md", "x.xyz", "--interval", "0"), "'0' is not a whole number ≥ 1"),
+        (("md", "x.xyz", "--thermostat", "buss"), "did you mean 'bussi'?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_wrong_option_is_one_line_and_status_2(run: Any, arguments: tuple[str, ...], text: str) -> None:
+    result = run(*arguments)
+    assert result.status == 2
+    assert text in result.err
+    assert result.err.startswith("molcalc: error: ")
+    assert result.err.count("\n") == 1
+    assert result.out == ""
+
+
+ENDS: list[tuple[BaseException, int, str]] = [
+    (errors.InputError("two\nlines"), 2, "molcalc: error: two lines"),
+    (errors.ConfigError("x"), 2, "molcalc: error: x"),
+    (FileNotFoundError(errno.ENOENT, "No such file", "a.xyz"), 2, "molcalc: error: a.xyz: No such file"),
+    (PermissionError(errno.EACCES, "Permission denied", "b.xyz"), 2, "molcalc: error: b.xyz: Permission denied"),
+    (errors.DatasetError("x"), 3, "molcalc: error: x"),
+    (errors.CheckpointError("x"), 4, "molcalc: error: x"),
+    (errors.UnsafeCheckpointError("x"), 4, "molcalc: error: x"),
+    (errors.NonFiniteResultError("x"), 5, "molcalc: error: x"),
+    (errors.ResourceError("x"), 6, "molcalc: error: x"),
+    (OSError(errno.ENOSPC, "No space left", "c.traj"), 6, "molcalc: error: c.traj: No space left"),
+    (MemoryError(), 6, "molcalc: error: MemoryError"),
+    (KeyboardInterrupt(), 130, "molcalc: interrupted"),
+    (KeyError("x"), 1, "molcalc: error: unexpected KeyError: 'x' (this is a bug: --debug shows where)"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "line"), ENDS, ids=[type(error).__name__ for error, _, _ in ENDS])
+def test_every_error_has_its_exit_status_and_one_line(
+    run: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, line: str
+) -> None:
+    def fail(args: argparse.Namespace) -> int:
+        raise error
+
+    monkeypatch.setattr(energy, "run", fail)
+    result = run("energy", "x.xyz")
+    assert (result.status, result.err) == (status, line + "\n")
+
+
+def test_the_traceback_is_shown_when_asked_for(run: Any) -> None:
+    result = run("energy", "missing.xyz", "--debug")
+    assert result.status == 2
+    assert "Traceback" in result.err
+    assert result.err.endswith("molcalc: error: no file missing.xyz\n")
+
+
+def test_a_warning_is_one_line_without_source_code(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn(args: argparse.Namespace) -> int:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.warn("odd\nnumber of electrons", stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(energy, "run", warn)
+    assert run("energy", "x.xyz").err == "molcalc: warning: odd number of electrons\n"
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
+    script = (
+        "import sys; from molcalc.cli import energy, main; energy.run = lambda args: print('x') or 0;"
+        "sys.stdin.read(); sys.exit(main(['energy', 'x.xyz']))"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", script], stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=30) == 141

@@ -1,0 +1,275 @@
+"""``molcalc md``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.io import read, write
+from ase.io.trajectory import Trajectory
+from ase.io.ulm import InvalidULMFileError
+
+from molcalc.calculators.base import MolCalculator
+
+SAME = 1e-10
+"""Å, u·Å/fs between a run in one piece and one in two: the neighbor list is made at another structure."""
+ENSEMBLES = {
+    "nve": ("--ensemble", "nve"),
+    "langevin": ("--thermostat", "langevin", "--friction", "0.05"),
+    "bussi": ("--thermostat", "bussi", "--friction", "0.05"),
+}
+STEPS = ("--interval", "5", "--seed", "7", "--timestep", "0.25")
+
+
+@pytest.fixture
+def md(run: Any, model: Path, water: Path) -> Any:
+    """Molecular dynamics of water in double precision."""
+    return lambda *options: run("md", water, "--model", model, "--dtype", "float64", *options)
+
+
+def assert_same_run(one: str, two: str) -> None:
+    """Frames, momenta and steps of two trajectories agree."""
+    for first, second in zip(read(one, ":"), read(two, ":"), strict=True):
+        assert second.positions == pytest.approx(first.positions, abs=SAME)
+        assert second.get_momenta() == pytest.approx(first.get_momenta(), abs=SAME)
+        assert second.info == first.info
+
+
+@pytest.mark.parametrize("options", ENSEMBLES.values(), ids=ENSEMBLES)
+def test_a_run_in_two_parts_is_the_run_in_one_piece(md: Any, options: tuple[str, ...]) -> None:
+    whole = md("--trajectory", "whole.traj", "--log", "whole.log", "--steps", "30", *STEPS, *options)
+    assert whole.status == 0, whole.err
+    assert md("--trajectory", "parts.traj", "--log", "parts.log", "--steps", "18", *STEPS, *options).status == 0
+    assert len(read("parts.traj", ":")) == 4
+    second = md("--trajectory", "parts.traj", "--log", "parts.log", "--steps", "30", "--restart")
+    assert second.status == 0, second.err
+    assert_same_run("whole.traj", "parts.traj")
+    assert [atoms.info["step"] for atoms in read("parts.traj", ":")] == list(range(0, 31, 5))
+    assert Path("parts.log").read_text() == Path("whole.log").read_text()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
+def test_an_interrupted_run_ends_with_the_same_frames(
+    md: Any, monkeypatch: pytest.MonkeyPatch, number: int, status: int
+) -> None:
+    md("--trajectory", "whole.traj", "--steps", "40", *STEPS)
+    calculate: Callable[..., None] = MolCalculator.calculate
+    count = [0]
+
+    def interrupting(self: MolCalculator, *arguments: Any, **options: Any) -> None:
+        calculate(self, *arguments, **options)
+        count[0] += 1
+        if count[0] == 24:
+            os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MolCalculator, "calculate", interrupting)
+        stopped = md("--trajectory", "parts.traj", "--steps", "40", *STEPS)
+    assert stopped.status == status
+    assert "molcalc: stopped at step 22 of 40; 5 frames are in parts.traj: --restart continues" in stopped.err
+    assert len(read("parts.traj", ":")) == 5
+    assert md("--trajectory", "parts.traj", "--steps", "40", "--restart").status == 0
+    assert_same_run("whole.traj", "parts.traj")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["INT", "KILL"])
+def test_a_killed_process_leaves_a_trajectory_that_can_be_continued(
+    md: Any, model: Path, water: Path, number: int
+) -> None:
+    script = "import sys; from molcalc.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", script, "md", str(water), "--model", str(model), "--trajectory", "run.traj"]
+    command += ["--dtype", "float64", "--steps", "1000000", "--interval", "1", "--seed", "7"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while frames_in("run.traj") < 20 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    start = time.monotonic()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert time.monotonic() - start < 5.0
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    assert b"Traceback" not in err
+    n_frames = frames_in("run.traj")
+    assert n_frames >= 20
+    md("--trajectory", "run.traj", "--steps", n_frames + 9, "--restart")
+    assert [atoms.info["step"] for atoms in read("run.traj", ":")] == list(range(n_frames + 10))
+
+
+def frames_in(path: str) -> int:
+    """Frames that can be read at this moment."""
+    try:
+        with Trajectory(path) as trajectory:
+            return len(trajectory)
+    except (FileNotFoundError, InvalidULMFileError, ValueError):
+        return 0
+
+
+def test_the_energy_is_conserved(md: Any) -> None:
+    result = md("--ensemble", "nve", "--steps", "80", *STEPS, "--log", "run.log")
+    table = np.loadtxt("run.log", skiprows=1)
+    assert table.shape == (17, 6)
+    assert table[:, 1] == pytest.approx(0.25 * table[:, 0])
+    assert table[:, 4] == pytest.approx(table[:, 2] + table[:, 3], abs=2e-6)
+    assert np.ptp(table[:, 4]) < 0.02 * np.ptp(table[:, 2])
+    assert "80 steps, 17 frames; mean temperature" in result.out
+    assert "eV/atom/ps" in result.out
+
+
+def test_frames_keep_charge_info_and_results(run: Any, model: Path) -> None:
+    atoms = molecule("OH")
+    atoms.info.update(charge=-1, name="hydroxide")
+    write("ion.traj", atoms)
+    assert run("md", "ion.traj", "--model", model, "--steps", "10", "--trajectory", "md.traj").status == 0
+    last = read("md.traj")
+    assert last.info == {"charge": -1, "name": "hydroxide", "step": 10, "time_fs": 5.0}
+    assert last.get_charges().sum() == pytest.approx(-1.0, abs=1e-5)
+    assert last.calc.parameters["charge"] == -1
+    assert run("energy", "md.traj@-1", "--model", model).status == 0
+    run("md", "ion.traj", "--model", model, "--steps", "20", "--trajectory", "md.traj", "--restart")
+    assert read("md.traj").info["charge"] == -1
+
+
+def test_the_charge_given_on_the_command_line_stays_with_the_run(md: Any) -> None:
+    md("--charge", "-2", "--steps", "10", "--trajectory", "md.traj")
+    assert read("md.traj").info["charge"] == -2
+    md("--steps", "20", "--trajectory", "md.traj", "--restart")
+    assert [atoms.calc.parameters["charge"] for atoms in read("md.traj", ":")] == [-2, -2, -2]
+    other = md("--charge", "2", "--steps", "30", "--trajectory", "md.traj", "--restart")
+    assert other.status == 2
+    assert "contradictory total charges" in other.err
+
+
+def test_velocities_of_a_file_are_kept_when_asked_for(md: Any, run: Any, model: Path) -> None:
+    md("--steps", "10", "--trajectory", "nvt.traj", *STEPS)
+    options = ("--ensemble", "nve", "--keep-velocities", "--steps", "5", "--model", model)
+    assert run("md", "nvt.traj", *options, "--trajectory", "nve.traj").status == 0
+    assert read("nve.traj@0").get_momenta() == pytest.approx(read("nvt.traj@-1").get_momenta(), abs=0.0)
+    refused = run("md", "water.xyz", *options, "--trajectory", "x.traj")
+    assert refused.status == 2
+    assert "water.xyz has no velocities" in refused.err
+
+
+def test_the_seed_decides_the_run_and_is_printed(md: Any) -> None:
+    md("--seed", "1", "--steps", "10", "--trajectory", "a.traj")
+    md("--seed", "1", "--steps", "10", "--trajectory", "b.traj")
+    assert_same_run("a.traj", "b.traj")
+    free = md("--steps", "10", "--trajectory", "c.traj")
+    seed = free.out.split("seed ")[1].split(";")[0]
+    md("--seed", seed, "--steps", "10", "--trajectory", "d.traj")
+    assert_same_run("c.traj", "d.traj")
+    assert not np.allclose(read("a.traj").positions, read("c.traj").positions)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--ensemble", "nve", "--thermostat", "bussi"), "--thermostat has no meaning with --ensemble nve"),
+        (("--ensemble", "nve", "--friction", "0.1"), "--friction has no meaning with --ensemble nve"),
+        (("--thermostat", "bussi", "--temperature", "0"), "needs --temperature > 0"),
+        (("--trajectory", "there.traj"), "there.traj exists: give another name, or --force"),
+        (("--log", "there.traj"), "there.traj exists"),
+        (("--trajectory", "no/where.traj"), "the folder no does not exist"),
+        (("--trajectory", "there.traj", "--restart"), "there.traj is not a readable trajectory"),
+    ],
+    ids=["thermostat", "friction", "zero", "trajectory", "log", "folder", "restart"],
+)
+def test_impossible_requests_are_status_2_and_change_nothing(md: Any, options: tuple[str, ...], text: str) -> None:
+    Path("there.traj").write_text("precious")
+    result = md(*options, "--steps", "10")
+    assert (result.status, result.out) == (2, "")
+    assert text in result.err
+    assert sorted(path.name for path in Path().iterdir()) == ["there.traj", "water.xyz"]
+    assert Path("there.traj").read_text() == "precious"
+
+
+def test_a_restart_keeps_the_settings_it_was_begun_with(md: Any, run: Any, model: Path) -> None:
+    md("--steps", "20", "--temperature", "150", "--trajectory", "md.traj", *STEPS)
+    for options, text in {
+        ("--temperature", "300"): "--temperature 300.0: md.traj was made with 150.0",
+        ("--ensemble", "nve"): "--ensemble nve: md.traj was made with nvt",
+        ("--interval", "10"): "--interval 10: md.traj was made with 5",
+        ("--dtype", "float32"): "was made with dtype=float64, this run has dtype=float32",
+    }.items():
+        result = md("--trajectory", "md.traj", "--restart", *options)
+        assert result.status == 2
+        assert text in result.err
+    assert md("--trajectory", "md.traj", "--restart", "--temperature", "150", "--steps", "25").status == 0
+    assert len(read("md.traj", ":")) == 6
+    assert md("--trajectory", "md.traj", "--restart", "--steps", "25").out.endswith("last total energy") is False
+    assert len(read("md.traj", ":")) == 6
+    run("relax", "water.xyz", "--model", model, "--steps", "1", "--trajectory", "relax.traj")
+    assert "was not written by 'molcalc md'" in md("--trajectory", "relax.traj", "--restart").err
+
+
+def test_a_restart_without_a_trajectory_begins(md: Any) -> None:
+    assert md("--steps", "10", "--trajectory", "md.traj", "--restart").status == 0
+    assert len(read("md.traj", ":")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "evaluation", "step", "frames"), [("forces", 8, 7, 2), ("energy", 11, 10, 2)], ids=["forces", "energy"]
+)
+def test_a_result_that_is_not_finite_stops_at_its_step(
+    md: Any, monkeypatch: pytest.MonkeyPatch, name: str, evaluation: int, step: int, frames: int
+) -> None:
+    calculate: Callable[..., None] = MolCalculator.calculate
+    count = [0]
+
+    def poisoned(self: MolCalculator, *arguments: Any, **options: Any) -> None:
+        calculate(self, *arguments, **options)
+        count[0] += 1
+        if count[0] == evaluation:
+            self.results[name] = self.results[name] * np.nan
+
+    monkeypatch.setattr(MolCalculator, "calculate", poisoned)
+    result = md("--steps", "20", "--trajectory", "md.traj", *STEPS)
+    assert result.status == 5
+    assert f"molcalc: error: step {step}: " in result.err
+    assert len(read("md.traj", ":")) == frames
+
+
+def test_atoms_that_collide_stop_the_run_at_their_step(run: Any, model: Path) -> None:
+    atoms = Atoms("H2", [[0, 0, 0], [0, 0, 1]])
+    atoms.set_velocities([[0, 0, 5.0], [0, 0, -5.0]])
+    write("h2.traj", atoms)
+    options = ("--keep-velocities", "--ensemble", "nve", "--timestep", "0.2", "--steps", "9")
+    result = run("md", "h2.traj", "--model", model, *options)
+    assert result.status == 2
+    assert "molcalc: error: step 5: atoms 0 and 1" in result.err
+
+
+def test_the_trajectory_says_how_it_was_made(md: Any) -> None:
+    md("--steps", "5", "--thermostat", "bussi", "--trajectory", "md.traj", *STEPS)
+    with Trajectory("md.traj") as trajectory:
+        description = trajectory.description
+    assert json.loads(json.dumps(description)) == {
+        "program": "molcalc md",
+        "ensemble": "nvt",
+        "thermostat": "bussi",
+        "temperature": 300.0,
+        "timestep": 0.25,
+        "friction": 0.01,
+        "seed": 7,
+        "interval": 5,
+        "degrees_of_freedom": 3,
+    }
+
+
+def test_a_single_atom_runs(run: Any, model: Path) -> None:
+    write("atom.xyz", Atoms("H", info={"charge": -1}))
+    for name, options in ENSEMBLES.items():
+        status = run(
+            "md", "atom.xyz", "--model", model, "--steps", "5", "--trajectory", f"{name}.traj", *options
+        ).status
+        assert status == (2 if name == "bussi" else 0)
