@@ -129,9 +129,15 @@ class EwaldCoulomb(EnergyTerm):
         split = self.splitting(len(charges), float(volume.detach()))
         form = ScreenedCoulomb(split.alpha, cutoff=split.real_cutoff, short_range_cutoff=self.short_range_cutoff)
         real = charge_pair_energies(positions, charges, cell[None], _pairs(positions, cell, split.real_cutoff), form)
+        return real + self._smooth_energies(positions, charges, cell, volume, split)
+
+    def _smooth_energies(
+        self, positions: Tensor, charges: Tensor, cell: Tensor, volume: Tensor, split: Splitting
+    ) -> Tensor:
+        """(n_charges,) energies in e²/Å of all that is not summed in real space."""
         own = split.alpha / math.sqrt(math.pi) * charges
         background = math.pi / (2.0 * split.alpha**2) * charges.sum() / volume
-        return real + _reciprocal_energies(positions, charges, cell, volume, split) - charges * (own + background)
+        return _reciprocal_energies(positions, charges, cell, volume, split) - charges * (own + background)
 
     def _check(self, charges: Tensor, volume: float, pbc: list[bool]) -> None:
         """Refuse what an Ewald sum is not defined for; warn once about a charged cell."""
