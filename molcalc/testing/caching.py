@@ -114,18 +114,14 @@ def shared_arrays(subject: Subject) -> None:
     kept = dict(calc.results)
     values = {name: np.copy(value) for name, value in kept.items()}
     subject.evaluate(calc, displaced(atoms, MOVE))
-    changed = [
-        name for name, value in kept.items() if not np.array_equal(value, values[name], equal_nan=True)
-    ]
+    changed = [name for name, value in kept.items() if not np.array_equal(value, values[name], equal_nan=True)]
     if changed:
         raise CheckFailedError(
             f"the next calculation overwrites {', '.join(changed)} of the last: make new arrays for results"
         )
     if subject.has_forces:
         calc.get_forces(atoms)[:] = 0.0
-        subject.require_same(
-            subject.evaluate(calc, atoms), subject.standard, "after returned forces were edited"
-        )
+        subject.require_same(subject.evaluate(calc, atoms), subject.standard, "after returned forces were edited")
 
 
 def atoms_untouched(subject: Subject) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,19 @@ from molcalc.testing.subject import Subject
 # B per evaluation. A calculator without leaks shows 0 to 40, one that keeps a graph 100 000s.
 LARGEST_GROWTH = 200.0
 # Memory is given out in pages and arenas: below this total, in bytes, growth cannot be told from that.
-RESOLUTION = 256 * 1024
-SAMPLES_PER_WINDOW = 20
+RESOLUTION = 64 * 1024
+# Python objects per evaluation, and in total. They are counted besides because they may fill memory that
+# was freed before.
+LARGEST_OBJECT_GROWTH = 0.5
+OBJECT_RESOLUTION = 200
+SAMPLES_PER_WINDOW = 10
 # Caches and arenas stop growing sooner or later, a leak does not.
 N_WINDOWS = 3
 FEWEST_STEPS = 100
 
-WAIT_FOR_OTHER_THREAD = 0.5
+# Seconds, and multiples of the time of one evaluation.
+SHORTEST_PATIENCE = 0.1
+PATIENCE = 10.0
 LONGEST_WAIT = 60.0
 CALLS_PER_THREAD = 20
 SHORT_SWITCH_INTERVAL = 1e-5
@@ -41,9 +47,7 @@ def _memory_reader() -> Callable[[], int]:
         import psutil
     except ImportError:
         if not Path("/proc/self/statm").exists():
-            raise CheckSkippedError(
-                "neither psutil nor /proc/self/statm is there to read memory from"
-            ) from None
+            raise CheckSkippedError("neither psutil nor /proc/self/statm is there to read memory from") from None
         page = os.sysconf("SC_PAGE_SIZE")
         return lambda: int(Path("/proc/self/statm").read_text().split()[1]) * page
     process = psutil.Process()
@@ -51,41 +55,55 @@ def _memory_reader() -> Callable[[], int]:
 
 
 def memory(subject: Subject) -> None:
-    """Memory does not grow with the number of evaluations.
+    """Neither memory nor the number of Python objects grows with the number of evaluations.
 
-    The slope of the resident memory over ``memory_steps`` evaluations after a warm-up is the median of
-    all slopes between two samples. A leak goes on for ever: a window that exceeds the limit is repeated,
-    and the smallest of the slopes counts.
+    Growth is the slope over ``memory_steps`` evaluations after a warm-up: the median of all slopes between
+    two samples. A leak goes on for ever: a window that exceeds the limit is repeated, and the smallest of
+    the slopes counts.
     """
     if subject.memory_steps == 0:
         raise CheckSkippedError("memory_steps=0 was given")
-    read = _memory_reader()
+    readers = (_memory_reader(), sys.getallocatedblocks)
     calc, structures = subject.new(), _moving(subject.atoms)
 
     def run(n: int) -> None:
         for atoms in itertools.islice(structures, n):
             subject.evaluate(calc, atoms)
 
+    steps = _affordable_steps(subject, run)
+    run(steps // 4)
+    allowed = np.array([LARGEST_GROWTH, LARGEST_OBJECT_GROWTH])
+    allowed += np.array([RESOLUTION, OBJECT_RESOLUTION]) / steps
+    growth = np.full(2, np.inf)
+    # What exists now is left out of the collections below, which would take longer than the evaluations.
+    gc.collect()
+    gc.freeze()
+    try:
+        for _ in range(N_WINDOWS):
+            growth = np.minimum(growth, _growth(run, steps, readers))
+            if np.all(growth <= allowed):
+                return
+    finally:
+        gc.unfreeze()
+    raise CheckFailedError(
+        f"memory grows by {growth[0]:.0f} B and {growth[1]:.2g} objects per evaluation over {steps} "
+        f"evaluations (allowed: {allowed[0]:.0f} B, {allowed[1]:.2g} objects)"
+    )
+
+
+def _affordable_steps(subject: Subject, run: Callable[[int], None]) -> int:
+    """Return the number of evaluations per window that the time budget allows."""
     start = time.perf_counter()
     run(10)
     seconds = (time.perf_counter() - start) / 10
     # A quarter of the steps is the warm-up.
-    steps = min(subject.memory_steps, int(subject.time_budget / (1.25 * seconds)))
+    steps = min(subject.memory_steps, int(subject.time_budget / (seconds * (N_WINDOWS + 0.25))))
     if steps < min(FEWEST_STEPS, subject.memory_steps):
         raise CheckSkippedError(
             f"an evaluation takes {seconds:.2g} s: fewer than {FEWEST_STEPS} fit into the time budget "
             f"of {subject.time_budget:g} s"
         )
-    run(steps // 4)
-    allowed = LARGEST_GROWTH + RESOLUTION / steps
-    growth = np.inf
-    for _ in range(N_WINDOWS):
-        growth = min(growth, _growth(run, steps, read))
-        if growth <= allowed:
-            return
-    raise CheckFailedError(
-        f"memory grows by {growth:.0f} B per evaluation over {steps} evaluations (allowed: {allowed:.0f})"
-    )
+    return steps
 
 
 def _moving(atoms: Atoms) -> Iterator[Atoms]:
@@ -94,17 +112,17 @@ def _moving(atoms: Atoms) -> Iterator[Atoms]:
         yield displaced(atoms, 0.01, seed=seed)
 
 
-def _growth(run: Callable[[int], None], steps: int, read: Callable[[], int]) -> float:
-    """Return the median slope of the resident memory in bytes per evaluation."""
+def _growth(run: Callable[[int], None], steps: int, readers: Sequence[Callable[[], int]]) -> np.ndarray:
+    """Return the median slope per evaluation of every reading."""
     chunk = max(1, steps // SAMPLES_PER_WINDOW)
-    samples = []
-    for _ in range(SAMPLES_PER_WINDOW):
+    samples = np.empty((SAMPLES_PER_WINDOW, len(readers)))
+    for row in samples:
         run(chunk)
         gc.collect()
-        samples.append(read())
-    size = np.array(samples, dtype=float)
-    first, second = np.triu_indices(len(size), k=1)
-    return float(np.median((size[second] - size[first]) / ((second - first) * chunk)))
+        row[:] = [read() for read in readers]
+    first, second = np.triu_indices(len(samples), k=1)
+    slopes = (samples[second] - samples[first]) / ((second - first) * chunk)[:, None]
+    return np.median(slopes, axis=0)
 
 
 def two_instances(subject: Subject) -> None:
@@ -126,15 +144,20 @@ def _check_threads(subject: Subject, first: Any, second: Any, when: str) -> None
     """Compare results from two threads with serial ones: once in the worst order, then as it comes."""
     structures = (subject.atoms, subject.other)
     wanted = [subject.reference(atoms).energy for atoms in structures]
-    outcomes = [_worst_order(first, second, structures)]
+    used = subject.new()
+    subject.evaluate(used, structures[0])
+    start = time.perf_counter()
+    subject.evaluate(used, structures[1])
+    patience = max(SHORTEST_PATIENCE, PATIENCE * (time.perf_counter() - start))
+    outcomes = [_worst_order(first, second, structures, patience)]
     outcomes += _free_running(first, second, structures)
     for outcome in outcomes:
         for energy, right in zip(outcome, wanted):
             # An exception is an answer too: it is not a wrong number.
             if isinstance(energy, float) and not abs(energy - right) <= subject.visible_energy:
-                raise CheckFailedError(f"{when} give the energy {energy:.8g} instead of {right:.8g} eV")
+                raise CheckFailedError(f"{when}: the energy is {energy:.8g} instead of {right:.8g} eV")
     after = subject.evaluate(first, structures[0])
-    subject.require_same(after, subject.standard, f"after using {when},")
+    subject.require_same(after, subject.standard, f"after the use of {when}")
 
 
 def _energy(calc: Any, atoms: Atoms) -> float | Exception:
@@ -144,10 +167,10 @@ def _energy(calc: Any, atoms: Atoms) -> float | Exception:
         return error
 
 
-def _worst_order(first: Any, second: Any, structures: tuple[Atoms, Atoms]) -> list[float | Exception]:
+def _worst_order(first: Any, second: Any, structures: tuple[Atoms, Atoms], patience: float) -> list[float | Exception]:
     """Let the second thread run when the first has calculated but not yet read its result.
 
-    If the second thread waits for the first, as with a lock, the first goes on after a moment.
+    If the second thread waits for the first, as with a lock, the first goes on after ``patience`` seconds.
     """
     energies: list[float | Exception] = [RuntimeError("not run"), RuntimeError("not run")]
     calculated, may_go_on = threading.Event(), threading.Event()
@@ -157,7 +180,7 @@ def _worst_order(first: Any, second: Any, structures: tuple[Atoms, Atoms]) -> li
         value = original(*args, **kwargs)
         if threading.current_thread() is threads[0]:
             calculated.set()
-            may_go_on.wait(WAIT_FOR_OTHER_THREAD)
+            may_go_on.wait(patience)
         return value
 
     def run_first() -> None:

@@ -36,10 +36,13 @@ def read_random_state() -> dict[str, Any]:
     """Return the states of the global random number generators."""
     # NPY002: the legacy generator is what must not be touched.
     numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
-    state: dict[str, Any] = {"random": random.getstate(), "numpy.random": pickle.dumps(numpy_state)}
+    state: dict[str, Any] = {
+        "the state of random": random.getstate(),
+        "the state of numpy.random": pickle.dumps(numpy_state),
+    }
     torch = sys.modules.get("torch")
     if torch is not None:
-        state["torch"] = torch.random.get_rng_state().numpy().tobytes()
+        state["the state of torch.random"] = torch.random.get_rng_state().numpy().tobytes()
     return state
 
 
@@ -69,23 +72,22 @@ READERS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 @dataclass
-class FirstCall:
-    """What the very first call of the factory changed, by reader, and what it printed."""
+class Traces:
+    """What a piece of work changed, by reader, and what it printed."""
 
-    calculator: Any = None
     changes: dict[str, list[str]] = field(default_factory=dict)
     output: str = ""
 
 
-def watch_first_call(factory: Callable[[], Any]) -> FirstCall:
-    """Call the factory and record what it did to the process."""
-    first = FirstCall()
+@contextmanager
+def watch() -> Iterator[Traces]:
+    """Record what the block does to the process; the traces are filled when it ends."""
+    traces = Traces()
     before = {name: read() for name, read in READERS.items()}
     with capture_output() as output:
-        first.calculator = factory()
-    first.output = "".join(output)
-    first.changes = {name: changed_keys(before[name], read()) for name, read in READERS.items()}
-    return first
+        yield traces
+    traces.output = "".join(output)
+    traces.changes = {name: changed_keys(before[name], read()) for name, read in READERS.items()}
 
 
 def changed_keys(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -93,18 +95,23 @@ def changed_keys(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return [key for key in before if key in after and before[key] != after[key]]
 
 
+def _ignore(*args: Any, **kwargs: Any) -> None:
+    """Show no warning; recording them instead would look like a leak."""
+
+
 @contextmanager
 def capture_output() -> Iterator[list[str]]:
     """Collect what is written to stdout and stderr, by Python or by compiled code.
 
-    The list is filled when the block ends. Warnings keep their filters but are not printed.
+    The list is filled when the block ends. Warnings keep their filters but are not shown.
     """
     output: list[str] = []
     text = io.StringIO()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    with tempfile.TemporaryFile() as file, warnings.catch_warnings(record=True):
+    with tempfile.TemporaryFile() as file, warnings.catch_warnings():
+        warnings.showwarning = _ignore
         saved = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
         try:
             for descriptor in saved:

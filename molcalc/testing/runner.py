@@ -8,6 +8,7 @@ from ase import Atoms
 
 from molcalc.errors import ConfigError
 from molcalc.testing import caching, interface, load, physics, surroundings
+from molcalc.testing.process import capture_output
 from molcalc.testing.report import CheckFailedError, CheckSkippedError, Failure, Report, Skip
 from molcalc.testing.subject import CalculatorFactory, NoStructureError, Subject, describe
 
@@ -123,14 +124,15 @@ def check_calculator(
 
 
 def _run(subject: Subject, left_out: frozenset[str]) -> Report:
-    calculator = subject.first_call.calculator
-    report = Report(type(calculator).__name__, subject.atoms.get_chemical_formula())
+    report = Report(subject.calculator_name, subject.atoms.get_chemical_formula())
     for name, check in CHECKS.items():
         if name in left_out:
             report.skipped.append(Skip(name, "left out by the caller"))
             continue
         try:
-            check(subject)
+            # What a verbose calculator prints would bury the report; 'silence' looks at it.
+            with capture_output():
+                check(subject)
         except CheckFailedError as failure:
             report.failures.append(Failure(name, str(failure)))
         except CheckSkippedError as reason:

@@ -11,7 +11,7 @@ from ase import Atoms
 
 from molcalc.errors import ConfigError
 from molcalc.testing.noise import Noise, estimate_noise
-from molcalc.testing.process import watch_first_call
+from molcalc.testing.process import watch
 from molcalc.testing.report import CheckFailedError, CheckSkippedError
 from molcalc.testing.structures import boxed, default_structures, doubled, sheared
 
@@ -67,30 +67,17 @@ class Subject:
         time_budget: float = 60.0,
     ):
         self.new = factory
-        self.first_call = watch_first_call(factory)
-        if factory() is self.first_call.calculator:
-            raise ConfigError(
-                "the factory returns the same calculator again; it has to make a new one every time"
-            )
         self.charge_aware = charge_aware
         self.tolerance = tolerance
         self.memory_steps = memory_steps
         self.time_budget = time_budget
-        self.implemented = list(self.first_call.calculator.implemented_properties)
-        self._atoms = self._first_accepted(default_structures() if atoms is None else [atoms])
-
-    def _first_accepted(self, candidates: list[Atoms]) -> Atoms:
-        reasons = []
-        for candidate in candidates:
-            try:
-                energy = self.new().get_potential_energy(candidate.copy())
-            except Exception as error:  # any refusal: the next structure may be accepted
-                reasons.append(f"{candidate.get_chemical_formula()}: {describe(error)}")
-                continue
-            if np.isfinite(energy):
-                return candidate.copy()
-            reasons.append(f"{candidate.get_chemical_formula()}: energy {energy}")
-        raise NoStructureError("; ".join(reasons))
+        with watch() as self.first_use:
+            calculator = factory()
+            self._atoms = _first_accepted(factory, default_structures() if atoms is None else [atoms])
+        if factory() is calculator:
+            raise ConfigError("the factory returns the same calculator again; it has to make a new one every time")
+        self.calculator_name = type(calculator).__name__
+        self.implemented = list(calculator.implemented_properties)
 
     @property
     def atoms(self) -> Atoms:
@@ -132,6 +119,14 @@ class Subject:
     def has_forces(self) -> bool:
         """Whether the calculator implements forces."""
         return "forces" in self.implemented
+
+    @cached_property
+    def has_free_energy(self) -> bool:
+        """Whether the calculator gives the free energy, of which the forces are the derivative."""
+        try:
+            return self.new().get_property("free_energy", self.atoms) is not None
+        except Exception:  # its absence is reported by a check of its own
+            return False
 
     def evaluate(self, calc: Any, atoms: Atoms) -> Evaluation:
         """Ask a calculator for energy and forces."""
@@ -186,9 +181,7 @@ class Subject:
         allowed = SAME_STRUCTURE * self.noise.forces + RELATIVE_PRECISION * scale + slack[1]
         worst = float(np.abs(found.forces - wanted.forces).max())
         if not worst <= allowed:
-            raise CheckFailedError(
-                f"{when} the forces are wrong by up to {worst:.3g} eV/Å (allowed: {allowed:.2g})"
-            )
+            raise CheckFailedError(f"{when} the forces are wrong by up to {worst:.3g} eV/Å (allowed: {allowed:.2g})")
 
     def require_visible(self, before: Evaluation, after: Evaluation, change: str) -> None:
         """Skip a check whose change of the input does not change the energy."""
@@ -239,6 +232,24 @@ class Subject:
         if charge is not None:
             atoms.info["charge"] = charge
         return atoms
+
+
+def _first_accepted(factory: CalculatorFactory, candidates: list[Atoms]) -> Atoms:
+    """Return a copy of the first structure with a finite energy."""
+    reasons = []
+    for candidate in candidates:
+        try:
+            energy = factory().get_potential_energy(candidate.copy())
+        except Exception as error:  # any refusal: the next structure may be accepted
+            reasons.append(f"{candidate.get_chemical_formula()}: {describe(error)}")
+            continue
+        if np.isfinite(energy):
+            accepted = candidate.copy()
+            # Constraints would keep finite differences from moving atoms.
+            accepted.set_constraint()
+            return accepted
+        reasons.append(f"{candidate.get_chemical_formula()}: energy {energy}")
+    raise NoStructureError("; ".join(reasons))
 
 
 def describe(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """Checks that building and using a calculator leaves the rest of the process as it was.
 
-A setting is compared around the very first call of the factory, when modules are imported, and again
-with each of two values in place: a calculator that always sets the same value would otherwise go
-unnoticed after the first time.
+A setting is compared around the very first use, when modules are imported, and again with each of two
+values in place: a calculator that always sets the same value would otherwise go unnoticed after the first
+time.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def _require_unchanged(subject: Subject, reader: str, during: str = "") -> None:
         raise CheckFailedError(f"building or using the calculator{during} changes {', '.join(changed)}")
 
 
-def _require_unchanged_by_first_call(subject: Subject, reader: str) -> None:
-    changed = subject.first_call.changes[reader]
+def _require_unchanged_by_first_use(subject: Subject, reader: str) -> None:
+    changed = subject.first_use.changes[reader]
     if changed:
-        raise CheckFailedError(f"the first call of the factory changes {', '.join(changed)}")
+        raise CheckFailedError(f"the first use of the calculator changes {', '.join(changed)}")
 
 
 def torch_state(subject: Subject) -> None:
@@ -55,7 +55,7 @@ def torch_state(subject: Subject) -> None:
     torch = sys.modules.get("torch")
     if torch is None:
         raise CheckSkippedError("torch is not imported")
-    _require_unchanged_by_first_call(subject, "torch")
+    _require_unchanged_by_first_use(subject, "torch")
     original = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
     settings = {
         "": original,
@@ -77,7 +77,7 @@ def torch_state(subject: Subject) -> None:
 
 def numpy_errors(subject: Subject) -> None:
     """``np.seterr`` is not called."""
-    _require_unchanged_by_first_call(subject, "numpy")
+    _require_unchanged_by_first_use(subject, "numpy")
     with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
         _require_unchanged(subject, "numpy")
     with np.errstate(all="ignore"):
@@ -86,7 +86,7 @@ def numpy_errors(subject: Subject) -> None:
 
 def random_state(subject: Subject) -> None:
     """The global random number generators are neither seeded nor used."""
-    _require_unchanged_by_first_call(subject, "random")
+    _require_unchanged_by_first_use(subject, "random")
     torch = sys.modules.get("torch")
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     torch_rng = None if torch is None else torch.random.get_rng_state()
@@ -105,20 +105,18 @@ def random_state(subject: Subject) -> None:
 
 def working_directory(subject: Subject) -> None:
     """No file or folder appears in the working directory, and it stays the working directory."""
-    _require_unchanged_by_first_call(subject, "folder")
+    _require_unchanged_by_first_use(subject, "folder")
     _require_unchanged(subject, "folder")
 
 
 def environment(subject: Subject) -> None:
     """Environment variables, the root logger and warning filters are left alone."""
-    _require_unchanged_by_first_call(subject, "environment")
-    with warnings.catch_warnings():
+    _require_unchanged_by_first_use(subject, "environment")
+    with capture_output(), warnings.catch_warnings():
         # A filter that exists already is not added again: start from none.
         warnings.resetwarnings()
-        filters = list(warnings.filters)
-        with capture_output():
-            _require_unchanged(subject, "environment")
-        if list(warnings.filters) != filters:
+        _require_unchanged(subject, "environment")
+        if warnings.filters:
             raise CheckFailedError("building or using the calculator changes the warning filters")
 
 
@@ -126,6 +124,6 @@ def silence(subject: Subject) -> None:
     """Nothing is printed to stdout or stderr: not by Python, not by compiled code."""
     with capture_output() as output:
         _work(subject)
-    printed = subject.first_call.output + "".join(output)
+    printed = subject.first_use.output + "".join(output)
     if printed.strip():
         raise CheckFailedError(f"building or using the calculator prints {printed.strip().splitlines()[0]!r}")
