@@ -6,7 +6,7 @@ WORKERS ?= 2
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow check lint bench clean
+.PHONY: demo test test-slow check lint bench planted-errors clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/relax_molecule.py
@@ -23,6 +23,9 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 check: lint test
+
+planted-errors: $(VENV)/.test
+	$(BIN)/python tests/planted_errors.py
 
 bench: $(VENV)/.peers
 	$(BIN)/python benchmarks/aimnet2_step.py

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from ase.calculators.calculator import external_calculators, register_calculator_class
+
 from molcalc.calculators.base import MolCalculator
 from molcalc.calculators.terms import coulomb_term, dispersion_term
 from molcalc.checkpoint import Checkpoint
@@ -107,3 +109,7 @@ class AIMNet2(MolCalculator):
 def _label(model: str | os.PathLike[str]) -> str:
     """Name of a model without its folder: results must not carry paths."""
     return os.path.basename(os.path.normpath(os.fspath(model)))
+
+
+if "molcalc" not in external_calculators:
+    register_calculator_class("molcalc", AIMNet2)

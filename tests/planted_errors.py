@@ -1,0 +1,150 @@
+"""Plant one error at a time in a copy of the package and see whether the tests notice.
+
+    python tests/planted_errors.py [NAME ...]          (or: make planted-errors)
+
+Prints a table; exits 1 if an error goes unnoticed, or if its place in the code has changed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Planted(NamedTuple):
+    """What is changed where, and the tests that must fail."""
+
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+ERRORS = {
+    "sign of forces": Planted(
+        "derivatives.py", 'results["forces"] = -total', 'results["forces"] = total', "tests/test_derivatives.py"
+    ),
+    "sign of stress": Planted(
+        "derivatives.py", '= total["strain"] / volume', '= -total["strain"] / volume', "tests/test_derivatives.py"
+    ),
+    "stress without symmetric strain": Planted(
+        "derivatives.py", "0.5 * (strain + strain.mT)", "0.5 * (strain + strain)", "tests/test_derivatives.py"
+    ),
+    "Voigt order": Planted(
+        "calculators/results.py", "[0, 1, 2, 2, 2, 1]]", "[0, 1, 2, 1, 2, 2]]", "tests/test_derivatives.py"
+    ),
+    "cell not strained": Planted(
+        "derivatives.py", "cell=batch.cell @ deformation", "cell=batch.cell", "tests/test_derivatives.py"
+    ),
+    "lost periodic image": Planted(
+        "neighbors.py", "return index, shifts[order].astype(np.float64)",
+        "return index[:, 1:], shifts[order].astype(np.float64)[1:]", "tests/test_neighbors.py",
+    ),
+    "shift with the wrong sign": Planted(
+        "batch.py", "vectors = vectors + torch.einsum", "vectors = vectors - torch.einsum", "tests/test_invariances.py"
+    ),
+    "Verlet list followed too far": Planted(
+        "neighbors.py", "> 0.5 * self.skin", "> 3.0 * self.skin", "tests/test_neighbors.py"
+    ),
+    "stale result after a new charge": Planted(
+        "calculators/base.py", 'return [] if self.resolve(atoms) == self._state else ["info"]', "return []",
+        "tests/calculators/test_base.py",
+    ),
+    "half results after an error": Planted(
+        "calculators/base.py", "            return [\"info\"]  # the old", "            return []  # the old",
+        "tests/calculators/test_inputs.py",
+    ),
+    "setter keeps results": Planted(
+        "calculators/base.py", "        self._charge = value\n        self.reset()", "        self._charge = value",
+        "tests/calculators/test_base.py",
+    ),
+    "positions cast before differences": Planted(
+        "batch.py", "vectors = self.positions.index_select(0, j) - self.positions.index_select(0, i)",
+        "p = self.positions.float().double(); vectors = p.index_select(0, j) - p.index_select(0, i)",
+        "tests/test_invariances.py",
+    ),
+    "energies summed in float32": Planted(
+        "models/aimnet2.py", "return energies.double() + shifts", "return (energies.float() + shifts.float()).double()",
+        "tests/test_derivatives.py tests/test_invariances.py",
+    ),
+    "dispersion dropped": Planted(
+        "calculators/aimnet2.py", "(coulomb_part, dispersion_part) if", "(coulomb_part, None) if",
+        "tests/test_derivatives.py tests/calculators",
+    ),
+    "half a pair energy": Planted(
+        "electrostatics/coulomb.py", "return COULOMB * _pair_energies", "return 0.5 * COULOMB * _pair_energies",
+        "tests/electrostatics/test_coulomb.py",
+    ),
+    "total charge ignored": Planted(
+        "models/aimnet2.py", "total = batch.total_charge[:, None]", "total = 0 * batch.total_charge[:, None]",
+        "tests/models tests/test_invariances.py",
+    ),
+    "charges not equilibrated per structure": Planted(
+        "models/aimnet2.py", "share.index_select(0, system_idx)", "share.index_select(0, 0 * system_idx)", "tests/models"
+    ),
+    "leak between structures": Planted(
+        "batch.py", 'edge_index=join("edge_index", atom_offsets, dim=1)', 'edge_index=join("edge_index", None, dim=1)',
+        "tests/test_batch.py tests/test_invariances.py",
+    ),
+    "wrong derivative of the cutoff": Planted(
+        "nn/vector_basis_kernels.py", "slope = -0.5 * math.pi", "slope = -0.4 * math.pi", "tests/nn"
+    ),
+    "last channel skipped": Planted(
+        "nn/neighbor_sum_kernels.py", "if n_channels % 2:", "if n_channels % 2 and n_channels > 1:", "tests/nn"
+    ),
+    "Hessian not of all atoms": Planted(
+        "derivatives.py", "values.gather(1, rows[:, None])", "values.gather(1, 0 * rows[:, None])",
+        "tests/test_derivatives.py",
+    ),
+    "untrained elements accepted": Planted(
+        "calculators/inputs.py", "unknown = ~np.isin(atomic_numbers, elements)",
+        "unknown = np.zeros(len(atomic_numbers), dtype=bool)", "tests/calculators/test_inputs.py",
+    ),
+    "no finite check": Planted(
+        "calculators/base.py", "        check_finite(results, self.model)\n", "", "tests/calculators/test_inputs.py"
+    ),
+    "results shared with the caller": Planted(
+        "calculators/base.py", "            return super().get_property(name, atoms, allow_calculation)",
+        "            super().get_property(name, atoms, allow_calculation)\n            return self.results.get(name)",
+        "tests/calculators/test_base.py",
+    ),
+}  # fmt: skip
+
+
+def noticed(error: Planted, folder: Path) -> str:
+    """'yes', 'NO' or 'MOVED' for one error, tried in a fresh copy of the package."""
+    shutil.copytree(ROOT / "molcalc", folder / "molcalc", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "setup.cfg", folder)
+    path = folder / "molcalc" / error.file
+    text = path.read_text()
+    if text.count(error.right) < 1:
+        return "MOVED"
+    path.write_text(text.replace(error.right, error.wrong))
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *error.tests.split()]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return "yes" if done.returncode == 1 else "NO"
+
+
+def main() -> int:
+    chosen = sys.argv[1:] or list(ERRORS)
+    missed = 0
+    for name in chosen:
+        with tempfile.TemporaryDirectory() as folder:
+            answer = noticed(ERRORS[name], Path(folder))
+        missed += answer != "yes"
+        print(f"{name:<42} {answer}", flush=True)
+    print(f"{len(chosen) - missed} of {len(chosen)} planted errors noticed")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
