@@ -2,8 +2,8 @@
 
     python benchmarks/dynamics.py [--picoseconds 5]
 
-Caffeine (24 atoms) at 300 K: drift of the total energy in double precision at 0.5 fs, ratio of the energy error at 0.5 and
-0.25 fs (4 for a second-order integrator with exact forces), drift with a float32 network, and growth of resident memory.
+Caffeine (24 atoms) at 300 K: drift of the total energy in double precision at 0.5 fs, ratio of the energy error at 0.5
+and 0.25 fs (4 for a second-order integrator with exact forces), drift with a float32 network, growth of memory.
 """
 
 from __future__ import annotations

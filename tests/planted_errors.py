@@ -87,7 +87,8 @@ ERRORS = {
         "tests/models tests/test_invariances.py",
     ),
     "charges not equilibrated per structure": Planted(
-        "models/aimnet2.py", "share.index_select(0, system_idx)", "share.index_select(0, 0 * system_idx)", "tests/models"
+        "models/aimnet2.py", "share.index_select(0, system_idx)", "share.index_select(0, 0 * system_idx)",
+        "tests/models",
     ),
     "leak between structures": Planted(
         "batch.py", 'edge_index=join("edge_index", atom_offsets, dim=1)', 'edge_index=join("edge_index", None, dim=1)',

@@ -87,7 +87,8 @@ class AIMNet2(MolCalculator):
         coulomb_part = coulomb_term(config, coulomb)
         dispersion_part, described = dispersion_term(config.fidelities[0], dispersion, legacy=legacy)
         terms = [term for term in (coulomb_part, dispersion_part) if term is not None]
-        provenance: dict[str, str | bool] = {"dispersion": described, "coulomb": (config.coulomb or "none") if coulomb == "auto" else coulomb}
+        method = (config.coulomb or "none") if coulomb == "auto" else coulomb
+        provenance: dict[str, str | bool] = {"dispersion": described, "coulomb": method}
         if member is not None:
             provenance["member"] = str(member)
         if legacy:
