@@ -33,13 +33,13 @@ def signals_raise() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _received.clear()
     previous = [signal.signal(number, _receive) for number in SIGNALS]
     try:
         yield
     finally:
         for number, handler in zip(SIGNALS, previous):
             signal.signal(number, handler)
+        _received.clear()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
-from ase.io import read, write
+from ase.io import read, trajectory, write
 from ase.io.trajectory import Trajectory
 from ase.io.ulm import InvalidULMFileError
 
@@ -83,6 +83,24 @@ def test_an_interrupted_run_ends_with_the_same_frames(
     assert_same_run("whole.traj", "parts.traj")
 
 
+def test_a_signal_in_the_middle_of_a_frame_waits_for_its_end(md: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_atoms = trajectory.write_atoms
+    count = [0]
+
+    def interrupting(*arguments: Any, **options: Any) -> None:
+        count[0] += 1
+        if count[0] == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        write_atoms(*arguments, **options)
+
+    monkeypatch.setattr(trajectory, "write_atoms", interrupting)
+    stopped = md("--trajectory", "parts.traj", "--log", "parts.log", "--steps", "40", *STEPS)
+    assert stopped.status == 143
+    assert [atoms.info["step"] for atoms in read("parts.traj", ":")] == [0, 5, 10]
+    assert len(Path("parts.log").read_text().splitlines()) == 4
+    assert "3 frames are in parts.traj" in stopped.err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["INT", "KILL"])
 def test_a_killed_process_leaves_a_trajectory_that_can_be_continued(
     md: Any, model: Path, water: Path, number: int
@@ -109,8 +127,8 @@ def test_a_killed_process_leaves_a_trajectory_that_can_be_continued(
 def frames_in(path: str) -> int:
     """Frames that can be read at this moment."""
     try:
-        with Trajectory(path) as trajectory:
-            return len(trajectory)
+        with Trajectory(path) as frames:
+            return len(frames)
     except (FileNotFoundError, InvalidULMFileError, ValueError):
         return 0
 
@@ -251,8 +269,8 @@ def test_atoms_that_collide_stop_the_run_at_their_step(run: Any, model: Path) ->
 
 def test_the_trajectory_says_how_it_was_made(md: Any) -> None:
     md("--steps", "5", "--thermostat", "bussi", "--trajectory", "md.traj", *STEPS)
-    with Trajectory("md.traj") as trajectory:
-        description = trajectory.description
+    with Trajectory("md.traj") as frames:
+        description = frames.description
     assert json.loads(json.dumps(description)) == {
         "program": "molcalc md",
         "ensemble": "nvt",

@@ -1,0 +1,102 @@
+"""The examples run, and print numbers that are right."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+LONGEST = 60
+"""Lines of an example."""
+
+pytestmark = pytest.mark.usefixtures("published")
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run an example with arguments and return what it prints."""
+
+    def run(name: str, *arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+def numbers(pattern: str, text: str) -> list[float]:
+    """The number in every match of a pattern that has one group."""
+    return [float(match) for match in re.findall(pattern, text)]
+
+
+def test_every_example_is_short_and_says_what_it_shows() -> None:
+    scripts = sorted(EXAMPLES.glob("*.py"))
+    assert len(scripts) == 5
+    for script in scripts:
+        text = script.read_text()
+        assert text.startswith('"""')
+        assert len(text.splitlines()) < LONGEST, script.name
+
+
+def test_the_single_point_has_the_energies_and_charges_of_molecule_and_ion(example: Callable[..., str]) -> None:
+    text = example("single_point")
+    assert numbers(r"sum of charges (\S+) e", text) == pytest.approx([0.0, -1.0], abs=1e-4)
+    assert numbers(r"energy (\S+) ±", text) == pytest.approx([-5696.9734, -2063.3287], abs=2e-4)
+    # Measured for the relaxed ion: 14.98 eV (NIST WebBook, 1445 kJ/mol).
+    assert numbers(r"costs (\S+) eV", text)[0] == pytest.approx(15.5, abs=0.5)
+
+
+def test_the_relaxation_prints_steps_energy_and_charges_and_writes_the_structure(tmp_path: Path) -> None:
+    command = [sys.executable, EXAMPLES / "relax_molecule.py", "--fmax", "0.5", "--output", tmp_path]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert process.returncode == 0, process.stderr
+    energies = numbers(r"BFGS: +\d+ +\S+ +(\S+)", process.stdout)
+    (final,) = numbers(r"energy (\S+) ±", process.stdout)
+    assert final == pytest.approx(min(energies), abs=1e-6)
+    assert final < energies[0] - 0.5
+    charges = numbers(r"(?m)^ +\d+ [A-Z] +(-?\d\.\d{4})$", process.stdout)
+    assert len(charges) == 21
+    assert sum(charges) == pytest.approx(0.0, abs=2e-3)
+    relaxed = read(tmp_path / "aspirin_relaxed.xyz")
+    assert relaxed.get_potential_energy() == pytest.approx(final, abs=1e-6)
+    assert relaxed.get_charges() == pytest.approx(charges, abs=1e-4)
+    assert np.linalg.norm(relaxed.get_forces(), axis=1).max() < 0.5
+    assert len(read(tmp_path / "aspirin.traj", ":")) == len(energies)
+
+
+def test_molecular_dynamics_heats_and_conserves_energy(example: Callable[..., str], tmp_path: Path) -> None:
+    text = example("molecular_dynamics", "--steps", 60, "--output", tmp_path)
+    assert len(read(tmp_path / "ethanol_nvt.traj", ":")) == 7
+    assert len(read(tmp_path / "ethanol_nve.traj", ":")) == 7
+    assert 50.0 < numbers(r"mean temperature of the second half (\S+) K", text)[0] < 600.0
+    assert numbers(r"fluctuation (\S+) eV/atom", text)[0] < 3e-4
+
+
+def test_the_proton_transfer_has_a_barrier_of_four_kcal_per_mol(example: Callable[..., str], tmp_path: Path) -> None:
+    text = example("reaction_path", "--images", 1, "--output", tmp_path)
+    assert "not converged" not in text
+    assert numbers(r"= (\S+) kcal/mol", text)[0] == pytest.approx(4.1, abs=0.5)
+    assert numbers(r"reaction energy (\S+) eV", text)[0] == pytest.approx(0.0, abs=1e-3)
+    reactant, middle, product = read(tmp_path / "malonaldehyde_path.xyz", ":")
+    assert middle.get_distance(8, 4) == pytest.approx(middle.get_distance(8, 0), abs=0.01)
+    assert reactant.get_distance(8, 4) == pytest.approx(product.get_distance(8, 0), abs=1e-6)
+
+
+def test_dimers_bind_as_strongly_as_coupled_clusters_say(example: Callable[..., str]) -> None:
+    text = example("interaction_energy", "--dimers", 4)
+    rows = [line.split() for line in text.splitlines()[1:-1]]
+    assert [row[0] for row in rows] == ["Ammonia_dimer", "Water_dimer", "Formic_acid_dimer", "Formamide_dimer"]
+    predicted, reference = np.array([row[1:3] for row in rows], dtype=float).T
+    assert reference == pytest.approx([-3.17, -5.02, -18.80, -16.12], abs=0.01)
+    assert predicted == pytest.approx(reference, abs=1.2)
+    assert numbers(r"mean absolute error (\S+)", text)[0] == pytest.approx(
+        np.abs(predicted - reference).mean(), abs=0.01
+    )
