@@ -40,7 +40,7 @@ CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 STAGED = ".new"
 UNITS = {"energy": "eV", "length": "Å", "charge": "e"}
-MAX_CONFIG = 1 << 20
+MAX_CONFIG = 1 << 18
 """Bytes; a larger configuration is an attack or damage."""
 MAX_MEMBERS = 64
 READ_ATTEMPTS = 20

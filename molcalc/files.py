@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import re
+import stat
 import sys
 import threading
 import time
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from molcalc.errors import CheckpointCorruptError, CheckpointError, ResourceError
 
+MAX_FILE = 1 << 33
+"""Bytes; more than any model has."""
 LOCK_WAIT = 30.0
 """Seconds to wait for another process that writes the same folder."""
 _TEMPORARY = re.compile(r"^\..+\.\d+-\d+\.tmp$")
@@ -25,7 +28,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def read_file(path: Path, limit: int | None = None) -> bytes:
+def read_file(path: Path, limit: int = MAX_FILE) -> bytes:
     """Content of a model file.
 
     Parameters
@@ -43,12 +46,12 @@ def read_file(path: Path, limit: int | None = None) -> bytes:
     ResourceError
         When it does not fit into memory.
     """
-    if path.exists() and not path.is_file():
-        raise CheckpointError(f"{path} is not a regular file")
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise CheckpointError(f"{path} is not a regular file")
         with open(path, "rb") as handle:
             size = os.fstat(handle.fileno()).st_size
-            if limit is not None and size > limit:
+            if size > limit:
                 raise CheckpointCorruptError(f"{path} has {size} bytes; at most {limit} are expected")
             return handle.read()
     except FileNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import reprlib
 import types
@@ -56,7 +57,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
             raise ConfigError(
                 f"{prefix}unknown key {short(key)}{suggest(str(key), fields)}; valid keys: {', '.join(sorted(fields))}"
             )
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     arguments = {key: _convert(value, hints[key], f"{prefix}{key}") for key, value in values.items()}
     missing = [
         name
@@ -71,6 +72,11 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
         return cls(**arguments)
     except ValueError as error:
         raise ConfigError(f"{prefix}{error}") from error
+
+
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
