@@ -146,8 +146,8 @@ class EwaldCoulomb(EnergyTerm):
             raise CellError(
                 f'Ewald needs pbc=TTT, got pbc={flags}: choose Coulomb method "dsf", or "simple" for a molecule'
             )
-        if volume < 1e-6:
-            raise CellError(f"cell volume {volume:.3g} Å³ is zero: set three independent cell vectors")
+        if not volume > 1e-6:
+            raise CellError(f"cell volume {volume:.3g} Å³ is not positive: set three independent cell vectors")
         total = float(charges.detach().sum())
         if abs(total) > NEUTRAL and not self.background:
             raise ChargeError(f"the cell has charge {total:.4g} e: neutralise it, or allow it with background=True")
@@ -165,8 +165,10 @@ def _pairs(positions: Tensor, cell: Tensor, cutoff: float) -> Pairs:
     """Pairs of charges, images included, within the real-space cutoff."""
     from vesin import NeighborList
 
-    compute = NeighborList(cutoff=cutoff, full_list=False).compute
-    i, j, shifts = compute(positions.detach().cpu().numpy(), cell.detach().cpu().numpy(), [True] * 3, "ijS")
+    places, box = positions.detach().cpu().numpy(), cell.detach().cpu().numpy()
+    if not np.isfinite(places).all():
+        places = places[:0]  # vesin refuses; the reciprocal part makes this system's energy NaN and no other's
+    i, j, shifts = NeighborList(cutoff=cutoff, full_list=False).compute(places, box, [True] * 3, "ijS")
     device = positions.device
     index = torch.as_tensor(np.stack([i, j]).astype(np.int64), device=device)
     one_system = torch.zeros(len(positions), dtype=torch.int64, device=device)

@@ -39,8 +39,8 @@ _ERFC_DERIVATIVE = _polynomials(lambda x: -2.0 / math.sqrt(math.pi) * np.exp(-x 
 @numba.njit(**_OPTIONS)
 def _erfc(x: float) -> tuple[float, float]:
     """erfc(x) and its derivative, for x ≥ 0."""
-    if x >= ERFC_END:
-        return 0.0, 0.0
+    if not x < ERFC_END:
+        return x - x, x - x  # 0, and NaN for NaN
     position = x * (INTERVALS / ERFC_END)
     k = np.uint64(position)
     u = position - k

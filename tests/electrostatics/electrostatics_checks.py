@@ -120,3 +120,15 @@ def assert_smooth_at(term, radius, pair_cutoff=np.inf, width=0.05, closest=1.0):
         _, force = scan(np.linspace(radius - width, radius + width, 401), n_atoms)
         everywhere = np.abs(scan(np.linspace(closest, radius, 40), n_atoms)[1]).max()
         assert np.abs(np.diff(force)).max() <= 1e-3 * everywhere
+
+
+def assert_nan_stays_in_its_system(term, structures, charges, pair_cutoff=np.inf):
+    """A position that is not a number spoils the energies of its own system and leaves the others alone (A36)."""
+    batch = batch_of(*structures, pair_cutoff=pair_cutoff)
+    whole = energies_of(term, batch, torch.cat(charges))
+    positions = batch.positions.clone()
+    positions[0, 0] = torch.nan
+    spoilt = energies_of(term, batch, torch.cat(charges), positions)
+    first = len(structures[0])
+    assert bool(spoilt[:first].isnan().any())
+    assert bool((spoilt[first:] == whole[first:]).all())

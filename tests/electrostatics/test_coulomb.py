@@ -9,6 +9,7 @@ from electrostatics_checks import (
     assert_batch_equals_single,
     assert_derivatives_exact,
     assert_invariant,
+    assert_nan_stays_in_its_system,
     assert_smooth_at,
     batch_of,
     energies_of,
@@ -165,6 +166,7 @@ def test_energy_does_not_depend_on_the_number_of_threads():
 def test_simple_refuses_periodic_structures_and_names_the_alternatives(pbc):
     atoms = random_atoms(3, cell=np.eye(3) * 6)
     atoms.pbc = pbc
+    assert not SimpleCoulomb.supports_periodic
     with pytest.raises(CellError, match='"dsf" or "ewald"'):
         energies_of(SimpleCoulomb(), batch_of(atoms, pair_cutoff=5.0), random_charges(3))
 
@@ -236,6 +238,12 @@ def test_dsf_in_a_batch_with_molecules_equals_single_systems():
     structures = [random_atoms(5, cell=TRICLINIC), random_atoms(4), random_atoms(1), random_atoms(6, seed=2)]
     charges = [random_charges(len(atoms)) for atoms in structures]
     assert_batch_equals_single(DSFCoulomb(8.0), structures, charges, pair_cutoff=8.0)
+
+
+@pytest.mark.parametrize("term", [SimpleCoulomb(), DSFCoulomb()], ids=["simple", "dsf"])
+def test_a_position_that_is_no_number_spoils_only_its_own_system(term):
+    structures = [random_atoms(n, seed=n) for n in (4, 3, 6)]
+    assert_nan_stays_in_its_system(term, structures, [random_charges(n) for n in (4, 3, 6)])
 
 
 @pytest.mark.parametrize("radius", [4.6, 9.0], ids=["envelope", "cutoff"])

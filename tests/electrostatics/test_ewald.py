@@ -12,6 +12,7 @@ from electrostatics_checks import (
     assert_batch_equals_single,
     assert_derivatives_exact,
     assert_invariant,
+    assert_nan_stays_in_its_system,
     batch_of,
     energies_of,
     random_atoms,
@@ -181,6 +182,11 @@ def test_ewald_in_a_batch_equals_single_systems():
     structures = [random_atoms(n, seed=n, cell=np.array(TRICLINIC) * s) for n, s in ((4, 1.0), (1, 0.7), (9, 1.4))]
     charges = [random_charges(len(atoms), total=0.2) for atoms in structures]
     assert_batch_equals_single(plain(), structures, charges, pair_cutoff=1.0)
+
+
+def test_a_position_that_is_no_number_spoils_only_its_own_system():
+    structures = [random_atoms(n, seed=n, cell=TRICLINIC) for n in (4, 3)]
+    assert_nan_stays_in_its_system(plain(), structures, [random_charges(n) for n in (4, 3)], pair_cutoff=1.0)
 
 
 def test_short_range_part_is_the_difference_between_full_and_simple_for_a_molecule():

@@ -49,6 +49,7 @@ def test_long_cutoff_shifts_both_branches():
     expected = -COULOMB * ((1 - switch) * soft + switch * bare)
     assert pair_energy(PhysNetCoulomb(10.0, length), 2.0) == pytest.approx(expected, rel=1e-14)
     assert pair_energy(PhysNetCoulomb(10.0, length), 8.0) == 0.0
+    assert pair_energy(PhysNetCoulomb(10.0, length), 9.0) == 0.0
     assert pair_energy(PhysNetCoulomb(10.0, length), 50.0) == 0.0
 
 
