@@ -98,6 +98,7 @@ def test_a_converted_file_gives_the_published_energies(published_file, aimnet_ca
     )
 
 
+@pytest.mark.timeout(300)
 def test_aimnet_fails_what_it_deserves_to_fail(aimnet_calculator, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # Without the two checks that take longest and find nothing.

@@ -15,13 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
-from molcalc.testing.structures import displaced
-
-# Small enough that the energy is a straight line over all samples, and forty times the float32
-# resolution of a position.
-SAMPLE_STEP = 1e-5
+# Spacing of the samples in Å, and orders of differences to which a smooth energy adds nothing there. The
+# first, forty times the float32 resolution of a position, shows rounding; the second shows jumps, as those
+# of a pair sum with a hard cutoff.
+DIFFERENCE_ORDERS = {1e-5: (4, 5, 6), 1e-3: (6, 7, 8)}
 N_SAMPLES = 9
-DIFFERENCE_ORDERS = (4, 5, 6)
 
 SMALLEST_STEP, LARGEST_STEP = 1e-4, 0.03
 # Third derivative of the energy per force, 1/Å²: that of a repulsion r⁻¹² at 1 Å.
@@ -45,37 +43,50 @@ class Derivative(NamedTuple):
     error: float
 
 
-def estimate_noise(evaluate: Callable[[Atoms], tuple[float, np.ndarray | None]], atoms: Atoms) -> Noise:
-    r"""Noise of energy and forces, from equally spaced points on a very short line.
+def estimate_noise(
+    evaluate: Callable[[Atoms], tuple[float, np.ndarray | None]], path: Callable[[float], Atoms]
+) -> Noise:
+    r"""Noise of energy and forces, from equally spaced points on a short path.
+
+    ``path`` gives the structure after a displacement of the atoms by so many Å.
 
     High differences :math:`\Delta^k` of a smooth function vanish there; what remains is noise:
 
     .. math:: \sigma^2 = \frac{(k!)^2}{(2k)!} \langle (\Delta^k f)^2 \rangle
 
-    When all energies are representable in float32 their resolution is the lower bound: the samples may
-    all have been rounded to the same number.
+    The resolution of their number type is the lower bound: the samples may all have been rounded to the
+    same float32 number.
 
     References
     ----------
     Moré, Wild, SIAM J. Sci. Comput. 33, 1292 (2011).
     """
-    samples = [evaluate(displaced(atoms, SAMPLE_STEP * k)) for k in range(N_SAMPLES)]
-    energies = np.array([energy for energy, _ in samples], dtype=np.float64)
-    largest = float(np.abs(energies).max())
-    floor = float(np.finfo(float).eps) * largest
-    if largest > 0 and np.array_equal(energies, energies.astype(np.float32)):
-        floor = float(np.spacing(np.float32(largest)))
-    forces_noise = 0.0
-    if samples[0][1] is not None:
-        forces = np.array([forces for _, forces in samples], dtype=np.float64)
-        forces_noise = max(_scatter(forces), np.finfo(float).eps * float(np.abs(forces).max()))
-    return Noise(max(_scatter(energies), floor), forces_noise)
+    estimates = []
+    for spacing, orders in DIFFERENCE_ORDERS.items():
+        samples = [evaluate(path(spacing * k)) for k in range(N_SAMPLES)]
+        energies = np.array([energy for energy, _ in samples], dtype=np.float64)
+        forces = np.array([[] if forces is None else forces for _, forces in samples], dtype=np.float64)
+        estimates.append(
+            Noise(
+                max(_scatter(energies, orders), _resolution(energies)),
+                max(_scatter(forces, orders), _resolution(forces)) if forces.size else 0.0,
+            )
+        )
+    return Noise(max(noise.energy for noise in estimates), max(noise.forces for noise in estimates))
 
 
-def _scatter(samples: np.ndarray) -> float:
+def _resolution(samples: np.ndarray) -> float:
+    """Return the distance between neighboring numbers of the type the samples were rounded to."""
+    largest = np.abs(samples).max()
+    if largest > 0 and np.array_equal(samples, samples.astype(np.float32)):
+        return float(np.spacing(np.float32(largest)))
+    return float(np.spacing(largest))
+
+
+def _scatter(samples: np.ndarray, orders: tuple[int, ...]) -> float:
     """Return the largest standard deviation that the high differences along axis 0 give."""
     estimates = []
-    for order in DIFFERENCE_ORDERS:
+    for order in orders:
         scale = math.factorial(order) ** 2 / math.factorial(2 * order)
         variance = scale * np.mean(np.diff(samples, n=order, axis=0) ** 2, axis=0)
         estimates.append(float(np.sqrt(variance.max())))

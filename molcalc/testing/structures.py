@@ -66,10 +66,16 @@ def boxed(atoms: Atoms) -> Atoms:
 
 def sheared(atoms: Atoms) -> Atoms:
     """Return a crystal with rattled atoms and a strained cell: six different stress components."""
-    copy = atoms.copy()
-    strain = np.array([[0.01, 0.02, -0.015], [0.02, -0.01, 0.03], [-0.015, 0.03, 0.02]])
-    copy.set_cell(copy.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    copy = strained(atoms, 0.03)
     copy.positions += np.random.default_rng(3).normal(scale=RATTLE, size=copy.positions.shape)
+    return copy
+
+
+def strained(atoms: Atoms, size: float) -> Atoms:
+    """Return a copy with cell and positions strained, differently in all six directions."""
+    strain = size * np.array([[0.3, 0.7, -0.5], [0.7, -0.4, 1.0], [-0.5, 1.0, 0.6]])
+    copy = atoms.copy()
+    copy.set_cell(copy.cell.array @ (np.eye(3) + strain), scale_atoms=True)
     return copy
 
 

@@ -13,7 +13,7 @@ from molcalc.errors import ConfigError
 from molcalc.testing.noise import Noise, estimate_noise
 from molcalc.testing.process import watch
 from molcalc.testing.report import CheckFailedError, CheckSkippedError
-from molcalc.testing.structures import boxed, default_structures, doubled, sheared
+from molcalc.testing.structures import boxed, default_structures, displaced, doubled, sheared
 
 CalculatorFactory = Callable[[], Any]
 
@@ -137,10 +137,11 @@ class Subject:
         """Evaluate a structure with a calculator that has not seen anything else."""
         return self.evaluate(self.new(), atoms.copy())
 
-    def measure_noise(self, atoms: Atoms) -> Noise:
-        """Noise of one calculator around a structure."""
+    def measure_noise(self, atoms: Atoms, path: Callable[[float], Atoms] | None = None) -> Noise:
+        """Noise of one calculator around a structure: along a path, or when all its atoms move."""
         calc = self.new()
-        return estimate_noise(lambda sample: self.evaluate(calc, sample), atoms)
+        path = path or (lambda distance: displaced(atoms, distance))
+        return estimate_noise(lambda sample: self.evaluate(calc, sample), path)
 
     @cached_property
     def noise(self) -> Noise:
