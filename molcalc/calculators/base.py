@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from molcalc.calculators.inputs import (
     resolve_multiplicity,
 )
 from molcalc.calculators.results import check_finite, chunks, has_volume, plain, split_batch, to_ase
-from molcalc.calculators.vibrations import InfraredVibrations
 from molcalc.derivatives import dipole_derivatives, evaluate, hessian
 from molcalc.electrostatics.multipoles import electrostatic_potential
 from molcalc.errors import ChargeError, ConfigError, InputError, SpinError
@@ -30,6 +29,9 @@ from molcalc.neighbors import VerletList, all_pairs, neighbor_list, unique_pairs
 from molcalc.potential import Potential
 from molcalc.properties import PROPERTIES
 from molcalc.schema import suggest
+
+if TYPE_CHECKING:
+    from molcalc.calculators.vibrations import InfraredVibrations
 
 BATCH_ATOMS = 2000
 """Atoms evaluated at once by :meth:`MolCalculator.evaluate`."""
@@ -263,6 +265,8 @@ class MolCalculator(Calculator):
 
     def get_vibrations(self, atoms: Atoms | None = None) -> InfraredVibrations:
         """Harmonic modes about a structure (relax it first), with ``ir_intensities`` in km/mol."""
+        from molcalc.calculators.vibrations import InfraredVibrations  # brings half of ASE with it
+
         atoms = self._structure(atoms)
         matrix = self.get_hessian(atoms)
         slopes = None
