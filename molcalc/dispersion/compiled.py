@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,17 +11,15 @@ from torch import Tensor
 from molcalc.batch import AtomicBatch
 from molcalc.dispersion.damping import THREE_BODY_RADII
 from molcalc.dispersion.energies import DispersionForm
+from molcalc.dispersion.lattice import complete_pairs
+from molcalc.dispersion.loops import OPERATIONS_PER_PAIR, by_cell, choose_loops, slots_for, structure_bounds
 from molcalc.dispersion.reference import AtomData
 from molcalc.dispersion.three_body import site_pairs
-from molcalc.nn.compiled import SERIAL_WORK, share_range
+from molcalc.nn.compiled import share_range
 from molcalc.units import BOHR, HARTREE
 
-OPERATIONS_PER_PAIR = 100.0
-"""Multiply-adds of one pair, to decide on threads."""
 STEP_WIDTH = 1e-200
 """Bohr, width of the switch that stands for none."""
-SPARSE = 4
-"""A molecule with fewer than one in so many of its pairs in the list is summed over the list."""
 
 
 def compiled_energies(
@@ -32,70 +27,31 @@ def compiled_energies(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Energies (n_atoms,), and derivatives of their sum by positions and cell; in eV and Å.
 
-    Equal to :func:`molcalc.dispersion.energies.dispersion_energies`. ``weights`` (n_atoms,) weight the
-    energies in the sum; without them it is plain.
+    Equal to :func:`molcalc.dispersion.energies.dispersion_energies`, but needs no pair list. ``weights``
+    (n_atoms,) weight the energies in the sum; without them it is plain.
     """
     upstream = np.ones(atoms.n_atoms) if weights is None else weights.contiguous().numpy()
-    loops, arrays, numbers = _Loops.over(batch), atoms.arrays, _numbers(form)
+    loops = choose_loops(batch, max(form.cutoff, form.cn_cutoff) * BOHR)
+    arrays, numbers = atoms.arrays, _numbers(form)
     counts, energies, by_cn = np.zeros((3, loops.n_slots, atoms.n_atoms))
-    by_xyz = np.zeros((loops.n_slots, 3, atoms.n_atoms))
-    by_cell = np.zeros((loops.n_slots, batch.n_systems, 3, 3))
-    gradients = (by_xyz, by_cell) if loops.listed else (by_xyz,)
+    by_xyz, extra = np.zeros((loops.n_slots, 3, atoms.n_atoms)), np.zeros((loops.n_slots, batch.n_systems, 3, 3))
+    gradients = (by_xyz,) if loops.kind == "molecules" else (by_xyz, extra)
     loops.run(loops.count, arrays.covalent_radii, numbers, counts)
     interpolated = _interpolate(_total(counts), atoms)
-    pair_arguments = (arrays.roots, *interpolated, numbers, upstream)
-    loops.run(loops.add_pairs, *pair_arguments, energies, by_cn, *gradients)
+    loops.run(loops.add_pairs, arrays.roots, *interpolated, numbers, upstream, energies, by_cn, *gradients)
+    triples = None
     if form.s9 != 0.0:
-        _add_triples(batch, atoms, form, interpolated, upstream, energies[0], by_cn[0], by_xyz[0], by_cell[0])
+        triples = _triples(batch, atoms, form, interpolated, upstream, energies[0], by_cn[0])
     loops.run(loops.add_count_gradient, arrays.covalent_radii, _total(by_cn), numbers, *gradients)
+    gradient = _total(by_xyz)
+    cell_gradient = by_cell(loops, _total(extra), gradient, batch)
+    if triples is not None:
+        gradient, cell_gradient = gradient + triples[0], cell_gradient + triples[1]
     return (
         torch.from_numpy(_total(energies) * HARTREE),
-        torch.from_numpy(np.ascontiguousarray(_total(by_xyz).T) * (HARTREE / BOHR)),
-        torch.from_numpy(_total(by_cell) * (HARTREE / BOHR)),
+        torch.from_numpy(np.ascontiguousarray(gradient.T) * (HARTREE / BOHR)),
+        torch.from_numpy(cell_gradient * (HARTREE / BOHR)),
     )
-
-
-@dataclass(frozen=True)
-class _Loops:
-    """The kernels that suit a batch, and what all of them need first."""
-
-    listed: bool
-    structure: tuple[np.ndarray, ...]
-    work: float
-    n_slots: int
-    count: Callable[..., None]
-    add_pairs: Callable[..., None]
-    add_count_gradient: Callable[..., None]
-
-    @classmethod
-    def over(cls, batch: AtomicBatch) -> _Loops:
-        """Choose between all pairs of molecules and the list of the batch."""
-        from molcalc.dispersion import kernels, kernels_periodic
-
-        xyz = np.ascontiguousarray(batch.positions.numpy().T) * (1.0 / BOHR)
-        system_idx, bounds = _bounds(batch)
-        sizes, n_pairs = bounds[1:] - bounds[:-1], batch.pair_index.shape[1]
-        n_complete = int(sizes @ (sizes - 1)) // 2
-        listed = batch.periodic or SPARSE * n_pairs < n_complete
-        if listed:
-            cell = np.ascontiguousarray(batch.cell.numpy()) * (1.0 / BOHR)
-            lists = batch.pair_index.contiguous().numpy(), batch.pair_shifts.contiguous().numpy()
-            structure: tuple[np.ndarray, ...] = (xyz, cell, system_idx, *lists)
-            steps = (
-                kernels_periodic.listed_counts,
-                kernels_periodic.listed_pairs,
-                kernels_periodic.listed_count_gradient,
-            )
-        else:
-            structure = (xyz, bounds[system_idx + 1])
-            steps = (kernels.molecule_counts, kernels.molecule_pairs, kernels.molecule_count_gradient)
-        work = OPERATIONS_PER_PAIR * (n_pairs if listed else n_complete)
-        n_slots = max(1, min(torch.get_num_threads(), int(work / SERIAL_WORK)))
-        return cls(listed, structure, work, n_slots, *steps)
-
-    def run(self, kernel: Callable[..., None], *args: Any) -> None:
-        """Run a kernel on all slots."""
-        share_range(kernel, self.n_slots, self.work, *self.structure, *args)
 
 
 def _interpolate(coordination_number: np.ndarray, atoms: AtomData) -> tuple[np.ndarray, ...]:
@@ -110,47 +66,42 @@ def _interpolate(coordination_number: np.ndarray, atoms: AtomData) -> tuple[np.n
     return weights, norms if atoms.legacy else norms[:0], arrays.species, projected
 
 
-def _add_triples(
+def _triples(
     batch: AtomicBatch, atoms: AtomData, form: DispersionForm, interpolated: tuple[np.ndarray, ...],
-    upstream: np.ndarray, energies: np.ndarray, by_cn: np.ndarray, by_xyz: np.ndarray, by_cell: np.ndarray,
-) -> None:  # fmt: skip
-    """Add the three-body term to the results of :func:`compiled_energies`."""
+    upstream: np.ndarray, energies: np.ndarray, by_cn: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Add the three-body term to energies and derivatives by CN; return those by xyz and by cell at fixed CN."""
     from molcalc.dispersion import kernels_three_body as kernels
 
     assert atoms.arrays.vdw_radii is not None
     weights, _, species, projected = interpolated
     width = form.switch_width or STEP_WIDTH
     cutoff = form.atm_cutoff if form.switch_width else math.nextafter(form.atm_cutoff, math.inf)
-    system_idx, bounds = _bounds(batch)
+    system_idx, bounds = structure_bounds(batch)
+    batch = complete_pairs(batch, form.atm_cutoff * BOHR)
     pairs = site_pairs(batch.pair_index, batch.pair_shifts, batch.pair_vectors() / BOHR, form.atm_cutoff)
-    index, vectors = pairs.ends.numpy(), np.ascontiguousarray(pairs.vectors.numpy().T)
-    groups = np.searchsorted(index[0], np.arange(atoms.n_atoms + 1))
+    ends, vectors = pairs.ends.numpy(), np.ascontiguousarray(pairs.vectors.numpy().T)
+    groups = np.searchsorted(ends[0], np.arange(atoms.n_atoms + 1))
     vdw = (THREE_BODY_RADII * atoms.arrays.vdw_radii) ** (16.0 / 3.0)
     squared, factors = np.square(vectors).sum(0), np.empty_like(vectors)
-    kernels.pair_factors(squared, vdw[species[index[0]], species[index[1]]], cutoff, width, factors)
+    kernels.pair_factors(squared, vdw[species[ends[0]], species[ends[1]]], cutoff, width, factors)
     roots = np.empty((atoms.n_atoms, int((bounds[1:] - bounds[:-1]).max(initial=0))))
     kernels.c6_roots(0, atoms.n_atoms, bounds, system_idx, weights, species, projected, roots)
     work = OPERATIONS_PER_PAIR * float(np.square(np.diff(groups), dtype=np.float64).sum())
-    n_slots = max(1, min(torch.get_num_threads(), int(work / SERIAL_WORK)))
+    n_slots = slots_for(work)
     shared, by_log_c9 = np.zeros((n_slots, atoms.n_atoms)), np.zeros((n_slots, *roots.shape))
     by_vectors = np.zeros_like(vectors)
     share_range(
-        kernels.triples, n_slots, work, groups, index[1], vectors, squared, factors, vdw, species,
+        kernels.triples, n_slots, work, groups, ends[1], vectors, squared, factors, vdw, species,
         bounds[system_idx], roots, (form.s9, cutoff, width), upstream, shared, by_log_c9, by_vectors,
     )  # fmt: skip
     energies += _total(shared)
     kernels.add_by_cn(bounds, system_idx, weights, species, projected, _total(by_log_c9), by_cn)
-    for axis in range(3):
-        by_xyz[axis] += np.bincount(index[1], by_vectors[axis], atoms.n_atoms)
-        by_xyz[axis] -= np.bincount(index[0], by_vectors[axis], atoms.n_atoms)
+    difference = [np.bincount(ends[1], f, atoms.n_atoms) - np.bincount(ends[0], f, atoms.n_atoms) for f in by_vectors]
     shifts = batch.pair_shifts.numpy()[pairs.source.numpy()] * pairs.sign.numpy()[:, None]
-    np.add.at(by_cell, system_idx[index[0]], shifts[:, :, None] * by_vectors.T[:, None, :])
-
-
-def _bounds(batch: AtomicBatch) -> tuple[np.ndarray, np.ndarray]:
-    """Structure of each atom, and the first atom of each structure and of none (n_systems + 1,)."""
-    system_idx: np.ndarray = batch.system_idx.numpy()
-    return system_idx, np.searchsorted(system_idx, np.arange(batch.n_systems + 1))
+    by_cell = np.zeros((batch.n_systems, 3, 3))
+    np.add.at(by_cell, system_idx[ends[0]], shifts[:, :, None] * by_vectors.T[:, None, :])
+    return np.stack(difference), by_cell
 
 
 def _numbers(form: DispersionForm) -> tuple[float, ...]:

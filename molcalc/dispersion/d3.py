@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,18 +14,21 @@ from molcalc.batch import AtomicBatch
 from molcalc.dispersion.compiled import compiled_energies
 from molcalc.dispersion.differentiation import differentiable
 from molcalc.dispersion.energies import DispersionForm, dispersion_energies
+from molcalc.dispersion.lattice import check_cells, complete_pairs
 from molcalc.dispersion.library import library_energies
 from molcalc.dispersion.parameters import D3Parameters, d3_parameters
-from molcalc.dispersion.reference import atom_data
+from molcalc.dispersion.reference import AtomData, atom_data
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CellError, ConfigError
-from molcalc.nn.compiled import usable
+from molcalc.nn.compiled import available, usable
 from molcalc.units import BOHR, HARTREE
 
 PAIR_CUTOFF = 60.0 * BOHR
 CN_CUTOFF = 40.0 * BOHR
 ATM_CUTOFF = 40.0 * BOHR
 """Å, cutoffs of simple-dftd3 (its ``realspace_cutoff``)."""
+NO_PAIRS = 0.1
+"""Å, range of a pair list where none is needed: compiled loops find pairs themselves."""
 BACKENDS = ("auto", "torch", "dftd3")
 
 
@@ -50,6 +54,10 @@ class D3Dispersion(EnergyTerm):
     backend : "torch" computes here, by compiled loops on the CPU if numba is installed; "dftd3" calls the library of
         that package, which knows neither the legacy form nor a switch; "auto" is "torch", or "dftd3" on the
         CPU without numba. Second derivatives always go through torch. Results agree to 1e-11 Hartree.
+
+    Attributes
+    ----------
+    range : Å, the longest cutoff. Pairs of a batch are used if they reach so far, else found as needed.
 
     References
     ----------
@@ -85,21 +93,19 @@ class D3Dispersion(EnergyTerm):
         self.form = DispersionForm(
             p.s6, p.s8, p.a1, p.a2, cutoff, cn_cutoff, width, s9=p.s9, atm_cutoff=self.atm_cutoff / BOHR
         )
-        self.pair_cutoff = max(ranges)
-        self.supports_periodic = math.isfinite(self.pair_cutoff)
+        self.range = max(ranges)
+        self.pair_cutoff = NO_PAIRS if available() else self.range
+        self.supports_periodic = math.isfinite(self.range)
 
     def forward(self, batch: AtomicBatch, predictions: Mapping[str, Tensor]) -> Tensor:
         """Return the (n_atoms,) float64 energies in eV; pairs and triples are shared evenly by their atoms."""
-        self._check_range(batch)
+        self._check_batch(batch)
         atoms = atom_data(batch.numbers, legacy=self.legacy)
-        compiled, on_cpu = usable(batch.positions), batch.positions.device.type == "cpu"
+        positions, cell = batch.positions.to(torch.float64), batch.cell.to(torch.float64)
+        compiled, on_cpu = usable(positions), positions.device.type == "cpu"
         library = self.backend == "dftd3" or (
             self.backend == "auto" and on_cpu and not compiled and self._library_can()
         )
-
-        def reference(positions: Tensor, cell: Tensor) -> Tensor:
-            in_bohr = replace(batch, positions=positions / BOHR, cell=cell / BOHR)
-            return HARTREE * dispersion_energies(in_bohr, atoms, self.form)
 
         def engine(positions: Tensor, cell: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
             here = replace(batch, positions=positions, cell=cell)
@@ -107,10 +113,20 @@ class D3Dispersion(EnergyTerm):
                 return library_energies(here, self.form)
             return compiled_energies(here, atoms, self.form, weights)
 
-        positions, cell = batch.positions.to(torch.float64), batch.cell.to(torch.float64)
-        if not (compiled or library):
-            return reference(positions, cell)
-        return differentiable(positions, cell, engine, reference, weighted=not library)
+        if compiled or library:
+            make_reference = partial(self._reference, batch, atoms)
+            return differentiable(positions, cell, engine, make_reference, weighted=not library)
+        return self._reference(batch, atoms)(positions, cell)
+
+    def _reference(self, batch: AtomicBatch, atoms: AtomData) -> Callable[[Tensor, Tensor], Tensor]:
+        """Energies as a function of positions and cell, in torch operations."""
+        listed = complete_pairs(batch, self.range)
+
+        def reference(positions: Tensor, cell: Tensor) -> Tensor:
+            in_bohr = replace(listed, positions=positions / BOHR, cell=cell / BOHR)
+            return HARTREE * dispersion_energies(in_bohr, atoms, self.form)
+
+        return reference
 
     def _library_can(self) -> bool:
         return not self.legacy and self.switch_width == 0.0
@@ -121,20 +137,17 @@ class D3Dispersion(EnergyTerm):
         if self.backend == "dftd3" and not self._library_can():
             raise ConfigError("backend='dftd3' knows neither legacy=True nor switch_width > 0: use backend='torch'")
 
-    def _check_range(self, batch: AtomicBatch) -> None:
+    def _check_batch(self, batch: AtomicBatch) -> None:
         if self.backend == "dftd3" and batch.positions.device.type != "cpu":
             raise ConfigError(
                 f"backend='dftd3' needs tensors on the CPU, not on {batch.positions.device}: use backend='torch'"
             )
-        if batch.periodic and not self.supports_periodic:
-            raise CellError(
-                "D3 without cutoffs (legacy=True) is for molecules only: give cutoff and cn_cutoff, or legacy=False"
-            )
-        if batch.pair_cutoff < self.pair_cutoff:
-            raise ConfigError(
-                f"D3 needs pairs up to {self.pair_cutoff:.3f} Å; the batch holds {batch.pair_cutoff:.3f} Å: "
-                "build it with pair_cutoff=term.pair_cutoff"
-            )
+        if batch.periodic:
+            if not self.supports_periodic:
+                raise CellError(
+                    "D3 without cutoffs (legacy=True) is for molecules only: give cutoff and cn_cutoff, or legacy=False"
+                )
+            check_cells(batch)
 
 
 def _length(name: str, value: float | None, default: float) -> float:

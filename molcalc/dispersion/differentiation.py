@@ -16,14 +16,17 @@ Reference = Callable[[Tensor, Tensor], Tensor]
 """(positions, cell) → energies, in torch operations."""
 
 
-def differentiable(positions: Tensor, cell: Tensor, engine: Engine, reference: Reference, *, weighted: bool) -> Tensor:
+def differentiable(
+    positions: Tensor, cell: Tensor, engine: Engine, make_reference: Callable[[], Reference], *, weighted: bool
+) -> Tensor:
     """Energies of an engine, with first derivatives by the engine and higher ones by the reference.
 
     Parameters
     ----------
+    make_reference : returns the reference; called only when it is needed.
     weighted : whether the engine takes weights other than ones; where not, the reference does their work.
     """
-    energies: Tensor = _FirstOrder.apply(positions, cell, engine, reference, weighted)
+    energies: Tensor = _FirstOrder.apply(positions, cell, engine, make_reference, weighted)
     return energies
 
 
@@ -32,10 +35,15 @@ class _FirstOrder(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, positions: Tensor, cell: Tensor, engine: Engine, reference: Reference, weighted: bool
+        ctx: Any,
+        positions: Tensor,
+        cell: Tensor,
+        engine: Engine,
+        make_reference: Callable[[], Reference],
+        weighted: bool,
     ) -> Tensor:
         ctx.save_for_backward(positions, cell)
-        ctx.engine, ctx.reference, ctx.weighted = engine, reference, weighted
+        ctx.engine, ctx.make_reference, ctx.weighted = engine, make_reference, weighted
         energies, *ctx.of_plain_sum = engine(positions.detach(), cell.detach(), None)
         return energies
 
@@ -44,14 +52,14 @@ class _FirstOrder(torch.autograd.Function):
         positions, cell = ctx.saved_tensors
         weights = upstream[0]
         if torch.is_grad_enabled():
-            by_positions, by_cell = _by_reference(ctx.reference, positions, cell, weights)
+            by_positions, by_cell = _by_reference(ctx.make_reference(), positions, cell, weights)
         elif weights.numel() and bool((weights == weights[0]).all()):
             by_positions, by_cell = (gradient * weights[0] for gradient in ctx.of_plain_sum)
         elif ctx.weighted:
             by_positions, by_cell = ctx.engine(positions.detach(), cell.detach(), weights)[1:]
         else:
             with torch.enable_grad():
-                by_positions, by_cell = _by_reference(ctx.reference, positions, cell, weights)
+                by_positions, by_cell = _by_reference(ctx.make_reference(), positions, cell, weights)
         needed = ctx.needs_input_grad
         return by_positions if needed[0] else None, by_cell if needed[1] else None, None, None, None
 

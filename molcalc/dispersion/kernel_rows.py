@@ -53,6 +53,37 @@ def _exp(x: float) -> float:
     return p
 
 
+@numba.njit(**_INLINE)
+def count_and_slope(r: float, radii: float, form: tuple) -> tuple[float, float]:
+    """Counting function of a pair with sum of covalent radii ``radii``, and its derivative over r."""
+    inverse = 1.0 / r
+    ratio = radii * inverse
+    exponential = _exp(max(STEEPNESS * (1.0 - ratio), -40.0))
+    count = 1.0 / (1.0 + exponential)
+    slope = -count * count * exponential * STEEPNESS * ratio * inverse
+    scale, change = switch(r, form[5], form[6])
+    return scale * count, (scale * slope + change * count) * inverse
+
+
+@numba.njit(**_INLINE)
+def damped_and_slope(r2: float, root: float, form: tuple) -> tuple[float, float]:
+    """f(r) of the pair energy −C6 f and its derivative over r; ``root`` is (C8/C6)^½."""
+    s6, s8, a1, a2, cutoff, _, width = form
+    radius = a1 * root + a2
+    radius2 = radius * radius
+    radius6 = radius2 * radius2 * radius2
+    r4 = r2 * r2
+    r6 = r4 * r2
+    six, eight = r6 + radius6, r6 * r2 + radius6 * radius2
+    inverse = 1.0 / (six * eight)
+    t6, t8 = eight * inverse, six * inverse
+    q = s8 * root * root
+    f = s6 * t6 + q * t8
+    r = math.sqrt(r2)
+    scale, change = switch(r, cutoff, width)
+    return scale * f, change * f / r - scale * (6.0 * s6 * r4 * t6 * t6 + 8.0 * q * r6 * t8 * t8)
+
+
 @numba.njit(**_LANES)
 def squared_distances(
     x: np.ndarray, y: np.ndarray, z: np.ndarray, x_i: float, y_i: float, z_i: float, out: np.ndarray
@@ -64,12 +95,9 @@ def squared_distances(
 @numba.njit(**_LANES)
 def spread_counts(squared: np.ndarray, radii: np.ndarray, radius: float, form: tuple, out: np.ndarray) -> float:
     """Add the count of each pair to the partners in ``out`` and return the sum for the atom itself."""
-    cutoff, width = form[5], form[6]
     total = 0.0
     for k in range(out.shape[0]):
-        r = math.sqrt(squared[k])
-        exponential = _exp(max(STEEPNESS * (1.0 - (radius + radii[k]) / r), -40.0))
-        count = switch(r, cutoff, width)[0] / (1.0 + exponential)
+        count = count_and_slope(math.sqrt(squared[k]), radius + radii[k], form)[0]
         out[k] += count
         total += count
     return total
@@ -81,41 +109,18 @@ def count_slopes(
     out: np.ndarray,
 ) -> None:  # fmt: skip
     """Derivative of each count, over r, times the derivatives by CN of both atoms."""
-    cutoff, width = form[5], form[6]
     for k in range(out.shape[0]):
-        r = math.sqrt(squared[k])
-        inverse = 1.0 / r
-        ratio = (radius + radii[k]) * inverse
-        exponential = _exp(max(STEEPNESS * (1.0 - ratio), -40.0))
-        count = 1.0 / (1.0 + exponential)
-        slope = -count * count * exponential * STEEPNESS * ratio * inverse
-        scale, change = switch(r, cutoff, width)
-        out[k] = (by_cn_i + by_cn[k]) * (scale * slope + change * count) * inverse
+        slope = count_and_slope(math.sqrt(squared[k]), radius + radii[k], form)[1]
+        out[k] = (by_cn_i + by_cn[k]) * slope
 
 
 @numba.njit(**_LANES)
 def damp(
     squared: np.ndarray, roots: np.ndarray, root: float, form: tuple, value: np.ndarray, slope: np.ndarray
 ) -> None:
-    """f(r) of the pair energy −C6 f and its derivative over r."""
-    s6, s8, a1, a2, cutoff, _, width = form
+    """f(r) of each pair and its derivative over r."""
     for k in range(value.shape[0]):
-        ratio_root = root * roots[k]
-        r2 = squared[k]
-        radius = a1 * ratio_root + a2
-        radius2 = radius * radius
-        radius6 = radius2 * radius2 * radius2
-        r4 = r2 * r2
-        r6 = r4 * r2
-        six, eight = r6 + radius6, r6 * r2 + radius6 * radius2
-        inverse = 1.0 / (six * eight)
-        t6, t8 = eight * inverse, six * inverse
-        q = s8 * ratio_root * ratio_root
-        f = s6 * t6 + q * t8
-        r = math.sqrt(r2)
-        scale, change = switch(r, cutoff, width)
-        value[k] = scale * f
-        slope[k] = change * f / r - scale * (6.0 * s6 * r4 * t6 * t6 + 8.0 * q * r6 * t8 * t8)
+        value[k], slope[k] = damped_and_slope(squared[k], root * roots[k], form)
 
 
 @numba.njit(**_LANES)

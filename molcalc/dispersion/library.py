@@ -8,6 +8,7 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.dispersion.energies import DispersionForm
+from molcalc.dispersion.lattice import completed_cell, derivative_by_cell
 from molcalc.units import BOHR, HARTREE
 
 
@@ -37,16 +38,14 @@ def library_energies(batch: AtomicBatch, form: DispersionForm) -> tuple[Tensor, 
 def _one_structure(
     numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, form: DispersionForm
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Results for one structure in atomic units.
-
-    The library returns the derivative by strain, W = Rᵀ ∂E/∂R + hᵀ ∂E/∂h with the cell h.
-    """
+    """Results for one structure in atomic units."""
     from dftd3.interface import DispersionModel, RationalDampingParam
 
     lattice, periodic = None, None
     if pbc.any():
         lattice = completed_cell(cell, pbc, positions, vacuum=max(form.cutoff, form.cn_cutoff, form.atm_cutoff))
-        # Version 1.7 sums over the images of a chain on one side only: it is given as a crystal of far chains.
+        # In version 1.7, rows without periodicity change the result unless they are orthogonal to the others;
+        # and it sums over the images of a chain on one side only: one is given as a crystal of far chains.
         periodic = pbc if pbc.sum() > 1 else np.ones_like(pbc)
     model = DispersionModel(numbers, positions, lattice, periodic)
     model.set_realspace_cutoff(form.cutoff, form.atm_cutoff or form.cutoff, form.cn_cutoff)
@@ -55,20 +54,4 @@ def _one_structure(
     by_pair = model.get_pairwise_dispersion(damping)
     energies = sum(part.sum(1) for part in by_pair.values())
     gradient = results["gradient"]
-    if lattice is None:
-        return energies, gradient, np.zeros((3, 3))
-    by_cell = np.linalg.solve(lattice.T, results["virial"] - positions.T @ gradient)
-    return energies, gradient, by_cell * pbc[:, None]
-
-
-def completed_cell(cell: np.ndarray, pbc: np.ndarray, positions: np.ndarray, vacuum: float) -> np.ndarray:
-    """The cell (3, 3) with rows for directions without periodicity: orthogonal to the others, and so long that
-    at least ``vacuum`` is between images.
-
-    In version 1.7 such rows change the result when they are not orthogonal to the others.
-    """
-    normals = np.linalg.svd(cell[pbc])[2][pbc.sum() :]
-    heights = np.ptp(positions @ normals.T, axis=0) + vacuum + 1.0
-    completed = np.array(cell)
-    completed[~pbc] = heights[:, None] * normals
-    return completed
+    return energies, gradient, derivative_by_cell(results["virial"], gradient, positions, cell, pbc)

@@ -160,13 +160,14 @@ def rattled(atoms, seed=0, amount=0.03):
     return atoms
 
 
-def make_batch(atoms, term):
-    return from_atoms(atoms, cutoff=0.1, pair_cutoff=term.pair_cutoff)
+def make_batch(atoms, term, listed=False):
+    """Batch of one structure, with a pair list or without."""
+    return from_atoms(atoms, cutoff=0.1, pair_cutoff=term.range if listed else None)
 
 
-def term_results(atoms, term):
+def term_results(atoms, term, listed=False):
     """Energy (Ha), gradient (Ha/Bohr) and strain derivative (Ha) of the term."""
-    batch = make_batch(atoms, term)
+    batch = make_batch(atoms, term, listed)
     positions = batch.positions.clone().requires_grad_()
     strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
     deformation = IDENTITY + strain

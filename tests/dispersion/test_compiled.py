@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from molcalc.batch import collate
-from molcalc.dispersion import compiled
+from molcalc.dispersion import loops
 from molcalc.dispersion.compiled import compiled_energies
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.energies import dispersion_energies
+from molcalc.dispersion.loops import choose_loops
 from molcalc.dispersion.parameters import d3_parameters
 from molcalc.dispersion.reference import atom_data
 from molcalc.nn.compiled import available
@@ -28,10 +29,14 @@ OPTIONS = {
 }
 
 
+def dispersion_energies_in_ev(batch, term):
+    in_bohr = replace(batch, positions=batch.positions / BOHR, cell=batch.cell / BOHR)
+    return HARTREE * dispersion_energies(in_bohr, atom_data(batch.numbers, legacy=term.legacy), term.form)
+
+
 def torch_results(batch, term, weights):
     positions, cell = batch.positions.clone().requires_grad_(), batch.cell.clone().requires_grad_()
-    in_bohr = replace(batch, positions=positions / BOHR, cell=cell / BOHR)
-    energies = HARTREE * dispersion_energies(in_bohr, atom_data(batch.numbers, legacy=term.legacy), term.form)
+    energies = dispersion_energies_in_ev(replace(batch, positions=positions, cell=cell), term)
     gradients = torch.autograd.grad((weights * energies).sum(), (positions, cell), materialize_grads=True)
     return energies.detach(), *gradients
 
@@ -44,31 +49,60 @@ def make_term(option):
 @pytest.mark.parametrize(
     "names", [["Ni(CO)4", "s22 Indole-benzene_T-shape_complex", "He2", "UF6"], ["urea", "NaCl", "CO on Pt(111)"]]
 )
+@pytest.mark.parametrize("kind", ["all pairs", "listed"])
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_every_output_equals_torch_for_any_weights(option, names, n_threads, monkeypatch):
+def test_every_output_equals_torch_for_any_weights(option, names, kind, n_threads, monkeypatch):
     if n_threads > 1:
         monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
-        monkeypatch.setattr(compiled, "SERIAL_WORK", 100.0)
+        monkeypatch.setattr(loops, "SERIAL_WORK", 100.0)
+    monkeypatch.setattr(loops, "LISTED_COST", 0.0 if kind == "listed" else 1e9)
     systems, term = {**molecules(), **crystals()}, make_term(option)
-    batch = collate([make_batch(rattled(systems[name]), term) for name in names])
+    batch = collate([make_batch(rattled(systems[name]), term, listed=True) for name in names])
     weights = torch.as_tensor(np.random.default_rng(1).normal(size=batch.n_atoms))
     atoms = atom_data(batch.numbers, legacy=term.legacy)
+    expected_kind = "listed" if kind == "listed" else ("lattice" if batch.periodic else "molecules")
+    assert choose_loops(batch, term.range).kind == expected_kind
     ours = compiled_energies(batch, atoms, term.form, weights)
     for a, b in zip(ours, torch_results(batch, term, weights)):
         torch.testing.assert_close(a, b, rtol=0.0, atol=TOLERANCE)
 
 
-def test_sparse_lists_of_molecules_are_used(monkeypatch):
+def test_lists_are_used_where_they_save_work():
     term = D3Dispersion("pbe0", cutoff=4.0, cn_cutoff=4.0)
     far = molecules()["C6H6"]
     for k in range(1, 8):
         copy = molecules()["C6H6"]
         copy.translate([8.0 * k, 0.0, 0.0])
         far += copy
-    batch = make_batch(far, term)
-    expected = term(batch, {})
-    monkeypatch.setattr(compiled, "SPARSE", 0)
-    torch.testing.assert_close(term(batch, {}), expected, rtol=0.0, atol=1e-14)
+    wide = crystals()["MgO"].repeat(3)
+    for atoms, listed, expected in ((far, True, "listed"), (far, False, "molecules"), (wide, False, "listed")):
+        batch = make_batch(atoms, term, listed)
+        assert choose_loops(batch, term.range).kind == expected
+        ours = term(batch, {})
+        plain = dispersion_energies_in_ev(make_batch(atoms, term, listed=True), term)
+        torch.testing.assert_close(ours, plain, rtol=0.0, atol=1e-12)
+
+
+def test_small_cells_with_long_cutoffs_are_summed_over_translations():
+    term = D3Dispersion("pbe0")
+    for listed in (False, True):
+        batch = make_batch(crystals()["MgO"], term, listed)
+        assert choose_loops(batch, term.range).kind == "lattice"
+
+
+def test_atoms_far_outside_the_cell_give_the_same_derivatives():
+    term, atoms = make_term("default"), rattled(crystals()["urea"])
+    batch = make_batch(atoms, term)
+    numbers = atom_data(batch.numbers)
+    expected = compiled_energies(batch, numbers, term.form, None)
+    shifts = np.random.default_rng(0).integers(-200, 200, (len(atoms), 3))
+    atoms.positions += shifts @ atoms.cell.array
+    moved = compiled_energies(make_batch(atoms, term), numbers, term.form, None)
+    for a, b in zip(moved[:2], expected[:2]):
+        torch.testing.assert_close(a, b, rtol=0.0, atol=1e-11)
+    # At fixed positions, atoms in other cells follow a change of the cell: the chain rule by hand.
+    by_cell = expected[2] - torch.as_tensor(shifts.T, dtype=torch.float64) @ expected[1]
+    torch.testing.assert_close(moved[2], by_cell, rtol=0.0, atol=1e-8)
 
 
 def test_weights_and_energies_of_a_molecule_do_not_touch_others():

@@ -11,7 +11,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from molcalc.batch import collate, from_atoms
+from molcalc.batch import collate
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.parameters import D3Parameters, d3_parameters
 from molcalc.dispersion.reference import reference_tables
@@ -180,6 +180,13 @@ def test_switch_changes_nothing_well_inside(path):
 # Batches
 
 
+@pytest.mark.parametrize("name", ["urea", "CO on Pt(111)", "polyacetylene"])
+def test_pair_list_of_the_batch_changes_nothing(name, path):
+    term, atoms = D3Dispersion(PBE0_ATM, **SHORT), rattled(crystals()[name])
+    for a, b in zip(term_results(atoms, term, listed=True), term_results(atoms, term)):
+        np.testing.assert_allclose(a, b, rtol=0.0, atol=1e-13)
+
+
 @pytest.mark.parametrize("backend", ["torch", "dftd3"])
 def test_batch_equals_single_structures(backend, path):
     term = D3Dispersion(PBE0_ATM, **SHORT, backend=backend)
@@ -305,8 +312,8 @@ def test_legacy_form_is_off_for_nickel_and_right_for_organics(path):
 
 def test_legacy_form_without_cutoffs_refuses_crystals():
     atoms = bulk("NaCl", "rocksalt", 5.64)
-    batch = from_atoms(atoms, cutoff=5.0, pair_cutoff=20.0)
     term = D3Dispersion(WB97M, legacy=True)
+    batch = make_batch(atoms, term)
     assert not term.supports_periodic
     with pytest.raises(CellError, match="molecules only"):
         term(batch, {})
@@ -365,7 +372,10 @@ def test_unknown_functional_is_refused():
         D3Dispersion("pbe00")
 
 
-def test_batch_with_too_short_a_range_is_refused():
-    batch = from_atoms(molecule("H2O"), cutoff=5.0, pair_cutoff=10.0)
-    with pytest.raises(ConfigError, match=r"31\.751 Å; the batch holds 10\.000"):
+@pytest.mark.parametrize(("cell", "pbc"), [([3, 0, 3], True), (np.ones((3, 3)), True), ([3, 0, 3], [0, 1, 0])])
+def test_cell_without_volume_is_refused(cell, pbc, path):
+    atoms = Atoms("Ar", cell=cell)
+    batch = make_batch(atoms, D3Dispersion("pbe0"))
+    batch = replace(batch, pbc=torch.as_tensor(np.broadcast_to(pbc, (1, 3)).copy(), dtype=torch.bool))
+    with pytest.raises(CellError, match="lattice vectors of structure 0"):
         D3Dispersion("pbe0")(batch, {})

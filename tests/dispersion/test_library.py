@@ -2,14 +2,12 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from ase.build import molecule
 
 from molcalc.dispersion import d3
 from molcalc.dispersion.d3 import D3Dispersion
-from molcalc.dispersion.library import completed_cell
 from molcalc.errors import ConfigError
 from tests.dispersion.dispersion_systems import assert_same, crystals, make_batch, rattled, term_results
 
@@ -55,17 +53,6 @@ def test_direction_of_vacuum_vectors_does_not_matter(name):
     atoms.cell.array[2] += 0.3 * atoms.cell.array[0] + 0.2 * atoms.cell.array[1]
     assert_same(term_results(atoms, term), expected, 1e-13)
     assert_same(term_results(atoms, D3Dispersion("pbe0", backend="torch")), expected, 1e-11)
-
-
-@pytest.mark.parametrize("pbc", [(True, False, False), (False, True, True), (True, True, True)])
-def test_completed_cell_keeps_periodic_rows_and_adds_orthogonal_ones(pbc):
-    cell = np.array([[3.0, 0.2, 0.1], [0.5, 4.0, 0.0], [0.3, 0.4, 5.0]])
-    positions = np.random.default_rng(0).normal(0.0, 3.0, (5, 3))
-    pbc = np.array(pbc)
-    completed = completed_cell(cell, pbc, positions, vacuum=20.0)
-    np.testing.assert_array_equal(completed[pbc], cell[pbc])
-    np.testing.assert_allclose(completed[~pbc] @ cell[pbc].T, 0.0, atol=1e-12)
-    assert (np.linalg.norm(completed[~pbc], axis=1) > 20.0).all()
 
 
 def test_tensors_elsewhere_than_on_the_cpu_are_refused():

@@ -63,7 +63,7 @@ def test_triples_of_images_are_counted_once(path):
 
 def test_result_does_not_depend_on_direction_or_order_of_the_pairs(path):
     term = D3Dispersion(ONLY_ATM, atm_cutoff=6.0, cutoff=6.0, cn_cutoff=6.0)
-    batch = make_batch(rattled(bulk("MgO", "rocksalt", 4.21)), term)
+    batch = make_batch(rattled(bulk("MgO", "rocksalt", 4.21)), term, listed=True)
     expected = term(batch, {})
     generator = np.random.default_rng(0)
     order = torch.as_tensor(generator.permutation(batch.pair_index.shape[1]))
@@ -74,7 +74,7 @@ def test_result_does_not_depend_on_direction_or_order_of_the_pairs(path):
 
 
 def test_site_pairs_list_every_triple_of_a_molecule_once():
-    batch = make_batch(molecule("C2H6"), D3Dispersion(ONLY_ATM))
+    batch = make_batch(molecule("C2H6"), D3Dispersion(ONLY_ATM), listed=True)
     pairs = site_pairs(batch.pair_index, batch.pair_shifts, batch.pair_vectors(), math.inf)
     found = set()
     for p, q in three_body._pairs_of_pairs(pairs.ends[0], 8):
