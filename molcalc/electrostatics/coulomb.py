@@ -108,17 +108,17 @@ def checked_positive(name: str, value: float) -> float:
 
 def batch_pairs(batch: AtomicBatch, cutoff: float) -> Pairs:
     """Pairs of the batch, complete up to ``cutoff`` Å; raises ConfigError when the list ends before."""
-    complete = math.isinf(batch.pair_cutoff)
+    complete, periodic = math.isinf(batch.pair_cutoff), batch.periodic
     if batch.pair_cutoff < cutoff:
         raise ConfigError(
             f"the pairs of the batch reach to {batch.pair_cutoff} Å, the energy term to {cutoff} Å: "
             f"build the batch with pair_cutoff={cutoff}"
         )
-    if complete and batch.periodic:
+    if complete and periodic:
         raise ConfigError(
             f"pair_cutoff={batch.pair_cutoff} lists no periodic images: build the batch with pair_cutoff={cutoff}"
         )
-    shifts = batch.pair_shifts if batch.periodic else NO_SHIFTS
+    shifts = batch.pair_shifts if periodic else NO_SHIFTS
     return Pairs(batch.pair_index, shifts, batch.system_idx, complete)
 
 

@@ -1,5 +1,8 @@
 """Coulomb sums in real space."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -238,6 +241,14 @@ def test_dsf_in_a_batch_with_molecules_equals_single_systems():
     structures = [random_atoms(5, cell=TRICLINIC), random_atoms(4), random_atoms(1), random_atoms(6, seed=2)]
     charges = [random_charges(len(atoms)) for atoms in structures]
     assert_batch_equals_single(DSFCoulomb(8.0), structures, charges, pair_cutoff=8.0)
+
+
+@pytest.mark.parametrize("term", [SimpleCoulomb(), DSFCoulomb()], ids=["simple", "dsf"])
+def test_copies_of_a_used_term_give_the_same_energy(term):
+    batch, charges = batch_of(random_atoms(5)), random_charges(5)
+    energy = total_energy(term, batch, charges)
+    for copied in (copy.deepcopy(term), pickle.loads(pickle.dumps(term))):  # noqa: S301
+        assert total_energy(copied, batch, charges) == energy
 
 
 @pytest.mark.parametrize("term", [SimpleCoulomb(), DSFCoulomb()], ids=["simple", "dsf"])
