@@ -61,7 +61,7 @@ def run(args: Arguments) -> int:
     from molcalc.cli.trajectory import TrajectoryWriter
 
     start = read_structure(args.file)
-    path = Path(args.trajectory or f"{Path(start.source).stem}-md.traj")
+    path = Path(args.trajectory or f"{start.stem}-md.traj")
     log = Path(args.log) if args.log else None
     calculator = make_calculator(args)
     begin = _continued(args, start.atoms, path, calculator) or _new(args, start.atoms, path, log)

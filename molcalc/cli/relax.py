@@ -57,7 +57,7 @@ def run(args: Arguments) -> int:
     if args.restart and trajectory is None:
         raise ConfigError("--restart continues a trajectory: name it with --trajectory")
     start = read_structure(args.file)
-    output = Path(args.output or f"{Path(start.source).stem}-relaxed.xyz")
+    output = Path(args.output or f"{start.stem}-relaxed.xyz")
     check_target(output, args.force)
     output_format(output)
     if trajectory is not None and not args.restart:

@@ -16,6 +16,7 @@ from ase.io.formats import read as read_images
 from molcalc.errors import InputError
 
 STANDARD_INPUT = "-"
+_STDIN = "standard input"
 DATABASES = ("db", "json")
 _SHOWN = 40
 """Characters of a damaged line that an error message repeats."""
@@ -38,6 +39,11 @@ class Frame:
     number: int
 
     @property
+    def stem(self) -> str:
+        """Beginning of the names of files that are made from this one."""
+        return "stdin" if self.source == _STDIN else Path(self.source).stem
+
+    @property
     def label(self) -> str:
         """Name for messages."""
         return f"{self.source}, frame {self.number}"
@@ -57,7 +63,7 @@ def read_frames(name: str, default: Index = slice(None)) -> list[Frame]:
     """
     path, index = split_index(name)
     index = default if index is None else index
-    source = "standard input" if path == STANDARD_INPUT else path
+    source = _STDIN if path == STANDARD_INPUT else path
     try:
         frames = _read(path, index)
     except (InputError, FileNotFoundError, IsADirectoryError, PermissionError):
@@ -99,8 +105,8 @@ def split_index(name: str) -> tuple[str, Index | None]:
 def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
     if name == STANDARD_INPUT:
         text = sys.stdin.read()
-        check_xyz(StringIO(text), "standard input")
-        return _select(read_images(StringIO(text), index=":", format="extxyz"), index, "standard input")
+        check_xyz(StringIO(text), _STDIN)
+        return _select(read_images(StringIO(text), index=":", format="extxyz"), index, _STDIN)
     path = Path(name)
     if not path.exists():
         raise FileNotFoundError(f"no file {name}")

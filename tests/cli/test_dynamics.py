@@ -117,6 +117,8 @@ def test_a_thermostat_keeps_the_temperature_of_a_small_molecule(thermostat: str)
         kelvins.append(temperature(atoms, n_freedom))
     # Counting nine degrees of freedom where there are three would give 1200 K.
     assert np.mean(kelvins[200:]) == pytest.approx(400.0, rel=0.2)
+    # The kinetic energy of n degrees of freedom has a relative variance of 2/n.
+    assert np.std(kelvins[200:]) == pytest.approx(400.0 * np.sqrt(2 / n_freedom), rel=0.2)
 
 
 def test_noise_of_a_step_does_not_depend_on_the_steps_before() -> None:
@@ -132,6 +134,7 @@ def test_noise_of_successive_steps_is_normal_and_uncorrelated() -> None:
     assert noise.mean() == pytest.approx(0.0, abs=limit)
     assert noise.var() == pytest.approx(1.0, abs=np.sqrt(2) * limit)
     assert (noise[1:] * noise[:-1]).mean() == pytest.approx(0.0, abs=limit)
+    assert np.unique(noise).size == noise.size
 
 
 def test_temperature_is_in_kelvin() -> None:

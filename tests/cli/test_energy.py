@@ -117,8 +117,10 @@ def test_an_existing_file_is_replaced_only_with_force(run: Any, model: Path, wat
     assert (refused.status, refused.out) == (2, "")
     assert "out.xyz exists: give another name, or --force to replace it" in refused.err
     assert Path("out.xyz").read_text() == "precious"
+    os.link("out.xyz", "backup.xyz")
     assert run("energy", water, "--model", model, "--output", "out.xyz", "--force").status == 0
     assert len(read("out.xyz")) == 3
+    assert Path("backup.xyz").read_text() == "precious"
 
 
 def test_a_failed_write_leaves_the_old_file(

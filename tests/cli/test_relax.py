@@ -211,4 +211,4 @@ def test_a_structure_from_standard_input_is_relaxed(
         monkeypatch.setattr("sys.stdin", stream)
         result = run("relax", "-", "--model", model)
     assert result.status == 0, result.err
-    assert isinstance(read("standard input-relaxed.xyz"), Atoms)
+    assert isinstance(read("stdin-relaxed.xyz"), Atoms)
