@@ -30,7 +30,7 @@ def compiled_energies(
     Equal to :func:`molcalc.dispersion.energies.dispersion_energies`, but needs no pair list. ``weights``
     (n_atoms,) weight the energies in the sum; without them it is plain.
     """
-    upstream = np.ones(atoms.n_atoms) if weights is None else weights.contiguous().numpy()
+    upstream = np.ones(atoms.n_atoms) if weights is None else weights.detach().contiguous().numpy()
     loops = choose_loops(batch, max(form.cutoff, form.cn_cutoff) * BOHR)
     arrays, numbers = atoms.arrays, _numbers(form)
     counts, energies, by_cn = np.zeros((3, loops.n_slots, atoms.n_atoms))
@@ -79,7 +79,7 @@ def _triples(
     cutoff = form.atm_cutoff if form.switch_width else math.nextafter(form.atm_cutoff, math.inf)
     system_idx, bounds = structure_bounds(batch)
     batch = complete_pairs(batch, form.atm_cutoff * BOHR)
-    pairs = site_pairs(batch.pair_index, batch.pair_shifts, batch.pair_vectors() / BOHR, form.atm_cutoff)
+    pairs = site_pairs(batch.pair_index, batch.pair_shifts, batch.pair_vectors().detach() / BOHR, form.atm_cutoff)
     ends, vectors = pairs.ends.numpy(), np.ascontiguousarray(pairs.vectors.numpy().T)
     groups = np.searchsorted(ends[0], np.arange(atoms.n_atoms + 1))
     vdw = (THREE_BODY_RADII * atoms.arrays.vdw_radii) ** (16.0 / 3.0)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.dispersion.compiled import compiled_energies
-from molcalc.dispersion.differentiation import differentiable
+from molcalc.dispersion.differentiation import Engine, differentiable
 from molcalc.dispersion.energies import DispersionForm, dispersion_energies
 from molcalc.dispersion.lattice import check_cells, complete_pairs
 from molcalc.dispersion.library import library_energies
@@ -100,23 +100,28 @@ class D3Dispersion(EnergyTerm):
     def forward(self, batch: AtomicBatch, predictions: Mapping[str, Tensor]) -> Tensor:
         """Return the (n_atoms,) float64 energies in eV; pairs and triples are shared evenly by their atoms."""
         self._check_batch(batch)
+        if batch.positions.dtype != torch.float64 or batch.cell.dtype != torch.float64:
+            batch = replace(batch, positions=batch.positions.double(), cell=batch.cell.double())
+        positions, cell = batch.positions, batch.cell
         atoms = atom_data(batch.numbers, legacy=self.legacy)
-        positions, cell = batch.positions.to(torch.float64), batch.cell.to(torch.float64)
-        compiled, on_cpu = usable(positions), positions.device.type == "cpu"
-        library = self.backend == "dftd3" or (
-            self.backend == "auto" and on_cpu and not compiled and self._library_can()
-        )
+        way = self._way(positions)
+        if way == "torch":
+            return self._reference(batch, atoms)(positions, cell)
+        if way == "dftd3":
+            engine: Engine = partial(library_energies, batch, self.form)
+        else:
+            engine = partial(compiled_energies, batch, atoms, self.form)
+        make_reference = partial(self._reference, batch, atoms)
+        return differentiable(positions, cell, engine, make_reference, weighted=way == "compiled")
 
-        def engine(positions: Tensor, cell: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-            here = replace(batch, positions=positions, cell=cell)
-            if library:
-                return library_energies(here, self.form)
-            return compiled_energies(here, atoms, self.form, weights)
-
-        if compiled or library:
-            make_reference = partial(self._reference, batch, atoms)
-            return differentiable(positions, cell, engine, make_reference, weighted=not library)
-        return self._reference(batch, atoms)(positions, cell)
+    def _way(self, positions: Tensor) -> str:
+        """What computes energies at these positions: "compiled", "dftd3" or "torch"."""
+        if self.backend == "dftd3":
+            return "dftd3"
+        if usable(positions):
+            return "compiled"
+        library = self.backend == "auto" and positions.device.type == "cpu" and self._library_can()
+        return "dftd3" if library else "torch"
 
     def _reference(self, batch: AtomicBatch, atoms: AtomData) -> Callable[[Tensor, Tensor], Tensor]:
         """Energies as a function of positions and cell, in torch operations."""

@@ -10,8 +10,8 @@ from torch import Tensor
 
 Gradients = tuple[Tensor, Tensor]
 """Derivatives by positions (n_atoms, 3) and cell (n_systems, 3, 3)."""
-Engine = Callable[[Tensor, Tensor, "Tensor | None"], tuple[Tensor, Tensor, Tensor]]
-"""(positions, cell, weights) → energies e, derivatives of Σ_i w_i e_i; no weights are ones."""
+Engine = Callable[["Tensor | None"], tuple[Tensor, Tensor, Tensor]]
+"""weights w → energies e, derivatives of Σ_i w_i e_i at given positions and cell; no weights are ones."""
 Reference = Callable[[Tensor, Tensor], Tensor]
 """(positions, cell) → energies, in torch operations."""
 
@@ -19,10 +19,11 @@ Reference = Callable[[Tensor, Tensor], Tensor]
 def differentiable(
     positions: Tensor, cell: Tensor, engine: Engine, make_reference: Callable[[], Reference], *, weighted: bool
 ) -> Tensor:
-    """Energies of an engine, with first derivatives by the engine and higher ones by the reference.
+    """Energies of an engine on the CPU, with first derivatives by it and higher ones by the reference.
 
     Parameters
     ----------
+    positions, cell : float64; those the engine works at.
     make_reference : returns the reference; called only when it is needed.
     weighted : whether the engine takes weights other than ones; where not, the reference does their work.
     """
@@ -44,28 +45,26 @@ class _FirstOrder(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(positions, cell)
         ctx.engine, ctx.make_reference, ctx.weighted = engine, make_reference, weighted
-        energies, *ctx.of_plain_sum = engine(positions.detach(), cell.detach(), None)
+        energies, *ctx.of_plain_sum = engine(None)
         return energies
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         positions, cell = ctx.saved_tensors
         weights = upstream[0]
-        if torch.is_grad_enabled():
-            by_positions, by_cell = _by_reference(ctx.make_reference(), positions, cell, weights)
-        elif weights.numel() and bool((weights == weights[0]).all()):
-            by_positions, by_cell = (gradient * weights[0] for gradient in ctx.of_plain_sum)
-        elif ctx.weighted:
-            by_positions, by_cell = ctx.engine(positions.detach(), cell.detach(), weights)[1:]
+        factor = None if torch.is_grad_enabled() else _common_value(weights)
+        if factor is not None:
+            by_positions, by_cell = (gradient * factor for gradient in ctx.of_plain_sum)
+        elif ctx.weighted and not torch.is_grad_enabled():
+            by_positions, by_cell = ctx.engine(weights)[1:]
         else:
-            with torch.enable_grad():
-                by_positions, by_cell = _by_reference(ctx.make_reference(), positions, cell, weights)
+            pull_back = torch.func.vjp(ctx.make_reference(), positions, cell)[1]
+            by_positions, by_cell = pull_back(weights)
         needed = ctx.needs_input_grad
         return by_positions if needed[0] else None, by_cell if needed[1] else None, None, None, None
 
 
-def _by_reference(reference: Reference, positions: Tensor, cell: Tensor, weights: Tensor) -> Gradients:
-    """First derivatives in operations that can be differentiated again."""
-    pull_back = torch.func.vjp(reference, positions, cell)[1]
-    gradients: Gradients = pull_back(weights)
-    return gradients
+def _common_value(weights: Tensor) -> float | None:
+    """The value that all weights have, if there is one."""
+    values = weights.numpy()
+    return float(values[0]) if values.size and (values == values[0]).all() else None

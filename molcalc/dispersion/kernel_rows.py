@@ -88,6 +88,7 @@ def damped_and_slope(r2: float, root: float, form: tuple) -> tuple[float, float]
 def squared_distances(
     x: np.ndarray, y: np.ndarray, z: np.ndarray, x_i: float, y_i: float, z_i: float, out: np.ndarray
 ) -> None:
+    """r² from the point (x_i, y_i, z_i)."""
     for k in range(out.shape[0]):
         out[k] = (x[k] - x_i) ** 2 + (y[k] - y_i) ** 2 + (z[k] - z_i) ** 2
 
@@ -125,6 +126,7 @@ def damp(
 
 @numba.njit(**_LANES)
 def add_scaled(factor: float, values: np.ndarray, out: np.ndarray) -> None:
+    """out += factor · values."""
     for k in range(out.shape[0]):
         out[k] += factor * values[k]
 

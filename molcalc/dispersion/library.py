@@ -12,13 +12,14 @@ from molcalc.dispersion.lattice import completed_cell, derivative_by_cell
 from molcalc.units import BOHR, HARTREE
 
 
-def library_energies(batch: AtomicBatch, form: DispersionForm) -> tuple[Tensor, Tensor, Tensor]:
+def library_energies(batch: AtomicBatch, form: DispersionForm, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Energies (n_atoms,), and derivatives of their sum by positions and cell; in eV and Å.
 
-    The library is called for one structure after another. It cuts coordination numbers off without a switch,
-    hence knows ``form`` without ``switch_width`` only.
+    The library is called for one structure after another. It knows no ``weights`` in the sum but ones, and cuts
+    coordination numbers off without a switch: ``form.switch_width`` must be 0.
     """
-    positions, cell = batch.positions.numpy() / BOHR, batch.cell.numpy() / BOHR
+    assert weights is None
+    positions, cell = batch.positions.detach().numpy() / BOHR, batch.cell.detach().numpy() / BOHR
     pbc, numbers = batch.pbc.numpy(), batch.numbers.numpy()
     energies, by_positions, by_cell = np.zeros(len(numbers)), np.zeros_like(positions), np.zeros_like(cell)
     bounds = np.searchsorted(batch.system_idx.numpy(), np.arange(batch.n_systems + 1))

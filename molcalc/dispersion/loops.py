@@ -69,7 +69,7 @@ def by_cell(loops: Loops, extra: np.ndarray, by_xyz: np.ndarray, batch: AtomicBa
     if loops.kind != "lattice":
         return extra
     _, bounds = structure_bounds(batch)
-    positions, cell = batch.positions.numpy() / BOHR, batch.cell.numpy() / BOHR
+    positions, cell = batch.positions.detach().numpy() / BOHR, batch.cell.detach().numpy() / BOHR
     result = np.zeros_like(extra)
     for s, pbc in enumerate(batch.pbc.numpy()):
         atoms = slice(bounds[s], bounds[s + 1])
@@ -90,7 +90,7 @@ def slots_for(work: float) -> int:
 
 def _coordinates(batch: AtomicBatch) -> np.ndarray:
     """(3, n_atoms) Bohr."""
-    return np.ascontiguousarray(batch.positions.numpy().T) * (1.0 / BOHR)
+    return np.ascontiguousarray(batch.positions.detach().numpy().T) * (1.0 / BOHR)
 
 
 def _molecules(batch: AtomicBatch, bounds: np.ndarray, n_pairs: int) -> Loops:
@@ -105,7 +105,7 @@ def _molecules(batch: AtomicBatch, bounds: np.ndarray, n_pairs: int) -> Loops:
 def _listed(batch: AtomicBatch) -> Loops:
     from molcalc.dispersion import kernels_periodic as k
 
-    cell = np.ascontiguousarray(batch.cell.numpy()) * (1.0 / BOHR)
+    cell = np.ascontiguousarray(batch.cell.detach().numpy()) * (1.0 / BOHR)
     lists = batch.pair_index.contiguous().numpy(), batch.pair_shifts.contiguous().numpy()
     structure = (_coordinates(batch), cell, batch.system_idx.numpy(), *lists)
     work = LISTED_COST * OPERATIONS_PER_PAIR * batch.pair_index.shape[1]
@@ -123,6 +123,10 @@ def _lattice(structure: tuple[np.ndarray, ...], n_pairs: int) -> Loops:
 
 def _translations(batch: AtomicBatch, bounds: np.ndarray, cutoff: float) -> list[Translations]:
     """Of each structure, in Bohr; ``cutoff`` in Å."""
-    positions, cell, pbc = batch.positions.numpy() / BOHR, batch.cell.numpy() / BOHR, batch.pbc.numpy()
+    positions, cell, pbc = (
+        batch.positions.detach().numpy() / BOHR,
+        batch.cell.detach().numpy() / BOHR,
+        batch.pbc.numpy(),
+    )
     structures = (slice(first, last) for first, last in zip(bounds[:-1], bounds[1:]))
     return [translations(cell[s], pbc[s], positions[atoms], cutoff / BOHR) for s, atoms in enumerate(structures)]
