@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_calculator
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from molcalc.calculators.base import MolCalculator
     from molcalc.cli.structures import Frame
 
@@ -54,9 +56,9 @@ def run(args: Arguments) -> int:
     frames = [frame for name in args.files for frame in read_frames(name)]
     calculator = make_calculator(args)
     table = Table(frames, calculator)
-    print(table.header())
-    finished = []
+    finished: list[Atoms] = []
     for frame, results in evaluate(calculator, frames):
+        table.begin()
         print(table.row(frame, results), flush=True)
         if args.forces or args.charges:
             print(atom_table(frame, results, args.charges, args.forces))
@@ -97,14 +99,11 @@ def evaluate(calculator: MolCalculator, frames: list[Frame]) -> Iterator[tuple[F
 
 
 def _results(calculator: MolCalculator, frames: list[Frame]) -> list[dict[str, Any]]:
-    if calculator.potential.n_members == 1:
+    if len(frames) > 1:
         names = [name for name in _PROPERTIES if name in calculator.implemented_properties]
         return calculator.evaluate([frame.atoms for frame in frames], names)
-    results = []
-    for frame in frames:
-        calculator.get_property("energy", frame.atoms)
-        results.append({**calculator.results, "energy_std": calculator.extras["energy_std"]})
-    return results
+    calculator.get_property("energy", frames[0].atoms)
+    return [{**calculator.results, **calculator.extras}]
 
 
 class Table:
@@ -113,18 +112,23 @@ class Table:
     def __init__(self, frames: list[Frame], calculator: MolCalculator) -> None:
         self._files = max(len("file"), *(len(frame.source) for frame in frames))
         self._formulas = max(len("formula"), *(len(frame.atoms.get_chemical_formula()) for frame in frames))
+        self._begun = False
         self._resolve = calculator.resolve
         self._has_std = calculator.potential.n_members > 1
         self._has_dipole = "dipole" in calculator.implemented_properties
 
-    def header(self) -> str:
-        """Names and units of the columns."""
+    def begin(self) -> None:
+        """Print names and units of the columns, once."""
+        if self._begun:
+            return
+        self._begun = True
         std = f"{'std/eV':>9}  " if self._has_std else ""
         dipole = f"{'dipole/D':>9}" if self._has_dipole else ""
-        return (
+        header = (
             f"{'file':{self._files}}  {'frame':>5}  {'formula':{self._formulas}}  {'charge':>6}  {'energy/eV':>16}  "
             f"{std}{'max force/(eV/Å)':>16}  {dipole}"
-        ).rstrip()
+        )
+        print(header.rstrip())
 
     def row(self, frame: Frame, results: dict[str, Any]) -> str:
         """One structure."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -73,9 +74,13 @@ def with_results(atoms: Atoms, results: Mapping[str, Any], calculator: MolCalcul
     frame = atoms.copy()
     frame.info = {key: value for key, value in atoms.info.items() if key not in all_properties}
     keep_state(frame, calculator)
+    return _recorded(frame, results, calculator.name, calculator.todict())
+
+
+def _recorded(frame: Atoms, results: Mapping[str, Any], name: str, made_by: Mapping[str, Any]) -> Atoms:
     frame.calc = SinglePointCalculator(frame, **{key: results[key] for key in all_properties if key in results})
-    frame.calc.name = calculator.name
-    frame.calc.parameters.update(calculator.todict())
+    frame.calc.name = name
+    frame.calc.parameters.update(made_by)
     return frame
 
 
@@ -88,8 +93,10 @@ def keep_state(atoms: Atoms, calculator: MolCalculator) -> None:
 
 
 def _write_database(path: Path, form: str, frames: Sequence[Atoms]) -> None:
-    """Rows with ``total_charge`` and ``multiplicity``: a database keeps no ``info``, and reads its own key ``charge``
-    back as the sum of initial charges."""
+    """Rows with ``total_charge`` and ``multiplicity``, because a database keeps no ``info``.
+
+    Its own ``charge`` is the sum of initial charges: those of ions are set, so that both agree.
+    """
     from ase.db import connect
 
     with connect(path, type=form) as database:
@@ -97,4 +104,14 @@ def _write_database(path: Path, form: str, frames: Sequence[Atoms]) -> None:
             keys = {"total_charge": atoms.info["charge"]}
             if "spin" in atoms.info:
                 keys["multiplicity"] = atoms.info["spin"]
-            database.write(atoms, **keys)
+            database.write(_with_initial_charges(atoms, keys["total_charge"]), **keys)
+
+
+def _with_initial_charges(atoms: Atoms, total: int) -> Atoms:
+    """Copy whose initial charges are the calculated ones, adding up to the total charge exactly."""
+    if total == 0:
+        return atoms
+    charges = np.array(atoms.calc.results.get("charges", np.zeros(len(atoms))))
+    frame = atoms.copy()
+    frame.set_initial_charges(charges + (total - charges.sum()) / len(atoms))
+    return _recorded(frame, atoms.calc.results, atoms.calc.name, atoms.calc.parameters)
