@@ -141,6 +141,6 @@ def _propagate(dynamics: Any, begin: Begin, recorder: Recorder, steps: int, path
                     dynamics.rng = generator(settings, step + 1)
         except Interrupted as stop:
             kept = f"{recorder.n_frames} frames are in {path}: --restart continues"
-            raise Interrupted(stop.signal_number, f"stopped at step {step} of {steps}; {kept}") from stop
+            raise Interrupted(stop.signal_number, f"stopped at step {dynamics.nsteps} of {steps}; {kept}") from stop
         except MolcalcError as error:
             raise type(error)(f"step {step + 1}: {error}") from error

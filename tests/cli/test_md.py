@@ -98,7 +98,7 @@ def test_a_signal_in_the_middle_of_a_frame_waits_for_its_end(md: Any, monkeypatc
     assert stopped.status == 143
     assert [atoms.info["step"] for atoms in read("parts.traj", ":")] == [0, 5, 10]
     assert len(Path("parts.log").read_text().splitlines()) == 4
-    assert "3 frames are in parts.traj" in stopped.err
+    assert "stopped at step 10 of 40; 3 frames are in parts.traj" in stopped.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["INT", "KILL"])
