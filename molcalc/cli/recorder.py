@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from molcalc.cli.dynamics import Begin
     from molcalc.cli.trajectory import TrajectoryWriter
 
+DRIFT_TIME = 500.0
+"""fs below which a slope of the total energy is vibration rather than drift."""
 _COLUMNS = ("step", "time/fs", "potential/eV", "kinetic/eV", "total/eV", "temperature/K")
 
 
@@ -73,13 +75,15 @@ class Recorder:
             self._write_line(str(step), f"{time:.3f}", *(f"{value:.6f}" for value in (*energies, kelvin)))
 
     def summary(self, steps: int) -> str:
-        """Mean temperature, and for constant energy its drift, over the frames of this run."""
+        """Mean temperature, and how constant a constant energy was, over the frames of this run."""
         text = f"{steps} steps, {self.n_frames} frames"
         if self._kelvins:
             text += f"; mean temperature {np.mean(self._kelvins):.1f} K, last total energy {self._totals[-1]:.6f} eV"
-        if self._begin.settings.thermostat is None and len(self._times) > 2:
-            slope = np.polyfit(self._times, np.array(self._totals) - self._totals[0], 1)[0]
-            text += f", drift {slope * 1000.0 / len(self._atoms):.1e} eV/atom/ps"
+        if self._begin.settings.thermostat is None and self._kelvins:
+            per_atom = (np.array(self._totals) - self._totals[0]) / len(self._atoms)
+            text += f", fluctuation {per_atom.std():.1e} eV/atom"
+            if self._times[-1] - self._times[0] >= DRIFT_TIME:
+                text += f", drift {1000.0 * np.polyfit(self._times, per_atom, 1)[0]:.1e} eV/atom/ps"
         return text
 
     def _write_line(self, step: str, time: str, *values: str) -> None:

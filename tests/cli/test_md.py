@@ -21,6 +21,7 @@ from ase.io.trajectory import Trajectory
 from ase.io.ulm import InvalidULMFileError
 
 from molcalc.calculators.base import MolCalculator
+from molcalc.cli import recorder
 
 SAME = 1e-10
 """Å, u·Å/fs between a run in one piece and one in two: the neighbor list is made at another structure."""
@@ -133,7 +134,7 @@ def frames_in(path: str) -> int:
         return 0
 
 
-def test_the_energy_is_conserved(md: Any) -> None:
+def test_the_energy_is_conserved(md: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     result = md("--ensemble", "nve", "--steps", "80", *STEPS, "--log", "run.log")
     table = np.loadtxt("run.log", skiprows=1)
     assert table.shape == (17, 6)
@@ -141,7 +142,12 @@ def test_the_energy_is_conserved(md: Any) -> None:
     assert table[:, 4] == pytest.approx(table[:, 2] + table[:, 3], abs=2e-6)
     assert np.ptp(table[:, 4]) < 0.02 * np.ptp(table[:, 2])
     assert "80 steps, 17 frames; mean temperature" in result.out
-    assert "eV/atom/ps" in result.out
+    assert f"fluctuation {table[:, 4].std() / 3:.1e} eV/atom" in result.out
+    assert "drift" not in result.out
+    monkeypatch.setattr(recorder, "DRIFT_TIME", 0.0)
+    result = md("--ensemble", "nve", "--steps", "80", *STEPS, "--force")
+    slope = 1000.0 * np.polyfit(table[:, 1], table[:, 4] / 3, 1)[0]
+    assert f"drift {slope:.1e} eV/atom/ps" in result.out
 
 
 def test_frames_keep_charge_info_and_results(run: Any, model: Path) -> None:
