@@ -216,14 +216,18 @@ def test_structures_of_a_batch_do_not_see_each_other(path):
     assert (gradient[:3] != 0.0).any()
 
 
-def test_one_structure_with_nan_leaves_the_others_alone(path):
-    term = D3Dispersion("pbe0", **SHORT)
-    good, bad = make_batch(molecule("C6H6"), term), make_batch(molecule("H2O"), term)
-    expected = term(good, {})
+@pytest.mark.parametrize("images", [("C6H6", "H2O"), ("NaCl", "NaCl")])
+def test_one_structure_with_nan_leaves_the_others_alone(images, path):
+    term = D3Dispersion(PBE0_ATM, **SHORT)
+    systems = molecules() | {"H2O": molecule("H2O"), "NaCl": bulk("NaCl", "rocksalt", 5.64)}
+    good, bad = (make_batch(rattled(systems[name]), term, listed=True) for name in images)
     bad = replace(bad, positions=bad.positions * math.nan)
-    values = term(collate([good, bad]), {})
-    torch.testing.assert_close(values[:12], expected, rtol=0.0, atol=1e-14)
-    assert values[12:].isnan().all()
+    expected, both = joined_results([good], term), joined_results([collate([good, bad])], term)
+    n = good.n_atoms
+    for values, reference in zip(both[:2], expected[:2]):
+        torch.testing.assert_close(values[:n], reference, rtol=0.0, atol=1e-14)
+        assert values[n:].isnan().all()
+    torch.testing.assert_close(both[2][:1], expected[2], rtol=0.0, atol=1e-14)
 
 
 @pytest.mark.parametrize("backend", ["torch", "dftd3"])
