@@ -20,7 +20,7 @@ MAX_FILE = 1 << 33
 """Bytes; more than any model has."""
 LOCK_WAIT = 30.0
 """Seconds to wait for another process that writes the same folder."""
-_TEMPORARY = re.compile(r"^\..+\.\d+-\d+\.tmp$")
+_TEMPORARY = re.compile(r"\..+\.\d+-\d+\.tmp")
 
 
 def sha256(data: bytes) -> str:
@@ -88,7 +88,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 def remove_temporaries(folder: Path) -> None:
     """Delete what writers that were killed left behind; call it under :func:`exclusive`."""
     for path in folder.iterdir():
-        if _TEMPORARY.match(path.name):
+        if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 

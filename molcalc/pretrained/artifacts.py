@@ -35,10 +35,12 @@ from molcalc.schema import short
 
 MIN_TORCH = (2, 10)
 """Older versions can be made to overwrite memory while they read a weights file (CVE-2025-32434, CVE-2026-24747)."""
+PICKLE_START = 1 << 16
+"""Bytes that are looked at to tell a bare pickle from other files."""
 MAX_PICKLE = 1 << 22
 """Bytes; names and sizes of some dozens of arrays take a few thousand."""
 ROUTING_KEYS = {"config_schema_version", "family_name", "member_names", "ensemble_size"}
-_MEMBER_FILE = re.compile(r"^ensemble_(0|[1-9]\d{0,2})\.safetensors$")
+_MEMBER_FILE = re.compile(r"ensemble_(0|[1-9]\d{0,2})\.safetensors")
 _RUNS_CODE = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD", "EXT1", "EXT2", "EXT4"}
 
 
@@ -95,7 +97,7 @@ def read_directory(path: Path) -> Checkpoint:
 
 def _member_files(path: Path, size: Any) -> list[Path]:
     """Weights of all members in order; ``size`` is how many the configuration promises, if it does."""
-    found = sorted(int(match[1]) for file in path.iterdir() if (match := _MEMBER_FILE.match(file.name)))
+    found = sorted(int(match[1]) for file in path.iterdir() if (match := _MEMBER_FILE.fullmatch(file.name)))
     expected = len(found) if size is None else size
     if type(expected) is not int or not 0 <= expected <= MAX_MEMBERS:
         raise CheckpointMismatchError(f"{path}: ensemble_size={short(size)}; allowed are 1…{MAX_MEMBERS}")
@@ -109,9 +111,10 @@ def _member_files(path: Path, size: Any) -> list[Path]:
 
 def _read_plain(data: bytes, path: Path) -> Any:
     """Tensors and plain values of a ``torch.save`` file."""
-    if not zipfile.is_zipfile(io.BytesIO(data)):
-        if _runs_code(data[:MAX_PICKLE]):
-            raise _unsafe(path)
+    # torch takes anything that does not begin like an archive for a sequence of pickles.
+    if not data.startswith(b"PK\x03\x04") or not zipfile.is_zipfile(io.BytesIO(data)):
+        if _is_pickle(data[:PICKLE_START]):
+            raise UnsafeCheckpointError(f"{path} is a bare Python pickle, which would run code when read")
         raise CheckpointCorruptError(f"{path} is truncated, damaged or no PyTorch file ({len(data)} bytes)")
     if is_torchscript(data):
         raise UnsafeCheckpointError(
@@ -140,12 +143,16 @@ def _unsafe(path: Path) -> UnsafeCheckpointError:
     )
 
 
-def _runs_code(data: bytes) -> bool:
-    """Whether bytes are a Python pickle that calls something."""
+def _is_pickle(data: bytes) -> bool:
+    """Whether bytes begin with a Python pickle that builds more than plain values."""
+    stream, calls = io.BytesIO(data), False
     try:
-        return any(operation.name in _RUNS_CODE for operation, _, _ in pickletools.genops(data))
-    except Exception:  # not a pickle: pickletools raises whatever its parsers meet
-        return False
+        while stream.tell() < len(data):
+            names = {operation.name for operation, _, _ in pickletools.genops(stream)}
+            calls = calls or bool(names & _RUNS_CODE)
+    except Exception:  # no pickle, or cut off: pickletools raises whatever its parsers meet
+        return calls or data.startswith(b"\x80")
+    return calls
 
 
 def _check_archive(data: bytes, path: Path) -> None:

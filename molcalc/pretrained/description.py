@@ -24,11 +24,11 @@ EMBEDDED_CLASSES = {module + name for module in _MODULES for name in ("LRCoulomb
 OTHER_CLASSES = {"torch.nn.GELU"}
 FORBIDDEN_KEYS = {"ptfile", "fn", "trainer", "evaluator"}
 MAX_YAML = 100_000
-MAX_TOKENS = 10_000
+MAX_NODES = 10_000
 MAX_DEPTH = 30
-_PLAIN = re.compile(r"^[\w.+ -]*$")
+_PLAIN = re.compile(r"[\w.+ -]*")
 """Names, class paths and numbers: no file paths, templates or markup."""
-_NAME = re.compile(r"^[\w.+() -]{1,100}$")
+_NAME = re.compile(r"[\w.+() -]{1,100}")
 
 
 def validate(metadata: Mapping[str, Any], path: Path) -> None:
@@ -102,7 +102,7 @@ def validate(metadata: Mapping[str, Any], path: Path) -> None:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and _NAME.match(value) is not None
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def _is_number(value: Any, positive: bool = True) -> bool:
@@ -126,8 +126,12 @@ def _read_classes(text: Any, path: Path) -> set[str]:
     allowed = MODEL_CLASSES | PART_CLASSES | EMBEDDED_CLASSES | OTHER_CLASSES
     classes: set[str] = set()
     pending: list[Any] = [tree]
+    visited = 0
     while pending:
         node = pending.pop()
+        visited += 1
+        if visited > MAX_NODES:  # aliases make a short text a large tree
+            raise UnsafeCheckpointError(f"{path}: model_yaml is too large")
         if isinstance(node, dict):
             forbidden = sorted(FORBIDDEN_KEYS & {str(key) for key in node})
             if forbidden:
@@ -139,7 +143,7 @@ def _read_classes(text: Any, path: Path) -> set[str]:
                 classes.add(name)
         elif isinstance(node, list):
             pending += node
-        elif isinstance(node, str) and (not _PLAIN.match(node) or node.endswith((".yml", ".yaml"))):
+        elif isinstance(node, str) and (not _PLAIN.fullmatch(node) or node.endswith((".yml", ".yaml"))):
             raise UnsafeCheckpointError(f"{path}: model_yaml refers to another file or template: {short(node)}")
     return classes
 
@@ -149,16 +153,16 @@ def _is_in(name: Any, allowed: set[str]) -> bool:
 
 
 def _check_tokens(text: str, path: Path) -> None:
-    """Refuse tags, aliases, deep nesting and sheer size before anything is constructed."""
+    """Refuse tags, merged mappings, deep nesting and sheer size before anything is constructed."""
     depth = 0
     opening = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken)
     closing = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
     try:
         for count, token in enumerate(yaml.scan(text, Loader=yaml.SafeLoader)):
             depth += isinstance(token, (*opening, yaml.BlockMappingStartToken)) - isinstance(token, closing)
-            if isinstance(token, (yaml.AliasToken, yaml.AnchorToken, yaml.TagToken)):
-                raise UnsafeCheckpointError(f"{path}: model_yaml uses tags or aliases")
-            if count > MAX_TOKENS or depth > MAX_DEPTH:
+            if isinstance(token, yaml.TagToken) or (isinstance(token, yaml.ScalarToken) and token.value == "<<"):
+                raise UnsafeCheckpointError(f"{path}: model_yaml uses tags or merged mappings")
+            if count > MAX_NODES or depth > MAX_DEPTH:
                 raise UnsafeCheckpointError(f"{path}: model_yaml is too large or nested too deeply")
     except (yaml.YAMLError, ValueError) as error:
         raise CheckpointMismatchError(f"{path}: model_yaml cannot be read: {str(error)[:200]}") from error

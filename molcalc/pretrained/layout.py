@@ -13,15 +13,15 @@ from molcalc.errors import CheckpointCorruptError, CheckpointMismatchError
 from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
 
 _RENAMES = (
-    (r"^afv\.weight$", "embedding"),
-    (r"^conv_a\.agh$", "conv_features"),
-    (r"^conv_q\.agh$", "conv_charges"),
-    (r"^mlps\.(\d{1,3})\.(\d{1,3})\.(weight|bias)$", r"passes.\1.\2.\3"),
-    (r"^outputs\.energy_mlp\.mlp\.(\d{1,3})\.(weight|bias)$", r"energy_head.\1.\2"),
-    (r"^outputs\.atomic_shift\.shifts\.weight$", "shifts"),
+    (r"afv\.weight", "embedding"),
+    (r"conv_a\.agh", "conv_features"),
+    (r"conv_q\.agh", "conv_charges"),
+    (r"mlps\.(\d{1,3})\.(\d{1,3})\.(weight|bias)", r"passes.\1.\2.\3"),
+    (r"outputs\.energy_mlp\.mlp\.(\d{1,3})\.(weight|bias)", r"energy_head.\1.\2"),
+    (r"outputs\.atomic_shift\.shifts\.weight", "shifts"),
 )
-_GEOMETRY = re.compile(r"^aev\.(rc|eta|shifts)_[sv]$")
-_TERMS = re.compile(r"^outputs\.(lrcoulomb\.rc|srcoulomb\.rc|d3bj\.\w+|dftd3\.\w+)$")
+_GEOMETRY = re.compile(r"aev\.(rc|eta|shifts)_[sv]")
+_TERMS = re.compile(r"outputs\.(lrcoulomb\.rc|srcoulomb\.rc|d3bj\.\w+|dftd3\.\w+)")
 _RADIAL_TOLERANCE = 1e-5
 """Relative; the files hold single precision."""
 _DIMENSIONS = {"embedding": 2, "conv_features": 3, "conv_charges": 3, "weight": 2, "bias": 1}
@@ -81,14 +81,14 @@ def _renamed(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
         if value.is_complex():
             raise CheckpointMismatchError(f"{where}: {key} holds complex numbers")
         for pattern, replacement in _RENAMES:
-            if re.match(pattern, key):
+            if re.fullmatch(pattern, key):
                 if not value.is_floating_point():
                     raise CheckpointMismatchError(f"{where}: {key} is of type {value.dtype}; expected real numbers")
                 copy = value.detach().clone()
                 weights[re.sub(pattern, replacement, key)] = copy if copy.dtype == torch.float64 else copy.float()
                 break
         else:
-            if not _GEOMETRY.match(key) and not _TERMS.match(key):
+            if not _GEOMETRY.fullmatch(key) and not _TERMS.fullmatch(key):
                 unexpected.append(key)
     if unexpected:
         raise CheckpointMismatchError(f"{where}: unexpected entries {sorted(unexpected)[:5]}")

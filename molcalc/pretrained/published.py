@@ -109,8 +109,9 @@ def convert_ensemble(state: dict[str, Tensor], name: str, entry: Published | Non
     if len(configs) != 1:
         raise CheckpointMismatchError(f"{source}: the networks of the ensemble differ in size or elements")
     first = next(iter(groups.values()))
-    if "outputs.lrcoulomb.rc" not in first:
-        raise CheckpointMismatchError(f"{source}: no long-range Coulomb range (outputs.lrcoulomb.rc)")
+    ranges = {float(group["outputs.lrcoulomb.rc"]) for group in groups.values() if "outputs.lrcoulomb.rc" in group}
+    if len(ranges) != 1 or any("outputs.lrcoulomb.rc" not in group for group in groups.values()):
+        raise CheckpointMismatchError(f"{source}: not one range of long-range Coulomb (outputs.lrcoulomb.rc)")
     if entry:
         fidelity = Fidelity(name=name, functional=entry.functional, dispersion=f"d3bj:{entry.functional}")
     else:
@@ -121,7 +122,7 @@ def convert_ensemble(state: dict[str, Tensor], name: str, entry: Published | Non
         n_members=len(networks),
         fidelities=(fidelity,),
         coulomb="simple",
-        coulomb_range=round(float(first["outputs.lrcoulomb.rc"]), 6),
+        coulomb_range=round(ranges.pop(), 6),
         provenance={"source": source, "citation": CITATION} if entry else {"source": source},
     )
     return Checkpoint(config, ensemble_weights([weights for _, weights in networks]))

@@ -20,7 +20,7 @@ from molcalc.registry import network_config
 from molcalc.schema import short, suggest
 
 FORMS = "a published name, a model directory, or a file ending in .jpt or .pt"
-_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$", re.ASCII)
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def open_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Checkpoint:
@@ -48,7 +48,7 @@ def open_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Chec
         return _read_directory(path)
     if kind == "file":
         return _read_file(path, trusted)
-    if _HUB_NAME.match(name) and path.suffix not in (".jpt", ".pt") and _kind(path.parent) == "missing":
+    if _HUB_NAME.fullmatch(name) and path.suffix not in (".jpt", ".pt") and _kind(path.parent) == "missing":
         return read_directory(download(name))
     raise FileNotFoundError(
         f"no model {short(name)}{suggest(name[:80], PUBLISHED)}: expected {FORMS}. "
