@@ -6,6 +6,7 @@ Sizes are tiny because the files matter here, not the physics.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ UNKNOWN_ARCHITECTURES = [
     *("pickle.loads", "_pickle.loads", "marshal.loads", "shelve.open", "numpy.load", "yaml.unsafe_load"),
     *("importlib.import_module", "runpy.run_path", "shutil.rmtree", "pathlib.Path", "socket.socket", "ctypes.CDLL"),
     *("webbrowser.open", "urllib.request.urlopen", "multiprocessing.Process", "molcalc.models.aimnet2.AIMNet2"),
-    *("AIMNet2", "aimnet2 ", "../aimnet2", "aimnet2\n", "", "a" * 100_000),
+    *("AIMNet2", "aimnet2 ", "../aimnet2", "aimnet2\n", "", "a" * 10_000),
 ]
 
 
@@ -270,10 +271,10 @@ class Intruder(nn.Module):
 
 
 class Touch:
-    """A Python object that creates a file when it is unpickled."""
+    """A Python object that creates a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open, (self.path, "w")
+        return os.mkdir, (self.path,)
