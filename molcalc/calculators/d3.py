@@ -83,7 +83,7 @@ class D3(MolCalculator):
 class _NoNetwork(nn.Module):
     """Stands where a potential has its network, and contributes nothing."""
 
-    float64_parameters = ("zero",)
+    float32_parameters: tuple[str, ...] = ()
     cutoff = 3.0  # Å; edges are used to find atoms that are too close
     predicts: tuple[str, ...] = ()
     elements = tuple(range(1, HEAVIEST + 1))
