@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import Mapping
@@ -26,6 +27,15 @@ def pack_weights(weights: Mapping[str, Tensor]) -> bytes:
         name: weights[name].detach().cpu().clone(memory_format=torch.contiguous_format) for name in sorted(weights)
     }
     return save(copies)
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and contents, without a copy of them in memory."""
+    total = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        total.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
+        total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def unpack_weights(data: bytes, where: str, allow_nan: bool = False) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from molcalc._version import __version__
-from molcalc.arrays import pack_weights, unpack_weights
+from molcalc.arrays import digest, pack_weights, unpack_weights
 from molcalc.errors import (
     CheckpointCorruptError,
     CheckpointError,
@@ -110,7 +110,7 @@ class Checkpoint:
     @property
     def hash(self) -> str:
         """First twelve digits of the SHA-256 of configuration and weights."""
-        return sha256(_canonical(asdict(self.config)) + pack_weights(self.weights))[:12]
+        return sha256(_canonical(asdict(self.config)) + digest(self.weights).encode())[:12]
 
 
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint, extra: Mapping[str, bytes] | None = None) -> None:

@@ -112,8 +112,19 @@ def test_hash_tells_weights_and_options_apart() -> None:
         Checkpoint(model.config, weights),
         Checkpoint(replace(model.config, coulomb_range=4.5), model.weights),
         Checkpoint(replace(model.config, neutral_only=True), model.weights),
+        Checkpoint(model.config, {f"{name}'": value for name, value in model.weights.items()}),
+        Checkpoint(model.config, {name: value.double() for name, value in model.weights.items()}),
+        Checkpoint(model.config, {name: value.flatten() for name, value in model.weights.items()}),
     ]
-    assert len({model.hash, *(other.hash for other in others)}) == 4
+    assert len({model.hash, *(other.hash for other in others)}) == 7
+
+
+def test_hash_does_not_depend_on_order_or_memory_layout() -> None:
+    model = small_checkpoint()
+    other = {
+        name: value.clone().T.contiguous().T if value.ndim == 2 else value for name, value in model.weights.items()
+    }
+    assert Checkpoint(model.config, dict(reversed(other.items()))).hash == model.hash
 
 
 def test_extra_files_are_covered_by_the_checksums(tmp_path: Path) -> None:
@@ -227,8 +238,15 @@ def test_a_configuration_that_is_none_is_refused(saved: Path, content: bytes) ->
 
 
 def test_a_huge_configuration_is_refused_unread(saved: Path) -> None:
-    os.truncate(saved / CONFIG, 10**13)
-    with pytest.raises(CheckpointCorruptError, match="10000000000000 bytes; at most"):
+    os.truncate(saved / CONFIG, 2**20)
+    with pytest.raises(CheckpointCorruptError, match="1048576 bytes; at most"):
+        load(saved)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")], ids=str)
+def test_numbers_that_are_not_finite_are_no_json(saved: Path, value: float) -> None:
+    edit_config(saved, lambda values: values["arguments"].update(cutoff=value))
+    with pytest.raises(CheckpointCorruptError, match="is not a number"):
         load(saved)
 
 

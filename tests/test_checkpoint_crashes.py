@@ -155,7 +155,7 @@ def test_a_damaged_unfinished_save_falls_back_with_a_warning_that_names_both(
 
 
 def test_killed_while_saving_in_a_loop(tmp_path: Path) -> None:
-    """Processes that save 4 MB in a loop are killed (-9) one after the other, each somewhere in its first two saves."""
+    """Processes that save 4 MB in a loop are killed (-9), in turn somewhere in their first and second save."""
     done = subprocess.run(
         [sys.executable, "-c", KILLED_SAVER, str(tmp_path / "m"), str(KILLS)],
         capture_output=True,
@@ -166,7 +166,7 @@ def test_killed_while_saving_in_a_loop(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     outcomes = json.loads(done.stdout)
     assert len(outcomes) == KILLS
-    assert outcomes[-1]["loaded"] >= 3  # some did save
+    assert outcomes[-1]["loaded"] >= KILLS // 2
     for outcome in outcomes:
         assert outcome["finished"] <= outcome["loaded"] <= outcome["begun"], outcome
 
@@ -185,7 +185,7 @@ for _ in range(3):
 duration = (time.perf_counter() - start) / 3
 random.seed(1)
 outcomes, number = [], 0
-for _ in range(kills):
+for turn in range(kills):
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -197,7 +197,9 @@ for _ in range(kills):
             os.write(writing, f"f {number}\\n".encode())
     os.close(writing)
     report = os.read(reading, 100)
-    time.sleep(random.uniform(0.0, 1.5 * duration))
+    while turn % 2 and b"f" not in report:
+        report += os.read(reading, 100)
+    time.sleep(random.uniform(0.0, duration))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     lines = [line.split() for line in (report + os.read(reading, 100_000)).decode().splitlines()]
