@@ -61,7 +61,7 @@ def main() -> None:
     start = read(MOLECULE)
     start.calc = double
     BFGS(start, logfile=None).run(fmax=0.01, steps=200)
-    thermalize_momenta(start, 600 * units.kB, rng=np.random.default_rng(0))  # half goes to potential energy
+    thermalize_momenta(start, 600.0, rng=np.random.default_rng(0))  # half goes to potential energy
     Stationary(start)
     ZeroRotation(start)
     steps = int(options.picoseconds * 2000)
