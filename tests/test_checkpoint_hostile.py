@@ -143,6 +143,7 @@ CLAIMS: dict[str, dict[str, Any]] = {
     "more digits than Python prints": {"n_channels": 10**4000},
     "huge table": {"max_number": 10**12},
     "wide layers": {"hidden": [[10**9, 10**9]] * 3},
+    "gigabytes that could be had": {"hidden": [[20_000, 20_000]] * 3},
     "many layers": {"hidden": [[1] * 2000] * 3},
     "many passes": {"hidden": [[1]] * 20_000},
     "many elements": {"elements": list(range(1, 20_000))},

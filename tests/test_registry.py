@@ -40,13 +40,14 @@ def test_networks_are_ready_for_evaluation() -> None:
 
 
 def test_changing_a_network_leaves_the_checkpoint_and_other_networks_alone() -> None:
-    model = small_checkpoint()
+    model, untouched = small_checkpoint(), small_checkpoint()
     first, second = build_members(model)[0], build_members(model)[0]
     with torch.no_grad():
         for parameter in first.parameters():
             parameter.add_(1.0)
+    assert model.hash == untouched.hash
     for name, value in second.state_dict().items():
-        assert torch.equal(value, model.weights[f"members.0.{name}"])
+        assert torch.equal(value, untouched.weights[f"members.0.{name}"])
 
 
 def test_collected_weights_build_the_same_networks() -> None:

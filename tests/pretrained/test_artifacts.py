@@ -186,6 +186,7 @@ PICKLES: dict[str, Callable[[Path, Touch], object]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD detected")
 @pytest.mark.parametrize("force", [None, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"], ids=["", "forced"])
 @pytest.mark.parametrize("kind", PICKLES)
 def test_pickles_that_run_code_are_refused(
