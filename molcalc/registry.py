@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from molcalc.checkpoint import Checkpoint, ModelConfig
 from molcalc.errors import CheckpointMismatchError, ConfigError, UnsafeCheckpointError
 from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
+from molcalc.models.dcm import NonEquivariantConfig, NonEquivariantDCM, PhysNetDCM, PhysNetDCMConfig
 from molcalc.schema import from_dict, short, suggest
 
 
@@ -21,7 +22,11 @@ class Entry(NamedTuple):
     config: type[Any]
 
 
-MODELS: dict[str, Entry] = {"aimnet2": Entry(AIMNet2, AIMNet2Config)}
+MODELS: dict[str, Entry] = {
+    "aimnet2": Entry(AIMNet2, AIMNet2Config),
+    "physnet-dcm": Entry(PhysNetDCM, PhysNetDCMConfig),
+    "noneq-dcm": Entry(NonEquivariantDCM, NonEquivariantConfig),
+}
 MAX_VALUES = 1000
 """Single values in the arguments of a network; more would take long to build."""
 

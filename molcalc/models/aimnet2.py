@@ -7,7 +7,7 @@ Anstine, Zubatyuk, Isayev, Chem. Sci. 16, 10228 (2025), doi:10.1039/D4SC08572H.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
+from molcalc.errors import ConfigError
 from molcalc.nn.init import farthest_curves, orthogonal_embedding
 from molcalc.nn.neighbor_sum import EdgeRows, neighbor_sum
 from molcalc.nn.segments import segment_sum
@@ -131,6 +132,14 @@ class AIMNet2(nn.Module):
                     nn.init.xavier_normal_(layer.weight)
                     nn.init.zeros_(layer.bias)
         return self
+
+    def set_reference_energies(self, energies: Mapping[int, float]) -> None:
+        """Set the energies in eV of free atoms by atomic number; those of other elements stay."""
+        with torch.no_grad():
+            for number, energy in energies.items():
+                if not 1 <= number < len(self.shifts):
+                    raise ConfigError(f"reference energy of Z={number}; allowed are 1…{len(self.shifts) - 1}")
+                self.shifts[number] = energy
 
     @property
     def dtype(self) -> torch.dtype:

@@ -1,0 +1,208 @@
+r"""PhysNet: the network that predicts atomic energies and charges from distances.
+
+The model that users train is one of :mod:`molcalc.models.dcm`: this trunk and a head of distributed charges.
+
+References
+----------
+Unke, Meuwly, J. Chem. Theory Comput. 15, 3678 (2019), doi:10.1021/acs.jctc.9b00181.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from molcalc.batch import AtomicBatch
+from molcalc.nn.radial import ExponentialGaussians
+from molcalc.nn.residual import Residual, shifted_softplus
+from molcalc.nn.segments import segment_sum
+
+OUTPUT_SCALE = 0.1
+"""Standard deviation, times √n_features, of fresh output weights: charges and forces start small, but not at zero,
+where the gradients of products of them would vanish."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhysNetConfig:
+    """Sizes of the trunk.
+
+    Attributes
+    ----------
+    elements : trained atomic numbers; anything else is refused.
+    n_features : F, features per atom.
+    n_radial : K, radial functions.
+    n_modules : interaction modules, each of which passes messages once.
+    n_interaction, n_atomic, n_output : residual blocks on the message, on the features, in the output of each module.
+    cutoff : Å, range of the messages of the trunk.
+    max_number : largest atomic number the tables have a row for.
+    """
+
+    elements: tuple[int, ...]
+    n_features: int = 96
+    n_radial: int = 64
+    n_modules: int = 3
+    n_interaction: int = 2
+    n_atomic: int = 2
+    n_output: int = 1
+    cutoff: float = 6.0
+    max_number: int = 94
+
+    def __post_init__(self) -> None:
+        if not self.elements or min(self.elements) < 1 or max(self.elements) > self.max_number:
+            raise ValueError(f"elements={self.elements}; allowed are 1…{self.max_number}")
+        for name, least in _SMALLEST.items():
+            value = getattr(self, name, least)
+            if value < least:
+                raise ValueError(f"{name}={value}; at least {least} is needed")
+        for name in ("cutoff", "head_cutoff", "max_displacement"):
+            value = getattr(self, name, 1.0)
+            if not value > 0:
+                raise ValueError(f"{name}={value} Å; expected a positive length")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain values."""
+        return asdict(self)
+
+
+_SMALLEST = {
+    "n_features": 1, "n_radial": 2, "n_modules": 1, "n_interaction": 0, "n_atomic": 0, "n_output": 0, "n_dcm": 1,
+    "head_features": 1, "head_radial": 2, "head_layers": 1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Edges within a cutoff.
+
+    Attributes
+    ----------
+    index : (2, n_edges) int64, receiver i and source j.
+    vectors : (n_edges, 3) float64 r_ij, Å.
+    distances : (n_edges,) float64, Å.
+    """
+
+    index: Tensor
+    vectors: Tensor
+    distances: Tensor
+
+    @classmethod
+    def of_batch(cls, batch: AtomicBatch) -> Edges:
+        """All edges of a batch."""
+        vectors = batch.edge_vectors()
+        return cls(batch.edge_index, vectors, (vectors * vectors).sum(dim=1).sqrt())
+
+    def within(self, cutoff: float) -> Edges:
+        """The edges shorter than ``cutoff`` Å."""
+        near = (self.distances.detach() < cutoff).nonzero()[:, 0]
+        if len(near) == len(self.distances):
+            return self
+        index, vectors = self.index.index_select(1, near), self.vectors.index_select(0, near)
+        return Edges(index, vectors, self.distances.index_select(0, near))
+
+
+class Interaction(nn.Module):
+    r"""One round of messages and the update of the features.
+
+    .. math::
+        m_i &= σ(W_I σ(x_i) + b_I) + \sum_j G g(r_{ij}) ∘ σ(W_J σ(x_j) + b_J) \\
+        x_i &← u ∘ x_i + W σ(m_i) + b
+
+    with residual blocks on m and on the new x.
+    """
+
+    def __init__(self, config: PhysNetConfig) -> None:
+        super().__init__()
+        size = config.n_features
+        self.both = nn.Linear(size, 2 * size)  # W_I and W_J, which act on the same input
+        self.message_blocks = nn.Sequential(*(Residual(size) for _ in range(config.n_interaction)))
+        self.gate = nn.Parameter(torch.empty(size))
+        self.update = nn.Linear(size, size)
+        self.atomic_blocks = nn.Sequential(*(Residual(size) for _ in range(config.n_atomic)))
+        self.output_blocks = nn.Sequential(*(Residual(size) for _ in range(config.n_output)))
+        self.output = nn.Linear(size, 2, bias=False)
+
+    def initialize(self) -> None:
+        """Draw fresh weights."""
+        initialize_linear(self)
+        nn.init.ones_(self.gate)
+        nn.init.normal_(self.output.weight, std=OUTPUT_SCALE * len(self.gate) ** -0.5)
+
+    def forward(self, x: Tensor, filters: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return new features (n_atoms, F) and (n_atoms, 2) contributions to energy and charge."""
+        own, others = shifted_softplus(self.both(shifted_softplus(x))).chunk(2, dim=1)
+        message = own.index_add(0, edge_index[0], filters * others.index_select(0, edge_index[1]))
+        message = self.message_blocks(message)
+        x = self.atomic_blocks(self.gate * x + self.update(shifted_softplus(message)))
+        return x, self.output(shifted_softplus(self.output_blocks(x)))
+
+
+class PhysNet(nn.Module):
+    """Trunk: features, energies (without those of the free atoms) and charges of atoms."""
+
+    def __init__(self, config: PhysNetConfig) -> None:
+        super().__init__()
+        size = config.n_features
+        self.cutoff = config.cutoff
+        self.embedding = nn.Parameter(torch.empty(config.max_number + 1, size))
+        self.radial = ExponentialGaussians(config.n_radial, config.cutoff)
+        self.filters = nn.Linear(config.n_radial, config.n_modules * size, bias=False)  # G of all modules
+        self.interactions = nn.ModuleList(Interaction(config) for _ in range(config.n_modules))
+        self.scales = nn.Parameter(torch.empty(config.max_number + 1, 2))
+        self.charge_shifts = nn.Parameter(torch.empty(config.max_number + 1))
+
+    def initialize(self) -> None:
+        """Draw fresh weights."""
+        bound = 3.0**0.5
+        with torch.no_grad():
+            nn.init.uniform_(self.embedding, -bound, bound)
+            self.radial.initialize()
+            initialize_linear(self.filters)
+            self.scales.fill_(1.0)
+            self.charge_shifts.zero_()
+            for interaction in self.interactions:
+                interaction.initialize()  # type: ignore[operator]
+
+    def forward(self, batch: AtomicBatch, edges: Edges) -> tuple[Tensor, Tensor, Tensor]:
+        """Evaluate the network.
+
+        Returns
+        -------
+        energies : (n_atoms,) eV, without the energies of the free atoms.
+        charges : (n_atoms,) e, which add up to the total charge of each system.
+        features : (n_atoms, F)
+        """
+        edges = edges.within(self.cutoff)
+        basis = self.radial(edges.distances.to(self.embedding.dtype))
+        filters = self.filters(basis).chunk(len(self.interactions), dim=1)
+        x = self.embedding.index_select(0, batch.numbers)
+        outputs = []
+        for interaction, filter_ in zip(self.interactions, filters):
+            x, output = interaction(x, filter_, edges.index)
+            outputs.append(output)
+        values = self.scales.index_select(0, batch.numbers) * sum(outputs)
+        charges = values[:, 1] + self.charge_shifts.index_select(0, batch.numbers)
+        return values[:, 0], conserve_charge(charges, batch), x
+
+
+def conserve_charge(charges: Tensor, batch: AtomicBatch) -> Tensor:
+    r"""Share what is missing to the total charge equally: q̃_i = q_i + (Q − Σ_j q_j) / N.
+
+    Parameters
+    ----------
+    charges : (n_atoms,) e.
+    """
+    total = segment_sum(charges, batch.system_idx, batch.n_systems)
+    share = (batch.total_charge.to(charges.dtype) - total) / batch.atoms_per_system()
+    return charges + share.index_select(0, batch.system_idx)
+
+
+def initialize_linear(module: nn.Module) -> None:
+    """Draw the weights of all linear layers (Glorot) and set their biases to zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
