@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch, collate
-from molcalc.electrostatics.multipoles import dipole
+from molcalc.electrostatics.multipoles import center_of_mass
+from molcalc.electrostatics.sites import ChargeSites
+from molcalc.errors import ConfigError
 from molcalc.nn.segments import segment_sum
 from molcalc.potential import Potential, PotentialOutput
 from molcalc.units import ATOMIC_MASSES
@@ -31,13 +33,16 @@ def evaluate(
     ----------
     batch : its positions are differentiated as they are when they require a gradient.
     properties : names from :data:`molcalc.properties.PROPERTIES`; energy, atomic energies and predictions
-        are returned in any case, forces and stress when asked for.
+        are returned in any case, forces, stress and esp (at the points of the batch) when asked for.
     create_graph : keep results differentiable (training, second derivatives).
 
     Returns
     -------
     dict of tensors by property name: energies, forces and stress in float64, charges in the dtype of the network.
-    Ensembles return means, and standard deviations (n − 1) as ``energy_std``, ``forces_std``, ``charges_std``.
+    Ensembles return means, and standard deviations (n − 1) as ``energy_std``, ``forces_std``, ``charges_std``; their
+    distributed charges are those of all members, each with its share.
+    Where there are distributed charges, the ``dipole`` is theirs if they turn with the molecule, and that of the atomic
+    charges if they do not; ``dcm_dipole`` and ``charge_dipole`` are both.
     """
     wanted = set(properties)
     leaves: dict[str, Tensor] = {}
@@ -53,10 +58,7 @@ def evaluate(
         results = _energies(output, batch)
         results.update(_mean_predictions(output))
         if "charges" in results:
-            masses = torch.as_tensor(ATOMIC_MASSES, device=batch.numbers.device)[batch.numbers]
-            results["dipole"] = dipole(
-                batch.positions, results["charges"].double(), masses, batch.system_idx, batch.n_systems
-            )
+            results.update(_electrostatics(results, batch, wanted, potential.rotation_invariant))
         if leaves:
             results.update(_gradients(output, batch, leaves, create_graph))
     return results if create_graph else {name: value.detach() for name, value in results.items()}
@@ -82,11 +84,33 @@ def _energies(output: PotentialOutput, batch: AtomicBatch) -> dict[str, Tensor]:
 
 
 def _mean_predictions(output: PotentialOutput) -> dict[str, Tensor]:
-    results = {name: _mean([prediction[name] for prediction in output.predictions]) for name in output.predictions[0]}
-    if "charges" in results and len(output.predictions) > 1:
-        members = torch.stack([prediction["charges"] for prediction in output.predictions])
-        results["charges_std"] = members.std(dim=0)
+    members = output.predictions
+    results = {name: _mean([prediction[name] for prediction in members]) for name in members[0]}
+    if "charges" in results and len(members) > 1:
+        results["charges_std"] = torch.stack([prediction["charges"] for prediction in members]).std(dim=0)
+    if "dcm_charges" in results and len(members) > 1:
+        results["dcm_charges"] = torch.cat([prediction["dcm_charges"] for prediction in members], dim=1) / len(members)
+        results["dcm_positions"] = torch.cat([prediction["dcm_positions"] for prediction in members], dim=1)
     return results
+
+
+def _electrostatics(
+    results: dict[str, Tensor], batch: AtomicBatch, wanted: set[str], rotation_invariant: bool
+) -> dict[str, Tensor]:
+    """Dipoles about the center of mass, and the potential at the points of the batch."""
+    masses = torch.as_tensor(ATOMIC_MASSES, device=batch.numbers.device)[batch.numbers]
+    center = center_of_mass(batch.positions, masses, batch.system_idx, batch.n_systems)
+    found = {"dipole": ChargeSites.of(batch, results, "charges").dipole(center)}
+    sites = ChargeSites.of(batch, results)
+    if "dcm_charges" in results:
+        found["charge_dipole"], found["dcm_dipole"] = found["dipole"], sites.dipole(center)
+        if rotation_invariant:
+            found["dipole"] = found["dcm_dipole"]
+    if "esp" in wanted:
+        if batch.esp_points is None or batch.esp_system_idx is None:
+            raise ConfigError("esp was asked for, but the batch has no points: set esp_points and esp_system_idx")
+        found["esp"] = sites.potential(batch.esp_points, batch.esp_system_idx)
+    return found
 
 
 def _mean(tensors: list[Tensor]) -> Tensor:

@@ -44,6 +44,7 @@ class Potential(nn.Module):
     pair_cutoff : Å, range of the pair list the terms need in a periodic structure; None without terms.
     cutoff : Å, range of the edges.
     predicts, elements : of the network.
+    rotation_invariant : whether all predictions turn with the structure.
 
     Raises
     ------
@@ -62,6 +63,7 @@ class Potential(nn.Module):
         self.cutoff: float = members[0].cutoff
         self.predicts: tuple[str, ...] = members[0].predicts
         self.elements: tuple[int, ...] = members[0].elements
+        self.rotation_invariant: bool = getattr(members[0], "rotation_invariant", True)
         for term in terms:
             missing = sorted(set(term.requires) - set(self.predicts))
             if missing:

@@ -6,16 +6,12 @@ each atom's ``system_idx``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
+from molcalc.electrostatics.point_potential import pairs_in_chunks, point_potential
 from molcalc.nn.segments import segment_sum
 from molcalc.units import COULOMB
-
-PAIRS_AT_ONCE = 1_000_000
-"""Pairs of a point and a charge that are held in memory together."""
 
 
 def center_of_mass(positions: Tensor, masses: Tensor, system_idx: Tensor, n_systems: int) -> Tensor:
@@ -121,11 +117,7 @@ def electrostatic_potential(
     (n_points,) V, float64
     """
     points, positions, charges = (tensor.to(torch.float64) for tensor in (points, positions, charges))
-    parts = [points.new_empty(0)]
-    for chunk, point, site in _pairs_in_chunks(point_system_idx, system_idx):
-        distances = (points[chunk].index_select(0, point) - positions.index_select(0, site)).norm(dim=1)
-        parts.append(segment_sum(charges.index_select(0, site) / distances, point, len(points[chunk])))
-    return COULOMB * torch.cat(parts)
+    return COULOMB * point_potential(points, positions, charges, point_system_idx, system_idx)
 
 
 def electric_field(
@@ -143,24 +135,8 @@ def electric_field(
     """
     points, positions, charges = (tensor.to(torch.float64) for tensor in (points, positions, charges))
     parts = [points.new_empty(0, 3)]
-    for chunk, point, site in _pairs_in_chunks(point_system_idx, system_idx):
+    for chunk, point, site in pairs_in_chunks(point_system_idx, system_idx):
         arms = points[chunk].index_select(0, point) - positions.index_select(0, site)
         scale = charges.index_select(0, site) / arms.norm(dim=1) ** 3
         parts.append(segment_sum(scale[:, None] * arms, point, len(points[chunk])))
     return COULOMB * torch.cat(parts)
-
-
-def _pairs_in_chunks(point_system_idx: Tensor, system_idx: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Slices of the points, each with the point (counted within the slice) and charge of every pair."""
-    n_systems = 1 + max((int(index.max()) for index in (point_system_idx, system_idx) if len(index)), default=-1)
-    counts = torch.bincount(system_idx, minlength=n_systems)
-    first = counts.cumsum(0) - counts
-    per_point = counts.index_select(0, point_system_idx)
-    step = max(1, PAIRS_AT_ONCE // max([1, *counts.tolist()]))
-    for start in range(0, len(point_system_idx), step):
-        chunk = slice(start, start + step)
-        n_pairs = per_point[chunk]
-        point = torch.repeat_interleave(n_pairs)
-        before = n_pairs.cumsum(0) - n_pairs
-        place = torch.arange(len(point), device=point.device) - before.index_select(0, point)
-        yield chunk, point, place + first.index_select(0, point_system_idx[chunk]).index_select(0, point)

@@ -1,0 +1,136 @@
+r"""Potential of point charges at points, summed within each system: V(g) = Σ_a q_a / |g − x_a|.
+
+Compiled values and first derivatives by charges and sites; everything else goes through torch operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molcalc.nn.compiled import share_range, usable
+from molcalc.nn.segments import segment_sum
+
+PAIRS_AT_ONCE = 1_000_000
+"""Pairs of a point and a charge that are held in memory together."""
+BLOCK_POINTS = 4096
+"""Points of one system that a thread works on at a time."""
+OPERATIONS_PER_PAIR = 20.0
+"""Multiply-adds of one pair, to decide on threads."""
+
+
+def point_potential(
+    points: Tensor, sites: Tensor, charges: Tensor, point_system_idx: Tensor, system_idx: Tensor
+) -> Tensor:
+    """(n_points,) e/Å; arguments as in :func:`molcalc.electrostatics.multipoles.electrostatic_potential`, float64."""
+    if not usable(points, sites, charges):
+        return potential_torch(points, sites, charges, point_system_idx, system_idx)
+    if bool((point_system_idx[1:] >= point_system_idx[:-1]).all()):
+        return _Potential.apply(points, sites, charges, point_system_idx, system_idx)
+    order = torch.argsort(point_system_idx, stable=True)
+    ordered = _Potential.apply(
+        points.index_select(0, order), sites, charges, point_system_idx.index_select(0, order), system_idx
+    )
+    return torch.zeros_like(ordered).index_copy(0, order, ordered)
+
+
+def potential_torch(
+    points: Tensor, sites: Tensor, charges: Tensor, point_system_idx: Tensor, system_idx: Tensor
+) -> Tensor:
+    """What :func:`point_potential` computes, in operations that can be differentiated any number of times."""
+    parts = [points.new_empty(0)]
+    for chunk, point, site in pairs_in_chunks(point_system_idx, system_idx):
+        distances = (points[chunk].index_select(0, point) - sites.index_select(0, site)).norm(dim=1)
+        parts.append(segment_sum(charges.index_select(0, site) / distances, point, len(points[chunk])))
+    return torch.cat(parts)
+
+
+def pairs_in_chunks(point_system_idx: Tensor, system_idx: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Slices of the points, each with the point (counted within the slice) and charge of every pair."""
+    n_systems = 1 + max((int(index.max()) for index in (point_system_idx, system_idx) if len(index)), default=-1)
+    counts = torch.bincount(system_idx, minlength=n_systems)
+    first = counts.cumsum(0) - counts
+    per_point = counts.index_select(0, point_system_idx)
+    step = max(1, PAIRS_AT_ONCE // max([1, *counts.tolist()]))
+    for start in range(0, len(point_system_idx), step):
+        chunk = slice(start, start + step)
+        n_pairs = per_point[chunk]
+        point = torch.repeat_interleave(n_pairs)
+        before = n_pairs.cumsum(0) - n_pairs
+        place = torch.arange(len(point), device=point.device) - before.index_select(0, point)
+        yield chunk, point, place + first.index_select(0, point_system_idx[chunk]).index_select(0, point)
+
+
+class _Potential(torch.autograd.Function):
+    """Potential at points that are sorted by system."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, points: Tensor, sites: Tensor, charges: Tensor, point_system_idx: Tensor, system_idx: Tensor
+    ) -> Tensor:
+        from molcalc.electrostatics import potential_kernels as kernels
+
+        ctx.save_for_backward(points, sites, charges, point_system_idx, system_idx)
+        ctx.by_system = _ranges(point_system_idx, system_idx)
+        ctx.columns = np.ascontiguousarray(points.detach().numpy().T)
+        result = np.empty(len(points))
+        blocks = _split(ctx.by_system)
+        share_range(
+            kernels.potential, len(blocks), _work(blocks), blocks, ctx.columns, _array(sites), _array(charges), result
+        )
+        return torch.from_numpy(result)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        inputs = ctx.saved_tensors
+        again = torch.is_grad_enabled()
+        if again or ctx.needs_input_grad[0]:
+            with torch.enable_grad():
+                leaves = [x if x.requires_grad else x.detach().requires_grad_() for x in inputs[:3]]
+                value = potential_torch(*leaves, *inputs[3:])
+                gradients = torch.autograd.grad(value, leaves, upstream[0], create_graph=again)
+            return *(g if need else None for g, need in zip(gradients, ctx.needs_input_grad)), None, None
+        from molcalc.electrostatics import potential_kernels as kernels
+
+        sites, charges = _array(inputs[1]), _array(inputs[2])
+        to_sites, to_charges = np.zeros_like(sites), np.zeros_like(charges)
+        blocks = ctx.by_system
+        share_range(
+            kernels.gradients, len(blocks), _work(blocks), blocks, ctx.columns, sites, charges, _array(upstream[0]),
+            to_sites, to_charges,
+        )  # fmt: skip
+        return None, torch.from_numpy(to_sites), torch.from_numpy(to_charges), None, None
+
+
+def _ranges(point_system_idx: Tensor, system_idx: Tensor) -> np.ndarray:
+    """(n_systems, 4) int64 first and last point, first and last charge of each system."""
+    columns = []
+    indices = [np.ascontiguousarray(index.numpy()) for index in (point_system_idx, system_idx)]
+    systems = np.arange(1 + max((int(index[-1]) for index in indices if len(index)), default=-1))
+    for index in indices:
+        columns += [np.searchsorted(index, systems, side="left"), np.searchsorted(index, systems, side="right")]
+    return np.stack(columns, axis=1)
+
+
+def _split(blocks: np.ndarray) -> np.ndarray:
+    """The same ranges with at most BLOCK_POINTS points each."""
+    if len(blocks) == 0 or (blocks[:, 1] - blocks[:, 0]).max() <= BLOCK_POINTS:
+        return blocks
+    parts = [
+        (start, min(start + BLOCK_POINTS, last), *sites)
+        for first, last, *sites in blocks.tolist()
+        for start in range(first, last, BLOCK_POINTS)
+    ]
+    return np.array(parts, dtype=np.int64)
+
+
+def _work(blocks: np.ndarray) -> float:
+    return OPERATIONS_PER_PAIR * float(((blocks[:, 1] - blocks[:, 0]) * (blocks[:, 3] - blocks[:, 2])).sum())
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()

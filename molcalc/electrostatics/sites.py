@@ -1,0 +1,124 @@
+"""Charges that a model predicts, on atoms or distributed around them: their moments, potential and field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from molcalc.batch import AtomicBatch
+from molcalc.electrostatics.multipoles import electric_field, electrostatic_potential, moment_about, quadrupole
+from molcalc.electrostatics.point_potential import pairs_in_chunks
+from molcalc.errors import ConfigError
+from molcalc.nn.segments import segment_sum
+from molcalc.schema import suggest
+from molcalc.units import COULOMB
+
+SOURCES = ("distributed", "charges")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChargeSites:
+    """Point charges of all systems of a batch, and quadrupoles on the atoms if there are any.
+
+    Attributes
+    ----------
+    positions : (n_sites, 3) float64, Å.
+    charges : (n_sites,) float64, e.
+    system_idx : (n_sites,) int64, sorted.
+    centers : (n_atoms, 3) float64, Å, where the quadrupoles are; or None.
+    quadrupoles : (n_atoms, 3, 3) float64, e·Å², symmetric and without trace: ∫ρ(rr − r²/3); or None.
+    center_idx : (n_atoms,) int64, systems of the quadrupoles; or None.
+    """
+
+    positions: Tensor
+    charges: Tensor
+    system_idx: Tensor
+    centers: Tensor | None = None
+    quadrupoles: Tensor | None = None
+    center_idx: Tensor | None = None
+
+    @classmethod
+    def of(cls, batch: AtomicBatch, predictions: Mapping[str, Tensor], source: str = "distributed") -> ChargeSites:
+        """Charges of a batch.
+
+        Parameters
+        ----------
+        source : "distributed" takes the distributed charges (and atomic quadrupoles) where a model predicts them;
+            "charges" the atomic charges in any case.
+
+        Raises
+        ------
+        ConfigError
+            For another source.
+        """
+        if source not in SOURCES:
+            raise ConfigError(f"source={source!r}{suggest(str(source), SOURCES)}; choose one of {list(SOURCES)}")
+        if source == "charges" or "dcm_charges" not in predictions:
+            return cls(positions=batch.positions, charges=predictions["charges"].double(), system_idx=batch.system_idx)
+        charges = predictions["dcm_charges"].double()
+        moments = predictions.get("atomic_quadrupoles")
+        return cls(
+            positions=predictions["dcm_positions"].double().flatten(0, 1),
+            charges=charges.flatten(),
+            system_idx=batch.system_idx.repeat_interleave(charges.shape[1]),
+            centers=None if moments is None else batch.positions,
+            quadrupoles=None if moments is None else moments.double(),
+            center_idx=None if moments is None else batch.system_idx,
+        )
+
+    def dipole(self, center: Tensor) -> Tensor:
+        """(n_systems, 3) e·Å about (n_systems, 3) points in Å."""
+        return moment_about(center, self.positions, self.charges, self.system_idx)
+
+    def quadrupole(self, center: Tensor) -> Tensor:
+        """(n_systems, 6) e·Å² about (n_systems, 3) points in Å: xx, yy, zz, xy, yz, zx, without trace."""
+        moment = quadrupole(center, self.positions, self.charges, self.system_idx)
+        if self.quadrupoles is None or self.center_idx is None:
+            return moment
+        own = self.quadrupoles[:, [0, 1, 2, 0, 1, 2], [0, 1, 2, 1, 2, 0]]
+        return moment + segment_sum(own, self.center_idx, len(center))
+
+    def potential(self, points: Tensor, point_system_idx: Tensor) -> Tensor:
+        """(n_points,) float64, V, at (n_points, 3) Å; see :func:`~molcalc.electrostatics.multipoles`."""
+        value = electrostatic_potential(points, self.positions, self.charges, point_system_idx, self.system_idx)
+        for chunk, point, arms, moments in self._quadrupole_pairs(points, point_system_idx):
+            pulled = torch.einsum("px,pxy,py->p", arms, moments, arms)
+            part = segment_sum(1.5 * COULOMB * pulled / arms.norm(dim=1) ** 5, point, len(points[chunk]))
+            value = value + _placed(part, chunk, value)
+        return value
+
+    def field(self, points: Tensor, point_system_idx: Tensor) -> Tensor:
+        """(n_points, 3) float64, V/Å: minus the gradient of the potential."""
+        value = electric_field(points, self.positions, self.charges, point_system_idx, self.system_idx)
+        for chunk, point, arms, moments in self._quadrupole_pairs(points, point_system_idx):
+            lines = torch.einsum("pxy,py->px", moments, arms)
+            distances = arms.norm(dim=1, keepdim=True)
+            radial = 7.5 * (arms * lines).sum(dim=1, keepdim=True) / distances**7
+            part = segment_sum(COULOMB * (radial * arms - 3.0 * lines / distances**5), point, len(points[chunk]))
+            value = value + _placed(part, chunk, value)
+        return value
+
+    def _quadrupole_pairs(self, points: Tensor, index: Tensor) -> list[tuple[slice, Tensor, Tensor, Tensor]]:
+        """Slices of the points, each with the point, arm and quadrupole of every pair."""
+        if self.centers is None or self.quadrupoles is None or self.center_idx is None:
+            return []
+        return [
+            (
+                chunk,
+                point,
+                points[chunk].index_select(0, point) - self.centers.index_select(0, atom),
+                self.quadrupoles.index_select(0, atom),
+            )
+            for chunk, point, atom in pairs_in_chunks(index, self.center_idx)
+        ]
+
+
+def _placed(part: Tensor, chunk: slice, whole: Tensor) -> Tensor:
+    """Values of a slice among zeros for all points."""
+    if len(part) == len(whole):
+        return part
+    rows = torch.arange(chunk.start, chunk.start + len(part), device=part.device)
+    return torch.zeros_like(whole).index_add(0, rows, part)
