@@ -4,9 +4,11 @@ Everything outside ``molcalc.dispersion`` is in eV, Å and e. The values are ASE
 numbers agree to the last digit with what users compute from ``ase.units``.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from ase import units
-from ase.data import atomic_masses
+from ase.data import atomic_masses, chemical_symbols
 
 HARTREE: float = units.Hartree
 """1 Hartree in eV."""
@@ -21,3 +23,8 @@ COULOMB: float = HARTREE * BOHR
 
 ATOMIC_MASSES: np.ndarray = atomic_masses
 """(119,) u by atomic number."""
+
+
+def symbols_of(numbers: Iterable[int]) -> str:
+    """Elements as messages name them: "H (Z=1), C (Z=6)"."""
+    return ", ".join(f"{chemical_symbols[z]} (Z={z})" for z in sorted({int(z) for z in numbers}))

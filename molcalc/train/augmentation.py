@@ -1,0 +1,68 @@
+"""Random rotations of whole systems, for models that do not turn with the molecule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molcalc.batch import AtomicBatch
+
+
+def random_rotations(n: int, rng: np.random.Generator) -> Tensor:
+    """(n, 3, 3) float64 rotation matrices, uniform over all rotations (random unit quaternions)."""
+    q = rng.normal(size=(n, 4))
+    w, x, y, z = (q / np.linalg.norm(q, axis=1, keepdims=True)).T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.as_tensor(np.array(rows).transpose(2, 0, 1).copy())
+
+
+def rotated(batch: AtomicBatch, rng: np.random.Generator) -> AtomicBatch:
+    """Turn every system about its first atom, with its labels and its ESP points.
+
+    Forces, dipoles and quadrupoles turn along; energies, charges and potentials stay.
+    """
+    rotations = random_rotations(batch.n_systems, rng).to(batch.positions.device)
+    first = torch.cumsum(batch.atoms_per_system(), 0) - batch.atoms_per_system()
+    origin = batch.positions.index_select(0, first)
+
+    def turn(vectors: Tensor, system_idx: Tensor) -> Tensor:
+        return torch.einsum("nij,nj->ni", rotations.index_select(0, system_idx), vectors)
+
+    def about_origin(positions: Tensor, system_idx: Tensor) -> Tensor:
+        center = origin.index_select(0, system_idx)
+        return center + turn(positions - center, system_idx)
+
+    labels = dict(batch.labels)
+    each = torch.arange(batch.n_systems, device=rotations.device)
+    if "forces" in labels:
+        labels["forces"] = turn(labels["forces"], batch.system_idx)
+    if "dipole" in labels:
+        labels["dipole"] = turn(labels["dipole"], each)
+    if "quadrupole" in labels:
+        labels["quadrupole"] = _turned_quadrupole(labels["quadrupole"], rotations)
+    points = batch.esp_points
+    if points is not None and batch.esp_system_idx is not None:
+        points = about_origin(points, batch.esp_system_idx)
+    return replace(
+        batch,
+        positions=about_origin(batch.positions, batch.system_idx),
+        cell=torch.einsum("nij,nkj->nki", rotations, batch.cell),
+        esp_points=points,
+        labels=labels,
+    )
+
+
+def _turned_quadrupole(values: Tensor, rotations: Tensor) -> Tensor:
+    """(n, 6) quadrupoles in the order xx, yy, zz, xy, yz, zx."""
+    xx, yy, zz, xy, yz, zx = values.unbind(dim=1)
+    rows = [torch.stack(row, dim=1) for row in ((xx, xy, zx), (xy, yy, yz), (zx, yz, zz))]
+    turned = rotations @ torch.stack(rows, dim=1) @ rotations.mT
+    index = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))
+    return torch.stack([turned[:, a, b] for a, b in index], dim=1)

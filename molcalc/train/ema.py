@@ -1,0 +1,60 @@
+"""Exponential moving average of weights."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+
+class WeightAverage:
+    r"""Average of a run's weights with a warm-up, so that the first ones do not linger.
+
+    .. math:: \bar p ← d_t \bar p + (1 − d_t) p, \qquad d_t = \min(d, (1 + t)/(10 + t))
+
+    Parameters
+    ----------
+    parameters : averaged tensors, in a fixed order.
+    decay : d, in 0…1; 0 follows the weights exactly.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"ema={decay}; expected a number from 0 (off) to below 1")
+        self.decay = decay
+        self.steps = 0
+        self._parameters = list(parameters)
+        self.averages = [parameter.detach().clone() for parameter in self._parameters]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the present weights."""
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        self.steps += 1
+        torch._foreach_lerp_(self.averages, [p.detach() for p in self._parameters], 1.0 - decay)
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """Use the averages as weights within the block."""
+        with torch.no_grad():
+            raw = [parameter.detach().clone() for parameter in self._parameters]
+            for parameter, average in zip(self._parameters, self.averages):
+                parameter.copy_(average)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, value in zip(self._parameters, raw):
+                    parameter.copy_(value)
+
+    def state_dict(self) -> dict[str, int | list[Tensor]]:
+        """Averages and the number of updates."""
+        return {"steps": self.steps, "averages": [average.clone() for average in self.averages]}
+
+    def load_state_dict(self, state: dict[str, int | list[Tensor]]) -> None:
+        """Restore :meth:`state_dict`."""
+        self.steps = int(state["steps"])  # type: ignore[arg-type]
+        for average, saved in zip(self.averages, state["averages"]):  # type: ignore[arg-type]
+            average.copy_(saved)

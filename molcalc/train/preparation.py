@@ -1,0 +1,223 @@
+"""From options and data to a trainer: what is trained on what, and every choice that was left open."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from molcalc.checkpoint import ModelConfig
+from molcalc.errors import ConfigError, DatasetError
+from molcalc.files import sha256
+from molcalc.train import network as networks
+from molcalc.train import views
+from molcalc.train.config import FitConfig
+from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.opening import Data, open_dataset
+from molcalc.train.data.split import split
+from molcalc.train.losses import LABELS, Loss
+from molcalc.train.metrics import compared
+from molcalc.train.optimizers import OptimizerSet, create_optimizer, get_recommended_optimizer_config
+from molcalc.train.processes import Processes
+from molcalc.train.run_folder import RunFolder
+from molcalc.train.sampler import Sampler, by_name
+from molcalc.train.trainer import Trainer
+from molcalc.units import symbols_of
+
+log = logging.getLogger(__name__)
+
+RESUME_MAY_CHANGE = {
+    "threads", "checkpoint_minutes", "plot_every", "dist_timeout", "patience", "keep_top", "device",
+    "use_recommended_hparams",
+}  # fmt: skip
+"""Options that do not alter the course of a run."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Systems to train on, to choose the best model by, and to report on (may be empty)."""
+
+    train: Dataset
+    valid: Dataset
+    test: Dataset
+
+
+def open_parts(data: Data, config: FitConfig, valid: Data | None, test: Data | None, units: Mapping[str, str]) -> Parts:
+    """Open the data and split off what has no file of its own.
+
+    Raises
+    ------
+    DatasetError
+        When files cannot be used, a part is empty, or an element occurs in validation or test only.
+    """
+    whole = open_dataset(data, units=units)
+    chosen = split(
+        whole,
+        valid=0 if valid is not None else _share(config.valid),
+        test=0 if test is not None else _share(config.test),
+        seed=config.seed,
+        by=config.split_by,
+        split_key=config.split_key,
+    )
+    train = whole.subset(chosen.train)
+    parts = Parts(
+        train,
+        _open_like(valid, train, units) if valid is not None else whole.subset(chosen.valid),
+        _open_like(test, train, units) if test is not None else whole.subset(chosen.test),
+    )
+    if not len(parts.valid):
+        raise DatasetError("nothing to validate on: give valid > 0, or a file of its own")
+    known = set(np.unique(views.numbers(train)))
+    for name, part in (("validation", parts.valid), ("test", parts.test)):
+        strange = set(np.unique(views.numbers(part))) - known if len(part) else set()
+        if strange:
+            raise DatasetError(
+                f"the {name} part has {symbols_of(strange)}, which the training part lacks: split by another seed, or "
+                "leave these systems out"
+            )
+    return parts
+
+
+def _share(wish: float) -> float | int:
+    """A share below 1, or a number of systems."""
+    return wish if 0 < wish < 1 else int(wish)
+
+
+def _open_like(data: Data, train: Dataset, units: Mapping[str, str]) -> Dataset:
+    part = open_dataset(data, units=units)
+    if part.fidelities != train.fidelities:
+        raise DatasetError(
+            f"fidelities {list(part.fidelities)} in the held-out data, {list(train.fidelities)} in the training data; "
+            "give both as a dict of the same names in the same order"
+        )
+    return part
+
+
+def loss_for(config: FitConfig, asked: set[str], train: Dataset, predicts: tuple[str, ...]) -> FitConfig:
+    """Leave out the loss terms that have no label or no prediction.
+
+    Parameters
+    ----------
+    asked : terms that the user named: for those, that is an error.
+
+    Raises
+    ------
+    DatasetError, ConfigError
+    """
+    counts = train.counts()
+    possible = compared(LABELS, predicts)
+    weights = {}
+    for name, weight in config.loss.weights.items():
+        if name == "monopole" and "dcm_charges" in predicts:
+            weights[name] = weight
+            continue
+        found = counts.get(name, 0)
+        if weight > 0 and name in asked and not found:
+            present = ", ".join(f"{label} ({n})" for label, n in counts.items() if n) or "none"
+            raise DatasetError(f"loss term {name!r}: no training system has this label; labels found: {present}")
+        if weight > 0 and name in asked and name not in possible:
+            raise ConfigError(f"loss term {name!r}: {config.model} does not predict it; it predicts {possible}")
+        if found and name in possible:
+            weights[name] = weight
+            if weight > 0 and found < len(train):
+                log.warning("%d of %d training systems have %s; the others are masked", found, len(train), name)
+    if not weights.get("energy") and "energy" not in config.loss.weights and not counts.get("energy"):
+        raise DatasetError("no training system has an energy")
+    if not counts.get("energy", 0):
+        raise DatasetError("no training system has an energy: a potential cannot be trained on this data")
+    return replace(config, loss=replace(config.loss, weights=weights))
+
+
+def optimizer_for(config: FitConfig, model_config: ModelConfig, network: nn.Module, train: Dataset) -> OptimizerSet:
+    """The optimizer, with recommended settings where none are given."""
+    arguments = model_config.arguments
+    features = arguments.get("n_features", arguments.get("aim_size", 0)) + arguments.get("head_features", 0)
+    recommended = get_recommended_optimizer_config(len(train), features, int(train.n_atoms().max()), config.optimizer)
+    rate, decay = recommended.pop("learning_rate"), recommended.pop("weight_decay")
+    options = {**recommended, **config.optimizer_options}
+    if config.use_recommended_hparams:
+        options = recommended
+    else:
+        rate = rate if config.learning_rate is None else config.learning_rate
+        decay = decay if config.weight_decay is None else config.weight_decay
+    log.info(
+        "%s: learning_rate %g, weight_decay %g, %s",
+        config.optimizer, rate, decay, ", ".join(f"{key} {value}" for key, value in options.items()),
+    )  # fmt: skip
+    return create_optimizer(config.optimizer, network, rate, decay, groups=config.groups, **options)
+
+
+def make_trainer(
+    config: FitConfig, asked: set[str], parts: Parts, folder: RunFolder, processes: Processes, device: torch.device
+) -> Trainer:
+    """Everything of a run, ready for its first step."""
+    train = parts.train
+    model_config, network = networks.new_model(config, train)
+    config = loss_for(config, asked, train, network.predicts)  # type: ignore[arg-type]
+    network = networks.cast(network, config.precision).to(device)
+    optimizer = optimizer_for(config, model_config, network, train)
+    model_config = replace(model_config, provenance={**model_config.provenance, **_provenance(config, parts)})
+    sampler = Sampler(
+        train.n_atoms(),
+        train.fidelity[train.indices],
+        batch_size=config.batch_size,
+        mode=config.batch_mode,
+        batches_per_epoch=config.batches_per_epoch,
+        weights=by_name(config.fidelity_weights, train.fidelities),
+        seed=config.seed,
+        n_processes=processes.size,
+    )
+    return Trainer(
+        config=config,
+        model_config=model_config,
+        network=network,
+        optimizer=optimizer,
+        train=train,
+        valid=parts.valid,
+        sampler=sampler,
+        loss=Loss(config.loss),
+        folder=folder,
+        processes=processes,
+        device=device,
+        identity=_identity(config, model_config, parts, processes),
+    )
+
+
+def _provenance(config: FitConfig, parts: Parts) -> dict[str, str]:
+    names = {"train": parts.train, "valid": parts.valid, "test": parts.test}
+    sizes = ", ".join(f"{name} {len(part)}" for name, part in names.items())
+    found = {"trained_on": sizes, "data_hash": parts.train.hash, "split": _split_hash(parts), "seed": str(config.seed)}
+    return found if config.init is None else {**found, "init": str(config.init).rpartition("/")[2]}
+
+
+def _split_hash(parts: Parts) -> str:
+    return sha256(b"".join(part.indices.tobytes() + b"|" for part in (parts.train, parts.valid, parts.test)))[:16]
+
+
+def _identity(config: FitConfig, model_config: ModelConfig, parts: Parts, processes: Processes) -> dict[str, str]:
+    """What must not change between the parts of one run."""
+    identity = {
+        "data": parts.train.hash,
+        "validation data": parts.valid.hash,
+        "split": _split_hash(parts),
+        "number of processes": str(processes.size),
+        "network": json.dumps(_jsonable(model_config.arguments), sort_keys=True),
+    }
+    for name, value in config.to_dict().items():
+        if name not in RESUME_MAY_CHANGE:
+            identity[f"option {name}"] = json.dumps(_jsonable(value), sort_keys=True)
+    return identity
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    return value

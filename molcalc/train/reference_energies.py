@@ -1,0 +1,86 @@
+"""Self-atomic energies: the part of total energies that the composition alone explains."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+
+from molcalc.errors import DatasetError
+
+log = logging.getLogger(__name__)
+
+PERCENTILES = (2.0, 98.0)
+"""Residuals outside are left out of the second fit: broken structures must not shift the reference."""
+RANK_TOLERANCE = 1e-9
+
+
+def composition(numbers: np.ndarray, offsets: np.ndarray, elements: tuple[int, ...]) -> np.ndarray:
+    """(n_systems, n_elements) float64 number of atoms of each element.
+
+    Parameters
+    ----------
+    numbers : (n_atoms,) atomic numbers.
+    offsets : (n_systems + 1,) first atom of each system.
+    elements : columns.
+    """
+    counts = np.empty((len(offsets) - 1, len(elements)))
+    for column, element in enumerate(elements):
+        running = np.concatenate([[0], np.cumsum(numbers == element)])
+        counts[:, column] = np.diff(running[offsets])
+    return counts
+
+
+def fit_reference_energies(
+    counts: np.ndarray, energies: np.ndarray, elements: tuple[int, ...], what: str = "data"
+) -> dict[int, float]:
+    """Least squares of energies on compositions, repeated without the outermost residuals.
+
+    Elements that always occur in a fixed ratio get the solution of least norm, with a warning.
+
+    Parameters
+    ----------
+    counts : (n_systems, n_elements) atoms of each element.
+    energies : (n_systems,) eV.
+    what : named in messages.
+
+    Returns
+    -------
+    energy in eV by atomic number.
+
+    Raises
+    ------
+    DatasetError
+        When there is no energy, or an element occurs in no system that has one.
+    """
+    present = np.isfinite(energies)
+    counts, energies = counts[present], energies[present].astype(np.float64)
+    if not len(energies):
+        raise DatasetError(f"{what}: no energies; self-atomic energies cannot be fitted")
+    absent = [element for element, column in zip(elements, counts.T) if not column.any()]
+    if absent:
+        raise DatasetError(f"{what}: no energies for systems with Z={absent}; add some, or leave the element out")
+    solution = _least_squares(counts, energies)
+    residuals = energies - counts @ solution
+    low, high = np.percentile(residuals, PERCENTILES)
+    inner = (residuals > low) & (residuals < high)
+    if inner.any() and (counts[inner] > 0).any(axis=0).all():
+        counts, energies = counts[inner], energies[inner]
+        solution = _least_squares(counts, energies)
+    rank = int(np.linalg.matrix_rank(counts, tol=RANK_TOLERANCE * np.linalg.norm(counts)))
+    if rank < len(elements):
+        log.warning(
+            "%s: the compositions determine only %d of %d self-atomic energies; taking those of least norm",
+            what, rank, len(elements),
+        )  # fmt: skip
+    return {element: float(value) for element, value in zip(elements, solution)}
+
+
+def _least_squares(counts: np.ndarray, energies: np.ndarray) -> np.ndarray:
+    return np.linalg.lstsq(counts, energies, rcond=RANK_TOLERANCE)[0]
+
+
+def as_yaml(energies: Mapping[int, float]) -> str:
+    """Lines ``Z: energy`` in eV, all digits."""
+    return "".join(f"{element}: {energy!r}\n" for element, energy in sorted(energies.items()))

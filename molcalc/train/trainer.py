@@ -1,0 +1,336 @@
+"""The loop: batches, gradients, steps, validation, checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from molcalc.batch import AtomicBatch
+from molcalc.checkpoint import ModelConfig
+from molcalc.errors import CheckpointMismatchError, NonFiniteResultError
+from molcalc.potential import Potential
+from molcalc.train import network as networks
+from molcalc.train.augmentation import rotated
+from molcalc.train.config import FitConfig
+from molcalc.train.data.dataset import Dataset
+from molcalc.train.ema import WeightAverage
+from molcalc.train.esp_mask import without_masked_points
+from molcalc.train.losses import Loss
+from molcalc.train.metrics import ErrorSums, compared
+from molcalc.train.optimizers import OptimizerSet
+from molcalc.train.predictions import predict
+from molcalc.train.processes import Processes
+from molcalc.train.run_folder import RunFolder
+from molcalc.train.sampler import Sampler, share, validation_batches
+from molcalc.train.schedules import Schedule
+
+VALIDATION_ATOMS = 2000
+"""Atoms evaluated at once in validation."""
+STATE_VERSION = 1
+
+
+@dataclass
+class Progress:
+    """Where a run is: everything a resumed run needs beside weights and optimizer."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best: float = math.inf
+    waited: int = 0
+    seconds: float = 0.0
+
+
+class Interruption:
+    """Asked between steps whether to stop; set by a signal handler."""
+
+    requested = False
+
+
+class Trainer:
+    """One run.
+
+    Parameters
+    ----------
+    parts : training and validation systems.
+    identity : what must be the same when the run is resumed, by name.
+    report : called with every validation's row of the history.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: FitConfig,
+        model_config: ModelConfig,
+        network: nn.Module,
+        optimizer: OptimizerSet,
+        train: Dataset,
+        valid: Dataset,
+        sampler: Sampler,
+        loss: Loss,
+        folder: RunFolder,
+        processes: Processes,
+        device: torch.device,
+        identity: dict[str, str],
+    ) -> None:
+        self.config, self.model_config, self.network, self.optimizer = config, model_config, network, optimizer
+        self.train, self.valid, self.sampler, self.loss = train, valid, sampler, loss
+        self.folder, self.processes, self.device, self.identity = folder, processes, device, identity
+        self.potential: Potential = networks.potential_of(model_config, network).to(device)
+        self.total_steps = config.epochs * sampler.batches_per_epoch
+        self.schedule = Schedule(config.schedule, self.total_steps)
+        self.average = WeightAverage(optimizer.parameters, config.ema)
+        self.validate_every = config.validate_every or max(1, config.epochs // 200)
+        self.measured = compared([name for name, n in train.counts().items() if n], self.potential.predicts)
+        self.progress = Progress()
+        self.running = torch.zeros(len(loss.terms) + 1, dtype=torch.float64)
+        self.history: list[dict[str, Any]] = []
+        self.top: list[tuple[float, str]] = []
+        self._saved_at = time.monotonic()
+
+    def run(self, interruption: Interruption, on_step: Callable[[Trainer], None]) -> bool:
+        """Train to the end, or until interrupted; returns whether it ended by itself.
+
+        Raises
+        ------
+        NonFiniteResultError
+            When a loss or gradient is not finite: the last checkpoint stays as it was.
+        """
+        while self.progress.epoch < self.config.epochs:
+            batches = self.sampler.epoch(self.progress.epoch)
+            for k, batch in self._prepared(batches, self.progress.batch):
+                started = time.monotonic()
+                self._step(batches[k], batch)
+                self.progress.batch = k + 1
+                self.progress.seconds += time.monotonic() - started
+                on_step(self)
+                if self.processes.agree(interruption.requested):
+                    self.save_last()
+                    return False
+                if time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes and self.processes.size == 1:
+                    self.save_last()
+            self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
+            last = self.progress.epoch == self.config.epochs
+            if (self.progress.epoch % self.validate_every == 0 or last) and self._validate_and_save():
+                break
+        return True
+
+    def _prepared(self, batches: Sequence[np.ndarray], start: int) -> Iterator[tuple[int, list[AtomicBatch]]]:
+        """Batches from ``start`` on, each built in the background while the one before is worked on."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            numbers = range(start, len(batches))
+            if not numbers:
+                return
+            waiting = pool.submit(self._build, batches[start], start)
+            for k in numbers:
+                ready = waiting.result()
+                if k + 1 < len(batches):
+                    waiting = pool.submit(self._build, batches[k + 1], k + 1)
+                yield k, ready
+
+    def _build(self, systems: np.ndarray, k: int) -> list[AtomicBatch]:
+        """This process's share of a batch, in parts."""
+        c = self.config
+        own = share(systems, self.processes.rank, self.processes.size)
+        rng = np.random.default_rng([c.seed, self.progress.epoch, k, self.processes.rank])
+        parts = []
+        for part in np.array_split(own, min(c.accumulate, max(1, len(own)))):
+            if len(part):
+                batch = self._batch(self.train, part, c.esp_points, rng)
+                parts.append(rotated(batch, rng) if c.rotation_augmentation else batch)
+        return parts
+
+    def _batch(
+        self, data: Dataset, systems: np.ndarray, esp_points: int | None, rng: np.random.Generator | None
+    ) -> AtomicBatch:
+        batch = data.batch(
+            systems,
+            cutoff=self.potential.cutoff,
+            pair_cutoff=self.potential.pair_cutoff,
+            esp_points=esp_points if "esp" in self.measured else None,
+            rng=rng,
+            labels=self.measured,
+        )
+        if "esp" in self.measured:
+            batch = without_masked_points(batch, self.config.esp_radius_factor, self.config.esp_max)
+        return batch.to(self.device)
+
+    def _step(self, systems: np.ndarray, parts: list[AtomicBatch]) -> None:
+        """One update of the weights."""
+        counts = sum((self.loss.counts(part) for part in parts), torch.zeros(len(self.loss.terms), dtype=torch.float64))
+        counts = self.processes.sum(counts.to(self.device))
+        self.optimizer.set_factor(self.schedule.factor(self.progress.step))
+        self.optimizer.zero_grad()
+        losses = torch.zeros(len(self.loss.terms) + 1, dtype=torch.float64, device=self.device)
+        for part in parts:
+            with self._autocast():
+                results = self.predict(part, create_graph=True)
+            total, averages = self.loss(results, part, counts)
+            total.backward()
+            losses += torch.cat([total.detach()[None], averages])
+        self.processes.sum_gradients(self.optimizer.parameters)
+        losses = self.processes.sum(losses)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.optimizer.parameters if p.grad is not None])
+        if not bool(torch.isfinite(losses[0]) & torch.isfinite(norm)):
+            self._refuse(systems, float(losses[0]))
+        if self.config.grad_clip > 0:
+            scale = float(torch.clamp(self.config.grad_clip / (norm + 1e-12), max=1.0))
+            if scale < 1.0:
+                torch._foreach_mul_([p.grad for p in self.optimizer.parameters if p.grad is not None], scale)
+        self.optimizer.step()
+        self.average.update()
+        self.progress.step += 1
+        self.running += torch.cat([losses.cpu()])
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.config.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def predict(self, batch: AtomicBatch, create_graph: bool = False) -> dict[str, Tensor]:
+        """What the labels of a batch are compared with."""
+        return predict(
+            self.potential,
+            batch,
+            self.measured if not create_graph else self._trained_properties(),
+            dipole_source=self.config.dipole_source,
+            create_graph=create_graph,
+        )
+
+    def _trained_properties(self) -> tuple[str, ...]:
+        return tuple(name for name in self.measured if name in self.loss.terms)
+
+    def _refuse(self, systems: np.ndarray, loss: float) -> None:
+        names = ", ".join(self.train.row_name(int(k)) for k in systems[:8])
+        more = f" and {len(systems) - 8} more" if len(systems) > 8 else ""
+        raise NonFiniteResultError(
+            f"loss {loss} in step {self.progress.step} (epoch {self.progress.epoch}) or its gradient is not finite; "
+            f"batch: {names}{more}. The last good state is kept: check these labels, or lower the learning rate and resume"
+        )
+
+    def validate(self, data: Dataset) -> tuple[float, ErrorSums]:
+        """Loss and errors of averaged weights on all systems; groups of the errors are fidelities."""
+        sums = ErrorSums(self.measured, len(self.train.fidelities))
+        totals = torch.zeros(2, len(self.loss.terms), dtype=torch.float64)
+        batches = validation_batches(data.n_atoms(), VALIDATION_ATOMS)
+        with self.average.applied():
+            for systems in batches[self.processes.rank :: self.processes.size]:
+                batch = self._batch(data, systems, None, None)
+                results = self.predict(batch)
+                counts = self.loss.counts(batch)
+                _, averages = self.loss(results, batch, counts)
+                totals += torch.stack([averages * counts, counts]).cpu()
+                sums.add(results, batch, batch.fidelity)
+        self.processes.sum(totals)
+        self.processes.sum(sums.sums)
+        weights = torch.tensor([self.config.loss.weights[name] for name in self.loss.terms], dtype=torch.float64)
+        return float((weights * totals[0] / totals[1].clamp(min=1.0)).sum()), sums
+
+    def _validate_and_save(self) -> bool:
+        """Validate, write everything, and say whether to stop early."""
+        error, sums = self.validate(self.valid)
+        self.history.append(self._row(error, sums))
+        self.running.zero_()
+        self.schedule.observe(error)
+        improved = error < self.progress.best
+        self.progress.waited = 0 if improved else self.progress.waited + 1
+        self.progress.best = min(self.progress.best, error)
+        if self.processes.first:
+            with self.average.applied():
+                averaged = networks.checkpointed(self.model_config, self.network.state_dict())
+                if improved:
+                    self.folder.save_best(averaged)
+                self._save_top(averaged, error)
+            self.folder.write_history(self.history)
+        self.save_last()
+        patience = self.config.patience
+        return patience is not None and self.progress.waited > patience
+
+    def _save_top(self, model: Any, error: float) -> None:
+        if not self.config.keep_top:
+            return
+        name = f"epoch_{self.progress.epoch:06d}"
+        self.top = sorted([*self.top, (error, name)])[: self.config.keep_top]
+        names = [kept for _, kept in self.top]
+        if name in names:
+            self.folder.save_top(model, name, names)
+
+    def _row(self, error: float, sums: ErrorSums) -> dict[str, Any]:
+        """One row of the history, in eV, eV/Å, e·Å, e and V."""
+        steps = max(1, self.validate_every * self.sampler.batches_per_epoch)
+        row: dict[str, Any] = {
+            "epoch": self.progress.epoch,
+            "step": self.progress.step,
+            "learning_rate": self.optimizer.learning_rate(),
+            "train_loss": float(self.running[0]) / steps,
+            "valid_loss": error,
+        }
+        row.update({f"train_{name}": float(v) / steps for name, v in zip(self.loss.terms, self.running[1:])})
+        row.update(flat_metrics(sums.table()))
+        if len(self.train.fidelities) > 1:
+            for k, name in enumerate(self.train.fidelities):
+                row.update(flat_metrics(sums.table(k), f"{name}_"))
+        row["seconds"] = round(self.progress.seconds, 3)
+        return row
+
+    def save_last(self) -> None:
+        """Write the resumable state."""
+        if self.processes.first:
+            model = networks.checkpointed(self.model_config, self.network.state_dict())
+            self.folder.save_last(model, self.state())
+        self._saved_at = time.monotonic()
+
+    def state(self) -> dict[str, Any]:
+        """Everything beside the weights; tensors and plain values only."""
+        return {
+            "version": STATE_VERSION,
+            "identity": self.identity,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "average": self.average.state_dict(),
+            "progress": dict(vars(self.progress)),
+            "running": self.running.clone(),
+            "history": [dict(row) for row in self.history],
+            "top": [list(item) for item in self.top],
+            "torch_rng": torch.get_rng_state(),
+        }
+
+    def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go back to a saved state.
+
+        Raises
+        ------
+        CheckpointMismatchError
+            When data, network or options are not those of the saved run; names what differs.
+        """
+        for name, value in self.identity.items():
+            if state["identity"].get(name) != value:
+                raise CheckpointMismatchError(
+                    f"cannot resume {self.folder.path}: {name} was {state['identity'].get(name)} and is {value} now; "
+                    "undo the change, or start a new run with init= that folder"
+                )
+        own = self.network.state_dict()
+        for name, value in own.items():
+            value.copy_(weights[f"members.0.{name}"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.average.load_state_dict(state["average"])
+        self.progress = replace(Progress(), **state["progress"])
+        self.running = state["running"].clone()
+        self.history = [dict(row) for row in state["history"]]
+        self.top = [(float(error), str(name)) for error, name in state["top"]]
+        torch.set_rng_state(state["torch_rng"])
+
+
+def flat_metrics(table: dict[str, dict[str, float]], prefix: str = "") -> dict[str, float]:
+    """``energy_mae``, ``energy_rmse``, … from a table of errors."""
+    return {f"{prefix}{name}_{kind}": row[kind] for name, row in table.items() for kind in ("mae", "rmse")}
