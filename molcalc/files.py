@@ -13,13 +13,16 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
-from molcalc.errors import CheckpointCorruptError, CheckpointError, ResourceError
+from molcalc.errors import CheckpointCorruptError, CheckpointError, InputError, ResourceError
 
 MAX_FILE = 1 << 33
 """Bytes; more than any model has."""
 LOCK_WAIT = 30.0
 """Seconds to wait for another process that writes the same folder."""
+_SHOWN_OF_LINE = 40
+"""Characters of a damaged line that an error message repeats."""
 _TEMPORARY = re.compile(r"\..+\.\d+-\d+\.tmp")
 
 
@@ -135,3 +138,34 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def check_xyz(stream: TextIO, name: str) -> None:
+    """Compare the atom counts of an XYZ file with its lines.
+
+    ASE would spend minutes on a small file that claims a billion atoms, and would end silently at an empty line.
+
+    Raises
+    ------
+    InputError
+    """
+    frame = 0
+    while line := stream.readline():
+        if line.lstrip().startswith("VEC"):
+            continue
+        if not line.strip():
+            if stream.read().strip():
+                raise InputError(f"{name}: frame {frame} begins with an empty line; remove it")
+            return
+        try:
+            claimed = int(line)
+        except ValueError as error:
+            seen = line.strip()[:_SHOWN_OF_LINE]
+            raise InputError(f"{name}: frame {frame} must begin with its number of atoms; found {seen!r}") from error
+        stream.readline()
+        found = 0
+        while found < claimed and stream.readline():
+            found += 1
+        if found != claimed:
+            raise InputError(f"{name}: frame {frame} claims {claimed} atoms, but {found} lines follow")
+        frame += 1

@@ -7,19 +7,18 @@ import sys
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_with_compression, string2index
 from ase.io.formats import read as read_images
 
 from molcalc.errors import InputError
+from molcalc.files import check_xyz
 
 STANDARD_INPUT = "-"
 _STDIN = "standard input"
 DATABASES = ("db", "json")
-_SHOWN = 40
-"""Characters of a damaged line that an error message repeats."""
 
 Index = int | slice
 
@@ -159,34 +158,3 @@ def _read_database(path: str) -> list[Atoms]:
                     atoms.info[name] = row[key]
             images.append(atoms)
     return images
-
-
-def check_xyz(stream: TextIO, name: str) -> None:
-    """Compare the atom counts of an XYZ file with its lines.
-
-    ASE would spend minutes on a small file that claims a billion atoms, and would end silently at an empty line.
-
-    Raises
-    ------
-    InputError
-    """
-    frame = 0
-    while line := stream.readline():
-        if line.lstrip().startswith("VEC"):
-            continue
-        if not line.strip():
-            if stream.read().strip():
-                raise InputError(f"{name}: frame {frame} begins with an empty line; remove it")
-            return
-        try:
-            claimed = int(line)
-        except ValueError as error:
-            seen = line.strip()[:_SHOWN]
-            raise InputError(f"{name}: frame {frame} must begin with its number of atoms; found {seen!r}") from error
-        stream.readline()
-        found = 0
-        while found < claimed and stream.readline():
-            found += 1
-        if found != claimed:
-            raise InputError(f"{name}: frame {frame} claims {claimed} atoms, but {found} lines follow")
-        frame += 1

@@ -1,0 +1,218 @@
+"""From a user's files to a packed dataset, through a cache that is keyed by their content."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from molcalc.errors import DatasetError, ResourceError
+from molcalc.train.data import store
+from molcalc.train.data.columns import LABELS
+from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.problems import Problems
+from molcalc.train.data.rows import pack
+from molcalc.train.data.sources import open_source
+from molcalc.train.data.sources.base import Source
+from molcalc.train.data.sources.npz import pair_archives
+from molcalc.train.data.states import DEFAULT_FIDELITY, States
+
+Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Data = Files | Mapping[str, Files] | Dataset
+
+CACHE_FOLDER = ".molcalc_cache"
+READER_VERSION = 1
+"""Raised whenever the same file would be packed differently."""
+
+log = logging.getLogger(__name__)
+
+
+def open_dataset(
+    data: Data,
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    units: Mapping[str, str] | None = None,
+    require: Collection[str] = (),
+    allow_missing: bool = False,
+    skip_bad: bool = False,
+) -> Dataset:
+    """Open files as a dataset; they are read once and packed into a cache.
+
+    Parameters
+    ----------
+    data : an ASE database, extended XYZ, trajectory, HDF5 file grouped by size or npz archives, or a list of them; or
+        a dict of the name of a fidelity to such files.
+    cache : folder of packed copies; None takes the folder MOLCALC_CACHE, else one beside the first file, else one in
+        the user's cache folder when that cannot be written.
+    units : unit of each label (and of positions) in the files, where it is not eV, Å and e and not declared in them.
+    require : labels that must be there.
+    allow_missing : whether only some structures need to have them.
+    skip_bad : leave out rows that cannot be used, with a warning, instead of raising.
+
+    Raises
+    ------
+    DatasetError
+        When a file is damaged, rows cannot be used, a unit is declared nowhere, or a required label is missing.
+    ResourceError
+        When the cache cannot be written.
+    """
+    if isinstance(data, Dataset):
+        dataset = data
+    else:
+        sources, names = open_sources(data, units or {})
+        dataset = Dataset(_cached(sources, names, cache), sources)
+    for source, problems in _problems(dataset):
+        if not skip_bad:
+            problems.raise_if_any(source.name, source.word, source.row_label)
+        elif problems:
+            listed = "; ".join(problems.describe(source.word, source.row_label))
+            log.warning("%s: left out %d rows: %s", source.name, sum(problems.counts.values()), listed)
+    if len(dataset) == 0:
+        raise DatasetError(f"{', '.join(source.name for source in dataset.sources)}: no structures")
+    check_labels(dataset, require, allow_missing)
+    return dataset
+
+
+def check_labels(dataset: Dataset, require: Collection[str], allow_missing: bool) -> None:
+    """Refuse a dataset that lacks required labels.
+
+    Raises
+    ------
+    DatasetError
+        When no structure has one, or not all have it and that is not allowed.
+    """
+    names = ", ".join(source.name for source in dataset.sources)
+    for name in require:
+        if name not in LABELS:
+            raise DatasetError(f"{name!r} is no label; labels are: {', '.join(LABELS)}")
+        has = dataset.has(name)
+        found = int(has.sum())
+        if found == 0:
+            present = ", ".join(f"{label} ({count})" for label, count in dataset.counts().items()) or "none"
+            raise DatasetError(f"{names}: no structure has {name}; labels found: {present}")
+        if found < len(dataset):
+            missing = [dataset.row_name(int(k)) for k in (~has).nonzero()[0][:5]]
+            text = f"{names}: {found} of {len(dataset)} structures have {name} (missing: {', '.join(missing)}, …)"
+            if not allow_missing:
+                raise DatasetError(f"{text}; train on what is there with allow_missing=True")
+            log.warning("%s", text)
+
+
+def open_sources(data: Files | Mapping[str, Files], units: Mapping[str, str]) -> tuple[list[Source], list[str | None]]:
+    """Readers of all files, with the name of the fidelity that the user gave each."""
+    named = list(data.items()) if isinstance(data, Mapping) else [(None, data)]
+    sources: list[Source] = []
+    names: list[str | None] = []
+    for name, files in named:
+        listed = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+        paths = [Path(file) for file in listed]
+        for path, partner in pair_archives(paths):
+            sources.append(open_source(path, units, partner))
+            names.append(None if name is None else str(name))
+    if not sources:
+        raise DatasetError("no data: give an ASE database, or a list or dict of them")
+    return sources, names
+
+
+def _cached(sources: Sequence[Source], names: Sequence[str | None], cache: Any) -> store.Store:
+    """The packed arrays of files, from the cache if they are there and intact."""
+    key = _key(sources, names)
+    folder = _cache_folder(sources, cache)
+    target = folder / key
+    if (target / store.INDEX).is_file():
+        try:
+            return store.load(target)
+        except DatasetError as error:
+            log.warning("%s; it is made again", error)
+            shutil.rmtree(target, ignore_errors=True)
+    with _temporary(folder, key) as temporary:
+        _build(temporary, sources, names)
+        store.publish(temporary, target)
+    return store.load(target, verify=False)
+
+
+def _key(sources: Sequence[Source], names: Sequence[str | None]) -> str:
+    digest = hashlib.blake2b(f"{store.FORMAT} {READER_VERSION}".encode(), digest_size=16)
+    for source, name in zip(sources, names):
+        digest.update(source.content_hash())
+        digest.update(repr((type(source).__name__, sorted(source.factors.items()), name)).encode())
+    return digest.hexdigest()
+
+
+def _cache_folder(sources: Sequence[Source], cache: Any) -> Path:
+    """The first folder that can be written."""
+    chosen = cache or os.environ.get("MOLCALC_CACHE")
+    if chosen:
+        candidates = [Path(chosen)]
+    else:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        candidates = [sources[0].path.parent / CACHE_FOLDER, home / "molcalc"]
+    for folder in candidates:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+        reason = PermissionError(13, "Permission denied")
+    raise ResourceError(
+        f"no cache can be written in {' or '.join(map(str, candidates))} ({reason.strerror}): "
+        "set MOLCALC_CACHE to a folder with space"
+    )
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path, key: str) -> Iterator[Path]:
+    """Name of a folder to build in; it is removed when the build fails, as are those of processes that died."""
+    for path in folder.glob(".*.building"):
+        process = path.name.split(".")[2].split("-")[0]
+        if process.isdigit() and not _alive(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+    temporary = folder / f".{key}.{os.getpid()}-{threading.get_ident()}.building"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        yield temporary
+    except OSError as error:
+        raise ResourceError(f"cannot write the cache {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _build(folder: Path, sources: Sequence[Source], names: Sequence[str | None]) -> None:
+    """Read all sources and write a store."""
+    fidelities = list(dict.fromkeys(name for name in names if name is not None))
+    found: list[dict[str, Any]] = []
+    writer = store.StoreWriter(folder)
+    try:
+        for k, (source, name) in enumerate(zip(sources, names)):
+            source.check()
+            states, problems = States(source.name, source.word, name, fidelities), Problems()
+            for rows in source.chunks():
+                writer.append(pack(rows, source.factors, states, problems), k)
+            states.finish()
+            found.append({"counts": problems.counts, "rows": problems.rows})
+        writer.finish({"fidelities": fidelities or [DEFAULT_FIDELITY], "problems": found})
+    finally:
+        writer.close()
+
+
+def _problems(dataset: Dataset) -> Iterator[tuple[Source, Problems]]:
+    for source, found in zip(dataset.sources, dataset._store.index["problems"]):
+        yield source, Problems(found["counts"], found["rows"])

@@ -1,0 +1,275 @@
+"""Rows as every source gives them, and blocks of packed arrays made from them.
+
+A row is what an ASE database holds: little-endian bytes for arrays, plain values for the rest. All sources yield rows,
+so that one function decides what a label is, which charge a structure has, and what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from molcalc.train.data.columns import LABELS
+from molcalc.train.data.problems import Problems
+from molcalc.train.data.states import States
+
+MAX_Z = 118
+F8 = 8
+
+
+class Row(NamedTuple):
+    """One structure with its results, in the units of its source.
+
+    Attributes
+    ----------
+    id : number that names the row in its file.
+    natoms : number of atoms.
+    numbers : int32 bytes; positions, cell : float64 bytes.
+    pbc : sum of 1, 2, 4 for the periodic directions.
+    initial_charges … charges : float64 bytes, or None where missing; energy is a float.
+    keys : names and scalars.
+    data : names and arrays (esp_points, esp, quadrupole and whatever else there is).
+    """
+
+    id: int
+    natoms: int
+    numbers: bytes
+    positions: bytes
+    cell: bytes | None
+    pbc: int
+    initial_charges: bytes | None
+    energy: float | None
+    forces: bytes | None
+    stress: bytes | None
+    dipole: bytes | None
+    magmoms: bytes | None
+    charges: bytes | None
+    keys: Mapping[str, Any]
+    data: Mapping[str, Any]
+
+
+@dataclass
+class Block:
+    """Some structures, packed.
+
+    Attributes
+    ----------
+    systems, atoms, points : arrays by name, of one entry per structure, atom and point.
+    keys : values by key; None where a row does not have it.
+    """
+
+    systems: dict[str, np.ndarray]
+    atoms: dict[str, np.ndarray]
+    points: dict[str, np.ndarray]
+    keys: dict[str, list[Any]] = field(default_factory=dict)
+
+    @property
+    def n_systems(self) -> int:
+        return len(self.systems["n_atoms"])
+
+
+def pack(rows: Sequence[Row], factors: Mapping[str, float], states: States, problems: Problems) -> Block:
+    """Join rows into arrays in eV, Å and e.
+
+    Rows that cannot be used are noted in ``problems`` and left out.
+
+    Parameters
+    ----------
+    factors : from the units of the source, by name.
+    states : decides charge, multiplicity and fidelity, and remembers what it saw.
+    """
+    rows = [row for row in rows if _shapes_fit(row, problems)]
+    block = _join(rows)
+    _scale(block, factors)
+    found = states.resolve(rows, block, problems)
+    block.systems.update(total_charge=found.charge, multiplicity=found.multiplicity, fidelity=found.fidelity)
+    bad = found.bad | _find_bad(block, problems)
+    if bad.any():
+        block = _keep(block, ~bad)
+    return block
+
+
+def _shapes_fit(row: Row, problems: Problems) -> bool:
+    """Whether the arrays of a row have the size that its number of atoms asks for."""
+    n = row.natoms
+    sizes = (
+        ("numbers", row.numbers, 4 * n),
+        ("positions", row.positions, 24 * n),
+        ("cell", row.cell, 72),
+        ("initial_charges", row.initial_charges, F8 * n),
+        ("forces", row.forces, 24 * n),
+        ("dipole", row.dipole, 24),
+        ("magmoms", row.magmoms, F8 * n),
+        ("charges", row.charges, F8 * n),
+    )
+    for name, blob, expected in sizes:
+        if blob is not None and len(blob) != expected:
+            return _wrong_size(row.id, name, len(blob), expected, problems)
+    if row.stress is not None and len(row.stress) not in (48, 72):
+        return _wrong_size(row.id, "stress", len(row.stress), 48, problems)
+    if n == 0 or row.numbers is None or row.positions is None:
+        problems.add("there are no atoms", row.id)
+        return False
+    if row.energy is not None and not isinstance(row.energy, (int, float)):
+        problems.add("energy is not a number", row.id)
+        return False
+    return not row.data or _data_fits(row, problems)
+
+
+def _data_fits(row: Row, problems: Problems) -> bool:
+    """Whether ESP and quadrupole can be read as arrays."""
+    for name, columns in (("esp", 1), ("esp_points", 3), ("quadrupole", 6)):
+        if name in row.data:
+            try:
+                values = np.asarray(row.data[name], dtype=np.float64)
+            except (TypeError, ValueError):
+                values = np.empty((0, 0, 0))
+            fits = values.ndim <= 2 and values.size % columns == 0 and (columns < 6 or values.size == 6)
+            if not fits:
+                problems.add(f"{name} has the wrong shape", row.id)
+                return False
+    return True
+
+
+def _wrong_size(row: int, name: str, found: int, expected: int, problems: Problems) -> bool:
+    if 2 * found == expected:
+        problems.add(f"{name} are float32 where ASE expects float64 (repair with: molcalc db repair)", row)
+    else:
+        problems.add(f"{name} have the wrong size ({found} bytes instead of {expected})", row)
+    return False
+
+
+def _join(rows: Sequence[Row]) -> Block:
+    n_atoms = np.array([row.natoms for row in rows], dtype=np.int64)
+    systems: dict[str, np.ndarray] = {
+        "n_atoms": n_atoms,
+        "row": np.array([row.id for row in rows], dtype=np.int64),
+        "cell": _joined([row.cell for row in rows], [72] * len(rows), 0.0).reshape(-1, 3, 3),
+        "pbc": (np.array([row.pbc or 0 for row in rows], dtype=np.int64)[:, None] & [1, 2, 4]).astype(bool),
+    }
+    atoms: dict[str, np.ndarray] = {
+        "numbers": np.frombuffer(b"".join([row.numbers for row in rows]), dtype="<i4"),
+        "positions": np.frombuffer(b"".join([row.positions for row in rows]), dtype="<f8").reshape(-1, 3),
+    }
+    energies = [row.energy for row in rows]
+    if any(energy is not None for energy in energies):
+        blobs = [None if energy is None else np.float64(energy).tobytes() for energy in energies]
+        systems["energy"] = _joined(blobs, [8] * len(rows))
+    for name, column, size in (("forces", "forces", 24), ("charges", "charges", 8), ("spin_charges", "magmoms", 8)):
+        blobs = [getattr(row, column) for row in rows]
+        if any(blob is not None for blob in blobs):
+            values = _joined(blobs, (size * n_atoms).tolist())
+            atoms[name] = values.reshape(-1, 3) if size == 24 else values
+    stresses = [None if row.stress is None else _full_stress(row.stress) for row in rows]
+    for name, blobs, shape in (("dipole", [row.dipole for row in rows], (3,)), ("stress", stresses, (3, 3))):
+        if any(blob is not None for blob in blobs):
+            systems[name] = _joined(blobs, [8 * int(np.prod(shape))] * len(rows)).reshape(-1, *shape)
+    block = Block(systems, atoms, {}, _keys(rows))
+    _join_data(rows, block)
+    return block
+
+
+def _joined(blobs: Sequence[bytes | None], sizes: Sequence[int], fill: float = np.nan) -> np.ndarray:
+    """float64 array of all blobs; missing ones are filled, and a NaN that is given becomes infinite."""
+    unit = np.array([fill], dtype="<f8").tobytes()
+    parts = [unit * (size // F8) if blob is None else blob for blob, size in zip(blobs, sizes)]
+    values = np.frombuffer(b"".join(parts), dtype="<f8").copy()
+    nan = np.isnan(values)
+    if nan.any():
+        given = np.repeat([blob is not None for blob in blobs], np.asarray(sizes) // F8)
+        values[nan & given] = np.inf
+    return values
+
+
+def _full_stress(blob: bytes) -> bytes:
+    """Nine numbers from six in Voigt order xx, yy, zz, yz, xz, xy."""
+    if len(blob) == 72:
+        return blob
+    values = np.frombuffer(blob, dtype="<f8")
+    return values[[0, 5, 4, 5, 1, 3, 4, 3, 2]].tobytes()
+
+
+def _join_data(rows: Sequence[Row], block: Block) -> None:
+    """ESP and quadrupoles."""
+    if any("quadrupole" in row.data for row in rows):
+        given = [row.data.get("quadrupole") for row in rows]
+        blobs = [None if value is None else np.asarray(value, dtype="<f8").tobytes() for value in given]
+        block.systems["quadrupole"] = _joined(blobs, [48] * len(rows)).reshape(-1, 6)
+    if not any("esp" in row.data or "esp_points" in row.data for row in rows):
+        return
+    values = [np.asarray(row.data.get("esp", ()), dtype=np.float64).reshape(-1) for row in rows]
+    points = [np.asarray(row.data.get("esp_points", ()), dtype=np.float64).reshape(-1, 3) for row in rows]
+    n_points = np.array([len(v) if len(v) == len(p) else -1 for v, p in zip(values, points)])
+    fitting = np.flatnonzero(n_points >= 0)
+    block.systems["n_points"] = n_points
+    block.points["esp"] = np.concatenate([np.empty(0), *(values[k] for k in fitting)])
+    block.points["esp_points"] = np.concatenate([np.empty((0, 3)), *(points[k] for k in fitting)])
+
+
+def _keys(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for row in rows for name in row.keys)
+    return {name: [row.keys.get(name) for row in rows] for name in names}
+
+
+def _scale(block: Block, factors: Mapping[str, float]) -> None:
+    for part in (block.systems, block.atoms, block.points):
+        for name in part:
+            if name in factors:
+                part[name] = part[name] * factors[name]
+
+
+def _find_bad(block: Block, problems: Problems) -> np.ndarray:
+    """(n_systems,) bool, rows that cannot be used."""
+    systems, n = block.systems, block.n_systems
+    owners = {"atom": np.repeat(np.arange(n), systems["n_atoms"])}
+    if "n_points" in systems:
+        owners["point"] = np.repeat(np.arange(n), np.maximum(systems["n_points"], 0))
+    bad = np.zeros(n, dtype=bool)
+
+    def note(what: str, wrong: np.ndarray, kind: str = "system") -> None:
+        if wrong.any():
+            mask = wrong if kind == "system" else np.bincount(owners[kind][wrong], minlength=n) > 0
+            problems.add_many(what, systems["row"][mask])
+            bad[mask] = True
+
+    numbers = block.atoms["numbers"]
+    wrong = (numbers < 1) | (numbers > MAX_Z)
+    if wrong.any():
+        note(f"an atomic number is {int(numbers[wrong][0])}, expected 1–{MAX_Z}", wrong, "atom")
+    note("positions are not finite", _any_of(~np.isfinite(block.atoms["positions"])), "atom")
+    note("the cell is not finite", _any_of(~np.isfinite(systems["cell"])))
+    zero = np.abs(systems["cell"]).sum(axis=2) == 0
+    note("a periodic direction has a zero cell vector", _any_of(systems["pbc"] & zero))
+    if "n_points" in systems:
+        note("esp and esp_points differ in length", systems["n_points"] < 0)
+        note("esp_points are not finite", _any_of(~np.isfinite(block.points["esp_points"])), "point")
+    for name, label in LABELS.items():
+        values = {"system": systems, "atom": block.atoms, "point": block.points}[label.kind].get(name)
+        if values is not None:
+            verb = "are" if name.endswith("s") and name != "stress" else "is"
+            unusable = ~np.isfinite(values) if label.kind == "point" else np.isinf(values)
+            note(f"{name} {verb} not finite", _any_of(unusable), label.kind)
+    return bad
+
+
+def _any_of(mask: np.ndarray) -> np.ndarray:
+    """Whether any value of each entry is true."""
+    return np.asarray(mask.reshape(len(mask), -1).any(axis=1))
+
+
+def _keep(block: Block, keep: np.ndarray) -> Block:
+    """The block without some of its structures."""
+    atoms = np.repeat(keep, block.systems["n_atoms"])
+    kept = Block(
+        {name: values[keep] for name, values in block.systems.items()},
+        {name: values[atoms] for name, values in block.atoms.items()},
+        {},
+        {name: [v for v, k in zip(values, keep) if k] for name, values in block.keys.items()},
+    )
+    if block.points:
+        points = np.repeat(keep, np.maximum(block.systems["n_points"], 0))
+        kept.points = {name: values[points] for name, values in block.points.items()}
+    return kept

@@ -1,0 +1,64 @@
+"""ASE trajectories, read without making calculators and constraints into objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from molcalc.errors import DatasetError
+from molcalc.train.data.rows import Row
+from molcalc.train.data.sources.base import Source, as_bytes, damaged
+
+CHUNK = 1000
+
+
+class TrajectorySource(Source):
+    """Frames of a ``.traj`` file with the results that were written beside them."""
+
+    word = "frame"
+
+    def chunks(self) -> Iterator[Sequence[Row]]:
+        from ase.io import ulm
+
+        chunk: list[Row] = []
+        try:
+            with ulm.open(self.path, "r") as reader:
+                first = reader
+                for number in range(len(reader)):
+                    chunk.append(_row(number, reader[number], first))
+                    if len(chunk) == CHUNK:
+                        yield chunk
+                        chunk = []
+        except DatasetError:
+            raise
+        except Exception as error:  # readers of ASE raise anything
+            raise damaged(self.path, error) from error
+        if chunk:
+            yield chunk
+
+
+def _row(number: int, frame: Any, first: Any) -> Row:
+    """A row of one frame; atomic numbers and pbc are written once when all frames share them."""
+    header = frame if "numbers" in frame else first
+    results = frame.calculator if "calculator" in frame else {}
+    info = frame.get("info") or {}
+    numbers = np.asarray(header.numbers)
+    return Row(
+        id=number,
+        natoms=len(numbers),
+        numbers=np.ascontiguousarray(numbers, dtype="<i4").tobytes(),
+        positions=as_bytes(frame.positions) or b"",
+        cell=as_bytes(frame.get("cell")),
+        pbc=int(np.dot(header.pbc, [1, 2, 4])),
+        initial_charges=as_bytes(frame.get("charges")),
+        energy=results.get("energy"),
+        forces=as_bytes(results.get("forces")),
+        stress=as_bytes(results.get("stress")),
+        dipole=as_bytes(results.get("dipole")),
+        magmoms=as_bytes(results.get("magmoms")),
+        charges=as_bytes(results.get("charges")),
+        keys={key: value for key, value in info.items() if isinstance(value, (str, int, float, bool))},
+        data={key: value for key, value in info.items() if isinstance(value, np.ndarray)},
+    )

@@ -1,0 +1,268 @@
+"""Packed arrays on disk: written column by column, verified and memory-mapped when opened.
+
+A store is a folder of raw little-endian arrays and ``index.json``, which holds their types, shapes and checksums. It is
+written under another name and renamed at the end, so that a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from molcalc.errors import DatasetError, ResourceError
+from molcalc.train.data.columns import LABELS
+from molcalc.train.data.rows import Block
+
+FORMAT = 1
+INDEX = "index.json"
+KEPT_TEXTS = 1000
+"""Different values of a key that are kept as text; of more only the hashes stay, which is enough to tell them apart."""
+READ_SIZE = 1 << 24
+_FILL_ROWS = 1 << 16
+
+_SYSTEMS = {
+    "total_charge": ("<f8", ()), "multiplicity": ("<i8", ()), "fidelity": ("<i8", ()), "cell": ("<f8", (3, 3)),
+    "pbc": ("|b1", (3,)), "source": ("<i4", ()), "row": ("<i8", ()),
+}  # fmt: skip
+_ATOMS = {"numbers": ("<i4", ()), "positions": ("<f8", (3,))}
+_NOT_CONTENT = ("source", "row")
+"""Columns that say where a row came from, not what it is."""
+
+
+class _Column:
+    """One growing array in a file."""
+
+    def __init__(self, path: Path, dtype: str, shape: tuple[int, ...], fill: float) -> None:
+        self.path, self.dtype, self.shape, self.fill = path, dtype, shape, fill
+        self.rows = self.crc = 0
+        self.digest = hashlib.blake2b(digest_size=16)
+        self.handle: BinaryIO = open(path, "wb")  # noqa: SIM115
+
+    def append(self, values: np.ndarray) -> None:
+        data = np.ascontiguousarray(values, dtype=self.dtype).reshape(len(values), *self.shape)
+        view = data.reshape(-1).view(np.uint8).data
+        self.handle.write(view)
+        self.crc = zlib.crc32(view, self.crc)
+        self.digest.update(view)
+        self.rows += len(data)
+
+    def pad(self, rows: int) -> None:
+        """Fill up to a number of rows."""
+        while self.rows < rows:
+            self.append(np.full((min(rows - self.rows, _FILL_ROWS), *self.shape), self.fill))
+
+    def finish(self) -> dict[str, Any]:
+        self.handle.flush()
+        os.fsync(self.handle.fileno())
+        self.handle.close()
+        return {"file": self.path.name, "dtype": self.dtype, "shape": [self.rows, *self.shape], "crc32": self.crc}
+
+
+class StoreWriter:
+    """Writes blocks into a new folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.n_systems = self.n_atoms = self.n_points = 0
+        self._columns: dict[str, _Column] = {}
+        self._texts: dict[str, dict[str, int]] = {}
+        folder.mkdir(parents=True)
+        self._column("offsets", "<i8", (), 0).append(np.zeros(1))
+
+    def append(self, block: Block, source: int) -> None:
+        """Add the rows of a block that come from one source."""
+        n = block.n_systems
+        if n == 0:
+            return
+        systems = {**block.systems, "source": np.full(n, source)}
+        ends = self.n_atoms + np.cumsum(systems.pop("n_atoms"))
+        self._column("offsets", "<i8", (), 0).append(ends)
+        for name, (dtype, shape) in _SYSTEMS.items():
+            self._column(name, dtype, shape, 0).append(systems[name])
+        for name, (dtype, shape) in _ATOMS.items():
+            self._column(name, dtype, shape, 0).append(block.atoms[name])
+        total = {"system": self.n_systems, "atom": self.n_atoms}
+        added = {"system": n, "atom": len(block.atoms["numbers"])}
+        values = {**systems, **block.atoms}
+        for name, label in LABELS.items():
+            if label.kind != "point":
+                self._optional(name, values.get(name), total[label.kind], added[label.kind], label.shape)
+        self._points(block, n)
+        for name, column in block.keys.items():
+            self._key(name, column)
+        self.n_systems += n
+        self.n_atoms += added["atom"]
+
+    def finish(self, extra: Mapping[str, Any]) -> None:
+        """Complete all columns and write the index; ``extra`` is stored with it."""
+        described, digests = {}, {}
+        for name, column in self._columns.items():
+            if name.startswith("key:"):
+                column.pad(self.n_systems)
+            elif name == "esp_offsets":
+                self._pad_points()
+            elif name in LABELS and LABELS[name].kind != "point":
+                column.pad(self.n_systems if LABELS[name].kind == "system" else self.n_atoms)
+            described[name] = column.finish()
+            if name not in _NOT_CONTENT and not name.startswith("key:"):
+                digests[name] = column.digest.hexdigest()
+        content = json.dumps([extra["fidelities"], sorted(digests.items())]).encode()
+        texts = {name: {str(code): text for text, code in found.items()} for name, found in self._texts.items()}
+        index = {
+            "format": FORMAT,
+            "hash": hashlib.blake2b(content, digest_size=16).hexdigest(),
+            "columns": described,
+            "texts": {name: found for name, found in texts.items() if len(found) <= KEPT_TEXTS},
+            **extra,
+        }
+        with open(self.folder / INDEX, "w", encoding="utf-8") as handle:
+            json.dump(index, handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+
+    def close(self) -> None:
+        """Close all files, whatever their state."""
+        for column in self._columns.values():
+            column.handle.close()
+
+    def _column(self, name: str, dtype: str, shape: tuple[int, ...], fill: float) -> _Column:
+        if name not in self._columns:
+            path = self.folder / f"{len(self._columns):03d}.bin"
+            self._columns[name] = _Column(path, dtype, shape, fill)
+        return self._columns[name]
+
+    def _optional(self, name: str, values: Any, before: int, added: int, shape: tuple[int, ...]) -> None:
+        """A column that need not be there: missing parts are NaN, and it begins where it is first seen."""
+        if values is None and name not in self._columns:
+            return
+        if values is not None and name not in self._columns and np.isnan(values).all():
+            return
+        column = self._column(name, "<f8", shape, np.nan)
+        column.pad(before)
+        if values is None:
+            column.pad(before + added)
+        else:
+            column.append(values)
+
+    def _points(self, block: Block, n: int) -> None:
+        if "n_points" in block.systems:
+            self._column("esp_offsets", "<i8", (), 0)
+            self._pad_points()
+            self._columns["esp_offsets"].append(self.n_points + np.cumsum(block.systems["n_points"]))
+            self._column("esp_points", "<f8", (3,), 0).append(block.points["esp_points"])
+            self._column("esp", "<f8", (), 0).append(block.points["esp"])
+            self.n_points += len(block.points["esp"])
+
+    def _pad_points(self) -> None:
+        """Structures without points so far begin and end at the present number of points."""
+        column = self._columns["esp_offsets"]
+        column.fill = self.n_points
+        column.pad(self.n_systems + 1)
+
+    def _key(self, name: str, values: list[Any]) -> None:
+        column = self._column(f"key:{name}", "<i8", (), 0)
+        column.pad(self.n_systems)
+        known = self._texts.setdefault(name, {})
+        codes = np.zeros(len(values), dtype=np.int64)
+        for k, value in enumerate(values):
+            if value is None:
+                continue
+            text = text_of(value)
+            code = known.get(text)
+            if code is None:
+                code = code_of(text)
+                if len(known) <= KEPT_TEXTS:
+                    known[text] = code
+            codes[k] = code
+        column.append(codes)
+
+
+def text_of(value: Any) -> str:
+    """Text of the value of a key; numbers that are equal have equal texts."""
+    if isinstance(value, str):
+        return value
+    number = float(value)
+    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
+
+
+def code_of(text: str) -> int:
+    """64-bit number that stands for a text; never 0, which is a missing key."""
+    code = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
+    return code or 1
+
+
+@dataclass(frozen=True)
+class Store:
+    """Arrays of a folder by name, and what its index says."""
+
+    folder: Path
+    index: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+def load(folder: Path, verify: bool = True) -> Store:
+    """Open a store read-only.
+
+    Parameters
+    ----------
+    verify : compare the checksums of all arrays.
+
+    Raises
+    ------
+    DatasetError
+        When the folder is damaged.
+    """
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        if index["format"] != FORMAT:
+            raise DatasetError(f"{folder} has format {index['format']}; this version reads {FORMAT}")
+        arrays = {name: _map(folder, described, verify) for name, described in index["columns"].items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(f"the cache {folder} is damaged: {error}") from error
+    return Store(folder, index, arrays)
+
+
+def _map(folder: Path, described: Mapping[str, Any], verify: bool) -> np.ndarray:
+    path = folder / described["file"]
+    shape, dtype = tuple(described["shape"]), np.dtype(described["dtype"])
+    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if path.stat().st_size != expected:
+        raise DatasetError(
+            f"the cache {folder} is damaged: {path.name} has {path.stat().st_size} bytes, not {expected}"
+        )
+    if verify:
+        crc = 0
+        with open(path, "rb") as handle:
+            while part := handle.read(READ_SIZE):
+                crc = zlib.crc32(part, crc)
+        if crc != described["crc32"]:
+            raise DatasetError(f"the cache {folder} is damaged: {path.name} fails its checksum")
+    if expected == 0:
+        return np.empty(shape, dtype=dtype)
+    return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=shape))
+
+
+def publish(temporary: Path, folder: Path) -> None:
+    """Give a finished folder its name; one that another process finished meanwhile stays.
+
+    Raises
+    ------
+    ResourceError
+    """
+    try:
+        os.rename(temporary, folder)
+    except OSError as error:
+        if not (folder / INDEX).is_file():
+            raise ResourceError(f"cannot write {folder}: {error.strerror or error}") from error
+        shutil.rmtree(temporary, ignore_errors=True)

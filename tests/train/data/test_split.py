@@ -1,0 +1,139 @@
+"""Division of datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.db import connect
+
+from molcalc.errors import DatasetError
+from molcalc.nn import compiled
+from molcalc.train.data import Dataset, open_dataset, split
+from molcalc.train.data.geometry_hash import geometry_hashes
+
+MOLECULES = ["H2O", "CH4", "NH3", "CO2", "C2H4", "HCN"]
+
+
+def moved(atoms: Atoms, seed: int) -> Atoms:
+    """The same structure turned, shifted and with its atoms in another order."""
+    rng = np.random.default_rng(seed)
+    atoms = atoms[rng.permutation(len(atoms)).tolist()]
+    atoms.rotate(360 * rng.random(), rng.normal(size=3))
+    atoms.translate(rng.normal(size=3))
+    return atoms
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Sixty geometries; every third one is there at a second level, moved."""
+    with connect(tmp_path / "set.db") as database:
+        for k in range(60):
+            atoms = molecule(MOLECULES[k % 6])
+            atoms.rattle(0.1, seed=k)
+            part = "test" if k % 10 == 0 else "train"
+            database.write(atoms, fidelity="low", trajectory=f"run {k // 5}", part=part)
+            if k % 3 == 0:
+                database.write(moved(atoms, k), fidelity="high", trajectory=f"run {k // 5}", part=part)
+    return open_dataset(tmp_path / "set.db", cache=tmp_path / "cache")
+
+
+def parts_of(values: np.ndarray, parts: tuple[np.ndarray, ...]) -> list[set[int]]:
+    return [set(values[part].tolist()) for part in parts]
+
+
+def assert_disjoint(parts: list[set[int]]) -> None:
+    assert sum(len(part) for part in parts) == len(set().union(*parts))
+
+
+def test_parts_cover_everything_once_and_have_the_size_asked_for(dataset: Dataset) -> None:
+    found = split(dataset, valid=0.1, test=16, seed=3)
+    assert sorted(np.concatenate(found)) == list(range(len(dataset)))
+    assert len(found.valid) == pytest.approx(8, abs=2)
+    assert len(found.test) == pytest.approx(16, abs=2)
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another(dataset: Dataset) -> None:
+    first, again = (split(dataset, valid=0.2, test=0.2, seed=1) for _ in range(2))
+    other = split(dataset, valid=0.2, test=0.2, seed=2)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again))
+    assert not np.array_equal(first.test, other.test)
+
+
+@pytest.mark.parametrize("by", [None, "molecule", "trajectory"])
+def test_a_geometry_at_two_levels_stays_in_one_part(dataset: Dataset, by: str | None) -> None:
+    found = parts_of(geometry_hashes(dataset), split(dataset, valid=0.2, test=0.2, seed=0, by=by))
+    assert_disjoint(found)
+
+
+def test_every_part_holds_every_fidelity_and_size(dataset: Dataset) -> None:
+    found = split(dataset, valid=0.2, test=0.2, seed=5)
+    for part in found:
+        assert set(dataset.fidelity[part].tolist()) == {0, 1}
+        assert set(dataset.n_atoms()[part].tolist()) == {3, 4, 5, 6}
+
+
+def test_molecules_are_not_divided(dataset: Dataset) -> None:
+    formula = np.array(
+        [hash(tuple(sorted(dataset.numbers[a:b]))) for a, b in zip(dataset.offsets, dataset.offsets[1:])]
+    )
+    found = parts_of(formula, split(dataset, valid=0.2, test=0.2, seed=0, by="molecule"))
+    assert_disjoint(found)
+    assert all(found)
+
+
+def test_groups_by_key_are_not_divided(dataset: Dataset) -> None:
+    found = parts_of(dataset.key_codes("trajectory"), split(dataset, valid=0.2, test=0.2, seed=0, by="trajectory"))
+    assert_disjoint(found)
+
+
+def test_a_key_can_say_the_parts_and_the_missing_one_is_drawn_from_training(dataset: Dataset) -> None:
+    found = split(dataset, valid=0.1, test=0.5, seed=0, split_key="part")
+    assert set(found.test) == set(dataset.where_key("part", "test"))
+    assert len(found.valid) == pytest.approx(8, abs=2)
+
+
+def test_an_empty_part_is_refused(dataset: Dataset) -> None:
+    small = dataset.subset([0, 2, 3])
+    with pytest.raises(DatasetError, match=r"valid=0\.1 of 3 structures leaves that part empty"):
+        split(small, valid=0.1, test=0, seed=0)
+    with pytest.raises(DatasetError, match="leaves nothing for training"):
+        split(small, valid=3, test=0, seed=0)
+    assert len(split(small, valid=1, test=0, seed=0).test) == 0
+
+
+def test_an_unknown_key_is_refused_with_the_keys_there_are(dataset: Dataset) -> None:
+    with pytest.raises(DatasetError, match="no row has the key 'molecul'; keys are: trajectory, part"):
+        split(dataset, valid=0.1, test=0.1, seed=0, by="molecul")
+    with pytest.raises(DatasetError, match="key 'trajectory' has the value 'run 0'; it must be one of train"):
+        split(dataset, valid=0.1, test=0.1, seed=0, split_key="trajectory")
+
+
+@pytest.mark.parametrize("without_numba", [False, True], ids=["compiled", "plain"])
+def test_fingerprints_ignore_motion_and_order_but_not_distances(
+    tmp_path: Path, without_numba: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if without_numba:
+        monkeypatch.setattr(compiled, "available", lambda: False)
+    atoms = molecule("CH3CH2OH")
+    stretched = atoms.copy()
+    stretched.set_distance(0, 1, atoms.get_distance(0, 1) + 0.01)
+    crystal = Atoms("NaCl", scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], cell=[4.0, 4.1, 4.2], pbc=True)
+    wrapped = crystal.copy()
+    wrapped.translate([1.0, 3.0, 2.5])
+    wrapped.wrap()
+    with connect(tmp_path / "set.db") as database:
+        for frame in (atoms, moved(atoms, 1), stretched, crystal, wrapped):
+            database.write(frame)
+    hashes = geometry_hashes(open_dataset(tmp_path / "set.db", cache=tmp_path / "cache"))
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert hashes[3] == hashes[4]
+
+
+def test_compiled_and_plain_fingerprints_agree(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled_hashes = geometry_hashes(dataset)
+    monkeypatch.setattr(compiled, "available", lambda: False)
+    assert np.array_equal(compiled_hashes, geometry_hashes(dataset))
