@@ -15,6 +15,7 @@ from molcalc.train.sampler import MODES
 from molcalc.train.schedules import ScheduleConfig
 
 PRECISIONS = ("float32", "bf16", "float64")
+TRACKERS = ("tensorboard", "wandb")
 DIPOLE_SOURCES = ("distributed", "charges")
 
 
@@ -77,6 +78,7 @@ class FitConfig:
     keep_top : further models kept beside the best, in ``top/``.
     checkpoint_minutes : longest time between two checkpoints.
     plot_every : validations between two updates of the plots; None draws them at the end only.
+    track : "tensorboard" or "wandb": also log every validation there.
     dist_timeout : seconds after which a process that does not answer ends the run.
     """
 
@@ -120,6 +122,7 @@ class FitConfig:
     keep_top: int = 0
     checkpoint_minutes: float = 10.0
     plot_every: int | None = None
+    track: str | None = None
     dist_timeout: float = 600.0
 
     def __post_init__(self) -> None:
@@ -129,10 +132,12 @@ class FitConfig:
             ("batch_mode", MODES),
             ("dipole_source", DIPOLE_SOURCES),
             ("device", ("auto", "cpu", "cuda")),
+            ("track", (None, *TRACKERS)),
         ):
             value = getattr(self, name)
             if value not in allowed:
-                raise ValueError(f"{name}={value!r}{suggest(value, allowed)}; choose one of {', '.join(allowed)}")
+                names = [str(item) for item in allowed]
+                raise ValueError(f"{name}={value!r}{suggest(str(value), names)}; choose one of {', '.join(names)}")
         for name in ("epochs", "batch_size", "accumulate", "validate_every", "patience", "threads", "plot_every",
                      "batches_per_epoch", "esp_points"):  # fmt: skip
             value = getattr(self, name)

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,9 @@ from molcalc.train.config import FitConfig, make_config
 from molcalc.train.console import Console
 from molcalc.train.data.opening import Data
 from molcalc.train.evaluation import evaluate_part
+from molcalc.train.preparation import Parts, make_trainer, open_parts
 from molcalc.train.processes import Processes, joined
 from molcalc.train.run_folder import RunFolder
-from molcalc.train.preparation import Parts, make_trainer, open_parts
 from molcalc.train.summary import write_summary
 from molcalc.train.trainer import Interruption, Trainer
 
@@ -100,13 +100,17 @@ def fit(
     options: dict[str, Any] = {**config, "model": model}
     if init is not None:
         options["init"] = os.fspath(init)
-    files = {name: value for name, value in (("valid", valid), ("test", test)) if not isinstance(value, (int, float))}
-    options.update({name: float(value) for name, value in (("valid", valid), ("test", test)) if name not in files})  # type: ignore[arg-type]
+    held_out: dict[str, Data] = {}
+    for name, value in (("valid", valid), ("test", test)):
+        if isinstance(value, (int, float)):
+            options[name] = float(value)
+        else:
+            held_out[name] = value
     typed = make_config(options)
     asked = set(dict(config.get("loss") or {}).get("weights") or {})
     device = _device(typed)
     with _threads(typed.threads), joined(device, typed.dist_timeout) as processes:
-        parts = open_parts(data, typed, files.get("valid"), files.get("test"), units or {})  # type: ignore[arg-type]
+        parts = open_parts(data, typed, held_out.get("valid"), held_out.get("test"), units or {})
         folder = RunFolder(output)
         with folder.owned() if processes.first else contextlib.nullcontext():
             trainer = _prepared(typed, asked, parts, folder, processes, device, resume)
@@ -186,7 +190,7 @@ def _signals(interruption: Interruption) -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    before: dict[int, Callable[..., Any] | int | None] = {}
+    before: dict[int, Any] = {}
 
     def handle(number: int, frame: Any) -> None:
         interruption.requested = True
@@ -194,10 +198,9 @@ def _signals(interruption: Interruption) -> Iterator[list[int]]:
         signal.signal(number, before[number])
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.getsignal(number)
-        signal.signal(number, handle)
+        before[int(number)] = signal.signal(number, handle)
     try:
         yield received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for previous, handler in before.items():
+            signal.signal(previous, handler)

@@ -51,7 +51,7 @@ class ErrorSums:
             self.sums[k] += torch.zeros_like(self.sums[k], device=rows.device).index_add(0, index, rows).cpu()
 
     def table(self, group: int | None = None) -> dict[str, dict[str, float]]:
-        """Errors by property: ``mae``, ``rmse`` and ``n``; of one group or of all. Properties without labels are left out.
+        """Errors by property (``mae``, ``rmse``, ``n``) of one group or of all; only those that have labels.
 
         Units: those of :data:`UNITS`.
         """

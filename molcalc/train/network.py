@@ -27,7 +27,7 @@ from molcalc.units import symbols_of
 
 log = logging.getLogger(__name__)
 
-COULOMB = {"aimnet2": "simple", "physnet-dcm": "physnet", "noneq-dcm": "physnet"}
+COULOMB = {"aimnet2": "simple", "physnet-dcm": None, "noneq-dcm": None}
 """Long-range Coulomb that new networks are trained with."""
 COULOMB_RANGE = {"aimnet2": 4.6}
 REFERENCE_SYSTEMS = 2000
@@ -117,8 +117,8 @@ def _given(config: FitConfig, elements: tuple[int, ...]) -> tuple[ModelConfig, n
     strange = [z for z in elements if z not in known]
     if strange:
         raise DatasetError(
-            f"{config.init!r} was not trained on {symbols_of(strange)}; known: {symbols_of(known)}: leave these systems "
-            "out, or train from random weights"
+            f"{config.init!r} was not trained on {symbols_of(strange)}; known: {symbols_of(known)}: leave these "
+            "systems out, or train from random weights"
         )
     network = build_members(checkpoint)[config.init_member]
     return replace(found, n_members=1), network

@@ -45,7 +45,8 @@ def predict(
     if "quadrupole" in wanted:
         results["quadrupole"] = quadrupole(center, positions, charges, system_idx)
     if "esp" in wanted:
-        assert batch.esp_points is not None and batch.esp_system_idx is not None
+        assert batch.esp_points is not None
+        assert batch.esp_system_idx is not None
         results["esp"] = electrostatic_potential(batch.esp_points, positions, charges, batch.esp_system_idx, system_idx)
     return results
 

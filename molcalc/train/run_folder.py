@@ -60,7 +60,7 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = open(self.path / LOCK, "a+")
+            handle = open(self.path / LOCK, "a+")  # noqa: SIM115
         except OSError as error:
             raise ResourceError(
                 f"cannot write to {self.path}: {error.strerror or error}; choose another output"
@@ -69,8 +69,8 @@ class RunFolder:
             if not _lock(handle.fileno()):
                 handle.seek(0)
                 raise CheckpointError(
-                    f"run directory {self.path} is in use by pid {handle.read().strip() or '?'}: wait for it, or choose "
-                    "another output"
+                    f"run directory {self.path} is in use by pid {handle.read().strip() or '?'}: wait for it, or "
+                    "choose another output"
                 )
             handle.truncate(0)
             handle.write(str(os.getpid()))

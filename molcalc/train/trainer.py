@@ -90,7 +90,9 @@ class Trainer:
         self.schedule = Schedule(config.schedule, self.total_steps)
         self.average = WeightAverage(optimizer.parameters, config.ema)
         self.validate_every = config.validate_every or max(1, config.epochs // 200)
-        self.measured = compared([name for name, n in train.counts().items() if n], self.potential.predicts)
+        self.measured = tuple(
+            name for name in compared(list(train.labels), self.potential.predicts) if name in loss.terms
+        )
         self.progress = Progress()
         self.running = torch.zeros(len(loss.terms) + 1, dtype=torch.float64)
         self.history: list[dict[str, Any]] = []
@@ -201,20 +203,18 @@ class Trainer:
         return predict(
             self.potential,
             batch,
-            self.measured if not create_graph else self._trained_properties(),
+            self.measured,
             dipole_source=self.config.dipole_source,
             create_graph=create_graph,
         )
-
-    def _trained_properties(self) -> tuple[str, ...]:
-        return tuple(name for name in self.measured if name in self.loss.terms)
 
     def _refuse(self, systems: np.ndarray, loss: float) -> None:
         names = ", ".join(self.train.row_name(int(k)) for k in systems[:8])
         more = f" and {len(systems) - 8} more" if len(systems) > 8 else ""
         raise NonFiniteResultError(
             f"loss {loss} in step {self.progress.step} (epoch {self.progress.epoch}) or its gradient is not finite; "
-            f"batch: {names}{more}. The last good state is kept: check these labels, or lower the learning rate and resume"
+            f"batch: {names}{more}. The last good state is kept: check these labels, or lower the "
+            "learning rate and resume"
         )
 
     def validate(self, data: Dataset) -> tuple[float, ErrorSums]:
