@@ -14,7 +14,7 @@ from molcalc.errors import DatasetError
 from molcalc.train.data.columns import LABELS
 from molcalc.train.data.pair_lists import Geometries, edges, pairs
 from molcalc.train.data.sources.base import Source
-from molcalc.train.data.store import Store, code_of, load, text_of
+from molcalc.train.data.store import Store, codes_of, load
 
 
 class Dataset:
@@ -125,7 +125,7 @@ class Dataset:
 
     def where_key(self, name: str, value: Any) -> np.ndarray:
         """Positions in this view of the structures whose key has a value."""
-        return np.flatnonzero(self.key_codes(name) == code_of(text_of(value)))
+        return np.flatnonzero(self.key_codes(name) == codes_of([value])[0])
 
     def batch(
         self,

@@ -70,7 +70,7 @@ def _sum_of_pairs(dataset: Dataset, system: int, shift: float) -> np.uint64:
     numbers = dataset.numbers[atoms].astype(np.uint64)
     positions, cell, pbc = dataset.positions[atoms], dataset.cell[system], dataset.pbc[system]
     i, j = np.triu_indices(len(numbers), k=1)
-    total = mix(numbers << np.uint64(48)).sum(dtype=np.uint64)
+    total = int(mix(numbers << np.uint64(48)).sum(dtype=np.uint64))
     for start in range(0, len(i), PAIRS_AT_ONCE):
         part = slice(start, start + PAIRS_AT_ONCE)
         arms = positions[j[part]] - positions[i[part]]
@@ -79,14 +79,14 @@ def _sum_of_pairs(dataset: Dataset, system: int, shift: float) -> np.uint64:
         squared = arms[:, 0] * arms[:, 0] + arms[:, 1] * arms[:, 1] + arms[:, 2] * arms[:, 2]
         rounded = np.floor(np.sqrt(squared) * (1 / RESOLUTION) + shift + 0.5).astype(np.int64).view(np.uint64)
         low, high = np.minimum(numbers[i[part]], numbers[j[part]]), np.maximum(numbers[i[part]], numbers[j[part]])
-        total += mix((low << np.uint64(56)) ^ (high << np.uint64(48)) ^ rounded).sum(dtype=np.uint64)
+        total += int(mix((low << np.uint64(56)) ^ (high << np.uint64(48)) ^ rounded).sum(dtype=np.uint64))
     if pbc.any():
         metric = np.where(pbc[:, None] & pbc[None], cell @ cell.T, 0.0)
         lengths = np.sign(metric) * np.sqrt(np.abs(metric))
         rounded = np.floor(lengths / RESOLUTION + shift + 0.5).astype(np.int64).view(np.uint64).reshape(-1)
         places = np.arange(1, 10, dtype=np.uint64) << np.uint64(40)
-        total += mix(rounded ^ places).sum(dtype=np.uint64)
-    return np.uint64(total)
+        total += int(mix(rounded ^ places).sum(dtype=np.uint64))
+    return np.uint64(total % (1 << 64))
 
 
 def _nearest_images(arms: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:

@@ -18,6 +18,10 @@ from molcalc.train.data.states import States
 
 MAX_Z = 118
 F8 = 8
+_SIZES = {"numbers": 4, "positions": 24, "cell": 72, "initial_charges": F8, "forces": 24, "stress": 48, "dipole": 24,
+          "magmoms": F8, "charges": F8}  # fmt: skip
+"""Bytes of the columns of a row, per atom or per structure."""
+_PER_ATOM = ("numbers", "positions", "initial_charges", "forces", "magmoms", "charges")
 
 
 class Row(NamedTuple):
@@ -81,7 +85,7 @@ def pack(rows: Sequence[Row], factors: Mapping[str, float], states: States, prob
     factors : from the units of the source, by name.
     states : decides charge, multiplicity and fidelity, and remembers what it saw.
     """
-    rows = [row for row in rows if _shapes_fit(row, problems)]
+    rows = _fitting(rows, problems)
     block = _join(rows)
     _scale(block, factors)
     found = states.resolve(rows, block, problems)
@@ -92,31 +96,48 @@ def pack(rows: Sequence[Row], factors: Mapping[str, float], states: States, prob
     return block
 
 
-def _shapes_fit(row: Row, problems: Problems) -> bool:
-    """Whether the arrays of a row have the size that its number of atoms asks for."""
-    n = row.natoms
-    sizes = (
-        ("numbers", row.numbers, 4 * n),
-        ("positions", row.positions, 24 * n),
-        ("cell", row.cell, 72),
-        ("initial_charges", row.initial_charges, F8 * n),
-        ("forces", row.forces, 24 * n),
-        ("dipole", row.dipole, 24),
-        ("magmoms", row.magmoms, F8 * n),
-        ("charges", row.charges, F8 * n),
-    )
-    for name, blob, expected in sizes:
-        if blob is not None and len(blob) != expected:
-            return _wrong_size(row.id, name, len(blob), expected, problems)
-    if row.stress is not None and len(row.stress) not in (48, 72):
-        return _wrong_size(row.id, "stress", len(row.stress), 48, problems)
-    if n == 0 or row.numbers is None or row.positions is None:
-        problems.add("there are no atoms", row.id)
-        return False
-    if row.energy is not None and not isinstance(row.energy, (int, float)):
-        problems.add("energy is not a number", row.id)
-        return False
-    return not row.data or _data_fits(row, problems)
+def _fitting(rows: Sequence[Row], problems: Problems) -> list[Row]:
+    """Rows whose arrays have the size that their number of atoms asks for."""
+    n_atoms = np.array([row.natoms for row in rows], dtype=np.int64)
+    columns = dict(zip(Row._fields, zip(*rows)))
+    fits = n_atoms > 0
+    _note_rows("there are no atoms", ~fits, rows, problems)
+    for name, size in _SIZES.items():
+        expected = size * n_atoms if name in _PER_ATOM else np.full(len(rows), size)
+        found = _lengths(columns[name], expected if name not in ("numbers", "positions") else np.zeros(len(rows)))
+        wrong = fits & (found != expected)
+        if name == "stress":
+            wrong &= found != 72
+        if wrong.any():
+            half = wrong & (2 * found == expected)
+            verb = "are" if name.endswith("s") and name != "stress" else "is"
+            reason = f"{name} {verb} float32 where ASE expects float64 (repair with: molcalc db repair)"
+            _note_rows(reason, half, rows, problems)
+            reason = f"{name} {'have' if verb == 'are' else 'has'} the wrong size"
+            _note_rows(reason, wrong & ~half, rows, problems)
+            fits &= ~wrong
+    if not set(map(type, columns["energy"])) <= {float, int, type(None)}:
+        wrong = fits & [not isinstance(energy, (float, int, type(None))) for energy in columns["energy"]]
+        _note_rows("energy is not a number", wrong, rows, problems)
+        fits &= ~wrong
+    for k in np.flatnonzero(fits & [bool(data) for data in columns["data"]]).tolist():
+        fits[k] = _data_fits(rows[k], problems)
+    return list(rows) if fits.all() else [row for row, good in zip(rows, fits) if good]
+
+
+def _lengths(blobs: Sequence[Any], missing: np.ndarray) -> np.ndarray:
+    """(n,) int64 number of bytes; ``missing`` where there are none, -1 for what is not bytes."""
+    kinds = set(map(type, blobs))
+    if kinds == {bytes}:
+        return np.array(list(map(len, blobs)), dtype=np.int64)
+    if kinds == {type(None)}:
+        return missing
+    found = [m if b is None else len(b) if isinstance(b, bytes) else -1 for b, m in zip(blobs, missing.tolist())]
+    return np.array(found, dtype=np.int64)
+
+
+def _note_rows(reason: str, mask: np.ndarray, rows: Sequence[Row], problems: Problems) -> None:
+    problems.add_many(reason, [rows[k].id for k in np.flatnonzero(mask).tolist()])
 
 
 def _data_fits(row: Row, problems: Problems) -> bool:

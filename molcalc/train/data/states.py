@@ -152,6 +152,8 @@ class States:
 
 def _numbers(values: Sequence[Any], key: str, notes: _Notes) -> np.ndarray:
     """float64 column of a key; NaN where a row does not have it."""
+    if set(map(type, values)) <= {int, float} and np.isfinite(plain := np.array(values, dtype=np.float64)).all():
+        return plain
     result = np.full(len(values), np.nan)
     wrong = np.zeros(len(values), dtype=bool)
     for k, value in enumerate(values):

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -74,7 +74,7 @@ class StoreWriter:
         self.folder = folder
         self.n_systems = self.n_atoms = self.n_points = 0
         self._columns: dict[str, _Column] = {}
-        self._texts: dict[str, dict[str, int]] = {}
+        self._texts: dict[str, dict[str, str]] = {}
         folder.mkdir(parents=True)
         self._column("offsets", "<i8", (), 0).append(np.zeros(1))
 
@@ -116,12 +116,11 @@ class StoreWriter:
             if name not in _NOT_CONTENT and not name.startswith("key:"):
                 digests[name] = column.digest.hexdigest()
         content = json.dumps([extra["fidelities"], sorted(digests.items())]).encode()
-        texts = {name: {str(code): text for text, code in found.items()} for name, found in self._texts.items()}
         index = {
             "format": FORMAT,
             "hash": hashlib.blake2b(content, digest_size=16).hexdigest(),
             "columns": described,
-            "texts": {name: found for name, found in texts.items() if len(found) <= KEPT_TEXTS},
+            "texts": {name: found for name, found in self._texts.items() if len(found) <= KEPT_TEXTS},
             **extra,
         }
         with open(self.folder / INDEX, "w", encoding="utf-8") as handle:
@@ -171,18 +170,13 @@ class StoreWriter:
     def _key(self, name: str, values: list[Any]) -> None:
         column = self._column(f"key:{name}", "<i8", (), 0)
         column.pad(self.n_systems)
+        codes = codes_of(values)
         known = self._texts.setdefault(name, {})
-        codes = np.zeros(len(values), dtype=np.int64)
-        for k, value in enumerate(values):
-            if value is None:
-                continue
-            text = text_of(value)
-            code = known.get(text)
-            if code is None:
-                code = code_of(text)
-                if len(known) <= KEPT_TEXTS:
-                    known[text] = code
-            codes[k] = code
+        if len(known) <= KEPT_TEXTS:
+            _, first = np.unique(codes, return_index=True)
+            for k in first[: KEPT_TEXTS + 1].tolist():
+                if values[k] is not None:
+                    known[str(codes[k])] = text_of(values[k])
         column.append(codes)
 
 
@@ -194,10 +188,25 @@ def text_of(value: Any) -> str:
     return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
 
 
-def code_of(text: str) -> int:
-    """64-bit number that stands for a text; never 0, which is a missing key."""
-    code = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
-    return code or 1
+def codes_of(values: Sequence[Any]) -> np.ndarray:
+    """(n,) int64 that stand for values of a key: equal for equal values, 0 for None."""
+    if set(map(type, values)) <= {int, float, bool}:
+        bits = (np.array(values, dtype=np.float64) + 0.0).view(np.int64)
+        return bits ^ _NUMBER
+    codes = {value: _code(value) for value in set(values)}
+    return np.array([codes[value] for value in values], dtype=np.int64)
+
+
+def _code(value: Any) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, str):
+        return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "little", signed=True) or 1
+    return int(codes_of([float(value)])[0])
+
+
+_NUMBER = np.int64(0x5BF03635DCD1F867)
+"""Keeps the codes of numbers away from 0."""
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def test_an_empty_part_is_refused(dataset: Dataset) -> None:
 def test_an_unknown_key_is_refused_with_the_keys_there_are(dataset: Dataset) -> None:
     with pytest.raises(DatasetError, match="no row has the key 'molecul'; keys are: trajectory, part"):
         split(dataset, valid=0.1, test=0.1, seed=0, by="molecul")
-    with pytest.raises(DatasetError, match="key 'trajectory' has the value 'run 0'; it must be one of train"):
+    with pytest.raises(DatasetError, match="key 'trajectory' has the value .run .*; it must be one of train"):
         split(dataset, valid=0.1, test=0.1, seed=0, split_key="trajectory")
 
 

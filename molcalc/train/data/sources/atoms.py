@@ -26,7 +26,7 @@ def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
     keys = {key: _plain(value) for key, value in atoms.info.items() if _is_scalar(value)}
     data = {key: value for key, value in {**atoms.info, **atoms.arrays}.items() if key in DATA}
     charges = atoms.get_initial_charges() if atoms.has("initial_charges") else None
-    energy = results.get("energy")
+    energy: Any = results.get("energy")
     return Row(
         id=number,
         natoms=len(atoms),
@@ -35,7 +35,7 @@ def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
         cell=as_bytes(atoms.cell.array),
         pbc=int(np.dot(atoms.pbc, [1, 2, 4])),
         initial_charges=as_bytes(charges),
-        energy=energy if energy is None or isinstance(energy, str) else float(energy),
+        energy=_plain(energy),
         forces=as_bytes(results.get("forces")),
         stress=as_bytes(results.get("stress")),
         dipole=as_bytes(results.get("dipole")),

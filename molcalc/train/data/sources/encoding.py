@@ -12,6 +12,8 @@ _KINDS = "biufc"
 
 def decode_json(text: str) -> Any:
     """Plain values of ASE's JSON: arrays and complex numbers are restored, other objects stay dictionaries."""
+    if "__" not in text:  # nothing to restore
+        return json.loads(text)
     return json.loads(text, object_hook=_restore)
 
 

@@ -23,7 +23,6 @@ _COLUMNS = (
     "id, natoms, numbers, positions, cell, pbc, initial_charges, energy, forces, stress, dipole, magmoms, charges, "
     "key_value_pairs, data"
 )
-_BLOBS = (2, 3, 4, 6, 8, 9, 10, 11, 12)
 
 
 class SQLiteSource(DatabaseSource):
@@ -86,9 +85,6 @@ class SQLiteSource(DatabaseSource):
 
 
 def _row(values: tuple[Any, ...]) -> Row:
-    for column in _BLOBS:
-        if values[column] is not None and not isinstance(values[column], bytes):
-            raise TypeError(f"row {values[0]}: a column holds {type(values[column]).__name__} where bytes are expected")
     keys, data = values[13], values[14]
     decoded = (
         {} if keys in (None, "{}") else decode_json(keys),
