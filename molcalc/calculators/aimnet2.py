@@ -9,7 +9,7 @@ from ase.calculators.calculator import external_calculators, register_calculator
 from molcalc.calculators.base import MolCalculator
 from molcalc.calculators.terms import coulomb_term, dispersion_term
 from molcalc.checkpoint import Checkpoint
-from molcalc.dispersion.parameters import D3Parameters
+from molcalc.dispersion.parameters import D3Parameters, D4Parameters
 from molcalc.errors import CheckpointMismatchError, ConfigError, FidelityError
 from molcalc.potential import Potential
 from molcalc.pretrained.sources import open_model
@@ -26,7 +26,8 @@ class AIMNet2(MolCalculator):
     model : published name ("wb97m-d3", "b973c-d3"), model directory, ``.jpt`` or ``.pt`` file, directory in Hugging
         Face style or its name on the hub; or a checkpoint in memory.
     fidelity : level of theory of a multi-fidelity model.
-    dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" with an exact name, or D3Parameters.
+    dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" or "d4:FUNCTIONAL" with an exact name,
+        D3Parameters or D4Parameters. D4 needs the package dftd4.
     charge, multiplicity : for every structure. None takes ``atoms.info["charge"]`` / ``["spin"]``, then the sum of
         initial charges, then 0 and the lowest multiplicity.
     member : one network of an ensemble, from 0; None averages all.
@@ -58,7 +59,7 @@ class AIMNet2(MolCalculator):
         model: str | os.PathLike[str] | Checkpoint = "wb97m-d3",
         *,
         fidelity: str | None = None,
-        dispersion: str | D3Parameters | None = "auto",
+        dispersion: str | D3Parameters | D4Parameters | None = "auto",
         charge: int | None = None,
         multiplicity: int | None = None,
         member: int | None = None,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from molcalc.checkpoint import Fidelity, ModelConfig
-from molcalc.dispersion.d3 import D3Dispersion
-from molcalc.dispersion.parameters import D3Parameters, d3_parameters
+from molcalc.dispersion.declared import dispersion_from
+from molcalc.dispersion.parameters import D3Parameters, D4Parameters
 from molcalc.electrostatics.coulomb import DSFCoulomb, SimpleCoulomb
 from molcalc.electrostatics.ewald import EwaldCoulomb
 from molcalc.energy_term import EnergyTerm
@@ -45,13 +45,13 @@ def coulomb_term(config: ModelConfig, method: str) -> EnergyTerm | None:
 
 
 def dispersion_term(
-    fidelity: Fidelity, wish: str | D3Parameters | None, *, legacy: bool
+    fidelity: Fidelity, wish: str | D3Parameters | D4Parameters | None, *, legacy: bool
 ) -> tuple[EnergyTerm | None, str]:
     """Dispersion term of a fidelity, and its description.
 
     Parameters
     ----------
-    wish : "auto" as the model declares, None for none, "d3bj:FUNCTIONAL", or parameters.
+    wish : "auto" as the model declares, None for none, "d3bj:FUNCTIONAL", "d4:FUNCTIONAL", or parameters.
 
     Raises
     ------
@@ -64,39 +64,16 @@ def dispersion_term(
         if fidelity.dispersion_in_labels or fidelity.dispersion is None:
             return None, "in labels" if fidelity.dispersion_in_labels else "none"
         wish = fidelity.dispersion
-    if not isinstance(wish, (str, D3Parameters)):
+    if not isinstance(wish, (str, D3Parameters, D4Parameters)):
         raise TypeError(
-            f"dispersion={wish!r} is a {type(wish).__name__}; give 'auto', None, 'd3bj:FUNCTIONAL' or D3Parameters"
+            f"dispersion={wish!r} is a {type(wish).__name__}; give 'auto', None, 'd3bj:FUNCTIONAL', 'd4:FUNCTIONAL', "
+            "D3Parameters or D4Parameters"
         )
     if fidelity.dispersion_in_labels:
         raise ConfigError(
             f"dispersion={wish!r}: the labels of fidelity {fidelity.name!r} already contain dispersion; adding "
             "it would count it twice: use dispersion='auto'"
         )
-    parameters = wish if isinstance(wish, D3Parameters) else parse_dispersion(wish)
-    description = wish if isinstance(wish, str) else f"d3bj:{parameters}"
-    return D3Dispersion(parameters, legacy=legacy), description
-
-
-def parse_dispersion(text: str) -> D3Parameters:
-    """D3 parameters from "d3bj:pbe0" or "d3bj:s6=1.0,s8=0.3908,a1=0.566,a2=3.128"."""
-    method, _, rest = text.partition(":")
-    if method != "d3bj" or not rest:
-        raise ConfigError(
-            f"dispersion={text!r}; give 'auto', None, 'd3bj:FUNCTIONAL' (for example 'd3bj:pbe0') or D3Parameters"
-        )
-    if "=" not in rest:
-        return d3_parameters(rest)
-    values = {}
-    for part in rest.split(","):
-        key, _, number = part.partition("=")
-        if key not in ("s6", "s8", "a1", "a2", "s9"):
-            raise ConfigError(f"dispersion={text!r}: unknown parameter {key!r}; known: s6, s8, a1, a2, s9")
-        try:
-            values[key] = float(number)
-        except ValueError as error:
-            raise ConfigError(f"dispersion={text!r}: {key}={number!r} is not a number") from error
-    missing = {"s8", "a1", "a2"} - values.keys()
-    if missing:
-        raise ConfigError(f"dispersion={text!r}: missing {', '.join(sorted(missing))}")
-    return D3Parameters(**{"s6": 1.0, **values})
+    prefix = "d4" if isinstance(wish, D4Parameters) else "d3bj"
+    description = wish if isinstance(wish, str) else f"{prefix}:{wish}"
+    return dispersion_from(wish, legacy=legacy), description

@@ -84,7 +84,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--dispersion",
         default="auto",
         metavar="D3",
-        help="auto (as the model declares), none, or d3bj:FUNCTIONAL such as d3bj:pbe0",
+        help="auto (as the model declares), none, d3bj:FUNCTIONAL such as d3bj:pbe0, or d4:FUNCTIONAL",
     )
     group.add_argument("--coulomb", default="auto", metavar="METHOD", help="long-range electrostatics (default auto)")
     group.add_argument(

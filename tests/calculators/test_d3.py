@@ -16,6 +16,7 @@ from molcalc.calculators import D3
 from molcalc.dispersion.parameters import D3Parameters
 from molcalc.errors import ConfigError, UnsupportedElementError
 from molcalc.testing import check_calculator
+from molcalc.units import BOHR, HARTREE
 
 
 @pytest.mark.parametrize("backend", ["auto", "torch", "dftd3"])
@@ -37,6 +38,22 @@ def test_stress_of_a_crystal_matches_finite_strain(backend: str) -> None:
     atoms.set_cell(atoms.cell.array + [[0, 0.1, 0], [0, 0, 0.2], [0.1, 0, 0]], scale_atoms=True)
     atoms.calc = D3("pbe", backend=backend)
     assert np.abs(calculate_numerical_stress(atoms, eps=1e-5) - atoms.get_stress()).max() < 1e-7
+
+
+@pytest.mark.parametrize("backend", ["torch", "dftd3"])
+def test_cutoffs_are_those_of_the_dftd3_package(backend: str) -> None:
+    """In Å here, in Bohr there; every one of the three matters."""
+    atoms = bulk("C", "diamond", a=3.57)
+    lengths = {"cutoff": 22.0, "cn_cutoff": 4.0, "atm_cutoff": 13.0}
+    calc = D3("pbe0", atm=True, backend=backend, **{name: x * BOHR for name, x in lengths.items()})
+    model = DispersionModel(atoms.numbers, atoms.positions / BOHR, atoms.cell.array / BOHR, atoms.pbc)
+    model.set_realspace_cutoff(disp2=22.0, cn=4.0, disp3=13.0)
+    expected = float(model.get_dispersion(RationalDampingParam(method="pbe0", atm=True), grad=False)["energy"])
+    assert calc.get_potential_energy(atoms) / HARTREE == pytest.approx(expected, abs=1e-11)
+    for name in lengths:
+        longer = {**lengths, name: lengths[name] + 8.0}
+        other = D3("pbe0", atm=True, backend=backend, **{key: x * BOHR for key, x in longer.items()})
+        assert abs(other.get_potential_energy(atoms) / HARTREE - expected) > 1e-10, name
 
 
 def test_added_to_another_calculator() -> None:
@@ -67,6 +84,9 @@ def test_parameters_may_be_given() -> None:
         ({"functional": "pbe0", "parameters": D3Parameters(s6=1.0, s8=1.0, a1=0.4, a2=4.0)}, "either"),
         ({"functional": "pbbe0"}, "pbe0"),
         ({"functional": "pbe0", "backend": "fortran"}, "fortran"),
+        ({"functional": "pbe0", "cutoff": 0.0}, "cutoff=0.0"),
+        ({"functional": "pbe0", "atm": True, "atm_cutoff": -1.0}, "atm_cutoff=-1.0"),
+        ({"functional": "pbe0", "atm_cutoff": 8.0}, "without three-body term: add atm=True"),
         ({"parameters": D3Parameters(s6=1.0, s8=1.0, a1=0.4, a2=4.0), "atm": True}, "s9=0"),
     ],
     ids=str,

@@ -159,6 +159,7 @@ def test_odd_electron_in_a_closed_shell_model_is_told_once(closed_shell: Checkpo
         ({"dispersion": False}, TypeError, "dispersion=False"),
         ({"dispersion": "pbe0"}, ConfigError, "d3bj:FUNCTIONAL"),
         ({"dispersion": "d3bj:pbee0"}, ConfigError, "pbee0"),
+        ({"dispersion": "d5:pbe0"}, ConfigError, "d4:FUNCTIONAL"),
         ({"dispersion": "d3bj:s8=1.0"}, ConfigError, "missing a1, a2"),
         ({"dispersion": "d3bj:s8=x,a1=1,a2=1"}, ConfigError, "s8='x'"),
     ],

@@ -10,8 +10,10 @@ from dftd3.interface import DispersionModel, RationalDampingParam
 from molcalc.dispersion.parameters import (
     CRITICAL_RADII,
     D3Parameters,
+    D4Parameters,
     available_functionals,
     d3_parameters,
+    d4_parameters,
 )
 from molcalc.dispersion.reference import reference_tables
 from molcalc.errors import ConfigError
@@ -115,3 +117,58 @@ def test_critical_radii_cover_all_elements():
     radii = math.sqrt(3.0) * reference_tables().r4r2[1:]
     assert CRITICAL_RADII[0] < radii.min()
     assert CRITICAL_RADII[1] > radii.max()
+
+
+# D4
+
+
+@pytest.fixture
+def dftd4():
+    return pytest.importorskip("dftd4.interface")
+
+
+def test_published_d4_values_of_pbe0(dftd4):
+    # Caldeweyher et al., J. Chem. Phys. 150, 154122 (2019), supplement: PBE0-D4(EEQ)-ATM.
+    assert d4_parameters("d4:PBE0") == D4Parameters(s6=1.0, s8=1.20065498, a1=0.40085597, a2=5.02928789, s9=1.0)
+    assert d4_parameters("pbe0", atm=False).s9 == 0.0
+
+
+@pytest.mark.parametrize("name", ["pbe", "pbe0", "b3lyp", "wb97x", "wb97m", "r2scan", "b2plyp", "revpbe", "hf"])
+def test_d4_values_are_those_of_the_compiled_library(name, dftd4):
+    atoms = molecule("CH3CONH2")
+    model = dftd4.DispersionModel(atoms.numbers, atoms.positions * 1.89)
+    p = d4_parameters(name)
+    ours = dftd4.DampingParam(s6=p.s6, s8=p.s8, a1=p.a1, a2=p.a2, s9=p.s9)
+    energies = [float(model.get_dispersion(x, grad=False)["energy"]) for x in (ours, dftd4.DampingParam(method=name))]
+    assert energies[0] == pytest.approx(energies[1], abs=1e-14)
+
+
+def test_r2scan_3c_has_its_own_charge_scaling(dftd4):
+    # Grimme, Hansen, Ehlert, Mewes, J. Chem. Phys. 154, 064103 (2021).
+    assert d4_parameters("r2SCAN-3c") == D4Parameters(1.0, 0.0, 0.42, 5.65, s9=2.0, ga=2.0, gc=1.0)
+    assert d4_parameters("r2scan").ga == 3.0
+
+
+def test_unknown_d4_names_are_refused_with_near_matches(dftd4):
+    with pytest.raises(ConfigError, match="no D4 parameters for functional 'pbbe0'; near matches: pbe0"):
+        d4_parameters("pbbe0")
+    with pytest.raises(ConfigError, match=r"give D4Parameters"):
+        d4_parameters("zzzzzzzz")
+    with pytest.raises(ConfigError, match="write 'd4:pbe0' for D4"):
+        d4_parameters("d3bj:pbe0")
+
+
+def test_looking_up_d4_without_its_package_says_how_to_get_it(monkeypatch):
+    from molcalc.dispersion import functionals
+
+    table = functionals.FunctionalTable("D4", prefix="d4:", package="dftd4", folder="dftd4", key="d4")
+    monkeypatch.setattr(functionals, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="D4 needs the package dftd4, which is not installed: pip install dftd4"):
+        table.find("pbe0")
+
+
+@pytest.mark.parametrize("name", ["s6", "s8", "a1", "a2", "s9", "ga", "gc"])
+def test_d4_values_must_be_finite_numbers(name):
+    values = {"s6": 1.0, "s8": 0.8, "a1": 0.4, "a2": 4.8, name: math.nan}
+    with pytest.raises(ConfigError, match=f"D4 parameter {name}=nan is not finite"):
+        D4Parameters(**values)

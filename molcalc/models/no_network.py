@@ -1,0 +1,32 @@
+"""The network of potentials that have none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from molcalc.batch import AtomicBatch
+
+
+class NoNetwork(nn.Module):
+    """Stands where a potential of energy terms alone has its network, and contributes nothing.
+
+    Parameters
+    ----------
+    elements : atomic numbers that the terms know.
+    """
+
+    float32_parameters: tuple[str, ...] = ()
+    cutoff = 3.0  # Å; edges are used to find atoms that are too close
+    predicts: tuple[str, ...] = ()
+
+    def __init__(self, elements: Sequence[int]) -> None:
+        super().__init__()
+        self.elements = tuple(elements)
+        self.zero = nn.Parameter(torch.zeros((), dtype=torch.float64), requires_grad=False)
+
+    def forward(self, batch: AtomicBatch) -> dict[str, Tensor]:
+        """Return atomic energies of zero."""
+        return {"atomic_energies": self.zero.expand(batch.n_atoms)}

@@ -1,0 +1,313 @@
+"""The D4 energy term: numbers of other programs, derivatives, periodicity, batches, bad input."""
+
+import math
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from molcalc.batch import collate, from_atoms
+from molcalc.dispersion.d4 import D4Dispersion
+from molcalc.dispersion.parameters import D4Parameters, d4_parameters
+from molcalc.errors import CellError, ConfigError, UnsupportedElementError
+from molcalc.units import BOHR, HARTREE
+from tests.dispersion.dispersion_systems import IDENTITY, assert_same, crystals, molecules, rattled
+
+interface = pytest.importorskip("dftd4.interface")
+
+# Name, charge, functional, Hartree from tad-dftd4 0.8.0 (tad-multicharge 0.5.0), an independent program in torch.
+REFERENCE = [
+    ("C6H6", 0, "pbe0", -0.008988144295),
+    ("CH3CONH2", 0, "b3lyp", -0.007439945300),
+    ("CCl4", 0, "tpss", -0.011442382384),
+    ("ammonium", 1, "pbe0", -0.000313733995),
+    ("OH", -1, "pbe0", -0.000138295901),
+    ("CH3O", -1, "wb97x", -0.003454775256),
+    ("CN", -1, "blyp", -0.001673394810),
+    ("sodium water", 1, "pbe0", -0.000591710512),
+    ("NH3", 1, "r2scan", -0.000053975877),
+    ("H2 at 3 Å", 0, "pbe", -0.000115051485),
+    ("Xe2", 0, "scan", -0.000162107151),
+    ("Ni(CO)4", 0, "pbe0", -0.008480572078),
+    ("Fe(CO)5", 0, "revpbe", -0.039835838512),
+    ("PdCl2(PH3)2", 0, "b3lyp", -0.024985698337),
+    ("WF6", 0, "pbe0", -0.004837994201),
+    ("s22 Adenine-thymine_complex_stack", 0, "wb97m", -0.055838793458),
+    ("s22 Benzene-methane_complex", 0, "b2plyp", -0.009869369209),
+]
+PROGRAMS_AGREE = 1e-9  # Hartree; 6.5e-10 measured (Fe(CO)5)
+SAME_LIBRARY = 1e-12
+SYSTEMS = molecules() | {name: molecule(name) for name in ("OH", "CH3O", "CN", "NH3")}
+SMOOTH = {"cutoff": 12.0, "atm_cutoff": 8.0, "switch_width": 2.0}
+
+
+def make_batch(atoms, charge=0):
+    return from_atoms(atoms, cutoff=0.1, total_charge=charge)
+
+
+def results(batch, term):
+    """Energies (eV), and derivatives of their sum by positions and by strain."""
+    positions = batch.positions.clone().requires_grad_()
+    strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+    deformation = IDENTITY + strain
+    energies = term(replace(batch, positions=positions @ deformation, cell=batch.cell @ deformation), {})
+    gradients = torch.autograd.grad(energies.sum(), (positions, strain), materialize_grads=True)
+    return energies.detach(), *gradients
+
+
+def sums_of_structures(batch, term):
+    """Function of positions and cell that returns the energy of each structure, and its arguments."""
+
+    def function(positions, cell):
+        energies = term(replace(batch, positions=positions, cell=cell), {})
+        return torch.zeros(batch.n_systems, dtype=torch.float64).index_add(0, batch.system_idx, energies)
+
+    return function, (batch.positions.clone().requires_grad_(), batch.cell.clone().requires_grad_())
+
+
+def library_results(atoms, functional, charge=0, cutoffs=(60.0, 40.0, 30.0)):
+    """Energy, gradient and virial of the package in atomic units; ``cutoffs`` of pairs, triples and counts in Bohr."""
+    lattice = (atoms.cell.array / BOHR, atoms.pbc) if atoms.pbc.any() else ()
+    model = interface.DispersionModel(atoms.numbers, atoms.positions / BOHR, float(charge), *lattice)
+    model.set_realspace_cutoff(*cutoffs)
+    found = model.get_dispersion(interface.DampingParam(method=functional), grad=True)
+    return float(found["energy"]), found["gradient"], found["virial"]
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(("name", "charge", "functional", "expected"), REFERENCE, ids=lambda x: str(x))
+def test_energies_are_those_of_two_programs(name, charge, functional, expected):
+    atoms = SYSTEMS[name]
+    energies, by_positions, by_strain = results(make_batch(atoms, charge), D4Dispersion(functional))
+    assert energies.sum().item() / HARTREE == pytest.approx(expected, abs=PROGRAMS_AGREE)
+    ours = energies.sum().item() / HARTREE, by_positions.numpy() * BOHR / HARTREE, by_strain.numpy() / HARTREE
+    assert_same(ours, library_results(atoms, functional, charge), SAME_LIBRARY)
+
+
+@pytest.mark.parametrize(("name", "cutoffs"), [("urea", (40.0, 15.0, 25.0)), ("NaCl", (60.0, 40.0, 30.0))])
+def test_crystals_are_those_of_the_package(name, cutoffs):
+    atoms = rattled(crystals()[name])
+    term = D4Dispersion("pbe", **{f"{key}cutoff": x * BOHR for key, x in zip(("", "atm_", "cn_"), cutoffs)})
+    energies, by_positions, by_strain = results(make_batch(atoms), term)
+    ours = energies.sum().item() / HARTREE, by_positions.numpy() * BOHR / HARTREE, by_strain.numpy() / HARTREE
+    assert_same(ours, library_results(atoms, "pbe", cutoffs=cutoffs), SAME_LIBRARY)
+
+
+def test_the_charge_of_the_batch_enters():
+    energies = [D4Dispersion("pbe0")(make_batch(molecule("NH3"), q), {}).sum() for q in (-1, 0, 1)]
+    assert energies[0] < energies[1] < energies[2] < 0.0
+
+
+def test_three_body_energy_is_left_out_on_request():
+    atoms = SYSTEMS["C6H6"]
+    both = [results(make_batch(atoms), D4Dispersion(d4_parameters("pbe0", atm=x)))[0].sum() for x in (True, False)]
+    # dftd4 4.3.1: non-additive part of benzene with PBE0, Hartree.
+    assert (both[0] - both[1]).item() / HARTREE == pytest.approx(3.60999472e-6, abs=1e-13)
+
+
+# Derivatives
+
+
+@pytest.mark.parametrize("name", ["C6H6", "OH", "urea", "NaCl"])
+def test_forces_and_strain_derivatives_equal_finite_differences(name):
+    system = rattled((SYSTEMS | crystals())[name])
+    if system.pbc.any():
+        shear = IDENTITY.numpy() + [[0.0, 0.02, 0.0], [0.0, 0.0, 0.03], [0.01, 0.0, 0.0]]
+        system.set_cell(system.cell.array @ shear, scale_atoms=True)
+    term, charge = D4Dispersion("pbe0", **SMOOTH), -1 if name == "OH" else 0
+    batch = make_batch(system, charge)
+    _, by_positions, by_strain = results(batch, term)
+
+    def energy(positions, cell):
+        return term(replace(batch, positions=positions, cell=cell), {}).sum().item()
+
+    largest = by_positions.abs().max().item()
+    for atom, axis in ((0, 0), (1, 1), (len(system) - 1, 2)):
+        step = torch.zeros_like(batch.positions)
+        step[atom, axis] = 1e-3
+        difference = fourth_order(lambda t, d=step: energy(batch.positions + t * d, batch.cell)) / 1e-3
+        assert difference == pytest.approx(by_positions[atom, axis].item(), abs=1e-6 * largest)
+    for i, j in ((0, 0), (0, 1), (2, 1)) if system.pbc.any() else ():
+        strain = torch.zeros(3, 3, dtype=torch.float64)
+        strain[i, j] = 1e-3
+        deformed = [(IDENTITY + t * strain) for t in (-2, -1, 0, 1, 2)]
+        difference = fourth_order(lambda t, d=deformed: energy(batch.positions @ d[t + 2], batch.cell @ d[t + 2]))
+        assert difference / 1e-3 == pytest.approx(by_strain[i, j].item(), abs=1e-6 * by_strain.abs().max().item())
+
+
+def fourth_order(function):
+    """Derivative of a function of whole steps at 0, per step."""
+    return (8.0 * (function(1) - function(-1)) - (function(2) - function(-2))) / 12.0
+
+
+@pytest.mark.parametrize("systems", [["H2O"], ["LiH"], ["H2O", "LiH", "OH"]], ids=str)
+def test_second_derivatives_are_exact(systems):
+    images = {"H2O": molecule("H2O"), "LiH": bulk("LiH", "rocksalt", 4.08), "OH": molecule("OH")}
+    batch = collate([make_batch(rattled(images[name]), -1 if name == "OH" else 0) for name in systems])
+    # Third derivatives of a narrower switch jump too much for differences.
+    term = D4Dispersion("pbe0", cutoff=12.0, atm_cutoff=8.0, switch_width=4.0)
+    function, arguments = sums_of_structures(batch, term)
+    assert torch.autograd.gradcheck(function, arguments, atol=1e-8, fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, arguments, atol=1e-8, fast_mode=True)
+
+
+def test_hessian_is_symmetric_and_equals_differences_of_forces():
+    atoms, term = rattled(molecule("C2H4")), D4Dispersion("pbe0")
+    function, (positions, cell) = sums_of_structures(make_batch(atoms), term)
+    (gradient,) = torch.autograd.grad(function(positions, cell).sum(), positions, create_graph=True)
+    rows = [torch.autograd.grad(x, positions, retain_graph=True)[0] for x in gradient.reshape(-1)]
+    hessian = torch.stack(rows).reshape(18, 18).numpy()
+    largest = np.abs(hessian).max()
+    np.testing.assert_allclose(hessian, hessian.T, atol=1e-8 * largest)
+    np.testing.assert_allclose(hessian.reshape(18, 6, 3).sum(1), 0.0, atol=1e-7 * largest)
+    moved = [make_batch(atoms) for _ in range(2)]
+    for batch, step in zip(moved, (1e-4, -1e-4)):
+        batch.positions[2, 1] += step
+    sides = [results(batch, term)[1].reshape(-1).numpy() for batch in moved]
+    np.testing.assert_allclose(hessian[7], (sides[0] - sides[1]) / 2e-4, atol=1e-6 * largest)
+
+
+def test_third_derivatives_do_not_exist():
+    function, (positions, cell) = sums_of_structures(make_batch(molecule("H2O")), D4Dispersion("pbe0"))
+    (gradient,) = torch.autograd.grad(function(positions, cell).sum(), positions, create_graph=True)
+    (row,) = torch.autograd.grad(gradient[0, 2], positions, create_graph=True)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        torch.autograd.grad(row.sum(), positions)
+
+
+def test_derivatives_of_single_atomic_energies_are_refused():
+    function, (positions, _) = sums_of_structures(make_batch(molecule("H2O")), D4Dispersion("pbe0"))
+    batch = replace(make_batch(molecule("H2O")), positions=positions)
+    energies = D4Dispersion("pbe0")(batch, {})
+    with pytest.raises(ConfigError, match="differentiate sums over structures"):
+        torch.autograd.grad(energies[0], positions)
+
+
+# Physics
+
+
+def test_rotation_translation_and_order_change_nothing():
+    term, atoms = D4Dispersion("pbe0"), rattled(molecule("CH3CONH2"))
+    energies, by_positions, _ = results(make_batch(atoms), term)
+    matrix = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
+    order = np.random.default_rng(0).permutation(len(atoms))
+    moved = atoms.copy()[order]
+    moved.positions = moved.positions @ matrix + 100.0
+    found = results(make_batch(moved), term)
+    torch.testing.assert_close(found[0], energies[order], rtol=0.0, atol=1e-12)
+    torch.testing.assert_close(found[1], by_positions[order] @ torch.as_tensor(matrix), rtol=0.0, atol=1e-11)
+
+
+def test_supercell_has_the_same_energy_per_atom():
+    """The library's charges of small cells are converged to about 1e-8 Hartree per atom."""
+    term, atoms = D4Dispersion("pbe0", cutoff=12.0, atm_cutoff=6.0), bulk("NaCl", "rocksalt", 5.64)
+    one, many = (term(make_batch(x), {}).mean().item() / HARTREE for x in (atoms, atoms.repeat((2, 2, 1))))
+    assert many == pytest.approx(one, abs=3e-8)
+
+
+def test_single_atom_has_no_energy_and_no_forces():
+    energies, by_positions, _ = results(make_batch(molecule("H")), D4Dispersion("pbe0"))
+    assert energies.item() == 0.0
+    assert not by_positions.any()
+
+
+def test_cell_of_a_molecule_is_ignored():
+    term, atoms = D4Dispersion("pbe0"), molecule("H2O")
+    expected = term(make_batch(atoms), {})
+    atoms.cell = [1.0, 1.0, 1.0]
+    assert torch.equal(term(make_batch(atoms), {}), expected)
+
+
+# Batches
+
+
+def test_batch_equals_single_structures():
+    term = D4Dispersion("pbe0", **SMOOTH)
+    images = [(molecule("H2O"), 0), (bulk("NaCl", "rocksalt", 5.64), 0), (molecule("OH"), -1), (molecule("H"), 0)]
+    batches = [make_batch(rattled(image), charge) for image, charge in images]
+    singles = [results(batch, term) for batch in batches]
+    joined = results(collate(batches), term)
+    for k in (0, 1):
+        torch.testing.assert_close(joined[k], torch.cat([single[k] for single in singles]), rtol=0.0, atol=1e-12)
+
+
+def test_structures_may_have_different_weights():
+    """As in a loss that compares total energies."""
+    batches = [make_batch(rattled(molecule(name))) for name in ("H2O", "CH4")]
+    function, (positions, cell) = sums_of_structures(collate(batches), D4Dispersion("pbe0"))
+    (gradient,) = torch.autograd.grad(function(positions, cell) @ torch.tensor([2.0, -3.0]).double(), positions)
+    expected = [w * results(b, D4Dispersion("pbe0"))[1] for w, b in zip((2.0, -3.0), batches)]
+    torch.testing.assert_close(gradient, torch.cat(expected), rtol=0.0, atol=1e-13)
+
+
+def test_one_structure_with_nan_leaves_the_others_alone():
+    term = D4Dispersion("pbe0")
+    good, bad = make_batch(molecule("CH4")), make_batch(molecule("H2O"))
+    bad = replace(bad, positions=bad.positions * math.nan)
+    both, alone = results(collate([good, bad]), term), results(good, term)
+    for k in (0, 1):
+        assert torch.equal(both[k][:5], alone[k])
+        assert both[k][5:].isnan().all()
+
+
+def test_single_precision_positions_give_double_precision_energies():
+    batch = make_batch(molecule("C6H6"))
+    values = D4Dispersion("pbe0")(replace(batch, positions=batch.positions.float()), {})
+    torch.testing.assert_close(values, D4Dispersion("pbe0")(batch, {}), rtol=0.0, atol=1e-6)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (True, False, False)])
+def test_slabs_and_chains_are_refused_with_two_ways_out(pbc):
+    atoms = bulk("NaCl", "rocksalt", 5.64, cubic=True)
+    atoms.pbc = pbc
+    with pytest.raises(CellError, match=r"structure 1 has pbc=.*set pbc=True with enough vacuum.*or use D3"):
+        D4Dispersion("pbe0")(collate([make_batch(molecule("H2O")), make_batch(atoms)]), {})
+
+
+def test_cell_without_volume_is_refused():
+    batch = make_batch(Atoms("Ar", cell=[3.0, 0.0, 3.0]))
+    batch = replace(batch, pbc=torch.ones(1, 3, dtype=torch.bool))
+    with pytest.raises(CellError, match="span no volume"):
+        D4Dispersion("pbe0")(batch, {})
+
+
+@pytest.mark.parametrize("number", [0, 104, 118])
+def test_element_without_data_is_named(number):
+    atoms = molecule("H2O")
+    atoms.numbers[1] = number
+    with pytest.raises(UnsupportedElementError, match=rf"D4 has no data for Z={number} \(atoms \[1\]\)"):
+        D4Dispersion("pbe0")(make_batch(atoms), {})
+
+
+@pytest.mark.parametrize("name", ["cutoff", "cn_cutoff", "atm_cutoff"])
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+def test_cutoffs_must_be_positive(name, value):
+    with pytest.raises(ConfigError, match=f"^{name}="):
+        D4Dispersion("pbe0", **{name: value})
+
+
+@pytest.mark.parametrize("value", [-0.1, 21.2, math.nan])
+def test_switch_must_fit_into_the_shorter_cutoff(value):
+    with pytest.raises(ConfigError, match=r"^switch_width=.*21\.1671 Å"):
+        D4Dispersion("pbe0", switch_width=value)
+
+
+@pytest.mark.parametrize("value", [None, 3, {"s6": 1.0}])
+def test_parameters_of_another_type_are_refused(value):
+    with pytest.raises(ConfigError, match="needs D4Parameters or the name"):
+        D4Dispersion(value)
+
+
+def test_missing_package_is_one_error_that_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dftd4.interface", None)
+    with pytest.raises(ConfigError, match="D4 needs the package dftd4, which is not installed: pip install dftd4"):
+        D4Dispersion(D4Parameters(1.0, 1.2, 0.4, 5.0))
