@@ -19,6 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+LARGEST_EXPONENT = 50.0
+"""Gaussians below 2e-22 are set to 0: numbers that are too small for full precision slow the processor down."""
+
 
 class ExponentialGaussians(nn.Module):
     """Radial functions of edges, with trainable centers and widths.
@@ -48,8 +51,9 @@ class ExponentialGaussians(nn.Module):
         """(n_edges, n_radial) values at (n_edges,) distances in Å, whose dtype is that of the result."""
         centers, widths = functional.softplus(self.raw_centers), functional.softplus(self.raw_widths)
         difference = torch.exp(-distances)[:, None] - centers
-        envelope = polynomial_cutoff(distances, self.cutoff)[:, None]
-        return envelope * torch.exp(-widths * difference * difference)
+        exponents = widths * difference * difference
+        gaussians = torch.exp(-exponents) * (exponents < LARGEST_EXPONENT)
+        return polynomial_cutoff(distances, self.cutoff)[:, None] * gaussians
 
 
 def polynomial_cutoff(distances: Tensor, cutoff: float) -> Tensor:
