@@ -1,35 +1,66 @@
-"""``molcalc convert``: any model file into a model directory of this package."""
+"""``molcalc convert``: model files into model directories, and files of structures into each other."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from molcalc.cli.options import Arguments, Subparsers, add_trusted
+from molcalc.cli.options import Arguments, Subparsers, add_trusted, add_units, parse_units
+
+DATA_SUFFIXES = (".db", ".json", ".aselmdb", ".xyz", ".extxyz", ".traj", ".h5", ".hdf5", ".npz")
 
 _EPILOG = """\
+A TARGET that ends in .db, .json, .aselmdb, .xyz, .traj, .h5 or .npz takes structures with their results from one or
+several files of these kinds; any other TARGET is a model directory.
+
 examples:
   molcalc convert wb97m-d3 models/wb97m
   molcalc convert my_model.jpt models/mine --trusted
+  molcalc convert co2_efd.npz co2_esp.npz co2.db
+  molcalc convert multi_high.h5 high.db
+  molcalc convert old.extxyz new.db --units energy=Hartree --units forces=Hartree/Bohr
 """
 
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
-        "convert", help="convert a model into a model directory", description=__doc__, epilog=_EPILOG
+        "convert", help="convert a model, or files of structures", description=__doc__, epilog=_EPILOG
     )
-    parser.add_argument("source", metavar="SOURCE", help="published name, .jpt or .pt file, or model directory")
-    parser.add_argument("target", metavar="TARGET", help="model directory to write")
-    parser.add_argument("--force", action="store_true", help="replace an existing model directory")
+    parser.add_argument(
+        "sources", nargs="+", metavar="SOURCE", help="published name, .jpt or .pt file, model directory, or data files"
+    )
+    parser.add_argument("target", metavar="TARGET", help="model directory or data file to write")
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+    add_units(parser)
+    parser.add_argument("--skip-bad", action="store_true", help="leave out structures that cannot be used")
     add_trusted(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: Arguments) -> int:
-    """Convert one model."""
+    """Convert one model, or files of structures."""
     target = Path(args.target)
+    if target.suffix.lower() in DATA_SUFFIXES:
+        return convert_data(args, target)
+    from molcalc.errors import InputError
+
+    if len(args.sources) > 1:
+        raise InputError(f"a model is converted from one source; {len(args.sources)} are given")
+    if args.units or args.skip_bad:
+        raise InputError(f"--units and --skip-bad are for structures; {target} is a model directory")
     check_directory(target, args.force)
-    return convert_model(args.source, target, args.trusted)
+    return convert_model(args.sources[0], target, args.trusted)
+
+
+def convert_data(args: Arguments, target: Path) -> int:
+    """Convert files of structures."""
+    from molcalc.cli.output import check_target
+    from molcalc.train.data.convert import convert
+
+    check_target(target, args.force)
+    count = convert(args.sources, target, units=parse_units(args.units), skip_bad=args.skip_bad, force=args.force)
+    print(f"{target}: {count} structures from {', '.join(args.sources)}")
+    return 0
 
 
 def convert_model(source: str, target: Path, trusted: bool) -> int:

@@ -114,3 +114,27 @@ def make_calculator(args: Arguments) -> MolCalculator:
         device=args.device,
         trusted=args.trusted,
     )
+
+
+def add_units(parser: argparse.ArgumentParser) -> None:
+    """The option that declares the units of data files."""
+    parser.add_argument(
+        "--units",
+        action="append",
+        default=[],
+        metavar="LABEL=UNIT",
+        help="unit of a label in the files, such as energy=Hartree, where it is not eV, Å and e (repeatable)",
+    )
+
+
+def parse_units(texts: list[str]) -> dict[str, str]:
+    """Units by label from LABEL=UNIT."""
+    from molcalc.errors import ConfigError
+
+    units = {}
+    for text in texts:
+        label, sign, unit = text.partition("=")
+        if not sign or not label or not unit:
+            raise ConfigError(f"--units {text!r} is not LABEL=UNIT, such as energy=Hartree")
+        units[label.strip()] = unit.strip()
+    return units

@@ -9,6 +9,7 @@ _HOMES = {
     "fit": "molcalc.train.fitting",
     "FitResult": "molcalc.train.fitting",
     "evaluate": "molcalc.train.evaluation",
+    "convert": "molcalc.train.data.convert",
     "get_recommended_optimizer_config": "molcalc.train.optimizers",
     "create_optimizer": "molcalc.train.optimizers",
     "OPTIMIZER_CONFIGS": "molcalc.train.optimizers",

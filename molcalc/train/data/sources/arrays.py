@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from molcalc.train.data.sources.base import as_bytes
 _STATE = {"charge": "total_charge", "mult": "multiplicity"}
 
 
-def rows_of(arrays: Mapping[str, np.ndarray], first: int, rename: Mapping[str, str]) -> list[Row]:
+def rows_of(
+    arrays: Mapping[str, np.ndarray], first: int, rename: Mapping[str, str], texts: Mapping[str, Sequence[str]]
+) -> list[Row]:
     """Rows of row-aligned arrays.
 
     Scalars of a row become keys, other arrays data; a label that is NaN throughout a row is missing there.
@@ -24,6 +26,7 @@ def rows_of(arrays: Mapping[str, np.ndarray], first: int, rename: Mapping[str, s
         numbers are padding.
     first : number of the first row.
     rename : names of the file that differ from ours.
+    texts : what the integers of some keys stand for.
     """
     named = {rename.get(name, _STATE.get(name, name)): values for name, values in arrays.items()}
     numbers, positions = named.pop("numbers"), named.pop("positions")
@@ -38,12 +41,17 @@ def rows_of(arrays: Mapping[str, np.ndarray], first: int, rename: Mapping[str, s
         keys, data = {}, {}
         for name, values in named.items():
             value = values[k]
-            if value.ndim == 0:
+            if value.ndim == 0 and name in texts:
+                if value >= 0:
+                    keys[name] = texts[name][int(value)]
+            elif value.ndim == 0:
                 keys[name] = value.item()
             else:
                 data[name] = value[:n] if value.shape[0] == padded and name not in _POINTS else value
         if "quadrupole" in data and np.isnan(data["quadrupole"]).all():
             del data["quadrupole"]
+        if "esp" in data and np.isnan(data["esp"][-1:]).any():
+            data.update(_without_padding(data))
         energy = None if labels["energy"] is None else float(labels["energy"][k])
         rows.append(
             Row(
@@ -65,6 +73,13 @@ def rows_of(arrays: Mapping[str, np.ndarray], first: int, rename: Mapping[str, s
             )
         )
     return rows
+
+
+def _without_padding(data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """ESP and points up to the last value that is not NaN."""
+    present = np.flatnonzero(~np.isnan(data["esp"]))
+    end = int(present[-1]) + 1 if len(present) else 0
+    return {name: data[name][:end] for name in ("esp", "esp_points") if name in data}
 
 
 _POINTS = ("esp", "esp_points", "quadrupole")

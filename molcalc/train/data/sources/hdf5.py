@@ -39,6 +39,7 @@ class HDF5Source(Source):
         super().__init__(path, declared)
         with self._open() as file:
             self.metadata = _attributes(file)
+            self.texts: dict[str, list[str]] = dict(self.metadata.pop("texts", {}))
             self.groups = self._check(file)
         self.factors = self._factors(file_units=self.metadata.get("units"))
 
@@ -50,7 +51,7 @@ class HDF5Source(Source):
                 for start in range(0, total, CHUNK):
                     arrays = {key: self._read(group, key, slice(start, start + CHUNK)) for key in group}
                     first = (n_atoms << GROUP_SHIFT) + start
-                    yield rows_of(arrays, first, rename=NAMES)
+                    yield rows_of(arrays, first, NAMES, self.texts)
 
     def row_label(self, row: int) -> str:
         return f"{row >> GROUP_SHIFT:03d}/{row & ((1 << GROUP_SHIFT) - 1)}"

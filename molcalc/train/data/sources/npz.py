@@ -22,7 +22,20 @@ SAME_POSITION = 1e-4
 NAMES = {"R": "positions", "Z": "numbers", "E": "energy", "F": "forces", "D": "dipole", "Dxyz": "dipole",
          "Q": "quadrupole", "vdw_surface": "esp_points", "q_hirshfeld": "charges", "mono": "charges"}  # fmt: skip
 """Names of these archives that differ from ours."""
-_IGNORED = ("units", "N", "n_grid", "natoms", "vdw_grid", "grid_dims", "grid_origin", "grid_axes", "espMask", "com")
+_IGNORED = (
+    "units",
+    "metadata",
+    "N",
+    "n_grid",
+    "natoms",
+    "vdw_grid",
+    "grid_dims",
+    "grid_origin",
+    "grid_axes",
+    "espMask",
+    "com",
+)
+_ROUNDING = 1e-9
 BUCKINGHAM = 1.5
 """Spectroscopists' quadrupole moment divided by the traceless second moment."""
 
@@ -54,7 +67,6 @@ class NpzSource(Source):
     def __init__(self, path: Path, declared: Mapping[str, str], partner: Path | None) -> None:
         super().__init__(path, declared)
         self.partner = partner
-        self.metadata = {}
         self._arrays = self._read()
 
     @property
@@ -65,7 +77,7 @@ class NpzSource(Source):
         total = len(self._arrays["numbers"])
         for start in range(0, total, CHUNK):
             part = {name: values[start : start + CHUNK] for name, values in self._arrays.items()}
-            yield rows_of(part, start, rename={})
+            yield rows_of(part, start, {}, self.texts)
 
     def _read(self) -> dict[str, np.ndarray]:
         arrays = _load(self.path)
@@ -75,7 +87,10 @@ class NpzSource(Source):
             units = {**_manifest(other, self.partner), **units}
             self._compare(arrays, other)
             arrays = {**{name: v for name, v in other.items() if name not in arrays}, **arrays}
-        self.metadata = {"units_of_source": units} if units else {}
+        self.metadata = _json_entry(arrays, "metadata", self.path)
+        self.texts: dict[str, list[str]] = dict(self.metadata.pop("texts", {}))
+        if units and "units" not in self.metadata:
+            self.metadata["units_of_source"] = units
         present = {NAMES.get(name, name) for name in arrays}
         self.factors = manifest_factors(units, NAMES, self.declared, present, self.name)
         return self._ours(arrays, units)
@@ -138,7 +153,9 @@ def _six(values: np.ndarray, unit: str, path: Path) -> np.ndarray:
     six = six.astype(np.float64)
     if "buckingham" in unit.lower():
         six = six / BUCKINGHAM
-    six[:, :3] -= six[:, :3].mean(axis=1, keepdims=True)
+    trace = six[:, :3].mean(axis=1, keepdims=True)
+    if np.nanmax(np.abs(trace), initial=0.0) > _ROUNDING:
+        six[:, :3] -= trace
     return six
 
 
@@ -180,10 +197,16 @@ def _check_header(stream: Any, member: zipfile.ZipInfo, path: Path) -> None:
 
 def _manifest(arrays: dict[str, np.ndarray], path: Path) -> dict[str, str]:
     """The entry ``units``: a JSON text of units by name of array."""
-    if "units" not in arrays:
+    return {str(name): str(unit) for name, unit in _json_entry(arrays, "units", path).items()}
+
+
+def _json_entry(arrays: dict[str, np.ndarray], name: str, path: Path) -> dict[str, Any]:
+    if name not in arrays:
         return {}
     try:
-        found = json.loads(str(arrays["units"]))
+        found = json.loads(str(arrays[name]))
     except ValueError as error:
-        raise DatasetError(f"{path}: the entry units is not a JSON text: {error}") from error
-    return {str(name): str(unit) for name, unit in found.items()} if isinstance(found, dict) else {}
+        raise DatasetError(f"{path}: the entry {name} is not a JSON text: {error}") from error
+    if not isinstance(found, dict):
+        raise DatasetError(f"{path}: the entry {name} is not a mapping")
+    return found

@@ -1,0 +1,85 @@
+"""Files of one kind into files of another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from molcalc.errors import DatasetError
+from molcalc.train.data.columns import GEOMETRY, LABELS, UNITS, quantity
+from molcalc.train.data.frames import Frame, frames_of
+from molcalc.train.data.opening import open_sources
+from molcalc.train.data.sources import SUFFIXES
+from molcalc.train.data.sources.base import Source
+
+STANDARD_UNITS = {name: next(iter(UNITS[quantity(name)])) for name in (*LABELS, *GEOMETRY)}
+
+
+def convert(
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    target: str | os.PathLike[str],
+    *,
+    units: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
+    force: bool = False,
+) -> int:
+    """Write structures of one or several files into one file; the suffix says what kind.
+
+    Structures carry energy, forces, stress, dipole, charges and spin charges as results, total charge and multiplicity
+    as keys, every other scalar of a row as a key, and everything else, with the ESP, as data. Everything is written
+    in eV, Å and e; units and level of theory go to the metadata of the target. Tags, velocities and constraints
+    are not carried over (``molcalc db merge`` keeps them between databases).
+
+    Parameters
+    ----------
+    sources : files that :func:`molcalc.train.data.open_dataset` reads; npz archives of energies and of ESP are paired
+        in the order given.
+    units : units of the sources, where they do not declare them.
+    skip_bad : leave out rows that cannot be used instead of raising.
+    force : replace an existing target.
+
+    Returns
+    -------
+    Number of structures written.
+
+    Raises
+    ------
+    DatasetError
+        When a source cannot be read, or the target cannot hold what is in it.
+    ResourceError
+        When the target cannot be written.
+    """
+    from molcalc.train.data.targets import write_target
+
+    path = Path(target)
+    if path.suffix.lower() not in SUFFIXES:
+        raise DatasetError(f"{path}: files that can be written end in {', '.join(SUFFIXES)}")
+    if path.exists() and not force:
+        raise DatasetError(f"{path} exists: give another name, or replace it with force")
+    opened, _ = open_sources(sources, units or {})
+    if any(file.absolute() == path.absolute() for source in opened for file in source.files):
+        raise DatasetError(f"{path} is a source and the target at the same time")
+    return write_target(path, _all_frames(opened, skip_bad), metadata_of(opened))
+
+
+def _all_frames(sources: Sequence[Source], skip_bad: bool) -> Iterator[Frame]:
+    for source in sources:
+        yield from frames_of(source, skip_bad)
+
+
+def metadata_of(sources: Sequence[Source]) -> dict[str, Any]:
+    """What the target says about all its rows: units, where they come from, and what the sources said."""
+    metadata: dict[str, Any] = {}
+    for source in sources:
+        metadata.update(source.metadata)
+    before = metadata.pop("units", None)
+    if before is not None and before != STANDARD_UNITS:
+        metadata["units_of_source"] = before
+    noted = metadata.get("units_of_source")
+    if isinstance(noted, dict) and "level" in noted:
+        metadata.setdefault("level", noted["level"])
+    metadata["source"] = [file.name for source in sources for file in source.files if not file.name.endswith("-wal")]
+    metadata["units"] = STANDARD_UNITS
+    return metadata
