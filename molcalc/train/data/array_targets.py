@@ -92,7 +92,8 @@ def _arrays(
 def _padded(values: Sequence[np.ndarray], shape: tuple[int, ...], fill: float) -> np.ndarray:
     result = np.full((len(values), *shape), fill, dtype=np.float64)
     for k, value in enumerate(values):
-        result[k : k + 1][(0, *(slice(0, n) for n in value.shape))] = value
+        corner: Any = (k, *(slice(0, n) for n in value.shape))
+        result[corner] = value
     return result
 
 

@@ -153,19 +153,25 @@ def _cache_folder(sources: Sequence[Source], cache: Any) -> Path:
     else:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         candidates = [sources[0].path.parent / CACHE_FOLDER, home / "molcalc"]
+    reason = "read-only"
     for folder in candidates:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if _writable(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                return folder
         except OSError as error:
-            reason = error
-            continue
-        if os.access(folder, os.W_OK):
-            return folder
-        reason = PermissionError(13, "Permission denied")
+            reason = error.strerror or str(error)
     raise ResourceError(
-        f"no cache can be written in {' or '.join(map(str, candidates))} ({reason.strerror}): "
+        f"no cache can be written in {' or '.join(map(str, candidates))} ({reason}): "
         "set MOLCALC_CACHE to a folder with space"
     )
+
+
+def _writable(folder: Path) -> bool:
+    """Whether a folder can be made and written; one whose mode forbids it is left alone, even by root."""
+    while not folder.exists():
+        folder = folder.absolute().parent
+    return bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)
 
 
 @contextlib.contextmanager
