@@ -75,8 +75,10 @@ class ModelConfig:
     arguments : fields of the network's configuration.
     n_members : networks in the ensemble.
     fidelities : levels of theory, in the order of their index.
-    coulomb : long-range Coulomb the energy was trained with ("simple"), or None.
+    coulomb : Coulomb energy the model was trained with: "simple" or "physnet" of the atomic charges, "distributed" of
+        the distributed ones; or None.
     coulomb_range : Å, distance below which the network holds the Coulomb energy.
+    repulsion : repulsion of nuclei the model was trained with ("zbl"), or None.
     neutral_only : the model knows neutral molecules only.
     provenance : where the weights come from (strings only).
     """
@@ -87,6 +89,7 @@ class ModelConfig:
     fidelities: tuple[Fidelity, ...] = (Fidelity(name="default"),)
     coulomb: str | None = None
     coulomb_range: float | None = None
+    repulsion: str | None = None
     neutral_only: bool = False
     provenance: dict[str, str] = field(default_factory=dict)
 

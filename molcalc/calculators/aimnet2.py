@@ -7,10 +7,11 @@ import os
 from ase.calculators.calculator import external_calculators, register_calculator_class
 
 from molcalc.calculators.base import MolCalculator
+from molcalc.calculators.sources import check_kind, chosen_members, label_of
 from molcalc.calculators.terms import coulomb_term, dispersion_term
 from molcalc.checkpoint import Checkpoint
 from molcalc.dispersion.parameters import D3Parameters, D4Parameters
-from molcalc.errors import CheckpointMismatchError, ConfigError, FidelityError
+from molcalc.errors import FidelityError
 from molcalc.potential import Potential
 from molcalc.pretrained.sources import open_model
 from molcalc.registry import build_members
@@ -72,16 +73,11 @@ class AIMNet2(MolCalculator):
     ) -> None:
         checkpoint = model if isinstance(model, Checkpoint) else open_model(model, trusted=trusted)
         config = checkpoint.config
-        if config.kind != "aimnet2":
-            raise CheckpointMismatchError(f"{model} holds a {config.kind!r} model, not an AIMNet2")
-        label = config.fidelities[0].name if isinstance(model, Checkpoint) else _label(model)
+        label = label_of(model)
+        check_kind(config, "aimnet2", label)
         if fidelity is not None and len(config.fidelities) == 1:
             raise FidelityError(f"fidelity={fidelity!r}: {label!r} is a single-fidelity model; leave it out")
-        members = build_members(checkpoint)
-        if member is not None:
-            if not isinstance(member, int) or not 0 <= member < len(members):
-                raise ConfigError(f"member={member!r}; {label!r} has members 0…{len(members) - 1}")
-            members = [members[member]]
+        members = chosen_members(build_members(checkpoint), member, label)
         if legacy:
             for network in members:
                 network.round_shifted_energies = True  # type: ignore[assignment]
@@ -106,11 +102,6 @@ class AIMNet2(MolCalculator):
             min_distance=min_distance,
             provenance=provenance,
         )
-
-
-def _label(model: str | os.PathLike[str]) -> str:
-    """Name of a model without its folder: results must not carry paths."""
-    return os.path.basename(os.path.normpath(os.fspath(model)))
 
 
 if "molcalc" not in external_calculators:

@@ -21,9 +21,10 @@ from molcalc.calculators.inputs import (
     resolve_charge,
     resolve_multiplicity,
 )
+from molcalc.calculators.points import atomic_sites, check_points, values_at
 from molcalc.calculators.results import check_finite, chunks, has_volume, plain, split_batch, to_ase
 from molcalc.derivatives import dipole_derivatives, evaluate, hessian
-from molcalc.electrostatics.multipoles import electrostatic_potential
+from molcalc.electrostatics.sites import ChargeSites
 from molcalc.errors import ChargeError, ConfigError, InputError, SpinError
 from molcalc.neighbors import VerletList, all_pairs, neighbor_list, unique_pairs
 from molcalc.potential import Potential
@@ -277,7 +278,7 @@ class MolCalculator(Calculator):
         return InfraredVibrations(atoms, matrix, slopes)
 
     def get_esp(self, points: np.ndarray, atoms: Atoms | None = None) -> np.ndarray:
-        """Electrostatic potential of the atomic charges of a molecule.
+        """Electrostatic potential of the charges of a molecule.
 
         Parameters
         ----------
@@ -292,28 +293,21 @@ class MolCalculator(Calculator):
         PropertyNotImplementedError
             When the model predicts no charges.
         InputError
-            For points of the wrong shape, or on an atom; for a periodic structure.
+            For points of the wrong shape, or on a charge; for a periodic structure.
         """
         atoms = self._structure(atoms)
-        where = np.asarray(points, dtype=np.float64)
-        if where.ndim != 2 or where.shape[1] != 3 or len(where) == 0:
-            raise InputError(f"points have shape {where.shape}; expected (n_points, 3) with n_points ≥ 1")
-        if atoms.pbc.any():
-            raise InputError("the potential of point charges needs a molecule; switch off pbc")
-        sites, charges = self._charge_sites(atoms)
-        nothing = torch.zeros(len(where), dtype=torch.int64), torch.zeros(len(sites), dtype=torch.int64)
-        potential = electrostatic_potential(
-            torch.as_tensor(where), torch.as_tensor(sites), torch.as_tensor(charges), *nothing
-        )
-        values = potential.numpy()
-        if not np.isfinite(values).all():
-            point = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise InputError(f"point {point} at {where[point].tolist()} Å is on a charge or not finite")
-        return values
+        where = check_points(points, atoms)
+        return values_at(where, self._charge_sites(atoms).potential)
 
-    def _charge_sites(self, atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
-        """Positions (n, 3) in Å and charges (n,) in e that make the electrostatic potential."""
-        return np.array(atoms.positions), self.get_property("charges", atoms)
+    def get_electric_field(self, points: np.ndarray, atoms: Atoms | None = None) -> np.ndarray:
+        """Electric field of the charges of a molecule, (n_points, 3) float64 in V/Å; otherwise as :meth:`get_esp`."""
+        atoms = self._structure(atoms)
+        where = check_points(points, atoms)
+        return values_at(where, self._charge_sites(atoms).field)
+
+    def _charge_sites(self, atoms: Atoms) -> ChargeSites:
+        """The charges that make potential and field."""
+        return atomic_sites(atoms, self.get_property("charges", atoms))
 
     def prepare(self, atoms: Atoms, edges: VerletList | None = None) -> tuple[AtomicBatch, State]:
         """Check a structure and make a batch of it, with an edge list that may follow earlier steps."""

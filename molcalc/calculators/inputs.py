@@ -81,7 +81,7 @@ def _check_cell(atoms: Atoms, model: str, periodic: bool) -> None:
     if not periodic:
         raise CellError(
             f"{model!r} as it is set up here is not defined for periodic structures, but pbc={pbc.tolist()}: choose "
-            'coulomb="dsf" or coulomb="ewald", or switch off with atoms.pbc = False'
+            'coulomb="dsf" or coulomb="ewald" (PhysNet: coulomb="shifted"), or switch off with atoms.pbc = False'
         )
     if not cell.any():
         raise CellError(f"pbc={pbc.tolist()} with a zero cell: set the cell or switch off pbc")

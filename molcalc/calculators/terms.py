@@ -7,11 +7,22 @@ from molcalc.dispersion.declared import dispersion_from
 from molcalc.dispersion.parameters import D3Parameters, D4Parameters
 from molcalc.electrostatics.coulomb import DSFCoulomb, SimpleCoulomb
 from molcalc.electrostatics.ewald import EwaldCoulomb
+from molcalc.electrostatics.switched import PhysNetCoulomb
+from molcalc.electrostatics.thole import TholeCoulomb
+from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CheckpointMismatchError, ConfigError
 from molcalc.schema import suggest
 
-COULOMB_METHODS = ("auto", "simple", "dsf", "ewald")
+COULOMB_METHODS = ("auto", "simple", "dsf", "ewald", "shifted")
+SHIFTED_CUTOFF = 15.0
+"""Å, where PhysNet's Coulomb energy ends in crystals and liquids."""
+_ALLOWED = {
+    "simple": ("auto", "simple", "dsf", "ewald"),
+    "physnet": ("auto", "shifted"),
+    "distributed": ("auto",),
+}
+"""What a user may choose, by the method a model was trained with."""
 
 
 def coulomb_term(config: ModelConfig, method: str) -> EnergyTerm | None:
@@ -20,7 +31,8 @@ def coulomb_term(config: ModelConfig, method: str) -> EnergyTerm | None:
     Parameters
     ----------
     method : "auto" takes the one the model was trained with; "simple" sums all pairs of a molecule; "dsf" (damped,
-        shifted, 15 Å) and "ewald" (three periodic directions) replace it in crystals and liquids.
+        shifted, 15 Å) and "ewald" (three periodic directions) replace it in crystals and liquids; "shifted" does for
+        models with PhysNet's Coulomb energy.
 
     Raises
     ------
@@ -35,13 +47,31 @@ def coulomb_term(config: ModelConfig, method: str) -> EnergyTerm | None:
         if method != "auto":
             raise ConfigError(f"coulomb={method!r}: this model was trained without a Coulomb term")
         return None
-    if config.coulomb != "simple":
+    allowed = _ALLOWED.get(config.coulomb)
+    if allowed is None:
         raise CheckpointMismatchError(f"unknown Coulomb method {config.coulomb!r} in the model file")
+    if method not in allowed:
+        raise ConfigError(
+            f"coulomb={method!r}: this model was trained with {config.coulomb!r}, which allows {', '.join(allowed)}"
+        )
+    if config.coulomb == "distributed":
+        return TholeCoulomb()
+    if config.coulomb == "physnet":
+        return PhysNetCoulomb(config.coulomb_range or 10.0, SHIFTED_CUTOFF if method == "shifted" else None)
     if method == "dsf":
         return DSFCoulomb(short_range_cutoff=config.coulomb_range)
     if method == "ewald":
         return EwaldCoulomb(short_range_cutoff=config.coulomb_range)
     return SimpleCoulomb(config.coulomb_range)
+
+
+def repulsion_term(config: ModelConfig) -> EnergyTerm | None:
+    """Repulsion of nuclei that a model was trained with; raises CheckpointMismatchError for an unknown one."""
+    if config.repulsion is None:
+        return None
+    if config.repulsion != "zbl":
+        raise CheckpointMismatchError(f"unknown repulsion {config.repulsion!r} in the model file")
+    return ZBLRepulsion()
 
 
 def dispersion_term(
