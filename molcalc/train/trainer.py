@@ -290,7 +290,10 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def state(self) -> dict[str, Any]:
-        """Everything beside the weights; tensors and plain values only."""
+        """Everything beside the weights; tensors and plain values only.
+
+        No state of a random generator: whatever is drawn follows from the seed, the epoch and the place in it.
+        """
         return {
             "version": STATE_VERSION,
             "identity": self.identity,
@@ -301,7 +304,6 @@ class Trainer:
             "running": self.running.clone(),
             "history": [dict(row) for row in self.history],
             "top": [list(item) for item in self.top],
-            "torch_rng": torch.get_rng_state(),
         }
 
     def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -325,10 +327,10 @@ class Trainer:
         self.schedule.load_state_dict(state["schedule"])
         self.average.load_state_dict(state["average"])
         self.progress = replace(Progress(), **state["progress"])
+        self.optimizer.set_factor(self.schedule.factor(max(0, self.progress.step - 1)))
         self.running = state["running"].clone()
         self.history = [dict(row) for row in state["history"]]
         self.top = [(float(error), str(name)) for error, name in state["top"]]
-        torch.set_rng_state(state["torch_rng"])
 
 
 def flat_metrics(table: dict[str, dict[str, float]], prefix: str = "") -> dict[str, float]:

@@ -1,0 +1,49 @@
+"""A small database with labels of every kind, made by a network that tests can learn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.db import connect
+
+from molcalc.units import COULOMB
+from tests.tiny import tiny_calculator, tiny_checkpoint
+
+NAMES = ("CH4", "H2O", "NH3", "CH3OH", "CO2", "C2H4")
+TINY_AIMNET2 = {
+    "hidden": [[24, 16], [24, 16], [24, 16]],
+    "aim_size": 16,
+    "energy_hidden": [8],
+    "n_channels": 4,
+    "n_radial": 8,
+    "n_vector": 4,
+    "max_number": 8,
+}
+"""Arguments of a network that trains in seconds."""
+
+
+@pytest.fixture(scope="session")
+def labelled_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """36 molecules of six kinds with energy, forces, charges, dipole and ESP at 20 points."""
+    path = tmp_path_factory.mktemp("data") / "labelled.db"
+    calc = tiny_calculator(tiny_checkpoint(), dispersion=None)
+    rng = np.random.default_rng(5)
+    with connect(path) as db:
+        for k in range(36):
+            atoms = molecule(NAMES[k % len(NAMES)])
+            atoms.positions += rng.normal(0, 0.05, atoms.positions.shape)
+            atoms.positions -= atoms.get_center_of_mass()
+            atoms.calc = calc
+            atoms.get_forces()
+            results = {key: calc.results[key] for key in ("energy", "forces", "charges", "dipole")}
+            directions = rng.normal(size=(20, 3))
+            points = 4.5 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+            distances = np.linalg.norm(points[:, None] - atoms.positions, axis=2)
+            esp = COULOMB * (results["charges"] / distances).sum(axis=1)
+            atoms.calc = SinglePointCalculator(atoms, **results)
+            db.write(atoms, total_charge=0, multiplicity=1, data={"esp_points": points, "esp": esp})
+    return path
