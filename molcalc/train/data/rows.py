@@ -278,7 +278,7 @@ def _find_bad(block: Block, problems: Problems) -> np.ndarray:
 
 def _any_of(mask: np.ndarray) -> np.ndarray:
     """Whether any value of each entry is true."""
-    return np.asarray(mask.reshape(len(mask), -1).any(axis=1))
+    return np.asarray(mask.any(axis=tuple(range(1, mask.ndim))))
 
 
 def _keep(block: Block, keep: np.ndarray) -> Block:

@@ -145,8 +145,8 @@ class NpzSource(Source):
 def _six(values: np.ndarray, unit: str, path: Path) -> np.ndarray:
     """xx, yy, zz, xy, yz, zx of the traceless second moment from matrices in either convention."""
     if values.ndim == 2 and values.shape[1] == 6:
-        six = values
-    elif values.ndim == 3 and values.shape[1:] == (3, 3):
+        return values.astype(np.float64)
+    if values.ndim == 3 and values.shape[1:] == (3, 3):
         six = np.stack([values[:, a, b] for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))], axis=1)
     else:
         raise DatasetError(f"{path}: Q of shape {values.shape}; expected (rows, 3, 3) or (rows, 6)")
