@@ -55,6 +55,17 @@ def test_direction_of_vacuum_vectors_does_not_matter(name):
     assert_same(term_results(atoms, D3Dispersion("pbe0", backend="torch")), expected, 1e-11)
 
 
+@pytest.mark.parametrize("name", ["CO on Pt(111)", "polyacetylene"])
+@pytest.mark.parametrize("shift", [-30.0, -7.0, -1.0, 5.0, 17.0])
+def test_place_along_a_direction_without_periodicity_does_not_matter(name, shift):  # A23
+    """The library alone wraps the atoms of a slab that crosses the boundary of its cell, which cuts it in two."""
+    atoms = rattled(crystals()[name])
+    term = D3Dispersion("pbe0", backend="dftd3")
+    expected = term_results(atoms, D3Dispersion("pbe0", backend="torch"))
+    atoms.positions[:, ~atoms.pbc] += shift
+    assert_same(term_results(atoms, term), expected, 1e-11)
+
+
 def test_tensors_elsewhere_than_on_the_cpu_are_refused():
     term = D3Dispersion("pbe0", backend="dftd3")
     batch = make_batch(molecule("H2O"), term).to("meta")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase.build import bulk
 
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.parameters import d3_parameters
@@ -62,6 +63,27 @@ def test_crystals_agree_with_the_three_body_term(name, functional, path):
     cutoffs = SHORT if len(atoms) < 20 else (*SHORT[:2], 11.0)
     parameters = d3_parameters(functional, atm=True)
     ours = term_results(atoms, make_term(parameters, cutoffs))
+    assert_same(ours, library_crystal_results(atoms, parameters, cutoffs), TOLERANCE)
+
+
+@pytest.mark.parametrize("vacuum", [0, 1, 2], ids="xyz".__getitem__)
+@pytest.mark.parametrize("skew", [-0.6, 0.35, 1.4])
+@pytest.mark.parametrize("atm", [False, True])
+def test_skewed_slabs_agree(vacuum, skew, atm, path):  # A43
+    """Skewed in the plane; the vacuum vector is orthogonal to it, because the reference moves when it is tilted."""
+    atoms = bulk("NaCl", "rocksalt", 5.64, cubic=True)
+    plane = [axis for axis in range(3) if axis != vacuum]
+    cell = np.diag([5.64, 5.64, 5.64])
+    cell[plane[1], plane[0]] = skew * 5.64
+    cell[vacuum, vacuum] = 25.0
+    atoms.set_cell(cell)
+    atoms.pbc = [axis != vacuum for axis in range(3)]
+    atoms.positions[:, vacuum] += 3.0  # the reference wraps atoms into the cell in every direction
+    atoms = rattled(atoms, seed=vacuum, amount=0.1)
+    cutoffs = (40.0, 25.0, 16.0) if atm else (60.0, 40.0, 40.0)
+    parameters = d3_parameters("b3lyp", atm=atm)
+    ours = term_results(atoms, make_term(parameters, cutoffs))
+    assert max(np.abs(ours[1]).max(), np.abs(ours[2]).max()) > 1e-4
     assert_same(ours, library_crystal_results(atoms, parameters, cutoffs), TOLERANCE)
 
 
