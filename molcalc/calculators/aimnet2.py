@@ -82,7 +82,8 @@ class AIMNet2(MolCalculator):
             for network in members:
                 network.round_shifted_energies = True  # type: ignore[assignment]
         coulomb_part = coulomb_term(config, coulomb)
-        dispersion_part, described = dispersion_term(config.fidelities[0], dispersion, legacy=legacy)
+        crystals = coulomb_part is None or coulomb_part.supports_periodic
+        dispersion_part, described = dispersion_term(config.fidelities[0], dispersion, smooth=crystals, legacy=legacy)
         terms = [term for term in (coulomb_part, dispersion_part) if term is not None]
         method = (config.coulomb or "none") if coulomb == "auto" else coulomb
         provenance: dict[str, str | bool] = {"dispersion": described, "coulomb": method}

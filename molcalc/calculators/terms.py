@@ -75,13 +75,14 @@ def repulsion_term(config: ModelConfig) -> EnergyTerm | None:
 
 
 def dispersion_term(
-    fidelity: Fidelity, wish: str | D3Parameters | D4Parameters | None, *, legacy: bool
+    fidelity: Fidelity, wish: str | D3Parameters | D4Parameters | None, *, smooth: bool = False, legacy: bool = False
 ) -> tuple[EnergyTerm | None, str]:
     """Dispersion term of a fidelity, and its description.
 
     Parameters
     ----------
     wish : "auto" as the model declares, None for none, "d3bj:FUNCTIONAL", "d4:FUNCTIONAL", or parameters.
+    smooth, legacy : as in :func:`molcalc.dispersion.declared.dispersion_from`.
 
     Raises
     ------
@@ -106,4 +107,4 @@ def dispersion_term(
         )
     prefix = "d4" if isinstance(wish, D4Parameters) else "d3bj"
     description = wish if isinstance(wish, str) else f"{prefix}:{wish}"
-    return dispersion_from(wish, legacy=legacy), description
+    return dispersion_from(wish, smooth=smooth, legacy=legacy), description

@@ -18,6 +18,9 @@ METHODS: dict[str, tuple[type[Parameters], Callable[[str], Parameters]]] = {
     "d4": (D4Parameters, d4_parameters),
 }
 
+SWITCH_WIDTH = 2.0
+"""Å."""
+
 
 def parse_dispersion(text: str) -> Parameters:
     """Parameters that a text names.
@@ -56,11 +59,13 @@ def parse_dispersion(text: str) -> Parameters:
     return kind(**values)
 
 
-def dispersion_from(wish: str | Parameters, *, legacy: bool = False) -> EnergyTerm:
+def dispersion_from(wish: str | Parameters, *, smooth: bool = False, legacy: bool = False) -> EnergyTerm:
     """The energy term of a text or of parameters.
 
     Parameters
     ----------
+    smooth : let energies fall to zero over the last 2 Å of their range, as crystals need: where they are cut off, the
+        stress misses what crosses the cutoff under strain (4e-6 eV/Å³ in urea).
     legacy : D3 in the form inside the published AIMNet2 files; see :class:`molcalc.dispersion.d3.D3Dispersion`.
 
     Raises
@@ -68,8 +73,9 @@ def dispersion_from(wish: str | Parameters, *, legacy: bool = False) -> EnergyTe
     ConfigError : as :func:`parse_dispersion`, or ``legacy`` with D4.
     """
     parameters = parse_dispersion(wish) if isinstance(wish, str) else wish
+    width = SWITCH_WIDTH if smooth and not legacy else 0.0
     if isinstance(parameters, D3Parameters):
-        return D3Dispersion(parameters, legacy=legacy)
+        return D3Dispersion(parameters, switch_width=width, legacy=legacy)
     if legacy:
         raise ConfigError(f"dispersion={wish!r}: legacy=True reproduces models with D3; leave it out with D4")
-    return D4Dispersion(parameters)
+    return D4Dispersion(parameters, switch_width=width)
