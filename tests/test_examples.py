@@ -39,7 +39,7 @@ def numbers(pattern: str, text: str) -> list[float]:
 
 def test_every_example_is_short_and_says_what_it_shows() -> None:
     scripts = sorted(EXAMPLES.glob("*.py"))
-    assert len(scripts) == 5
+    assert len(scripts) == 6
     for script in scripts:
         text = script.read_text()
         assert text.startswith('"""')
@@ -100,3 +100,16 @@ def test_dimers_bind_as_strongly_as_coupled_clusters_say(example: Callable[..., 
     assert numbers(r"mean absolute error (\S+)", text)[0] == pytest.approx(
         np.abs(predicted - reference).mean(), abs=0.01
     )
+
+
+def test_the_urea_crystal_relaxes_and_runs_at_constant_pressure(example: Callable[..., str]) -> None:
+    text = example("molecular_crystal", "--steps", 10, "--repeat", 1)
+    assert "not converged" not in text
+    a, c, density = (numbers(rf"{name} (\S+)", text) for name in (" a", " c", "density"))
+    # Swaminathan, Craven, McMullan (1984); 2 molecules of 60.06 u in the cell.
+    assert (a[0], c[0]) == (5.565, 4.684)
+    assert density[0] == pytest.approx(2 * 60.055 / 0.60221 / (5.565**2 * 4.684), abs=2e-3)
+    assert a[1:] == pytest.approx([5.376] * 2, abs=0.03)
+    assert c[1:] == pytest.approx([4.508] * 2, abs=0.03)
+    assert numbers(r"largest stress (\S+) GPa", text)[0] < 0.02
+    assert 50.0 < numbers(r"mean temperature (\S+) K", text)[0] < 700.0
