@@ -77,6 +77,7 @@ class FitConfig:
     patience : validations without improvement after which the run ends; None goes on.
     keep_top : further models kept beside the best, in ``top/``.
     checkpoint_minutes : longest time between two checkpoints.
+    plots : draw pictures of errors at the end of the run; needs matplotlib (extra ``plot``).
     plot_every : validations between two updates of the plots; None draws them at the end only.
     track : "tensorboard" or "wandb": also log every validation there.
     dist_timeout : seconds after which a process that does not answer ends the run.
@@ -121,6 +122,7 @@ class FitConfig:
     patience: int | None = None
     keep_top: int = 0
     checkpoint_minutes: float = 10.0
+    plots: bool = True
     plot_every: int | None = None
     track: str | None = None
     dist_timeout: float = 600.0
@@ -188,15 +190,15 @@ def make_config(options: Mapping[str, Any]) -> FitConfig:
     model = options.get("model", "aimnet2")
     if model not in RECOMMENDED:
         raise ConfigError(f"unknown model {model!r}{suggest(str(model), RECOMMENDED)}; known: {', '.join(RECOMMENDED)}")
-    return from_dict(FitConfig, _merged(RECOMMENDED[model], options))
+    return from_dict(FitConfig, merged(RECOMMENDED[model], options))
 
 
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Nested mappings are merged, other values replaced."""
-    merged = copy.deepcopy(dict(base))
+    result = copy.deepcopy(dict(base))
     for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = _merged(merged[key], value)
+        if isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+            result[key] = merged(result[key], value)
         else:
-            merged[key] = value
-    return merged
+            result[key] = value
+    return result

@@ -12,21 +12,26 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.checkpoint import Checkpoint
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, UnsupportedElementError
+from molcalc.nn.segments import segment_sum
 from molcalc.potential import Potential
 from molcalc.pretrained.sources import open_model
 from molcalc.registry import build_members
+from molcalc.train import views
 from molcalc.train.config import FitConfig
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.opening import Data, open_dataset
 from molcalc.train.esp_mask import without_masked_points
-from molcalc.train.metrics import ErrorSums, compared
+from molcalc.train.groups import FidelityIndex, group_labels
+from molcalc.train.metrics import ErrorSums, compared, differences
 from molcalc.train.network import potential_of
 from molcalc.train.predictions import predict
 from molcalc.train.sampler import validation_batches
 from molcalc.units import symbols_of
 
 ATOMS_AT_ONCE = 2000
+KEPT_SAMPLES = 100_000
+"""Pairs of label and prediction of one property that are kept for plots."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +41,40 @@ class Evaluation:
     Attributes
     ----------
     overall : by property ``mae``, ``rmse`` and ``n`` in eV, eV/Å, e·Å, e·Å², e, V.
-    groups : the same for parts of the systems, by kind of group ("fidelity", "formula", "n_atoms") and name.
-    samples : arrays (n, 2) of label and prediction by property, for plots.
+    groups : the same for parts of the systems, by kind of group ("formula", "n_atoms", "fidelity", and "element" of
+        atoms) and name.
+    samples : arrays (n, 2) of label and prediction by property, for plots: evenly chosen ones where there are many.
+        Energies are relative to the model's self-atomic energies.
+    system_rmse : by property (n_systems,), root mean square error of every system; NaN without labels.
     """
 
     overall: dict[str, dict[str, float]]
     groups: dict[str, dict[str, dict[str, dict[str, float]]]] = field(default_factory=dict)
     samples: dict[str, np.ndarray] = field(default_factory=dict)
+    system_rmse: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def evaluate(data: Data, model: Any, *, units: Mapping[str, str] | None = None) -> dict[str, dict[str, float]]:
+Results = dict[str, Tensor]
+OnBatch = Callable[[np.ndarray, AtomicBatch, Results], None]
+
+
+def evaluate(
+    data: Data,
+    model: Any,
+    *,
+    units: Mapping[str, str] | None = None,
+    fidelity: str | None = None,
+    **options: Any,
+) -> dict[str, dict[str, float]]:
     """Compare a model with labelled data.
 
     Parameters
     ----------
     data : an ASE database, a list, or a dict fidelity name → file(s).
     model : published name, run folder, model directory, or checkpoint in memory.
+    units : of labels that are not in eV, Å, e and declared nowhere, by label.
+    fidelity : which fidelity of the model data without a name of its own are compared with.
+    options : of :class:`molcalc.train.config.FitConfig`: esp_radius_factor, esp_max, dipole_source, device.
 
     Returns
     -------
@@ -63,38 +86,99 @@ def evaluate(data: Data, model: Any, *, units: Mapping[str, str] | None = None) 
         When the data cannot be used, or has nothing that the model predicts.
     """
     checkpoint = model if isinstance(model, Checkpoint) else open_model(model)
-    return evaluate_part(checkpoint, open_dataset(data, units=units), FitConfig(model=checkpoint.config.kind)).overall
+    config = FitConfig(model=checkpoint.config.kind, **options)
+    return evaluate_part(checkpoint, open_dataset(data, units=units), config, fidelity=fidelity).overall
 
 
-def evaluate_part(checkpoint: Checkpoint, data: Dataset, config: FitConfig) -> Evaluation:
+def evaluate_part(
+    checkpoint: Checkpoint,
+    data: Dataset,
+    config: FitConfig,
+    *,
+    fidelity: str | None = None,
+    on_batch: OnBatch | None = None,
+) -> Evaluation:
     """Compare a model with one set of systems.
 
     Parameters
     ----------
-    config : says which ESP points count and which charges make the dipole.
+    config : says which ESP points count, which charges make the dipole, and on which device.
+    fidelity : of the model, for data whose fidelity has no name.
+    on_batch : gets the positions of systems in ``data``, their batch, and all predictions.
     """
-    potential = _potential(checkpoint)
-    measured = compared([name for name, n in data.counts().items() if n], potential.predicts)
-    if not measured:
-        raise DatasetError(f"no labels that the model predicts; labels found: {', '.join(data.labels) or 'none'}")
-    labels = group_labels(data)
-    names = {kind: list(dict.fromkeys(values)) for kind, values in labels.items()}
-    overall = ErrorSums(measured)
-    sums = {kind: ErrorSums(measured, len(found)) for kind, found in names.items()}
-    samples: dict[str, list[np.ndarray]] = {name: [] for name in measured}
-    for systems, batch, results in _predictions(potential, data, measured, config):
-        overall.add(results, batch)
-        for kind, found in names.items():
-            place = {name: k for k, name in enumerate(found)}
-            sums[kind].add(results, batch, torch.tensor([place[labels[kind][s]] for s in systems]))
-        for name in measured:
-            pair = torch.stack([batch.labels[name].flatten(), results[name].double().flatten()], dim=1)
-            samples[name].append(pair[torch.isfinite(pair[:, 0])].numpy())
-    return Evaluation(
-        overall.table(),
-        {kind: {name: sums[kind].table(k) for k, name in enumerate(found)} for kind, found in names.items()},
-        {name: np.concatenate(parts) for name, parts in samples.items()},
-    )
+    evaluator = Evaluator(checkpoint, config)
+    measured = evaluator.measured(data)
+    collected = _Collected(data, measured)
+    for systems, batch, results in evaluator.predictions(data, measured, fidelity):
+        collected.add(systems, batch, results, evaluator.reference_energies(batch))
+        if on_batch is not None:
+            on_batch(systems, batch, results)
+    return collected.evaluation()
+
+
+class Evaluator:
+    """A model with the terms it is compared with labels with, in double precision.
+
+    Parameters
+    ----------
+    config : says which ESP points count, which charges make the dipole, and on which device.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, config: FitConfig) -> None:
+        self.config = config
+        self.checkpoint = checkpoint
+        self.potential = _potential(checkpoint)
+        self.device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
+        self.potential.to(self.device)
+
+    def measured(self, data: Dataset) -> tuple[str, ...]:
+        """Properties that are labelled and predicted.
+
+        Raises
+        ------
+        DatasetError
+            When there is none.
+        UnsupportedElementError
+        """
+        strange = set(np.unique(views.numbers(data)).tolist()) - set(self.potential.elements)
+        if strange:
+            raise UnsupportedElementError(
+                f"the data have {symbols_of(strange)}, which the model does not know; it knows "
+                f"{symbols_of(self.potential.elements)}"
+            )
+        measured = compared([name for name, n in data.counts().items() if n], self.potential.predicts)
+        if not measured:
+            raise DatasetError(f"no labels that the model predicts; labels found: {', '.join(data.labels) or 'none'}")
+        return measured
+
+    def predictions(
+        self, data: Dataset, measured: tuple[str, ...], fidelity: str | None = None, *, masked: bool = True
+    ) -> Iterator[tuple[np.ndarray, AtomicBatch, Results]]:
+        """Positions of systems, their batch with labels, and what is predicted; everything on the processor.
+
+        Parameters
+        ----------
+        masked : mark ESP labels that do not count as missing.
+        """
+        index = FidelityIndex(self.checkpoint.config, data, fidelity)
+        potential, config = self.potential, self.config
+        for systems in validation_batches(data.n_atoms(), ATOMS_AT_ONCE):
+            batch = data.batch(systems, cutoff=potential.cutoff, pair_cutoff=potential.pair_cutoff, labels=measured)
+            if "esp" in measured and masked:
+                batch = without_masked_points(batch, config.esp_radius_factor, config.esp_max)
+            batch = index.applied(batch)
+            results = predict(potential, batch.to(self.device), measured, dipole_source=config.dipole_source)
+            yield systems, batch, {name: value.cpu() for name, value in results.items()}
+
+    def reference_energies(self, batch: AtomicBatch) -> Tensor:
+        """(n_systems,) eV: sum of the model's self-atomic energies."""
+        tables: list[Tensor] = [member.shifts.detach().cpu() for member in self.potential.members]  # type: ignore[operator]
+        shifts = torch.stack(tables).mean(dim=0)
+        if shifts.ndim == 2:
+            atomic = shifts[batch.fidelity.index_select(0, batch.system_idx), batch.numbers]
+        else:
+            atomic = shifts.index_select(0, batch.numbers)
+        return segment_sum(atomic.double(), batch.system_idx, batch.n_systems)
 
 
 def _potential(checkpoint: Checkpoint) -> Potential:
@@ -104,33 +188,62 @@ def _potential(checkpoint: Checkpoint) -> Potential:
     return potential.set_dtype(torch.float64)
 
 
-def _predictions(
-    potential: Potential, data: Dataset, measured: tuple[str, ...], config: FitConfig
-) -> Iterator[tuple[np.ndarray, AtomicBatch, dict[str, Tensor]]]:
-    for systems in validation_batches(data.n_atoms(), ATOMS_AT_ONCE):
-        batch = data.batch(systems, cutoff=potential.cutoff, pair_cutoff=potential.pair_cutoff, labels=measured)
-        if "esp" in measured:
-            batch = without_masked_points(batch, config.esp_radius_factor, config.esp_max)
-        yield systems, batch, predict(potential, batch, measured, dipole_source=config.dipole_source)
+class _Collected:
+    """Everything that an evaluation keeps of its batches."""
+
+    def __init__(self, data: Dataset, measured: tuple[str, ...]) -> None:
+        self.measured = measured
+        self.labels = group_labels(data)
+        self.names = {kind: list(dict.fromkeys(values)) for kind, values in self.labels.items()}
+        self.places = {kind: {name: k for k, name in enumerate(found)} for kind, found in self.names.items()}
+        self.elements = sorted(set(np.unique(views.numbers(data)).tolist()))
+        self.overall = ErrorSums(measured)
+        self.sums = {kind: ErrorSums(measured, len(found)) for kind, found in self.names.items()}
+        self.by_element = ErrorSums(measured, len(self.elements))
+        self.samples: dict[str, list[np.ndarray]] = {name: [] for name in measured}
+        self.strides = {name: max(1, _size(data, name) // KEPT_SAMPLES) for name in measured}
+        self.system_rmse = {name: np.full(len(data), np.nan) for name in measured}
+
+    def add(self, systems: np.ndarray, batch: AtomicBatch, results: Results, reference: Tensor) -> None:
+        self.overall.add(results, batch)
+        for kind, place in self.places.items():
+            groups = torch.tensor([place[self.labels[kind][s]] for s in systems])
+            self.sums[kind].add(results, batch, groups)
+        self.by_element.add_by_atom(results, batch, torch.searchsorted(torch.tensor(self.elements), batch.numbers))
+        for name in self.measured:
+            label, prediction = batch.labels[name], results[name].double()
+            if name == "energy":
+                label, prediction = label - reference, prediction - reference
+            pair = torch.stack([label.flatten(), prediction.flatten()], dim=1)
+            self.samples[name].append(pair[torch.isfinite(pair[:, 0])][:: self.strides[name]].numpy())
+            self.system_rmse[name][systems] = _rmse_by_system(name, results, batch).numpy()
+
+    def evaluation(self) -> Evaluation:
+        groups = {
+            kind: {name: self.sums[kind].table(k) for k, name in enumerate(found)} for kind, found in self.names.items()
+        }
+        elements = {symbols_of([z]).split()[0]: self.by_element.table(k) for k, z in enumerate(self.elements)}
+        if any(elements.values()):
+            groups["element"] = elements
+        samples = {name: np.concatenate(parts) for name, parts in self.samples.items()}
+        return Evaluation(self.overall.table(), groups, samples, self.system_rmse)
 
 
-def group_labels(data: Dataset) -> dict[str, list[str]]:
-    """Name of the group of every system, by kind of group."""
-    sizes = data.n_atoms()
-    groups: dict[str, Callable[[int], str]] = {
-        "formula": lambda k: formula(data, k),
-        "n_atoms": lambda k: str(sizes[k]),
-    }
-    if len(data.fidelities) > 1:
-        groups["fidelity"] = lambda k: data.fidelities[int(data.fidelity[data.indices[k]])]
-    return {kind: [name(k) for k in range(len(data))] for kind, name in groups.items()}
+def _size(data: Dataset, name: str) -> int:
+    """About how many numbers the labels of a property are."""
+    if name == "esp":
+        assert data.esp_offsets is not None
+        return int((data.esp_offsets[data.indices + 1] - data.esp_offsets[data.indices]).sum())
+    values = data.labels[name]
+    per_row = values[0].size if len(values) else 1
+    return per_row * (len(data) if len(values) == len(data.total_charge) else int(data.n_atoms().sum()))
 
 
-def formula(data: Dataset, k: int) -> str:
-    """Formula and charge of a system: "C H4 O", "H4 N (+1)"."""
-    system = data.indices[k]
-    numbers = data.numbers[data.offsets[system] : data.offsets[system + 1]]
-    elements, counts = np.unique(numbers, return_counts=True)
-    parts = [symbols_of([z]).split()[0] + (str(n) if n > 1 else "") for z, n in zip(elements, counts)]
-    charge = int(data.total_charge[system])
-    return " ".join(sorted(parts)) + (f" ({charge:+d})" if charge else "")
+def _rmse_by_system(name: str, results: Results, batch: AtomicBatch) -> Tensor:
+    """(n_systems,) root mean square error; NaN without labels."""
+    difference, system = differences(name, results, batch)
+    difference = difference.reshape(len(difference), -1)
+    present = torch.isfinite(difference)
+    squares = torch.where(present, difference, 0.0).square().sum(dim=1)
+    total = segment_sum(squares, system, batch.n_systems)
+    return (total / segment_sum(present.sum(dim=1).double(), system, batch.n_systems)).sqrt()

@@ -19,6 +19,7 @@ UNITS = {
     "spin_charges": "e",
     "esp": "V",
 }
+PER_ATOM = ("forces", "charges", "spin_charges")
 
 
 class ErrorSums:
@@ -42,13 +43,28 @@ class ErrorSums:
         """
         for k, name in enumerate(self.properties):
             difference, system = differences(name, results, batch)
-            present = torch.isfinite(difference)
-            rows = torch.stack([difference.abs(), difference.square(), torch.ones_like(difference)], dim=-1)
-            rows = torch.where(present[..., None], rows, 0.0)
-            if rows.ndim > 2:
-                rows = rows.flatten(1, -2).sum(dim=1)
             index = torch.zeros_like(system) if groups is None else groups.to(system.device).index_select(0, system)
-            self.sums[k] += torch.zeros_like(self.sums[k], device=rows.device).index_add(0, index, rows).cpu()
+            self._add_rows(k, difference, index)
+
+    def add_by_atom(self, results: Mapping[str, Tensor], batch: AtomicBatch, groups: Tensor) -> None:
+        """Take in one batch whose atoms are in groups; only properties of atoms count.
+
+        Parameters
+        ----------
+        groups : (n_atoms,) int64 group of each atom.
+        """
+        for k, name in enumerate(self.properties):
+            if name in PER_ATOM:
+                difference, _ = differences(name, results, batch)
+                self._add_rows(k, difference, groups.to(difference.device))
+
+    def _add_rows(self, k: int, difference: Tensor, index: Tensor) -> None:
+        present = torch.isfinite(difference)
+        rows = torch.stack([difference.abs(), difference.square(), torch.ones_like(difference)], dim=-1)
+        rows = torch.where(present[..., None], rows, 0.0)
+        if rows.ndim > 2:
+            rows = rows.flatten(1, -2).sum(dim=1)
+        self.sums[k] += torch.zeros_like(self.sums[k], device=rows.device).index_add(0, index, rows).cpu()
 
     def table(self, group: int | None = None) -> dict[str, dict[str, float]]:
         """Errors by property (``mae``, ``rmse``, ``n``) of one group or of all; only those that have labels.

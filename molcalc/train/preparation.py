@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 RESUME_MAY_CHANGE = {
     "threads", "checkpoint_minutes", "plot_every", "dist_timeout", "patience", "keep_top", "device",
-    "use_recommended_hparams", "track",
+    "use_recommended_hparams", "track", "plots",
 }  # fmt: skip
 """Options that do not alter the course of a run."""
 
