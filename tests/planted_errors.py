@@ -28,6 +28,13 @@ class Planted(NamedTuple):
 
 
 ERRORS = {
+    "dispersion added to labels": Planted("labels.py", "label - value", "label + value", "tests/test_labels.py"),
+    "D4 without the total charge": Planted(
+        "dispersion/d4_library.py", "float(self.charges[s])", "0.0", "tests/dispersion/test_d4.py"
+    ),
+    "D4 Hessian by a wrong stencil": Planted(
+        "dispersion/d4_differentiation.py", "(2, -1 / 12)", "(2, 1 / 12)", "tests/dispersion/test_d4.py"
+    ),
     "sign of forces": Planted(
         "derivatives.py", 'results["forces"] = -total', 'results["forces"] = total', "tests/test_derivatives.py"
     ),
