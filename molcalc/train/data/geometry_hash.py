@@ -13,15 +13,10 @@ PAIRS_AT_ONCE = 2_000_000
 _MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], dtype=np.uint64)
 
 
-def geometry_hashes(dataset: Dataset, shift: float = 0.0) -> np.ndarray:
+def geometry_hashes(dataset: Dataset) -> np.ndarray:
     """(len(dataset),) uint64, equal for structures of the same elements, charge, distances and cell.
 
     Fidelity does not enter. Mirror images are equal.
-
-    Parameters
-    ----------
-    shift : added to distances, in units of RESOLUTION, before rounding. Two structures that fall on two sides of a
-        rounding boundary for one shift agree for another.
     """
     systems = dataset.indices
     sums = np.empty(len(systems), dtype=np.uint64)
@@ -35,14 +30,14 @@ def geometry_hashes(dataset: Dataset, shift: float = 0.0) -> np.ndarray:
         found = np.empty(len(simple), dtype=np.uint64)
         work = 20.0 * float((sizes[simple] ** 2).sum())
         starts = dataset.offsets[systems[simple]]
-        args = (starts, sizes[simple], numbers, positions, 1 / RESOLUTION, shift, found)
+        args = (starts, sizes[simple], numbers, positions, 1 / RESOLUTION, found)
         compiled.share_range(sum_of_pairs, len(simple), work, *args)
         sums[simple] = found
         rest = np.flatnonzero(periodic)
     else:
         rest = np.arange(len(systems))
     for k in rest.tolist():
-        sums[k] = _sum_of_pairs(dataset, int(systems[k]), shift)
+        sums[k] = _sum_of_pairs(dataset, int(systems[k]))
     return _finish(sums, dataset.total_charge[systems], sizes)
 
 
@@ -64,7 +59,7 @@ def _finish(sums: np.ndarray, charges: np.ndarray, sizes: np.ndarray) -> np.ndar
     return mix(sums ^ mix(charge + np.uint64(1)) ^ mix(sizes.astype(np.uint64) << np.uint64(32)))
 
 
-def _sum_of_pairs(dataset: Dataset, system: int, shift: float) -> np.uint64:
+def _sum_of_pairs(dataset: Dataset, system: int) -> np.uint64:
     """Sum over atoms and pairs of one structure, with nearest images in periodic directions."""
     atoms = slice(dataset.offsets[system], dataset.offsets[system + 1])
     numbers = dataset.numbers[atoms].astype(np.uint64)
@@ -77,13 +72,13 @@ def _sum_of_pairs(dataset: Dataset, system: int, shift: float) -> np.uint64:
         if pbc.any():
             arms = _nearest_images(arms, cell, pbc)
         squared = arms[:, 0] * arms[:, 0] + arms[:, 1] * arms[:, 1] + arms[:, 2] * arms[:, 2]
-        rounded = np.floor(np.sqrt(squared) * (1 / RESOLUTION) + shift + 0.5).astype(np.int64).view(np.uint64)
+        rounded = np.floor(np.sqrt(squared) * (1 / RESOLUTION) + 0.5).astype(np.int64).view(np.uint64)
         low, high = np.minimum(numbers[i[part]], numbers[j[part]]), np.maximum(numbers[i[part]], numbers[j[part]])
         total += int(mix((low << np.uint64(56)) ^ (high << np.uint64(48)) ^ rounded).sum(dtype=np.uint64))
     if pbc.any():
         metric = np.where(pbc[:, None] & pbc[None], cell @ cell.T, 0.0)
         lengths = np.sign(metric) * np.sqrt(np.abs(metric))
-        rounded = np.floor(lengths / RESOLUTION + shift + 0.5).astype(np.int64).view(np.uint64).reshape(-1)
+        rounded = np.floor(lengths / RESOLUTION + 0.5).astype(np.int64).view(np.uint64).reshape(-1)
         places = np.arange(1, 10, dtype=np.uint64) << np.uint64(40)
         total += int(mix(rounded ^ places).sum(dtype=np.uint64))
     return np.uint64(total % (1 << 64))

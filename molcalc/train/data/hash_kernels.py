@@ -21,7 +21,7 @@ def _mix(value: np.uint64) -> np.uint64:
 @numba.njit(**_OPTIONS)
 def sum_of_pairs(
     start: int, stop: int, starts: np.ndarray, sizes: np.ndarray, numbers: np.ndarray, positions: np.ndarray,
-    per_step: float, shift: float, sums: np.ndarray,
+    per_step: float, sums: np.ndarray,
 ) -> None:  # fmt: skip
     """sums[s] = sum over atoms and pairs of mixed (elements, rounded distance) of molecules start…stop."""
     for s in range(start, stop):
@@ -34,7 +34,7 @@ def sum_of_pairs(
                 zj = np.uint64(numbers[j])
                 x, y = positions[j, 0] - positions[i, 0], positions[j, 1] - positions[i, 1]
                 z = positions[j, 2] - positions[i, 2]
-                rounded = np.uint64(np.int64(math.floor(math.sqrt(x * x + y * y + z * z) * per_step + shift + 0.5)))
+                rounded = np.uint64(np.int64(math.floor(math.sqrt(x * x + y * y + z * z) * per_step + 0.5)))
                 low, high = min(zi, zj), max(zi, zj)
                 total += _mix((low << _56) ^ (high << _48) ^ rounded)
         sums[s] = total

@@ -63,18 +63,20 @@ def open_dataset(
         When the cache cannot be written.
     """
     if isinstance(data, Dataset):
-        dataset = data
-    else:
-        sources, names = open_sources(data, units or {})
-        dataset = Dataset(_cached(sources, names, cache), sources)
-    for source, problems in _problems(dataset):
+        check_labels(data, require, allow_missing)
+        return data
+    sources, names = open_sources(data, units or {})
+    packed = _cached(sources, names, cache)
+    for source, found in zip(sources, packed.index["problems"]):
+        problems = Problems(found["counts"], found["rows"])
         if not skip_bad:
             problems.raise_if_any(source.name, source.word, source.row_label)
         elif problems:
             listed = "; ".join(problems.describe(source.word, source.row_label))
             log.warning("%s: left out %d rows: %s", source.name, sum(problems.counts.values()), listed)
-    if len(dataset) == 0:
-        raise DatasetError(f"{', '.join(source.name for source in dataset.sources)}: no structures")
+    if "numbers" not in packed.arrays:
+        raise DatasetError(f"{', '.join(source.name for source in sources)}: no structures that can be used")
+    dataset = Dataset(packed, sources)
     check_labels(dataset, require, allow_missing)
     return dataset
 
@@ -217,8 +219,3 @@ def _build(folder: Path, sources: Sequence[Source], names: Sequence[str | None])
         writer.finish({"fidelities": fidelities or [DEFAULT_FIDELITY], "problems": found})
     finally:
         writer.close()
-
-
-def _problems(dataset: Dataset) -> Iterator[tuple[Source, Problems]]:
-    for source, found in zip(dataset.sources, dataset._store.index["problems"]):
-        yield source, Problems(found["counts"], found["rows"])

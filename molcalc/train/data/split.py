@@ -97,7 +97,7 @@ def _target(wanted: float | int, n: int, name: str) -> int:
 
 def _groups(dataset: Dataset, by: str | None) -> np.ndarray:
     """(n,) int64 group of each structure: equal geometries, and equal molecules or keys, share one."""
-    links = [geometry_hashes(dataset), geometry_hashes(dataset, shift=0.5)]
+    links = [geometry_hashes(dataset)]
     if by == "molecule":
         links.append(molecule_codes(dataset))
     elif by is not None:

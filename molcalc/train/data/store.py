@@ -182,8 +182,8 @@ class StoreWriter:
 
 def text_of(value: Any) -> str:
     """Text of the value of a key; numbers that are equal have equal texts."""
-    if isinstance(value, str):
-        return value
+    if not isinstance(value, (int, float)):
+        return str(value)
     number = float(value)
     return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
 
@@ -193,8 +193,9 @@ def codes_of(values: Sequence[Any]) -> np.ndarray:
     if set(map(type, values)) <= {int, float, bool}:
         bits = (np.array(values, dtype=np.float64) + 0.0).view(np.int64)
         return bits ^ _NUMBER
-    codes = {value: _code(value) for value in set(values)}
-    return np.array([codes[value] for value in values], dtype=np.int64)
+    plain = [value if isinstance(value, (str, int, float, type(None))) else repr(value) for value in values]
+    codes = {value: _code(value) for value in set(plain)}
+    return np.array([codes[value] for value in plain], dtype=np.int64)
 
 
 def _code(value: Any) -> int:

@@ -29,7 +29,11 @@ class DatabaseSource(Source):
 
     def read_metadata(self) -> dict[str, Any]:
         """What the database says about all its rows."""
-        return dict(self._connect().metadata or {})
+        database = self._connect()
+        try:
+            return dict(database.metadata or {})
+        except Exception as error:  # readers of ASE raise anything
+            raise damaged(self.path, error) from error
 
     def chunks(self) -> Iterator[Sequence[Row]]:
         chunk: list[Row] = []

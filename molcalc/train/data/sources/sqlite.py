@@ -42,7 +42,7 @@ class SQLiteSource(DatabaseSource):
             yield from super().chunks()
             return
         try:
-            with closing(self._connect()) as connection:
+            with closing(self._sqlite()) as connection:
                 cursor = connection.execute(f"SELECT {_COLUMNS} FROM systems ORDER BY id")
                 while values := cursor.fetchmany(CHUNK):
                     yield [_row(value) for value in values]
@@ -57,19 +57,19 @@ class SQLiteSource(DatabaseSource):
         DatasetError
         """
         try:
-            with closing(self._connect()) as connection:
+            with closing(self._sqlite()) as connection:
                 (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.Error as error:
             raise damaged(self.path, error) from error
         if answer != "ok":
             raise damaged(self.path, ValueError(answer))
 
-    def _connect(self) -> sqlite3.Connection:
+    def _sqlite(self) -> sqlite3.Connection:
         return sqlite3.connect(f"file:{quote(str(self.path.absolute()))}?mode=ro", uri=True, timeout=20)
 
     def _version(self) -> int:
         try:
-            with closing(self._connect()) as connection:
+            with closing(self._sqlite()) as connection:
                 found = dict(connection.execute("SELECT name, value FROM information").fetchall())
                 return int(found.get("version", 0))
         except (sqlite3.Error, ValueError, TypeError) as error:
@@ -77,7 +77,7 @@ class SQLiteSource(DatabaseSource):
 
     def read_metadata(self) -> dict[str, Any]:
         try:
-            with closing(self._connect()) as connection:
+            with closing(self._sqlite()) as connection:
                 found = dict(connection.execute("SELECT name, value FROM information").fetchall())
             return dict(json.loads(found.get("metadata", "{}")))
         except (sqlite3.Error, ValueError, TypeError) as error:

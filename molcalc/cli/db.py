@@ -1,0 +1,88 @@
+"""``molcalc db``: look into, repair, split and merge databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from molcalc.cli.options import Arguments, Parser, Subparsers, add_units, number, parse_units
+
+_EPILOG = """\
+examples:
+  molcalc db report water.db
+  molcalc db report low.h5 high.h5
+  molcalc db repair water.db --charge 0
+  molcalc db split water.db --valid 0.1 --test 0.1 --by molecule
+  molcalc db merge first.db second.db --output all.db
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "db", help="look into, repair, split and merge databases", description=__doc__, epilog=_EPILOG
+    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action", parser_class=Parser)
+    action = _add(actions, "report", _report, "what data files hold and what looks wrong")
+    action.add_argument("data", nargs="+", metavar="FILE", help="databases or other files of structures")
+    add_units(action)
+    action = _add(actions, "repair", _repair, "restore single-precision arrays and set missing charges, in place")
+    action.add_argument("data", metavar="DATABASE", help="SQLite database (.db)")
+    action.add_argument("--charge", type=number(int), metavar="Q", help="total charge of rows that record none")
+    action = _add(actions, "split", _split, "write training, validation and test parts into files of their own")
+    action.add_argument("data", metavar="DATABASE", help="SQLite database (.db)")
+    for name in ("valid", "test"):
+        action.add_argument(f"--{name}", type=_share, default=0.1, metavar="X", help="share, or number if whole")
+    action.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw (default 0)")
+    action.add_argument("--by", metavar="KEY", help="'molecule' or a key: structures that share it stay together")
+    action.add_argument("--split-key", metavar="KEY", help="key that says which part a row belongs to")
+    action.add_argument("--force", action="store_true", help="replace existing files")
+    action = _add(actions, "merge", _merge, "write the rows of several databases into one")
+    action.add_argument("data", nargs="+", metavar="DATABASE", help="SQLite databases (.db)")
+    action.add_argument("--output", "-o", required=True, metavar="FILE", help="database to write")
+    action.add_argument("--force", action="store_true", help="replace an existing file")
+
+
+def _add(actions: Any, name: str, run: Callable[[Arguments], int], text: str) -> Any:
+    parser = actions.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _share(text: str) -> float | int:
+    """A whole number of structures, or a share of them."""
+    return int(text) if text.isdigit() else float(number(float, 0)(text))
+
+
+def _report(args: Arguments) -> int:
+    from molcalc.train.data.report import report
+
+    print(report(args.data, units=parse_units(args.units)))
+    return 0
+
+
+def _repair(args: Arguments) -> int:
+    from molcalc.train.data.databases import repair
+
+    done = repair(args.data, charge=args.charge)
+    print(f"{args.data}: arrays of {done.restored} rows restored, charge of {done.charged} rows set")
+    return 0
+
+
+def _split(args: Arguments) -> int:
+    from molcalc.train.data.databases import split_database
+
+    options = {name: getattr(args, name) for name in ("valid", "test", "seed", "by", "split_key", "force")}
+    for path, count in split_database(args.data, **options).items():
+        print(f"{path}: {count} rows")
+    return 0
+
+
+def _merge(args: Arguments) -> int:
+    from molcalc.train.data.databases import merge
+
+    count = merge(args.data, Path(args.output), force=args.force)
+    print(f"{args.output}: {count} rows")
+    return 0

@@ -1,0 +1,307 @@
+"""Work on ASE databases in SQLite: repair, split, merge, and write results back.
+
+Rows are copied as they are, with everything that ASE keeps of them.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from molcalc.errors import DatasetError, ResourceError
+from molcalc.train.data.opening import open_dataset
+from molcalc.train.data.sources.base import damaged
+from molcalc.train.data.sources.encoding import decode_json
+from molcalc.train.data.sources.sqlite import SQLiteSource
+from molcalc.train.data.split import Split, split
+from molcalc.train.data.states import CHARGE_KEYS
+
+LOCK_WAIT = 8.0
+"""Seconds to wait for another writer; ASE itself waits for ever."""
+TABLES = ("species", "keys", "text_key_values", "number_key_values")
+_PER_ATOM = ("initial_magmoms", "initial_charges", "masses", "momenta", "forces", "magmoms", "charges")
+_WIDTH = {"positions": 3, "momenta": 3, "forces": 3}
+_FIXED = {"cell": 9, "dipole": 3, "stress": 6}
+
+
+class Repaired(NamedTuple):
+    """Numbers of rows whose single-precision arrays were restored, and that were given a charge."""
+
+    restored: int
+    charged: int
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Hold the lock file of a database, as ASE does, with the number of this process in it.
+
+    Raises
+    ------
+    DatasetError
+        When another process holds it for longer than LOCK_WAIT, or one that has died left it behind.
+    """
+    lock = path.with_name(path.name + ".lock")
+    end = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            break
+        except FileExistsError:
+            _check_holder(lock)
+        except OSError as error:
+            raise ResourceError(f"cannot write {lock}: {error.strerror or error}") from error
+        if time.monotonic() > end:
+            raise DatasetError(
+                f"{path} is locked: {lock} has been there for more than {LOCK_WAIT:.0f} s; if no program writes the "
+                "database, delete that file"
+            )
+        time.sleep(0.1)
+    try:
+        os.write(handle, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(handle)
+        with suppress(OSError):
+            lock.unlink()
+
+
+def _check_holder(lock: Path) -> None:
+    """Raise when the process that made a lock file is no more."""
+    try:
+        process = int(lock.read_text())
+    except (OSError, ValueError):  # it is gone, or ASE made it, which leaves it empty
+        return
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        raise DatasetError(
+            f"{lock} was left behind by process {process}, which has died: delete that file and try again"
+        ) from None
+    except OSError:  # it belongs to another user
+        return
+
+
+def repair(path: str | os.PathLike[str], *, charge: int | None = None) -> Repaired:
+    """Restore arrays that were written in single precision, and set missing charges, in one transaction.
+
+    Parameters
+    ----------
+    charge : total charge of the rows that record none; None leaves them.
+    """
+    database = _checked(path)
+    with writing(database), _transaction(database) as connection:
+        restored = sum(_restore(connection, row) for row in _narrow_rows(connection))
+        charged = 0 if charge is None else _set_charges(connection, int(charge))
+    return Repaired(restored, charged)
+
+
+def split_database(
+    path: str | os.PathLike[str],
+    *,
+    valid: float | int,
+    test: float | int,
+    seed: int,
+    by: str | None = None,
+    split_key: str | None = None,
+    force: bool = False,
+) -> dict[Path, int]:
+    """Write the parts of a database into files beside it, named ``…_train.db`` and so on.
+
+    Parameters are those of :func:`molcalc.train.data.split`.
+
+    Returns
+    -------
+    Number of rows by file.
+    """
+    database = _checked(path)
+    dataset = open_dataset(database)
+    parts = split(dataset, valid=valid, test=test, seed=seed, by=by, split_key=split_key)
+    targets = {part: database.with_name(f"{database.stem}_{part}.db") for part in Split._fields}
+    _refuse_existing(targets.values(), force)
+    _, rows = dataset.row_ids()
+    written = {}
+    for part, positions in zip(Split._fields, parts):
+        if len(positions):
+            written[targets[part]] = _copy([(database, rows[positions])], targets[part])
+    return written
+
+
+def merge(sources: Sequence[str | os.PathLike[str]], target: str | os.PathLike[str], *, force: bool = False) -> int:
+    """Write the rows of several databases into one, in that order; rows are numbered anew.
+
+    Raises
+    ------
+    DatasetError
+        When the databases declare different units.
+    """
+    databases = [_checked(source) for source in sources]
+    path = Path(target)
+    _refuse_existing([path], force)
+    units = {database: SQLiteSource(database, {}).factors for database in databases}
+    first = databases[0]
+    for database in databases:
+        if units[database] != units[first]:
+            raise DatasetError(f"{database} declares other units than {first}: convert it first (molcalc convert)")
+    return _copy([(database, None) for database in databases], path)
+
+
+def write_results(
+    path: str | os.PathLike[str],
+    rows: Sequence[int],
+    values: Mapping[str, Sequence[float]],
+    arrays: Mapping[str, Sequence[np.ndarray]] | None = None,
+) -> None:
+    """Add results to rows of a database, in one transaction.
+
+    Parameters
+    ----------
+    rows : ids.
+    values : scalars by name, one per row, which become keys.
+    arrays : arrays by name, one per row, which become data.
+
+    Raises
+    ------
+    DatasetError
+        When a row does not exist or ASE does not take a name.
+    """
+    from ase.db import connect
+
+    database = _checked(path)
+    with writing(database):
+        with _transaction(database) as connection:
+            known = {row for (row,) in connection.execute("SELECT id FROM systems")}
+        unknown = [int(row) for row in rows if int(row) not in known]
+        if unknown:
+            raise DatasetError(f"{database}: there is no row {unknown[0]}")
+        try:
+            with connect(str(database.absolute()), use_lock_file=False) as target:
+                for k, row in enumerate(rows):
+                    keys = {name: float(column[k]) for name, column in values.items()}
+                    data = {name: np.asarray(column[k]) for name, column in (arrays or {}).items()}
+                    target.update(int(row), data=data, **keys)
+        except ValueError as error:
+            raise DatasetError(f"{database}: an ASE database does not take this: {error}") from error
+        except sqlite3.Error as error:
+            raise damaged(database, error) from error
+
+
+def _checked(path: str | os.PathLike[str]) -> Path:
+    """Path of a database whose format is known."""
+    database = Path(path)
+    if database.suffix.lower() != ".db":
+        raise DatasetError(f"{database} is not an SQLite database (.db): convert it first (molcalc convert)")
+    if not database.is_file():
+        raise DatasetError(f"there is no file {database}")
+    if not SQLiteSource(database, {}).bulk:
+        raise DatasetError(f"{database} has an old format: convert it first (molcalc convert)")
+    return database
+
+
+def _refuse_existing(paths: Any, force: bool) -> None:
+    for path in paths:
+        if path.exists() and not force:
+            raise DatasetError(f"{path} exists: give another name, or replace it with force")
+
+
+@contextmanager
+def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with closing(sqlite3.connect(path, timeout=20)) as connection, connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise damaged(path, error) from error
+
+
+def _narrow_rows(connection: sqlite3.Connection) -> list[tuple[int, dict[str, bytes]]]:
+    """Ids of rows with arrays of half the size, and those arrays."""
+    names = [*_PER_ATOM, *_FIXED, "positions"]
+    found = []
+    for row, n, *blobs in connection.execute(f"SELECT id, natoms, {', '.join(names)} FROM systems ORDER BY id"):
+        narrow = {}
+        for name, blob in zip(names, blobs):
+            size = _FIXED.get(name) or n * _WIDTH.get(name, 1)
+            if isinstance(blob, bytes) and len(blob) == 4 * size:
+                narrow[name] = blob
+        if narrow:
+            found.append((int(row), narrow))
+    return found
+
+
+def _restore(connection: sqlite3.Connection, row: tuple[int, dict[str, bytes]]) -> int:
+    number, narrow = row
+    for name, blob in narrow.items():
+        wide = np.frombuffer(blob, dtype="<f4").astype("<f8").tobytes()
+        connection.execute(f"UPDATE systems SET {name}=? WHERE id=?", (wide, number))
+    return 1
+
+
+def _set_charges(connection: sqlite3.Connection, charge: int) -> int:
+    import json
+
+    count = 0
+    for row, text, blob in connection.execute("SELECT id, key_value_pairs, initial_charges FROM systems").fetchall():
+        keys = decode_json(text)
+        initial = 0.0 if blob is None else float(np.frombuffer(blob, dtype="<f8").sum())
+        if any(key in keys for key in CHARGE_KEYS) or abs(initial) > 1e-6:
+            continue
+        keys["total_charge"] = charge
+        connection.execute("UPDATE systems SET key_value_pairs=? WHERE id=?", (json.dumps(keys), row))
+        connection.execute("INSERT INTO keys VALUES ('total_charge', ?)", (row,))
+        connection.execute("INSERT INTO number_key_values VALUES ('total_charge', ?, ?)", (float(charge), row))
+        count += 1
+    return count
+
+
+def _copy(sources: Sequence[tuple[Path, np.ndarray | None]], target: Path) -> int:
+    """Copy rows of databases (all, or those of given ids) into a new one and return their number."""
+    from ase.db import connect
+
+    temporary = target.with_name(f".{os.getpid()}-{target.name}")
+    try:
+        temporary.unlink(missing_ok=True)
+        metadata: dict[str, Any] = {}
+        for source, _ in sources:
+            metadata.update(SQLiteSource(source, {}).metadata)
+        connect(str(temporary.absolute()), use_lock_file=False).metadata = metadata
+        total = 0
+        for source, rows in sources:
+            total = _copy_rows(temporary, source, rows)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise ResourceError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return total
+
+
+def _copy_rows(target: Path, source: Path, rows: np.ndarray | None) -> int:
+    """Append rows, numbered after those that are there; the number of rows then."""
+    with _transaction(target) as connection:
+        connection.execute("ATTACH DATABASE ? AS source", (str(source.absolute()),))
+        connection.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
+        if rows is None:
+            connection.execute("INSERT INTO chosen SELECT id FROM source.systems")
+        else:
+            connection.executemany("INSERT INTO chosen VALUES (?)", [(int(row),) for row in rows])
+        (offset,) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM systems").fetchone()
+        columns = [found[1] for found in connection.execute("PRAGMA main.table_info(systems)")]
+        listed = ", ".join(columns[2:])
+        known = "s.unique_id IN (SELECT unique_id FROM systems)"
+        unique = f"CASE WHEN {known} THEN lower(hex(randomblob(16))) ELSE s.unique_id END"
+        connection.execute(
+            f"INSERT INTO systems (id, unique_id, {listed}) SELECT s.id + {offset}, {unique}, {listed} "
+            "FROM source.systems s JOIN chosen USING (id) ORDER BY s.id"
+        )
+        for table in TABLES:
+            columns = [found[1] for found in connection.execute(f"PRAGMA main.table_info({table})")]
+            values = ", ".join(f"t.id + {offset}" if name == "id" else f"t.{name}" for name in columns)
+            connection.execute(f"INSERT INTO {table} SELECT {values} FROM source.{table} t JOIN chosen USING (id)")
+        (total,) = connection.execute("SELECT COUNT(*) FROM systems").fetchone()
+    return int(total)

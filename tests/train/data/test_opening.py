@@ -1,0 +1,130 @@
+"""The cache of packed data."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from molcalc.errors import ResourceError
+from molcalc.train.data import open_dataset
+from molcalc.train.data.opening import CACHE_FOLDER
+from tests.train.data.conftest import Make
+
+
+def stores(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir()]
+
+
+def test_the_cache_is_reused_for_the_same_content_under_any_name(make_database: Make, tmp_path: Path) -> None:
+    path = make_database(6)
+    first = open_dataset(path)
+    moved = path.rename(tmp_path / "moved.db")
+    os.utime(moved, (1, 1))
+    again = open_dataset(moved)
+    assert again.hash == first.hash
+    assert again.row_name(2) == "moved.db row 3"
+    assert len(stores(tmp_path / "cache")) == 1
+
+
+def test_other_content_is_packed_anew(make_database: Make, tmp_path: Path) -> None:
+    first = open_dataset(make_database(6))
+    make_database(1)  # appends a row
+    again = open_dataset(tmp_path / "set.db")
+    assert (len(first), len(again)) == (6, 7)
+    assert again.hash != first.hash
+    assert len(stores(tmp_path / "cache")) == 2
+
+
+def test_the_hash_belongs_to_the_content_and_not_to_the_kind_of_file(make_database: Make, tmp_path: Path) -> None:
+    from molcalc.train.data.convert import convert
+
+    path = make_database(6)
+    convert(path, tmp_path / "set.traj")
+    assert open_dataset(path).hash == open_dataset(tmp_path / "set.traj").hash
+
+
+@pytest.mark.parametrize("damage", ["flipped bit", "truncated array", "missing array", "broken index"])
+def test_a_damaged_cache_is_made_again(
+    make_database: Make, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_database(6)
+    original = np.array(open_dataset(path).positions)
+    (folder,) = stores(tmp_path / "cache")
+    largest = max(folder.glob("*.bin"), key=lambda file: file.stat().st_size)
+    if damage == "flipped bit":
+        data = bytearray(largest.read_bytes())
+        data[100] ^= 1
+        largest.write_bytes(data)
+    elif damage == "truncated array":
+        os.truncate(largest, 8)
+    elif damage == "missing array":
+        largest.unlink()
+    else:
+        (folder / "index.json").write_text("{")
+    with caplog.at_level(logging.WARNING):
+        again = open_dataset(path)
+    assert "is damaged" in caplog.text
+    assert np.array_equal(again.positions, original)
+
+
+def test_the_cache_lies_beside_the_data_unless_that_folder_is_read_only(
+    make_database: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MOLCALC_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    path = make_database(4)
+    open_dataset(path)
+    assert len(stores(tmp_path / CACHE_FOLDER)) == 1
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    path = path.rename(closed / "set.db")
+    closed.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    open_dataset(path)
+    assert [file.name for file in closed.iterdir()] == ["set.db"]
+    assert len(stores(tmp_path / "home" / "molcalc")) == 1
+    with pytest.raises(ResourceError, match="no cache can be written in .*closed.*: set MOLCALC_CACHE"):
+        open_dataset(path, cache=closed / "cache")
+
+
+def _open(path: Path) -> str:
+    return open_dataset(path).hash
+
+
+def test_two_processes_fill_the_same_cache(make_database: Make, tmp_path: Path) -> None:
+    path = make_database(24)
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        assert len(set(pool.map(_open, [path] * 4))) == 1
+    assert len(stores(tmp_path / "cache")) == 1
+
+
+def test_what_a_killed_process_left_is_removed(make_database: Make, tmp_path: Path) -> None:
+    path = make_database(6)
+    code = (
+        "import os, sys\nfrom molcalc.train.data import opening, store\n"
+        "store.StoreWriter.finish = lambda self, extra: os._exit(9)\nopening.open_dataset(sys.argv[1])"
+    )
+    assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == 9
+    assert len(list((tmp_path / "cache").glob(".*.building"))) == 1
+    assert len(open_dataset(path)) == 6
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_full_disk_leaves_nothing_behind(make_database: Make, tmp_path: Path) -> None:
+    path = make_database(24)
+    code = (
+        "import resource, signal, sys\nfrom molcalc.errors import ResourceError\n"
+        "from molcalc.train.data import open_dataset\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+        "try:\n    open_dataset(sys.argv[1])\nexcept ResourceError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True)
+    assert "cannot write the cache" in done.stdout
+    assert list((tmp_path / "cache").iterdir()) == []
