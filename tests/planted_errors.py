@@ -33,7 +33,7 @@ ERRORS = {
         "dispersion/d4_library.py", "float(self.charges[s])", "0.0", "tests/dispersion/test_d4.py"
     ),
     "D4 Hessian by a wrong stencil": Planted(
-        "dispersion/d4_differentiation.py", "(2, -1 / 12)", "(2, 1 / 12)", "tests/dispersion/test_d4.py"
+        "dispersion/d4_differentiation.py", "(2, -1 / 12)", "(2, 1 / 12)", "tests/dispersion/test_d4_differentiation.py"
     ),
     "sign of forces": Planted(
         "derivatives.py", 'results["forces"] = -total', 'results["forces"] = total', "tests/test_derivatives.py"
