@@ -7,6 +7,7 @@ Anstine, Zubatyuk, Isayev, Chem. Sci. 16, 10228 (2025), doi:10.1039/D4SC08572H.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,6 +22,9 @@ from molcalc.nn.neighbor_sum import EdgeRows, neighbor_sum
 from molcalc.nn.segments import segment_sum
 from molcalc.nn.vector_basis import GaussianShells, vector_basis
 
+SINGLE_PRECISION_ATOMS = 32
+"""Batches of up to so many atoms take the same time in double precision, within a quarter: reading the weights is what
+costs. The smooth energies are worth it for line searches."""
 CHARGE_EPSILON = 1e-6
 """Keeps the charge correction finite when all weights vanish; the value of the published weights."""
 
@@ -84,8 +88,9 @@ class AIMNet2(nn.Module):
     ``forward`` returns ``atomic_energies`` (n_atoms,) float64 in eV, ``charges`` (n_atoms,) in e, and with two charge
     channels ``spin_charges`` (n_atoms,). Arithmetic follows the dtype of the weights: the three large perceptrons run
     in theirs, everything around them in that of the embedding. With the perceptrons alone in float32 the energy has a
-    noise of 2e-7 eV, with everything in float32 1e-6 eV, which is too much for a line search. Displacements are
-    formed, and atomic reference energies added, in float64.
+    noise of 2e-7 eV, with everything in float32 1e-6 eV, which is too much for a line search. Batches of up to
+    SINGLE_PRECISION_ATOMS atoms run in float64 unless all weights are in float32. Displacements are formed, and atomic
+    reference energies added, in float64.
     """
 
     float32_parameters = ("passes.",)
@@ -118,6 +123,10 @@ class AIMNet2(nn.Module):
         )
         self.energy_head = MLP((c.aim_size, *c.energy_hidden, 1))
         self.shifts = nn.Parameter(torch.empty(c.max_number + 1, dtype=torch.float64))
+        self._double: tuple[tuple[int, ...], nn.ModuleList] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_double": None}
 
     def initialize(self) -> AIMNet2:
         """Draw fresh weights (seed torch before) and set all reference energies to zero."""
@@ -170,18 +179,31 @@ class AIMNet2(nn.Module):
         weights = torch.cat([self.conv_features, self.conv_charges])
         features = self.embedding.index_select(0, batch.numbers)
         charges = features.new_zeros(batch.n_atoms, c.charge_channels)
-        for t, mlp in enumerate(self.passes[:-1]):
+        passes = self._passes_for(batch.n_atoms)
+        single_or_double = next(passes.parameters()).dtype
+        for t, mlp in enumerate(passes[:-1]):
             message = self._message(features, charges if t > 0 else None, basis, rows, weights)
-            update = mlp(message.to(self.dtype)).to(dtype)
+            update = mlp(message.to(single_or_double)).to(dtype)
             raw, factors, change = update.tensor_split((c.charge_channels, 2 * c.charge_channels), dim=1)
             charges = equilibrate(charges + raw, factors, targets, batch.system_idx, c.exact_charges)
             features = features + change
-        aim = self.passes[-1](self._message(features, charges, basis, rows, weights).to(self.dtype))
+        aim = passes[-1](self._message(features, charges, basis, rows, weights).to(single_or_double))
         energies = self._shifted(self.energy_head(aim.to(dtype))[:, 0], batch.numbers)
         predictions = {"atomic_energies": energies, "charges": charges.sum(dim=1)}
         if c.charge_channels == 2:
             predictions["spin_charges"] = charges[:, 0] - charges[:, 1]
         return predictions
+
+    def _passes_for(self, n_atoms: int) -> nn.ModuleList:
+        """The large perceptrons, in double precision for a small batch."""
+        first = next(self.passes.parameters())
+        mixed = first.dtype != self.embedding.dtype and not first.requires_grad
+        if not mixed or n_atoms > SINGLE_PRECISION_ATOMS:
+            return self.passes
+        key = tuple(parameter._version + parameter.data_ptr() for parameter in self.passes.parameters())
+        if self._double is None or self._double[0] != key:
+            self._double = key, copy.deepcopy(self.passes).to(self.embedding.dtype)
+        return self._double[1]
 
     def _shifted(self, energies: Tensor, numbers: Tensor) -> Tensor:
         """Add the reference energies of the elements, in float64."""

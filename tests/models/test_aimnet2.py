@@ -135,3 +135,45 @@ def test_members_of_an_ensemble_are_separate_networks() -> None:
     batch = collate([from_atoms(organic(), cutoff=5.0)])
     energies = [float(member(batch)["atomic_energies"].sum()) for member in members]
     assert abs(energies[0] - energies[1]) > 1e-2
+
+
+def mixed_network() -> tuple[AIMNet2, AIMNet2]:
+    """A network whose large perceptrons are in single precision, and the same in double precision."""
+    double = build_members(tiny_checkpoint())[0].double()
+    mixed = build_members(tiny_checkpoint())[0].double()
+    mixed.passes.float()
+    assert isinstance(mixed, AIMNet2)
+    assert isinstance(double, AIMNet2)
+    return mixed, double
+
+
+def test_small_batches_run_in_double_precision() -> None:
+    mixed, double = mixed_network()
+    batch = from_atoms(organic(), cutoff=5.0)
+    assert torch.equal(mixed(batch)["atomic_energies"], double(batch)["atomic_energies"])
+    assert mixed.dtype == torch.float32
+
+
+def test_large_batches_run_in_single_precision() -> None:
+    mixed, double = mixed_network()
+    batch = collate([from_atoms(organic(seed), cutoff=5.0) for seed in range(4)])
+    difference = (mixed(batch)["atomic_energies"] - double(batch)["atomic_energies"]).abs().max()
+    assert 0.0 < float(difference) < 1e-4
+
+
+def test_new_weights_are_used_by_small_batches_too() -> None:
+    mixed, _ = mixed_network()
+    batch = from_atoms(organic(), cutoff=5.0)
+    before = mixed(batch)["atomic_energies"]
+    with torch.no_grad():
+        mixed.passes[1][0].weight.mul_(1.1)
+    assert float((mixed(batch)["atomic_energies"] - before).abs().max()) > 1e-4
+
+
+def test_copies_do_not_carry_the_weights_twice() -> None:
+    import pickle
+
+    mixed, _ = mixed_network()
+    size = len(pickle.dumps(mixed))
+    mixed(from_atoms(organic(), cutoff=5.0))
+    assert len(pickle.dumps(mixed)) == size
