@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
+from molcalc.nn.interaction_stack import InteractionStack, StackShape, compiled_stack_usable
 from molcalc.nn.radial import ExponentialGaussians
 from molcalc.nn.residual import Residual, shifted_softplus
 from molcalc.nn.segments import segment_sum
@@ -130,6 +131,13 @@ class Interaction(nn.Module):
         nn.init.ones_(self.gate)
         nn.init.normal_(self.output.weight, std=OUTPUT_SCALE * len(self.gate) ** -0.5)
 
+    def flat_weights(self) -> list[Tensor]:
+        """All weights as vectors, in the order of the compiled stack."""
+        parts = (self.both, self.message_blocks, self.update, self.atomic_blocks, self.output_blocks, self.output)
+        vectors = [[weight.view(-1) for weight in part.parameters()] for part in parts]
+        vectors.insert(2, [self.gate])
+        return [vector for part in vectors for vector in part]
+
     def forward(self, x: Tensor, filters: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
         """Return new features (n_atoms, F) and (n_atoms, 2) contributions to energy and charge."""
         own, others = shifted_softplus(self.both(shifted_softplus(x))).chunk(2, dim=1)
@@ -150,6 +158,7 @@ class PhysNet(nn.Module):
         self.radial = ExponentialGaussians(config.n_radial, config.cutoff)
         self.filters = nn.Linear(config.n_radial, config.n_modules * size, bias=False)  # G of all modules
         self.interactions = nn.ModuleList(Interaction(config) for _ in range(config.n_modules))
+        self.shape = StackShape(config.n_modules, (config.n_interaction, config.n_atomic, config.n_output))
         self.scales = nn.Parameter(torch.empty(config.max_number + 1, 2))
         self.charge_shifts = nn.Parameter(torch.empty(config.max_number + 1))
 
@@ -176,15 +185,22 @@ class PhysNet(nn.Module):
         """
         edges = edges.within(self.cutoff)
         basis = self.radial(edges.distances.to(self.embedding.dtype))
-        filters = self.filters(basis).chunk(len(self.interactions), dim=1)
-        x = self.embedding.index_select(0, batch.numbers)
-        outputs = []
-        for interaction, filter_ in zip(self.interactions, filters):
-            x, output = interaction(x, filter_, edges.index)
-            outputs.append(output)
-        values = self.scales.index_select(0, batch.numbers) * sum(outputs)
+        x, outputs = self._interact(self.embedding.index_select(0, batch.numbers), self.filters(basis), edges.index)
+        values = self.scales.index_select(0, batch.numbers) * outputs
         charges = values[:, 1] + self.charge_shifts.index_select(0, batch.numbers)
         return values[:, 0], conserve_charge(charges, batch), x
+
+    def _interact(self, x: Tensor, filters: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
+        """Features after all modules, and the sum of their outputs."""
+        if compiled_stack_usable(x, filters):
+            weights = torch.cat([weight for module in self.interactions for weight in module.flat_weights()])
+            outputs, x = InteractionStack.apply(filters, x, weights, edge_index, self.shape)
+            return x, outputs
+        total = x.new_zeros(len(x), 2)
+        for interaction, filter_ in zip(self.interactions, filters.chunk(len(self.interactions), dim=1)):
+            x, output = interaction(x, filter_, edge_index)
+            total = total + output
+        return x, total
 
 
 def conserve_charge(charges: Tensor, batch: AtomicBatch) -> Tensor:
