@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from ase import units
-from ase.data import atomic_masses, chemical_symbols
+from ase.data import atomic_masses, chemical_symbols, covalent_radii, vdw_radii
 
 HARTREE: float = units.Hartree
 """1 Hartree in eV."""
@@ -23,6 +23,10 @@ COULOMB: float = HARTREE * BOHR
 
 ATOMIC_MASSES: np.ndarray = atomic_masses
 """(119,) u by atomic number."""
+COVALENT_RADII: np.ndarray = covalent_radii
+"""(119,) Å by atomic number."""
+VDW_RADII: np.ndarray = np.where(np.isfinite(vdw_radii), vdw_radii, 2.0)
+"""(119,) Å by atomic number; 2 Å for elements whose van der Waals radius is not tabulated."""
 
 
 def symbols_of(numbers: Iterable[int]) -> str:

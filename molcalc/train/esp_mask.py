@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import torch
-from ase.data import vdw_radii
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
+from molcalc.units import VDW_RADII
 
-RADII = np.where(np.isfinite(vdw_radii), vdw_radii, 2.0)
-"""Å; 2 Å for the elements without a tabulated van der Waals radius."""
 TOLERANCE = 0.99
 """Points drawn on a surface at exactly the given factor stay in, whatever table of radii drew them."""
 
@@ -40,7 +37,7 @@ def _outside(batch: AtomicBatch, points: Tensor, system_idx: Tensor, factor: flo
     """(n_points,) bool: farther from every atom than ``factor`` van der Waals radii."""
     counts = batch.atoms_per_system()
     first = torch.cumsum(counts, 0) - counts
-    radii = factor * torch.as_tensor(RADII, device=points.device).index_select(0, batch.numbers)
+    radii = factor * torch.as_tensor(VDW_RADII, device=points.device).index_select(0, batch.numbers)
     outside = torch.ones(len(points), dtype=torch.bool, device=points.device)
     for k in range(int(counts.max())):  # the k-th atom of every system at once
         has = counts.index_select(0, system_idx) > k
