@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from molcalc.units import DEBYE, KCAL_PER_MOL
 
@@ -27,6 +28,8 @@ TITLES = {
     "esp": "potential (ESP)",
 }
 DIGITS = 3
+ERROR_HEADER = ["property", "MAE", "RMSE", "MAE", "RMSE", "values"]
+"""Columns of :func:`error_rows`."""
 
 
 def number(value: float) -> str:
@@ -63,4 +66,27 @@ def error_rows(table: dict[str, dict[str, float]]) -> list[list[str]]:
     return rows
 
 
-ERROR_HEADER = ["property", "MAE", "RMSE", "MAE", "RMSE", "values"]
+def group_table(
+    table: Mapping[str, Mapping[str, Mapping[str, float]]], title: str
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of mean absolute errors by group; numbers of atoms in their order, others by error."""
+    names = [name for name in TITLES if any(name in row for row in table.values())]
+    header = [title, *(f"{TITLES[name]} MAE ({SCALES[name][0][0]})" for name in names)]
+    if all(group.isdigit() for group in table):
+        order = sorted(table, key=int)
+    else:
+        order = sorted(table, key=lambda group: -table[group].get(names[0], {"mae": 0.0})["mae"])
+    rows = [
+        [
+            group,
+            *(number(SCALES[name][0][1] * table[group][name]["mae"]) if name in table[group] else "" for name in names),
+        ]
+        for group in order
+    ]
+    return header, rows
+
+
+def esp_note(radius_factor: float, largest: float | None) -> str:
+    """Which points the errors of the potential are over."""
+    text = f"ESP errors are over points at least {radius_factor:g} van der Waals radii away from every atom"
+    return text + ("." if largest is None else f" with |V| up to {largest:g} V.")

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from ase.data import chemical_symbols, covalent_radii
-from ase.data.colors import jmol_colors
 
 from molcalc.train.display import SCALES, with_unit
 from molcalc.train.esp_examples import EspExample
-from molcalc.train.esp_mask import RADII
 from molcalc.train.figures import BLUE, CYCLE, DIVERGING, GRAY, new_figure
+from molcalc.units import COVALENT_RADII, VDW_RADII, symbols_of
 
 SCALE_QUANTILE = 0.98
 """Share of the reference values inside the color scale; the rest has its end colors."""
 MARKER_AREA = 26.0
 """Square points."""
+ATOM_COLORS = {1: "#FFFFFF", 6: "#C8C8C8", 7: "#9DB8F5", 8: "#F59A8C", 9: "#B5E8A0", 15: "#FFC27A", 16: "#F2E26B",
+               17: "#8FDDA0", 35: "#D9A08C", 53: "#C9A0DC"}  # fmt: skip
+"""The usual colors of elements, light enough for the symbol on top."""
+OTHER_COLOR = "#F0C8D8"
 BIN_WIDTH = 0.1
 MIN_IN_BIN = 10
 DRAWN_POINTS = 8000
@@ -111,8 +113,8 @@ def draw_esp_radial(examples: Sequence[EspExample]) -> Any:
 
 def _mark_radii(axis: Any, elements: np.ndarray) -> None:
     for k, z in enumerate(elements.tolist()):
-        color, symbol = CYCLE[(k + 1) % len(CYCLE)], chemical_symbols[z]
-        for radius, line, what in ((covalent_radii[z], ":", "covalent"), (RADII[z], "-.", "van der Waals")):
+        color, symbol = CYCLE[(k + 1) % len(CYCLE)], _symbol(z)
+        for radius, line, what in ((COVALENT_RADII[z], ":", "covalent"), (VDW_RADII[z], "-.", "van der Waals")):
             axis.axvline(radius, color=color, linestyle=line, linewidth=1.2, label=f"{symbol}, {what} {radius:.2f} Å")
 
 
@@ -141,11 +143,9 @@ def _draw_atoms(axis: Any, places: np.ndarray, numbers: np.ndarray, depth: np.nd
     """Small circles with the symbols of the elements, the nearest last."""
     for k in np.argsort(depth):
         z = int(numbers[k])
-        color = jmol_colors[z]
+        color = ATOM_COLORS.get(z, OTHER_COLOR)
         axis.plot(*places[k], "o", color=color, markersize=11, markeredgecolor="black", markeredgewidth=0.8)
-        dark = float(np.dot(color, (0.3, 0.59, 0.11))) < 0.5
-        axis.annotate(chemical_symbols[z], places[k], ha="center", va="center", fontsize=7,
-                      color="white" if dark else "black")  # fmt: skip
+        axis.annotate(_symbol(z), places[k], ha="center", va="center", fontsize=7)
 
 
 def _scale_bar(axis: Any) -> None:
@@ -153,3 +153,7 @@ def _scale_bar(axis: Any) -> None:
     left, bottom = 0.97 * axis.get_xlim()[0], 0.97 * axis.get_ylim()[0]
     axis.plot([left, left + 1.0], [bottom, bottom], color="black", linewidth=2, solid_capstyle="butt")
     axis.annotate("1 Å", (left + 0.5, bottom), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=7)
+
+
+def _symbol(z: int) -> str:
+    return symbols_of([z]).split()[0]

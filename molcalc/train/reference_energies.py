@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from molcalc.errors import DatasetError
+from molcalc.train import views
+from molcalc.train.data.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,45 @@ def fit_reference_energies(
             what, rank, len(elements),
         )  # fmt: skip
     return {element: float(value) for element, value in zip(elements, solution)}
+
+
+@dataclass(frozen=True)
+class ReferenceFit:
+    """Self-atomic energies of one fidelity.
+
+    Attributes
+    ----------
+    energies : eV by atomic number.
+    residual : eV, standard deviation of what the compositions do not explain.
+    n_systems : systems with an energy.
+    """
+
+    energies: dict[int, float]
+    residual: float
+    n_systems: int
+
+
+def fit_by_fidelity(dataset: Dataset) -> dict[str, ReferenceFit]:
+    """Self-atomic energies of every fidelity of a dataset, for the elements that occur in it.
+
+    Raises
+    ------
+    DatasetError
+        When a fidelity has no energies.
+    """
+    fits = {}
+    for index, name in enumerate(dataset.fidelities):
+        has = dataset.has("energy") & (dataset.fidelity[dataset.indices] == index)
+        part = dataset.subset(np.flatnonzero(has))
+        if not len(part):
+            raise DatasetError(f"fidelity {name!r}: no energies; self-atomic energies cannot be fitted")
+        elements = tuple(int(z) for z in np.unique(views.numbers(part)))
+        counts = composition(views.numbers(part), views.offsets(part), elements)
+        energies = np.asarray(part.labels["energy"][part.indices], dtype=np.float64)
+        found = fit_reference_energies(counts, energies, elements, f"fidelity {name!r}")
+        residuals = energies - counts @ np.array([found[z] for z in elements])
+        fits[name] = ReferenceFit(found, float(residuals.std()), len(part))
+    return fits
 
 
 def _least_squares(counts: np.ndarray, energies: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from molcalc.train import figures, views
 from molcalc.train import network as networks
 from molcalc.train.config import make_config
 from molcalc.train.data.dataset import Dataset
-from molcalc.train.display import ERROR_HEADER, SCALES, TITLES, error_rows, number, with_unit
+from molcalc.train.display import ERROR_HEADER, TITLES, error_rows, esp_note, group_table, number, with_unit
 from molcalc.train.document import Block, Code, Heading, Image, Table, Text, as_html, as_markdown
 from molcalc.train.esp_examples import chosen_examples, esp_examples
 from molcalc.train.evaluation import Evaluation, evaluate_part
@@ -153,12 +153,6 @@ def _errors(trainer: Trainer, metrics: Mapping[str, Evaluation]) -> list[Block]:
     return blocks
 
 
-def esp_note(radius_factor: float, largest: float | None) -> str:
-    """Which points the errors of the potential are over."""
-    text = f"ESP errors are over points at least {radius_factor:g} van der Waals radii away from every atom"
-    return text + ("." if largest is None else f" with |V| up to {largest:g} V.")
-
-
 def _groups(evaluation: Evaluation, part: str) -> list[Block]:
     blocks: list[Block] = []
     for kind, title in GROUP_TITLES.items():
@@ -169,26 +163,6 @@ def _groups(evaluation: Evaluation, part: str) -> list[Block]:
         more = "" if len(rows) <= SHOWN_GROUPS else f" (largest {SHOWN_GROUPS} of {len(rows)})"
         blocks += [Heading(f"By {title}, {PARTS.get(part, part)}{more}", 3), Table(header, rows[:SHOWN_GROUPS])]
     return blocks
-
-
-def group_table(
-    table: Mapping[str, Mapping[str, Mapping[str, float]]], title: str
-) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of mean absolute errors by group; numbers of atoms in their order, others by error."""
-    names = [name for name in TITLES if any(name in row for row in table.values())]
-    header = [title, *(f"{TITLES[name]} MAE ({SCALES[name][0][0]})" for name in names)]
-    if all(group.isdigit() for group in table):
-        order = sorted(table, key=int)
-    else:
-        order = sorted(table, key=lambda group: -table[group].get(names[0], {"mae": 0.0})["mae"])
-    rows = [
-        [
-            group,
-            *(number(SCALES[name][0][1] * table[group][name]["mae"]) if name in table[group] else "" for name in names),
-        ]
-        for group in order
-    ]
-    return header, rows
 
 
 def _largest(evaluation: Evaluation, data: Dataset) -> list[Block]:

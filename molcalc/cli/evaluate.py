@@ -1,0 +1,133 @@
+"""``molcalc evaluate``: errors of a model on labelled data."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from molcalc.cli.options import Arguments, Subparsers, add_units, number, parse_units
+from molcalc.cli.training_data import DATA_HELP, parse_data
+
+if TYPE_CHECKING:
+    from molcalc.train.evaluation import Evaluation
+
+GROUPS = ("formula", "n_atoms", "element", "fidelity")
+SHOWN_GROUPS = 20
+_EPILOG = """\
+The model is evaluated as it was trained: with its Coulomb energy, without the dispersion that a calculator adds.
+
+examples:
+  molcalc evaluate test.db --model runs/water
+  molcalc evaluate pbe0=test.h5 --model runs/both --by formula element
+  molcalc evaluate test.db --model runs/water --output predictions.db
+  molcalc evaluate test.db --model runs/water --annotate water1
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "evaluate", help="errors of a model on labelled data", description=__doc__, epilog=_EPILOG
+    )
+    parser.add_argument("data", nargs="+", metavar="DATA", help=DATA_HELP)
+    parser.add_argument("--model", required=True, help="folder of a run, model directory, or published name")
+    parser.add_argument("--fidelity", metavar="NAME", help="of the model, for data without one (NAME=FILE)")
+    parser.add_argument(
+        "--by",
+        nargs="*",
+        metavar="GROUP",
+        default=list(GROUPS),
+        help=f"errors by group: {', '.join(GROUPS)} (default all; nothing: none)",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help=f"all groups, not the {SHOWN_GROUPS} with the largest errors"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, in eV, eV/Å, e·Å, e, V")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write structures with predictions (.db, .json, .xyz, …)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing output file")
+    parser.add_argument(
+        "--annotate", metavar="NAME", help="add predictions to the rows of DATA, as keys NAME_energy, …"
+    )
+    parser.add_argument("--dipole-source", choices=("distributed", "charges"), default="distributed",
+                        help="charges that make the dipole (default distributed)")  # fmt: skip
+    parser.add_argument("--esp-radius-factor", type=number(float, 0), default=1.4, metavar="X",
+                        help="leave out ESP points inside X van der Waals radii (default 1.4)")  # fmt: skip
+    parser.add_argument("--esp-max", type=number(float, 0, open_end=True), metavar="V", help="leave out larger |ESP|")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
+    add_units(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: Arguments) -> int:
+    """Print errors; write predictions if asked to."""
+    from molcalc.cli.output import check_target
+    from molcalc.errors import ConfigError
+    from molcalc.pretrained.sources import open_model
+    from molcalc.schema import suggest
+    from molcalc.train.config import FitConfig
+    from molcalc.train.data import open_dataset
+    from molcalc.train.evaluation import evaluate_part
+    from molcalc.train.results import Results
+
+    for kind in args.by:
+        if kind not in GROUPS:
+            raise ConfigError(f"--by {kind!r}{suggest(kind, GROUPS)}; groups are {', '.join(GROUPS)}")
+    if args.output:
+        check_target(Path(args.output), args.force)
+    checkpoint = open_model(args.model)
+    data = open_dataset(parse_data(args.data), units=parse_units(args.units))
+    names = ("esp_radius_factor", "esp_max", "dipole_source", "device")
+    config = FitConfig(model=checkpoint.config.kind, **{name: getattr(args, name) for name in names})
+    results = Results(data) if args.output or args.annotate else None
+    if args.annotate:
+        assert results is not None
+        results.check_annotation(args.annotate)
+    found = evaluate_part(checkpoint, data, config, fidelity=args.fidelity, on_batch=results)
+    if args.json:
+        print(json.dumps(_values(args, found, len(data)), indent=1, ensure_ascii=False))
+    else:
+        _print(args, found, len(data))
+    if results is not None and args.output:
+        results.write(Path(args.output), {"model": args.model, "model_hash": checkpoint.hash})
+    if results is not None and args.annotate:
+        results.annotate(args.annotate)
+    return 0
+
+
+def _values(args: argparse.Namespace, found: Evaluation, n_systems: int) -> dict[str, Any]:
+    from molcalc.train.metrics import UNITS
+
+    values: dict[str, Any] = {
+        "model": args.model,
+        "systems": n_systems,
+        "units": {name: UNITS[name] for name in found.overall},
+        "errors": found.overall,
+        "by": {kind: {name: row for name, row in found.groups.get(kind, {}).items() if row} for kind in args.by},
+    }
+    if "esp" in found.overall:
+        values["esp_points"] = {"esp_radius_factor": args.esp_radius_factor, "esp_max": args.esp_max}
+    return values
+
+
+def _print(args: argparse.Namespace, found: Evaluation, n_systems: int) -> None:
+    from molcalc.cli.tables import print_table
+    from molcalc.train.display import ERROR_HEADER, error_rows, esp_note, group_table
+
+    print(f"{n_systems} systems, {args.model}\n")
+    print_table(ERROR_HEADER, error_rows(found.overall))
+    if "esp" in found.overall:
+        print(esp_note(args.esp_radius_factor, args.esp_max))
+    for kind in args.by:
+        table = {name: row for name, row in found.groups.get(kind, {}).items() if row}
+        if len(table) < 2:
+            continue
+        header, rows = group_table(table, kind)
+        shown = rows if args.all else rows[:SHOWN_GROUPS]
+        print()
+        print_table(header, shown)
+        if len(shown) < len(rows):
+            print(f"… {len(rows) - len(shown)} more: --all")

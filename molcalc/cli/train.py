@@ -1,0 +1,154 @@
+"""``molcalc train``: from a database to a calculator."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from molcalc.cli.options import Arguments, Subparsers, add_units, number, parse_units
+from molcalc.cli.training_data import DATA_HELP, parse_data, parse_held_out
+
+if TYPE_CHECKING:
+    from molcalc.train.fitting import FitResult
+
+_EPILOG = """\
+Options come from the recommended values of the model, then the --config files in their order, then --set and the
+options below. A run that was interrupted goes on with --resume: its own options are read from RUN.
+Several processes: torchrun --no-python --nproc-per-node 2 molcalc train …
+
+examples:
+  molcalc train water.db --model aimnet2 --output runs/water
+  molcalc train efd.npz esp.npz --model physnet-dcm --output runs/co2 --valid valid_efd.npz valid_esp.npz
+  molcalc train gfn2=low.h5 pbe0=high.h5 --model aimnet2 --output runs/both --set loss.weights.forces=10
+  molcalc train water.db --config fine_tuning.yaml --init wb97m-d3 --output runs/tuned
+  molcalc train water.db --output runs/water --resume
+"""
+FLAGS: dict[str, dict[str, Any]] = {
+    "init": {"metavar": "MODEL", "help": "published name or model directory to start from"},
+    "epochs": {"type": number(int, 1), "metavar": "N", "help": "passes over the training data"},
+    "batch-size": {"type": number(int, 1), "metavar": "N", "help": "molecules or atoms (batch_mode) in a batch"},
+    "optimizer": {"metavar": "NAME", "help": "adamw, adam, rmsprop or muon"},
+    "learning-rate": {"type": number(float, 0), "metavar": "RATE", "help": "default: recommended for data and model"},
+    "seed": {"type": number(int, 0), "metavar": "N", "help": "of split, weights and order of the batches"},
+    "precision": {"choices": ("float32", "bf16", "float64"), "help": "arithmetic of the network"},
+    "device": {"choices": ("auto", "cpu", "cuda"), "help": "default auto"},
+    "threads": {"type": number(int, 1), "metavar": "N", "help": "of the processor"},
+    "track": {"choices": ("tensorboard", "wandb"), "help": "log every validation there as well"},
+}
+"""Options of :class:`molcalc.train.config.FitConfig` that have a flag of their own."""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("train", help="train a model on a database", description=__doc__, epilog=_EPILOG)
+    parser.add_argument("data", nargs="+", metavar="DATA", help=DATA_HELP)
+    parser.add_argument("-o", "--output", required=True, metavar="RUN", help="folder of the run, which is the model")
+    parser.add_argument("--model", metavar="KIND", help="aimnet2, physnet-dcm or noneq-dcm")
+    parser.add_argument("--valid", nargs="+", metavar="X", help="share, number, or files held out (default 0.1)")
+    parser.add_argument("--test", nargs="+", metavar="X", help="the same for the final test (default 0.1)")
+    parser.add_argument("--resume", action="store_true", help="go on with the interrupted run in RUN")
+    add_units(parser)
+    options = parser.add_argument_group("options of the training")
+    options.add_argument("--config", action="append", default=[], metavar="FILE", help="YAML options (repeatable)")
+    options.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+        help="any option, such as loss.weights.energy=5 (repeatable)",
+    )  # fmt: skip
+    for name, settings in FLAGS.items():
+        options.add_argument(f"--{name}", **settings)
+    options.add_argument("--no-plots", action="store_true", help="draw no pictures")
+    options.add_argument("--quiet", action="store_true", help="no progress bar and no notes, only warnings")
+    parser.set_defaults(run=run)
+
+
+def run(args: Arguments) -> int:
+    """Train, and print the errors of the best model."""
+    from molcalc.train import fit
+
+    data = parse_data(args.data)
+    held_out = {name: parse_held_out(getattr(args, name)) for name in ("valid", "test")}
+    options = gather_options(args)
+    options.update({name: value for name, value in held_out.items() if value is not None})
+    with _notes(logging.WARNING if args.quiet else logging.INFO):
+        result = fit(
+            data,
+            options.pop("model"),
+            output=args.output,
+            resume=args.resume,
+            units=parse_units(args.units),
+            progress=not args.quiet and sys.stderr.isatty(),
+            **options,
+        )
+    _print_result(result)
+    return 0
+
+
+def gather_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of the run: of the run that goes on, then of the files, --set, and flags.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown option or a value of the wrong type, or when there is no model.
+    """
+    from pathlib import Path
+
+    from molcalc.errors import ConfigError
+    from molcalc.train.config import make_config
+    from molcalc.train.config_files import join_options, parse_setting, read_options
+    from molcalc.train.run_folder import OPTIONS
+
+    parts = [read_options(path) for path in args.config]
+    before = Path(args.output) / OPTIONS
+    if args.resume and before.is_file():
+        parts.insert(0, read_options(before))
+    parts += [parse_setting(text) for text in args.settings]
+    flags = {name.replace("-", "_"): getattr(args, name.replace("-", "_")) for name in ("model", *FLAGS)}
+    parts.append({name: value for name, value in flags.items() if value is not None})
+    if args.no_plots:
+        parts.append({"plots": False})
+    options = join_options(*parts)
+    if "model" not in options:
+        raise ConfigError("which kind of model? Give --model physnet-dcm, noneq-dcm or aimnet2, or a --config with it")
+    make_config(options)  # before any data is read
+    return options
+
+
+def _print_result(result: FitResult) -> None:
+    from molcalc.cli.tables import print_table
+    from molcalc.train.display import ERROR_HEADER, error_rows
+
+    for part, errors in result.metrics.items():
+        print(f"\nerrors on the {part} part")
+        print_table(ERROR_HEADER, error_rows(errors))
+    if result.metrics:
+        print(f"\nmodel: {result.output}\nreport: {os.path.join(result.output, 'report.html')}")
+
+
+@contextmanager
+def _notes(level: int) -> Iterator[None]:
+    """Show what the package logs as lines on stderr, above a progress bar."""
+    from molcalc.cli.terminal import note
+
+    class Notes(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            from tqdm import tqdm
+
+            prefix = "warning: " if record.levelno >= logging.WARNING else ""
+            with tqdm.external_write_mode(file=sys.stderr):
+                note(prefix + " ".join(record.getMessage().split()))
+
+    logger = logging.getLogger("molcalc")
+    handler, before = Notes(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
