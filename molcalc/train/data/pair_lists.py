@@ -40,7 +40,24 @@ def pairs(geometries: Geometries, cutoff: float | None) -> Pairs:
     """Every unordered pair once within ``cutoff``; ``math.inf`` takes all, ``None`` takes none."""
     if cutoff is None:
         return np.empty((2, 0), dtype=np.int64), np.empty((0, 3))
+    if np.isinf(cutoff):
+        return _all(geometries)
     return _assemble(geometries, cutoff, ordered=False)
+
+
+def _all(geometries: Geometries) -> Pairs:
+    offsets = geometries.offsets
+    sizes = np.diff(offsets)
+    places = np.concatenate([[0], np.cumsum(sizes * (sizes - 1) // 2)])
+    index = np.empty((2, int(places[-1])), dtype=np.int64)
+    if compiled.available():
+        from molcalc.train.data.pair_kernels import fill_all
+
+        compiled.share_range(fill_all, len(sizes), float(index.shape[1]), offsets, places, index)
+    else:
+        for k, size in enumerate(sizes.tolist()):
+            index[:, places[k] : places[k + 1]] = all_pairs(size) + offsets[k]
+    return index, _no_shifts(index.shape[1])
 
 
 def _assemble(geometries: Geometries, cutoff: float, ordered: bool) -> Pairs:
@@ -48,40 +65,45 @@ def _assemble(geometries: Geometries, cutoff: float, ordered: bool) -> Pairs:
     sizes = np.diff(offsets)
     dense = compiled.available() & ~geometries.pbc.any(axis=1) & (sizes <= DENSE_LIMIT)
     counts = np.zeros(n, dtype=np.int64)
-    work = float((sizes[dense] ** 2).sum()) * 3
-    everything = np.isinf(cutoff)
-    if everything:
-        dense = np.full(n, compiled.available())
-        counts[dense] = (sizes * (sizes - 1) // 2)[dense]
-    elif dense.any():
-        from molcalc.train.data.pair_kernels import count_pairs
+    masks = np.empty(len(geometries.positions) if dense.any() else 0, dtype=np.uint64)
+    work = float((sizes[dense] ** 2).sum())
+    if dense.any():
+        from molcalc.train.data.pair_kernels import fill_ordered, fill_unordered, mark_pairs
 
-        compiled.share_range(count_pairs, n, work / 2, offsets, dense, geometries.positions, cutoff**2, counts)
+        compiled.share_range(mark_pairs, n, work, offsets, dense, geometries.positions, cutoff**2, masks, counts)
     if ordered:
         counts *= 2
     single: dict[int, Pairs] = {}
     for k in np.flatnonzero(~dense).tolist():
         single[k] = _list_of_one(geometries, k, cutoff, ordered)
         counts[k] = single[k][0].shape[1]
-    first = np.concatenate([[0], np.cumsum(counts)])
-    index = np.empty((2, int(first[-1])), dtype=np.int64)
-    shifts = np.zeros((index.shape[1], 3))
+    places = np.concatenate([[0], np.cumsum(counts)])
+    index = np.empty((2, int(places[-1])), dtype=np.int64)
+    shifts = np.zeros((index.shape[1], 3)) if geometries.pbc.any() else _no_shifts(index.shape[1])
     if dense.any():
-        from molcalc.train.data.pair_kernels import fill_ordered, fill_unordered
-
         fill = fill_ordered if ordered else fill_unordered
-        compiled.share_range(fill, n, work, offsets, dense, geometries.positions, cutoff**2, first, index)
+        compiled.share_range(fill, n, work, offsets, dense, masks, places, index)
     for k, (own, own_shifts) in single.items():
-        index[:, first[k] : first[k + 1]] = own + offsets[k]
-        shifts[first[k] : first[k + 1]] = own_shifts
+        index[:, places[k] : places[k + 1]] = own + offsets[k]
+        if geometries.pbc[k].any():
+            shifts[places[k] : places[k + 1]] = own_shifts
     return index, shifts
+
+
+_zeros = np.zeros((0, 3))
+
+
+def _no_shifts(n: int) -> np.ndarray:
+    """(n, 3) zeros, in memory that all batches of molecules share: making them anew would cost as much as the list."""
+    global _zeros
+    zeros = _zeros
+    if len(zeros) < n:
+        _zeros = zeros = np.zeros((2 * n, 3))
+    return zeros[:n]
 
 
 def _list_of_one(geometries: Geometries, k: int, cutoff: float, ordered: bool) -> Pairs:
     atoms = slice(geometries.offsets[k], geometries.offsets[k + 1])
     positions = geometries.positions[atoms]
-    if np.isinf(cutoff):
-        index = all_pairs(len(positions))
-        return index, np.zeros((index.shape[1], 3))
     found = neighbor_list(positions, geometries.cell[k], geometries.pbc[k], cutoff)
     return found if ordered else unique_pairs(*found)
