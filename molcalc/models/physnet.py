@@ -193,7 +193,7 @@ class PhysNet(nn.Module):
     def _interact(self, x: Tensor, filters: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
         """Features after all modules, and the sum of their outputs."""
         if compiled_stack_usable(x, filters):
-            weights = torch.cat([weight for module in self.interactions for weight in module.flat_weights()])
+            weights = torch.cat([weight for module in self.interactions for weight in module.flat_weights()])  # type: ignore[operator]
             outputs, x = InteractionStack.apply(filters, x, weights, edge_index, self.shape)
             return x, outputs
         total = x.new_zeros(len(x), 2)

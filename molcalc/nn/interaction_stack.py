@@ -144,7 +144,11 @@ class Tape:
             self.weights, self.filters, filters_tangent, *self.edges, *self.shape, self.features, features_tangent,
             self.value, self.slope, tangent, curved, to_outputs, x, to_filters, gradient,
         )  # fmt: skip
-        return torch.from_numpy(to_filters), torch.from_numpy(x[0]), torch.from_numpy(gradient) if with_weights else None
+        return (
+            torch.from_numpy(to_filters),
+            torch.from_numpy(x[0]),
+            torch.from_numpy(gradient) if with_weights else None,
+        )
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -12,18 +12,14 @@ import math
 import numba
 import numpy as np
 
+from molcalc.nn.vector_exp import exp_negative
+
 _OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "boundscheck": False}
 _LANES = {"fastmath": {"contract", "nsz"}, **_OPTIONS}
 
 _F = np.float32
-_LOG2E, _LN2 = _F(1.0 / math.log(2.0)), _F(math.log(2.0))
-_LN2_HIGH, _LN2_LOW = _F(0.693145751953125), _F(math.log(2.0) - 0.693145751953125)
-_ROUND = _F(1.5 * 2**23)
-"""Adding it leaves the nearest whole number in the last bits."""
-_LOWEST = _F(-80.0)
+_LN2 = _F(math.log(2.0))
 _ZERO, _ONE, _TWO = _F(0.0), _F(1.0), _F(2.0)
-_EXP = tuple(_F(1.0 / math.factorial(k)) for k in range(7, -1, -1))
-"""Powers of exp(r) for |r| ≤ ½ ln 2: the rest is below 1e-8."""
 _LOG = tuple(_F(2.0 / (2 * k + 1)) for k in range(7, -1, -1))
 """Powers of z² in ln(1 + e) = 2 artanh z, z = e / (2 + e) ≤ 1/3: the rest is below 2e-9."""
 
@@ -33,15 +29,7 @@ def _activate(x: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
     """σ(x) = ln(1 + eˣ) − ln 2 and σ'(x)."""
     for i in range(x.size):
         v = x[i]
-        m = max(-abs(v), _LOWEST)
-        n = _F(m * _LOG2E + _ROUND)
-        bits = np.int32((n.view(np.int32) + np.int32(127)) << np.int32(23))
-        n = n - _ROUND
-        r = (m - n * _LN2_HIGH) - n * _LN2_LOW
-        p = _EXP[0]
-        for q in range(1, len(_EXP)):
-            p = p * r + _EXP[q]
-        e = p * bits.view(np.float32)
+        e = exp_negative(-abs(v))
         inverse = _ONE / (_ONE + e)
         z = e / (_TWO + e)
         z2 = z * z
