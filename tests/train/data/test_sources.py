@@ -294,3 +294,25 @@ def test_lmdb_gives_the_same_arrays(make_database: Make, tmp_path: Path) -> None
             atoms, data = labelled(k)
             target.write(atoms, total_charge=0, run=k // 4, data=data)
     assert same_arrays(open_dataset(path), open_dataset(tmp_path / "set.aselmdb"))
+
+
+@pytest.mark.parametrize("suffix", [".db", ".h5", ".npz", ".json", ".traj", ".xyz"])
+def test_damage_never_ends_in_another_error(make_database: Make, tmp_path: Path, suffix: str) -> None:
+    from molcalc.train.data.convert import convert
+
+    path = make_database(4)
+    if suffix != ".db":
+        convert(path, tmp_path / f"set{suffix}")
+    whole = (tmp_path / f"set{suffix}").read_bytes()
+    refused = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        damaged = np.frombuffer(whole, dtype=np.uint8).copy()
+        places = rng.integers(0, len(damaged), 64)
+        damaged[places] = rng.integers(0, 256, 64)
+        (tmp_path / f"damaged{suffix}").write_bytes(damaged.tobytes())
+        try:
+            open_dataset(tmp_path / f"damaged{suffix}")
+        except DatasetError:
+            refused += 1
+    assert refused > 0

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 _KINDS = "biufc"
+_DECODER = json.JSONDecoder()
 
 
 def decode_json(text: str) -> Any:
     """Plain values of ASE's JSON: arrays and complex numbers are restored, other objects stay dictionaries."""
-    if "__" not in text:  # nothing to restore
-        return json.loads(text)
-    return json.loads(text, object_hook=_restore)
+    if "__" in text:
+        return json.loads(text, object_hook=_restore)
+    values, end = _DECODER.raw_decode(text)  # nothing to restore, and no spaces around it
+    return values if end == len(text) else json.loads(text)
 
 
 def _restore(values: dict[str, Any]) -> Any:

@@ -37,13 +37,26 @@ class HDF5Source(Source):
 
     def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
         super().__init__(path, declared)
-        with self._open() as file:
-            self.metadata = _attributes(file)
-            self.texts: dict[str, list[str]] = dict(self.metadata.pop("texts", {}))
-            self.groups = self._check(file)
-        self.factors = self._factors(file_units=self.metadata.get("units"))
+        try:
+            with self._open() as file:
+                self.metadata = _attributes(file)
+                self.texts: dict[str, list[str]] = dict(self.metadata.pop("texts", {}))
+                self.groups = self._check(file)
+            self.factors = self._factors(file_units=self.metadata.get("units"))
+        except DatasetError:
+            raise
+        except Exception as error:  # HDF5 raises anything for damaged files
+            raise damaged(path, error) from error
 
     def chunks(self) -> Iterator[Sequence[Row]]:
+        try:
+            yield from self._chunks()
+        except DatasetError:
+            raise
+        except Exception as error:  # HDF5 raises anything for damaged files
+            raise damaged(self.path, error) from error
+
+    def _chunks(self) -> Iterator[Sequence[Row]]:
         with self._open() as file:
             for n_atoms, name in self.groups:
                 group = file[name]

@@ -24,8 +24,8 @@ class TrajectorySource(Source):
 
         chunk: list[Row] = []
         try:
-            with ulm.open(self.path, "r") as reader:
-                first = reader
+            with open(self.path, "rb") as handle:  # ASE's own open leaves damaged files open
+                first = reader = ulm.Reader(handle)
                 for number in range(len(reader)):
                     chunk.append(_row(number, reader[number], first))
                     if len(chunk) == CHUNK:
