@@ -1,0 +1,120 @@
+"""The report of a run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from molcalc.train import figures, summary
+from molcalc.train.document import Code, Heading, Table, Text, as_html, as_markdown
+from molcalc.train.evaluation import Evaluation
+from tests.training_runs import fit_co2, fit_molecules
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "molecules"
+    fit_molecules(folder, learning_rate=2e-3)
+    return folder
+
+
+def section(text: str, title: str) -> str:
+    """Text between a heading and the next of the same level."""
+    return text.split(f"## {title}\n", 1)[1].split("\n## ")[0]
+
+
+def test_the_report_says_what_was_trained_on_what(run: Path) -> None:
+    text = (run / "report.md").read_text()
+    assert text.startswith("# molecules\n")
+    assert "2 of 2 epochs, 6 steps" in text
+    data = section(text, "Data")
+    assert "train 32, valid 4, test 4" in data
+    assert "| training labels | energy 32, forces 32, dipole 32, charges 32 |" in data
+    assert re.search(r"\| data hash \| [0-9a-f]{32} \|", data)
+    assert "small_molecules.db" in data
+    assert str(run.parent) not in data
+
+
+def test_only_options_that_differ_from_the_defaults_are_listed(run: Path) -> None:
+    options = section((run / "report.md").read_text(), "Options that differ from the defaults")
+    assert "| learning_rate | 0.002 | – |" in options
+    assert "| epochs | 2 | 200 |" in options
+    assert "| arguments.n_channels | 4 | – |" in options
+    assert "grad_clip" not in options
+
+
+def test_errors_are_in_units_of_people_and_by_group(run: Path) -> None:
+    errors = section((run / "report.md").read_text(), "Errors")
+    assert re.search(r"\| energy \| \S+ meV \| \S+ meV \| \S+ kcal/mol \| \S+ kcal/mol \| 4 \|", errors)
+    for title in ("By molecule, test systems", "By element, test systems", "Largest errors"):
+        assert f"### {title}" in errors
+    assert re.search(r"small_molecules.db row \d+", errors)
+
+
+def test_the_lines_on_use_work(run: Path) -> None:
+    from ase.build import molecule
+
+    text = section((run / "report.md").read_text(), "How to use it")
+    code = text.split("```python\n")[1].split("```")[0]
+    assert code.count("\n") == 3
+    exec(code, {"atoms": molecule("H2O"), "print": lambda *values: None})  # noqa: S102
+
+
+def test_the_html_needs_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    drawn: list[Any] = []
+
+    def few(folder: Path, shown: Any) -> list[Any]:
+        drawn.append(shown)
+        return real(folder, summary.Shown(shown.history, shown.measured))
+
+    real = summary.draw_run
+    monkeypatch.setattr(summary, "draw_run", few)
+    fit_co2(tmp_path / "co2", plots=True)
+    page = (tmp_path / "co2" / "report.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 1
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert (tmp_path / "co2" / "plots" / "learning_curves.png").is_file()
+    assert "ESP errors are over points at least 1.4 van der Waals radii away" in page
+    assert set(drawn[0].examples) == {"median error", "largest error"}
+    assert set(drawn[0].evaluations) == {"valid", "test"}
+    assert len(page) < 1_000_000
+
+
+def test_without_matplotlib_there_is_a_report_that_says_how_to_get_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "available", lambda: False)
+    fit_co2(tmp_path / "co2", plots=True)
+    assert "matplotlib is not installed (pip install 'molcalc[plot]')" in (tmp_path / "co2" / "report.md").read_text()
+    assert not (tmp_path / "co2" / "plots").exists()
+
+
+def test_pictures_that_cannot_be_drawn_do_not_end_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(folder: Path, shown: Any) -> list[Any]:
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr(figures, "available", lambda: True)
+    monkeypatch.setattr(summary, "draw_run", fail)
+    result = fit_co2(tmp_path / "co2", plots=True)
+    assert "could not be drawn: no font" in caplog.text
+    assert result.metrics["test"]
+    assert (tmp_path / "co2" / "report.html").is_file()
+
+
+def test_texts_are_escaped() -> None:
+    blocks = [Heading("a<b", 1), Text("x & y"), Code("print('<')"), Table(["n"], [["<1|2>"]])]
+    page = as_html(blocks)
+    for text in ("<title>a&lt;b</title>", "x &amp; y", "print(&#x27;&lt;&#x27;)", "<td>&lt;1|2&gt;</td>"):
+        assert text in page
+    assert "| <1\\|2> |" in as_markdown(blocks, Path("."))
+
+
+def test_groups_without_values_do_not_make_tables() -> None:
+    evaluation = Evaluation({}, {"formula": {"H2": {}, "O2": {}}})
+    assert summary._groups(evaluation, "test") == []
