@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import ConfigError
+from molcalc.nn.gelu import trained_gelu
 from molcalc.nn.init import farthest_curves, orthogonal_embedding
+from molcalc.nn.join import join
 from molcalc.nn.neighbor_sum import EdgeRows, neighbor_sum
 from molcalc.nn.segments import segment_sum
 from molcalc.nn.vector_basis import GaussianShells, vector_basis
@@ -80,6 +82,12 @@ class MLP(nn.Sequential):
         for n_in, n_out in zip(sizes[:-1], sizes[1:]):
             layers += [nn.Linear(n_in, n_out), nn.GELU()]
         super().__init__(*(layers if activate_last else layers[:-1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        trained = self[0].weight.requires_grad
+        for layer in self:
+            x = trained_gelu(x) if trained and isinstance(layer, nn.GELU) else layer(x)
+        return x
 
 
 class AIMNet2(nn.Module):
@@ -184,7 +192,7 @@ class AIMNet2(nn.Module):
         for t, mlp in enumerate(passes[:-1]):
             message = self._message(features, charges if t > 0 else None, basis, rows, weights)
             update = mlp(message.to(single_or_double)).to(dtype)
-            raw, factors, change = update.tensor_split((c.charge_channels, 2 * c.charge_channels), dim=1)
+            raw, factors, change = update.split((c.charge_channels, c.charge_channels, features.shape[1]), dim=1)
             charges = equilibrate(charges + raw, factors, targets, batch.system_idx, c.exact_charges)
             features = features + change
         aim = passes[-1](self._message(features, charges, basis, rows, weights).to(single_or_double))
@@ -233,13 +241,13 @@ class AIMNet2(nn.Module):
         if charges is not None:
             channels = torch.cat([channels, charges[:, :, None].expand(-1, -1, c.n_radial)], dim=1)
         sums = neighbor_sum(channels, basis, rows)
-        scalars, vectors = sums[:, 0], sums[:, 1:]
+        scalars, vectors = sums.split((1, 3), dim=1)
         norms = torch.einsum("ixck,ckh->ixch", vectors, weights[: channels.shape[1]]).square().sum(dim=1)
-        split = c.n_channels
-        parts = [features, scalars[:, :split].flatten(1), norms[:, :split].flatten(1)]
-        if charges is not None:
-            parts += [charges, scalars[:, split:].flatten(1), norms[:, split:].flatten(1)]
-        return torch.cat(parts, dim=1)
+        if charges is None:
+            return join([features, scalars, norms])
+        split = (c.n_channels, c.charge_channels)
+        (scalar_a, scalar_q), (norm_a, norm_q) = scalars.split(split, dim=2), norms.split(split, dim=1)
+        return join([features, scalar_a, norm_a, charges, scalar_q, norm_q])
 
 
 def equilibrate(raw: Tensor, factors: Tensor, targets: Tensor, system_idx: Tensor, exact: bool) -> Tensor:

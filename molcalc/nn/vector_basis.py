@@ -19,6 +19,10 @@ from torch import Tensor
 from molcalc.nn import compiled
 from molcalc.nn.neighbor_sum import KERNEL_RADIAL
 
+SMALLEST_EXPONENT = -41.5
+"""Gaussians below 1e-18 are set to 0: single precision would hold their squares as subnormal numbers, with which
+processors compute a hundred times more slowly. Next to the other terms they are below the last digit."""
+
 
 @dataclass(frozen=True)
 class GaussianShells:
@@ -71,7 +75,9 @@ def _vector_basis_torch(vectors: Tensor, shells: GaussianShells) -> Tensor:
     distances = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     steps = torch.arange(shells.n_radial, dtype=vectors.dtype, device=vectors.device)
     centers = shells.start + shells.spacing * steps
-    radial = torch.exp(-shells.eta * (distances - centers) ** 2) * cosine_cutoff(distances, shells.cutoff)
+    exponents = -shells.eta * (distances - centers) ** 2
+    exponents = exponents.masked_fill(exponents < SMALLEST_EXPONENT, -math.inf)
+    radial = torch.exp(exponents) * cosine_cutoff(distances, shells.cutoff)
     weights = torch.cat([torch.ones_like(distances), vectors / distances], dim=1)
     return weights[:, :, None] * radial[:, None, :]
 

@@ -12,8 +12,8 @@ import numpy as np
 _OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "boundscheck": False}
 _N = 16
 _DAMP = np.exp(-(np.arange(_N, dtype=np.float64) ** 2))
-_TINY = 1e-30
-"""Smaller values become zero: as float32 they would be subnormal, which costs the neighbor sum a factor of twenty."""
+_TINY = math.exp(-41.5)
+"""Smaller Gaussians become zero, as in the torch formula."""
 
 
 @numba.njit(**_OPTIONS)
@@ -27,13 +27,12 @@ def values(
         d = math.sqrt(x * x + y * y + z * z)
         envelope = 0.5 + 0.5 * math.cos(math.pi * min(d, cutoff) / cutoff)
         t = (d - first_center) / spacing
-        power, ratio = math.exp(-t * t) * envelope, math.exp(2.0 * t)
+        power, ratio = math.exp(-t * t), math.exp(2.0 * t)
         ux, uy, uz = x / d, y / d, z / d
         for k in range(_N):
-            g = power * _DAMP[k]
+            gaussian = power * _DAMP[k]
             power *= ratio
-            if g < _TINY:
-                g = 0.0
+            g = gaussian * envelope if gaussian >= _TINY else 0.0
             basis[e, 0, k] = g
             basis[e, 1, k] = g * ux
             basis[e, 2, k] = g * uy
@@ -59,6 +58,8 @@ def gradient(
         for k in range(_N):
             gaussian = power * _DAMP[k]
             power *= ratio
+            if gaussian < _TINY:
+                gaussian = 0.0
             g = gaussian * envelope
             dg = gaussian * slope - 2.0 * (t - k) / spacing * g
             gx, gy, gz = upstream[e, 1, k], upstream[e, 2, k], upstream[e, 3, k]

@@ -1,0 +1,23 @@
+"""Concatenation with two derivatives."""
+
+from __future__ import annotations
+
+import torch
+
+from molcalc.nn.join import join
+
+
+def parts() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((4, 3), (4, 2, 2), (4, 1))
+    return [torch.randn(s, dtype=torch.float64, generator=generator, requires_grad=True) for s in shapes]
+
+
+def test_columns_stand_side_by_side() -> None:
+    a, b, c = parts()
+    assert torch.equal(join([a, b, c]), torch.cat([a, b.flatten(1), c], dim=1))
+
+
+def test_gradgradcheck_passes() -> None:
+    assert torch.autograd.gradcheck(lambda *p: join(p), parts())
+    assert torch.autograd.gradgradcheck(lambda *p: join([q.sin() for q in p]), parts())
