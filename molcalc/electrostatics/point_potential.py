@@ -90,7 +90,8 @@ class _Potential(torch.autograd.Function):
         again = torch.is_grad_enabled()
         if again or ctx.needs_input_grad[0]:
             with torch.enable_grad():
-                leaves = [x if x.requires_grad else x.detach().requires_grad_() for x in inputs[:3]]
+                # Views, because sites may depend on charges, and partial derivatives are wanted.
+                leaves = [x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in inputs[:3]]
                 value = potential_torch(*leaves, *inputs[3:])
                 gradients = torch.autograd.grad(value, leaves, upstream[0], create_graph=again)
             return *(g if need else None for g, need in zip(gradients, ctx.needs_input_grad)), None, None

@@ -114,7 +114,7 @@ class EquivariantHead(nn.Module):
         """Distributed charges, and quadrupoles if configured; the features of the trunk are not used."""
         size, dtype = self.config.head_features, self.embedding.dtype
         edges = edges.within(self.config.head_cutoff)
-        directions = Directions.from_unit(edges.index, (edges.vectors / edges.distances[:, None]).to(dtype))
+        directions = Directions(edges.index, (edges.vectors / edges.distances[:, None]).to(dtype))
         filters = self.filters(self.radial(edges.distances.to(dtype))).view(-1, sum(self.n_paths), size)
         scalars = self.embedding.index_select(0, batch.numbers) + charges[:, None] * self.from_charge
         parts = [scalars]

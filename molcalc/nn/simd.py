@@ -2,7 +2,8 @@
 
 numba's automatic vectorization gives up on kernels that read and write several arrays, because it cannot rule out
 that they overlap. These few intrinsics say explicitly what is meant: ``load`` and ``store`` move sixteen
-consecutive numbers, ``fma`` computes x·y + z on them. LLVM maps a row to the registers of the machine.
+consecutive numbers, ``splat`` makes a row of one number, ``fma`` computes x·y + z on them and ``mul`` x·y. LLVM maps
+a row to the registers of the machine.
 
 Import this module only where numba is known to be available (see :mod:`molcalc.nn.compiled`).
 """
@@ -79,6 +80,31 @@ def fma(typing_context, x, y, z):  # type: ignore[no-untyped-def]
         return builder.call(function, args)
 
     return x(x, x, x), generate
+
+
+@intrinsic
+def splat(typing_context, array, value):  # type: ignore[no-untyped-def]
+    """Row of sixteen times the same number, of the kind that ``array`` holds."""
+    row = _ROWS[array.dtype]
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        kind = context.get_value_type(row)
+        number = context.cast(builder, args[1], signature.args[1], array.dtype)
+        first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+        return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), lanes)
+
+    return row(array, value), generate
+
+
+@intrinsic
+def mul(typing_context, x, y):  # type: ignore[no-untyped-def]
+    """x·y, number by number."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.fmul(*args)
+
+    return x(x, x), generate
 
 
 @intrinsic

@@ -63,3 +63,14 @@ def test_no_points_give_no_values(ragged):
     _, sites, charges, _, site_idx = ragged
     nothing = torch.empty(0, dtype=torch.int64)
     assert point_potential(torch.empty(0, 3, dtype=torch.float64), sites, charges, nothing, site_idx).shape == (0,)
+
+
+def test_sites_may_depend_on_charges(ragged):
+    """The second derivative must not take the path from charges to sites twice."""
+    points, sites, charges, *indices = ragged
+    direction = torch.randn(7, 3, dtype=torch.float64)
+
+    def function(q):
+        return point_potential(points, sites + q[:, None] * direction, q, *indices)
+
+    assert torch.autograd.gradgradcheck(function, [charges.clone().requires_grad_()])

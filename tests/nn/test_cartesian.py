@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from molcalc.nn.cartesian import PATHS, Directions, cartesian_message, scalar_message, to_matrix
+from molcalc.nn.cartesian import (
+    KERNEL_WIDTH,
+    PATHS,
+    Directions,
+    cartesian_message,
+    message_torch,
+    scalar_message,
+    to_matrix,
+)
 from tests.tiny import random_rotation
 
 N_ATOMS, N_EDGES, SIZE = 5, 12, 4
@@ -55,7 +63,7 @@ def test_basis_is_orthonormal_symmetric_and_traceless() -> None:
 def test_message_equals_its_formula_with_matrices(case: tuple[list[Tensor], Tensor, Tensor, Tensor]) -> None:
     """All eleven paths, with Y = u ⊗ u − 1/3 spelled out."""
     parts, w, index, u = case
-    found = cartesian_message(parts, w, Directions.from_unit(index, u), 3)
+    found = cartesian_message(parts, w, Directions(index, u), 3)
     s, v, t = parts[0], parts[1].mT, to_matrix(parts[2].mT)
     expected = [torch.zeros_like(s), torch.zeros_like(v), torch.zeros_like(t)]
     for e in range(N_EDGES):
@@ -77,7 +85,7 @@ def test_message_of_scalars_is_that_of_tensors_which_are_zero(
     case: tuple[list[Tensor], Tensor, Tensor, Tensor],
 ) -> None:
     parts, w, index, u = case
-    edges = Directions.from_unit(index, u)
+    edges = Directions(index, u)
     zeros = [parts[0], torch.zeros_like(parts[1]), torch.zeros_like(parts[2])]
     expected = cartesian_message(zeros, w, edges, 3)
     for n_ranks in (1, 2, 3):
@@ -94,8 +102,8 @@ def test_message_turns_with_the_structure(
     parts, w, index, u = case
     w = w[:, : PATHS[n_ranks - 1]]
     matrix = torch.tensor(random_rotation(1) * (-1.0 if improper else 1.0))
-    before = cartesian_message(parts, w, Directions.from_unit(index, u), n_ranks)
-    after = cartesian_message(rotated(parts, matrix), w, Directions.from_unit(index, u @ matrix.T), n_ranks)
+    before = cartesian_message(parts, w, Directions(index, u), n_ranks)
+    after = cartesian_message(rotated(parts, matrix), w, Directions(index, u @ matrix.T), n_ranks)
     assert all(torch.allclose(a, b, atol=1e-13) for a, b in zip(after, rotated(before, matrix)))
 
 
@@ -104,8 +112,43 @@ def test_second_derivatives_equal_finite_differences(case: tuple[list[Tensor], T
 
     def message(s: Tensor, v: Tensor, t: Tensor, vectors: Tensor) -> tuple[Tensor, ...]:
         unit = vectors / vectors.norm(dim=1, keepdim=True)
-        return tuple(cartesian_message([s, v, t], w[:3, :, :1], Directions.from_unit(index[:, :3], unit), 3))
+        return tuple(cartesian_message([s, v, t], w[:3, :, :1], Directions(index[:, :3], unit), 3))
 
     inputs = [part[..., :1].clone().requires_grad_() for part in parts] + [(2.0 * u[:3]).requires_grad_()]
     assert torch.autograd.gradcheck(message, inputs)
     assert torch.autograd.gradgradcheck(message, inputs)
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2, 3])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-5)], ids=["f64", "f32"])
+def test_compiled_message_and_gradients_equal_torch(dtype: torch.dtype, tolerance: float, n_ranks: int) -> None:
+    torch.manual_seed(0)
+    size = 2 * KERNEL_WIDTH
+    index = torch.tensor([[0, 0, 1, 2, 2, 4], [1, 4, 0, 4, 2, 2]])
+    shapes = [(5, size), (5, 3, size), (5, 5, size), (6, PATHS[n_ranks - 1], size), (6, 3)]
+    inputs = [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in shapes]
+    inputs[4] = torch.nn.functional.normalize(inputs[4].detach(), dim=1).requires_grad_()
+    results = []
+    for function in (cartesian_message, message_torch):
+        values = function(inputs[:3], inputs[3], Directions(index, inputs[4]), n_ranks)
+        weights = [torch.cos(torch.arange(value.numel(), dtype=dtype)).view(value.shape) for value in values]
+        total = sum((value * weight).sum() for value, weight in zip(values, weights))
+        gradients = torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True)
+        results.append([*values, *gradients])
+    for found, expected in zip(*results):
+        assert (found - expected).abs().max() < tolerance * (1.0 + expected.abs().max())
+
+
+def test_second_derivatives_of_the_compiled_message_equal_finite_differences() -> None:
+    torch.manual_seed(0)
+    index = torch.tensor([[0, 1], [1, 0]])
+    shapes = [(2, KERNEL_WIDTH), (2, 3, KERNEL_WIDTH), (2, 5, KERNEL_WIDTH)]
+    parts, weights = [normal(*shape) for shape in shapes], normal(2, PATHS[1], KERNEL_WIDTH)
+
+    def message(scale: Tensor, vectors: Tensor) -> Tensor:
+        unit = vectors / vectors.norm(dim=1, keepdim=True)
+        scaled = [scale[0] * parts[0], scale[1] * parts[1], scale[2] * parts[2]]
+        return torch.stack([x.sum() for x in cartesian_message(scaled, scale[3] * weights, Directions(index, unit), 2)])
+
+    inputs = [1.0 + 0.1 * normal(4), normal(2, 3)]
+    assert torch.autograd.gradgradcheck(message, [x.requires_grad_() for x in inputs])
