@@ -125,7 +125,7 @@ def draw_schedules(
             axis.plot(steps, rates, color=figures.BLUE)
             axis.fill_between(steps, rates, color=figures.SKY, alpha=0.25, linewidth=0)
             axis.set(title=title, ylim=(0.0, 1.05 * learning_rate), xlim=(0, total_steps))
-            axis.locator_params(axis="x", nbins=4)
+            axis.locator_params(axis="x", nbins=4, prune="upper")
             axis.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         for axis in axes[-1]:
             axis.set_xlabel("step")

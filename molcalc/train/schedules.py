@@ -28,7 +28,7 @@ class ScheduleConfig:
     Attributes
     ----------
     name : one of :data:`SCHEDULES`.
-    warmup : steps of linear rise from 0 to the full rate, before the schedule proper; below 1 a share of all steps.
+    warmup : steps of linear rise from 0 to where the schedule proper begins; below 1 a share of all steps.
     final_factor : lowest factor (cosine, warm-restarts, linear, cyclic, plateau), and the end of exponential and
         one-cycle.
     period : steps of one cycle (warm-restarts, cyclic).
@@ -94,9 +94,10 @@ class Schedule:
 
     def factor(self, step: int) -> float:
         """Factor for step ``step``, counted from 0."""
+        length = self.total_steps - self.warmup
         if step < self.warmup:
-            return (step + 1) / (self.warmup + 1)
-        return self._shape(step - self.warmup, self.total_steps - self.warmup)
+            return self._shape(0, length) * (step + 1) / (self.warmup + 1)
+        return self._shape(step - self.warmup, length)
 
     def _shape(self, step: int, length: int) -> float:
         c = self.config

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from molcalc.train import figures, summary
+from molcalc.train import figures, fitting, observers, summary
+from molcalc.train.display import with_unit
 from molcalc.train.document import Code, Heading, Table, Text, as_html, as_markdown
 from molcalc.train.evaluation import Evaluation
+from molcalc.train.trainer import Trainer
 from tests.training_runs import fit_co2, fit_molecules
 
 
@@ -118,3 +122,45 @@ def test_texts_are_escaped() -> None:
 def test_groups_without_values_do_not_make_tables() -> None:
     evaluation = Evaluation({}, {"formula": {"H2": {}, "O2": {}}})
     assert summary._groups(evaluation, "test") == []
+
+
+@pytest.fixture
+def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    """Of a run that has just ended."""
+    caught: list[Trainer] = []
+    monkeypatch.setattr(fitting, "write_summary", lambda trainer, *more: caught.append(trainer))
+    fit_co2(tmp_path / "co2")
+    return caught[0]
+
+
+def test_an_update_in_the_middle_of_a_run_changes_nothing_of_it(trainer: Trainer) -> None:
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    random = torch.get_rng_state()
+    summary.update_plots(trainer)
+    assert all(torch.equal(value, before[name]) for name, value in trainer.network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    text = (trainer.folder.path / "report.md").read_text()
+    assert "The run goes on" in text
+    errors = section(text, "Errors")
+    measured = trainer.history[-1]["energy_mae"]
+    assert f"| energy | {with_unit('energy', measured)} |" in errors
+    assert "test systems" not in errors
+
+
+def test_observers_draw_when_it_is_time_and_never_end_a_run(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    drawn: list[int] = []
+    monkeypatch.setattr(observers, "update_plots", lambda trainer: drawn.append(len(trainer.history)))
+    trainer.config = replace(trainer.config, plot_every=2)
+    rows = [dict(trainer.history[0]) for _ in range(5)]
+    with observers.Observers(trainer) as observe:
+        for k in range(5):
+            trainer.history = rows[: k + 1]
+            observe(trainer)
+        assert drawn == [2, 4]
+        monkeypatch.setattr(observers, "update_plots", lambda trainer: 1 / 0)
+        trainer.history = [*rows, rows[0]]
+        observe(trainer)
+        observe(trainer)
+    assert caplog.text.count("recording the run stops here, training goes on: ZeroDivisionError") == 1

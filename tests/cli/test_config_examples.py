@@ -1,0 +1,78 @@
+"""The configurations in ``examples/config`` train, and say everything that there is to say about schedules."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from molcalc.train.config import make_config
+from molcalc.train.config_files import read_options
+from molcalc.train.schedules import SCHEDULES
+from tests.training_runs import TINY, copied
+
+CONFIG = Path(__file__).parents[2] / "examples" / "config"
+SHORT = ("--epochs", "2", "--set", "batches_per_epoch=2", "--no-plots", "--quiet")
+
+
+def arguments(model: str) -> tuple[str, str]:
+    return "--set", f"arguments={json.dumps(TINY[model])}"
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "run" / "history.jsonl").read_text().splitlines()]
+
+
+def test_every_file_is_tested_here_and_every_schedule_has_one() -> None:
+    assert {path.stem for path in CONFIG.glob("*.yaml")} == {"aimnet2", "fine_tuning", "physnet_dcm", "two_fidelities"}
+    schedules = {path.stem: read_options(path)["schedule"]["name"] for path in (CONFIG / "schedules").glob("*.yaml")}
+    assert schedules == {name: name for name in SCHEDULES}
+    for path in CONFIG.rglob("*.yaml"):
+        make_config({"model": "aimnet2", **read_options(path)})
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_trains(run: Any, tmp_path: Path, schedule: str) -> None:
+    data = copied("co2_esp.db", tmp_path)
+    result = run("train", data, "--model", "noneq-dcm", "--config", CONFIG / "schedules" / f"{schedule}.yaml",
+                 "--output", "run", "--batch-size", "8", *arguments("noneq-dcm"), *SHORT)  # fmt: skip
+    assert result.status == 0, result.err
+    rates = [row["learning_rate"] for row in history(tmp_path)]
+    assert len(rates) == 2
+    assert all(0.0 < rate <= 1e-3 for rate in rates)
+
+
+def test_one_level_of_theory_trains(run: Any, tmp_path: Path) -> None:
+    data = copied("small_molecules.db", tmp_path)
+    result = run("train", data, "--config", CONFIG / "aimnet2.yaml", "--output", "run", *arguments("aimnet2"), *SHORT)
+    assert result.status == 0, result.err
+    assert "default" in run("info", "run").out
+
+
+def test_physnet_with_distributed_charges_trains(run: Any, tmp_path: Path) -> None:
+    data = copied("co2_esp.db", tmp_path)
+    small = json.dumps({"n_features": 16, "head_features": 16, "n_modules": 1, "n_radial": 8, "max_number": 8})
+    result = run("train", data, "--config", CONFIG / "physnet_dcm.yaml", "--output", "run", "--set",
+                 f"arguments={small}", *SHORT)  # fmt: skip
+    assert result.status == 0, result.err
+    assert "potential (ESP)" in result.out
+
+
+def test_published_weights_are_tuned(run: Any, tmp_path: Path, published: None) -> None:
+    data = copied("small_molecules.db", tmp_path)
+    result = run("train", data, "--config", CONFIG / "fine_tuning.yaml", "--output", "run", "--batch-size", "30",
+                 *SHORT)  # fmt: skip
+    assert result.status == 0, result.err
+    errors = [row["forces_rmse"] for row in history(tmp_path)]
+    assert errors[0] < 0.5  # published weights know these forces already: eV/Å
+
+
+def test_two_levels_of_theory_train(run: Any, tmp_path: Path) -> None:
+    low, high = copied("small_molecules.db", tmp_path / "low"), copied("small_molecules.db", tmp_path / "high")
+    result = run("train", f"gfn2={low}", f"pbe0={high}", "--config", CONFIG / "two_fidelities.yaml", "--output", "run",
+                 *arguments("aimnet2"), *SHORT)  # fmt: skip
+    assert result.status == 0, result.err
+    assert {"gfn2_energy_mae", "pbe0_energy_mae"} <= set(history(tmp_path)[-1])
+    assert "gfn2" in (tmp_path / "run" / "report.md").read_text()
