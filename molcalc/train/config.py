@@ -15,6 +15,7 @@ from molcalc.train.sampler import MODES
 from molcalc.train.schedules import ScheduleConfig
 
 PRECISIONS = ("float32", "bf16", "float64")
+COULOMB = ("auto", "simple", "physnet", "distributed", None)
 TRACKERS = ("tensorboard", "wandb")
 DIPOLE_SOURCES = ("distributed", "charges")
 
@@ -28,11 +29,21 @@ class LevelOfTheory:
     functional : density functional, in the spelling of the D3 parameter sets; or None.
     dispersion : term that completes the labels in the calculator ("d3bj:pbe0"), or None.
     dispersion_in_labels : whether the labels contain dispersion already.
+    subtract_dispersion : take ``dispersion`` out of labels that contain it, train on the rest, and let the calculator
+        add it again.
     """
 
     functional: str | None = None
     dispersion: str | None = None
     dispersion_in_labels: bool = False
+    subtract_dispersion: bool = False
+
+    def __post_init__(self) -> None:
+        if self.subtract_dispersion and (self.dispersion is None or not self.dispersion_in_labels):
+            raise ValueError(
+                "subtract_dispersion needs dispersion_in_labels=True and the dispersion that they contain "
+                "(dispersion='d3bj:pbe0')"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +57,9 @@ class FitConfig:
     preset : named size of the network, where it has several.
     init : published name, model file or directory to start from; None starts from random weights.
     init_member : which network of an ensemble to start from.
+    coulomb : Coulomb energy of the model: "auto" (AIMNet2 "simple", PhysNet "physnet"), "simple", "physnet" (of the
+        atomic charges), "distributed" (of the charges around the atoms), or None.
+    repulsion : "zbl" or None, repulsion of nuclei at short range.
     seed : of split, weights and order of batches.
     valid, test : share (< 1) or number of systems held out.
     split_by : "molecule" or a database key: systems that share it stay together.
@@ -88,6 +102,8 @@ class FitConfig:
     preset: str = "default"
     init: str | None = None
     init_member: int = 0
+    coulomb: str | None = "auto"
+    repulsion: str | None = None
     seed: int = 0
     valid: float = 0.1
     test: float = 0.1
@@ -135,6 +151,8 @@ class FitConfig:
             ("dipole_source", DIPOLE_SOURCES),
             ("device", ("auto", "cpu", "cuda")),
             ("track", (None, *TRACKERS)),
+            ("coulomb", COULOMB),
+            ("repulsion", (None, "zbl")),
         ):
             value = getattr(self, name)
             if value not in allowed:

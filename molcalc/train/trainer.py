@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,18 +18,17 @@ from molcalc.checkpoint import ModelConfig
 from molcalc.errors import CheckpointMismatchError, NonFiniteResultError
 from molcalc.potential import Potential
 from molcalc.train import network as networks
-from molcalc.train.augmentation import rotated
 from molcalc.train.config import FitConfig
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.ema import WeightAverage
-from molcalc.train.esp_mask import without_masked_points
+from molcalc.train.feeding import Feed
 from molcalc.train.losses import Loss
 from molcalc.train.metrics import ErrorSums, compared
 from molcalc.train.optimizers import OptimizerSet
 from molcalc.train.predictions import predict
 from molcalc.train.processes import Processes
 from molcalc.train.run_folder import RunFolder
-from molcalc.train.sampler import Sampler, share, validation_batches
+from molcalc.train.sampler import Sampler, validation_batches
 from molcalc.train.schedules import Schedule
 
 VALIDATION_ATOMS = 2000
@@ -93,6 +91,9 @@ class Trainer:
         self.measured = tuple(
             name for name in compared(list(train.labels), self.potential.predicts) if name in loss.terms
         )
+        self.feed = Feed(
+            config, self.potential, self.measured, networks.subtractions(config, train.fidelities), processes, device
+        )
         self.progress = Progress()
         self.running = torch.zeros(len(loss.terms) + 1, dtype=torch.float64)
         self.history: list[dict[str, Any]] = []
@@ -109,9 +110,9 @@ class Trainer:
         """
         while self.progress.epoch < self.config.epochs:
             batches = self.sampler.epoch(self.progress.epoch)
-            for k, batch in self._prepared(batches, self.progress.batch):
+            for k, parts in self.feed.epoch(self.train, batches, self.progress.epoch, self.progress.batch):
                 started = time.monotonic()
-                self._step(batches[k], batch)
+                self._step(batches[k], parts)
                 self.progress.batch = k + 1
                 self.progress.seconds += time.monotonic() - started
                 on_step(self)
@@ -125,46 +126,6 @@ class Trainer:
             if (self.progress.epoch % self.validate_every == 0 or last) and self._validate_and_save():
                 break
         return True
-
-    def _prepared(self, batches: Sequence[np.ndarray], start: int) -> Iterator[tuple[int, list[AtomicBatch]]]:
-        """Batches from ``start`` on, each built in the background while the one before is worked on."""
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            numbers = range(start, len(batches))
-            if not numbers:
-                return
-            waiting = pool.submit(self._build, batches[start], start)
-            for k in numbers:
-                ready = waiting.result()
-                if k + 1 < len(batches):
-                    waiting = pool.submit(self._build, batches[k + 1], k + 1)
-                yield k, ready
-
-    def _build(self, systems: np.ndarray, k: int) -> list[AtomicBatch]:
-        """This process's share of a batch, in parts."""
-        c = self.config
-        own = share(systems, self.processes.rank, self.processes.size)
-        rng = np.random.default_rng([c.seed, self.progress.epoch, k, self.processes.rank])
-        parts = []
-        for part in np.array_split(own, min(c.accumulate, max(1, len(own)))):
-            if len(part):
-                batch = self._batch(self.train, part, c.esp_points, rng)
-                parts.append(rotated(batch, rng) if c.rotation_augmentation else batch)
-        return parts
-
-    def _batch(
-        self, data: Dataset, systems: np.ndarray, esp_points: int | None, rng: np.random.Generator | None
-    ) -> AtomicBatch:
-        batch = data.batch(
-            systems,
-            cutoff=self.potential.cutoff,
-            pair_cutoff=self.potential.pair_cutoff,
-            esp_points=esp_points if "esp" in self.measured else None,
-            rng=rng,
-            labels=self.measured,
-        )
-        if "esp" in self.measured:
-            batch = without_masked_points(batch, self.config.esp_radius_factor, self.config.esp_max)
-        return batch.to(self.device)
 
     def _step(self, systems: np.ndarray, parts: list[AtomicBatch]) -> None:
         """One update of the weights."""
@@ -224,7 +185,7 @@ class Trainer:
         batches = validation_batches(data.n_atoms(), VALIDATION_ATOMS)
         with self.average.applied():
             for systems in batches[self.processes.rank :: self.processes.size]:
-                batch = self._batch(data, systems, None, None)
+                batch = self.feed.batch(data, systems)
                 results = self.predict(batch)
                 counts = self.loss.counts(batch)
                 _, averages = self.loss(results, batch, counts)
