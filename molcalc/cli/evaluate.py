@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 GROUPS = ("formula", "n_atoms", "element", "fidelity")
 SHOWN_GROUPS = 20
 _EPILOG = """\
-The model is evaluated as it was trained: with its Coulomb energy, without the dispersion that a calculator adds.
+The model is compared with labels as it was trained: with its Coulomb energy, without the dispersion that calculators
+add; --with-dispersion where the labels contain it.
 
 examples:
   molcalc evaluate test.db --model runs/water
@@ -33,6 +34,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("data", nargs="+", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--model", required=True, help="folder of a run, model directory, or published name")
+    parser.add_argument("--with-dispersion", action="store_true", help="the labels contain the model's dispersion")
     parser.add_argument("--fidelity", metavar="NAME", help="of the model, for data without one (NAME=FILE)")
     parser.add_argument(
         "--by",
@@ -86,7 +88,9 @@ def run(args: Arguments) -> int:
     if args.annotate:
         assert results is not None
         results.check_annotation(args.annotate)
-    found = evaluate_part(checkpoint, data, config, fidelity=args.fidelity, on_batch=results)
+    found = evaluate_part(
+        checkpoint, data, config, fidelity=args.fidelity, with_dispersion=args.with_dispersion, on_batch=results
+    )
     if args.json:
         print(json.dumps(_values(args, found, len(data)), indent=1, ensure_ascii=False))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from molcalc.batch import AtomicBatch
 from molcalc.checkpoint import Checkpoint
 from molcalc.errors import DatasetError, UnsupportedElementError
+from molcalc.labels import DispersionSubtraction
 from molcalc.nn.segments import segment_sum
 from molcalc.potential import Potential
 from molcalc.pretrained.sources import open_model
@@ -64,6 +65,7 @@ def evaluate(
     *,
     units: Mapping[str, str] | None = None,
     fidelity: str | None = None,
+    with_dispersion: bool = False,
     **options: Any,
 ) -> dict[str, dict[str, float]]:
     """Compare a model with labelled data.
@@ -74,6 +76,7 @@ def evaluate(
     model : published name, run folder, model directory, or checkpoint in memory.
     units : of labels that are not in eV, Å, e and declared nowhere, by label.
     fidelity : which fidelity of the model data without a name of its own are compared with.
+    with_dispersion : the labels contain the dispersion that calculators add to this model.
     options : of :class:`molcalc.train.config.FitConfig`: esp_radius_factor, esp_max, dipole_source, device.
 
     Returns
@@ -87,7 +90,8 @@ def evaluate(
     """
     checkpoint = model if isinstance(model, Checkpoint) else open_model(model)
     config = FitConfig(model=checkpoint.config.kind, **options)
-    return evaluate_part(checkpoint, open_dataset(data, units=units), config, fidelity=fidelity).overall
+    dataset = open_dataset(data, units=units)
+    return evaluate_part(checkpoint, dataset, config, fidelity=fidelity, with_dispersion=with_dispersion).overall
 
 
 def evaluate_part(
@@ -96,6 +100,7 @@ def evaluate_part(
     config: FitConfig,
     *,
     fidelity: str | None = None,
+    with_dispersion: bool = False,
     on_batch: OnBatch | None = None,
 ) -> Evaluation:
     """Compare a model with one set of systems.
@@ -104,9 +109,11 @@ def evaluate_part(
     ----------
     config : says which ESP points count, which charges make the dipole, and on which device.
     fidelity : of the model, for data whose fidelity has no name.
+    with_dispersion : the labels contain the dispersion that calculators add to this model. Those of the levels that
+        ``config`` says it was subtracted from do anyway.
     on_batch : gets the positions of systems in ``data``, their batch, and all predictions.
     """
-    evaluator = Evaluator(checkpoint, config)
+    evaluator = Evaluator(checkpoint, config, with_dispersion)
     measured = evaluator.measured(data)
     collected = _Collected(data, measured)
     for systems, batch, results in evaluator.predictions(data, measured, fidelity):
@@ -122,14 +129,25 @@ class Evaluator:
     Parameters
     ----------
     config : says which ESP points count, which charges make the dipole, and on which device.
+    with_dispersion : take the dispersion that calculators add out of all labels, not only where ``config`` says so.
+
+    Raises
+    ------
+    ConfigError
+        When the dispersion in the labels is not declared.
     """
 
-    def __init__(self, checkpoint: Checkpoint, config: FitConfig) -> None:
+    def __init__(self, checkpoint: Checkpoint, config: FitConfig, with_dispersion: bool = False) -> None:
         self.config = config
         self.checkpoint = checkpoint
         self.potential = _potential(checkpoint)
         self.device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
         self.potential.to(self.device)
+        self._subtractions = [
+            DispersionSubtraction(replace(item, dispersion_in_labels=True), index=k)
+            for k, item in enumerate(checkpoint.config.fidelities)
+            if with_dispersion or (item.name in config.fidelities and config.fidelities[item.name].subtract_dispersion)
+        ]
 
     def measured(self, data: Dataset) -> tuple[str, ...]:
         """Properties that are labelled and predicted.
@@ -152,21 +170,23 @@ class Evaluator:
         return measured
 
     def predictions(
-        self, data: Dataset, measured: tuple[str, ...], fidelity: str | None = None, *, masked: bool = True
+        self, data: Dataset, measured: tuple[str, ...], fidelity: str | None = None
     ) -> Iterator[tuple[np.ndarray, AtomicBatch, Results]]:
         """Positions of systems, their batch with labels, and what is predicted; everything on the processor.
 
-        Parameters
-        ----------
-        masked : mark ESP labels that do not count as missing.
+        ESP labels that do not count are marked as missing, and labels are without dispersion.
         """
         index = FidelityIndex(self.checkpoint.config, data, fidelity)
         potential, config = self.potential, self.config
+        ranges = [potential.pair_cutoff, *(subtraction.potential.pair_cutoff for subtraction in self._subtractions)]
+        pair_cutoff = max((length for length in ranges if length is not None), default=None)
         for systems in validation_batches(data.n_atoms(), ATOMS_AT_ONCE):
-            batch = data.batch(systems, cutoff=potential.cutoff, pair_cutoff=potential.pair_cutoff, labels=measured)
-            if "esp" in measured and masked:
+            batch = data.batch(systems, cutoff=potential.cutoff, pair_cutoff=pair_cutoff, labels=measured)
+            if "esp" in measured:
                 batch = without_masked_points(batch, config.esp_radius_factor, config.esp_max)
             batch = index.applied(batch)
+            for subtraction in self._subtractions:
+                batch = subtraction(batch)
             results = predict(potential, batch.to(self.device), measured, dipole_source=config.dipole_source)
             yield systems, batch, {name: value.cpu() for name, value in results.items()}
 

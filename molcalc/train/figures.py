@@ -19,8 +19,8 @@ CYCLE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY)
 DIVERGING, SEQUENTIAL = "RdBu_r", "cividis"
 RESOLUTION = 110
 """Points per inch: a page of pictures stays below 1 MB."""
-COLORS = 160
-"""Colors of a picture: a third of the size of true color, and nobody sees the difference."""
+COLORS = 256
+"""Colors of a picture: a third of the size of true color."""
 LOG_DECADES = 3e3
 """Span of a logarithmic axis up to which 2 and 5 are labelled beside powers of ten."""
 

@@ -19,7 +19,7 @@ from molcalc.train.data import open_dataset
 from molcalc.train.esp_examples import chosen_examples, esp_examples
 from molcalc.train.evaluation import KEPT_SAMPLES, Evaluation, evaluate_part
 from molcalc.train.results import Results
-from tests.tiny import tiny_checkpoint
+from tests.tiny import organic, tiny_calculator, tiny_checkpoint
 
 SHIFT = 0.25
 """eV that the labels of one kind of molecule are wrong by."""
@@ -108,6 +108,24 @@ def test_data_of_a_named_fidelity_meet_the_fidelity_of_that_name(shifted_db: Pat
         evaluate_part(both, open_dataset(shifted_db), CONFIG)
     with pytest.raises(FidelityError, match=r"unknown fidelity 'hihg' \(did you mean 'high'\?\)"):
         evaluate_part(both, open_dataset({"hihg": str(shifted_db)}), CONFIG)
+
+
+def test_labels_with_dispersion_are_compared_with_the_energy_of_the_calculator(
+    model: Checkpoint, tmp_path: Path
+) -> None:
+    calc = tiny_calculator(model)  # with the D3 that the model declares
+    with connect(tmp_path / "d3.db") as db:
+        for seed in range(3):
+            atoms = organic(seed)
+            atoms.calc = calc
+            results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+            atoms.calc = SinglePointCalculator(atoms, **results)
+            db.write(atoms)
+    path = str(tmp_path / "d3.db")
+    assert evaluate(path, model)["energy"]["mae"] > 0.05
+    errors = evaluate(path, model, with_dispersion=True)
+    assert errors["energy"]["mae"] < 1e-8
+    assert errors["forces"]["mae"] < 1e-7
 
 
 def test_elements_and_labels_that_do_not_fit_are_refused(tmp_path: Path, model: Checkpoint) -> None:
