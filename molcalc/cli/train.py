@@ -74,7 +74,8 @@ def run(args: Arguments) -> int:
     held_out = {name: parse_held_out(getattr(args, name)) for name in ("valid", "test")}
     options = gather_options(args)
     options.update({name: value for name, value in held_out.items() if value is not None})
-    with _notes(logging.WARNING if args.quiet else logging.INFO):
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    with _notes(logging.ERROR if not first else logging.WARNING if args.quiet else logging.INFO):
         result = fit(
             data,
             options.pop("model"),
