@@ -17,7 +17,7 @@ from molcalc.train.schedules import ScheduleConfig
 PRECISIONS = ("float32", "bf16", "float64")
 COULOMB = ("auto", "simple", "physnet", "distributed", None)
 TRACKERS = ("tensorboard", "wandb")
-DIPOLE_SOURCES = ("distributed", "charges")
+DIPOLE_SOURCES = ("auto", "distributed", "charges")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,8 @@ class FitConfig:
     esp_points : random points per system and step; None takes all.
     esp_radius_factor : points closer to an atom than this many van der Waals radii are left out.
     esp_max : V; points with a larger absolute potential are left out. None keeps all.
-    dipole_source : which charges' dipole is compared with labels: "distributed" or "charges".
+    dipole_source : which charges' dipole is compared with labels: "distributed", "charges", or "auto" as the calculator
+        returns it.
     rotation_augmentation : turn every system randomly at every step.
     validate_every : epochs; None makes about 200 validations.
     patience : validations without improvement after which the run ends; None goes on.
@@ -132,7 +133,7 @@ class FitConfig:
     esp_points: int | None = 512
     esp_radius_factor: float = 1.4
     esp_max: float | None = None
-    dipole_source: str = "distributed"
+    dipole_source: str = "auto"
     rotation_augmentation: bool = False
     validate_every: int | None = None
     patience: int | None = None
@@ -188,7 +189,8 @@ RECOMMENDED: dict[str, dict[str, Any]] = {
     },
     "physnet-dcm": {
         "batch_size": 32,
-        "epochs": 1000,
+        "epochs": 400,
+        "learning_rate": 1e-3,
         "loss": {"weights": {"energy": 10.0, "forces": 50.0, "dipole": 100.0, "esp": 50.0}},
         "schedule": {"name": "cosine", "warmup": 0.02},
     },

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.derivatives import evaluate
-from molcalc.electrostatics.multipoles import center_of_mass, electrostatic_potential, moment_about, quadrupole
+from molcalc.electrostatics.multipoles import center_of_mass
+from molcalc.electrostatics.sites import ChargeSites
 from molcalc.potential import Potential
 from molcalc.units import ATOMIC_MASSES
 
@@ -19,55 +20,28 @@ def predict(
     batch: AtomicBatch,
     properties: Sequence[str],
     *,
-    dipole_source: str = "distributed",
+    dipole_source: str = "auto",
     create_graph: bool = False,
 ) -> dict[str, Tensor]:
-    """Evaluate a potential and derive the multipoles and potentials of its charges.
+    """Evaluate a potential and what training compares beside it.
 
     Parameters
     ----------
     properties : names from :data:`molcalc.train.losses.LABELS`.
-    dipole_source : "distributed" (point charges around the atoms where the model has them) or "charges" (on the atoms).
+    dipole_source : charges that make the dipole: "distributed", "charges" (on the atoms), or "auto" as calculators
+        do: distributed where those turn with the molecule.
 
     Returns
     -------
     predictions by name, in the shapes of the labels; and whatever else the network predicts.
     """
-    results = evaluate(potential, batch, [p for p in properties if p == "forces"], create_graph=create_graph)
-    wanted = {"dipole", "quadrupole", "esp"}.intersection(properties)
-    if not wanted:
-        return results
-    masses = torch.as_tensor(ATOMIC_MASSES, device=batch.numbers.device)[batch.numbers]
-    center = center_of_mass(batch.positions.detach(), masses, batch.system_idx, batch.n_systems)
-    positions, charges, system_idx = sites(results, batch)
-    if "dipole" in wanted:
-        results["dipole"] = _dipole(results, batch, center, dipole_source)
-    if "quadrupole" in wanted:
-        results["quadrupole"] = quadrupole(center, positions, charges, system_idx)
-    if "esp" in wanted:
-        assert batch.esp_points is not None
-        assert batch.esp_system_idx is not None
-        results["esp"] = electrostatic_potential(batch.esp_points, positions, charges, batch.esp_system_idx, system_idx)
+    wanted = [name for name in ("forces", "esp") if name in properties]
+    results = evaluate(potential, batch, wanted, create_graph=create_graph)
+    chosen = {"distributed": "dcm_dipole", "charges": "charge_dipole"}.get(dipole_source, "dipole")
+    if chosen in results:  # a model without distributed charges has one dipole only
+        results["dipole"] = results[chosen]
+    if "quadrupole" in properties:
+        masses = torch.as_tensor(ATOMIC_MASSES, device=batch.numbers.device)[batch.numbers]
+        center = center_of_mass(batch.positions, masses, batch.system_idx, batch.n_systems)
+        results["quadrupole"] = ChargeSites.of(batch, results).quadrupole(center)
     return results
-
-
-def sites(results: dict[str, Tensor], batch: AtomicBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Point charges that make the potential: positions (n, 3) Å, charges (n,) e, and their systems.
-
-    Those distributed around the atoms where the model has them, otherwise those on the atoms. Positions of atoms are
-    constants here: labels of multipoles train charges, not geometries.
-    """
-    if "dcm_charges" not in results:
-        return batch.positions.detach(), results["charges"].double(), batch.system_idx
-    n_dcm = results["dcm_charges"].shape[1]
-    return (
-        results["dcm_positions"].flatten(0, 1).double(),
-        results["dcm_charges"].flatten().double(),
-        batch.system_idx.repeat_interleave(n_dcm),
-    )
-
-
-def _dipole(results: dict[str, Tensor], batch: AtomicBatch, center: Tensor, source: str) -> Tensor:
-    if source == "charges":
-        return moment_about(center, batch.positions.detach(), results["charges"].double(), batch.system_idx)
-    return moment_about(center, *sites(results, batch))

@@ -138,7 +138,7 @@ class Trainer:
             with self._autocast():
                 results = self.predict(part, create_graph=True)
             total, averages = self.loss(results, part, counts)
-            total.backward()
+            total.backward(inputs=self.optimizer.parameters)
             losses += torch.cat([total.detach()[None], averages])
         self.processes.sum_gradients(self.optimizer.parameters)
         losses = self.processes.sum(losses)
