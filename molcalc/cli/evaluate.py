@@ -54,8 +54,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--annotate", metavar="NAME", help="add predictions to the rows of DATA, as keys NAME_energy, …"
     )
-    parser.add_argument("--dipole-source", choices=("distributed", "charges"), default="distributed",
-                        help="charges that make the dipole (default distributed)")  # fmt: skip
+    parser.add_argument("--dipole-source", choices=("auto", "distributed", "charges"), default="auto",
+                        help="charges that make the dipole (default auto, as in the calculator)")  # fmt: skip
     parser.add_argument("--esp-radius-factor", type=number(float, 0), default=1.4, metavar="X",
                         help="leave out ESP points inside X van der Waals radii (default 1.4)")  # fmt: skip
     parser.add_argument("--esp-max", type=number(float, 0, open_end=True), metavar="V", help="leave out larger |ESP|")
