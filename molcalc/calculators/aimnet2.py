@@ -33,8 +33,8 @@ class AIMNet2(MolCalculator):
         initial charges, then 0 and the lowest multiplicity.
     member : one network of an ensemble, from 0; None averages all.
     device : "auto", "cpu" or "cuda".
-    dtype : "float32" or "float64", arithmetic of the large matrix products of more than 32 atoms; the rest is in float64
-        in any case.
+    dtype : "float32" or "float64", arithmetic of the large matrix products of more than 32 atoms; the rest is in
+        float64 in any case.
     coulomb : "auto" as the model declares ("simple", molecules only), or for periodic structures "dsf" (any periodic
         directions, 15 Å) or "ewald" (three periodic directions).
     legacy : reproduce the arithmetic inside the published TorchScript files: reference energies added in

@@ -64,6 +64,8 @@ class AIMNet2Config:
     def __post_init__(self) -> None:
         if self.charge_channels not in (1, 2):
             raise ValueError(f"charge_channels={self.charge_channels}; allowed are 1 and 2")
+        if not 0 <= self.first_center < self.cutoff:
+            raise ValueError(f"cutoff={self.cutoff} Å, first_center={self.first_center} Å; expected 0 ≤ first < cutoff")
         if len(self.hidden) < 2:
             raise ValueError(f"hidden has {len(self.hidden)} passes; at least 2 are needed")
         if not self.elements or min(self.elements) < 1 or max(self.elements) > self.max_number:

@@ -20,6 +20,7 @@ from molcalc.train.config import FitConfig, make_config
 from molcalc.train.console import Console
 from molcalc.train.data.opening import Data
 from molcalc.train.evaluation import evaluate_part
+from molcalc.train.observers import Observers
 from molcalc.train.preparation import Parts, make_trainer, open_parts
 from molcalc.train.processes import Processes, joined
 from molcalc.train.run_folder import RunFolder
@@ -64,6 +65,7 @@ def fit(
     test: float | Data = 0.1,
     resume: bool = False,
     units: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
     progress: bool = True,
     **config: Any,
 ) -> FitResult:
@@ -81,6 +83,7 @@ def fit(
     valid, test : share (< 1) or number of systems held out; or files of their own.
     resume : go on with an interrupted run in ``output``.
     units : of labels that are not in eV, Å, e and declared nowhere, by label.
+    skip_bad : leave out rows that cannot be used, with a warning, instead of raising.
     progress : show a progress bar on stderr.
     config : options of :class:`molcalc.train.config.FitConfig`.
 
@@ -110,7 +113,7 @@ def fit(
     asked = set(dict(config.get("loss") or {}).get("weights") or {})
     device = _device(typed)
     with _threads(typed.threads), joined(device, typed.dist_timeout) as processes:
-        parts = open_parts(data, typed, held_out.get("valid"), held_out.get("test"), units or {})
+        parts = open_parts(data, typed, held_out.get("valid"), held_out.get("test"), units or {}, skip_bad)
         folder = RunFolder(output)
         with folder.owned() if processes.first else contextlib.nullcontext():
             trainer = _prepared(typed, asked, parts, folder, processes, device, resume)
@@ -143,8 +146,8 @@ def _prepared(
 def _run(trainer: Trainer, parts: Parts, progress: bool) -> FitResult:
     console = Console(trainer, progress)
     interruption = Interruption()
-    with _signals(interruption) as received, console:
-        finished = trainer.run(interruption, console.update)
+    with _signals(interruption) as received, console, Observers(trainer) as observe:
+        finished = trainer.run(interruption, console.update, observe)
     if not finished:
         log.warning(
             "interrupted at epoch %d, step %d; saved. Go on with resume=True (--resume) and the same options",

@@ -172,6 +172,8 @@ def _reference_energies(
     if len(chosen) > REFERENCE_SYSTEMS and (explained is not None or subtracted):
         chosen = np.unique(np.linspace(0, len(chosen) - 1, REFERENCE_SYSTEMS).astype(np.int64))
     part = train.subset(chosen)
+    if "energy" not in part.labels:
+        raise DatasetError("no training system has an energy: a potential cannot be trained on this data")
     energies = np.asarray(part.labels["energy"][part.indices], dtype=np.float64)
     if explained is not None or subtracted:
         ranges = _ranges(explained, subtracted)

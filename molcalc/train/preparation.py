@@ -21,6 +21,7 @@ from molcalc.train.config import FitConfig
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.opening import Data, open_dataset
 from molcalc.train.data.split import split
+from molcalc.train.data.suspicions import check_units
 from molcalc.train.losses import LABELS, Loss
 from molcalc.train.metrics import compared
 from molcalc.train.optimizers import OptimizerSet, create_optimizer, get_recommended_optimizer_config
@@ -48,15 +49,24 @@ class Parts:
     test: Dataset
 
 
-def open_parts(data: Data, config: FitConfig, valid: Data | None, test: Data | None, units: Mapping[str, str]) -> Parts:
+def open_parts(
+    data: Data,
+    config: FitConfig,
+    valid: Data | None,
+    test: Data | None,
+    units: Mapping[str, str],
+    skip_bad: bool = False,
+) -> Parts:
     """Open the data and split off what has no file of its own.
 
     Raises
     ------
     DatasetError
-        When files cannot be used, a part is empty, or an element occurs in validation or test only.
+        When files cannot be used, labels look as if they were in another unit, a part is empty, or an element occurs
+        in validation or test only.
     """
-    whole = open_dataset(data, units=units)
+    whole = open_dataset(data, units=units, skip_bad=skip_bad)
+    check_units(whole)
     chosen = split(
         whole,
         valid=0 if valid is not None else _share(config.valid),
@@ -68,8 +78,8 @@ def open_parts(data: Data, config: FitConfig, valid: Data | None, test: Data | N
     train = whole.subset(chosen.train)
     parts = Parts(
         train,
-        _open_like(valid, train, units) if valid is not None else whole.subset(chosen.valid),
-        _open_like(test, train, units) if test is not None else whole.subset(chosen.test),
+        _open_like(valid, train, units, skip_bad) if valid is not None else whole.subset(chosen.valid),
+        _open_like(test, train, units, skip_bad) if test is not None else whole.subset(chosen.test),
     )
     if not len(parts.valid):
         raise DatasetError("nothing to validate on: give valid > 0, or a file of its own")
@@ -89,8 +99,9 @@ def _share(wish: float) -> float | int:
     return wish if 0 < wish < 1 else int(wish)
 
 
-def _open_like(data: Data, train: Dataset, units: Mapping[str, str]) -> Dataset:
-    part = open_dataset(data, units=units)
+def _open_like(data: Data, train: Dataset, units: Mapping[str, str], skip_bad: bool) -> Dataset:
+    part = open_dataset(data, units=units, skip_bad=skip_bad)
+    check_units(part)
     if part.fidelities != train.fidelities:
         raise DatasetError(
             f"fidelities {list(part.fidelities)} in the held-out data, {list(train.fidelities)} in the training data; "
@@ -127,8 +138,6 @@ def loss_for(config: FitConfig, asked: set[str], train: Dataset, predicts: tuple
             weights[name] = weight
             if weight > 0 and found < len(train):
                 log.warning("%d of %d training systems have %s; the others are masked", found, len(train), name)
-    if not weights.get("energy") and "energy" not in config.loss.weights and not counts.get("energy"):
-        raise DatasetError("no training system has an energy")
     if not counts.get("energy", 0):
         raise DatasetError("no training system has an energy: a potential cannot be trained on this data")
     return replace(config, loss=replace(config.loss, weights=weights))

@@ -100,7 +100,12 @@ class Trainer:
         self.top: list[tuple[float, str]] = []
         self._saved_at = time.monotonic()
 
-    def run(self, interruption: Interruption, on_step: Callable[[Trainer], None]) -> bool:
+    def run(
+        self,
+        interruption: Interruption,
+        on_step: Callable[[Trainer], None],
+        on_validation: Callable[[Trainer], None],
+    ) -> bool:
         """Train to the end, or until interrupted; returns whether it ended by itself.
 
         Raises
@@ -123,8 +128,11 @@ class Trainer:
                     self.save_last()
             self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
             last = self.progress.epoch == self.config.epochs
-            if (self.progress.epoch % self.validate_every == 0 or last) and self._validate_and_save():
-                break
+            if self.progress.epoch % self.validate_every == 0 or last:
+                ends = self._validate_and_save()
+                on_validation(self)
+                if ends:
+                    break
         return True
 
     def _step(self, systems: np.ndarray, parts: list[AtomicBatch]) -> None:

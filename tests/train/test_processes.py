@@ -22,7 +22,7 @@ torch.set_num_threads(1)
 from molcalc.train import fit
 from tests.train.conftest import TINY_AIMNET2
 fit(sys.argv[1], "aimnet2", output=sys.argv[2], progress=False, epochs=int(sys.argv[4]), batch_size=int(sys.argv[3]),
-    batch_mode="molecules", arguments=TINY_AIMNET2, seed=3, precision="float64", validate_every=2,
+    batch_mode="molecules", arguments=TINY_AIMNET2, seed=3, precision="float64", validate_every=2, plots=False,
     dist_timeout=float(sys.argv[5]))
 """
 

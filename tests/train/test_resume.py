@@ -22,7 +22,7 @@ from molcalc.train.run_folder import RunFolder
 from tests.train.conftest import TINY_AIMNET2
 
 OPTIONS = {"epochs": 6, "batch_size": 8, "batch_mode": "molecules", "arguments": TINY_AIMNET2, "seed": 3,
-           "validate_every": 2, "learning_rate": 3e-3, "keep_top": 2}  # fmt: skip
+           "validate_every": 2, "learning_rate": 3e-3, "keep_top": 2, "plots": False}  # fmt: skip
 
 
 def run(db: Path, output: Path, **changes) -> None:
