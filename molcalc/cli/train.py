@@ -24,7 +24,7 @@ Several processes: torchrun --no-python --nproc-per-node 2 molcalc train …
 examples:
   molcalc train water.db --model aimnet2 --output runs/water
   molcalc train efd.npz esp.npz --model physnet-dcm --output runs/co2 --valid valid_efd.npz valid_esp.npz
-  molcalc train gfn2=low.h5 pbe0=high.h5 --model aimnet2 --output runs/both --set loss.weights.forces=10
+  molcalc train pbe0=high.h5 --model aimnet2 --output runs/pbe0 --set loss.weights.forces=10
   molcalc train water.db --config fine_tuning.yaml --init wb97m-d3 --output runs/tuned
   molcalc train water.db --output runs/water --resume
 """

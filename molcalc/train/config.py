@@ -57,8 +57,8 @@ class FitConfig:
     preset : named size of the network, where it has several.
     init : published name, model file or directory to start from; None starts from random weights.
     init_member : which network of an ensemble to start from.
-    coulomb : Coulomb energy of the model: "auto" (AIMNet2 "simple", PhysNet "physnet"), "simple", "physnet" (of the
-        atomic charges), "distributed" (of the charges around the atoms), or None.
+    coulomb : Coulomb energy of the model: "auto" (AIMNet2 "simple", models of distributed charges None), "simple"
+        (beyond bonds), "physnet" (also between bonded atoms), "distributed" (of the charges around the atoms), or None.
     repulsion : "zbl" or None, repulsion of nuclei at short range.
     seed : of split, weights and order of batches.
     valid, test : share (< 1) or number of systems held out.
@@ -189,7 +189,7 @@ RECOMMENDED: dict[str, dict[str, Any]] = {
     },
     "physnet-dcm": {
         "batch_size": 32,
-        "epochs": 400,
+        "epochs": 500,
         "learning_rate": 1e-3,
         "loss": {"weights": {"energy": 10.0, "forces": 50.0, "dipole": 100.0, "esp": 50.0}},
         "schedule": {"name": "cosine", "warmup": 0.02},

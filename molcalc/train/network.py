@@ -29,8 +29,9 @@ from molcalc.units import symbols_of
 
 log = logging.getLogger(__name__)
 
-COULOMB = {"aimnet2": "simple", "physnet-dcm": "physnet", "noneq-dcm": "physnet"}
-"""Long-range Coulomb that new networks are trained with."""
+COULOMB = {"aimnet2": "simple", "physnet-dcm": None, "noneq-dcm": None}
+"""Coulomb energy that new networks are trained with. With PhysNet's own, which acts between bonded atoms too, charges
+settle where they help the energy: the potential of CO2 is then fitted half as well."""
 COULOMB_RANGE = {"simple": 4.6, "physnet": 10.0}
 """Å, see :class:`molcalc.checkpoint.ModelConfig`."""
 REFERENCE_SYSTEMS = 2000
@@ -52,6 +53,11 @@ def new_model(config: FitConfig, train: Dataset) -> tuple[ModelConfig, nn.Module
     DatasetError
         When an element has no energy to fit its reference to.
     """
+    if len(train.fidelities) > 1:
+        raise ConfigError(
+            f"the data has the fidelities {', '.join(train.fidelities)}; {config.model} learns one level of theory: "
+            "give the files of one"
+        )
     elements = tuple(int(z) for z in np.unique(views.numbers(train)))
     model_config, network = _given(config, elements) if config.init else _fresh(config, elements)
     model_config = replace(model_config, fidelities=_fidelities(config, train))

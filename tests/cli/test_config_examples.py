@@ -26,7 +26,7 @@ def history(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_every_file_is_tested_here_and_every_schedule_has_one() -> None:
-    assert {path.stem for path in CONFIG.glob("*.yaml")} == {"aimnet2", "fine_tuning", "physnet_dcm", "two_fidelities"}
+    assert {path.stem for path in CONFIG.glob("*.yaml")} == {"aimnet2", "fine_tuning", "physnet_dcm"}
     schedules = {path.stem: read_options(path)["schedule"]["name"] for path in (CONFIG / "schedules").glob("*.yaml")}
     assert schedules == {name: name for name in SCHEDULES}
     for path in CONFIG.rglob("*.yaml"):
@@ -67,12 +67,3 @@ def test_published_weights_are_tuned(run: Any, tmp_path: Path, published: None) 
     assert result.status == 0, result.err
     errors = [row["forces_rmse"] for row in history(tmp_path)]
     assert errors[0] < 0.5  # published weights know these forces already: eV/Å
-
-
-def test_two_levels_of_theory_train(run: Any, tmp_path: Path) -> None:
-    low, high = copied("small_molecules.db", tmp_path / "low"), copied("small_molecules.db", tmp_path / "high")
-    result = run("train", f"gfn2={low}", f"pbe0={high}", "--config", CONFIG / "two_fidelities.yaml", "--output", "run",
-                 *arguments("aimnet2"), *SHORT)  # fmt: skip
-    assert result.status == 0, result.err
-    assert {"gfn2_energy_mae", "pbe0_energy_mae"} <= set(history(tmp_path)[-1])
-    assert "gfn2" in (tmp_path / "run" / "report.md").read_text()
