@@ -2,8 +2,8 @@
 
     python benchmarks/aimnet2_training.py [--atoms 512] [--repeat 10] [--precision float32|bf16]
 
-One step: energies, forces and charges of a batch, gradient of the loss through the forces, AdamW. The products alone are
-those of forward, force and double backward pass: six per weight matrix. Steps and products take turns; one thread.
+One step: energies, forces and charges of a batch, gradient of the loss through the forces, AdamW. The products alone
+are those of forward, force and double backward pass: six per weight matrix. Steps and products take turns; one thread.
 """
 
 from __future__ import annotations
