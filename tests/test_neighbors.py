@@ -104,3 +104,15 @@ def test_followed_list_equals_a_fresh_one(periodic: bool, compiled: bool, monkey
         assert as_set(*found) == as_set(*neighbor_list(positions, cell, pbc, 3.0))
         assert found[0].flags.c_contiguous
     assert reused > 60
+
+
+def test_a_followed_list_is_renewed_before_atoms_can_enter_unseen() -> None:
+    """Steady motion of 0.03 Å per step carries pairs from beyond the margin into the cutoff within 20 steps."""
+    rng = np.random.default_rng(2)
+    positions, cell, pbc = rng.uniform(0, 9, (80, 3)), 9.0 * np.eye(3), np.array([True] * 3)
+    velocities = rng.normal(size=positions.shape)
+    velocities *= 0.03 / np.linalg.norm(velocities, axis=1, keepdims=True)
+    verlet = VerletList(3.0)
+    for _ in range(60):
+        positions = positions + velocities
+        assert as_set(*verlet.update(positions, cell, pbc)) == as_set(*neighbor_list(positions, cell, pbc, 3.0))

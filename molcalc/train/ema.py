@@ -16,7 +16,8 @@ class WeightAverage:
 
     Parameters
     ----------
-    parameters : averaged tensors, in a fixed order.
+    parameters : averaged tensors, in a fixed order. Averages are held in float64: the thousandth part of a small
+        difference would be lost in float32, and the average stay behind for good.
     decay : d, in 0…1; 0 follows the weights exactly.
     """
 
@@ -26,14 +27,14 @@ class WeightAverage:
         self.decay = decay
         self.steps = 0
         self._parameters = list(parameters)
-        self.averages = [parameter.detach().clone() for parameter in self._parameters]
+        self.averages = [parameter.detach().to(torch.float64, copy=True) for parameter in self._parameters]
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the present weights."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
-        torch._foreach_lerp_(self.averages, [p.detach() for p in self._parameters], 1.0 - decay)
+        torch._foreach_lerp_(self.averages, [p.detach().double() for p in self._parameters], 1.0 - decay)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
