@@ -109,7 +109,11 @@ def parse_yaml(text: str, where: str) -> Any:
     ConfigError
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        loader = _Loader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     except yaml.YAMLError as error:

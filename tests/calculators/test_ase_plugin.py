@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ase.calculators.calculator import get_calculator_class
 
-from molcalc.calculators import D3, AIMNet2
+from molcalc.calculators import D3, D4, AIMNet2, NonEquivariantDCM, PhysNetDCM
 
 
 def test_calculators_are_listed_as_plugins() -> None:
@@ -15,6 +15,9 @@ def test_calculators_are_listed_as_plugins() -> None:
     assert {plugin.name: plugin.implementation for plugin in __ase_plugins__} == {
         "molcalc-aimnet2": AIMNet2,
         "molcalc-d3": D3,
+        "molcalc-d4": D4,
+        "molcalc-nonequivariantdcm": NonEquivariantDCM,
+        "molcalc-physnetdcm": PhysNetDCM,
     }
 
 
