@@ -8,7 +8,7 @@ Anstine, Zubatyuk, Isayev, Chem. Sci. 16, 10228 (2025), doi:10.1039/D4SC08572H.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
-from molcalc.errors import ConfigError
+from molcalc.models.reference import ReferenceEnergies
 from molcalc.nn.gelu import trained_gelu
 from molcalc.nn.init import farthest_curves, orthogonal_embedding
 from molcalc.nn.join import join
@@ -92,7 +92,7 @@ class MLP(nn.Sequential):
         return x
 
 
-class AIMNet2(nn.Module):
+class AIMNet2(ReferenceEnergies):
     """One closed-shell or two-channel AIMNet2 network.
 
     ``forward`` returns ``atomic_energies`` (n_atoms,) float64 in eV, ``charges`` (n_atoms,) in e, and with two charge
@@ -109,7 +109,7 @@ class AIMNet2(nn.Module):
     """Add reference energies in float32, as the published TorchScript files do."""
 
     def __init__(self, config: AIMNet2Config) -> None:
-        super().__init__()
+        super().__init__(config.max_number)
         self.config = config
         c = config
         size = c.n_channels * c.n_radial
@@ -132,7 +132,6 @@ class AIMNet2(nn.Module):
             for t, hidden in enumerate(c.hidden)
         )
         self.energy_head = MLP((c.aim_size, *c.energy_hidden, 1))
-        self.shifts = nn.Parameter(torch.empty(c.max_number + 1, dtype=torch.float64))
         self._double: tuple[tuple[int, ...], nn.ModuleList] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -151,14 +150,6 @@ class AIMNet2(nn.Module):
                     nn.init.xavier_normal_(layer.weight)
                     nn.init.zeros_(layer.bias)
         return self
-
-    def set_reference_energies(self, energies: Mapping[int, float]) -> None:
-        """Set the energies in eV of free atoms by atomic number; those of other elements stay."""
-        with torch.no_grad():
-            for number, energy in energies.items():
-                if not 1 <= number < len(self.shifts):
-                    raise ConfigError(f"reference energy of Z={number}; allowed are 1…{len(self.shifts) - 1}")
-                self.shifts[number] = energy
 
     @property
     def dtype(self) -> torch.dtype:

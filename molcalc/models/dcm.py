@@ -6,7 +6,6 @@ network; the head enters the energy only through energy terms that ask for ``dcm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +16,7 @@ from molcalc.batch import AtomicBatch
 from molcalc.errors import ConfigError
 from molcalc.models.dcm_heads import EquivariantHead, PlainHead
 from molcalc.models.physnet import Edges, PhysNet, PhysNetConfig
+from molcalc.models.reference import ReferenceEnergies
 
 REFERENCE_TRUNK: dict[str, Any] = {
     "n_features": 64, "n_modules": 2, "n_interaction": 1, "n_atomic": 1, "n_output": 0,
@@ -79,7 +79,7 @@ class NonEquivariantConfig(PhysNetConfig):
         return cls(**{**REFERENCE_TRUNK, "elements": elements, "head_features": 120, **changes})
 
 
-class DistributedChargeModel(nn.Module):
+class DistributedChargeModel(ReferenceEnergies):
     """A trunk, a head, and the energies of the free atoms.
 
     ``forward`` returns ``atomic_energies`` (n_atoms,) float64 in eV, ``charges`` (n_atoms,) in e, ``dcm_charges``
@@ -96,10 +96,9 @@ class DistributedChargeModel(nn.Module):
     cutoff: float
 
     def __init__(self, config: PhysNetConfig) -> None:
-        super().__init__()
+        super().__init__(config.max_number)
         self.config = config
         self.trunk = PhysNet(config)
-        self.shifts = nn.Parameter(torch.empty(config.max_number + 1, dtype=torch.float64))
 
     def initialize(self) -> DistributedChargeModel:
         """Draw fresh weights (seed torch before) and set all reference energies to zero."""
@@ -108,14 +107,6 @@ class DistributedChargeModel(nn.Module):
         with torch.no_grad():
             self.shifts.zero_()
         return self
-
-    def set_reference_energies(self, energies: Mapping[int, float]) -> None:
-        """Set the energies in eV of free atoms by atomic number; those of other elements stay."""
-        with torch.no_grad():
-            for number, energy in energies.items():
-                if not 1 <= number < len(self.shifts):
-                    raise ConfigError(f"reference energy of Z={number}; allowed are 1…{len(self.shifts) - 1}")
-                self.shifts[number] = energy
 
     @property
     def dtype(self) -> torch.dtype:

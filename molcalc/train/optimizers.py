@@ -172,9 +172,7 @@ def _optimizers(
         ]
 
     try:
-        if name == "adam":
-            return [torch.optim.AdamW(groups(False), fused=True, **options)]
-        if name == "adamw":
+        if name in ("adam", "adamw"):  # they differ in the recommended decay
             return [torch.optim.AdamW(groups(False), fused=True, **options)]
         if name == "rmsprop":
             return [RMSprop(groups(False), foreach=True, **options)]

@@ -334,12 +334,11 @@ def test_an_endless_list_of_contents_is_refused(artifact: Path, monkeypatch: pyt
 
 def test_names_of_records_do_not_lead_outside(artifact: Path, tmp_path: Path) -> None:
     """F10: nothing is ever unpacked to disk."""
-    before = set(tmp_path.rglob("*"))
-    rewrite(artifact, zipfile.ZIP_STORED, {"../../outside": b"x", "/tmp/molcalc-outside": b"x", "small/../../y": b"x"})
+    before, absolute = set(tmp_path.rglob("*")), str(tmp_path / "absolute")
+    rewrite(artifact, zipfile.ZIP_STORED, {"../../outside": b"x", absolute: b"x", "small/../../y": b"x"})
     with contextlib.suppress(MolcalcError):
         open_model(artifact)
     assert set(tmp_path.rglob("*")) == before
-    assert not Path("/tmp/molcalc-outside").exists()
 
 
 # -- contents that contradict each other
