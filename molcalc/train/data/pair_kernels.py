@@ -38,11 +38,12 @@ def mark_pairs(
 
 
 @numba.njit(**_OPTIONS)
-def fill_ordered(
-    start: int, stop: int, offsets: np.ndarray, listed: np.ndarray, masks: np.ndarray, places: np.ndarray,
-    index: np.ndarray,
+def fill_marked(
+    start: int, stop: int, offsets: np.ndarray, listed: np.ndarray, masks: np.ndarray, ordered: bool,
+    places: np.ndarray, index: np.ndarray,
 ) -> None:  # fmt: skip
-    """Write (i, j) and (j, i) of molecule s to index[:, places[s] : places[s + 1]], sorted by i and then j."""
+    """Write the pairs of molecule s to index[:, places[s] : places[s + 1]], sorted by i and then j; both (i, j) and
+    (j, i) if ``ordered``, else those with i < j."""
     for s in range(start, stop):
         if not listed[s]:
             continue
@@ -50,28 +51,7 @@ def fill_ordered(
         first, last = offsets[s], offsets[s + 1]
         for i in range(first, last):
             mask = masks[i]
-            for j in range(first, last):
-                if e == end:
-                    break
-                index[0, e] = i
-                index[1, e] = j
-                e += np.int64((mask >> np.uint64(j - first)) & _ONE)
-
-
-@numba.njit(**_OPTIONS)
-def fill_unordered(
-    start: int, stop: int, offsets: np.ndarray, listed: np.ndarray, masks: np.ndarray, places: np.ndarray,
-    index: np.ndarray,
-) -> None:  # fmt: skip
-    """Write (i, j) with i < j of molecule s to index[:, places[s] : places[s + 1]], sorted by i and then j."""
-    for s in range(start, stop):
-        if not listed[s]:
-            continue
-        e, end = places[s], places[s + 1]
-        first, last = offsets[s], offsets[s + 1]
-        for i in range(first, last):
-            mask = masks[i]
-            for j in range(i + 1, last):
+            for j in range(first if ordered else i + 1, last):
                 if e == end:
                     break
                 index[0, e] = i

@@ -68,7 +68,7 @@ def _assemble(geometries: Geometries, cutoff: float, ordered: bool) -> Pairs:
     masks = np.empty(len(geometries.positions) if dense.any() else 0, dtype=np.uint64)
     work = float((sizes[dense] ** 2).sum())
     if dense.any():
-        from molcalc.train.data.pair_kernels import fill_ordered, fill_unordered, mark_pairs
+        from molcalc.train.data.pair_kernels import fill_marked, mark_pairs
 
         compiled.share_range(mark_pairs, n, work, offsets, dense, geometries.positions, cutoff**2, masks, counts)
     if ordered:
@@ -81,8 +81,7 @@ def _assemble(geometries: Geometries, cutoff: float, ordered: bool) -> Pairs:
     index = np.empty((2, int(places[-1])), dtype=np.int64)
     shifts = np.zeros((index.shape[1], 3)) if geometries.pbc.any() else _no_shifts(index.shape[1])
     if dense.any():
-        fill = fill_ordered if ordered else fill_unordered
-        compiled.share_range(fill, n, work, offsets, dense, masks, places, index)
+        compiled.share_range(fill_marked, n, work, offsets, dense, masks, ordered, places, index)
     for k, (own, own_shifts) in single.items():
         index[:, places[k] : places[k + 1]] = own + offsets[k]
         if geometries.pbc[k].any():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,10 @@ import numpy as np
 from molcalc.errors import DatasetError
 from molcalc.train.data.columns import GEOMETRY, LABELS, unit_factors
 from molcalc.train.data.rows import Row
-from molcalc.train.data.sources.base import Source, as_bytes, damaged
-
-CHUNK = 1000
+from molcalc.train.data.sources.base import RowByRowSource, as_bytes, damaged
 
 
-class DatabaseSource(Source):
+class DatabaseSource(RowByRowSource):
     """An ASE database; units are ASE's unless the user or the metadata of the database declare others."""
 
     def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
@@ -35,20 +33,9 @@ class DatabaseSource(Source):
         except Exception as error:  # readers of ASE raise anything
             raise damaged(self.path, error) from error
 
-    def chunks(self) -> Iterator[Sequence[Row]]:
-        chunk: list[Row] = []
-        try:
-            for row in self._connect().select():
-                chunk.append(_row(row))
-                if len(chunk) == CHUNK:
-                    yield chunk
-                    chunk = []
-        except DatasetError:
-            raise
-        except Exception as error:  # readers of ASE raise anything
-            raise damaged(self.path, error) from error
-        if chunk:
-            yield chunk
+    def read(self) -> Iterator[Row]:
+        """All rows in the order of their ids."""
+        return map(_row, self._connect().select())
 
     def _connect(self) -> Any:
         from ase.db import connect

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, InputError
 from molcalc.train.data.columns import unit_factors
 from molcalc.train.data.rows import Row
 
 READ_SIZE = 1 << 22
+CHUNK = 1000
+"""Rows that are read before they are packed."""
 
 
 class Source(ABC):
@@ -85,6 +88,30 @@ class Source(ABC):
         except OSError as error:
             raise DatasetError(f"{self.path} cannot be read: {error.strerror or error}") from error
         return digest.digest()
+
+
+class RowByRowSource(Source):
+    """A file whose reader gives one row after the other and may raise anything."""
+
+    @abstractmethod
+    def read(self) -> Iterator[Row]:
+        """All rows in the order of the file."""
+
+    def chunks(self) -> Iterator[Sequence[Row]]:
+        """All rows in the order of the file, :data:`CHUNK` at a time."""
+        rows = self.read()
+        while True:
+            try:
+                chunk = list(islice(rows, CHUNK))
+            except DatasetError:
+                raise
+            except InputError as error:
+                raise DatasetError(str(error)) from error
+            except Exception as error:  # readers of ASE raise anything
+                raise damaged(self.path, error) from error
+            if not chunk:
+                return
+            yield chunk
 
 
 def as_bytes(values: Any) -> bytes | None:

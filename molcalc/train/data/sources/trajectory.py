@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from molcalc.errors import DatasetError
 from molcalc.train.data.rows import Row
-from molcalc.train.data.sources.base import Source, as_bytes, damaged
-
-CHUNK = 1000
+from molcalc.train.data.sources.base import RowByRowSource, as_bytes
 
 
-class TrajectorySource(Source):
+class TrajectorySource(RowByRowSource):
     """Frames of a ``.traj`` file with the results that were written beside them."""
 
     word = "frame"
 
-    def chunks(self) -> Iterator[Sequence[Row]]:
+    def read(self) -> Iterator[Row]:
+        """All frames in the order of the file."""
         from ase.io import ulm
 
-        chunk: list[Row] = []
-        try:
-            with open(self.path, "rb") as handle:  # ASE's own open leaves damaged files open
-                first = reader = ulm.Reader(handle)
-                for number in range(len(reader)):
-                    chunk.append(_row(number, reader[number], first))
-                    if len(chunk) == CHUNK:
-                        yield chunk
-                        chunk = []
-        except DatasetError:
-            raise
-        except Exception as error:  # readers of ASE raise anything
-            raise damaged(self.path, error) from error
-        if chunk:
-            yield chunk
+        with open(self.path, "rb") as handle:  # ASE's own open leaves damaged files open
+            first = reader = ulm.Reader(handle)
+            for number in range(len(reader)):
+                yield _row(number, reader[number], first)
 
 
 def _row(number: int, frame: Any, first: Any) -> Row:
