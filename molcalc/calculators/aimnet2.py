@@ -8,9 +8,8 @@ from ase.calculators.calculator import external_calculators, register_calculator
 
 from molcalc.calculators.base import MolCalculator
 from molcalc.calculators.sources import check_kind, chosen_members, label_of
-from molcalc.calculators.terms import coulomb_term, dispersion_term
+from molcalc.calculators.terms import Wish, completion
 from molcalc.checkpoint import Checkpoint
-from molcalc.dispersion.parameters import D3Parameters, D4Parameters
 from molcalc.errors import FidelityError
 from molcalc.potential import Potential
 from molcalc.pretrained.sources import open_model
@@ -61,7 +60,7 @@ class AIMNet2(MolCalculator):
         model: str | os.PathLike[str] | Checkpoint = "wb97m-d3",
         *,
         fidelity: str | None = None,
-        dispersion: str | D3Parameters | D4Parameters | None = "auto",
+        dispersion: Wish = "auto",
         charge: int | None = None,
         multiplicity: int | None = None,
         member: int | None = None,
@@ -82,18 +81,14 @@ class AIMNet2(MolCalculator):
         if legacy:
             for network in members:
                 network.round_shifted_energies = True  # type: ignore[assignment]
-        coulomb_part = coulomb_term(config, coulomb)
-        crystals = coulomb_part is None or coulomb_part.supports_periodic
-        dispersion_part, described = dispersion_term(config.fidelities[0], dispersion, smooth=crystals, legacy=legacy)
-        terms = [term for term in (coulomb_part, dispersion_part) if term is not None]
-        method = (config.coulomb or "none") if coulomb == "auto" else coulomb
-        provenance: dict[str, str | bool] = {"dispersion": described, "coulomb": method}
+        completed = completion(config, config.fidelities[0], coulomb=coulomb, dispersion=dispersion, legacy=legacy)
+        provenance: dict[str, str | bool] = {**completed.provenance}
         if member is not None:
             provenance["member"] = str(member)
         if legacy:
             provenance["legacy"] = True
         super().__init__(
-            Potential(members, terms),
+            Potential(members, completed.terms),
             model=label,
             model_hash=checkpoint.hash,
             charge=charge,

@@ -12,9 +12,8 @@ from ase import Atoms
 from molcalc.calculators.base import MolCalculator
 from molcalc.calculators.points import atomic_sites, check_points, distributed_sites, values_at
 from molcalc.calculators.sources import check_kind, chosen_members, label_of
-from molcalc.calculators.terms import coulomb_term, dispersion_term, repulsion_term
+from molcalc.calculators.terms import Wish, completion
 from molcalc.checkpoint import Checkpoint
-from molcalc.dispersion.parameters import D3Parameters, D4Parameters
 from molcalc.electrostatics.sites import SOURCES, ChargeSites
 from molcalc.errors import ConfigError, FidelityError
 from molcalc.potential import Potential
@@ -42,7 +41,7 @@ class DistributedChargeCalculator(MolCalculator):
         model: str | os.PathLike[str] | Checkpoint,
         *,
         fidelity: str | None = None,
-        dispersion: str | D3Parameters | D4Parameters | None = "auto",
+        dispersion: Wish = "auto",
         charge: int | None = None,
         multiplicity: int | None = None,
         member: int | None = None,
@@ -56,18 +55,13 @@ class DistributedChargeCalculator(MolCalculator):
         check_kind(config, self.kind, label)
         if fidelity is not None:
             raise FidelityError(f"fidelity={fidelity!r}: {label!r} is a single-fidelity model; leave it out")
-        dispersion_part, described = dispersion_term(config.fidelities[0], dispersion, legacy=False)
-        parts = (coulomb_term(config, coulomb), repulsion_term(config), dispersion_part)
+        completed = completion(config, config.fidelities[0], coulomb=coulomb, dispersion=dispersion)
         members = chosen_members(build_members(checkpoint), member, label)
-        provenance: dict[str, str | bool] = {
-            "dispersion": described,
-            "coulomb": (config.coulomb or "none") if coulomb == "auto" else coulomb,
-            "equivariant": self.rotation_invariant,
-        }
+        provenance: dict[str, str | bool] = {**completed.provenance, "equivariant": self.rotation_invariant}
         if member is not None:
             provenance["member"] = str(member)
         super().__init__(
-            Potential(members, [part for part in parts if part is not None]),
+            Potential(members, completed.terms),
             model=label,
             model_hash=checkpoint.hash,
             charge=charge,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from molcalc.checkpoint import Fidelity, ModelConfig
 from molcalc.dispersion.declared import dispersion_from
 from molcalc.dispersion.parameters import D3Parameters, D4Parameters
@@ -17,12 +19,51 @@ from molcalc.schema import suggest
 COULOMB_METHODS = ("auto", "simple", "dsf", "ewald", "shifted")
 SHIFTED_CUTOFF = 15.0
 """Å, where PhysNet's Coulomb energy ends in crystals and liquids."""
+Wish = str | D3Parameters | D4Parameters | None
+"""What a user may say of dispersion."""
 _ALLOWED = {
     "simple": ("auto", "simple", "dsf", "ewald"),
     "physnet": ("auto", "shifted"),
     "distributed": ("auto",),
 }
 """What a user may choose, by the method a model was trained with."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Energy terms that complete a network.
+
+    Attributes
+    ----------
+    terms : Coulomb, repulsion and dispersion, as far as they are there.
+    provenance : what was chosen, in words.
+    """
+
+    terms: tuple[EnergyTerm, ...]
+    provenance: dict[str, str]
+
+
+def completion(
+    config: ModelConfig, fidelity: Fidelity, *, coulomb: str = "auto", dispersion: Wish = "auto", legacy: bool = False
+) -> Completion:
+    """All terms of a model at one fidelity.
+
+    Dispersion ends smoothly where the other terms allow periodic structures, for which it is cut off.
+
+    Parameters
+    ----------
+    coulomb, dispersion, legacy : as in :func:`coulomb_term` and :func:`dispersion_term`.
+
+    Raises
+    ------
+    ConfigError, CheckpointMismatchError
+    """
+    charged, repulsion = coulomb_term(config, coulomb), repulsion_term(config)
+    crystals = charged is None or charged.supports_periodic
+    dispersed, described = dispersion_term(fidelity, dispersion, smooth=crystals, legacy=legacy)
+    method = (config.coulomb or "none") if coulomb == "auto" else coulomb
+    terms = tuple(term for term in (charged, repulsion, dispersed) if term is not None)
+    return Completion(terms, {"dispersion": described, "coulomb": method})
 
 
 def coulomb_term(config: ModelConfig, method: str) -> EnergyTerm | None:
@@ -75,7 +116,7 @@ def repulsion_term(config: ModelConfig) -> EnergyTerm | None:
 
 
 def dispersion_term(
-    fidelity: Fidelity, wish: str | D3Parameters | D4Parameters | None, *, smooth: bool = False, legacy: bool = False
+    fidelity: Fidelity, wish: Wish, *, smooth: bool = False, legacy: bool = False
 ) -> tuple[EnergyTerm | None, str]:
     """Dispersion term of a fidelity, and its description.
 

@@ -9,11 +9,13 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from molcalc.batch import from_atoms
 from molcalc.calculators import D3, AIMNet2
-from molcalc.calculators.terms import coulomb_term, dispersion_term
-from molcalc.checkpoint import Fidelity
+from molcalc.calculators.terms import completion, coulomb_term, dispersion_term
+from molcalc.checkpoint import Checkpoint, Fidelity
 from molcalc.dispersion.parameters import D3Parameters, d3_parameters
 from molcalc.electrostatics.coulomb import SimpleCoulomb
+from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.errors import CellError, ConfigError
 from molcalc.models.no_network import NoNetwork
 from molcalc.potential import Potential
@@ -88,3 +90,19 @@ def test_zero_volume_cell_is_refused() -> None:
     for method in ("dsf", "ewald"):
         with pytest.raises(CellError, match="cell"):
             AIMNet2(tiny_checkpoint(), coulomb=method).get_potential_energy(flat)
+
+
+def test_a_calculator_adds_the_repulsion_that_its_model_was_trained_with() -> None:
+    plain = tiny_checkpoint()
+    repelled = Checkpoint(replace(plain.config, repulsion="zbl"), plain.weights)
+    close = Atoms("CO", [[0, 0, 0], [0, 0, 0.7]])
+    energies = [AIMNet2(model, dtype="float64").get_potential_energy(close) for model in (plain, repelled)]
+    batch = from_atoms(close, cutoff=5.0)
+    assert energies[1] - energies[0] == pytest.approx(float(ZBLRepulsion()(batch, {}).sum()), abs=1e-9)
+
+
+def test_dispersion_is_smooth_exactly_where_the_other_terms_allow_crystals() -> None:
+    config, level = tiny_checkpoint().config, replace(COMPLETED, dispersion="d3bj:pbe0")
+    for coulomb, smooth in ((None, True), ("simple", False)):
+        terms = completion(replace(config, coulomb=coulomb), level).terms
+        assert (terms[-1].switch_width > 0) is smooth
