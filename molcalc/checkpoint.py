@@ -57,12 +57,14 @@ class Fidelity:
     functional : density functional of the labels, in the spelling of the D3 parameter sets; or None.
     dispersion : term that completes the labels ("d3bj:wb97m"), or None.
     dispersion_in_labels : whether the labels already contain dispersion.
+    elements : atomic numbers that this level was trained on; None for all of the network's.
     """
 
     name: str
     functional: str | None = None
     dispersion: str | None = None
     dispersion_in_labels: bool = False
+    elements: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from molcalc.checkpoint import Checkpoint, ModelConfig
 from molcalc.errors import CheckpointMismatchError, ConfigError, UnsafeCheckpointError
 from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
 from molcalc.models.dcm import NonEquivariantConfig, NonEquivariantDCM, PhysNetDCM, PhysNetDCMConfig
+from molcalc.models.multifidelity import MultiFidelityAIMNet2, MultiFidelityConfig
 from molcalc.schema import from_dict, short, suggest
 
 
@@ -24,6 +25,7 @@ class Entry(NamedTuple):
 
 MODELS: dict[str, Entry] = {
     "aimnet2": Entry(AIMNet2, AIMNet2Config),
+    "aimnet2-multi": Entry(MultiFidelityAIMNet2, MultiFidelityConfig),
     "physnet-dcm": Entry(PhysNetDCM, PhysNetDCMConfig),
     "noneq-dcm": Entry(NonEquivariantDCM, NonEquivariantConfig),
 }

@@ -108,8 +108,8 @@ class AIMNet2(ReferenceEnergies):
     round_shifted_energies = False
     """Add reference energies in float32, as the published TorchScript files do."""
 
-    def __init__(self, config: AIMNet2Config) -> None:
-        super().__init__(config.max_number)
+    def __init__(self, config: AIMNet2Config, n_fidelities: int | None = None) -> None:
+        super().__init__(config.max_number, n_fidelities)
         self.config = config
         c = config
         size = c.n_channels * c.n_radial
@@ -131,7 +131,8 @@ class AIMNet2(ReferenceEnergies):
             )
             for t, hidden in enumerate(c.hidden)
         )
-        self.energy_head = MLP((c.aim_size, *c.energy_hidden, 1))
+        if n_fidelities is None:
+            self.energy_head = MLP((c.aim_size, *c.energy_hidden, 1))
         self._double: tuple[tuple[int, ...], nn.ModuleList] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -178,7 +179,7 @@ class AIMNet2(ReferenceEnergies):
         rows = EdgeRows.from_edges(batch.edge_index, batch.n_atoms)
         targets = self._channel_charges(batch).to(dtype)
         weights = torch.cat([self.conv_features, self.conv_charges])
-        features = self.embedding.index_select(0, batch.numbers)
+        features = self._embed(batch)
         charges = features.new_zeros(batch.n_atoms, c.charge_channels)
         passes = self._passes_for(batch.n_atoms)
         single_or_double = next(passes.parameters()).dtype
@@ -189,7 +190,9 @@ class AIMNet2(ReferenceEnergies):
             charges = equilibrate(charges + raw, factors, targets, batch.system_idx, c.exact_charges)
             features = features + change
         aim = passes[-1](self._message(features, charges, basis, rows, weights).to(single_or_double))
-        energies = self._shifted(self.energy_head(aim.to(dtype))[:, 0], batch.numbers)
+        aim = aim.to(dtype)
+        energies = self._shifted(self._atomic_energies(aim, batch), batch)
+        charges = self._final_charges(charges, aim, targets, batch)
         predictions = {"atomic_energies": energies, "charges": charges.sum(dim=1)}
         if c.charge_channels == 2:
             predictions["spin_charges"] = charges[:, 0] - charges[:, 1]
@@ -206,9 +209,21 @@ class AIMNet2(ReferenceEnergies):
             self._double = key, copy.deepcopy(self.passes).to(self.embedding.dtype)
         return self._double[1]
 
-    def _shifted(self, energies: Tensor, numbers: Tensor) -> Tensor:
-        """Add the reference energies of the elements, in float64."""
-        shifts = self.shifts.index_select(0, numbers)
+    def _embed(self, batch: AtomicBatch) -> Tensor:
+        """(n_atoms, A·G) features of the elements."""
+        return self.embedding.index_select(0, batch.numbers)
+
+    def _atomic_energies(self, aim: Tensor, batch: AtomicBatch) -> Tensor:
+        """(n_atoms,) energies in eV, without those of free atoms."""
+        return self.energy_head(aim)[:, 0]
+
+    def _final_charges(self, charges: Tensor, aim: Tensor, targets: Tensor, batch: AtomicBatch) -> Tensor:
+        """(n_atoms, C) charges that are returned, from those of the passes."""
+        return charges
+
+    def _shifted(self, energies: Tensor, batch: AtomicBatch) -> Tensor:
+        """Add the energies of free atoms, in float64."""
+        shifts = self.reference_energies(batch)
         if self.round_shifted_energies:
             return (energies.float() + shifts.float()).double()
         return energies.double() + shifts

@@ -97,7 +97,7 @@ def test_a_calculator_adds_the_repulsion_that_its_model_was_trained_with() -> No
     repelled = Checkpoint(replace(plain.config, repulsion="zbl"), plain.weights)
     close = Atoms("CO", [[0, 0, 0], [0, 0, 0.7]])
     energies = [AIMNet2(model, dtype="float64").get_potential_energy(close) for model in (plain, repelled)]
-    batch = from_atoms(close, cutoff=5.0)
+    batch = from_atoms(close, cutoff=5.0, pair_cutoff=5.0)
     assert energies[1] - energies[0] == pytest.approx(float(ZBLRepulsion()(batch, {}).sum()), abs=1e-9)
 
 
