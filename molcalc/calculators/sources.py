@@ -9,7 +9,12 @@ from torch import nn
 from molcalc.checkpoint import Checkpoint, ModelConfig
 from molcalc.errors import CheckpointMismatchError, ConfigError
 
-CALCULATORS = {"aimnet2": "AIMNet2", "physnet-dcm": "PhysNetDCM", "noneq-dcm": "NonEquivariantDCM"}
+CALCULATORS = {
+    "aimnet2": "AIMNet2",
+    "aimnet2-multi": "AIMNet2",
+    "physnet-dcm": "PhysNetDCM",
+    "noneq-dcm": "NonEquivariantDCM",
+}
 """Calculator of each kind of model."""
 
 

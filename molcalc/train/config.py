@@ -31,12 +31,16 @@ class LevelOfTheory:
     dispersion_in_labels : whether the labels contain dispersion already.
     subtract_dispersion : take ``dispersion`` out of labels that contain it, train on the rest, and let the calculator
         add it again.
+    base : another fidelity of the data, to which this one learns the difference (Δ-learning).
+    like : fidelity of ``init`` that this one starts from; None takes the one of the same name, or the first.
     """
 
     functional: str | None = None
     dispersion: str | None = None
     dispersion_in_labels: bool = False
     subtract_dispersion: bool = False
+    base: str | None = None
+    like: str | None = None
 
     def __post_init__(self) -> None:
         if self.subtract_dispersion and (self.dispersion is None or not self.dispersion_in_labels):
@@ -57,6 +61,8 @@ class FitConfig:
     preset : named size of the network, where it has several.
     init : published name, model file or directory to start from; None starts from random weights.
     init_member : which network of an ensemble to start from.
+    keep_fidelities : keep the fidelities of ``init`` that the data do not have. What all share changes with training,
+        unless it is frozen (``groups``).
     coulomb : Coulomb energy of the model: "auto" (AIMNet2 "simple", models of distributed charges None), "simple"
         (beyond bonds), "physnet" (also between bonded atoms), "distributed" (of the charges around the atoms), or None.
     repulsion : "zbl" or None, repulsion of nuclei at short range.
@@ -103,6 +109,7 @@ class FitConfig:
     preset: str = "default"
     init: str | None = None
     init_member: int = 0
+    keep_fidelities: bool = False
     coulomb: str | None = "auto"
     repulsion: str | None = None
     seed: int = 0

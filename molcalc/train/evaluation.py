@@ -22,7 +22,7 @@ from molcalc.train import views
 from molcalc.train.config import FitConfig
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.opening import Data, open_dataset
-from molcalc.train.esp_mask import without_masked_points
+from molcalc.train.feeding import LabelReader
 from molcalc.train.groups import FidelityIndex, group_labels
 from molcalc.train.metrics import ErrorSums, compared, differences
 from molcalc.train.network import potential_of
@@ -177,17 +177,10 @@ class Evaluator:
         ESP labels that do not count are marked as missing, and labels are without dispersion.
         """
         index = FidelityIndex(self.checkpoint.config, data, fidelity)
-        potential, config = self.potential, self.config
-        ranges = [potential.pair_cutoff, *(subtraction.potential.pair_cutoff for subtraction in self._subtractions)]
-        pair_cutoff = max((length for length in ranges if length is not None), default=None)
+        reader = LabelReader(self.potential, measured, self._subtractions, self.config)
         for systems in validation_batches(data.n_atoms(), ATOMS_AT_ONCE):
-            batch = data.batch(systems, cutoff=potential.cutoff, pair_cutoff=pair_cutoff, labels=measured)
-            if "esp" in measured:
-                batch = without_masked_points(batch, config.esp_radius_factor, config.esp_max)
-            batch = index.applied(batch)
-            for subtraction in self._subtractions:
-                batch = subtraction(batch)
-            results = predict(potential, batch.to(self.device), measured, dipole_source=config.dipole_source)
+            batch = reader.read(data, systems, index=index)
+            results = predict(self.potential, batch.to(self.device), measured, dipole_source=self.config.dipole_source)
             yield systems, batch, {name: value.cpu() for name, value in results.items()}
 
     def reference_energies(self, batch: AtomicBatch) -> Tensor:

@@ -15,32 +15,76 @@ from molcalc.train.augmentation import rotated
 from molcalc.train.config import FitConfig
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.esp_mask import without_masked_points
+from molcalc.train.groups import FidelityIndex
 from molcalc.train.processes import Processes
 from molcalc.train.sampler import share
 
 
-class Feed:
-    """Turns systems of a dataset into batches.
+class LabelReader:
+    """Reads systems with the lists of neighbors that potentials need, and with labels as they are learned.
+
+    ESP labels that do not count are marked as missing.
 
     Parameters
     ----------
+    potential : that the labels are compared with, or None.
     measured : names of the labels that are needed.
     subtractions : what is taken out of the labels.
+    config : says which ESP points count.
     """
 
     def __init__(
         self,
-        config: FitConfig,
-        potential: Potential,
+        potential: Potential | None,
         measured: Sequence[str],
         subtractions: Sequence[DispersionSubtraction],
-        processes: Processes,
-        device: torch.device,
+        config: FitConfig,
     ) -> None:
-        self._config, self._potential, self._measured = config, potential, tuple(measured)
-        self._subtractions, self._processes, self._device = subtractions, processes, device
-        ranges = [potential.pair_cutoff, *(subtraction.potential.pair_cutoff for subtraction in subtractions)]
-        self._pair_cutoff = max((cutoff for cutoff in ranges if cutoff is not None), default=None)
+        self._measured, self._subtractions, self._config = tuple(measured), subtractions, config
+        potentials = [subtraction.potential for subtraction in subtractions]
+        potentials += [] if potential is None else [potential]
+        self._cutoff = 0.0 if potential is None else potential.cutoff
+        self._pair_cutoff = max((p.pair_cutoff for p in potentials if p.pair_cutoff is not None), default=None)
+
+    def read(
+        self,
+        data: Dataset,
+        systems: np.ndarray,
+        *,
+        esp_points: int | None = None,
+        rng: np.random.Generator | None = None,
+        index: FidelityIndex | None = None,
+    ) -> AtomicBatch:
+        """Systems of a dataset as one batch.
+
+        Parameters
+        ----------
+        esp_points, rng : so many random points of every system; all of them by default.
+        index : from the fidelities of the data to those of the model, where they differ.
+        """
+        with_esp = "esp" in self._measured
+        batch = data.batch(
+            systems,
+            cutoff=self._cutoff,
+            pair_cutoff=self._pair_cutoff,
+            esp_points=esp_points if with_esp else None,
+            rng=rng,
+            labels=self._measured,
+        )
+        if with_esp:
+            batch = without_masked_points(batch, self._config.esp_radius_factor, self._config.esp_max)
+        if index is not None:
+            batch = index.applied(batch)
+        for subtraction in self._subtractions:
+            batch = subtraction(batch)
+        return batch
+
+
+class Feed:
+    """Turns systems of a dataset into batches on the device of a run."""
+
+    def __init__(self, config: FitConfig, reader: LabelReader, processes: Processes, device: torch.device) -> None:
+        self._config, self._reader, self._processes, self._device = config, reader, processes, device
 
     def batch(
         self,
@@ -49,20 +93,8 @@ class Feed:
         esp_points: int | None = None,
         rng: np.random.Generator | None = None,
     ) -> AtomicBatch:
-        """Systems of a dataset as one batch on the device of the run."""
-        batch = data.batch(
-            systems,
-            cutoff=self._potential.cutoff,
-            pair_cutoff=self._pair_cutoff,
-            esp_points=esp_points if "esp" in self._measured else None,
-            rng=rng,
-            labels=self._measured,
-        )
-        if "esp" in self._measured:
-            batch = without_masked_points(batch, self._config.esp_radius_factor, self._config.esp_max)
-        for subtraction in self._subtractions:
-            batch = subtraction(batch)
-        return batch.to(self._device)
+        """Systems of a dataset as one batch."""
+        return self._reader.read(data, systems, esp_points=esp_points, rng=rng).to(self._device)
 
     def epoch(
         self, data: Dataset, batches: Sequence[np.ndarray], epoch: int, start: int

@@ -15,6 +15,7 @@ import torch
 
 from molcalc import checkpoint
 from molcalc.calculators.base import MolCalculator
+from molcalc.calculators.sources import CALCULATORS
 from molcalc.errors import ConfigError
 from molcalc.train.config import FitConfig, make_config
 from molcalc.train.console import Console
@@ -50,8 +51,7 @@ class FitResult:
         from molcalc import calculators
 
         kind = checkpoint.load(self.output).config.kind
-        names = {"aimnet2": "AIMNet2", "physnet-dcm": "PhysNetDCM", "noneq-dcm": "NonEquivariantDCM"}
-        found: MolCalculator = getattr(calculators, names[kind])(self.output, **options)
+        found: MolCalculator = getattr(calculators, CALCULATORS[kind])(self.output, **options)
         return found
 
 

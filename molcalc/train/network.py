@@ -18,14 +18,14 @@ from molcalc.derivatives import evaluate
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError
 from molcalc.labels import DispersionSubtraction
 from molcalc.potential import Potential
-from molcalc.pretrained.sources import open_model
-from molcalc.registry import MODELS, build_members, network_config
+from molcalc.registry import MODELS, network_config
 from molcalc.schema import suggest
 from molcalc.train import views
 from molcalc.train.config import FitConfig, LevelOfTheory
 from molcalc.train.data.dataset import Dataset
+from molcalc.train.feeding import LabelReader
 from molcalc.train.reference_energies import composition, fit_reference_energies
-from molcalc.units import symbols_of
+from molcalc.train.transfer import Start, all_elements, bases, given, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ EVALUATED_AT_ONCE = 64
 def new_model(config: FitConfig, train: Dataset) -> tuple[ModelConfig, nn.Module]:
     """Network and declaration for a run.
 
+    The model has the fidelities of the data, in their order; after them those of the given weights that are kept.
+
     Parameters
     ----------
     train : training systems; elements and reference energies come from them.
@@ -53,19 +55,15 @@ def new_model(config: FitConfig, train: Dataset) -> tuple[ModelConfig, nn.Module
     DatasetError
         When an element has no energy to fit its reference to.
     """
-    if len(train.fidelities) > 1:
-        raise ConfigError(
-            f"the data has the fidelities {', '.join(train.fidelities)}; {config.model} learns one level of theory: "
-            "give the files of one"
-        )
-    elements = tuple(int(z) for z in np.unique(views.numbers(train)))
-    model_config, network = _given(config, elements) if config.init else _fresh(config, elements)
-    model_config = replace(model_config, fidelities=_fidelities(config, train))
-    network.set_reference_energies(dict.fromkeys(network.elements, 0.0))  # type: ignore[operator, arg-type]
-    explained = potential_of(model_config, network) if config.init else None
-    energies = _reference_energies(train, elements, explained, subtractions(config, train.fidelities))
-    network.set_reference_energies(energies)  # type: ignore[operator]
-    return model_config, network
+    levels = [replace(level, elements=elements_of(train, k)) for k, level in enumerate(_levels(config, train))]
+    start = given(config, levels) if config.init else _fresh(config, levels)
+    explained = potential_of(start.config, start.network) if config.init else None
+    taken_out = subtractions(config, train.fidelities)
+    for k, level in enumerate(levels):
+        if k not in start.known:
+            energies = _reference_energies(train, k, level, explained, taken_out)
+            start.network.set_reference_energies(energies, k)  # type: ignore[operator]
+    return start.config, start.network
 
 
 def potential_of(model_config: ModelConfig, network: nn.Module) -> Potential:
@@ -88,8 +86,9 @@ def checkpointed(model_config: ModelConfig, arrays: dict[str, torch.Tensor]) -> 
     return Checkpoint(model_config, {f"members.0.{name}": value.detach().cpu() for name, value in arrays.items()})
 
 
-def _fresh(config: FitConfig, elements: tuple[int, ...]) -> tuple[ModelConfig, nn.Module]:
-    entry = MODELS[config.model]
+def _fresh(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
+    kind = kind_of(config.model, len(levels))
+    entry = MODELS[kind]
     presets: dict[str, Callable[..., Any]] = {"default": entry.config}
     if hasattr(entry.config, "reference_size"):
         presets["reference-size"] = entry.config.reference_size
@@ -97,11 +96,13 @@ def _fresh(config: FitConfig, elements: tuple[int, ...]) -> tuple[ModelConfig, n
         raise ConfigError(
             f"preset={config.preset!r}{suggest(config.preset, presets)}; {config.model} has {', '.join(presets)}"
         )
-    arguments = asdict(presets[config.preset](elements=elements))
+    several = {"n_fidelities": len(levels), "bases": bases(config, levels)} if len(levels) > 1 else {}
+    arguments = asdict(presets[config.preset](elements=all_elements(levels), **several))
     coulomb = COULOMB[config.model] if config.coulomb == "auto" else config.coulomb
     model_config = ModelConfig(
-        kind=config.model,
+        kind=kind,
         arguments={**arguments, **config.arguments},
+        fidelities=tuple(levels),
         coulomb=coulomb,
         coulomb_range=None if coulomb is None else COULOMB_RANGE.get(coulomb),
         repulsion=config.repulsion,
@@ -113,31 +114,16 @@ def _fresh(config: FitConfig, elements: tuple[int, ...]) -> tuple[ModelConfig, n
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = entry.model(typed).initialize()  # type: ignore[operator]
-    return replace(model_config, arguments=asdict(typed)), network
+    return Start(replace(model_config, arguments=asdict(typed)), network)
 
 
-def _given(config: FitConfig, elements: tuple[int, ...]) -> tuple[ModelConfig, nn.Module]:
-    assert config.init is not None
-    checkpoint = open_model(config.init)
-    found = checkpoint.config
-    if found.kind != config.model:
-        raise CheckpointMismatchError(f"init={config.init!r} holds a {found.kind!r} model; model={config.model!r}")
-    if config.arguments or config.preset != "default" or config.coulomb != "auto" or config.repulsion is not None:
-        raise ConfigError("arguments, preset, coulomb and repulsion describe a new network; with init they are given")
-    if config.init_member >= found.n_members:
-        raise ConfigError(f"init_member={config.init_member}; {config.init!r} has members 0…{found.n_members - 1}")
-    known = found.arguments["elements"]
-    strange = [z for z in elements if z not in known]
-    if strange:
-        raise DatasetError(
-            f"{config.init!r} was not trained on {symbols_of(strange)}; known: {symbols_of(known)}: leave these "
-            "systems out, or train from random weights"
-        )
-    network = build_members(checkpoint)[config.init_member]
-    return replace(found, n_members=1), network
+def elements_of(data: Dataset, fidelity: int) -> tuple[int, ...]:
+    """Atomic numbers that occur at a fidelity, ascending."""
+    part = data.subset(np.flatnonzero(data.fidelity[data.indices] == fidelity))
+    return tuple(int(z) for z in np.unique(views.numbers(part)))
 
 
-def _fidelities(config: FitConfig, train: Dataset) -> tuple[Fidelity, ...]:
+def _levels(config: FitConfig, train: Dataset) -> tuple[Fidelity, ...]:
     for name in config.fidelities:
         if name not in train.fidelities:
             raise ConfigError(
@@ -169,43 +155,33 @@ def subtractions(config: FitConfig, fidelities: Sequence[str]) -> list[Dispersio
 
 def _reference_energies(
     train: Dataset,
-    elements: tuple[int, ...],
+    fidelity: int,
+    level: Fidelity,
     explained: Potential | None,
     subtracted: Sequence[DispersionSubtraction],
 ) -> dict[int, float]:
     """Self-atomic energies of the labels, or of what a potential without them leaves to be explained."""
-    chosen = np.arange(len(train))
+    chosen = np.flatnonzero((train.fidelity[train.indices] == fidelity) & train.has("energy"))
+    what = "training data" if len(train.fidelities) == 1 else f"fidelity {level.name!r}"
+    if not len(chosen):
+        raise DatasetError(f"{what}: no system has an energy: a potential cannot be trained on this data")
     if len(chosen) > REFERENCE_SYSTEMS and (explained is not None or subtracted):
-        chosen = np.unique(np.linspace(0, len(chosen) - 1, REFERENCE_SYSTEMS).astype(np.int64))
+        chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, REFERENCE_SYSTEMS).astype(np.int64))]
     part = train.subset(chosen)
-    if "energy" not in part.labels:
-        raise DatasetError("no training system has an energy: a potential cannot be trained on this data")
     energies = np.asarray(part.labels["energy"][part.indices], dtype=np.float64)
     if explained is not None or subtracted:
-        ranges = _ranges(explained, subtracted)
+        reader = LabelReader(explained, ("energy",), subtracted, FitConfig())
         energies = np.concatenate([
-            _unexplained(part.batch(systems, **ranges, labels=("energy",)), explained, subtracted)
+            _unexplained(reader.read(part, systems), explained)
             for systems in np.array_split(np.arange(len(part)), -(-len(part) // EVALUATED_AT_ONCE))
         ])  # fmt: skip
+    elements = level.elements or ()
     counts = composition(views.numbers(part), views.offsets(part), elements)
-    return fit_reference_energies(counts, energies, elements, "training data")
+    return fit_reference_energies(counts, energies, elements, what)
 
 
-def _ranges(explained: Potential | None, subtracted: Sequence[DispersionSubtraction]) -> dict[str, Any]:
-    """Cutoffs of the lists that a potential and dispersion need."""
-    potentials = [subtraction.potential for subtraction in subtracted]
-    potentials += [] if explained is None else [explained]
-    return {
-        "cutoff": 0.0 if explained is None else explained.cutoff,
-        "pair_cutoff": max((p.pair_cutoff for p in potentials if p.pair_cutoff is not None), default=None),
-    }
-
-
-def _unexplained(
-    batch: AtomicBatch, explained: Potential | None, subtracted: Sequence[DispersionSubtraction]
-) -> np.ndarray:
-    for subtraction in subtracted:
-        batch = subtraction(batch)
+def _unexplained(batch: AtomicBatch, explained: Potential | None) -> np.ndarray:
+    """Energies, less what a potential explains of them."""
     energies = batch.labels["energy"]
     if explained is not None:
         energies = energies - evaluate(explained, batch, ())["energy"]

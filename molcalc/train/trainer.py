@@ -21,7 +21,7 @@ from molcalc.train import network as networks
 from molcalc.train.config import FitConfig
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.ema import WeightAverage
-from molcalc.train.feeding import Feed
+from molcalc.train.feeding import Feed, LabelReader
 from molcalc.train.losses import Loss
 from molcalc.train.metrics import ErrorSums, compared
 from molcalc.train.optimizers import OptimizerSet
@@ -91,9 +91,8 @@ class Trainer:
         self.measured = tuple(
             name for name in compared(list(train.labels), self.potential.predicts) if name in loss.terms
         )
-        self.feed = Feed(
-            config, self.potential, self.measured, networks.subtractions(config, train.fidelities), processes, device
-        )
+        taken_out = networks.subtractions(config, train.fidelities)
+        self.feed = Feed(config, LabelReader(self.potential, self.measured, taken_out, config), processes, device)
         self.progress = Progress()
         self.running = torch.zeros(len(loss.terms) + 1, dtype=torch.float64)
         self.history: list[dict[str, Any]] = []

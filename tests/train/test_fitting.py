@@ -210,11 +210,11 @@ def test_elements_of_the_validation_part_must_be_trained_on(labelled_db: Path, t
         fit(db, "aimnet2", output=tmp_path / "run", split_key="part", **SHORT)
 
 
-def test_several_levels_of_theory_are_refused(labelled_db: Path, tmp_path: Path) -> None:
+def test_several_levels_of_theory_are_refused_by_models_of_one(labelled_db: Path, tmp_path: Path) -> None:
     """One set of reference energies and heads would average them without a word."""
     copy = altered(labelled_db, tmp_path / "copy.db", lambda k, results, keys: None)
-    with pytest.raises(ConfigError, match="fidelities low, high; aimnet2 learns one level"):
-        fit({"low": labelled_db, "high": copy}, "aimnet2", output=tmp_path / "run", **SHORT)
+    with pytest.raises(ConfigError, match="2 fidelities; physnet-dcm learns one level.*or train aimnet2"):
+        fit({"low": labelled_db, "high": copy}, "physnet-dcm", output=tmp_path / "run", **SHORT)
 
 
 def test_weights_of_another_kind_are_refused(labelled_db: Path, tmp_path: Path) -> None:
