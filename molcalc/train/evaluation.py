@@ -12,7 +12,7 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.checkpoint import Checkpoint
-from molcalc.errors import DatasetError, UnsupportedElementError
+from molcalc.errors import DatasetError
 from molcalc.labels import DispersionSubtraction
 from molcalc.nn.segments import segment_sum
 from molcalc.potential import Potential
@@ -156,14 +156,7 @@ class Evaluator:
         ------
         DatasetError
             When there is none.
-        UnsupportedElementError
         """
-        strange = set(np.unique(views.numbers(data)).tolist()) - set(self.potential.elements)
-        if strange:
-            raise UnsupportedElementError(
-                f"the data have {symbols_of(strange)}, which the model does not know; it knows "
-                f"{symbols_of(self.potential.elements)}"
-            )
         measured = compared([name for name, n in data.counts().items() if n], self.potential.predicts)
         if not measured:
             raise DatasetError(f"no labels that the model predicts; labels found: {', '.join(data.labels) or 'none'}")
@@ -185,13 +178,8 @@ class Evaluator:
 
     def reference_energies(self, batch: AtomicBatch) -> Tensor:
         """(n_systems,) eV: sum of the model's self-atomic energies."""
-        tables: list[Tensor] = [member.shifts.detach().cpu() for member in self.potential.members]  # type: ignore[operator]
-        shifts = torch.stack(tables).mean(dim=0)
-        if shifts.ndim == 2:
-            atomic = shifts[batch.fidelity.index_select(0, batch.system_idx), batch.numbers]
-        else:
-            atomic = shifts.index_select(0, batch.numbers)
-        return segment_sum(atomic.double(), batch.system_idx, batch.n_systems)
+        energies = [member.reference_energies(batch) for member in self.potential.members]  # type: ignore[operator]
+        return segment_sum(torch.stack(energies).mean(dim=0), batch.system_idx, batch.n_systems)
 
 
 def _potential(checkpoint: Checkpoint) -> Potential:

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from molcalc.batch import AtomicBatch
-from molcalc.checkpoint import ModelConfig
-from molcalc.errors import FidelityError
+from molcalc.checkpoint import Fidelity, ModelConfig
+from molcalc.errors import FidelityError, UnsupportedElementError
 from molcalc.schema import suggest
+from molcalc.train import views
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.states import DEFAULT_FIDELITY
 from molcalc.units import symbols_of
@@ -28,6 +29,8 @@ class FidelityIndex:
     ------
     FidelityError
         When the model does not have a fidelity of the data, or it is not clear which one is meant.
+    UnsupportedElementError
+        When the data have an element that the fidelity of the model does not know.
     """
 
     def __init__(self, config: ModelConfig, data: Dataset, fidelity: str | None = None) -> None:
@@ -43,11 +46,30 @@ class FidelityIndex:
                 raise FidelityError(
                     f"unknown fidelity {name!r}{suggest(name, names)}; the model has {', '.join(names)}"
                 )
-        self._index = torch.tensor([names.index(name) for name in wanted])
+        found = [names.index(name) for name in wanted]
+        for k, index in enumerate(found):
+            _check_elements(config, config.fidelities[index], elements_of(data, k))
+        self._index = torch.tensor(found)
 
     def applied(self, batch: AtomicBatch) -> AtomicBatch:
         """The batch with fidelities of the model."""
         return replace(batch, fidelity=self._index.index_select(0, batch.fidelity))
+
+
+def elements_of(data: Dataset, fidelity: int) -> tuple[int, ...]:
+    """Atomic numbers that occur at a fidelity of a dataset, ascending."""
+    part = data.subset(np.flatnonzero(data.fidelity[data.indices] == fidelity))
+    return tuple(int(z) for z in np.unique(views.numbers(part)))
+
+
+def _check_elements(config: ModelConfig, level: Fidelity, elements: tuple[int, ...]) -> None:
+    known = config.arguments["elements"] if level.elements is None else level.elements
+    strange = set(elements) - set(known)
+    if strange:
+        at = f" at fidelity {level.name!r}" if len(config.fidelities) > 1 else ""
+        raise UnsupportedElementError(
+            f"the data have {symbols_of(strange)}, which the model does not know{at}; it knows {symbols_of(known)}"
+        )
 
 
 def group_labels(data: Dataset) -> dict[str, list[str]]:

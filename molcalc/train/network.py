@@ -24,6 +24,7 @@ from molcalc.train import views
 from molcalc.train.config import FitConfig, LevelOfTheory
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.feeding import LabelReader
+from molcalc.train.groups import elements_of
 from molcalc.train.reference_energies import composition, fit_reference_energies
 from molcalc.train.transfer import Start, all_elements, bases, given, kind_of
 
@@ -115,12 +116,6 @@ def _fresh(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
         torch.manual_seed(config.seed)
         network = entry.model(typed).initialize()  # type: ignore[operator]
     return Start(replace(model_config, arguments=asdict(typed)), network)
-
-
-def elements_of(data: Dataset, fidelity: int) -> tuple[int, ...]:
-    """Atomic numbers that occur at a fidelity, ascending."""
-    part = data.subset(np.flatnonzero(data.fidelity[data.indices] == fidelity))
-    return tuple(int(z) for z in np.unique(views.numbers(part)))
 
 
 def _levels(config: FitConfig, train: Dataset) -> tuple[Fidelity, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from molcalc import checkpoint
+from molcalc.calculators.sources import CALCULATORS
 from molcalc.checkpoint import Checkpoint
 from molcalc.files import write_atomic
 from molcalc.train import figures, views
@@ -27,8 +28,6 @@ from molcalc.units import symbols_of
 
 log = logging.getLogger(__name__)
 
-CALCULATORS = {"aimnet2": "AIMNet2", "physnet-dcm": "PhysNetDCM", "noneq-dcm": "NonEquivariantDCM"}
-"""Class that opens each kind of model."""
 PLOTS = "plots"
 SHOWN_GROUPS = 20
 SHOWN_SYSTEMS = 3
