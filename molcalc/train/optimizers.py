@@ -1,11 +1,11 @@
 """Adam, AdamW, RMSprop and Muon with recommended settings and parameter groups.
 
 Weight decay is decoupled in all of them: p ← p·(1 − lr·decay), applied to matrices only.
+Muon takes the matrices between hidden layers, AdamW the rest.
 
 References
 ----------
 Loshchilov, Hutter, Decoupled Weight Decay Regularization, ICLR 2019.
-Jordan et al., Muon: an optimizer for hidden layers (2024); Liu et al., arXiv:2502.16982 (matched update size).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from molcalc.errors import ConfigError
 from molcalc.schema import suggest
+from molcalc.train.muon import Muon
 
 SMALL_DATASET = 1000
 """Systems, below which the larger learning rate is recommended."""
@@ -178,7 +179,7 @@ def _optimizers(
             return [RMSprop(groups(False), foreach=True, **options)]
         optimizers: list[torch.optim.Optimizer] = []
         if groups(True):
-            optimizers.append(torch.optim.Muon(groups(True), adjust_lr_fn="match_rms_adamw", **options))
+            optimizers.append(Muon(groups(True), **options))
         if groups(False):
             optimizers.append(torch.optim.AdamW(groups(False), fused=True))
         return optimizers

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from molcalc.errors import ConfigError
+from molcalc.train.muon import Muon
 from molcalc.train.optimizers import (
     OPTIMIZER_CONFIGS,
     GroupConfig,
@@ -72,7 +73,7 @@ def test_muon_orthogonalizes_hidden_matrices_only() -> None:
     net = small_net()
     optimizer = create_optimizer("muon", net, 1e-3, **_options(settings("muon")))
     muon, adamw = optimizer.optimizers
-    assert isinstance(muon, torch.optim.Muon)
+    assert isinstance(muon, Muon)
     assert isinstance(adamw, torch.optim.AdamW)
     orthogonal = {id(p) for group in muon.param_groups for p in group["params"]}
     assert orthogonal == {id(net[0].weight), id(net[2].weight)}  # not the (1, 5) output, not biases
