@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
 from molcalc._version import __version__
-from molcalc.batch import AtomicBatch, build_batch, collate
+from molcalc.batch import AtomicBatch, build_batch
+from molcalc.calculators.beyond_ase import BeyondASE
 from molcalc.calculators.inputs import (
     State,
     check_distances,
@@ -21,21 +22,13 @@ from molcalc.calculators.inputs import (
     resolve_charge,
     resolve_multiplicity,
 )
-from molcalc.calculators.points import atomic_sites, check_points, values_at
-from molcalc.calculators.results import check_finite, chunks, has_volume, plain, split_batch, to_ase
-from molcalc.derivatives import dipole_derivatives, evaluate, hessian
-from molcalc.electrostatics.sites import ChargeSites
+from molcalc.calculators.results import check_finite, has_volume, plain, to_ase
 from molcalc.errors import ChargeError, ConfigError, InputError, SpinError
 from molcalc.neighbors import VerletList, all_pairs, neighbor_list, unique_pairs
 from molcalc.potential import Potential
 from molcalc.properties import PROPERTIES
 from molcalc.schema import suggest
 
-if TYPE_CHECKING:
-    from molcalc.calculators.vibrations import InfraredVibrations
-
-BATCH_ATOMS = 2000
-"""Atoms evaluated at once by :meth:`MolCalculator.evaluate`."""
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -43,7 +36,7 @@ class OpenShellWarning(UserWarning):
     """A closed-shell model is used for an odd number of electrons."""
 
 
-class MolCalculator(Calculator):
+class MolCalculator(BeyondASE, Calculator):
     """ASE calculator of one potential.
 
     One pass fills everything that is cheap: energy, free_energy, energies, forces, charges, dipole, magmoms where there
@@ -215,100 +208,6 @@ class MolCalculator(Calculator):
         }
         self.results = results
 
-    def evaluate(
-        self, images: Iterable[Atoms], properties: Sequence[str] = ("energy", "forces")
-    ) -> list[dict[str, Any]]:
-        """Properties of many structures, evaluated together.
-
-        Parameters
-        ----------
-        images : structures of any size; charge and multiplicity are resolved for each.
-        properties : ASE names. Stress needs periodic structures.
-
-        Returns
-        -------
-        One dict per structure: float or float64 arrays, as ASE would return them.
-        """
-        images = list(images)
-        unknown = [name for name in properties if name not in self.implemented_properties]
-        if unknown:
-            raise PropertyNotImplementedError(
-                f"{unknown[0]} is not implemented by {self.model!r}; it has {', '.join(self.implemented_properties)}"
-            )
-        if "stress" in properties and not all(has_volume(atoms) for atoms in images):
-            raise PropertyNotImplementedError("stress needs 3 periodic cell vectors in every structure")
-        wanted = tuple(name for name in ("forces", "stress") if name in properties)
-        results: list[dict[str, Any]] = []
-        with self._lock:
-            for start, stop in chunks([len(atoms) for atoms in images], BATCH_ATOMS):
-                batches = []
-                for k in range(start, stop):
-                    try:
-                        batches.append(self.prepare(images[k])[0])
-                    except ValueError as error:
-                        raise type(error)(f"structure {k}: {error}") from error
-                batch = collate(batches)
-                values = self._evaluate(batch, wanted)
-                for k, parts in enumerate(split_batch(values, batch)):
-                    result = to_ase(parts)
-                    check_finite(result, f"{self.model!r} for structure {start + k}")
-                    results.append({name: result[name] for name in properties})
-        return results
-
-    def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
-        """Second derivatives of the energy, (n, 3, n, 3) float64 in eV/Å²."""
-        atoms = self._structure(atoms)
-        with self._lock:
-            batch, _ = self.prepare(atoms)
-            matrix = hessian(self.potential, batch.to(self.device)).cpu().numpy()
-        check_finite({"hessian": matrix}, self.model)
-        return matrix
-
-    def get_vibrations(self, atoms: Atoms | None = None) -> InfraredVibrations:
-        """Harmonic modes about a structure (relax it first), with ``ir_intensities`` in km/mol."""
-        from molcalc.calculators.vibrations import InfraredVibrations  # brings half of ASE with it
-
-        atoms = self._structure(atoms)
-        matrix = self.get_hessian(atoms)
-        slopes = None
-        if "charges" in self.potential.predicts:
-            with self._lock:
-                batch, _ = self.prepare(atoms)
-                slopes = dipole_derivatives(self.potential, batch.to(self.device)).cpu().numpy()
-        return InfraredVibrations(atoms, matrix, slopes)
-
-    def get_esp(self, points: np.ndarray, atoms: Atoms | None = None) -> np.ndarray:
-        """Electrostatic potential of the charges of a molecule.
-
-        Parameters
-        ----------
-        points : (n_points, 3) Å.
-
-        Returns
-        -------
-        (n_points,) float64, V
-
-        Raises
-        ------
-        PropertyNotImplementedError
-            When the model predicts no charges.
-        InputError
-            For points of the wrong shape, or on a charge; for a periodic structure.
-        """
-        atoms = self._structure(atoms)
-        where = check_points(points, atoms)
-        return values_at(where, self._charge_sites(atoms).potential)
-
-    def get_electric_field(self, points: np.ndarray, atoms: Atoms | None = None) -> np.ndarray:
-        """Electric field of the charges of a molecule, (n_points, 3) float64 in V/Å; otherwise as :meth:`get_esp`."""
-        atoms = self._structure(atoms)
-        where = check_points(points, atoms)
-        return values_at(where, self._charge_sites(atoms).field)
-
-    def _charge_sites(self, atoms: Atoms) -> ChargeSites:
-        """The charges that make potential and field."""
-        return atomic_sites(atoms, self.get_property("charges", atoms))
-
     def prepare(self, atoms: Atoms, edges: VerletList | None = None) -> tuple[AtomicBatch, State]:
         """Check a structure and make a batch of it, with an edge list that may follow earlier steps."""
         check_structure(atoms, self.potential.elements, self.model, self.potential.supports_periodic)
@@ -343,16 +242,6 @@ class MolCalculator(Calculator):
             fidelity=state.fidelity,
         )
         return batch, state
-
-    def _evaluate(self, batch: AtomicBatch, properties: Sequence[str]) -> dict[str, np.ndarray]:
-        values = evaluate(self.potential, batch.to(self.device), properties)
-        return {name: value.double().cpu().numpy() for name, value in values.items()}
-
-    def _structure(self, atoms: Atoms | None) -> Atoms:
-        atoms = atoms if atoms is not None else self.atoms
-        if atoms is None:
-            raise ConfigError("no structure: pass atoms=…, or calculate something first")
-        return atoms
 
     # -- provenance and copies ------------------------------------------------------------------------
 

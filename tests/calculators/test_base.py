@@ -254,7 +254,7 @@ def test_evaluate_batches_large_lists(closed_shell: Checkpoint, monkeypatch: pyt
     calc = tiny_calculator(closed_shell)
     images = [organic(k) for k in range(7)] + [molecule("H2O")]
     whole = calc.evaluate(images)
-    monkeypatch.setattr("molcalc.calculators.base.BATCH_ATOMS", 20)
+    monkeypatch.setattr("molcalc.calculators.beyond_ase.BATCH_ATOMS", 20)
     parts = calc.evaluate(images)
     for atoms, a, b in zip(images, whole, parts):
         assert a["energy"] == pytest.approx(b["energy"], abs=1e-10)
