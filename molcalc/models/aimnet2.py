@@ -19,8 +19,8 @@ from molcalc.batch import AtomicBatch
 from molcalc.models.reference import ReferenceEnergies
 from molcalc.nn.gelu import trained_gelu
 from molcalc.nn.init import farthest_curves, orthogonal_embedding
-from molcalc.nn.join import join
-from molcalc.nn.neighbor_sum import EdgeRows, neighbor_sum
+from molcalc.nn.message import message
+from molcalc.nn.neighbor_sum import EdgeRows
 from molcalc.nn.segments import segment_sum
 from molcalc.nn.vector_basis import GaussianShells, vector_basis
 
@@ -184,8 +184,8 @@ class AIMNet2(ReferenceEnergies):
         passes = self._passes_for(batch.n_atoms)
         single_or_double = next(passes.parameters()).dtype
         for t, mlp in enumerate(passes[:-1]):
-            message = self._message(features, charges if t > 0 else None, basis, rows, weights)
-            update = mlp(message.to(single_or_double)).to(dtype)
+            inputs = self._message(features, charges if t > 0 else None, basis, rows, weights)
+            update = mlp(inputs.to(single_or_double)).to(dtype)
             raw, factors, change = update.split((c.charge_channels, c.charge_channels, features.shape[1]), dim=1)
             charges = equilibrate(charges + raw, factors, targets, batch.system_idx, c.exact_charges)
             features = features + change
@@ -239,23 +239,9 @@ class AIMNet2(ReferenceEnergies):
     def _message(
         self, features: Tensor, charges: Tensor | None, basis: Tensor, rows: EdgeRows, weights: Tensor
     ) -> Tensor:
-        """Input of a pass: [a, S_a, R_a] and, once there are charges, [q, S_q, R_q].
-
-        S is the scalar neighbor sum, R = |Σ_k W_kh V_k|² the squared norm of combined vector sums.
-        """
-        c = self.config
-        n = features.shape[0]
-        channels = features.view(n, c.n_channels, c.n_radial)
-        if charges is not None:
-            channels = torch.cat([channels, charges[:, :, None].expand(-1, -1, c.n_radial)], dim=1)
-        sums = neighbor_sum(channels, basis, rows)
-        scalars, vectors = sums.split((1, 3), dim=1)
-        norms = torch.einsum("ixck,ckh->ixch", vectors, weights[: channels.shape[1]]).square().sum(dim=1)
-        if charges is None:
-            return join([features, scalars, norms])
-        split = (c.n_channels, c.charge_channels)
-        (scalar_a, scalar_q), (norm_a, norm_q) = scalars.split(split, dim=2), norms.split(split, dim=1)
-        return join([features, scalar_a, norm_a, charges, scalar_q, norm_q])
+        """Input of a pass: see :mod:`molcalc.nn.message`."""
+        n_channels = self.config.n_channels + (0 if charges is None else charges.shape[1])
+        return message(features, charges, basis, weights[:n_channels], rows)
 
 
 def equilibrate(raw: Tensor, factors: Tensor, targets: Tensor, system_idx: Tensor, exact: bool) -> Tensor:

@@ -2,8 +2,9 @@
 
 numba's automatic vectorization gives up on kernels that read and write several arrays, because it cannot rule out
 that they overlap. These few intrinsics say explicitly what is meant: ``load`` and ``store`` move sixteen
-consecutive numbers, ``splat`` makes a row of one number, ``fma`` computes x·y + z on them and ``mul`` x·y. LLVM maps
-a row to the registers of the machine.
+consecutive numbers, ``load_first`` and ``store_first`` the first few of them, ``splat`` makes a row of one number and
+``splat_at`` of one in an array, ``fma`` computes x·y + z on rows and ``mul`` x·y. LLVM maps a row to the registers of
+the machine.
 
 Import this module only where numba is known to be available (see :mod:`molcalc.nn.compiled`).
 """
@@ -67,6 +68,63 @@ def store(typing_context, array, offset, row):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return types.none(array, types.intp, row), generate
+
+
+def _lanes_below(builder: Any, count: Any) -> Any:
+    """Mask of the first ``count`` lanes."""
+    lanes = ir.VectorType(count.type, WIDTH)
+    first = builder.insert_element(ir.Constant(lanes, ir.Undefined), count, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+    counts = builder.shuffle_vector(first, ir.Constant(lanes, ir.Undefined), zeros)
+    return builder.icmp_signed("<", ir.Constant(lanes, list(range(WIDTH))), counts)
+
+
+@intrinsic
+def load_first(typing_context, array, offset, count):  # type: ignore[no-untyped-def]
+    """Row whose first ``count`` numbers are at ``array[offset:]``, zeros behind; no others are read."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        pointer = _row_pointer(context, builder, signature.args[0], *args[:2])
+        row, mask = pointer.type.pointee, _lanes_below(builder, args[2])
+        name = f"llvm.masked.load.v{WIDTH}{_SUFFIX[array.dtype]}.p0v{WIDTH}{_SUFFIX[array.dtype]}"
+        alignment = ir.IntType(32)
+        kind = ir.FunctionType(row, [pointer.type, alignment, mask.type, row])
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        align = ir.Constant(alignment, array.dtype.bitwidth // 8)
+        return builder.call(function, [pointer, align, mask, ir.Constant(row, [0.0] * WIDTH)])
+
+    return _ROWS[array.dtype](array, types.intp, types.intp), generate
+
+
+@intrinsic
+def store_first(typing_context, array, offset, row, count):  # type: ignore[no-untyped-def]
+    """Write the first ``count`` numbers of a row to ``array[offset:]``."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        pointer, mask = _row_pointer(context, builder, signature.args[0], *args[:2]), _lanes_below(builder, args[3])
+        name = f"llvm.masked.store.v{WIDTH}{_SUFFIX[array.dtype]}.p0v{WIDTH}{_SUFFIX[array.dtype]}"
+        alignment = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [args[2].type, pointer.type, alignment, mask.type])
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        builder.call(function, [args[2], pointer, ir.Constant(alignment, array.dtype.bitwidth // 8), mask])
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp, row, types.intp), generate
+
+
+@intrinsic
+def splat_at(typing_context, array, offset):  # type: ignore[no-untyped-def]
+    """Row of sixteen times ``array[offset]``; the offset is not negative."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        number = builder.load(builder.gep(data, [args[1]]))
+        kind = context.get_value_type(_ROWS[array.dtype])
+        first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+        return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), lanes)
+
+    return _ROWS[array.dtype](array, types.intp), generate
 
 
 @intrinsic
