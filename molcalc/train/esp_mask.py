@@ -2,16 +2,67 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
+from molcalc.errors import DatasetError
+from molcalc.train.data.dataset import Dataset
 from molcalc.units import VDW_RADII
+
+log = logging.getLogger(__name__)
 
 TOLERANCE = 0.99
 """Points drawn on a surface at exactly the given factor stay in, whatever table of radii drew them."""
+CHECKED_SYSTEMS, CHECKED_AT_ONCE = 200, 20
+LEAST_DISTANCE = 0.5
+"""Å from a nucleus, where distributed charges may be."""
+
+
+def check_points(data: Dataset, radius_factor: float, largest: float | None) -> None:
+    """Refuse points that cannot be learned from, before a run begins.
+
+    Parameters
+    ----------
+    data : up to 200 of its systems are looked at.
+    radius_factor, largest : see :func:`without_masked_points`.
+
+    Raises
+    ------
+    DatasetError
+        When every point is left out, or one that counts is on an atom.
+    """
+    systems = np.flatnonzero(data.has("esp"))
+    if not len(systems):
+        return
+    chosen = systems[np.unique(np.linspace(0, len(systems) - 1, CHECKED_SYSTEMS).astype(np.int64))]
+    given = kept = 0
+    for part in np.array_split(chosen, -(-len(chosen) // CHECKED_AT_ONCE)):
+        batch = data.batch(part, cutoff=0.0, labels=("esp",))
+        counts = torch.isfinite(without_masked_points(batch, radius_factor, largest).labels["esp"])
+        given, kept = given + int(torch.isfinite(batch.labels["esp"]).sum()), kept + int(counts.sum())
+        assert batch.esp_points is not None
+        assert batch.esp_system_idx is not None
+        spheres = torch.full_like(batch.positions[:, 0], LEAST_DISTANCE)
+        close = counts & ~_outside(batch, batch.esp_points, batch.esp_system_idx, spheres)
+        if close.any():
+            system = int(part[int(batch.esp_system_idx[close][0])])
+            raise DatasetError(
+                f"{data.row_name(system)} has {int(close.sum())} ESP points less than {LEAST_DISTANCE} Å from an atom, "
+                f"where point charges are: leave them out with esp_radius_factor=1.4 (now {radius_factor:g})"
+            )
+    if not kept:
+        limits = f"esp_radius_factor={radius_factor:g}" + ("" if largest is None else f" and esp_max={largest:g} V")
+        raise DatasetError(
+            f"all {given} ESP points are left out by {limits}: lower the factor, raise the limit, or leave the ESP out "
+            "with loss.weights.esp=0"
+        )
+    if kept < given / 2:
+        log.warning("%d of %d ESP points count; the others are masked", kept, given)
 
 
 def without_masked_points(batch: AtomicBatch, radius_factor: float, largest: float | None) -> AtomicBatch:
@@ -27,17 +78,17 @@ def without_masked_points(batch: AtomicBatch, radius_factor: float, largest: flo
         return batch
     keep = torch.ones(len(values), dtype=torch.bool, device=values.device)
     if radius_factor > 0:
-        keep &= _outside(batch, batch.esp_points, batch.esp_system_idx, TOLERANCE * radius_factor)
+        radii = TOLERANCE * radius_factor * torch.as_tensor(VDW_RADII, device=batch.numbers.device)
+        keep &= _outside(batch, batch.esp_points, batch.esp_system_idx, radii.index_select(0, batch.numbers))
     if largest is not None:
         keep &= values.abs() <= largest
     return replace(batch, labels={**batch.labels, "esp": torch.where(keep, values, torch.nan)})
 
 
-def _outside(batch: AtomicBatch, points: Tensor, system_idx: Tensor, factor: float) -> Tensor:
-    """(n_points,) bool: farther from every atom than ``factor`` van der Waals radii."""
+def _outside(batch: AtomicBatch, points: Tensor, system_idx: Tensor, radii: Tensor) -> Tensor:
+    """(n_points,) bool: outside of the sphere of every atom of their system; (n_atoms,) radii in Å."""
     counts = batch.atoms_per_system()
     first = torch.cumsum(counts, 0) - counts
-    radii = factor * torch.as_tensor(VDW_RADII, device=points.device).index_select(0, batch.numbers)
     outside = torch.ones(len(points), dtype=torch.bool, device=points.device)
     for k in range(int(counts.max())):  # the k-th atom of every system at once
         has = counts.index_select(0, system_idx) > k

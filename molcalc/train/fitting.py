@@ -19,7 +19,9 @@ from molcalc.calculators.sources import CALCULATORS
 from molcalc.errors import ConfigError
 from molcalc.train.config import FitConfig, make_config
 from molcalc.train.console import Console
+from molcalc.train.data.contradictions import check_charges
 from molcalc.train.data.opening import Data
+from molcalc.train.esp_mask import check_points
 from molcalc.train.evaluation import evaluate_part
 from molcalc.train.observers import Observers
 from molcalc.train.preparation import Parts, make_trainer, open_parts
@@ -114,10 +116,19 @@ def fit(
     device = _device(typed)
     with _threads(typed.threads), joined(device, typed.dist_timeout) as processes:
         parts = open_parts(data, typed, held_out.get("valid"), held_out.get("test"), units or {}, skip_bad)
+        _check(parts, typed)
         folder = RunFolder(output)
         with folder.owned() if processes.first else contextlib.nullcontext():
             trainer = _prepared(typed, asked, parts, folder, processes, device, resume)
             return _run(trainer, parts, progress and processes.first)
+
+
+def _check(parts: Parts, config: FitConfig) -> None:
+    """Refuse labels that contradict each other, and points that cannot be learned from."""
+    for part in (parts.train, parts.valid, parts.test):
+        check_charges(part)
+    if config.loss.weights.get("esp", 0.0) > 0:
+        check_points(parts.train, config.esp_radius_factor, config.esp_max)
 
 
 def _prepared(
