@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from molcalc.batch import AtomicBatch
 from molcalc.models.reference import ReferenceEnergies
@@ -85,9 +86,24 @@ class MLP(nn.Sequential):
             layers += [nn.Linear(n_in, n_out), nn.GELU()]
         super().__init__(*(layers if activate_last else layers[:-1]))
 
-    def forward(self, x: Tensor) -> Tensor:
-        trained = self[0].weight.requires_grad
-        for layer in self:
+    def forward(self, x: Tensor, kinds: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Apply all layers.
+
+        Parameters
+        ----------
+        kinds : (n, n_kinds), 1 where a row is of a kind, and (n_kinds, k): k columns that rows of a kind share. They
+            take the place of the first k columns of ``x``; their products are made once for each kind.
+        """
+        first: Any = self[0]
+        trained = first.weight.requires_grad
+        if kinds is None:
+            x = first(x)
+        else:
+            of_kind, shared = kinds
+            k = shared.shape[1]
+            x = functional.linear(x[:, k:], first.weight[:, k:], first.bias)
+            x = torch.addmm(x, of_kind, shared @ first.weight[:, :k].T)
+        for layer in list(self)[1:]:
             x = trained_gelu(x) if trained and isinstance(layer, nn.GELU) else layer(x)
         return x
 
@@ -182,10 +198,13 @@ class AIMNet2(ReferenceEnergies):
         features = self._embed(batch)
         charges = features.new_zeros(batch.n_atoms, c.charge_channels)
         passes = self._passes_for(batch.n_atoms)
-        single_or_double = next(passes.parameters()).dtype
+        first = next(passes.parameters())
+        single_or_double = first.dtype
+        trained = first.requires_grad and dtype == single_or_double
         for t, mlp in enumerate(passes[:-1]):
             inputs = self._message(features, charges if t > 0 else None, basis, rows, weights)
-            update = mlp(inputs.to(single_or_double)).to(dtype)
+            kinds = self._kinds(features, batch) if t == 0 and trained else None
+            update = mlp(inputs.to(single_or_double), kinds).to(dtype)
             raw, factors, change = update.split((c.charge_channels, c.charge_channels, features.shape[1]), dim=1)
             charges = equilibrate(charges + raw, factors, targets, batch.system_idx, c.exact_charges)
             features = features + change
@@ -235,6 +254,13 @@ class AIMNet2(ReferenceEnergies):
             return total
         unpaired = (batch.multiplicity - 1).to(total.dtype)[:, None]
         return 0.5 * torch.cat([total + unpaired, total - unpaired], dim=1)
+
+    def _kinds(self, features: Tensor, batch: AtomicBatch) -> tuple[Tensor, Tensor]:
+        """Atoms that begin with the same features: which atoms (n_atoms, n_kinds), and these features."""
+        elements = batch.numbers + (self.config.max_number + 1) * batch.fidelity.index_select(0, batch.system_idx)
+        _, kind = torch.unique(elements, return_inverse=True)
+        of_kind = functional.one_hot(kind)
+        return of_kind.to(features.dtype), features.index_select(0, of_kind.argmax(dim=0))
 
     def _message(
         self, features: Tensor, charges: Tensor | None, basis: Tensor, rows: EdgeRows, weights: Tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -177,3 +178,23 @@ def test_copies_do_not_carry_the_weights_twice() -> None:
     size = len(pickle.dumps(mixed))
     mixed(from_atoms(organic(), cutoff=5.0))
     assert len(pickle.dumps(mixed)) == size
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_training_shares_the_first_products_of_equal_atoms_without_changing_any_gradient(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = build_members(tiny_checkpoint(channels))[0].double().requires_grad_()
+    batch = collate([from_atoms(atoms, cutoff=5.0) for atoms in (organic(), organic())])
+    weights = list(network.parameters())
+    found = []
+    for _ in range(2):
+        positions = batch.positions.clone().requires_grad_()
+        energy = network(replace(batch, positions=positions))["atomic_energies"].sum()
+        (forces,) = torch.autograd.grad(energy, positions, create_graph=True)
+        found.append((forces, *torch.autograd.grad(energy + forces.square().sum(), weights, allow_unused=True)))
+        monkeypatch.setattr(AIMNet2, "_kinds", lambda *_: None)
+    for a, b in zip(*found):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
