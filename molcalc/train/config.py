@@ -75,7 +75,8 @@ class FitConfig:
     batches_per_epoch : None for one pass.
     accumulate : parts in which a batch is worked through, to save memory.
     fidelities : level of theory of each fidelity.
-    fidelity_weights : how often each fidelity is drawn.
+    fidelity_weights : how often each fidelity is drawn, and how much it counts in the validation loss. None draws every
+        system equally often, and lets every fidelity count equally in the validation loss.
     loss : terms and weights.
     optimizer : "adam", "adamw", "rmsprop" or "muon".
     learning_rate, weight_decay : None takes the recommended value.

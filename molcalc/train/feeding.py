@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from molcalc.labels import DispersionSubtraction
 from molcalc.potential import Potential
 from molcalc.train.augmentation import rotated
 from molcalc.train.config import FitConfig
+from molcalc.train.data.columns import LABELS
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.esp_mask import without_masked_points
 from molcalc.train.groups import FidelityIndex
@@ -23,7 +25,7 @@ from molcalc.train.sampler import share
 class LabelReader:
     """Reads systems with the lists of neighbors that potentials need, and with labels as they are learned.
 
-    ESP labels that do not count are marked as missing.
+    ESP labels that do not count are marked as missing, and so is every label that the data do not have.
 
     Parameters
     ----------
@@ -62,15 +64,17 @@ class LabelReader:
         esp_points, rng : so many random points of every system; all of them by default.
         index : from the fidelities of the data to those of the model, where they differ.
         """
-        with_esp = "esp" in self._measured
+        names = [name for name in self._measured if name in data.labels]
+        with_esp = "esp" in names
         batch = data.batch(
             systems,
             cutoff=self._cutoff,
             pair_cutoff=self._pair_cutoff,
             esp_points=esp_points if with_esp else None,
             rng=rng,
-            labels=self._measured,
+            labels=names,
         )
+        batch = _with_missing(batch, [name for name in self._measured if name not in names])
         if with_esp:
             batch = without_masked_points(batch, self._config.esp_radius_factor, self._config.esp_max)
         if index is not None:
@@ -78,6 +82,16 @@ class LabelReader:
         for subtraction in self._subtractions:
             batch = subtraction(batch)
         return batch
+
+
+def _with_missing(batch: AtomicBatch, names: Sequence[str]) -> AtomicBatch:
+    """The batch with labels that its data do not have: NaN, and no points for the electrostatic potential."""
+    rows = {"system": batch.n_systems, "atom": batch.n_atoms, "point": 0}
+    missing = {name: torch.full((rows[LABELS[name].kind], *LABELS[name].shape), torch.nan) for name in names}
+    if "esp" in names:
+        points = torch.empty((0, 3), dtype=torch.float64)
+        batch = replace(batch, esp_points=points, esp_system_idx=torch.empty(0, dtype=torch.int64))
+    return replace(batch, labels={**batch.labels, **missing}) if missing else batch
 
 
 class Feed:
@@ -92,9 +106,10 @@ class Feed:
         systems: np.ndarray,
         esp_points: int | None = None,
         rng: np.random.Generator | None = None,
+        index: FidelityIndex | None = None,
     ) -> AtomicBatch:
-        """Systems of a dataset as one batch."""
-        return self._reader.read(data, systems, esp_points=esp_points, rng=rng).to(self._device)
+        """Systems of a dataset as one batch; arguments as in :meth:`LabelReader.read`."""
+        return self._reader.read(data, systems, esp_points=esp_points, rng=rng, index=index).to(self._device)
 
     def epoch(
         self, data: Dataset, batches: Sequence[np.ndarray], epoch: int, start: int

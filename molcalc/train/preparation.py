@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -16,12 +15,12 @@ from molcalc.checkpoint import ModelConfig
 from molcalc.errors import ConfigError, DatasetError
 from molcalc.files import sha256
 from molcalc.train import network as networks
-from molcalc.train import views
 from molcalc.train.config import FitConfig
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.opening import Data, open_dataset
 from molcalc.train.data.split import split
 from molcalc.train.data.suspicions import check_units
+from molcalc.train.groups import elements_of
 from molcalc.train.losses import LABELS, Loss
 from molcalc.train.metrics import compared
 from molcalc.train.optimizers import OptimizerSet, create_optimizer, get_recommended_optimizer_config
@@ -83,15 +82,21 @@ def open_parts(
     )
     if not len(parts.valid):
         raise DatasetError("nothing to validate on: give valid > 0, or a file of its own")
-    known = set(np.unique(views.numbers(train)))
     for name, part in (("validation", parts.valid), ("test", parts.test)):
-        strange = set(np.unique(views.numbers(part))) - known if len(part) else set()
-        if strange:
-            raise DatasetError(
-                f"the {name} part has {symbols_of(strange)}, which the training part lacks: split by another seed, or "
-                "leave these systems out"
-            )
+        _check_elements(train, name, part)
     return parts
+
+
+def _check_elements(train: Dataset, name: str, part: Dataset) -> None:
+    """Refuse a part with elements that the training part lacks at the same fidelity."""
+    for k, fidelity in enumerate(part.fidelities):
+        strange = set(elements_of(part, k)) - set(elements_of(train, train.fidelities.index(fidelity)))
+        if strange:
+            at = f" at fidelity {fidelity!r}" if len(train.fidelities) > 1 else ""
+            raise DatasetError(
+                f"the {name} part has {symbols_of(strange)}{at}, which the training part lacks: split by another seed, "
+                "or leave these systems out"
+            )
 
 
 def _share(wish: float) -> float | int:
@@ -102,10 +107,10 @@ def _share(wish: float) -> float | int:
 def _open_like(data: Data, train: Dataset, units: Mapping[str, str], skip_bad: bool) -> Dataset:
     part = open_dataset(data, units=units, skip_bad=skip_bad)
     check_units(part)
-    if part.fidelities != train.fidelities:
+    if not set(part.fidelities) <= set(train.fidelities):
         raise DatasetError(
             f"fidelities {list(part.fidelities)} in the held-out data, {list(train.fidelities)} in the training data; "
-            "give both as a dict of the same names in the same order"
+            "give both as a dict of the same names"
         )
     return part
 
@@ -137,10 +142,20 @@ def loss_for(config: FitConfig, asked: set[str], train: Dataset, predicts: tuple
         if found and name in possible:
             weights[name] = weight
             if weight > 0 and found < len(train):
-                log.warning("%d of %d training systems have %s; the others are masked", found, len(train), name)
+                log.warning("%s; the others are masked", _coverage(train, name))
     if not counts.get("energy", 0):
         raise DatasetError("no training system has an energy: a potential cannot be trained on this data")
     return replace(config, loss=replace(config.loss, weights=weights))
+
+
+def _coverage(train: Dataset, name: str) -> str:
+    """How many systems have a label, at every fidelity."""
+    has, fidelity = train.has(name), train.fidelity[train.indices]
+    if len(train.fidelities) == 1:
+        return f"{int(has.sum())} of {len(train)} training systems have {name}"
+    counts = ((k, fidelity == k) for k in range(len(train.fidelities)))
+    parts = (f"{int(has[own].sum())} of {int(own.sum())} at {train.fidelities[k]}" for k, own in counts)
+    return f"training systems with {name}: {', '.join(parts)}"
 
 
 def optimizer_for(config: FitConfig, model_config: ModelConfig, network: nn.Module, train: Dataset) -> OptimizerSet:

@@ -98,12 +98,22 @@ def share(batch: np.ndarray, rank: int, n_processes: int) -> np.ndarray:
     return np.array_split(batch, n_processes)[rank]
 
 
-def validation_batches(n_atoms: np.ndarray, atoms_per_batch: int) -> list[np.ndarray]:
-    """All systems in order, cut so that no batch has many more atoms than ``atoms_per_batch``."""
-    ends = np.cumsum(n_atoms)
-    n_parts = max(1, -(-int(ends[-1]) // atoms_per_batch)) if len(ends) else 0
-    cuts = np.searchsorted(ends, atoms_per_batch * np.arange(1, n_parts))
-    return [part for part in np.split(np.arange(len(n_atoms)), cuts) if len(part)]
+def validation_batches(n_atoms: np.ndarray, atoms_per_batch: int, groups: np.ndarray | None = None) -> list[np.ndarray]:
+    """All systems, cut so that no batch has many more atoms than ``atoms_per_batch``.
+
+    Parameters
+    ----------
+    groups : number of a group for every system; no batch has systems of two. None leaves them in order.
+    """
+    groups = np.zeros(len(n_atoms), dtype=np.int64) if groups is None else groups
+    batches: list[np.ndarray] = []
+    for group in np.unique(groups):
+        systems = np.flatnonzero(groups == group)
+        ends = np.cumsum(n_atoms[systems])
+        n_parts = max(1, -(-int(ends[-1]) // atoms_per_batch))
+        cuts = np.searchsorted(ends, atoms_per_batch * np.arange(1, n_parts))
+        batches += [part for part in np.split(systems, cuts) if len(part)]
+    return batches
 
 
 def by_name(weights: Mapping[str, float] | None, fidelities: Sequence[str]) -> list[float] | None:

@@ -22,13 +22,14 @@ from molcalc.train.config import FitConfig
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.ema import WeightAverage
 from molcalc.train.feeding import Feed, LabelReader
+from molcalc.train.groups import FidelityIndex
 from molcalc.train.losses import Loss
 from molcalc.train.metrics import ErrorSums, compared
 from molcalc.train.optimizers import OptimizerSet
 from molcalc.train.predictions import predict
 from molcalc.train.processes import Processes
 from molcalc.train.run_folder import RunFolder
-from molcalc.train.sampler import Sampler, validation_batches
+from molcalc.train.sampler import Sampler, by_name, validation_batches
 from molcalc.train.schedules import Schedule
 
 VALIDATION_ATOMS = 2000
@@ -93,6 +94,8 @@ class Trainer:
         )
         taken_out = networks.subtractions(config, train.fidelities)
         self.feed = Feed(config, LabelReader(self.potential, self.measured, taken_out, config), processes, device)
+        self._valid_index = FidelityIndex(model_config, valid)
+        self._shares = by_name(config.fidelity_weights, train.fidelities)
         self.progress = Progress()
         self.running = torch.zeros(len(loss.terms) + 1, dtype=torch.float64)
         self.history: list[dict[str, Any]] = []
@@ -185,27 +188,35 @@ class Trainer:
             "learning rate and resume"
         )
 
-    def validate(self, data: Dataset) -> tuple[float, ErrorSums]:
-        """Loss and errors of averaged weights on all systems; groups of the errors are fidelities."""
-        sums = ErrorSums(self.measured, len(self.train.fidelities))
-        totals = torch.zeros(2, len(self.loss.terms), dtype=torch.float64)
-        batches = validation_batches(data.n_atoms(), VALIDATION_ATOMS)
+    def validate(self) -> tuple[float, ErrorSums]:
+        """Loss and errors of averaged weights on the validation part; groups of the errors are fidelities.
+
+        Fidelities count in the loss as often as they are drawn, equally if nothing is said of it.
+        """
+        data = self.valid
+        n_fidelities, n_terms = len(self.train.fidelities), len(self.loss.terms)
+        sums = ErrorSums(self.measured, n_fidelities)
+        totals = torch.zeros(n_fidelities, 2, n_terms, dtype=torch.float64)
+        batches = validation_batches(data.n_atoms(), VALIDATION_ATOMS, data.fidelity[data.indices])
         with self.average.applied():
             for systems in batches[self.processes.rank :: self.processes.size]:
-                batch = self.feed.batch(data, systems)
+                batch = self.feed.batch(data, systems, index=self._valid_index)
                 results = self.predict(batch)
                 counts = self.loss.counts(batch)
                 _, averages = self.loss(results, batch, counts)
-                totals += torch.stack([averages * counts, counts]).cpu()
+                totals[int(batch.fidelity[0])] += torch.stack([averages * counts, counts]).cpu()
                 sums.add(results, batch, batch.fidelity)
         self.processes.sum(totals)
         self.processes.sum(sums.sums)
         weights = torch.tensor([self.config.loss.weights[name] for name in self.loss.terms], dtype=torch.float64)
-        return float((weights * totals[0] / totals[1].clamp(min=1.0)).sum()), sums
+        losses = (weights * totals[:, 0] / totals[:, 1].clamp(min=1.0)).sum(dim=1)
+        shares = torch.tensor(self._shares or [1.0] * n_fidelities, dtype=torch.float64)
+        shares = torch.where(totals[:, 1].sum(dim=1) > 0, shares, 0.0)
+        return float((shares * losses).sum() / shares.sum()), sums
 
     def _validate_and_save(self) -> bool:
         """Validate, write everything, and say whether to stop early."""
-        error, sums = self.validate(self.valid)
+        error, sums = self.validate()
         self.history.append(self._row(error, sums))
         self.running.zero_()
         self.schedule.observe(error)

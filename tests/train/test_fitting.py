@@ -206,7 +206,7 @@ def test_elements_of_the_validation_part_must_be_trained_on(labelled_db: Path, t
         return change
 
     db = altered(labelled_db, tmp_path / "split.db", keep({2}))  # ammonia: the only nitrogen
-    with pytest.raises(DatasetError, match=r"validation part has N \(Z=7\)"):
+    with pytest.raises(DatasetError, match=r"validation part has N \(Z=7\), which"):
         fit(db, "aimnet2", output=tmp_path / "run", split_key="part", **SHORT)
 
 

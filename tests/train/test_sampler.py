@@ -88,3 +88,10 @@ def test_weights_by_name_must_name_every_fidelity() -> None:
         by_name({"hi": 1}, ("high", "low"))
     with pytest.raises(ConfigError, match="no weight for low"):
         by_name({"high": 1}, ("high", "low"))
+
+
+def test_validation_batches_do_not_mix_groups() -> None:
+    groups = np.arange(len(SIZES)) % 3
+    batches = validation_batches(SIZES, 60, groups)
+    assert sorted(np.concatenate(batches)) == list(range(len(SIZES)))
+    assert all(len(set(groups[batch])) == 1 for batch in batches)

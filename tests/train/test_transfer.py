@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
@@ -18,9 +19,12 @@ from molcalc.checkpoint import Checkpoint
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, UnsupportedElementError
 from molcalc.registry import build_members
 from molcalc.train import evaluate, fit
-from molcalc.train.config import make_config
+from molcalc.train.config import FitConfig, make_config
 from molcalc.train.data import open_dataset
 from molcalc.train.network import new_model
+from molcalc.train.preparation import make_trainer, open_parts
+from molcalc.train.processes import joined
+from molcalc.train.run_folder import RunFolder
 from tests.tiny import tiny_checkpoint
 from tests.train.conftest import TINY_AIMNET2
 
@@ -192,3 +196,40 @@ def test_elements_that_the_given_weights_do_not_know(tmp_path: Path) -> None:
         db.write(atoms, total_charge=0, multiplicity=1)
     with pytest.raises(DatasetError, match=r"was not trained on F \(Z=9\); known: H .Z=1."):
         start(tmp_path / "hf.db", init=saved(tmp_path / "given", tiny_checkpoint()))
+
+
+def test_held_out_data_may_have_the_fidelities_in_another_order_or_not_all(
+    labelled_db: Path, low_db: Path, tmp_path: Path
+) -> None:
+    data = {"high": str(labelled_db), "low": str(low_db)}
+    arguments: dict[str, Any] = {"arguments": TINY_AIMNET2, "seed": 3, **SHORT, "epochs": 1}
+    errors = []
+    for k, held_out in enumerate(({"low": str(low_db), "high": str(labelled_db)}, {"high": str(labelled_db)})):
+        result = fit(data, "aimnet2", output=tmp_path / str(k), valid=held_out, test=0, **arguments)
+        errors.append(result.history[-1])
+    assert errors[0]["high_energy_mae"] == pytest.approx(errors[1]["high_energy_mae"])
+    assert "low_energy_mae" in errors[0]
+    assert errors[0]["valid_loss"] != errors[1]["valid_loss"]
+
+
+def test_every_fidelity_counts_equally_in_the_validation_loss(low_db: Path, labelled_db: Path, tmp_path: Path) -> None:
+    with connect(labelled_db) as old, connect(tmp_path / "few.db") as new:
+        for row in old.select(limit=12):
+            new.write(row, total_charge=0, multiplicity=1, data=row.data)
+    data = {"high": str(tmp_path / "few.db"), "low": str(low_db)}
+    losses = {}
+    options: dict[str, Any] = {"arguments": TINY_AIMNET2, "test": 0, **SHORT, "epochs": 1, "ema": 0.0}
+    fit(data, "aimnet2", output=tmp_path / "run", valid=data, **options)
+    for name, valid in (("both", data), *(((name, {name: path}) for name, path in data.items()))):
+        config = make_config({"model": "aimnet2", "init": str(tmp_path / "run")})
+        losses[name] = validation_loss(config, data, valid, tmp_path / f"again_{name}")
+    assert losses["both"] == pytest.approx(0.5 * (losses["high"] + losses["low"]), rel=1e-6)
+    assert losses["high"] != pytest.approx(losses["low"], rel=1e-2)
+
+
+def validation_loss(config: FitConfig, data: dict[str, str], valid: dict[str, str], folder: Path) -> float:
+    """Loss of the weights that a run starts from."""
+    parts = open_parts(data, config, valid, data, {})
+    with joined(torch.device("cpu"), 60.0) as processes:
+        trainer = make_trainer(config, set(), parts, RunFolder(folder), processes, torch.device("cpu"))
+        return trainer.validate()[0]
