@@ -6,6 +6,7 @@ charges, Coulomb energy and forces are of chemical magnitude.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.energy_term import EnergyTerm
 from molcalc.models.aimnet2 import AIMNet2 as Network
 from molcalc.models.aimnet2 import AIMNet2Config
+from molcalc.models.multifidelity import MultiFidelityAIMNet2, with_fidelities
 from molcalc.potential import Potential
 from molcalc.registry import build_members, checkpoint_of
 
@@ -57,6 +59,46 @@ def tiny_checkpoint(charge_channels: int = 1, n_members: int = 1, seed: int = 3,
         coulomb_range=4.6,
     )
     return checkpoint_of(model, networks)
+
+
+LEVELS = (
+    Fidelity(name="pbe0", functional="pbe0", dispersion="d3bj:pbe0"),
+    Fidelity(name="gfn2", dispersion_in_labels=True),
+    Fidelity(name="b3lyp", functional="b3lyp", dispersion="d3bj:b3lyp"),
+)
+"""Completed by D3, complete, and completed by another D3."""
+
+
+def tiny_multifidelity(seed: int = 0, charge_channels: int = 1, **changes: Any) -> MultiFidelityAIMNet2:
+    """Network of three fidelities whose random weights all differ."""
+    source = build_members(tiny_checkpoint(charge_channels))[0].double()
+    assert isinstance(source, Network)
+    network = with_fidelities(source, [0, 0, 0], **changes)
+    torch.manual_seed(seed)
+    for parameter in network.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return network
+
+
+def tiny_multifidelity_checkpoint(
+    charge_channels: int = 1,
+    n_members: int = 1,
+    seed: int = 0,
+    levels: Sequence[Fidelity] = LEVELS,
+    coulomb: str | None = "simple",
+    **changes: Any,
+) -> Checkpoint:
+    """Random network(s) of three fidelities."""
+    networks = [tiny_multifidelity(seed + k, charge_channels, **changes) for k in range(n_members)]
+    model = ModelConfig(
+        kind="aimnet2-multi",
+        arguments=networks[0].config.to_dict(),
+        n_members=n_members,
+        fidelities=tuple(levels),
+        coulomb=coulomb,
+        coulomb_range=None if coulomb is None else 4.6,
+    )
+    return checkpoint_of(model, list(networks))
 
 
 def tiny_calculator(checkpoint: Checkpoint, dtype: str = "float64", **options: Any) -> AIMNet2:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 
 from ase.calculators.calculator import external_calculators, register_calculator_class
 
-from molcalc.calculators.base import MolCalculator
-from molcalc.calculators.sources import check_kind, chosen_members, label_of
-from molcalc.calculators.terms import Wish, completion
-from molcalc.checkpoint import Checkpoint
-from molcalc.errors import FidelityError
-from molcalc.potential import Potential
-from molcalc.pretrained.sources import open_model
-from molcalc.registry import build_members
+from molcalc.calculators.of_model import ModelCalculator
+from molcalc.calculators.runs import Source
+from molcalc.calculators.sources import Model, open_source
+from molcalc.calculators.terms import Wish
 
 
-class AIMNet2(MolCalculator):
+class AIMNet2(ModelCalculator):
     """Energies, forces and charges of molecules from AIMNet2.
 
     >>> atoms.calc = AIMNet2("wb97m-d3")
@@ -24,10 +20,12 @@ class AIMNet2(MolCalculator):
     Parameters
     ----------
     model : published name ("wb97m-d3", "b973c-d3"), model directory, ``.jpt`` or ``.pt`` file, directory in Hugging
-        Face style or its name on the hub; or a checkpoint in memory.
-    fidelity : level of theory of a multi-fidelity model.
+        Face style or its name on the hub; or a checkpoint in memory. A list of runs of one model makes an ensemble.
+    fidelity : level of theory, by name; may be left out where the model has only one. ``calc.fidelity = "gfn2"``
+        changes it at any time.
     dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" or "d4:FUNCTIONAL" with an exact name,
-        D3Parameters or D4Parameters. D4 needs the package dftd4.
+        D3Parameters or D4Parameters. D4 needs the package dftd4. What is not "auto" is for the ``fidelity`` given here:
+        all others have what they declare.
     charge, multiplicity : for every structure. None takes ``atoms.info["charge"]`` / ``["spin"]``, then the sum of
         initial charges, then 0 and the lowest multiplicity.
     member : one network of an ensemble, from 0; None averages all.
@@ -45,7 +43,9 @@ class AIMNet2(MolCalculator):
     ------
     FileNotFoundError, CheckpointError
         When the model cannot be found or used.
-    ConfigError, FidelityError
+    FidelityError
+        When the fidelity is unknown, or missing where there are several; lists them.
+    ConfigError
         When an option does not fit the model.
 
     References
@@ -54,10 +54,11 @@ class AIMNet2(MolCalculator):
     """
 
     name = "aimnet2"
+    kinds = ("aimnet2", "aimnet2-multi")
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | Checkpoint = "wb97m-d3",
+        model: Model | Sequence[Model] | Source = "wb97m-d3",
         *,
         fidelity: str | None = None,
         dispersion: Wish = "auto",
@@ -71,33 +72,22 @@ class AIMNet2(MolCalculator):
         trusted: bool = False,
         min_distance: float | None = None,
     ) -> None:
-        checkpoint = model if isinstance(model, Checkpoint) else open_model(model, trusted=trusted)
-        config = checkpoint.config
-        label = label_of(model)
-        check_kind(config, "aimnet2", label)
-        if fidelity is not None and len(config.fidelities) == 1:
-            raise FidelityError(f"fidelity={fidelity!r}: {label!r} is a single-fidelity model; leave it out")
-        members = chosen_members(build_members(checkpoint), member, label)
+        source = open_source(model, trusted=trusted)
         if legacy:
-            for network in members:
+            for network in source.members:
                 network.round_shifted_energies = True  # type: ignore[assignment]
-        completed = completion(config, config.fidelities[0], coulomb=coulomb, dispersion=dispersion, legacy=legacy)
-        provenance: dict[str, str | bool] = {**completed.provenance}
-        if member is not None:
-            provenance["member"] = str(member)
-        if legacy:
-            provenance["legacy"] = True
         super().__init__(
-            Potential(members, completed.terms),
-            model=label,
-            model_hash=checkpoint.hash,
+            source,
+            fidelity=fidelity,
+            dispersion=dispersion,
             charge=charge,
             multiplicity=multiplicity,
-            neutral_only=config.neutral_only,
+            member=member,
             device=device,
             dtype=dtype,
+            coulomb=coulomb,
             min_distance=min_distance,
-            provenance=provenance,
+            legacy=legacy,
         )
 
 

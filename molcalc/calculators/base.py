@@ -5,28 +5,28 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
 from molcalc._version import __version__
-from molcalc.batch import AtomicBatch, build_batch
+from molcalc.batch import AtomicBatch
 from molcalc.calculators.beyond_ase import BeyondASE
 from molcalc.calculators.inputs import (
     State,
-    check_distances,
     check_structure,
     resolve_charge,
     resolve_multiplicity,
 )
-from molcalc.calculators.results import check_finite, has_volume, plain, to_ase
+from molcalc.calculators.levels import Level, check_level, find_level
+from molcalc.calculators.results import beyond_ase, check_finite, extra_properties, has_volume, to_ase
+from molcalc.calculators.structures import make_batch
 from molcalc.errors import ChargeError, ConfigError, InputError, SpinError
-from molcalc.neighbors import VerletList, all_pairs, neighbor_list, unique_pairs
+from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
-from molcalc.properties import PROPERTIES
 from molcalc.schema import suggest
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -53,6 +53,14 @@ class MolCalculator(BeyondASE, Calculator):
     device : "auto", "cpu" or "cuda"; "auto" takes a GPU if there is one.
     dtype : "float32" or "float64", arithmetic of the large matrix products; the rest is in float64 in any case.
     min_distance : Å below which two atoms are an error; None takes a quarter of their covalent radii.
+    levels : fidelities by their index; none where the potential knows no difference.
+    level : index of the one that is used at first.
+    provenance : what ``todict`` says beside model, fidelity and state.
+
+    Attributes
+    ----------
+    extras : what was computed last and ASE has no name for.
+    extra_properties : what is in it.
     """
 
     name = "molcalc"
@@ -69,6 +77,8 @@ class MolCalculator(BeyondASE, Calculator):
         device: str = "auto",
         dtype: str = "float32",
         min_distance: float | None = None,
+        levels: Sequence[Level] = (),
+        level: int = 0,
         provenance: dict[str, str | bool] | None = None,
     ) -> None:
         if dtype not in _DTYPES:
@@ -80,6 +90,7 @@ class MolCalculator(BeyondASE, Calculator):
         self.model = model
         self.neutral_only = neutral_only
         self.min_distance = min_distance
+        self.levels, self._level = tuple(levels), level
         self._charge, self._multiplicity = charge, multiplicity
         self._provenance = {"model": model, "model_hash": model_hash, "dtype": dtype, **(provenance or {})}
         self._edges = VerletList(potential.cutoff)
@@ -93,6 +104,7 @@ class MolCalculator(BeyondASE, Calculator):
         names += ["charges", "dipole"] if "charges" in potential.predicts else []
         names += ["magmoms"] if "spin_charges" in potential.predicts else []
         self.implemented_properties = names
+        self.extra_properties = extra_properties(potential)
 
     # -- what decides a result beside positions ------------------------------------------------------
 
@@ -116,11 +128,28 @@ class MolCalculator(BeyondASE, Calculator):
         self._multiplicity = value
         self.reset()
 
+    @property
+    def fidelity(self) -> str | None:
+        """Name of the level of theory in use; None where there is no choice, as of dispersion alone."""
+        return self.levels[self._level].name if self.levels else None
+
+    @fidelity.setter
+    def fidelity(self, value: str) -> None:
+        self._level = find_level([level.name for level in self.levels], value, self.model)
+        self.reset()
+
     def set(self, **options: Any) -> dict[str, Any]:
-        """Change ``charge`` or ``multiplicity``; results are discarded. Raises ConfigError for other names."""
+        """Change ``charge``, ``multiplicity`` or ``fidelity``; results are discarded.
+
+        Raises
+        ------
+        ConfigError, FidelityError
+            For other names, or an unknown fidelity.
+        """
+        known = ("charge", "multiplicity", "fidelity")
         for key, value in options.items():
-            if key not in ("charge", "multiplicity"):
-                raise ConfigError(f"unknown option {key!r}; charge and multiplicity can be set")
+            if key not in known:
+                raise ConfigError(f"unknown option {key!r}{suggest(key, known)}; {', '.join(known)} can be set")
             setattr(self, key, value)
         return options
 
@@ -156,7 +185,7 @@ class MolCalculator(BeyondASE, Calculator):
                     OpenShellWarning,
                     stacklevel=2,
                 )
-        return State(charge, multiplicity)
+        return State(charge, multiplicity, self._level)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What changed since the last result, ``atoms.info`` included."""
@@ -201,53 +230,35 @@ class MolCalculator(BeyondASE, Calculator):
         check_finite(results, self.model)
         self.atoms = atoms.copy()
         self._state = state
-        self.extras = {
-            name: plain(value[0] if PROPERTIES[name].kind == "system" else value)
-            for name, value in values.items()
-            if name in PROPERTIES and PROPERTIES[name].ase_name is None
-        }
+        self.extras = beyond_ase(values)
         self.results = results
 
-    def prepare(self, atoms: Atoms, edges: VerletList | None = None) -> tuple[AtomicBatch, State]:
-        """Check a structure and make a batch of it, with an edge list that may follow earlier steps."""
+    def prepare(
+        self, atoms: Atoms, edges: VerletList | None = None, level: int | None = None
+    ) -> tuple[AtomicBatch, State]:
+        """Check a structure and make a batch of it.
+
+        Parameters
+        ----------
+        edges : follows earlier steps, and saves finding the neighbors again.
+        level : index of the fidelity; None takes the chosen one.
+        """
         check_structure(atoms, self.potential.elements, self.model, self.potential.supports_periodic)
         state = self.resolve(atoms)
-        positions = np.array(atoms.positions, dtype=np.float64)
-        cell, pbc = np.array(atoms.cell.array, dtype=np.float64), np.array(atoms.pbc)
-        cutoff = self.potential.cutoff
-        lists = edges.update(positions, cell, pbc) if edges else neighbor_list(positions, cell, pbc, cutoff)
-        vectors = positions[lists[0][1]] - positions[lists[0][0]]
-        if pbc.any():
-            vectors += lists[1] @ cell
-        check_distances(atoms.numbers, vectors, lists[0], self.min_distance)
-        pair_cutoff = self.potential.pair_cutoff
-        if pair_cutoff is None:
-            pairs, pair_cutoff = (np.empty((2, 0), dtype=np.int64), np.empty((0, 3))), 0.0
-        elif not pbc.any():
-            index = all_pairs(len(atoms))
-            pairs, pair_cutoff = (index, np.zeros((index.shape[1], 3))), np.inf
-        else:
-            pairs = unique_pairs(*neighbor_list(positions, cell, pbc, pair_cutoff))
-        batch = build_batch(
-            numbers=atoms.numbers,
-            positions=positions,
-            cell=cell,
-            pbc=pbc,
-            edges=lists,
-            cutoff=cutoff,
-            pairs=pairs,
-            pair_cutoff=pair_cutoff,
-            total_charge=state.charge,
-            multiplicity=state.multiplicity,
-            fidelity=state.fidelity,
-        )
-        return batch, state
+        if level is not None:
+            state = replace(state, fidelity=level)
+        if self.levels:
+            check_level(atoms.numbers, self.levels, [state.fidelity], self.model)
+        return make_batch(atoms, self.potential, state, self.min_distance, edges), state
 
     # -- provenance and copies ------------------------------------------------------------------------
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
-        """What made a result: model and hash, dtype, charge and multiplicity, version. Plain values only."""
+        """What made a result: model and hash, fidelity, dtype, charge and multiplicity, version. Plain values only."""
         values: dict[str, Any] = {**self._provenance, "molcalc": __version__}
+        if self.levels:
+            level = self.levels[self._level]
+            values.update(fidelity=level.name, **level.provenance)
         if self._state is not None:
             values.update(charge=self._state.charge, multiplicity=self._state.multiplicity)
         return values

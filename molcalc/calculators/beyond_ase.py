@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
+from ase.data import chemical_symbols
 
 from molcalc.batch import AtomicBatch, collate
 from molcalc.calculators.inputs import State
+from molcalc.calculators.levels import Level, check_level
 from molcalc.calculators.points import atomic_sites, check_points, values_at
-from molcalc.calculators.results import check_finite, chunks, has_volume, split_batch, to_ase
+from molcalc.calculators.results import beyond_ase, check_finite, chunks, has_volume, split_batch, to_ase
 from molcalc.derivatives import dipole_derivatives, evaluate, hessian
 from molcalc.electrostatics.sites import ChargeSites
 from molcalc.errors import ConfigError
@@ -28,6 +32,10 @@ BATCH_ATOMS = 2000
 """Atoms evaluated at once."""
 
 
+class FidelityWarning(UserWarning):
+    """A fidelity is left out of a comparison."""
+
+
 class BeyondASE:
     """Methods of :class:`molcalc.calculators.base.MolCalculator` that ASE has no name for."""
 
@@ -35,12 +43,16 @@ class BeyondASE:
     device: torch.device
     model: str
     atoms: Atoms | None
+    levels: tuple[Level, ...]
     implemented_properties: list[str]
+    extra_properties: list[str]
     _lock: threading.RLock
 
     if TYPE_CHECKING:
 
-        def prepare(self, atoms: Atoms, edges: VerletList | None = None) -> tuple[AtomicBatch, State]:
+        def prepare(
+            self, atoms: Atoms, edges: VerletList | None = None, level: int | None = None
+        ) -> tuple[AtomicBatch, State]:
             """See the calculator."""
 
         def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
@@ -54,21 +66,24 @@ class BeyondASE:
         Parameters
         ----------
         images : structures of any size; charge and multiplicity are resolved for each.
-        properties : ASE names. Stress needs periodic structures.
+        properties : ASE names, and those in ``extra_properties``: standard deviations of an ensemble
+            ("energy_std", "forces_std", "charges_std"). Stress needs periodic structures.
 
         Returns
         -------
         One dict per structure: float or float64 arrays, as ASE would return them.
         """
         images = list(images)
-        unknown = [name for name in properties if name not in self.implemented_properties]
+        known = [*self.implemented_properties, *self.extra_properties]
+        unknown = [name for name in properties if name not in known]
         if unknown:
             raise PropertyNotImplementedError(
-                f"{unknown[0]} is not implemented by {self.model!r}; it has {', '.join(self.implemented_properties)}"
+                f"{unknown[0]} is not implemented by {self.model!r}; it has {', '.join(known)}"
             )
         if "stress" in properties and not all(has_volume(atoms) for atoms in images):
             raise PropertyNotImplementedError("stress needs 3 periodic cell vectors in every structure")
-        wanted = tuple(name for name in ("forces", "stress") if name in properties)
+        asked = {name.removesuffix("_std") for name in properties}
+        wanted = tuple(name for name in ("forces", "stress") if name in asked)
         results: list[dict[str, Any]] = []
         with self._lock:
             for start, stop in chunks([len(atoms) for atoms in images], BATCH_ATOMS):
@@ -78,13 +93,47 @@ class BeyondASE:
                         batches.append(self.prepare(images[k])[0])
                     except ValueError as error:
                         raise type(error)(f"structure {k}: {error}") from error
-                batch = collate(batches)
-                values = self._evaluate(batch, wanted)
-                for k, parts in enumerate(split_batch(values, batch)):
-                    result = to_ase(parts)
+                for k, result in enumerate(self._together(batches, wanted)):
                     check_finite(result, f"{self.model!r} for structure {start + k}")
                     results.append({name: result[name] for name in properties})
         return results
+
+    def compare_fidelities(self, atoms: Atoms | None = None) -> dict[str, dict[str, Any]]:
+        """Results at every fidelity of the model, from one pass of its network.
+
+        Each fidelity is completed as it declares, the chosen one as the calculator was asked to. ``results`` stay.
+
+        Returns
+        -------
+        dict of fidelity name → dict of energy, forces, charges and everything else that :meth:`calculate` finds, as
+        Python floats and float64 arrays. Fidelities that do not know an element of the structure are left out, with a
+        FidelityWarning.
+
+        Raises
+        ------
+        UnsupportedElementError
+            When no fidelity knows all elements.
+        """
+        atoms = self._structure(atoms)
+        levels = self.levels or (Level(self.model),)
+        known = check_level(atoms.numbers, levels, range(len(levels)), self.model)
+        for k in sorted(set(range(len(levels))) - set(known)):
+            symbols = ", ".join(chemical_symbols[z] for z in levels[k].unknown(atoms.numbers))
+            warnings.warn(
+                f"fidelity {levels[k].name!r} of {self.model!r} is left out: {symbols} was not in its data",
+                FidelityWarning,
+                stacklevel=2,
+            )
+        wanted = ("forces", "stress") if has_volume(atoms) and "stress" in self.implemented_properties else ("forces",)
+        found: list[dict[str, Any]] = []
+        with self._lock:
+            batch, _ = self.prepare(atoms, level=known[0])
+            replicas = [replace(batch, fidelity=torch.full_like(batch.fidelity, k)) for k in known]
+            for start, stop in chunks([len(atoms)] * len(known), BATCH_ATOMS):
+                found += self._together(replicas[start:stop], wanted)
+        for k, result in zip(known, found):
+            check_finite(result, f"{self.model!r} at fidelity {levels[k].name!r}")
+        return {levels[k].name: result for k, result in zip(known, found)}
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
         """Second derivatives of the energy, (n, 3, n, 3) float64 in eV/Å²."""
@@ -143,6 +192,12 @@ class BeyondASE:
     def _evaluate(self, batch: AtomicBatch, properties: Sequence[str]) -> dict[str, np.ndarray]:
         values = evaluate(self.potential, batch.to(self.device), properties)
         return {name: value.double().cpu().numpy() for name, value in values.items()}
+
+    def _together(self, batches: list[AtomicBatch], wanted: Sequence[str]) -> list[dict[str, Any]]:
+        """Everything about structures that are evaluated in one batch."""
+        batch = collate(batches)
+        values = self._evaluate(batch, wanted)
+        return [{**to_ase(parts), **beyond_ase(parts)} for parts in split_batch(values, batch)]
 
     def _structure(self, atoms: Atoms | None) -> Atoms:
         atoms = atoms if atoms is not None else self.atoms

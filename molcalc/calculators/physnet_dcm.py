@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
 
-from molcalc.calculators.base import MolCalculator
+from molcalc.calculators.of_model import ModelCalculator
 from molcalc.calculators.points import atomic_sites, check_points, distributed_sites, values_at
-from molcalc.calculators.sources import check_kind, chosen_members, label_of
-from molcalc.calculators.terms import Wish, completion
-from molcalc.checkpoint import Checkpoint
+from molcalc.calculators.runs import Source
+from molcalc.calculators.sources import Model
+from molcalc.calculators.terms import Wish
 from molcalc.electrostatics.sites import SOURCES, ChargeSites
-from molcalc.errors import ConfigError, FidelityError
-from molcalc.potential import Potential
-from molcalc.pretrained.sources import open_model
-from molcalc.registry import build_members
+from molcalc.errors import ConfigError
 from molcalc.schema import suggest
 
 
@@ -26,19 +23,18 @@ class NonEquivariantWarning(UserWarning):
     """Distributed charges are used that do not turn with the molecule."""
 
 
-class DistributedChargeCalculator(MolCalculator):
+class DistributedChargeCalculator(ModelCalculator):
     """What both calculators of distributed charges have in common.
 
     ``extras`` holds ``dcm_charges`` (n_atoms, n_dcm) in e, ``dcm_positions`` (n_atoms, n_dcm, 3) in Å, and the dipoles
     in e·Å of the distributed and of the atomic charges, ``dcm_dipole`` and ``charge_dipole``.
     """
 
-    kind: ClassVar[str]
     rotation_invariant: ClassVar[bool]
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | Checkpoint,
+        model: Model | Sequence[Model] | Source,
         *,
         fidelity: str | None = None,
         dispersion: Wish = "auto",
@@ -50,27 +46,18 @@ class DistributedChargeCalculator(MolCalculator):
         coulomb: str = "auto",
         min_distance: float | None = None,
     ) -> None:
-        checkpoint = model if isinstance(model, Checkpoint) else open_model(model)
-        config, label = checkpoint.config, label_of(model)
-        check_kind(config, self.kind, label)
-        if fidelity is not None:
-            raise FidelityError(f"fidelity={fidelity!r}: {label!r} is a single-fidelity model; leave it out")
-        completed = completion(config, config.fidelities[0], coulomb=coulomb, dispersion=dispersion)
-        members = chosen_members(build_members(checkpoint), member, label)
-        provenance: dict[str, str | bool] = {**completed.provenance, "equivariant": self.rotation_invariant}
-        if member is not None:
-            provenance["member"] = str(member)
         super().__init__(
-            Potential(members, completed.terms),
-            model=label,
-            model_hash=checkpoint.hash,
+            model,
+            fidelity=fidelity,
+            dispersion=dispersion,
             charge=charge,
             multiplicity=multiplicity,
-            neutral_only=config.neutral_only,
+            member=member,
             device=device,
             dtype=dtype,
+            coulomb=coulomb,
             min_distance=min_distance,
-            provenance=provenance,
+            provenance={"equivariant": self.rotation_invariant},
         )
         self.parameters["equivariant"] = self.rotation_invariant
 
@@ -134,8 +121,9 @@ class PhysNetDCM(DistributedChargeCalculator):
 
     Parameters
     ----------
-    model : model directory as :func:`molcalc.train.fit` writes it, or a checkpoint in memory.
-    fidelity : models of this kind have a single one; leave it out.
+    model : model directory as :func:`molcalc.train.fit` writes it, or a checkpoint in memory. A list of runs of one
+        model makes an ensemble.
+    fidelity : models of this kind have a single one; its name may be given.
     dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" or "d4:FUNCTIONAL" with an exact name, or
         parameters.
     charge, multiplicity : for every structure. None takes ``atoms.info["charge"]`` / ``["spin"]``, then the sum of
@@ -162,7 +150,7 @@ class PhysNetDCM(DistributedChargeCalculator):
     """
 
     name = "physnet-dcm"
-    kind = "physnet-dcm"
+    kinds = ("physnet-dcm",)
     rotation_invariant = True
 
 
@@ -179,7 +167,7 @@ class NonEquivariantDCM(DistributedChargeCalculator):
     """
 
     name = "noneq-dcm"
-    kind = "noneq-dcm"
+    kinds = ("noneq-dcm",)
     rotation_invariant = False
     _warned_of_rotation = False
 

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import NonFiniteResultError
+from molcalc.potential import Potential
 from molcalc.properties import PROPERTIES
 
 
@@ -27,6 +28,25 @@ def to_ase(values: dict[str, np.ndarray]) -> dict[str, Any]:
         results[entry.ase_name] = plain(value)
     results["free_energy"] = results["energy"]
     return results
+
+
+def beyond_ase(values: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Results of one structure that ASE has no name for: Python floats and float64 arrays."""
+    return {
+        name: plain(value[0] if PROPERTIES[name].kind == "system" else value)
+        for name, value in values.items()
+        if name in PROPERTIES and PROPERTIES[name].ase_name is None
+    }
+
+
+def extra_properties(potential: Potential) -> list[str]:
+    """Names of what :func:`beyond_ase` will find."""
+    names = ["energy_std", "forces_std"] if potential.n_members > 1 else []
+    if potential.n_members > 1 and "charges" in potential.predicts:
+        names.append("charges_std")
+    if "dcm_charges" in potential.predicts:
+        names += ["dcm_charges", "dcm_positions", "dcm_dipole", "charge_dipole"]
+    return names + ["atomic_quadrupoles"] * ("atomic_quadrupoles" in potential.predicts)
 
 
 def plain(value: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from molcalc.calculators.by_fidelity import ByFidelity
 from molcalc.checkpoint import Fidelity, ModelConfig
 from molcalc.dispersion.declared import dispersion_from
 from molcalc.dispersion.parameters import D3Parameters, D4Parameters
@@ -31,22 +32,29 @@ _ALLOWED = {
 
 @dataclass(frozen=True)
 class Completion:
-    """Energy terms that complete a network.
+    """What completes a network at one fidelity.
 
     Attributes
     ----------
-    terms : Coulomb, repulsion and dispersion, as far as they are there.
+    shared : Coulomb energy and repulsion, as far as they are there: the same at every fidelity.
+    dispersion : or None.
     provenance : what was chosen, in words.
     """
 
-    terms: tuple[EnergyTerm, ...]
+    shared: tuple[EnergyTerm, ...]
+    dispersion: EnergyTerm | None
     provenance: dict[str, str]
+
+    @property
+    def terms(self) -> tuple[EnergyTerm, ...]:
+        """All energy terms."""
+        return self.shared if self.dispersion is None else (*self.shared, self.dispersion)
 
 
 def completion(
     config: ModelConfig, fidelity: Fidelity, *, coulomb: str = "auto", dispersion: Wish = "auto", legacy: bool = False
 ) -> Completion:
-    """All terms of a model at one fidelity.
+    """What completes a model at one fidelity.
 
     Dispersion ends smoothly where the other terms allow periodic structures, for which it is cut off.
 
@@ -62,8 +70,29 @@ def completion(
     crystals = charged is None or charged.supports_periodic
     dispersed, described = dispersion_term(fidelity, dispersion, smooth=crystals, legacy=legacy)
     method = (config.coulomb or "none") if coulomb == "auto" else coulomb
-    terms = tuple(term for term in (charged, repulsion, dispersed) if term is not None)
-    return Completion(terms, {"dispersion": described, "coulomb": method})
+    shared = tuple(term for term in (charged, repulsion) if term is not None)
+    return Completion(shared, dispersed, {"dispersion": described, "coulomb": method})
+
+
+def completions(
+    config: ModelConfig, chosen: int, *, coulomb: str = "auto", dispersion: Wish = "auto", legacy: bool = False
+) -> tuple[tuple[EnergyTerm, ...], list[dict[str, str]]]:
+    """Terms that complete a model at every fidelity, and by fidelity what they are, in words.
+
+    Parameters
+    ----------
+    chosen : index of the fidelity that ``dispersion`` is for; the others have what they declare.
+    """
+    found = [
+        completion(config, fidelity, coulomb=coulomb, dispersion=dispersion if k == chosen else "auto", legacy=legacy)
+        for k, fidelity in enumerate(config.fidelities)
+    ]
+    equal: dict[str, EnergyTerm | None] = {}
+    dispersed = [equal.setdefault(each.provenance["dispersion"], each.dispersion) for each in found]
+    first = dispersed[0]
+    if any(term is not first for term in dispersed):
+        first = ByFidelity(dispersed)
+    return replace(found[0], dispersion=first).terms, [each.provenance for each in found]
 
 
 def coulomb_term(config: ModelConfig, method: str) -> EnergyTerm | None:

@@ -154,7 +154,7 @@ def test_odd_electron_in_a_closed_shell_model_is_told_once(closed_shell: Checkpo
         ({"device": "toaster"}, ConfigError, "device='toaster'"),
         ({"min_distance": -1.0}, ConfigError, "min_distance=-1.0"),
         ({"member": 7}, ConfigError, r"member=7.*0…0"),
-        ({"fidelity": "pbe0"}, FidelityError, "single-fidelity"),
+        ({"fidelity": "pbe"}, FidelityError, "did you mean 'pbe0'.*'pbe0' has 'pbe0'"),
         ({"coulomb": "simpel"}, ConfigError, "did you mean 'simple'"),
         ({"dispersion": False}, TypeError, "dispersion=False"),
         ({"dispersion": "pbe0"}, ConfigError, "d3bj:FUNCTIONAL"),

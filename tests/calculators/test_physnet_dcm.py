@@ -167,8 +167,9 @@ def test_model_of_another_kind_is_refused_with_the_cure(wrong: Any, kind: str, c
 
 def test_options_that_do_not_fit_are_refused() -> None:
     checkpoint = tiny_dcm()
-    with pytest.raises(FidelityError, match="single-fidelity"):
-        dcm_calculator(checkpoint, fidelity="pbe0")
+    assert dcm_calculator(checkpoint, fidelity="pbe0").fidelity == "pbe0"
+    with pytest.raises(FidelityError, match="fidelity='gfn2': 'pbe0' has 'pbe0'"):
+        dcm_calculator(checkpoint, fidelity="gfn2")
     with pytest.raises(ConfigError, match=r"member=1.*members 0…0"):
         dcm_calculator(checkpoint, member=1)
     with pytest.raises(ConfigError, match="trained with 'physnet', which allows auto, shifted"):

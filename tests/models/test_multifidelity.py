@@ -14,7 +14,7 @@ from molcalc.errors import ConfigError
 from molcalc.models.aimnet2 import AIMNet2
 from molcalc.models.multifidelity import MultiFidelityAIMNet2, MultiFidelityConfig, with_fidelities
 from molcalc.registry import build_members
-from tests.tiny import organic, tiny_checkpoint
+from tests.tiny import organic, tiny_checkpoint, tiny_multifidelity
 
 KINDS: dict[str, dict[str, Any]] = {
     "separate": {},
@@ -28,15 +28,6 @@ KINDS: dict[str, dict[str, Any]] = {
 def single(charge_channels: int = 1) -> AIMNet2:
     network = build_members(tiny_checkpoint(charge_channels))[0].double()
     assert isinstance(network, AIMNet2)
-    return network
-
-
-def several(seed: int = 0, charge_channels: int = 1, **changes: Any) -> MultiFidelityAIMNet2:
-    """Three fidelities with random weights that all differ."""
-    network = with_fidelities(single(charge_channels), [0, 0, 0], **changes)
-    torch.manual_seed(seed)
-    for parameter in network.parameters():
-        parameter.data += 0.05 * torch.randn_like(parameter)
     return network
 
 
@@ -63,7 +54,7 @@ def test_new_fidelities_start_with_the_predictions_of_their_source(
 
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
 def test_a_further_fidelity_starts_from_the_one_that_is_named(changes: dict[str, Any]) -> None:
-    network = several(**changes)
+    network = tiny_multifidelity(**changes)
     bases = {"bases": (None, 0, 1, 2)} if "bases" in changes else {}
     more = with_fidelities(network, [0, 1, 2, 2], **bases)
     expected, found = detached(network(batch_of(0, 2))), detached(more(batch_of(0, 3)))
@@ -73,7 +64,7 @@ def test_a_further_fidelity_starts_from_the_one_that_is_named(changes: dict[str,
 
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
 def test_fidelities_mix_in_one_batch(changes: dict[str, Any]) -> None:
-    network = several(**changes)
+    network = tiny_multifidelity(**changes)
     mixed = detached(network(batch_of(2, 0, 1)))
     for k, fidelity in enumerate((2, 0, 1)):
         own = batch_of(2, 0, 1).system_idx == k
@@ -93,7 +84,7 @@ def test_heads_are_different_tensors_and_draw_different_weights() -> None:
 
 
 def test_a_head_without_structures_gets_a_gradient_of_zeros() -> None:
-    network = several()
+    network = tiny_multifidelity()
     network(batch_of(0, 1))["atomic_energies"].sum().backward()
     gradients = [dict(head.named_parameters())["0.weight"].grad for head in network.energy_heads]
     assert all(gradient is not None for gradient in gradients)
@@ -101,7 +92,7 @@ def test_a_head_without_structures_gets_a_gradient_of_zeros() -> None:
 
 
 def test_a_correction_is_added_to_the_energies_of_its_base() -> None:
-    network = several(bases=(None, 0, 1))
+    network = tiny_multifidelity(bases=(None, 0, 1))
     batch = batch_of(2)
     before = network(batch)["atomic_energies"].detach()
     with torch.no_grad():
@@ -112,7 +103,7 @@ def test_a_correction_is_added_to_the_energies_of_its_base() -> None:
 
 def test_an_element_that_one_fidelity_learned_moves_the_others_when_embeddings_are_shared() -> None:
     for embeddings, moves in (("shared", True), ("separate", False)):
-        network = several(embeddings=embeddings)
+        network = tiny_multifidelity(embeddings=embeddings)
         before = network(batch_of(1))["atomic_energies"].detach()
         network(batch_of(0))["atomic_energies"].sum().backward()
         with torch.no_grad():
@@ -123,15 +114,15 @@ def test_an_element_that_one_fidelity_learned_moves_the_others_when_embeddings_a
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
 def test_charges_of_every_fidelity_add_up(changes: dict[str, Any]) -> None:
     batch = batch_of(2, 1, 0)
-    charges = several(**changes)(batch)["charges"].detach()
+    charges = tiny_multifidelity(**changes)(batch)["charges"].detach()
     sums = torch.zeros(3, dtype=torch.float64).index_add(0, batch.system_idx, charges)
     assert torch.allclose(sums, batch.total_charge, atol=1e-12)
 
 
 def test_charge_heads_change_the_charges_of_their_fidelity() -> None:
-    network = several(charge_heads=True)
+    network = tiny_multifidelity(charge_heads=True)
     first, second = (network(batch_of(fidelity))["charges"].detach() for fidelity in (0, 1))
-    plain = several()
+    plain = tiny_multifidelity()
     for parameter in plain.embedding, network.embedding:
         parameter.data[1] = parameter.data[0]
     assert float((first - second).abs().max()) > 1e-3
@@ -152,14 +143,14 @@ def test_bases_that_make_no_sense_are_refused(bases: tuple[int | None, ...], mes
 
 def test_a_correction_cannot_lose_its_base() -> None:
     with pytest.raises(ConfigError, match="fidelity 1 corrects fidelity 0, which is left out"):
-        with_fidelities(several(bases=(None, 0, 1)), [1, 2])
+        with_fidelities(tiny_multifidelity(bases=(None, 0, 1)), [1, 2])
 
 
 def test_a_correction_cannot_start_from_something_else() -> None:
     with pytest.raises(ConfigError, match="fidelity 1 starts from fidelity 2 of the given model"):
-        with_fidelities(several(), [0, 2], bases=(None, 0))
+        with_fidelities(tiny_multifidelity(), [0, 2], bases=(None, 0))
 
 
 def test_embeddings_of_several_fidelities_stay_as_they_are() -> None:
     with pytest.raises(ConfigError, match="embeddings='shared': this model of 3 fidelities has 'separate' ones"):
-        with_fidelities(several(), [0, 1, 2], embeddings="shared")
+        with_fidelities(tiny_multifidelity(), [0, 1, 2], embeddings="shared")

@@ -1,0 +1,68 @@
+"""What all calculators of a trained model have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from molcalc.calculators.base import MolCalculator
+from molcalc.calculators.levels import Level, find_level
+from molcalc.calculators.runs import Source
+from molcalc.calculators.sources import Model, check_kind, chosen_members, open_source
+from molcalc.calculators.terms import Wish, completions
+from molcalc.potential import Potential
+
+
+class ModelCalculator(MolCalculator):
+    """Calculator of a model, or of several runs of it, at one of its fidelities.
+
+    Parameters
+    ----------
+    model : as :func:`molcalc.calculators.sources.open_source` takes it.
+    fidelity, dispersion, member, coulomb, legacy : as in :class:`molcalc.calculators.aimnet2.AIMNet2`.
+    provenance : more for ``todict``.
+    """
+
+    kinds: ClassVar[tuple[str, ...]]
+    """Kinds of models that it is for."""
+
+    def __init__(
+        self,
+        model: Model | Sequence[Model] | Source,
+        *,
+        fidelity: str | None,
+        dispersion: Wish,
+        charge: int | None,
+        multiplicity: int | None,
+        member: int | None,
+        device: str,
+        dtype: str,
+        coulomb: str,
+        min_distance: float | None,
+        legacy: bool = False,
+        provenance: dict[str, str | bool] | None = None,
+    ) -> None:
+        source = open_source(model)
+        config, label = source.config, source.label
+        check_kind(config, self.kinds, label)
+        level = find_level([each.name for each in config.fidelities], fidelity, label)
+        members = chosen_members(source.members, member, label)
+        terms, described = completions(config, level, coulomb=coulomb, dispersion=dispersion, legacy=legacy)
+        super().__init__(
+            Potential(members, terms),
+            model=label,
+            model_hash=source.hash,
+            charge=charge,
+            multiplicity=multiplicity,
+            neutral_only=config.neutral_only,
+            device=device,
+            dtype=dtype,
+            min_distance=min_distance,
+            levels=[Level(each.name, each.elements, words) for each, words in zip(config.fidelities, described)],
+            level=level,
+            provenance={
+                **({} if member is None else {"member": str(member)}),
+                **({"legacy": True} if legacy else {}),
+                **(provenance or {}),
+            },
+        )

@@ -1,0 +1,150 @@
+"""Many structures at once, and all fidelities at once."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.calculator import PropertyNotImplementedError
+
+from molcalc.calculators import D3
+from molcalc.calculators.beyond_ase import FidelityWarning
+from molcalc.checkpoint import Checkpoint
+from molcalc.errors import UnsupportedElementError
+from tests.tiny import LEVELS, organic, tiny_calculator, tiny_checkpoint, tiny_multifidelity_checkpoint
+from tests.tiny_dcm import dcm_calculator, tiny_dcm
+
+WITHOUT_OXYGEN = (LEVELS[0], replace(LEVELS[1], elements=(1, 6, 7)), replace(LEVELS[2], elements=(1, 6)))
+
+
+def test_standard_deviations_of_many_structures_are_those_of_single_ones() -> None:
+    calc = tiny_calculator(tiny_checkpoint(n_members=3))
+    images = [organic(), molecule("H2O"), molecule("NH3")]
+    names = ("energy_std", "charges_std", "forces_std", "energy")
+    for atoms, found in zip(images, calc.evaluate(images, names)):
+        assert tuple(found) == names
+        calc.calculate(atoms)
+        for name in names[:3]:
+            assert found[name] == pytest.approx(calc.extras[name], abs=1e-9)
+        assert isinstance(found["energy_std"], float)
+        assert found["energy_std"] > 0
+    assert set(calc.evaluate(images[:1], ["forces_std"])[0]) == {"forces_std"}
+    assert set(calc.extras) == set(calc.extra_properties) == set(names[:3])
+
+
+def test_one_network_has_no_standard_deviation(closed_shell: Checkpoint) -> None:
+    with pytest.raises(PropertyNotImplementedError, match="energy_std is not implemented by 'pbe0'; it has energy"):
+        tiny_calculator(closed_shell).evaluate([organic()], ["energy", "energy_std"])
+
+
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_extra_properties_are_what_extras_hold(n_members: int) -> None:
+    calc = dcm_calculator(tiny_dcm(n_members=n_members, quadrupoles=True))
+    calc.calculate(organic())
+    assert set(calc.extras) == set(calc.extra_properties)
+    found = calc.evaluate([molecule("H2O"), organic()], calc.extra_properties)[1]
+    for name, value in calc.extras.items():
+        assert found[name] == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_comparison_equals_the_calculator_at_each_fidelity(n_members: int) -> None:
+    checkpoint = tiny_multifidelity_checkpoint(charge_channels=2, n_members=n_members)
+    calc = tiny_calculator(checkpoint, fidelity="gfn2")
+    atoms = organic()
+    atoms.info["charge"] = 1
+    found = calc.compare_fidelities(atoms)
+    assert list(found) == ["pbe0", "gfn2", "b3lyp"]
+    for name, results in found.items():
+        calc.fidelity = name
+        calc.calculate(atoms)
+        assert set(results) == {*calc.results, *calc.extras}
+        for key, value in {**calc.results, **calc.extras}.items():
+            assert results[key] == pytest.approx(value, abs=1e-9), key
+        assert isinstance(results["energy"], float)
+        assert results["forces"].dtype == results["charges"].dtype == np.float64
+    assert ("energy_std" in found["pbe0"]) is (n_members > 1)
+
+
+def test_comparison_takes_one_pass_and_leaves_results_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    calc = tiny_calculator(tiny_multifidelity_checkpoint(), fidelity="gfn2")
+    atoms = organic()
+    atoms.calc = calc
+    energy = atoms.get_potential_energy()
+    results, made_by = dict(calc.results), calc.todict()
+    sizes = []
+    network = calc.potential.members[0]
+    handle = network.register_forward_hook(lambda module, inputs, output: sizes.append(inputs[0].fidelity.tolist()))
+    found = calc.compare_fidelities()
+    handle.remove()
+    assert sizes == [[0, 1, 2]]
+    assert found["gfn2"]["energy"] == pytest.approx(energy, abs=1e-10)
+    assert calc.results.keys() == results.keys()
+    assert all(calc.results[name] is value for name, value in results.items())
+    assert calc.todict() == made_by
+    other = calc.compare_fidelities(molecule("H2O"))
+    assert other["gfn2"]["energy"] != energy
+    assert atoms.get_potential_energy() is results["energy"]
+    monkeypatch.setattr("molcalc.calculators.beyond_ase.BATCH_ATOMS", 10)
+    for name, value in calc.compare_fidelities().items():
+        assert value["energy"] == pytest.approx(found[name]["energy"], abs=1e-10)
+
+
+def test_a_model_of_one_fidelity_compares_with_nothing(closed_shell: Checkpoint) -> None:
+    calc = tiny_calculator(closed_shell)
+    found = calc.compare_fidelities(organic())
+    assert list(found) == ["pbe0"]
+    assert found["pbe0"]["energy"] == calc.get_potential_energy(organic())
+    assert list(D3("pbe0").compare_fidelities(organic())) == ["d3bj:pbe0"]
+
+
+def test_an_element_that_the_chosen_fidelity_has_not_seen_is_refused() -> None:
+    calc = tiny_calculator(tiny_multifidelity_checkpoint(levels=WITHOUT_OXYGEN), fidelity="gfn2")
+    ammonia = calc.get_potential_energy(molecule("NH3"))
+    message = r"element O \(Z=8\) of atoms \[0\] was not in the data of fidelity 'gfn2' of .*know it: 'pbe0'$"
+    with pytest.raises(UnsupportedElementError, match=message):
+        calc.get_potential_energy(molecule("H2O"))
+    assert calc.results == {}
+    with pytest.raises(UnsupportedElementError, match="structure 1: element O"):
+        calc.evaluate([molecule("NH3"), molecule("H2O")])
+    with pytest.raises(UnsupportedElementError, match="gfn2"):
+        calc.get_hessian(molecule("H2O"))
+    with pytest.raises(UnsupportedElementError, match=r"element He \(Z=2\).*supported: H, C, N, O"):
+        calc.get_potential_energy(Atoms("He"))
+    calc.fidelity = "b3lyp"
+    with pytest.raises(UnsupportedElementError, match=r"N \(Z=7\).*'b3lyp'.*\(known: H, C\); .*'pbe0', 'gfn2'"):
+        calc.get_potential_energy(molecule("NH3"))
+    calc.fidelity = "pbe0"
+    assert calc.get_potential_energy(molecule("H2O")) < 0.0
+    calc.fidelity = "gfn2"
+    assert calc.get_potential_energy(molecule("NH3")) == ammonia
+
+
+def test_a_comparison_leaves_out_fidelities_that_do_not_know_an_element() -> None:
+    calc = tiny_calculator(tiny_multifidelity_checkpoint(levels=WITHOUT_OXYGEN), fidelity="b3lyp")
+    with pytest.warns(FidelityWarning) as caught:
+        found = calc.compare_fidelities(molecule("NH3"))
+    assert list(found) == ["pbe0", "gfn2"]
+    assert [str(warning.message) for warning in caught] == [
+        "fidelity 'b3lyp' of 'aimnet2-multi' is left out: N was not in its data"
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(calc.compare_fidelities(molecule("CH4"))) == ["pbe0", "gfn2", "b3lyp"]
+    limited = tiny_multifidelity_checkpoint(levels=[replace(level, elements=(1, 6)) for level in LEVELS])
+    with pytest.raises(UnsupportedElementError, match="'pbe0'.*no fidelity of it knows it"):
+        tiny_calculator(limited, fidelity="pbe0").compare_fidelities(molecule("H2O"))
+
+
+def test_a_comparison_that_is_not_finite_names_the_fidelity() -> None:
+    checkpoint = tiny_multifidelity_checkpoint()
+    weights = {name: value.clone() for name, value in checkpoint.weights.items()}
+    weights["members.0.shifts"][1] = torch.nan
+    calc = tiny_calculator(Checkpoint(checkpoint.config, weights), fidelity="pbe0")
+    with pytest.raises(RuntimeError, match="'aimnet2-multi' at fidelity 'gfn2' returned energ"):
+        calc.compare_fidelities(molecule("H2O"))
