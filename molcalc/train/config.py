@@ -197,10 +197,11 @@ RECOMMENDED: dict[str, dict[str, Any]] = {
     },
     "physnet-dcm": {
         "batch_size": 32,
-        "epochs": 500,
-        "learning_rate": 1e-3,
+        "epochs": 300,
         "loss": {"weights": {"energy": 10.0, "forces": 50.0, "dipole": 100.0, "esp": 50.0}},
+        "optimizer": "muon",
         "schedule": {"name": "cosine", "warmup": 0.02},
+        "ema": 0.99,
     },
 }
 RECOMMENDED["noneq-dcm"] = RECOMMENDED["physnet-dcm"]

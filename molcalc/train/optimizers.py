@@ -24,8 +24,9 @@ from molcalc.train.muon import Muon
 
 SMALL_DATASET = 1000
 """Systems, below which the larger learning rate is recommended."""
-LARGE_FEATURES, LARGE_ATOMS = 256, 50
-"""A wider network or larger molecules than this gets a smaller learning rate and more decay."""
+LARGE_FEATURES, LARGE_ATOMS = 288, 50
+"""A wider network or larger molecules than this gets a smaller learning rate and more decay. The default PhysNet-DCM
+(272 features in trunk and head) learns best with the larger rate."""
 _NO_DECAY = re.compile(r"embedding|shift|scale")
 
 
