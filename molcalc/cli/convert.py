@@ -16,6 +16,7 @@ examples:
   molcalc convert wb97m-d3 models/wb97m
   molcalc convert my_model.jpt models/mine --trusted
   molcalc convert co2_efd.npz co2_esp.npz co2.db
+  molcalc convert co2_efd.npz co2_esp.npz co2.db --charges q_esp
   molcalc convert multi_high.h5 high.db
   molcalc convert old.extxyz new.db --units energy=Hartree --units forces=Hartree/Bohr
 """
@@ -32,6 +33,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("target", metavar="TARGET", help="model directory or data file to write")
     parser.add_argument("--force", action="store_true", help="replace what is there")
     add_units(parser)
+    parser.add_argument(
+        "--charges", metavar="NAME", help="array of npz archives taken for charges (q_hirshfeld, q_esp, q_lowdin)"
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave out structures that cannot be used")
     add_trusted(parser)
     parser.set_defaults(run=run)
@@ -46,8 +50,8 @@ def run(args: Arguments) -> int:
 
     if len(args.sources) > 1:
         raise InputError(f"a model is converted from one source; {len(args.sources)} are given")
-    if args.units or args.skip_bad:
-        raise InputError(f"--units and --skip-bad are for structures; {target} is a model directory")
+    if args.units or args.skip_bad or args.charges:
+        raise InputError(f"--units, --charges and --skip-bad are for structures; {target} is a model directory")
     check_directory(target, args.force)
     return convert_model(args.sources[0], target, args.trusted)
 
@@ -58,7 +62,10 @@ def convert_data(args: Arguments, target: Path) -> int:
     from molcalc.train.data.convert import convert
 
     check_target(target, args.force)
-    count = convert(args.sources, target, units=parse_units(args.units), skip_bad=args.skip_bad, force=args.force)
+    count = convert(
+        args.sources, target, units=parse_units(args.units), charges=args.charges, skip_bad=args.skip_bad,
+        force=args.force,
+    )  # fmt: skip
     print(f"{target}: {count} structures from {', '.join(args.sources)}")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from molcalc.train.data.opening import open_sources
 from molcalc.train.data.sources import SUFFIXES
 from molcalc.train.data.sources.base import Source
 
+log = logging.getLogger(__name__)
+
 STANDARD_UNITS = {name: next(iter(UNITS[quantity(name)])) for name in (*LABELS, *GEOMETRY)}
 
 
@@ -22,6 +25,7 @@ def convert(
     target: str | os.PathLike[str],
     *,
     units: Mapping[str, str] | None = None,
+    charges: str | None = None,
     skip_bad: bool = False,
     force: bool = False,
 ) -> int:
@@ -37,6 +41,9 @@ def convert(
     sources : files that :func:`molcalc.train.data.open_dataset` reads; npz archives of energies and of ESP are paired
         in the order given.
     units : units of the sources, where they do not declare them.
+    charges : array of npz archives that is taken for the charges ("q_hirshfeld", "q_esp", "q_lowdin"); None takes the
+        Hirshfeld charges. Others are kept as data of the rows. The metadata of the target say which it was
+        (``charges_from``).
     skip_bad : leave out rows that cannot be used instead of raising.
     force : replace an existing target.
 
@@ -58,9 +65,12 @@ def convert(
         raise DatasetError(f"{path}: files that can be written end in {', '.join(SUFFIXES)}")
     if path.exists() and not force:
         raise DatasetError(f"{path} exists: give another name, or replace it with force")
-    opened, _ = open_sources(sources, units or {})
+    opened, _ = open_sources(sources, units or {}, charges)
     if any(file.absolute() == path.absolute() for source in opened for file in source.files):
         raise DatasetError(f"{path} is a source and the target at the same time")
+    for source in opened:
+        if "charges_from" in source.metadata:
+            log.warning("%s: charges are %s", source.name, source.metadata["charges_from"])
     return write_target(path, _all_frames(opened, skip_bad), metadata_of(opened))
 
 

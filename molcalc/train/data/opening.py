@@ -106,7 +106,9 @@ def check_labels(dataset: Dataset, require: Collection[str], allow_missing: bool
             log.warning("%s", text)
 
 
-def open_sources(data: Files | Mapping[str, Files], units: Mapping[str, str]) -> tuple[list[Source], list[str | None]]:
+def open_sources(
+    data: Files | Mapping[str, Files], units: Mapping[str, str], charges: str | None = None
+) -> tuple[list[Source], list[str | None]]:
     """Readers of all files, with the name of the fidelity that the user gave each."""
     named = list(data.items()) if isinstance(data, Mapping) else [(None, data)]
     sources: list[Source] = []
@@ -115,7 +117,7 @@ def open_sources(data: Files | Mapping[str, Files], units: Mapping[str, str]) ->
         listed = [files] if isinstance(files, (str, os.PathLike)) else list(files)
         paths = [Path(file) for file in listed]
         for path, partner in pair_archives(paths):
-            sources.append(open_source(path, units, partner))
+            sources.append(open_source(path, units, partner, charges))
             names.append(None if name is None else str(name))
     if not sources:
         raise DatasetError("no data: give an ASE database, or a list or dict of them")

@@ -87,6 +87,30 @@ def test_npz_pairs_become_rows_in_the_units_of_ase(archives: list[Path], tmp_pat
     assert connect(tmp_path / "set.db").metadata["units"]["energy"] == "eV"
 
 
+def test_npz_charges_are_those_asked_for_and_the_others_are_kept(
+    archives: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    efd = dict(np.load(archives[0]))
+    rng = np.random.default_rng(1)
+    names = ("q_hirshfeld", "q_esp", "q_lowdin", "mono")
+    efd.update({name: rng.normal(size=(3, 5)) * (efd["Z"] > 0) for name in names})
+    np.savez(tmp_path / "charged.npz", **efd)
+    for asked, taken in ((None, "q_hirshfeld"), ("q_esp", "q_esp"), ("q_lowdin", "q_lowdin")):
+        target = tmp_path / f"{taken}.db"
+        caplog.clear()
+        convert(tmp_path / "charged.npz", target, charges=asked)
+        assert caplog.messages == [f"charged.npz: charges are {taken}"]
+        row = connect(target).get(id=1)
+        assert np.array_equal(row.charges, efd[taken][0, :3])
+        assert connect(target).metadata["charges_from"] == taken
+        for other in set(names) - {taken}:
+            assert np.array_equal(np.asarray(row.data[other])[:3], efd[other][0, :3])
+    with pytest.raises(DatasetError, match="no charges 'q_bader'; values of atoms: q_hirshfeld, q_esp, q_lowdin, mono"):
+        convert(tmp_path / "charged.npz", tmp_path / "none.db", charges="q_bader")
+    with pytest.raises(DatasetError, match="chooses an array of npz archives"):
+        convert(tmp_path / "q_esp.db", tmp_path / "again.db", charges="q_esp")
+
+
 def test_padding_of_npz_files_never_becomes_atoms(archives: list[Path], tmp_path: Path) -> None:
     dataset = open_dataset(archives, cache=tmp_path / "cache")
     assert dataset.n_atoms().tolist() == [3, 3, 5]

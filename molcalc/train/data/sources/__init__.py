@@ -21,13 +21,16 @@ SUFFIXES = {
 }
 
 
-def open_source(path: Path, declared: Mapping[str, str], partner: Path | None = None) -> Source:
+def open_source(
+    path: Path, declared: Mapping[str, str], partner: Path | None = None, charges: str | None = None
+) -> Source:
     """The reader of a file, chosen by its suffix.
 
     Parameters
     ----------
     declared : units given by the user, by name of label.
     partner : the ESP archive that belongs to an npz file.
+    charges : array of an npz file that is taken for charges; None for the usual one.
 
     Raises
     ------
@@ -42,6 +45,10 @@ def open_source(path: Path, declared: Mapping[str, str], partner: Path | None = 
         raise DatasetError(f"{path}: files that can be read are {listed}")
     if path.is_file() and path.stat().st_size == 0:
         raise DatasetError(f"{path} is empty")
+    if charges is not None and suffix != ".npz":
+        raise DatasetError(
+            f"{path}: charges={charges!r} chooses an array of npz archives; leave it out for {suffix} files"
+        )
     if suffix == ".db":
         from molcalc.train.data.sources.sqlite import SQLiteSource
 
@@ -61,7 +68,7 @@ def open_source(path: Path, declared: Mapping[str, str], partner: Path | None = 
     if suffix == ".npz":
         from molcalc.train.data.sources.npz import NpzSource
 
-        return NpzSource(path, declared, partner)
+        return NpzSource(path, declared, partner, charges)
     from molcalc.train.data.sources.hdf5 import HDF5Source
 
     return HDF5Source(path, declared)

@@ -20,8 +20,10 @@ CHUNK = 500
 SAME_POSITION = 1e-4
 """Å by which the geometries of two files of a pair may differ."""
 NAMES = {"R": "positions", "Z": "numbers", "E": "energy", "F": "forces", "D": "dipole", "Dxyz": "dipole",
-         "Q": "quadrupole", "vdw_surface": "esp_points", "q_hirshfeld": "charges", "mono": "charges"}  # fmt: skip
+         "Q": "quadrupole", "vdw_surface": "esp_points"}  # fmt: skip
 """Names of these archives that differ from ours."""
+CHARGES = ("charges", "q_hirshfeld", "mono")
+"""Arrays that are taken for charges, the first one that is there, if no other is asked for."""
 _IGNORED = (
     "units",
     "metadata",
@@ -62,11 +64,20 @@ def pair_archives(paths: Sequence[Path]) -> list[tuple[Path, Path | None]]:
 
 
 class NpzSource(Source):
-    """One archive, or two with the same geometries in the same order."""
+    """One archive, or two with the same geometries in the same order.
 
-    def __init__(self, path: Path, declared: Mapping[str, str], partner: Path | None) -> None:
+    Parameters
+    ----------
+    charges : array that is taken for the charges of atoms ("q_hirshfeld", "q_esp", "q_lowdin", …); others stay what
+        they are, values of atoms by their own names. None takes the first of :data:`CHARGES`.
+    """
+
+    def __init__(
+        self, path: Path, declared: Mapping[str, str], partner: Path | None, charges: str | None = None
+    ) -> None:
         super().__init__(path, declared)
         self.partner = partner
+        self._charges = charges
         self._arrays = self._read()
 
     @property
@@ -91,9 +102,23 @@ class NpzSource(Source):
         self.texts: dict[str, list[str]] = dict(self.metadata.pop("texts", {}))
         if units and "units" not in self.metadata:
             self.metadata["units_of_source"] = units
-        present = {NAMES.get(name, name) for name in arrays}
-        self.factors = manifest_factors(units, NAMES, self.declared, present, self.name)
+        self._names = {**NAMES, **self._names_of_charges(arrays)}
+        present = {self._names.get(name, name) for name in arrays}
+        self.factors = manifest_factors(units, self._names, self.declared, present, self.name)
         return self._ours(arrays, units)
+
+    def _names_of_charges(self, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+        """What the chosen charges are called from now on, and an array of the same name that was not chosen."""
+        chosen = self._charges or next((name for name in CHARGES if name in arrays), None)
+        if chosen is None:
+            return {}
+        if chosen not in arrays:
+            shape = arrays["Z"].shape if "Z" in arrays else ()
+            like = [name for name, values in arrays.items() if values.shape == shape and name not in ("Z", *_IGNORED)]
+            raise DatasetError(f"{self.path}: no charges {chosen!r}; values of atoms: {', '.join(like) or 'none'}")
+        if chosen != "charges":
+            self.metadata["charges_from"] = chosen
+        return {"charges": "other_charges", chosen: "charges"}
 
     def _ours(self, arrays: dict[str, np.ndarray], units: Mapping[str, str]) -> dict[str, np.ndarray]:
         """Arrays by our names, without those that only describe padding and grids."""
@@ -107,9 +132,10 @@ class NpzSource(Source):
                 continue
             if values.ndim == 0 or len(values) != rows:
                 raise DatasetError(f"{self.path}: {name} of shape {values.shape} does not have {rows} rows")
-            if NAMES.get(name, name) in found:
-                raise DatasetError(f"{self.path}: {name} and another array both hold {NAMES[name]}")
-            found[NAMES.get(name, name)] = values
+            ours = self._names.get(name, name)
+            if ours in found:
+                raise DatasetError(f"{self.path}: {name} and another array both hold {ours}")
+            found[ours] = values
         if arrays["Z"].ndim != 2 or arrays["R"].shape != (*arrays["Z"].shape, 3):
             raise DatasetError(f"{self.path}: R of shape {arrays['R'].shape} and Z of shape {arrays['Z'].shape}")
         if "N" in arrays and not np.array_equal(np.count_nonzero(arrays["Z"], axis=1), arrays["N"].reshape(rows)):
