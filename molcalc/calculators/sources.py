@@ -62,7 +62,7 @@ def _open_one(model: Model, trusted: bool) -> Source:
     return Source(config, members, label, checkpoint.hash)
 
 
-def calculator_of(model: Model | Sequence[Model], *, trusted: bool = False, **options: Any) -> MolCalculator:
+def calculator_of(model: Model | Sequence[Model] | Source, *, trusted: bool = False, **options: Any) -> MolCalculator:
     """The calculator for a model of any kind; options are those of its class."""
     from molcalc import calculators
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CHUNK = 64
 """Structures evaluated between two lines of output."""
-_PROPERTIES = ("energy", "free_energy", "energies", "forces", "charges", "dipole", "magmoms")
+_PROPERTIES = ("energy", "free_energy", "energies", "forces", "charges", "dipole", "magmoms", "energy_std")
 _EPILOG = """\
 The columns are: file, frame, formula, total charge, energy, for an ensemble its standard deviation, largest force on an
 atom, dipole moment.
@@ -25,6 +25,7 @@ examples:
   molcalc energy water.xyz
   molcalc energy frames.traj@::10 other.db --output results.db
   molcalc energy hydroxide.xyz --charge -1 --charges --forces
+  molcalc energy water.xyz --model runs/both --fidelity pbe0
 """
 
 
@@ -70,9 +71,7 @@ def run(args: Arguments) -> int:
 
 
 def evaluate(calculator: MolCalculator, frames: list[Frame]) -> Iterator[tuple[Frame, dict[str, Any]]]:
-    """Results of every frame, in order; one network evaluates many frames at once.
-
-    An ensemble goes frame by frame: standard deviations are known of the last structure only.
+    """Results of every frame, in order; many frames at once.
 
     Raises
     ------
@@ -81,14 +80,11 @@ def evaluate(calculator: MolCalculator, frames: list[Frame]) -> Iterator[tuple[F
     """
     from molcalc.errors import MolcalcError
 
-    chunk = CHUNK if calculator.potential.n_members == 1 else 1
-    for start in range(0, len(frames), chunk):
-        part = frames[start : start + chunk]
+    for start in range(0, len(frames), CHUNK):
+        part = frames[start : start + CHUNK]
         try:
             yield from zip(part, _results(calculator, part))
-        except MolcalcError as error:
-            if chunk == 1:
-                raise type(error)(f"{part[0].label}: {error}") from error
+        except MolcalcError:
             # One of them is wrong: the others have results, and the message names it.
             for frame in part:
                 try:
@@ -100,7 +96,8 @@ def evaluate(calculator: MolCalculator, frames: list[Frame]) -> Iterator[tuple[F
 
 def _results(calculator: MolCalculator, frames: list[Frame]) -> list[dict[str, Any]]:
     if len(frames) > 1:
-        names = [name for name in _PROPERTIES if name in calculator.implemented_properties]
+        known = (*calculator.implemented_properties, *calculator.extra_properties)
+        names = [name for name in _PROPERTIES if name in known]
         return calculator.evaluate([frame.atoms for frame in frames], names)
     calculator.get_property("energy", frames[0].atoms)
     return [{**calculator.results, **calculator.extras}]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molcalc.cli.options import Arguments, Subparsers, add_trusted
 
 if TYPE_CHECKING:
-    from molcalc.checkpoint import Checkpoint, Fidelity
+    from molcalc.checkpoint import Checkpoint, Fidelity, ModelConfig
 
 _EPILOG = """\
 examples:
@@ -75,7 +76,7 @@ def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "elements": [chemical_symbols[z] for z in architecture.elements],
         "cutoff": f"{architecture.cutoff:g} Å",
-        "fidelities": [_fidelity(fidelity) for fidelity in config.fidelities],
+        "fidelities": [_fidelity(fidelity, config, architecture.elements) for fidelity in config.fidelities],
         "coulomb": f"{config.coulomb}, beyond {config.coulomb_range:g} Å" if config.coulomb else "none",
         "charged": "no, neutral molecules only" if config.neutral_only else "yes",
         "open shells": "yes" if "spin_charges" in predicts else "no",
@@ -86,9 +87,15 @@ def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _fidelity(fidelity: Fidelity) -> dict[str, str]:
+def _fidelity(fidelity: Fidelity, config: ModelConfig, elements: Sequence[int]) -> dict[str, Any]:
+    """What a fidelity is; with its elements where they can differ from those of the network."""
+    from ase.data import chemical_symbols
+
     dispersion = "in the labels" if fidelity.dispersion_in_labels else fidelity.dispersion or "none"
-    return {"name": fidelity.name, "functional": fidelity.functional or "not recorded", "dispersion": dispersion}
+    words = {"name": fidelity.name, "functional": fidelity.functional or "not recorded", "dispersion": dispersion}
+    if len(config.fidelities) == 1 and fidelity.elements is None:
+        return words
+    return {**words, "elements": [chemical_symbols[z] for z in fidelity.elements or elements]}
 
 
 def model_files(name: str) -> list[Path]:

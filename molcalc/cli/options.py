@@ -65,14 +65,22 @@ def number(kind: type, lowest: float = -math.inf, *, open_end: bool = False) -> 
     return parse
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Options that choose and set up the calculator."""
+def add_model_options(parser: argparse.ArgumentParser, *, one_fidelity: bool = True) -> None:
+    """Options that choose and set up the calculator.
+
+    Parameters
+    ----------
+    one_fidelity : whether the command is about one fidelity, and what completes it may be chosen.
+    """
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model",
-        default=DEFAULT_MODEL,
-        help=f"published name, model directory, .jpt or .pt file ('molcalc info' lists names; default {DEFAULT_MODEL})",
+        action="append",
+        help="published name, model directory, .jpt or .pt file ('molcalc info' lists names; default "
+        f"{DEFAULT_MODEL}); repeat it for an ensemble of several runs",
     )
+    if one_fidelity:
+        group.add_argument("--fidelity", metavar="NAME", help="level of theory of a model that has several")
     group.add_argument("--member", type=number(int, 0), metavar="K", help="one network of an ensemble, from 0")
     group.add_argument(
         "--charge", type=number(int), metavar="Q", help="total charge (default: as the file says, else 0)"
@@ -80,12 +88,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--multiplicity", type=number(int, 1), metavar="M", help="2S+1 (default: as the file says, else the lowest)"
     )
-    group.add_argument(
-        "--dispersion",
-        default="auto",
-        metavar="D3",
-        help="auto (as the model declares), none, d3bj:FUNCTIONAL such as d3bj:pbe0, or d4:FUNCTIONAL",
-    )
+    if one_fidelity:
+        group.add_argument(
+            "--dispersion",
+            default="auto",
+            metavar="D3",
+            help="auto (as the model declares), none, d3bj:FUNCTIONAL such as d3bj:pbe0, or d4:FUNCTIONAL",
+        )
     group.add_argument("--coulomb", default="auto", metavar="METHOD", help="long-range electrostatics (default auto)")
     group.add_argument(
         "--dtype", default="float32", choices=("float32", "float64"), help="arithmetic of the network (default float32)"
@@ -99,20 +108,26 @@ def add_trusted(group: Any) -> None:
     group.add_argument("--trusted", action="store_true", help="allow an unknown .jpt file; reading it runs its code")
 
 
-def make_calculator(args: Arguments) -> MolCalculator:
-    """The calculator that the model options describe."""
-    from molcalc.calculators import AIMNet2
+def make_calculator(args: Arguments, *, one_fidelity: bool = True) -> MolCalculator:
+    """The calculator that the model options describe, at the first fidelity when all of them are wanted."""
+    from molcalc.calculators.sources import calculator_of, open_source
 
-    return AIMNet2(
-        args.model,
+    models = args.model or [DEFAULT_MODEL]
+    source = open_source(models[0] if len(models) == 1 else models, trusted=args.trusted)
+    if one_fidelity:
+        dispersion = None if args.dispersion == "none" else args.dispersion
+        choice = {"fidelity": args.fidelity, "dispersion": dispersion}
+    else:
+        choice = {"fidelity": source.config.fidelities[0].name}
+    return calculator_of(
+        source,
         member=args.member,
         charge=args.charge,
         multiplicity=args.multiplicity,
-        dispersion=None if args.dispersion == "none" else args.dispersion,
         coulomb=args.coulomb,
         dtype=args.dtype,
         device=args.device,
-        trusted=args.trusted,
+        **choice,
     )
 
 

@@ -85,15 +85,22 @@ def _recorded(frame: Atoms, results: Mapping[str, Any], name: str, made_by: Mapp
 
 
 def keep_state(atoms: Atoms, calculator: MolCalculator) -> None:
-    """Note total charge and, for models that use it, multiplicity in ``atoms.info``, so that files carry them."""
+    """Note in ``atoms.info``, so that files carry them, total charge and what else the model can choose from.
+
+    That is the multiplicity of one that uses it, and the fidelity of one that has several. What labels in the file were
+    of is not what results are of.
+    """
     state = calculator.resolve(atoms)
     atoms.info["charge"] = state.charge
+    atoms.info.pop("fidelity", None)
+    if len(calculator.levels) > 1:
+        atoms.info["fidelity"] = calculator.fidelity
     if "magmoms" in calculator.implemented_properties:
         atoms.info["spin"] = state.multiplicity
 
 
 def _write_database(path: Path, form: str, frames: Sequence[Atoms]) -> None:
-    """Rows with ``total_charge`` and ``multiplicity``, because a database keeps no ``info``.
+    """Rows with ``total_charge``, ``multiplicity`` and ``fidelity``, because a database keeps no ``info``.
 
     Its own ``charge`` is the sum of initial charges: those of ions are set, so that both agree.
     """
@@ -104,6 +111,8 @@ def _write_database(path: Path, form: str, frames: Sequence[Atoms]) -> None:
             keys = {"total_charge": atoms.info["charge"]}
             if "spin" in atoms.info:
                 keys["multiplicity"] = atoms.info["spin"]
+            if "fidelity" in atoms.info:
+                keys["fidelity"] = atoms.info["fidelity"]
             database.write(_with_initial_charges(atoms, keys["total_charge"]), **keys)
 
 

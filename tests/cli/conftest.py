@@ -13,7 +13,7 @@ from ase.io import write
 
 from molcalc import checkpoint
 from molcalc.cli import main
-from tests.tiny import tiny_checkpoint
+from tests.tiny import LEVELS, tiny_checkpoint, tiny_multifidelity_checkpoint
 
 
 class Outcome(NamedTuple):
@@ -42,7 +42,10 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of small model directories: single, ensemble, open, periodic."""
+    """Folder of small model directories: single, ensemble, open, periodic, several, another, no-oxygen.
+
+    The last three have several fidelities; one of "no-oxygen" does not know oxygen.
+    """
     folder = tmp_path_factory.mktemp("models")
     checkpoint.save(folder / "single", tiny_checkpoint())
     checkpoint.save(folder / "ensemble", tiny_checkpoint(n_members=2))
@@ -50,6 +53,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain = tiny_checkpoint()
     config = replace(plain.config, coulomb=None, coulomb_range=None, fidelities=(checkpoint.Fidelity(name="bare"),))
     checkpoint.save(folder / "periodic", replace(plain, config=config))
+    checkpoint.save(folder / "several", tiny_multifidelity_checkpoint())
+    checkpoint.save(folder / "another", tiny_multifidelity_checkpoint(seed=7))
+    levels = (LEVELS[0], replace(LEVELS[1], elements=(1, 6, 7)), LEVELS[2])
+    checkpoint.save(folder / "no-oxygen", tiny_multifidelity_checkpoint(levels=levels))
     return folder
 
 

@@ -39,6 +39,16 @@ def test_json_holds_the_same_and_counts_parameters_of_one_network(run: Any, mode
     assert values["elements"] == ["H", "C", "N", "O"]
 
 
+def test_fidelities_are_shown_with_their_elements(run: Any, models: Path) -> None:
+    described = json.loads(run("info", models / "no-oxygen", "--json").out)["fidelities"]
+    assert [level["name"] for level in described] == ["pbe0", "gfn2", "b3lyp"]
+    assert described[0]["elements"] == described[2]["elements"] == ["H", "C", "N", "O"]
+    assert described[1] == {
+        "name": "gfn2", "functional": "not recorded", "dispersion": "in the labels", "elements": ["H", "C", "N"]
+    }  # fmt: skip
+    assert "in the labels, elements H, C, N; name b3lyp" in run("info", models / "no-oxygen").out
+
+
 def test_published_names_are_listed(run: Any) -> None:
     result = run("info")
     assert result.status == 0
