@@ -19,7 +19,7 @@ from molcalc.calculators.sources import CALCULATORS
 from molcalc.errors import ConfigError
 from molcalc.train.config import FitConfig, make_config
 from molcalc.train.console import Console
-from molcalc.train.data.contradictions import check_charges
+from molcalc.train.data.contradictions import check_charges, warn_of_doubtful_derivatives
 from molcalc.train.data.opening import Data
 from molcalc.train.esp_mask import check_points
 from molcalc.train.evaluation import evaluate_part
@@ -127,6 +127,7 @@ def _check(parts: Parts, config: FitConfig) -> None:
     """Refuse labels that contradict each other, and points that cannot be learned from."""
     for part in (parts.train, parts.valid, parts.test):
         check_charges(part)
+    warn_of_doubtful_derivatives(parts.train)
     if config.loss.weights.get("esp", 0.0) > 0:
         check_points(parts.train, config.esp_radius_factor, config.esp_max)
 

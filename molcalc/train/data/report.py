@@ -9,6 +9,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from molcalc.train.data.columns import LABELS
+from molcalc.train.data.contradictions import doubtful_derivatives
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.geometry_hash import geometry_hashes
 from molcalc.train.data.opening import Data, open_dataset
@@ -104,7 +105,12 @@ def report(data: Data, *, units: Mapping[str, str] | None = None, cache: str | N
         skipped={f"{source}: {why}": n for source, found in dataset.skipped.items() for why, n in found.items()},
         keys=dataset.keys,
         hash=dataset.hash,
-        warnings=[*_missing(dataset, has), *map(str, suspicious_units(dataset)), *_outliers(dataset, has, repeated)],
+        warnings=[
+            *_missing(dataset, has),
+            *map(str, suspicious_units(dataset)),
+            *doubtful_derivatives(dataset),
+            *_outliers(dataset, has, repeated),
+        ],
     )
 
 
