@@ -24,6 +24,7 @@ LEVELS = [
     {"registry"},
     {"pretrained", "testing"},
     {"calculators", "train"},
+    {"export"},
     {"cli"},
 ]
 LEVEL = {name: k for k, names in enumerate(LEVELS) for name in names}
@@ -87,7 +88,7 @@ def test_one_module_differentiates() -> None:
                     and ast.unparse(node).endswith("autograd.grad")
                 ):
                     calls.add(str(path.relative_to(ROOT)))
-    assert calls == {"derivatives.py"}
+    assert calls == {"derivatives.py", "export/program.py"}  # the latter runs where the former is not
 
 
 def test_importing_the_package_is_cheap() -> None:

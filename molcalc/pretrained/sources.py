@@ -14,8 +14,9 @@ from molcalc.checkpoint import Checkpoint
 from molcalc.errors import CheckpointError
 from molcalc.files import read_file, sha256
 from molcalc.pretrained.artifacts import ROUTING_KEYS, read_directory, read_pt
+from molcalc.pretrained.exported import checkpoint_of_program, read_contents
 from molcalc.pretrained.published import PUBLISHED, convert_ensemble, find_published, load_published
-from molcalc.pretrained.torchscript import is_torchscript, read_state
+from molcalc.pretrained.torchscript import is_torchscript, read_program, read_state
 from molcalc.registry import network_config
 from molcalc.schema import short, suggest
 
@@ -85,11 +86,18 @@ def _is_foreign(config: Path) -> bool:
 
 
 def _read_file(path: Path, trusted: bool) -> Checkpoint:
+    if path.suffix == ".pt2":
+        raise CheckpointError(
+            f"{path} is a program: run it with torch.export.load, or export a model directory (a name without ending)"
+        )
     if path.suffix not in (".pt", ".jpt"):
         raise CheckpointError(f"{path} is not a model: {path.suffix or 'no suffix'}; expected {FORMS}")
     data = read_file(path)
     if path.suffix == ".pt" and not (trusted and is_torchscript(data)):
         return read_pt(path)
+    contents = read_contents(data, str(path))
+    if contents is not None:
+        return checkpoint_of_program(read_program(data, str(path), trusted), contents)
     name = find_published(sha256(data)) or (None if trusted else _published_with_file(path.name))
     entry = PUBLISHED[name] if name else None
     state = read_state(data, str(path), known_sha256=entry.sha256 if entry else None, trusted=trusted)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,13 +58,7 @@ def read_state(data: bytes, where: str, *, known_sha256: str | None, trusted: bo
             f"{where} is an unknown TorchScript file (sha256 {actual[:12]}…), and opening one runs the code in it. "
             "If you made it or know who did, pass trusted=True (--trusted on the command line)"
         )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", FutureWarning)
-            module = torch.jit.load(io.BytesIO(data), map_location="cpu")
-    except (RuntimeError, ValueError) as error:
-        raise CheckpointCorruptError(f"{where} is not a TorchScript file: {str(error).splitlines()[0]}") from error
+    module = _loaded(data, where)
     state = {name: value.detach() for name, value in module.state_dict().items()}
     for name, part in module.named_modules():
         constants = {key: getattr(part, key, None) for key in D3_PARAMETERS}
@@ -72,3 +67,33 @@ def read_state(data: bytes, where: str, *, known_sha256: str | None, trusted: bo
                 {f"{name}.{key}": torch.tensor(value, dtype=torch.float64) for key, value in constants.items()}
             )
     return state
+
+
+def read_program(data: bytes, where: str, trusted: bool) -> dict[str, Tensor]:
+    """State dictionary of a program that ``molcalc export`` wrote.
+
+    Raises
+    ------
+    CheckpointCorruptError
+        When the file cannot be read.
+    UnsafeCheckpointError
+        When it is not trusted.
+    """
+    if not trusted:
+        raise UnsafeCheckpointError(
+            f"{where} is a TorchScript program (sha256 {sha256(data)[:12]}…), and opening one runs the code in it. If "
+            "you exported it or know who did, pass trusted=True (--trusted on the command line); better, export a "
+            "model directory: a name without ending"
+        )
+    return {name: value.detach() for name, value in _loaded(data, where).state_dict().items()}
+
+
+def _loaded(data: bytes, where: str) -> Any:
+    """The module in a TorchScript file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            return torch.jit.load(io.BytesIO(data), map_location="cpu")
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointCorruptError(f"{where} is not a TorchScript file: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,161 @@
+"""``export``: one level of theory of a model as a file that works by itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from molcalc import checkpoint
+from molcalc.calculators.sources import Model, open_source
+from molcalc.calculators.terms import Wish, completion
+from molcalc.checkpoint import CONFIG, WEIGHTS, Checkpoint
+from molcalc.errors import ConfigError, InputError
+from molcalc.export import package, torchscript
+from molcalc.export.description import describe
+from molcalc.export.program import PaddedPotential, Program
+from molcalc.export.reduction import reduced
+from molcalc.files import sha256, write_atomic
+from molcalc.models.aimnet2 import AIMNet2
+from molcalc.potential import Potential
+from molcalc.pretrained.exported import Contents
+from molcalc.registry import build_members
+from molcalc.schema import suggest
+
+FORMS = {".jpt": "torchscript", ".pt2": "torch.export", "": "model directory"}
+"""What is written, by the ending of its name."""
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes
+    ----------
+    path : file or folder.
+    sidecar : JSON file that describes it; that of a folder is its configuration.
+    contents : the description.
+    """
+
+    path: Path
+    sidecar: Path
+    contents: Contents
+
+
+def export(
+    model: Model | Sequence[Model],
+    output: str | os.PathLike[str],
+    *,
+    fidelity: str | None = None,
+    dispersion: Wish = "auto",
+    member: int | None = None,
+    dtype: str | None = None,
+    aot: bool = False,
+    force: bool = False,
+    trusted: bool = False,
+) -> Exported:
+    """Write one fidelity of an AIMNet2 model as a file that works by itself.
+
+    Energies contain what the calculator's contain: reference energies, Coulomb, repulsion, dispersion; for an ensemble
+    they are means, and standard deviations come with them.
+
+    Parameters
+    ----------
+    model : as :class:`molcalc.calculators.AIMNet2` takes it; a list of runs of one model makes an ensemble.
+    output : what is written follows from the ending: ``.jpt`` a TorchScript program, ``.pt2`` one of torch.export, and
+        without ending a model directory with this fidelity alone. Programs get a description beside them, ``.json``.
+    fidelity : its name; may be left out where there is only one.
+    dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" with an exact name, or D3Parameters.
+    member : one network of an ensemble, from 0; None takes all.
+    dtype : "float64" (default of programs) or "float32": arithmetic of the large perceptrons. All else is in float64.
+    aot : compile a ``.pt2`` program for this machine (AOTInductor); needs a C++ compiler.
+    force : replace what is there.
+    trusted : allow an unknown TorchScript file as model; reading it runs the code in it.
+
+    Raises
+    ------
+    FidelityError
+        When the fidelity is unknown, or missing where there are several.
+    ConfigError, InputError
+        When an option does not fit the model or the output, or the fidelity was never trained.
+    FileNotFoundError, CheckpointError
+        When the model cannot be found or used.
+    ResourceError
+        When the output cannot be written; what was there stays.
+    """
+    target = Path(output)
+    form = _form(target, dtype, aot)
+    models = [model] if isinstance(model, (str, os.PathLike, Checkpoint)) else model
+    _check_target(target, models, force)
+    source = open_source(model, trusted=trusted)
+    chosen = reduced(source, fidelity=fidelity, dispersion=dispersion, member=member)
+    dtype = dtype or "float64"
+    members = cast(list[AIMNet2], build_members(chosen))
+    terms = completion(chosen.config, chosen.config.fidelities[0]).terms
+    contents = describe(
+        chosen, members, terms, form=form, dtype=dtype, source=source.label, source_hash=source.hash
+    )  # fmt: skip
+    if form == FORMS[""]:
+        checkpoint.save(target, chosen)
+        return Exported(target, target / CONFIG, contents)
+    Potential(members, terms).set_dtype(DTYPES[dtype])
+    potential = PaddedPotential(members, terms)
+    if form == "torchscript":
+        program = Program(potential, members[0].elements, chosen.config.neutral_only)
+        data = torchscript.script(program, contents)
+    else:
+        data = package.packed(potential, contents, aot=aot)
+    sidecar = target.with_suffix(".json")
+    more = {"file": target.name, "bytes": len(data), "sha256": sha256(data)}
+    write_atomic(target, data)
+    write_atomic(sidecar, contents.to_json(**more).encode())
+    return Exported(target, sidecar, contents)
+
+
+def _form(target: Path, dtype: str | None, aot: bool) -> str:
+    """What to write; refuses options that do not go with it before any work is done."""
+    form = FORMS.get(target.suffix)
+    if form is None or not target.name:
+        raise ConfigError(
+            f"{target}: unknown ending {target.suffix!r}; .jpt is a TorchScript program, .pt2 one of torch.export, and "
+            "a name without ending a model directory"
+        )
+    if dtype is not None and dtype not in DTYPES:
+        raise ConfigError(f"dtype={dtype!r}{suggest(str(dtype), DTYPES)}; choose one of {list(DTYPES)}")
+    if dtype is not None and form == FORMS[""]:
+        raise ConfigError(f"dtype={dtype!r} is for programs; whoever opens the model directory {target} chooses it")
+    if aot and form != "torch.export":
+        raise ConfigError(f"aot=True compiles a program of torch.export; {target} does not end in .pt2")
+    if aot:
+        package.check_compiler()
+        form = "aotinductor"
+    return form
+
+
+def _check_target(target: Path, models: Sequence[Model], force: bool) -> None:
+    """Refuse to write over the model itself, over what nobody asked to replace, or over what is no export."""
+    files = [Path(model).resolve() for model in models if not isinstance(model, Checkpoint)]
+    if target.exists() and target.resolve() in files:
+        raise InputError(f"{target} is the model itself: give another name for its export")
+    if target.suffix:
+        if not target.parent.is_dir():
+            raise InputError(f"{target}: the folder {target.parent} does not exist")
+        for path in (target, target.with_suffix(".json")):
+            if path.is_dir():
+                raise InputError(f"{path} is a folder; give the name of a file")
+            if os.path.lexists(path) and not force:
+                raise InputError(f"{path} exists: give another name, or --force (force=True) to replace it")
+        return
+    if target.is_dir():
+        strange = sorted({path.name for path in target.iterdir()} - {CONFIG, WEIGHTS})
+        if strange:
+            raise InputError(f"{target} is a folder with other files ({strange[0]}): choose another name")
+        if any(target.iterdir()) and not force:
+            raise InputError(f"{target} exists: give another name, or --force (force=True) to replace it")
+    elif os.path.lexists(target):
+        raise InputError(f"{target} is a file; a model directory is a folder: choose another name")

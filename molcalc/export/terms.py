@@ -1,0 +1,141 @@
+"""Energy terms on padded arrays: the formulas of the calculators' terms, over all pairs, in plain torch.
+
+Every term takes distances (B, N, N) in Å, positive everywhere, and whether i and j are two atoms (B, N, N), and returns
+(B,) float64 energies in eV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from molcalc.dispersion.coordination import STEEPNESS
+from molcalc.dispersion.d3 import D3Dispersion
+from molcalc.dispersion.reference import WEIGHT_STEEPNESS, atom_data
+from molcalc.electrostatics.coulomb import SimpleCoulomb
+from molcalc.electrostatics.pair_sum import X_MAX
+from molcalc.electrostatics.zbl import EXPONENTS, LENGTH, POWER, PREFACTORS, ZBLRepulsion
+from molcalc.energy_term import EnergyTerm
+from molcalc.errors import ConfigError
+from molcalc.units import BOHR, COULOMB, HARTREE
+
+
+def padded_terms(
+    terms: Sequence[EnergyTerm], elements: Sequence[int], max_number: int
+) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """The terms that read charges, and those that do not.
+
+    Raises
+    ------
+    ConfigError
+        For a term that has no form on padded arrays.
+    """
+    charged, others = nn.ModuleList(), nn.ModuleList()
+    for term in terms:
+        if isinstance(term, SimpleCoulomb):
+            charged.append(PaddedCoulomb(term))
+        elif isinstance(term, ZBLRepulsion):
+            others.append(PaddedRepulsion(term))
+        elif isinstance(term, D3Dispersion):
+            others.append(PaddedD3(term, elements, max_number))
+        else:
+            raise ConfigError(
+                f"{type(term).__name__} cannot be exported into a program: export a model directory (a name without "
+                "extension), or use D3(BJ)"
+            )
+    return charged, others
+
+
+class PaddedCoulomb(nn.Module):
+    """See :class:`molcalc.electrostatics.coulomb.SimpleCoulomb`."""
+
+    def __init__(self, term: SimpleCoulomb) -> None:
+        super().__init__()
+        self.cutoff, self.x_max, self.scale = term.form.short_range_cutoff, X_MAX, 0.5 * COULOMB
+
+    def forward(self, distances: Tensor, pairs: Tensor, charges: Tensor) -> Tensor:
+        products = charges.unsqueeze(1) * charges.unsqueeze(2) / distances
+        if self.cutoff > 0.0:
+            x = (distances / self.cutoff).clamp(max=self.x_max)
+            left = -torch.expm1(-x * x / (1.0 - x * x))  # to the network: what the envelope covers
+            products = products * torch.where(distances < self.cutoff, left, torch.ones_like(left))
+        return self.scale * torch.where(pairs, products, torch.zeros_like(products)).sum(dim=(1, 2))
+
+
+class PaddedRepulsion(nn.Module):
+    """See :class:`molcalc.electrostatics.zbl.ZBLRepulsion`."""
+
+    def __init__(self, term: ZBLRepulsion) -> None:
+        super().__init__()
+        self.start, self.cutoff = term.switch_start, term.pair_cutoff
+        self.power, self.length, self.scale = POWER, LENGTH, 0.5 * COULOMB
+        self.prefactors, self.exponents = list(PREFACTORS), list(EXPONENTS)
+
+    def forward(self, distances: Tensor, pairs: Tensor, numbers: Tensor) -> Tensor:
+        z = numbers.to(distances.dtype)
+        powers = z**self.power
+        scaled = distances * (powers.unsqueeze(1) + powers.unsqueeze(2)) / self.length
+        screening = torch.zeros_like(distances)
+        for prefactor, exponent in zip(self.prefactors, self.exponents):
+            screening = screening + prefactor * torch.exp(-exponent * scaled)
+        t = ((distances - self.start) / (self.cutoff - self.start)).clamp(0.0, 1.0)
+        switch = 1.0 - t * t * t * (10.0 - 15.0 * t + 6.0 * t * t)
+        energies = z.unsqueeze(1) * z.unsqueeze(2) / distances * screening * switch
+        return self.scale * torch.where(pairs, energies, torch.zeros_like(energies)).sum(dim=(1, 2))
+
+
+class PaddedD3(nn.Module):
+    """D3(BJ) with tables for the elements of a model; see :class:`molcalc.dispersion.d3.D3Dispersion`."""
+
+    def __init__(self, term: D3Dispersion, elements: Sequence[int], max_number: int) -> None:
+        super().__init__()
+        p = term.form
+        if p.s9 != 0.0:
+            raise ConfigError(
+                f"D3 with a three-body term (s9={p.s9:g}) cannot be exported into a program: export a model directory "
+                "(a name without extension), or leave s9 out"
+            )
+        if term.legacy:
+            raise ConfigError("the legacy form of D3 cannot be exported")
+        self.s6, self.s8, self.a1, self.a2 = p.s6, p.s8, p.a1, p.a2
+        self.bohr, self.scale = BOHR, -0.5 * HARTREE
+        self.cn_steepness, self.weight_steepness = STEEPNESS, WEIGHT_STEEPNESS
+        self.cutoff, self.cn_cutoff, self.width = p.cutoff, p.cn_cutoff, p.switch_width
+        tables = atom_data(torch.tensor(sorted(elements)))
+        self.n_species = tables.n_species
+        species = torch.zeros(max_number + 1, dtype=torch.int64)
+        species[sorted(elements)] = torch.arange(tables.n_species)
+        self.species = nn.Buffer(species)
+        self.reference_cn = nn.Buffer(tables.reference_cn)
+        self.slot_mask = nn.Buffer(tables.slot_mask)
+        self.c6 = nn.Buffer(tables.c6)
+        self.covalent_radii = nn.Buffer(tables.covalent_radii)
+        self.roots = nn.Buffer(tables.roots)
+
+    def forward(self, distances: Tensor, pairs: Tensor, numbers: Tensor) -> Tensor:
+        r = distances / self.bohr
+        species = self.species[numbers]
+        radii = self.covalent_radii[species]
+        counts = torch.sigmoid(self.cn_steepness * ((radii.unsqueeze(1) + radii.unsqueeze(2)) / r - 1.0))
+        cn = (counts * self.within(r, self.cn_cutoff) * pairs).sum(dim=2)
+        difference = cn.unsqueeze(-1) - self.reference_cn[species]
+        exponents = -self.weight_steepness * difference * difference + self.slot_mask[species]
+        own = torch.arange(self.n_species, device=species.device) == species.unsqueeze(-1)
+        wide = (torch.softmax(exponents, dim=-1).unsqueeze(2) * own.unsqueeze(-1)).flatten(2)
+        c6 = torch.matmul(torch.matmul(wide, self.c6), wide.transpose(1, 2))
+        roots = self.roots[species]
+        root = roots.unsqueeze(1) * roots.unsqueeze(2)
+        radius2 = (self.a1 * root + self.a2) ** 2
+        radius6, r2 = radius2 * radius2 * radius2, r * r
+        r6 = r2 * r2 * r2
+        damped = self.s6 / (r6 + radius6) + self.s8 * root * root / (r6 * r2 + radius6 * radius2)
+        return self.scale * (c6 * damped * self.within(r, self.cutoff) * pairs).sum(dim=(1, 2))
+
+    def within(self, r: Tensor, cutoff: float) -> Tensor:
+        """1 inside the cutoff and 0 beyond, smoothly where the term has a switch."""
+        if self.width == 0.0:
+            return (r <= cutoff).to(r.dtype)
+        t = ((r - (cutoff - self.width)) / self.width).clamp(0.0, 1.0)
+        return 1.0 - t * t * t * (10.0 + t * (6.0 * t - 15.0))
