@@ -16,7 +16,7 @@ from molcalc.cli.interrupts import Interrupted, signals_raise
 from molcalc.cli.options import Parser, refuse_unknown
 from molcalc.cli.terminal import plain_terminal
 
-COMMANDS = ("energy", "compare", "relax", "md", "info", "convert", "db", "train", "evaluate", "sae")
+COMMANDS = ("energy", "compare", "relax", "md", "info", "convert", "db", "train", "evaluate", "sae", "export")
 
 _DESCRIPTION = "Neural-network potentials for molecules and materials: energies, relaxation, molecular dynamics."
 _EPILOG = """\

@@ -12,11 +12,14 @@ from molcalc.cli.options import Arguments, Subparsers, add_trusted
 if TYPE_CHECKING:
     from molcalc.checkpoint import Checkpoint, Fidelity, ModelConfig
 
+MAX_SIDECAR = 1 << 20
+"""Bytes of the description beside an exported program."""
 _EPILOG = """\
 examples:
   molcalc info
   molcalc info wb97m-d3
   molcalc info runs/water --json
+  molcalc info model_pbe0.jpt
 """
 
 
@@ -24,7 +27,10 @@ def add_parser(subparsers: Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser("info", help="what a model is", description=__doc__, epilog=_EPILOG)
     parser.add_argument(
-        "model", nargs="?", metavar="MODEL", help="published name, directory, .jpt or .pt file (none: list the names)"
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="published name, directory, .jpt, .pt or .pt2 file (none: list the names)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_trusted(parser)
@@ -35,7 +41,10 @@ def run(args: Arguments) -> int:
     """Print a description of one model, or the published names."""
     from molcalc.pretrained.sources import open_model
 
-    values = describe(args.model, open_model(args.model, trusted=args.trusted)) if args.model else published_models()
+    if args.model is None:
+        values: dict[str, Any] = published_models()
+    else:
+        values = describe_program(args.model) or describe(args.model, open_model(args.model, trusted=args.trusted))
     if args.json:
         print(json.dumps(values, indent=1, ensure_ascii=False))
     else:
@@ -77,7 +86,7 @@ def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
         "elements": [chemical_symbols[z] for z in architecture.elements],
         "cutoff": f"{architecture.cutoff:g} Å",
         "fidelities": [_fidelity(fidelity, config, architecture.elements) for fidelity in config.fidelities],
-        "coulomb": f"{config.coulomb}, beyond {config.coulomb_range:g} Å" if config.coulomb else "none",
+        "coulomb": _coulomb(config.coulomb, config.coulomb_range),
         "charged": "no, neutral molecules only" if config.neutral_only else "yes",
         "open shells": "yes" if "spin_charges" in predicts else "no",
         "predicts": ["atomic_energies", *predicts],
@@ -85,6 +94,67 @@ def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
         "provenance": config.provenance or "not recorded",
         "files": [f"{path} ({path.stat().st_size} bytes)" for path in model_files(name)],
     }
+
+
+def describe_program(name: str) -> dict[str, Any] | None:
+    """The same of a file that ``molcalc export`` wrote, without running it; None for anything else."""
+    from molcalc.files import read_file, sha256
+    from molcalc.pretrained.exported import read_contents
+
+    path = Path(name)
+    if path.suffix not in (".jpt", ".pt2") or not path.is_file():
+        return None
+    data = read_file(path)
+    found = read_contents(data, name)
+    if found is None:
+        return None
+    dispersion = found.dispersion or "none"
+    return {
+        "model": name,
+        "kind": f"program ({found.form})",
+        "members": found.members,
+        "parameters": found.parameters,
+        "elements": list(found.elements),
+        "cutoff": f"{found.cutoff:g} Å",
+        "fidelities": [
+            {"name": found.fidelity, "functional": found.functional or "not recorded", "dispersion": dispersion}
+        ],
+        "dispersion": {"term": dispersion, **found.dispersion_parameters},
+        "coulomb": _coulomb(found.coulomb, found.coulomb_range),
+        "repulsion": found.repulsion or "none",
+        "charged": "yes" if found.charged else "no, neutral molecules only",
+        "open shells": "yes" if found.open_shells else "no",
+        "dtype": found.dtype,
+        "inputs": found.inputs,
+        "outputs": found.outputs,
+        "self-atomic energies": {symbol: list(values) for symbol, values in found.self_atomic_energies.items()},
+        "hash": found.hash,
+        "provenance": found.model.provenance,
+        "made by": f"molcalc {found.molcalc}, torch {found.torch}",
+        "sha256": _compared(path, sha256(data)),
+        "files": [f"{path} ({len(data)} bytes)"],
+    }
+
+
+def _coulomb(method: str | None, reach: float | None) -> str:
+    if method is None:
+        return "none"
+    return method if reach is None else f"{method}, beyond {reach:g} Å"
+
+
+def _compared(path: Path, checksum: str) -> str:
+    """A checksum, and whether it is the one in the description beside the file."""
+    from molcalc.files import read_file
+
+    try:
+        stated = json.loads(read_file(path.with_suffix(".json"), MAX_SIDECAR))["sha256"]
+    except FileNotFoundError:
+        return f"{checksum}, not compared: {path.with_suffix('.json').name} is missing"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return f"{checksum}, not compared: {path.with_suffix('.json').name} is damaged"
+    if stated != checksum:
+        return f"{checksum}, NOT that in {path.with_suffix('.json').name}: the file was changed"
+    return f"{checksum}, as in {path.with_suffix('.json').name}"
 
 
 def _fidelity(fidelity: Fidelity, config: ModelConfig, elements: Sequence[int]) -> dict[str, Any]:
