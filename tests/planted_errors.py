@@ -123,6 +123,82 @@ ERRORS = {
         "            super().get_property(name, atoms, allow_calculation)\n            return self.results.get(name)",
         "tests/calculators/test_base.py",
     ),
+    "curvature of GELU": Planted("nn/gelu_kernels.py", "(_TWO - v * v)", "(_TWO + v * v)", "tests/nn/test_gelu.py"),
+    "half the way back of a message": Planted(
+        "nn/message_kernels.py", "_spread(begin, end, source, up_basis,", "_spread(begin, begin, source, up_basis,",
+        "tests/nn/test_message.py",
+    ),
+    "equal atoms told apart by element only": Planted(
+        "models/aimnet2.py", " + (self.config.max_number + 1) * batch.fidelity.index_select(0, batch.system_idx)", "",
+        "tests/models/test_multifidelity.py",
+    ),
+    "weights grow by the decay": Planted(
+        "train/optimizers.py", '1.0 - group["lr"] * decay', '1.0 + group["lr"] * decay',
+        "tests/train/test_optimizers.py",
+    ),
+    "biases decay": Planted(
+        "train/optimizers.py", "if parameter.ndim >= 2 and not _NO_DECAY", "if not _NO_DECAY",
+        "tests/train/test_optimizers.py",
+    ),
+    "average without warm-up": Planted(
+        "train/ema.py", "min(self.decay, (1 + self.steps) / (10 + self.steps))", "self.decay", "tests/train/test_ema.py"
+    ),
+    "average stays applied": Planted(
+        "train/ema.py", "parameter.copy_(value)", "parameter.copy_(parameter)", "tests/train/test_ema.py"
+    ),
+    "missing labels counted": Planted(
+        "train/losses.py", "return present.sum().double()", "return torch.tensor(float(present.numel())).double()",
+        "tests/train/test_losses.py",
+    ),
+    "missing labels taken for zero": Planted(
+        "train/losses.py", "torch.where(present, results[name].double() - torch.where(present, label, 0.0), 0.0)",
+        "results[name].double() - torch.where(present, label, 0.0)", "tests/train/test_losses.py",
+    ),
+    "average over terms that are absent": Planted(
+        "train/losses.py", "counts.clamp(min=1.0)", "counts", "tests/train/test_losses.py"
+    ),
+    "resume without the optimizer": Planted(
+        "train/trainer.py", 'self.optimizer.load_state_dict(state["optimizer"])', "pass", "tests/train/test_resume.py"
+    ),
+    "resume without averages": Planted(
+        "train/trainer.py", 'self.average.load_state_dict(state["average"])', "pass", "tests/train/test_resume.py"
+    ),
+    "resume at the beginning of the epoch": Planted(
+        "train/trainer.py", 'replace(Progress(), **state["progress"])',
+        'replace(Progress(), **{**state["progress"], "batch": 0})', "tests/train/test_resume.py",
+    ),
+    "sampler without fidelity weights": Planted(
+        "train/sampler.py", "if self._weights is None else", "if True else", "tests/train/test_sampler.py"
+    ),
+    "every epoch in the same order": Planted(
+        "train/sampler.py", "default_rng([self._seed, epoch])", "default_rng([self._seed])",
+        "tests/train/test_sampler.py",
+    ),
+    "split without a seed": Planted(
+        "train/data/split.py", "np.random.default_rng(seed)", "np.random.default_rng()",
+        "tests/train/data/test_split.py",
+    ),
+    "last model for best": Planted("train/trainer.py", "if improved:", "if True:", "tests/train/test_trainer.py"),
+    "first model for best": Planted(
+        "train/trainer.py", "error < self.progress.best", "error > self.progress.best", "tests/train/test_trainer.py"
+    ),
+    "clipping at zero freezes": Planted(
+        "train/trainer.py", "if self.config.grad_clip > 0:", "if self.config.grad_clip >= 0:",
+        "tests/train/test_trainer.py",
+    ),
+    "schedule by epochs": Planted(
+        "train/trainer.py", "self.schedule.factor(self.progress.step))",
+        "self.schedule.factor(self.progress.epoch))", "tests/train/test_trainer.py",
+    ),
+    "a Debye is one e·Å": Planted(
+        "train/data/columns.py", '"Debye": DEBYE,', '"Debye": 1.0,', "tests/train/data"
+    ),
+    "a Debye·Å is one e·Å²": Planted(
+        "train/data/columns.py", '"Debye*Angstrom": DEBYE,', '"Debye*Angstrom": 1.0,', "tests/train/data"
+    ),
+    "no word about Debye": Planted(
+        "train/data/suspicions.py", "(0.8 / DEBYE, 1.25 / DEBYE)", "(0.8 * DEBYE, 1.25 * DEBYE)", "tests/train/data"
+    ),
 }  # fmt: skip
 
 

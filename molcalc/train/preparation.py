@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -17,6 +18,7 @@ from molcalc.files import sha256
 from molcalc.train import network as networks
 from molcalc.train.config import FitConfig
 from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.geometry_hash import geometry_hashes
 from molcalc.train.data.opening import Data, open_dataset
 from molcalc.train.data.split import split
 from molcalc.train.data.suspicions import check_units
@@ -84,7 +86,18 @@ def open_parts(
         raise DatasetError("nothing to validate on: give valid > 0, or a file of its own")
     for name, part in (("validation", parts.valid), ("test", parts.test)):
         _check_elements(train, name, part)
+        _report_overlap(train, name, part)
     return parts
+
+
+def _report_overlap(train: Dataset, name: str, part: Dataset) -> None:
+    """Warn of geometries that a part shares with the training part; only files of their own can."""
+    both = np.flatnonzero(np.isin(geometry_hashes(part), geometry_hashes(train)))
+    if len(both):
+        log.warning(
+            "%d of %d systems of the %s part are in the training part as well (first %s): errors on it will look too "
+            "small", len(both), len(part), name, part.row_name(int(both[0])),
+        )  # fmt: skip
 
 
 def _check_elements(train: Dataset, name: str, part: Dataset) -> None:

@@ -161,7 +161,8 @@ def test_a_run_leaves_a_model_and_goes_on_with_its_own_options(run: Any, data: P
     assert re.search(r"option learning_rate was \S+ and is 1.0 now", changed.err)
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
+def test_a_stopped_run_saves_and_says_how_to_go_on(tmp_path: Path, number: int, expected: int) -> None:  # D19
     """In a folder whose name tries the path handling, in a locale with a decimal comma."""
     folder = tmp_path / "läufe @1"
     data = copied("co2_esp.db", folder)
@@ -175,12 +176,12 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
         while not (folder / "run@0" / "last" / "config.json").exists() and time.monotonic() < limit:
             time.sleep(0.1)
         time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         started = time.monotonic()
         assert process.stderr
         text = process.stderr.read()
         status = process.wait(timeout=30)
-    assert status == 130, text
+    assert status == expected, text
     assert time.monotonic() - started < STOP_LIMIT
     assert "saved. Go on with" in text
     assert "Traceback" not in text

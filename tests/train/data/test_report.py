@@ -55,6 +55,19 @@ def test_labels_in_another_unit_are_recognized(make_database: Make, label: str, 
     check_units(open_dataset(path, units={label: unit}))
 
 
+def test_dipoles_in_debye_are_recognized_by_the_esp_alone(make_database: Make) -> None:
+    """Small dipoles and no charges: neither lengths nor charges give them away."""
+
+    def change(atoms: Atoms, data: dict[str, np.ndarray]) -> None:
+        results = atoms.calc.results
+        del results["charges"]
+        results["dipole"] = results["dipole"] / DEBYE * 0.1
+        data["esp"] = data["esp"] * 0.1
+
+    with pytest.raises(UnitMismatchError, match="dipole looks like Debye: 4.8.* charges fitted to the ESP"):
+        check_units(open_dataset(make_database(24, change)))
+
+
 def test_points_in_another_frame_are_recognized(make_database: Make) -> None:
     def shift(atoms: Atoms, data: dict[str, np.ndarray]) -> None:
         data["esp_points"] = data["esp_points"] + [2.5, 0.0, 0.0]

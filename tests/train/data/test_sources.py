@@ -20,6 +20,7 @@ from ase.io import write
 
 from molcalc.errors import DatasetError
 from molcalc.train.data import Dataset, open_dataset
+from molcalc.train.data.columns import UNITS, quantity
 from molcalc.train.data.sources.sqlite import SQLiteSource
 from tests.train.data.conftest import Make, labelled
 
@@ -174,6 +175,25 @@ def test_declared_units_are_converted(make_database: Make) -> None:
         open_dataset(make_database(4, name="third.db"), units={"positions": "parsec"})
     with pytest.raises(DatasetError, match="a unit is declared for 'energie'; valid names: energy"):
         open_dataset(make_database(4, name="fourth.db"), units={"energie": "eV"})
+
+
+@pytest.mark.parametrize(
+    ("label", "unit", "factor"),
+    [
+        ("energy", "kcal/mol", 0.0433641),
+        ("energy", "Hartree", 27.2113862),
+        ("forces", "Hartree/Bohr", 51.4220675),
+        ("stress", "GPa", 0.00624151),
+        ("dipole", "Debye", 0.20819434),
+        ("dipole", "e*Bohr", 0.52917721),
+        ("quadrupole", "Debye*Angstrom", 0.20819434),
+        ("quadrupole", "e*Bohr^2", 0.28002852),
+        ("esp", "Hartree/e", 27.2113862),
+        ("esp", "mV", 0.001),
+    ],
+)  # fmt: skip
+def test_units_are_those_of_codata(label: str, unit: str, factor: float) -> None:
+    assert UNITS[quantity(label)][unit] == pytest.approx(factor, rel=2e-7)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
