@@ -344,3 +344,10 @@ def test_asking_for_the_potential_without_points_is_an_error(kind: str) -> None:
     potential = dcm_potential(tiny_dcm(kind))
     with pytest.raises(ConfigError, match="no points: set esp_points"):
         evaluate(potential, dcm_batch(molecule("H2O"), potential), ("esp",))
+
+
+@kinds
+def test_a_potential_without_points_is_refused(kind: str) -> None:
+    potential = dcm_potential(tiny_dcm(kind))
+    with pytest.raises(ConfigError, match="esp was asked for, but the batch has no points: set esp_points"):
+        evaluate(potential, dcm_batch(organic(), potential), ("esp",))
