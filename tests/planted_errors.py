@@ -28,6 +28,34 @@ class Planted(NamedTuple):
 
 
 ERRORS = {
+    "stale energy after a change of fidelity": Planted(
+        "calculators/base.py", "value, self.model)\n        self.reset()", "value, self.model)",
+        "tests/calculators/test_fidelities.py",
+    ),
+    "dispersion of another fidelity": Planted(
+        "calculators/by_fidelity.py", "return self.terms[wanted[0]]", "return self.terms[0]",
+        "tests/calculators/test_fidelities.py",
+    ),
+    "mixed fidelities share one dispersion": Planted(
+        "calculators/by_fidelity.py", "part_of(batch, term_of == k)", "part_of(batch, term_of > -9)",
+        "tests/calculators/test_by_fidelity.py",
+    ),
+    "explicit dispersion at every fidelity": Planted(
+        "calculators/terms.py", 'dispersion if k == chosen else "auto"', "dispersion",
+        "tests/calculators/test_fidelities.py",
+    ),
+    "provenance of another fidelity": Planted(
+        "calculators/base.py", "level = self.levels[self._level]", "level = self.levels[0]",
+        "tests/calculators/test_fidelities.py",
+    ),
+    "elements of another fidelity": Planted(
+        "calculators/base.py", "self.levels, [state.fidelity]", "self.levels, [0]",
+        "tests/calculators/test_beyond_ase.py",
+    ),
+    "runs joined by place of fidelity": Planted(
+        "calculators/runs.py", "if _names(run) != _names(first):", "if not run.members:",
+        "tests/calculators/test_runs.py",
+    ),
     "dispersion added to labels": Planted("labels.py", "label - value", "label + value", "tests/test_labels.py"),
     "D4 without the total charge": Planted(
         "dispersion/d4_library.py", "float(self.charges[s])", "0.0", "tests/dispersion/test_d4.py"
