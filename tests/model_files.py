@@ -20,6 +20,7 @@ from molcalc import checkpoint
 from molcalc.checkpoint import Checkpoint, Fidelity, ModelConfig
 from molcalc.files import sha256
 from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
+from molcalc.models.multifidelity import MultiFidelityAIMNet2
 from molcalc.registry import build_members, checkpoint_of
 
 ELEMENTS = (1, 6, 8)
@@ -149,6 +150,37 @@ def v2_state(network: AIMNet2) -> dict[str, Tensor]:
         state[f"aev.shifts_{kind}"] = shells.start + shells.spacing * torch.arange(c.n_radial)
     state["outputs.srcoulomb.rc"] = torch.tensor(COULOMB_RANGE)
     return state
+
+
+def multifidelity_state(network: MultiFidelityAIMNet2) -> dict[str, Tensor]:
+    """Weights of a network under the names that trainers of several fidelities write, random where nothing is trained.
+
+    Element Z of fidelity f has number Z + 200·f; the first fidelity's heads stand there a second time.
+    """
+    c, shells = network.config, network.shells
+    centers = shells.start + shells.spacing * torch.arange(c.n_radial)
+    radial = {"rc": torch.tensor(c.cutoff), "eta": torch.tensor(shells.eta), "shifts": centers}
+    state = {f"aev.{name}_{kind}": value for name, value in radial.items() for kind in "sv"}
+    state["conv_a.agh"], state["conv_q.agh"] = network.conv_features.detach(), network.conv_charges.detach()
+    rows = (c.n_fidelities - 1) * 200 + 129
+    state["afv.weight"] = torch.randn(rows, network.embedding.shape[2])
+    shifts = torch.zeros(rows, 1)
+    for f in range(c.n_fidelities):
+        block = slice(200 * f, 200 * f + c.max_number + 1)
+        state["afv.weight"][block] = network.embedding[f].detach().float()
+        shifts[block, 0] = network.shifts[f].detach().float()
+    for name, value in network.state_dict().items():
+        if name.startswith("passes."):
+            state[name.replace("passes.", "mlps.")] = value
+        elif name.startswith("energy_heads."):
+            _, fidelity, rest = name.split(".", 2)
+            state[f"fidelity_readouts.{fidelity}.energy_mlp.mlp.{rest}"] = value
+    for f in range(c.n_fidelities):
+        state[f"fidelity_readouts.{f}.atomic_shift.shifts.weight"] = shifts
+    for name in [name for name in state if name.startswith("fidelity_readouts.0.")]:
+        state[name.replace("fidelity_readouts.0.", "outputs.")] = state[name]
+    state["shared_readouts.lrcoulomb.rc"] = state["shared_readout.lrcoulomb.rc"] = torch.tensor(COULOMB_RANGE)
+    return {name: value.clone() for name, value in state.items()}
 
 
 def v2_metadata(**changes: Any) -> dict[str, Any]:

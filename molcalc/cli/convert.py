@@ -12,9 +12,13 @@ _EPILOG = """\
 A TARGET that ends in .db, .json, .aselmdb, .xyz, .traj, .h5 or .npz takes structures with their results from one or
 several files of these kinds; any other TARGET is a model directory.
 
+A .pt file may hold several fidelities that share one network. Its energies are usually relative to self-atomic ones,
+which --sae adds.
+
 examples:
   molcalc convert wb97m-d3 models/wb97m
   molcalc convert my_model.jpt models/mine --trusted
+  molcalc convert two.pt models/two --fidelity pbe0 --fidelity gfn2 --sae pbe0=sae0.yaml --sae gfn2=sae1.yaml
   molcalc convert co2_efd.npz co2_esp.npz co2.db
   molcalc convert co2_efd.npz co2_esp.npz co2.db --charges q_esp
   molcalc convert multi_high.h5 high.db
@@ -38,22 +42,32 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--skip-bad", action="store_true", help="leave out structures that cannot be used")
     add_trusted(parser)
+    parser.add_argument(
+        "--fidelity", action="append", default=[], metavar="NAME", dest="fidelities",
+        help="name of a fidelity of a .pt file of weights, in the order of the file (repeatable)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sae", action="append", default=[], metavar="NAME=FILE",
+        help="YAML file of self-atomic energies, added to those of a fidelity of a .pt file of weights (repeatable)",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(args: Arguments) -> int:
     """Convert one model, or files of structures."""
-    target = Path(args.target)
-    if target.suffix.lower() in DATA_SUFFIXES:
-        return convert_data(args, target)
     from molcalc.errors import InputError
 
+    target = Path(args.target)
+    if target.suffix.lower() in DATA_SUFFIXES:
+        if args.fidelities or args.sae:
+            raise InputError(f"--fidelity and --sae are for files of weights; {target} is a file of structures")
+        return convert_data(args, target)
     if len(args.sources) > 1:
         raise InputError(f"a model is converted from one source; {len(args.sources)} are given")
     if args.units or args.skip_bad or args.charges:
         raise InputError(f"--units, --charges and --skip-bad are for structures; {target} is a model directory")
     check_directory(target, args.force)
-    return convert_model(args.sources[0], target, args.trusted)
+    return convert_model(args, args.sources[0], target)
 
 
 def convert_data(args: Arguments, target: Path) -> int:
@@ -70,17 +84,40 @@ def convert_data(args: Arguments, target: Path) -> int:
     return 0
 
 
-def convert_model(source: str, target: Path, trusted: bool) -> int:
+def convert_model(args: Arguments, source: str, target: Path) -> int:
     """Read a model in any form and write a model directory."""
     from molcalc import checkpoint
+    from molcalc.pretrained.artifacts import read_weights
     from molcalc.pretrained.sources import open_model
     from molcalc.registry import build_members
 
-    model = open_model(source, trusted=trusted)
+    if args.fidelities or args.sae:
+        model = read_weights(source, names=args.fidelities or None, sae=parse_sae(args.sae))
+    else:
+        model = open_model(source, trusted=args.trusted)
     build_members(model)  # refuses weights that do not fit before anything is written
     checkpoint.save(target, model)
     print(f"{target}: {model.config.kind}, {model.config.n_members} network(s), hash {model.hash}")
     return 0
+
+
+def parse_sae(texts: list[str]) -> dict[str, dict[int, float]]:
+    """Self-atomic energies by fidelity from ``NAME=FILE``.
+
+    Raises
+    ------
+    ConfigError
+    """
+    from molcalc.errors import ConfigError
+    from molcalc.train.reference_energies import read_yaml
+
+    found: dict[str, dict[int, float]] = {}
+    for text in texts:
+        name, sign, file = text.partition("=")
+        if not (name and sign and file) or name in found:
+            raise ConfigError(f"--sae {text}: expected NAME=FILE, once for a fidelity")
+        found[name] = read_yaml(file, name)
+    return found
 
 
 def check_directory(target: Path, force: bool) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickletools
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from molcalc.errors import (
 from molcalc.files import read_file
 from molcalc.pretrained.description import validate
 from molcalc.pretrained.layout import ensemble_weights, network_from_state
+from molcalc.pretrained.multifidelity import checkpoint_of_weights, is_weights, weights_in
 from molcalc.pretrained.torchscript import is_torchscript
 from molcalc.schema import short
 
@@ -45,7 +47,7 @@ _RUNS_CODE = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "R
 
 
 def read_pt(path: Path) -> Checkpoint:
-    """A single network from a ``.pt`` artifact.
+    """A single network from a ``.pt`` artifact, or all fidelities of a file of weights.
 
     Raises
     ------
@@ -58,6 +60,8 @@ def read_pt(path: Path) -> Checkpoint:
     """
     data = read_file(path)
     values = _read_plain(data, path)
+    if is_weights(values):
+        return _of_weights(values, data, path)
     if not isinstance(values, dict) or not isinstance(values.get("state_dict"), dict):
         raise CheckpointMismatchError(f"{path}: not a model artifact: expected a mapping with 'state_dict'")
     state = values["state_dict"]
@@ -65,6 +69,40 @@ def read_pt(path: Path) -> Checkpoint:
     validate(metadata, path)
     _check_arrays(state, len(data), path)
     return _checkpoint(metadata, [state], path)
+
+
+def read_weights(
+    path: str | os.PathLike[str],
+    *,
+    names: Sequence[str] | None = None,
+    sae: Mapping[str, Mapping[int, float]] | None = None,
+    elements: Mapping[str, Sequence[int]] | None = None,
+) -> Checkpoint:
+    """All fidelities of a ``.pt`` file that holds nothing but weights.
+
+    >>> model = read_weights("two.pt", names=["pbe0", "gfn2"], sae={"pbe0": {1: -13.6, 8: -2041.8}})
+
+    Parameters
+    ----------
+    names, sae, elements : see :func:`molcalc.pretrained.multifidelity.checkpoint_of_weights`.
+
+    Raises
+    ------
+    FileNotFoundError, CheckpointCorruptError, CheckpointMismatchError, UnsafeCheckpointError
+        As in :func:`read_pt`.
+    """
+    file = Path(path)
+    data = read_file(file)
+    values = _read_plain(data, file)
+    if not is_weights(values):
+        raise CheckpointMismatchError(f"{file} is no file of weights (or of 'model': weights) with 'afv.weight'")
+    return _of_weights(values, data, file, names=names, sae=sae, elements=elements)
+
+
+def _of_weights(values: Mapping[str, Any], data: bytes, path: Path, **given: Any) -> Checkpoint:
+    state = weights_in(values)
+    _check_arrays(state, len(data), path)
+    return checkpoint_of_weights(state, str(path), **given)
 
 
 def read_directory(path: Path) -> Checkpoint:
@@ -180,7 +218,7 @@ def _check_arrays(state: Mapping[Any, Any], size: int, path: Path) -> None:
     total = 0
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise CheckpointMismatchError(f"{path}: 'state_dict' holds something else than named tensors")
+            raise CheckpointMismatchError(f"{path}: the weights hold something else than named tensors")
         if value.layout != torch.strided or value.is_nested or value.is_quantized or value.device.type != "cpu":
             raise CheckpointMismatchError(f"{path}: {short(name)} is not an ordinary array")
         total += value.numel() * value.element_size()

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from molcalc.errors import DatasetError
+from molcalc.errors import ConfigError, DatasetError
+from molcalc.schema import short
 from molcalc.train import views
+from molcalc.train.config_files import parse_yaml
 from molcalc.train.data.dataset import Dataset
+from molcalc.units import ATOMIC_MASSES
 
 log = logging.getLogger(__name__)
 
@@ -126,3 +132,29 @@ def _least_squares(counts: np.ndarray, energies: np.ndarray) -> np.ndarray:
 def as_yaml(energies: Mapping[int, float]) -> str:
     """Lines ``Z: energy`` in eV, all digits."""
     return "".join(f"{element}: {energy!r}\n" for element, energy in sorted(energies.items()))
+
+
+def read_yaml(path: str | os.PathLike[str], fidelity: str) -> dict[int, float]:
+    """Self-atomic energies in eV by atomic number, from lines ``Z: energy`` or the block of them of one fidelity.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be read, has no block of that name, or holds something else.
+    """
+    try:
+        values = parse_yaml(Path(path).read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the self-atomic energies {path}: {error}") from error
+    if isinstance(values, dict) and values and all(isinstance(block, dict) for block in values.values()):
+        blocks = {str(name): block for name, block in values.items()}
+        if fidelity not in blocks:
+            raise ConfigError(f"{path} has self-atomic energies of {', '.join(blocks)}; not of {fidelity!r}")
+        values = blocks[fidelity]
+    if not isinstance(values, dict) or not values:
+        raise ConfigError(f"{path}: expected lines 'Z: energy in eV'; got {short(values)}")
+    for element, energy in values.items():
+        known = type(element) is int and 1 <= element < len(ATOMIC_MASSES)
+        if not known or type(energy) not in (int, float) or not math.isfinite(energy):
+            raise ConfigError(f"{path}: {short(element)}: {short(energy)}; expected an atomic number: an energy in eV")
+    return {element: float(energy) for element, energy in values.items()}

@@ -17,6 +17,7 @@ from ase.db import connect
 from molcalc import checkpoint
 from molcalc.checkpoint import Checkpoint
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, UnsupportedElementError
+from molcalc.pretrained.sources import open_model
 from molcalc.registry import build_members
 from molcalc.train import evaluate, fit
 from molcalc.train.config import FitConfig, make_config
@@ -25,7 +26,8 @@ from molcalc.train.network import new_model
 from molcalc.train.preparation import make_trainer, open_parts
 from molcalc.train.processes import joined
 from molcalc.train.run_folder import RunFolder
-from tests.tiny import tiny_checkpoint
+from tests.model_files import multifidelity_state
+from tests.tiny import tiny_checkpoint, tiny_multifidelity
 from tests.train.conftest import TINY_AIMNET2
 
 SHORT = {"epochs": 2, "batch_size": 8, "batch_mode": "molecules", "progress": False, "plots": False}
@@ -134,6 +136,21 @@ def test_weights_of_several_fidelities_go_on_with_those_of_the_data(
     assert [level.name for level in model.config.fidelities] == ["low"]
     expected = evaluate({"low": str(low_db)}, two_levels)["energy"]["mae"]
     assert evaluate({"low": str(low_db)}, model)["energy"]["mae"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_weight_file_of_several_fidelities_goes_on(labelled_db: Path, low_db: Path, tmp_path: Path) -> None:
+    torch.save({"model": multifidelity_state(tiny_multifidelity().float())}, tmp_path / "three.pt")
+    model = start(
+        {"high": labelled_db, "0": low_db}, init=str(tmp_path / "three.pt"), fidelities={"high": {"like": "2"}}
+    )
+    given = open_model(tmp_path / "three.pt")
+    assert [level.name for level in model.config.fidelities] == ["high", "0"]
+    for name, source in (("embedding", [2, 0]), ("energy_heads.{}.0.weight", [2, 0])):
+        for f, k in enumerate(source):
+            key = f"members.0.{name}"
+            found, old = model.weights[key.format(f)], given.weights[key.format(k)]
+            assert torch.equal(*((found, old) if "{}" in name else (found[f, [1, 6, 7, 8]], old[k, [1, 6, 7, 8]])))
+    assert torch.equal(model.weights["members.0.shifts"][1], given.weights["members.0.shifts"][0])
 
 
 def test_a_fidelity_is_added_in_one_call(two_levels: Path, labelled_db: Path, low_db: Path, tmp_path: Path) -> None:
