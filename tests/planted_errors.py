@@ -110,8 +110,8 @@ ERRORS = {
         "tests/test_derivatives.py tests/test_invariances.py",
     ),
     "dispersion dropped": Planted(
-        "calculators/aimnet2.py", "(coulomb_part, dispersion_part) if", "(coulomb_part, None) if",
-        "tests/test_derivatives.py tests/calculators",
+        "calculators/terms.py", "else (*self.shared, self.dispersion)", "else self.shared",
+        "tests/calculators/test_terms.py",
     ),
     "half a pair energy": Planted(
         "electrostatics/coulomb.py", "return COULOMB * _pair_energies", "return 0.5 * COULOMB * _pair_energies",

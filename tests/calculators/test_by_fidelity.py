@@ -13,6 +13,7 @@ from ase.build import molecule
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch, collate, from_atoms
+from molcalc.calculators import D4
 from molcalc.calculators.by_fidelity import ByFidelity, part_of
 from molcalc.calculators.terms import completions
 from molcalc.checkpoint import Fidelity
@@ -22,7 +23,14 @@ from molcalc.electrostatics.coulomb import SimpleCoulomb
 from molcalc.energy_term import EnergyTerm
 from molcalc.models.no_network import NoNetwork
 from molcalc.potential import Potential
-from tests.tiny import crystal, organic, tiny_checkpoint
+from tests.tiny import (
+    LEVELS,
+    crystal,
+    organic,
+    tiny_calculator,
+    tiny_checkpoint,
+    tiny_multifidelity_checkpoint,
+)
 
 
 class Counted(D3Dispersion):
@@ -105,6 +113,23 @@ def test_what_a_term_needs_is_what_any_of_them_needs() -> None:
     charges = torch.linspace(-1.0, 1.0, batch.n_atoms, dtype=torch.float64)
     alone = SimpleCoulomb()(batch_of([molecule("H2O")], [0], math.inf), {"charges": charges[-3:]})
     assert torch.allclose(term(batch, {"charges": charges})[-3:], alone)
+
+
+def test_d3_and_d4_complete_structures_of_one_batch() -> None:
+    pytest.importorskip("dftd4")
+    levels = [replace(LEVELS[0], dispersion="d4:pbe0"), *LEVELS[1:]]
+    calc = tiny_calculator(tiny_multifidelity_checkpoint(levels=levels), fidelity="pbe0")
+    atoms = organic()
+    atoms.info["charge"] = 2
+    for name, together in calc.compare_fidelities(atoms).items():
+        calc.fidelity = name
+        assert together["energy"] == pytest.approx(calc.get_potential_energy(atoms), abs=1e-9)
+        assert together["forces"] == pytest.approx(calc.get_forces(atoms), abs=1e-9)
+    calc.fidelity = "pbe0"
+    assert calc.todict()["dispersion"] == "d4:pbe0"
+    bare = tiny_calculator(tiny_multifidelity_checkpoint(levels=levels), fidelity="pbe0", dispersion=None)
+    added = calc.get_potential_energy(atoms) - bare.get_potential_energy(atoms)
+    assert added == pytest.approx(D4("pbe0").get_potential_energy(atoms), abs=1e-9)
 
 
 def test_fidelities_of_equal_dispersion_have_one_term() -> None:
