@@ -39,7 +39,7 @@ def numbers(pattern: str, text: str) -> list[float]:
 
 def test_every_example_is_short_and_says_what_it_shows() -> None:
     scripts = sorted(EXAMPLES.glob("*.py"))
-    assert len(scripts) == 7
+    assert len(scripts) == 9
     for script in scripts:
         text = script.read_text()
         assert text.startswith('"""')
@@ -127,3 +127,21 @@ def test_a_trained_model_relaxes_vibrates_and_moves_co2(example: Callable[..., s
     assert numbers(r"fluctuation (\S+) meV", text)[0] < 20.0
     assert (tmp_path / "co2.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "co2" / "report.html").exists()
+
+
+def test_two_levels_of_theory_become_one_model_and_a_program(example: Callable[..., str], tmp_path: Path) -> None:
+    text = example("several_levels", "--epochs", 1, "--batches", 2, "--steps", 5, "--output", tmp_path)
+    hydrogen = numbers(r"Z=1 (\S+),", text)
+    assert hydrogen == pytest.approx([-15.9, -13.5], abs=0.3)  # eV at PBE0 and GFN2-xTB
+    ethanol = numbers(r"energy (\S+) eV, charge", text)
+    assert ethanol == pytest.approx([-4209, -309], abs=5)
+    program, calculator = numbers(r"pbe0.jpt: (\S+) eV", text) + numbers(r"the calculator (\S+) eV", text)
+    assert program == pytest.approx(calculator, abs=2e-6)
+
+
+def test_published_weights_move_to_another_level(example: Callable[..., str], tmp_path: Path) -> None:
+    """Two steps: what is good at once is what the weights know already."""
+    text = example("fine_tuning", "--epochs", 1, "--batches", 2, "--output", tmp_path)
+    (energy,) = set(numbers(r"(\S+) kcal/mol", text))
+    assert energy < 30.0  # of thousands of eV
+    assert numbers(r"forces .* error (\S+),", text)[0] < 0.4
