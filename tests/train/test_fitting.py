@@ -302,6 +302,7 @@ def test_settings_of_the_process_are_left_alone(labelled_db: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_memory_stays_flat_over_two_thousand_steps(labelled_db: Path, tmp_path: Path) -> None:
     import psutil
 

@@ -116,7 +116,10 @@ def start(db: Path, output: Path, resume: bool) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize("trial", [0, pytest.param(range(1, 10), marks=pytest.mark.slow, id="1-9")])
+MANY = pytest.param(range(1, 10), marks=[pytest.mark.slow, pytest.mark.timeout(1200)], id="1-9")
+
+
+@pytest.mark.parametrize("trial", [0, MANY])
 def test_runs_killed_at_random_moments_go_on_bit_for_bit(
     trial: int | range, finished: Path, labelled_db: Path, tmp_path: Path
 ) -> None:
