@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 LARGEST_DIFFERENCE = 0.5
 """e between the sum of atomic charges and the total charge: what is rounded away is less, an electron is more."""
 
+ROUNDED = 0.05
+"""e, by which charges of an ion may miss an integer."""
+
 LARGEST_MOVE, LARGEST_STRAIN = 0.3, 0.05
 """Å and 1; labels of rows that differ by more are not compared."""
 MOST_PAIRS, FEWEST_PAIRS = 200, 5
@@ -40,8 +43,19 @@ def check_charges(dataset: Dataset) -> None:
         raise DatasetError(
             f"the total charge contradicts the atomic charges in {len(wrong)} of {len(dataset)} systems, first in "
             f"{dataset.row_name(system)}: total_charge={total:g}, the charges add up to "
-            f"{sums[dataset.indices[system]]:.3f} e; correct the key total_charge, or leave the charges out"
+            f"{sums[dataset.indices[system]]:.3f} e; {_cure(dataset, sums[dataset.indices[wrong]])}"
         )
+
+
+def _cure(dataset: Dataset, sums: np.ndarray) -> str:
+    """What to do about charges that do not add up to the total charge, given what they add up to."""
+    text = "correct the key total_charge, or leave the charges out"
+    if dataset.total_charge.any() or (np.abs(sums - np.round(sums)) > ROUNDED).any():
+        return text
+    return (
+        f"{text}. These look like ions, and every total charge is 0, as where none is recorded: write it as the key "
+        "total_charge of every row (in HDF5 as the data set 'charge' of every group)"
+    )
 
 
 def doubtful_derivatives(dataset: Dataset) -> list[str]:

@@ -17,6 +17,7 @@ from molcalc.train.data.problems import Problems
 from molcalc.train.data.states import States
 
 MAX_Z = 118
+FIDELITY_OFFSET = 200
 F8 = 8
 _SIZES = {"numbers": 4, "positions": 24, "cell": 72, "initial_charges": F8, "forces": 24, "stress": 48, "dipole": 24,
           "magmoms": F8, "charges": F8}  # fmt: skip
@@ -259,7 +260,11 @@ def _find_bad(block: Block, problems: Problems) -> np.ndarray:
     numbers = block.atoms["numbers"]
     wrong = (numbers < 1) | (numbers > MAX_Z)
     if wrong.any():
-        note(f"an atomic number is {int(numbers[wrong][0])}, expected 1–{MAX_Z}", wrong, "atom")
+        note(_wrong_number(int(numbers[wrong][0])), wrong, "atom")
+    first = block.atoms["positions"][np.cumsum(systems["n_atoms"]) - systems["n_atoms"]]
+    apart = _any_of(block.atoms["positions"] != first[owners["atom"]])
+    at_one_place = np.bincount(owners["atom"][apart], minlength=n) == 0
+    note("all atoms are at the same place (was the file written to its end?)", at_one_place & (systems["n_atoms"] > 1))
     note("positions are not finite", _any_of(~np.isfinite(block.atoms["positions"])), "atom")
     note("the cell is not finite", _any_of(~np.isfinite(systems["cell"])))
     zero = np.abs(systems["cell"]).sum(axis=2) == 0
@@ -274,6 +279,18 @@ def _find_bad(block: Block, problems: Problems) -> np.ndarray:
             unusable = ~np.isfinite(values) if label.kind == "point" else np.isinf(values)
             note(f"{name} {verb} not finite", _any_of(unusable), label.kind)
     return bad
+
+
+def _wrong_number(number: int) -> str:
+    """What is wrong with an atomic number; some programs add 200 to it for every fidelity after the first."""
+    text = f"an atomic number is {number}, expected 1–{MAX_Z}"
+    fidelity, element = divmod(number, FIDELITY_OFFSET)
+    if fidelity < 1 or not 1 <= element <= MAX_Z:
+        return text
+    return (
+        f"{text}; it seems to be {element} of a fidelity numbered {fidelity}: subtract {FIDELITY_OFFSET * fidelity}, "
+        "and name the fidelity as NAME=FILE (in Python, in a dict) or by a key 'fidelity' of every row"
+    )
 
 
 def _any_of(mask: np.ndarray) -> np.ndarray:

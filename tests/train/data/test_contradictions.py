@@ -37,6 +37,17 @@ def test_a_total_charge_that_charges_contradict_is_refused(make_database: Make, 
         check_charges(open_dataset(path))
 
 
+def test_ions_without_total_charges_are_recognized(make_database: Make) -> None:
+    with pytest.raises(DatasetError, match="These look like ions, and every total charge is 0, as where none"):
+        check_charges(open_dataset(make_database(change=_charged)))
+
+    def by_halves(atoms: Atoms, data: dict[str, np.ndarray]) -> None:
+        atoms.calc.results["charges"] += 1.6 / len(atoms)
+
+    with pytest.raises(DatasetError, match="or leave the charges out$"):
+        check_charges(open_dataset(make_database(change=by_halves, name="halves.db")))
+
+
 def test_rounded_and_missing_charges_are_accepted(make_database: Make) -> None:
     def change(atoms: Atoms, data: dict[str, np.ndarray]) -> None:
         atoms.calc.results["charges"] = atoms.calc.results["charges"].round(1)

@@ -99,7 +99,11 @@ def test_fidelities_hidden_in_atomic_numbers_are_refused(tmp_path: Path) -> None
         file.attrs["units"] = json.dumps({"coord": "Angstrom"})
         group = file.create_group("002")
         group["numbers"], group["coord"] = [[201, 206]], np.ones((1, 2, 3))
-    with pytest.raises(DatasetError, match=r"group/row 002/0: an atomic number is 201, expected 1–118"):
+    message = (
+        r"group/row 002/0: an atomic number is 201, expected 1–118; it seems to be 1 of a fidelity numbered 1: "
+        r"subtract 200, and name the fidelity as NAME=FILE .* or by a key 'fidelity'"
+    )
+    with pytest.raises(DatasetError, match=message):
         open_dataset(tmp_path / "set.h5")
 
 
@@ -264,18 +268,72 @@ def test_hdf5_links_to_elsewhere_are_not_followed(tmp_path: Path) -> None:
     ("name", "values", "text"),
     [
         ("energy", np.ones(2), "002/energy has no or too few of 3 rows"),
+        ("energy", np.ones((3, 1)), r"002/energy has shape \(3, 1\); expected \(3,\)"),
+        ("charge", np.ones((3, 1)), r"002/charge has shape \(3, 1\); expected \(3,\)"),
+        ("forces", np.ones((3, 6)), r"002/forces has shape \(3, 6\); expected \(3, 2, 3\) for 3 structures of 2 atoms"),
+        ("forces", np.ones((3, 3, 3)), r"002/forces has shape \(3, 3, 3\); expected \(3, 2, 3\)"),
+        ("charges", np.ones((3, 3)), r"002/charges has shape \(3, 3\); expected \(3, 2\)"),
+        ("dipole", np.ones((3, 2)), r"002/dipole has shape \(3, 2\); expected \(3, 3\)"),
         ("coord", np.ones((3, 3, 3)), "do not fit 3 structures of 2 atoms"),
         ("coord", None, "group 002 has no data set 'coord'"),
+        ("numbers", np.ones((3, 2)), "002/numbers are float64; expected integers"),
         ("energy", np.array([b"a", b"b", b"c"]), "002/energy holds values of type"),
     ],
 )  # fmt: skip
 def test_hdf5_shapes_are_checked(tmp_path: Path, name: str, values: np.ndarray | None, text: str) -> None:
     with hdf5_file(tmp_path / "set.h5") as file:
-        del file[f"002/{name}"]
+        if name in file["002"]:
+            del file[f"002/{name}"]
         if values is not None:
             file[f"002/{name}"] = values
     with pytest.raises(DatasetError, match=f"set.h5: .*{text}"):
         open_dataset(tmp_path / "set.h5")
+
+
+@pytest.mark.parametrize("name", ["water", "0", "-2", "2.0", "²"])
+def test_hdf5_groups_have_the_names_of_their_numbers_of_atoms(tmp_path: Path, name: str) -> None:
+    with hdf5_file(tmp_path / "set.h5") as file:
+        file.move("002", name)
+    with pytest.raises(DatasetError, match=f"group '{name}' is not named after its number of atoms"):
+        open_dataset(tmp_path / "set.h5")
+
+
+def test_hdf5_arrays_outside_of_groups_are_named(tmp_path: Path) -> None:
+    with hdf5_file(tmp_path / "set.h5") as file:
+        file["energy"] = np.ones(3)
+    with pytest.raises(DatasetError, match="'energy' is no group"):
+        open_dataset(tmp_path / "set.h5")
+
+
+def test_labels_that_only_some_hdf5_groups_have_are_reported_and_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with hdf5_file(tmp_path / "set.h5") as file:
+        file.copy("002", "003")
+        file["002/coord"][:, 0] = file["003/coord"][:, 0] = 0.0
+        for key, shape in (("coord", (3, 3, 3)), ("numbers", (3, 3))):
+            del file[f"003/{key}"]
+            file[f"003/{key}"] = np.arange(np.prod(shape)).reshape(shape) % 7 + 1
+        del file["003/energy"]
+    dataset = open_dataset(tmp_path / "set.h5")
+    assert "group 003 has no data set 'energy', while others have; this label is missing there" in caplog.text
+    assert dataset.has("energy").tolist() == [True] * 3 + [False] * 3
+    with h5py.File(tmp_path / "set.h5", "a") as file:
+        file["002/charge"] = np.zeros(3)
+    with pytest.raises(DatasetError, match="group 003 has no data set 'charge', while others have: write it"):
+        open_dataset(tmp_path / "set.h5")
+
+
+def test_rows_that_were_never_written_are_found(tmp_path: Path) -> None:
+    """Space that a program set aside and did not fill holds zeros."""
+    with hdf5_file(tmp_path / "set.h5") as file:
+        file["002/coord"][:, 0] = 0.0
+        file["002/coord"][2] = 0.0
+        file["002/numbers"][1] = 0
+    text = "002/1: there are no atoms.*002/2: all atoms are at the same place .was the file written to its end"
+    with pytest.raises(DatasetError, match=text):
+        open_dataset(tmp_path / "set.h5")
+    assert len(open_dataset(tmp_path / "set.h5", skip_bad=True)) == 1
 
 
 def test_flipped_bits_in_checksummed_hdf5_are_found(make_database: Make, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
-from molcalc.train.data.columns import unit_factors
+from molcalc.train.data.columns import LABELS, unit_factors
+from molcalc.train.data.problems import SHOWN
 from molcalc.train.data.rows import Row
 from molcalc.train.data.sources.arrays import rows_of
 from molcalc.train.data.sources.base import Source, damaged
+
+log = logging.getLogger(__name__)
 
 CHUNK = 2000
 GROUP_SHIFT = 40
@@ -25,6 +29,9 @@ MAX_EXPANSION = 1000
 _FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 """Filters that HDF5 and h5py bring along; others would load a plug-in."""
 NAMES = {"coord": "positions", "spin_charges": "spin_charges"}
+_CHARGE = ("charge", "total_charge")
+"""Data sets that every group has, or none: a charge that is missing is not known to be zero."""
+_STATE = (*_CHARGE, "mult", "multiplicity")
 
 
 class HDF5Source(Source):
@@ -85,11 +92,16 @@ class HDF5Source(Source):
 
     def _check(self, file: Any) -> list[tuple[int, str]]:
         """Group names with their number of atoms, after a look at every data set in them."""
+        import h5py
+
         found = []
+        keys: dict[str, set[str]] = {}
         size = self.path.stat().st_size
         for name in file:
             group = self._member(file, name)
-            if not name.isdigit() or int(name) == 0:
+            if not isinstance(group, h5py.Group):
+                raise DatasetError(f"{self.path}: {name!r} is no group: arrays belong into groups by number of atoms")
+            if not name.isdecimal() or int(name) == 0:
                 raise DatasetError(f"{self.path}: group {name!r} is not named after its number of atoms (7 or 007)")
             shapes = {}
             for key in group:
@@ -106,10 +118,47 @@ class HDF5Source(Source):
                     f"{self.path}: {name}/coord of shape {shapes['coord']} and {name}/numbers of shape "
                     f"{shapes['numbers']} do not fit {rows} structures of {int(name)} atoms"
                 )
+            if group["numbers"].dtype.kind == "f":
+                raise DatasetError(f"{self.path}: {name}/numbers are {group['numbers'].dtype}; expected integers")
+            for key, shape in shapes.items():
+                self._check_shape(f"{name}/{key}", key, shape, rows, int(name))
+            keys[name] = set(shapes)
             found.append((int(name), name))
         if not found:
             raise DatasetError(f"{self.path} holds no groups")
+        self._compare_keys(keys)
         return sorted(found)
+
+    def _check_shape(self, where: str, key: str, shape: tuple[int, ...], rows: int, n_atoms: int) -> None:
+        """Refuse a label whose shape is not that of its kind."""
+        label = LABELS.get(NAMES.get(key, key))
+        if key in _STATE:
+            expected = [(rows,)]
+        elif label is None or label.kind == "point":
+            return
+        else:
+            per_row = (rows, n_atoms) if label.kind == "atom" else (rows,)
+            expected = [(*per_row, *label.shape)] + ([(rows, 6)] if key == "stress" else [])
+        if shape not in expected:
+            raise DatasetError(
+                f"{self.path}: {where} has shape {shape}; expected {expected[0]} for {rows} structures of {n_atoms} "
+                "atoms"
+            )
+
+    def _compare_keys(self, keys: Mapping[str, set[str]]) -> None:
+        """Report labels that only some groups have, and refuse charges that only some have."""
+        for key in sorted(set().union(*keys.values())):
+            without = sorted(name for name, own in keys.items() if key not in own)
+            if without and key in _CHARGE:
+                raise DatasetError(
+                    f"{self.path}: group {', '.join(without[:SHOWN])} has no data set {key!r}, while others have: "
+                    "write it for every group"
+                )
+            if without and key in LABELS:
+                log.warning(
+                    "%s: group %s has no data set %r, while others have; this label is missing there",
+                    self.path, ", ".join(without[:SHOWN]) + (", …" if len(without) > SHOWN else ""), key,
+                )  # fmt: skip
 
     def _member(self, parent: Any, name: str) -> Any:
         import h5py
