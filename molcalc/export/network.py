@@ -37,7 +37,7 @@ class PaddedAIMNet2(nn.Module):
         self.exact_charges, self.epsilon = c.exact_charges, CHARGE_EPSILON
         self.cutoff, self.eta = c.cutoff, network.shells.eta
         centers = c.first_center + network.shells.spacing * torch.arange(c.n_radial, dtype=torch.float64)
-        self.centers = nn.Buffer(centers, persistent=False)
+        self.centers = nn.Buffer(centers[:, None, None], persistent=False)
         self.embedding, self.shifts = nn.Parameter(embedding), nn.Parameter(shifts)
         self.conv_features = nn.Parameter(network.conv_features.data)
         self.conv_charges = nn.Parameter(network.conv_charges.data)
@@ -56,7 +56,7 @@ class PaddedAIMNet2(nn.Module):
 
         Parameters
         ----------
-        vectors, distances : (B, N, N, 3) r_ij and (B, N, N) in Å, float64; distances positive everywhere.
+        vectors, distances : (B, N, 3, N) r_ij and (B, N, N) in Å, float64; distances positive everywhere.
         pairs : (B, N, N) whether i and j are two atoms.
         numbers : (B, N), 0 where there is no atom.
         targets : (B, C) total charges of the channels.
@@ -86,30 +86,33 @@ class PaddedAIMNet2(nn.Module):
         return torch.where(real[:, :, 0], energies, torch.zeros_like(energies)).sum(dim=1), charges
 
     def basis(self, vectors: Tensor, distances: Tensor, pairs: Tensor) -> Tensor:
-        """(B, N, N, 4, G) radial functions, and their products with the direction."""
+        """(B, G, N·4, N) radial functions, and their products with the components of the direction.
+
+        In this order sums over neighbors are products of matrices without copies, and the tracer of torch.export can
+        tell the strides of merged dimensions apart for any N.
+        """
         near = distances.clamp(max=self.cutoff)
         ends = (0.5 + 0.5 * torch.cos((math.pi / self.cutoff) * near)) * pairs
-        radial = torch.exp(-self.eta * (near.unsqueeze(-1) - self.centers) ** 2) * ends.unsqueeze(-1)
-        directions = vectors / distances.unsqueeze(-1)
-        weights = torch.cat([torch.ones_like(directions[..., :1]), directions], dim=-1)
-        return weights.unsqueeze(-1) * radial.unsqueeze(-2)
+        radial = torch.exp(-self.eta * (near.unsqueeze(1) - self.centers) ** 2) * ends.unsqueeze(1)
+        directions = vectors / distances.unsqueeze(2)
+        weights = torch.cat([torch.ones_like(directions[:, :, :1]), directions], dim=2)
+        return (radial.unsqueeze(3) * weights.unsqueeze(1)).flatten(2, 3)
 
     def message(self, features: Tensor, charges: Tensor, basis: Tensor, charged: bool) -> Tensor:
         """(B, N, …) [a, S_a, R_a] and, from the second pass on, [q, S_q, R_q]."""
         channels = features.unflatten(2, (self.n_channels, self.n_radial))
-        scalars, norms = self.sums(channels, basis, self.conv_features)
-        parts = [features, scalars, norms]
+        mixing: Tensor = self.conv_features
         if charged:
-            channels = charges.unsqueeze(-1).expand(-1, -1, -1, self.n_radial)
-            scalars, norms = self.sums(channels, basis, self.conv_charges)
-            parts += [charges, scalars, norms]
+            copies = charges.unsqueeze(-1).expand(-1, -1, -1, self.n_radial)
+            channels, mixing = torch.cat([channels, copies], dim=2), torch.cat([mixing, self.conv_charges])
+        sums = torch.matmul(basis, channels.permute(0, 3, 1, 2)).unflatten(2, (features.shape[1], 4))
+        vectors = torch.einsum("bkixc,ckh->bixch", sums[:, :, :, 1:], mixing)
+        scalars, norms = sums[:, :, :, 0].permute(0, 2, 3, 1), (vectors * vectors).sum(dim=2)
+        n = self.n_channels
+        parts = [features, scalars[:, :, :n].flatten(2), norms[:, :, :n].flatten(2)]
+        if charged:
+            parts += [charges, scalars[:, :, n:].flatten(2), norms[:, :, n:].flatten(2)]
         return torch.cat(parts, dim=2)
-
-    def sums(self, channels: Tensor, basis: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Scalar sums over neighbors, and squared norms of combined vector sums, of every channel."""
-        sums = torch.einsum("bijxk,bjck->bixck", basis, channels)
-        vectors = torch.einsum("bixck,ckh->bixch", sums[:, :, 1:], weights)
-        return sums[:, :, 0].flatten(2), (vectors * vectors).sum(dim=2).flatten(2)
 
     def equilibrated(self, raw: Tensor, factors: Tensor, targets: Tensor, real: Tensor) -> Tensor:
         """Charges that add up to the total; see :func:`molcalc.models.aimnet2.equilibrate`."""

@@ -72,7 +72,7 @@ def exported_program(potential: PaddedPotential) -> ExportedProgram:
         graph: torch.fx.GraphModule = trace(*example)
         for node in graph.graph.nodes:
             node.meta.pop("stack_trace", None)  # names files of this machine
-        batch, atoms = Dim("batch"), Dim("atoms")
+        batch, atoms = Dim("batch", min=1), Dim("atoms", min=1)
         sizes = ({0: batch, 1: atoms}, {0: batch, 1: atoms}, {0: batch}, {0: batch})
         program = torch.export.export(_Traced(graph), example, dynamic_shapes=sizes, strict=False)
         for node in program.graph.nodes:

@@ -53,8 +53,8 @@ class PaddedPotential(nn.Module):
         coord = torch.where(real.unsqueeze(-1), coord, torch.zeros_like(coord))
         index = torch.arange(numbers.shape[1], device=numbers.device)
         pairs = real.unsqueeze(1) & real.unsqueeze(2) & (index.unsqueeze(0) != index.unsqueeze(1))
-        vectors = coord.unsqueeze(1) - coord.unsqueeze(2)
-        squared = (vectors * vectors).sum(dim=-1)
+        vectors = coord.transpose(1, 2).unsqueeze(1) - coord.unsqueeze(3)
+        squared = (vectors * vectors).sum(dim=2)
         distances = torch.where(pairs, squared, torch.ones_like(squared)).sqrt()
         targets = charge.unsqueeze(1)
         if self.n_charges == 2:

@@ -20,6 +20,7 @@ from molcalc.checkpoint import Checkpoint
 from molcalc.export import export
 from molcalc.models.aimnet2 import AIMNet2 as Network
 from molcalc.models.aimnet2 import AIMNet2Config
+from molcalc.pretrained.exported import read_contents
 from molcalc.registry import checkpoint_of
 from tests.export.models import molecules, padded, several
 from tests.tiny import ELEMENTS, tiny_checkpoint
@@ -110,6 +111,8 @@ def test_open_shells_ensembles_and_several_fidelities_equal_the_calculator(tmp_p
 @pytest.mark.timeout(900)
 def test_compiled_programs_equal_the_calculator(tmp_path: Path) -> None:
     done = export(two_passes(), tmp_path / "x.pt2", aot=True)
-    assert done.contents.form == "aotinductor"
+    inside = read_contents(done.path.read_bytes(), "x")
+    assert inside is not None
+    assert inside.form == done.contents.form == "aotinductor"
     run = torch._inductor.aoti_load_package(str(done.path))
     check(run, AIMNet2(two_passes(), dtype="float64"))
