@@ -70,6 +70,7 @@ class FitConfig:
     valid, test : share (< 1) or number of systems held out.
     split_by : "molecule" or a database key: systems that share it stay together.
     split_key : database key that names each row's part ("train", "valid", "test").
+    allow_overlap : train although held-out files have geometries of the training part, with a warning.
     epochs : passes over the training set (or of ``batches_per_epoch``).
     batch_size, batch_mode : molecules or atoms in a batch.
     batches_per_epoch : None for one pass.
@@ -118,6 +119,7 @@ class FitConfig:
     test: float = 0.1
     split_by: str | None = None
     split_key: str | None = None
+    allow_overlap: bool = False
     epochs: int = 200
     batch_size: int = 32
     batch_mode: str = "molecules"

@@ -63,8 +63,8 @@ def open_parts(
     Raises
     ------
     DatasetError
-        When files cannot be used, labels look as if they were in another unit, a part is empty, or an element occurs
-        in validation or test only.
+        When files cannot be used, labels look as if they were in another unit, a part is empty, an element occurs in
+        validation or test only, or held-out files share geometries with the training part.
     """
     whole = open_dataset(data, units=units, skip_bad=skip_bad)
     check_units(whole)
@@ -86,18 +86,22 @@ def open_parts(
         raise DatasetError("nothing to validate on: give valid > 0, or a file of its own")
     for name, part in (("validation", parts.valid), ("test", parts.test)):
         _check_elements(train, name, part)
-        _report_overlap(train, name, part)
+        _check_overlap(train, name, part, config.allow_overlap)
     return parts
 
 
-def _report_overlap(train: Dataset, name: str, part: Dataset) -> None:
-    """Warn of geometries that a part shares with the training part; only files of their own can."""
+def _check_overlap(train: Dataset, name: str, part: Dataset, allowed: bool) -> None:
+    """Refuse geometries that a part shares with the training part; only files of their own can."""
     both = np.flatnonzero(np.isin(geometry_hashes(part), geometry_hashes(train)))
-    if len(both):
-        log.warning(
-            "%d of %d systems of the %s part are in the training part as well (first %s): errors on it will look too "
-            "small", len(both), len(part), name, part.row_name(int(both[0])),
-        )  # fmt: skip
+    if not len(both):
+        return
+    message = (
+        f"{len(both)} of {len(part)} systems of the {name} part are in the training part as well (first "
+        f"{part.row_name(int(both[0]))}): errors on it will look too small"
+    )
+    if not allowed:
+        raise DatasetError(f"{message}; leave them out, or say allow_overlap=True")
+    log.warning("%s", message)
 
 
 def _check_elements(train: Dataset, name: str, part: Dataset) -> None:

@@ -133,7 +133,14 @@ def test_dispersion_in_labels_is_taken_out_and_added_again(labelled_db: Path, tm
 
 def test_validation_data_may_be_a_file_of_its_own(labelled_db: Path, tmp_path: Path) -> None:
     result = fit(
-        labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY_AIMNET2, valid=labelled_db, test=0, **SHORT
+        labelled_db,
+        "aimnet2",
+        output=tmp_path / "run",
+        arguments=TINY_AIMNET2,
+        valid=labelled_db,
+        test=0,
+        allow_overlap=True,
+        **SHORT,
     )
     assert result.metrics["valid"]["energy"]["n"] == 36
     assert "test" not in result.metrics

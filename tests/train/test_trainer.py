@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from molcalc import checkpoint
-from molcalc.errors import ResourceError
+from molcalc.errors import DatasetError, ResourceError
 from molcalc.train import fit
 from molcalc.train.fitting import FitResult
 from molcalc.train.schedules import Schedule, ScheduleConfig
@@ -77,12 +77,14 @@ def test_other_errors_stay_what_they_are(labelled_db: Path, tmp_path: Path, monk
         run(labelled_db, tmp_path / "run")
 
 
-def test_held_out_data_that_were_trained_on_are_reported(
+def test_held_out_data_that_were_trained_on_are_refused_unless_allowed(
     labelled_db: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(labelled_db, tmp_path / "apart", epochs=1)
     assert "in the training part as well" not in caplog.text
-    run(labelled_db, tmp_path / "run", epochs=1, valid=labelled_db)
+    with pytest.raises(DatasetError, match=r"of the validation part are in the training part.*allow_overlap=True"):
+        run(labelled_db, tmp_path / "run", epochs=1, valid=labelled_db)
+    run(labelled_db, tmp_path / "run", epochs=1, valid=labelled_db, allow_overlap=True)
     assert re.search(r"\d+ of \d+ systems of the validation part are in the training part as well", caplog.text)
 
 

@@ -17,6 +17,7 @@ from ase.db import connect
 from molcalc import checkpoint
 from molcalc.checkpoint import Checkpoint
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, UnsupportedElementError
+from molcalc.models.multifidelity import MultiFidelityAIMNet2
 from molcalc.pretrained.sources import open_model
 from molcalc.registry import build_members
 from molcalc.train import evaluate, fit
@@ -28,24 +29,9 @@ from molcalc.train.processes import joined
 from molcalc.train.run_folder import RunFolder
 from tests.model_files import multifidelity_state
 from tests.tiny import tiny_checkpoint, tiny_multifidelity
-from tests.train.conftest import TINY_AIMNET2
+from tests.train.conftest import OFFSET, TINY_AIMNET2
 
 SHORT = {"epochs": 2, "batch_size": 8, "batch_mode": "molecules", "progress": False, "plots": False}
-OFFSET = {1: 0.31, 6: -1.2, 7: 0.4, 8: 2.5}
-"""eV per atom, by which the second level of theory differs."""
-
-
-@pytest.fixture(scope="module")
-def low_db(labelled_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same molecules at another level of theory: other atoms, charges that are half as large, no dipoles."""
-    path = tmp_path_factory.mktemp("low") / "low.db"
-    with connect(labelled_db) as old, connect(path) as new:
-        for row in old.select():
-            atoms = row.toatoms()
-            energy = row.energy + sum(OFFSET[z] for z in atoms.numbers)
-            atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=row.forces, charges=0.5 * row.charges)
-            new.write(atoms, total_charge=0, multiplicity=1)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +81,17 @@ def test_two_fidelities_train_into_one_model(two_levels: Path, labelled_db: Path
     found = evaluate({"low": str(low_db), "high": str(labelled_db)}, two_levels)
     assert found["energy"]["n"] == 72
     assert found["dipole"]["n"] == 3 * 36  # the low level has none
+
+
+def test_heads_are_different_tensors_after_training(two_levels: Path) -> None:
+    """Spec 6.9: heads that were one object had equal weights to the last bit."""
+    (network,) = build_members(checkpoint.load(two_levels))
+    assert isinstance(network, MultiFidelityAIMNet2)
+    high, low = (dict(head.named_parameters()) for head in network.energy_heads)
+    for name in high:
+        assert high[name].data_ptr() != low[name].data_ptr()
+        assert not torch.equal(high[name], low[name]), name
+    assert not torch.equal(network.embedding[0], network.embedding[1])  # they began equal
 
 
 def test_every_fidelity_has_self_atomic_energies_of_its_own(labelled_db: Path, low_db: Path) -> None:
@@ -219,7 +216,7 @@ def test_held_out_data_may_have_the_fidelities_in_another_order_or_not_all(
     labelled_db: Path, low_db: Path, tmp_path: Path
 ) -> None:
     data = {"high": str(labelled_db), "low": str(low_db)}
-    arguments: dict[str, Any] = {"arguments": TINY_AIMNET2, "seed": 3, **SHORT, "epochs": 1}
+    arguments: dict[str, Any] = {"arguments": TINY_AIMNET2, "seed": 3, **SHORT, "epochs": 1, "allow_overlap": True}
     errors = []
     for k, held_out in enumerate(({"low": str(low_db), "high": str(labelled_db)}, {"high": str(labelled_db)})):
         result = fit(data, "aimnet2", output=tmp_path / str(k), valid=held_out, test=0, **arguments)
@@ -235,10 +232,11 @@ def test_every_fidelity_counts_equally_in_the_validation_loss(low_db: Path, labe
             new.write(row, total_charge=0, multiplicity=1, data=row.data)
     data = {"high": str(tmp_path / "few.db"), "low": str(low_db)}
     losses = {}
-    options: dict[str, Any] = {"arguments": TINY_AIMNET2, "test": 0, **SHORT, "epochs": 1, "ema": 0.0}
+    options: dict[str, Any] = {"arguments": TINY_AIMNET2, "test": 0, **SHORT, "epochs": 1, "ema": 0.0,
+                               "allow_overlap": True}  # fmt: skip
     fit(data, "aimnet2", output=tmp_path / "run", valid=data, **options)
     for name, valid in (("both", data), *(((name, {name: path}) for name, path in data.items()))):
-        config = make_config({"model": "aimnet2", "init": str(tmp_path / "run")})
+        config = make_config({"model": "aimnet2", "init": str(tmp_path / "run"), "allow_overlap": True})
         losses[name] = validation_loss(config, data, valid, tmp_path / f"again_{name}")
     assert losses["both"] == pytest.approx(0.5 * (losses["high"] + losses["low"]), rel=1e-6)
     assert losses["high"] != pytest.approx(losses["low"], rel=1e-2)
