@@ -54,9 +54,15 @@ def new_model(config: FitConfig, train: Dataset) -> tuple[ModelConfig, nn.Module
     ConfigError, CheckpointMismatchError
         When options or given weights do not fit.
     DatasetError
-        When an element has no energy to fit its reference to.
+        When a fidelity has no training systems, or an element no energy to fit its reference to.
     """
     levels = [replace(level, elements=elements_of(train, k)) for k, level in enumerate(_levels(config, train))]
+    empty = [level.name for level in levels if not level.elements]
+    if empty:
+        raise DatasetError(
+            f"fidelity {empty[0]!r} has no system to train on: its file is empty, or all its systems are held out; add "
+            "some, or leave the fidelity out"
+        )
     start = given(config, levels) if config.init else _fresh(config, levels)
     explained = potential_of(start.config, start.network) if config.init else None
     taken_out = subtractions(config, train.fidelities)
@@ -89,6 +95,11 @@ def checkpointed(model_config: ModelConfig, arrays: dict[str, torch.Tensor]) -> 
 
 def _fresh(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
     kind = kind_of(config.model, len(levels))
+    likes = [f"fidelities.{name}.like" for name, level in config.fidelities.items() if level.like is not None]
+    if likes or config.keep_fidelities:
+        raise ConfigError(
+            f"{(likes or ['keep_fidelities'])[0]} is about a fidelity of init, and there is no init: give one"
+        )
     entry = MODELS[kind]
     presets: dict[str, Callable[..., Any]] = {"default": entry.config}
     if hasattr(entry.config, "reference_size"):

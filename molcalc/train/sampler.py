@@ -128,7 +128,8 @@ def by_name(weights: Mapping[str, float] | None, fidelities: Sequence[str]) -> l
         return None
     for name in weights:
         if name not in fidelities:
-            raise ConfigError(f"fidelity_weights: unknown fidelity {name!r}; known: {', '.join(fidelities)}")
+            known = f"{suggest(name, fidelities)}; known: {', '.join(fidelities)}"
+            raise ConfigError(f"fidelity_weights: unknown fidelity {name!r}{known}")
     missing = [name for name in fidelities if name not in weights]
     if missing:
         raise ConfigError(f"fidelity_weights: no weight for {', '.join(missing)}; give one for every fidelity")

@@ -64,7 +64,7 @@ def bases(config: FitConfig, levels: Sequence[Fidelity]) -> tuple[int | None, ..
     Raises
     ------
     ConfigError
-        For a base that is not among the levels.
+        For a base that is not among the levels, or levels that correct each other in a circle.
     """
     names = [level.name for level in levels]
     found: list[int | None] = []
@@ -75,6 +75,13 @@ def bases(config: FitConfig, levels: Sequence[Fidelity]) -> tuple[int | None, ..
                 f"fidelities.{name}.base={base!r}{suggest(base, names)}; the model has {', '.join(names)}"
             )
         found.append(None if base is None else names.index(base))
+    for k, name in enumerate(names):
+        chain = [k]
+        while (base_of := found[chain[-1]]) is not None:
+            if base_of in chain:
+                circle = " of ".join(repr(names[link]) for link in (*chain, base_of))
+                raise ConfigError(f"fidelities.{name}.base: a correction in a circle ({circle}); one must have no base")
+            chain.append(base_of)
     return tuple(found) if any(base is not None for base in found) else ()
 
 

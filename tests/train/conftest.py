@@ -24,6 +24,8 @@ TINY_AIMNET2 = {
     "max_number": 8,
 }
 """Arguments of a network that trains in seconds."""
+OFFSET = {1: 0.31, 6: -1.2, 7: 0.4, 8: 2.5}
+"""eV per atom, by which the second level of theory differs."""
 
 
 @pytest.fixture(scope="session")
@@ -46,4 +48,17 @@ def labelled_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
             esp = COULOMB * (results["charges"] / distances).sum(axis=1)
             atoms.calc = SinglePointCalculator(atoms, **results)
             db.write(atoms, total_charge=0, multiplicity=1, data={"esp_points": points, "esp": esp})
+    return path
+
+
+@pytest.fixture(scope="session")
+def low_db(labelled_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same molecules at another level of theory: other atoms, charges that are half as large, no dipoles."""
+    path = tmp_path_factory.mktemp("low") / "low.db"
+    with connect(labelled_db) as old, connect(path) as new:
+        for row in old.select():
+            atoms = row.toatoms()
+            energy = row.energy + sum(OFFSET[z] for z in atoms.numbers)
+            atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=row.forces, charges=0.5 * row.charges)
+            new.write(atoms, total_charge=0, multiplicity=1)
     return path

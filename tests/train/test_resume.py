@@ -25,8 +25,8 @@ OPTIONS = {"epochs": 6, "batch_size": 8, "batch_mode": "molecules", "arguments":
            "validate_every": 2, "learning_rate": 3e-3, "keep_top": 2, "plots": False}  # fmt: skip
 
 
-def run(db: Path, output: Path, **changes) -> None:
-    fit(db, "aimnet2", output=output, progress=False, **{**OPTIONS, **changes})
+def run(data: Path | dict[str, Path], output: Path, **changes) -> None:
+    fit(data, "aimnet2", output=output, progress=False, **{**OPTIONS, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +95,23 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     assert RunFolder(tmp_path / "run").load_last()[1]["progress"]["step"] == step
     run(labelled_db, tmp_path / "run", resume=True)
     assert_same_run(finished, tmp_path / "run")
+
+
+@pytest.mark.parametrize("step", [4, 9])
+def test_a_run_of_several_fidelities_goes_on_bit_for_bit(
+    step: int, labelled_db: Path, low_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = {"high": labelled_db, "low": low_db}
+    changes = {"fidelity_weights": {"high": 3.0, "low": 1.0}, "fidelities": {"high": {"base": "low"}}, "epochs": 2}
+    run(data, tmp_path / "straight", **changes)
+    with monkeypatch.context() as patch:
+        StopAt(patch, step)
+        with pytest.raises(KeyboardInterrupt):
+            run(data, tmp_path / "run", **changes)
+    run(data, tmp_path / "run", resume=True, **changes)
+    assert_same_run(tmp_path / "straight", tmp_path / "run")
+    with pytest.raises(CheckpointMismatchError, match="option fidelity_weights was"):
+        run(data, tmp_path / "run", resume=True, **{**changes, "fidelity_weights": {"high": 1.0, "low": 1.0}})
 
 
 SCRIPT = """

@@ -50,6 +50,20 @@ def test_fidelity_weights_are_probabilities() -> None:
     assert counts.max() - counts.min() <= 1  # none repeats before all were drawn
 
 
+@pytest.mark.parametrize("mode", ["molecules", "atoms"])
+@pytest.mark.parametrize("n_first", [1, 50, 99])
+@pytest.mark.parametrize("weights", [(10.0, 1.0), (1.0, 10.0), (0.05, 0.005), (1.0, 1.0), (1.0, 0.0)], ids=str)
+def test_samples_are_drawn_as_often_as_weights_say(weights: tuple[float, float], n_first: int, mode: str) -> None:
+    """Every draw is independent: the number of the first fidelity is binomial, and 5 σ is one run in two million."""
+    fidelity = (np.arange(100) >= n_first).astype(int)
+    sampler = Sampler(SIZES, fidelity, batch_size=50, mode=mode, weights=weights, seed=1)
+    drawn = fidelity[np.concatenate([np.concatenate(sampler.epoch(k)) for k in range(200)])]
+    share_of_first = weights[0] / sum(weights)
+    deviation = np.sqrt(len(drawn) * share_of_first * (1 - share_of_first))
+    assert len(drawn) > 10_000
+    assert abs((drawn == 0).sum() - len(drawn) * share_of_first) <= 5 * deviation
+
+
 def test_shares_of_all_processes_make_the_batch() -> None:
     batch = np.arange(17)
     assert np.array_equal(np.concatenate([share(batch, k, 3) for k in range(3)]), batch)

@@ -141,6 +141,9 @@ def _note_rows(reason: str, mask: np.ndarray, rows: Sequence[Row], problems: Pro
     problems.add_many(reason, [rows[k].id for k in np.flatnonzero(mask).tolist()])
 
 
+_EXPECTED = {"esp": "(n_points,)", "esp_points": "(n_points, 3)", "quadrupole": "(6,): xx, yy, zz, xy, yz, zx"}
+
+
 def _data_fits(row: Row, problems: Problems) -> bool:
     """Whether ESP and quadrupole can be read as arrays."""
     for name, columns in (("esp", 1), ("esp_points", 3), ("quadrupole", 6)):
@@ -151,7 +154,7 @@ def _data_fits(row: Row, problems: Problems) -> bool:
                 values = np.empty((0, 0, 0))
             fits = values.ndim <= 2 and values.size % columns == 0 and (columns < 6 or values.size == 6)
             if not fits:
-                problems.add(f"{name} has the wrong shape", row.id)
+                problems.add(f"{name} has the wrong shape, expected {_EXPECTED[name]}", row.id)
                 return False
     return True
 
