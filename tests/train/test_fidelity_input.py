@@ -73,7 +73,7 @@ def test_a_fidelity_without_forces_is_reported_and_masked(
     results["forces"].requires_grad_()
     loss, _ = trainer.loss(results, batch, trainer.loss.counts(batch))
     loss.backward()
-    assert float(loss) == 0.0
+    assert loss.item() == 0.0
     assert results["forces"].grad is not None
     assert not results["forces"].grad.any()
 
