@@ -1,7 +1,8 @@
 """Runs of training that take seconds, on real data.
 
-``tests/data/training``: 40 structures of small molecules and ions (PBE0/def2-SVP) and 20 of CO2 with the electrostatic
-potential at 24 points each (PBE0/def2-TZVP), own calculations with pyscf 2.14.
+``tests/data/training``: 40 structures of small molecules and ions (PBE0/def2-SVP; ``_gfn2``: the same structures in the
+same order with GFN2-xTB), and 20 of CO2 with the electrostatic potential at 24 points each (PBE0/def2-TZVP), own
+calculations with pyscf 2.14 and tblite 0.8.
 """
 
 from __future__ import annotations
