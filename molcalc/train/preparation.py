@@ -91,8 +91,13 @@ def open_parts(
 
 
 def _check_overlap(train: Dataset, name: str, part: Dataset, allowed: bool) -> None:
-    """Refuse geometries that a part shares with the training part; only files of their own can."""
-    both = np.flatnonzero(np.isin(geometry_hashes(part), geometry_hashes(train)))
+    """Refuse geometries that a part shares with the training part at the same fidelity; only files of their own can."""
+    shared = np.zeros(len(part), dtype=bool)
+    for k, fidelity in enumerate(part.fidelities):
+        own = part.fidelity[part.indices] == k
+        there = train.fidelity[train.indices] == train.fidelities.index(fidelity)
+        shared |= own & np.isin(geometry_hashes(part), geometry_hashes(train)[there])
+    both = np.flatnonzero(shared)
     if not len(both):
         return
     message = (
