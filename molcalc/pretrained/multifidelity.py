@@ -124,9 +124,10 @@ def _sorted(state: Mapping[str, Tensor], where: str) -> _Parts:
     readouts: dict[int, dict[str, Tensor]] = {}
     others: dict[str, dict[str, Tensor]] = {}
     unexpected = []
-    for key, value in state.items():
-        if not value.is_floating_point():
-            raise CheckpointMismatchError(f"{where}: {short(key)} is of type {value.dtype}; expected real numbers")
+    for key, stored in state.items():
+        if not stored.is_floating_point():
+            raise CheckpointMismatchError(f"{where}: {short(key)} is of type {stored.dtype}; expected real numbers")
+        value = stored if stored.dtype == torch.float64 else stored.float()
         readout, shared = _READOUT.fullmatch(key), _SHARED.fullmatch(key)
         if _BACKBONE.fullmatch(key):
             backbone[key] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
@@ -18,7 +19,13 @@ from torch import Tensor
 from molcalc import checkpoint
 from molcalc.calculators import AIMNet2
 from molcalc.checkpoint import Checkpoint
-from molcalc.errors import CheckpointCorruptError, CheckpointError, CheckpointMismatchError, UnsafeCheckpointError
+from molcalc.errors import (
+    CheckpointCorruptError,
+    CheckpointError,
+    CheckpointMismatchError,
+    MolcalcError,
+    UnsafeCheckpointError,
+)
 from molcalc.models.multifidelity import MultiFidelityAIMNet2
 from molcalc.pretrained.artifacts import read_weights
 from molcalc.pretrained.sources import open_model
@@ -287,3 +294,29 @@ def test_weights_of_something_else_are_refused(weights: State, tmp_path: Path) -
     torch.save(weights, tmp_path / "x.pt")
     with pytest.raises(CheckpointError):
         open_model(tmp_path / "x.pt")
+
+
+CHANGES: tuple[Callable[[Tensor], Tensor], ...] = (
+    lambda v: v.flatten()[:-1],
+    lambda v: v[None],
+    lambda v: v.reshape(-1)[0],
+    lambda v: v.reshape(-1)[:0],
+    lambda v: torch.cat([v.reshape(1, -1)] * 2),
+    lambda v: v * float("nan"),
+    lambda v: v * 0.0,
+    lambda v: v.to(torch.complex64),
+    lambda v: v.to(torch.float8_e4m3fn),
+    lambda v: v > 0,
+    lambda v: v.to_sparse(),
+)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_arrays_give_own_errors_only(state: State, tmp_path: Path, change: Callable[[Tensor], Tensor]) -> None:
+    head = "fidelity_readouts.1"
+    names = ("afv.weight", "aev.rc_s", "conv_q.agh", "mlps.1.2.bias", f"{head}.{SHIFT}", f"outputs.{SHIFT}")
+    names += (f"{head}.energy_mlp.mlp.0.weight", "shared_readouts.lrcoulomb.rc")
+    for name in names:
+        torch.save({**state, name: change(state[name])}, tmp_path / "x.pt")
+        with contextlib.suppress(MolcalcError):
+            build_members(open_model(tmp_path / "x.pt"))
