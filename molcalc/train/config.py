@@ -200,9 +200,9 @@ RECOMMENDED: dict[str, dict[str, Any]] = {
     "physnet-dcm": {
         "batch_size": 32,
         "epochs": 300,
-        "loss": {"weights": {"energy": 10.0, "forces": 50.0, "dipole": 100.0, "esp": 50.0}},
+        "loss": {"weights": {"energy": 100.0, "forces": 50.0, "dipole": 100.0, "esp": 50.0}},
         "optimizer": "muon",
-        "schedule": {"name": "cosine", "warmup": 0.02},
+        "schedule": {"name": "cosine", "warmup": 0.02, "final_factor": 0.001},
         "ema": 0.99,
     },
 }
