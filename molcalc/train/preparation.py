@@ -165,6 +165,11 @@ def loss_for(config: FitConfig, asked: set[str], train: Dataset, predicts: tuple
             weights[name] = weight
             if weight > 0 and found < len(train):
                 log.warning("%s; the others are masked", _coverage(train, name))
+    unused = [name for name, n in counts.items() if n and name in possible and name not in weights]
+    if unused:
+        log.warning(
+            "labels that are not in the loss: %s; loss.weights.%s gives them a part", ", ".join(unused), unused[0]
+        )
     if not counts.get("energy", 0):
         raise DatasetError("no training system has an energy: a potential cannot be trained on this data")
     return replace(config, loss=replace(config.loss, weights=weights))
