@@ -55,8 +55,9 @@ def run(args: Arguments) -> int:
 
 
 def published_models() -> dict[str, str]:
-    """Published names, and whether their weights are here."""
+    """Names of models, and whether their weights are here."""
     from molcalc.errors import CheckpointError
+    from molcalc.pretrained.bundled import BUNDLED
     from molcalc.pretrained.published import PUBLISHED, find_file
 
     found = {}
@@ -65,7 +66,7 @@ def published_models() -> dict[str, str]:
             found[name] = f"installed: {find_file(entry.file)}"
         except CheckpointError as error:
             found[name] = f"not installed: {error}"
-    return found
+    return {**found, **dict.fromkeys(BUNDLED, "comes with molcalc")}
 
 
 def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -171,6 +172,7 @@ def _fidelity(fidelity: Fidelity, config: ModelConfig, elements: Sequence[int]) 
 def model_files(name: str) -> list[Path]:
     """Files a model is read from; none for a model on a hub or one that is in the cache only."""
     from molcalc.errors import CheckpointError
+    from molcalc.pretrained.bundled import BUNDLED, FOLDER
     from molcalc.pretrained.published import PUBLISHED, find_file
 
     if name in PUBLISHED:
@@ -178,7 +180,7 @@ def model_files(name: str) -> list[Path]:
             return [find_file(PUBLISHED[name].file)]
         except CheckpointError:
             return []
-    path = Path(name)
+    path = FOLDER / name if name in BUNDLED else Path(name)
     if path.is_dir():
         return sorted(file for file in path.iterdir() if file.is_file())
     return [path] if path.is_file() else []

@@ -14,6 +14,7 @@ from molcalc.checkpoint import Checkpoint
 from molcalc.errors import CheckpointError
 from molcalc.files import read_file, sha256
 from molcalc.pretrained.artifacts import ROUTING_KEYS, read_directory, read_pt
+from molcalc.pretrained.bundled import BUNDLED, load_bundled
 from molcalc.pretrained.exported import checkpoint_of_program, read_contents
 from molcalc.pretrained.published import PUBLISHED, convert_ensemble, find_published, load_published
 from molcalc.pretrained.torchscript import is_torchscript, read_program, read_state
@@ -29,8 +30,8 @@ def open_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Chec
 
     Parameters
     ----------
-    source : published name ("wb97m-d3"), model directory, ``.jpt`` or ``.pt`` file, directory in Hugging Face style, or
-        ``owner/repository`` on the Hugging Face hub.
+    source : published name ("wb97m-d3"), name of a model of the package ("small-species"), model directory, ``.jpt`` or
+        ``.pt`` file, directory in Hugging Face style, or ``owner/repository`` on the Hugging Face hub.
     trusted : allow a TorchScript file that is not one of the published; reading it runs the code in it.
 
     Raises
@@ -43,6 +44,8 @@ def open_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Chec
     name = os.fspath(source)
     if name in PUBLISHED:
         return load_published(name)
+    if name in BUNDLED:
+        return load_bundled(name)
     path = Path(name)
     kind = _kind(path) if name else "missing"
     if kind == "directory":
@@ -52,8 +55,8 @@ def open_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Chec
     if _HUB_NAME.fullmatch(name) and path.suffix not in (".jpt", ".pt") and _kind(path.parent) == "missing":
         return read_directory(download(name))
     raise FileNotFoundError(
-        f"no model {short(name)}{suggest(name[:80], PUBLISHED)}: expected {FORMS}. "
-        f"Published models: {', '.join(PUBLISHED)}"
+        f"no model {short(name)}{suggest(name[:80], (*PUBLISHED, *BUNDLED))}: expected {FORMS}. "
+        f"Published models: {', '.join(PUBLISHED)}; with the package: {', '.join(BUNDLED)}"
     )
 
 

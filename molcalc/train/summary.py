@@ -131,7 +131,7 @@ def _course(trainer: Trainer, model: Checkpoint, finished: bool) -> str:
 
 def _usage(folder: Path, model: Checkpoint) -> str:
     name = CALCULATORS[model.config.kind]
-    fidelity = f', fidelity="{model.config.fidelities[-1].name}"' if len(model.config.fidelities) > 1 else ""
+    fidelity = f', fidelity="{model.config.fidelities[0].name}"' if len(model.config.fidelities) > 1 else ""
     return (
         f"from molcalc.calculators import {name}\n"
         f'atoms.calc = {name}("{folder.as_posix()}"{fidelity})\n'
