@@ -29,11 +29,10 @@ from molcalc.train.optimizers import OptimizerSet
 from molcalc.train.predictions import predict
 from molcalc.train.processes import Processes
 from molcalc.train.run_folder import RunFolder
-from molcalc.train.sampler import Sampler, by_name, validation_batches
+from molcalc.train.sampler import Sampler, by_name
 from molcalc.train.schedules import Schedule
+from molcalc.train.validation import Validation
 
-VALIDATION_ATOMS = 2000
-"""Atoms evaluated at once in validation."""
 STATE_VERSION = 1
 
 
@@ -94,8 +93,16 @@ class Trainer:
         )
         taken_out = networks.subtractions(config, train.fidelities)
         self.feed = Feed(config, LabelReader(self.potential, self.measured, taken_out, config), processes, device)
-        self._valid_index = FidelityIndex(model_config, valid)
-        self._shares = by_name(config.fidelity_weights, train.fidelities)
+        self.validation = Validation(
+            valid,
+            FidelityIndex(model_config, valid),
+            train.fidelities,
+            feed=self.feed,
+            loss=loss,
+            measured=self.measured,
+            shares=by_name(config.fidelity_weights, train.fidelities),
+            processes=processes,
+        )
         self.progress = Progress()
         self.running = torch.zeros(len(loss.terms) + 1, dtype=torch.float64)
         self.history: list[dict[str, Any]] = []
@@ -190,30 +197,9 @@ class Trainer:
         )
 
     def validate(self) -> tuple[float, ErrorSums]:
-        """Loss and errors of averaged weights on the validation part; groups of the errors are fidelities.
-
-        Fidelities count in the loss as often as they are drawn, equally if nothing is said of it.
-        """
-        data = self.valid
-        n_fidelities, n_terms = len(self.train.fidelities), len(self.loss.terms)
-        sums = ErrorSums(self.measured, n_fidelities)
-        totals = torch.zeros(n_fidelities, 2, n_terms, dtype=torch.float64)
-        batches = validation_batches(data.n_atoms(), VALIDATION_ATOMS, data.fidelity[data.indices])
+        """Loss and errors of averaged weights on the validation part."""
         with self.average.applied():
-            for systems in batches[self.processes.rank :: self.processes.size]:
-                batch = self.feed.batch(data, systems, index=self._valid_index)
-                results = self.predict(batch)
-                counts = self.loss.counts(batch)
-                _, averages = self.loss(results, batch, counts)
-                totals[int(batch.fidelity[0])] += torch.stack([averages * counts, counts]).cpu()
-                sums.add(results, batch, batch.fidelity)
-        self.processes.sum(totals)
-        self.processes.sum(sums.sums)
-        weights = torch.tensor([self.config.loss.weights[name] for name in self.loss.terms], dtype=torch.float64)
-        losses = (weights * totals[:, 0] / totals[:, 1].clamp(min=1.0)).sum(dim=1)
-        shares = torch.tensor(self._shares or [1.0] * n_fidelities, dtype=torch.float64)
-        shares = torch.where(totals[:, 1].sum(dim=1) > 0, shares, 0.0)
-        return float((shares * losses).sum() / shares.sum()), sums
+            return self.validation(self.predict)
 
     def _validate_and_save(self) -> bool:
         """Validate, write everything, and say whether to stop early."""
@@ -255,10 +241,7 @@ class Trainer:
             "valid_loss": error,
         }
         row.update({f"train_{name}": float(v) / steps for name, v in zip(self.loss.terms, self.running[1:])})
-        row.update(flat_metrics(sums.table()))
-        if len(self.train.fidelities) > 1:
-            for k, name in enumerate(self.train.fidelities):
-                row.update(flat_metrics(sums.table(k), f"{name}_"))
+        row.update(self.validation.metrics(sums))
         row["seconds"] = round(self.progress.seconds, 3)
         return row
 
@@ -332,8 +315,3 @@ def _memory_named(parts: list[AtomicBatch]) -> Iterator[None]:
             f"a batch of {largest.n_systems} systems with {largest.n_atoms} atoms does not fit into memory: lower "
             "batch_size, or raise accumulate; the last checkpoint can be resumed"
         ) from error
-
-
-def flat_metrics(table: dict[str, dict[str, float]], prefix: str = "") -> dict[str, float]:
-    """``energy_mae``, ``energy_rmse``, … from a table of errors."""
-    return {f"{prefix}{name}_{kind}": row[kind] for name, row in table.items() for kind in ("mae", "rmse")}

@@ -1,0 +1,78 @@
+"""Loss and errors on the validation part of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from molcalc.batch import AtomicBatch
+from molcalc.train.data.dataset import Dataset
+from molcalc.train.feeding import Feed
+from molcalc.train.groups import FidelityIndex
+from molcalc.train.losses import Loss
+from molcalc.train.metrics import ErrorSums
+from molcalc.train.processes import Processes
+from molcalc.train.sampler import validation_batches
+
+ATOMS_AT_ONCE = 2000
+
+
+class Validation:
+    """Compares predictions with the labels of a validation part, shared among the processes of a run.
+
+    Parameters
+    ----------
+    index : from the fidelities of ``data`` to those of the model.
+    fidelities : of the training part, with which those of the model begin.
+    measured : properties that are labelled and predicted.
+    shares : how much each fidelity counts in the loss; None lets all count equally.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        index: FidelityIndex,
+        fidelities: Sequence[str],
+        *,
+        feed: Feed,
+        loss: Loss,
+        measured: Sequence[str],
+        shares: Sequence[float] | None,
+        processes: Processes,
+    ) -> None:
+        self._data, self._index, self._fidelities = data, index, fidelities
+        self._feed, self._loss, self._measured, self._processes = feed, loss, measured, processes
+        self._shares = torch.tensor(shares or [1.0] * len(fidelities), dtype=torch.float64)
+        self._batches = validation_batches(data.n_atoms(), ATOMS_AT_ONCE, data.fidelity[data.indices])
+
+    def __call__(self, predict: Callable[[AtomicBatch], Mapping[str, Tensor]]) -> tuple[float, ErrorSums]:
+        """Average loss of all fidelities, and errors with the fidelities as groups."""
+        sums = ErrorSums(self._measured, len(self._fidelities))
+        totals = torch.zeros(len(self._fidelities), 2, len(self._loss.terms), dtype=torch.float64)
+        for systems in self._batches[self._processes.rank :: self._processes.size]:
+            batch = self._feed.batch(self._data, systems, index=self._index)
+            results = predict(batch)
+            counts = self._loss.counts(batch)
+            _, averages = self._loss(results, batch, counts)
+            totals[int(batch.fidelity[0])] += torch.stack([averages * counts, counts]).cpu()
+            sums.add(results, batch, batch.fidelity)
+        self._processes.sum(totals)
+        self._processes.sum(sums.sums)
+        weights = torch.tensor([self._loss.config.weights[name] for name in self._loss.terms], dtype=torch.float64)
+        losses = (weights * totals[:, 0] / totals[:, 1].clamp(min=1.0)).sum(dim=1)
+        shares = torch.where(totals[:, 1].sum(dim=1) > 0, self._shares, 0.0)
+        return float((shares * losses).sum() / shares.sum()), sums
+
+    def metrics(self, sums: ErrorSums) -> dict[str, float]:
+        """``energy_mae``, ``energy_rmse``, … of all systems, and ``NAME_energy_mae``, … of several fidelities."""
+        found = _flat(sums.table())
+        if len(self._fidelities) > 1:
+            for k, name in enumerate(self._fidelities):
+                found.update(_flat(sums.table(k), f"{name}_"))
+        return found
+
+
+def _flat(table: Mapping[str, Mapping[str, float]], prefix: str = "") -> dict[str, float]:
+    return {f"{prefix}{name}_{kind}": row[kind] for name, row in table.items() for kind in ("mae", "rmse")}
