@@ -28,6 +28,24 @@ class Planted(NamedTuple):
 
 
 ERRORS = {
+    "one energy head for all fidelities": Planted(
+        "models/multifidelity.py", "added.index_select(0, batch.fidelity)", "added.index_select(0, 0 * batch.fidelity)",
+        "tests/models/test_multifidelity.py",
+    ),
+    "fidelities without heads of their own": Planted(
+        "models/multifidelity.py", "value = fresh if begins else", "value = fresh if True else",
+        "tests/models/test_multifidelity.py",
+    ),
+    "known reference energies fitted again": Planted(
+        "train/network.py", "if k not in start.known:", "if True:", "tests/train/test_transfer.py",
+    ),
+    "other elements kept after transfer": Planted(
+        "train/transfer.py", "return replace(level, elements=tuple(learned)) if known else level",
+        "return replace(level, elements=tuple(learned))", "tests/train/test_transfer.py",
+    ),
+    "fidelities pooled in the validation loss": Planted(
+        "train/validation.py", "totals[int(batch.fidelity[0])] +=", "totals[0] +=", "tests/train/test_transfer.py",
+    ),
     "stale energy after a change of fidelity": Planted(
         "calculators/base.py", "value, self.model)\n        self.reset()", "value, self.model)",
         "tests/calculators/test_fidelities.py",
