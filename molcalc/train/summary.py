@@ -21,6 +21,7 @@ from molcalc.train.display import ERROR_HEADER, TITLES, error_rows, esp_note, gr
 from molcalc.train.document import Block, Code, Heading, Image, Table, Text, as_html, as_markdown
 from molcalc.train.esp_examples import chosen_examples, esp_examples
 from molcalc.train.evaluation import Evaluation, evaluate_part
+from molcalc.train.orientation import potential_spread
 from molcalc.train.plots import PARTS, Picture, Shown, draw_run
 from molcalc.train.preparation import Parts
 from molcalc.train.trainer import Trainer
@@ -101,6 +102,7 @@ def report(
         part = list(metrics)[-1]
         blocks += _groups(metrics[part], part)
         blocks += _largest(metrics[part], getattr(parts, part))
+        blocks += _orientation(trainer, model, metrics[part], getattr(parts, part))
     blocks += [Heading("Data"), *_data(parts, model)]
     blocks += [Heading("Options that differ from the defaults"), *_options(trainer)]
     if pictures:
@@ -180,6 +182,20 @@ def _largest(evaluation: Evaluation, data: Dataset) -> list[Block]:
             Table(["property", "structure", "RMSE"], rows, numeric=False),
         ]
     return blocks
+
+
+def _orientation(trainer: Trainer, model: Checkpoint, evaluation: Evaluation, data: Dataset) -> list[Block]:
+    """A warning with a number, for models whose potential does not turn with the molecule."""
+    if trainer.potential.rotation_invariant or "esp" not in evaluation.overall:
+        return []
+    spread = potential_spread(model, data, trainer.config)
+    return [
+        Heading("Orientation", 3),
+        Text(
+            "The distributed charges of this model do not turn with the molecule: over random orientations, the "
+            f"potential at one point has a standard deviation of {number(1e3 * spread)} mV."
+        ),
+    ]
 
 
 def _data(parts: Parts, model: Checkpoint) -> list[Block]:

@@ -10,12 +10,17 @@ from typing import Any
 import pytest
 import torch
 
+from molcalc import checkpoint
 from molcalc.train import figures, fitting, observers, summary
+from molcalc.train.config import make_config
+from molcalc.train.data import open_dataset
 from molcalc.train.display import with_unit
 from molcalc.train.document import Code, Heading, Table, Text, as_html, as_markdown
 from molcalc.train.evaluation import Evaluation
+from molcalc.train.orientation import potential_spread
 from molcalc.train.trainer import Trainer
-from tests.training_runs import fit_co2, fit_molecules
+from tests.tiny_dcm import tiny_dcm
+from tests.training_runs import copied, fit_co2, fit_molecules
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +169,19 @@ def test_observers_draw_when_it_is_time_and_never_end_a_run(
         observe(trainer)
         observe(trainer)
     assert caplog.text.count("recording the run stops here, training goes on: ZeroDivisionError") == 1
+
+
+def test_the_report_says_how_much_the_potential_of_a_plain_head_depends_on_orientation(tmp_path: Path) -> None:
+    """A6."""
+    fit_co2(tmp_path / "co2")
+    (found,) = re.findall(r"standard deviation of (\S+) mV", (tmp_path / "co2" / "report.md").read_text())
+    data = open_dataset(tmp_path / "co2_esp.db")
+    spread = potential_spread(checkpoint.load(tmp_path / "co2"), data, make_config({"model": "noneq-dcm"}))
+    assert 1e3 * spread == pytest.approx(float(found), rel=0.5)  # of other systems
+    assert spread > 1e-4
+
+
+def test_a_potential_that_turns_with_the_molecule_does_not_spread(tmp_path: Path) -> None:
+    model = tiny_dcm("physnet-dcm")
+    data = open_dataset(copied("co2_esp.db", tmp_path))
+    assert potential_spread(model, data, make_config({"model": "physnet-dcm"})) < 1e-9
