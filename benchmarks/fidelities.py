@@ -124,9 +124,11 @@ def draw(results: dict[str, dict[str, dict[str, float]]], target: Path) -> None:
         for method, found in results.items():
             points = sorted(int(n) for n in found)
             axis.loglog(points, [found[str(n)][quantity] for n in points], "o-", label=method)
+            axis.set_xticks(points, [str(n) for n in points])
+        axis.minorticks_off()
         axis.set_xlabel("systems at PBE0")
         axis.set_ylabel(f"mean absolute error of {quantity} ({unit})")
-    axes[0].legend(frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", frameon=False)
     figure.suptitle("Seven molecules that no training has seen, at PBE0")
     figure.savefig(target, dpi=150)
 
