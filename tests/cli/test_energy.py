@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from ase.build import molecule
 from ase.db import connect
 from ase.io import read, write
 
-from molcalc.calculators import AIMNet2
+from molcalc import checkpoint
+from molcalc.calculators import AIMNet2, PhysNetDCM
+from molcalc.calculators.base import OpenShellWarning
 from molcalc.cli import output
 from molcalc.units import DEBYE
+from tests.tiny_dcm import tiny_dcm
 
 PRINTED = 1.1e-6
 """eV; energies are printed with six digits, and a batch rounds a little differently from a single structure."""
@@ -222,3 +226,30 @@ def test_the_same_numbers_come_out_in_every_locale(run: Any, model: Path, water:
     assert process.returncode == 0, process.stderr
     printed = process.stdout.decode("ascii").splitlines()[1]
     assert printed.split()[-6:] == expected.out.splitlines()[1].split()[-6:]
+
+
+def test_a_charge_gives_distributed_charges_the_same_energy_by_every_route(run: Any, tmp_path: Path) -> None:
+    """A47: argument, ``atoms.info``, setter, batch, command line and database."""
+    checkpoint.save(tmp_path / "dcm", tiny_dcm("physnet-dcm"))
+    water, energies = molecule("H2O"), []
+    water.rattle(0.05, seed=2)
+    for charge in (-1, 0, 1):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OpenShellWarning)
+            given = PhysNetDCM(tmp_path / "dcm", charge=charge, dtype="float64").get_potential_energy(water)
+            calc = PhysNetDCM(tmp_path / "dcm", dtype="float64")
+            told = water.copy()
+            told.info["charge"] = charge
+            found = [calc.get_potential_energy(told), calc.evaluate([water, told])[1]["energy"]]
+            calc.charge = charge
+            found.append(calc.get_potential_energy(water))
+            with connect(tmp_path / f"water{charge}.db") as db:
+                db.write(water, total_charge=charge)
+            options = ("--model", tmp_path / "dcm", "--dtype", "float64")
+            write(tmp_path / "water.traj", water)
+            for arguments in ((tmp_path / "water.traj", f"--charge={charge}"), (tmp_path / f"water{charge}.db",)):
+                assert run("energy", *arguments, *options, "-o", "out.db", "--force").status == 0
+                found.append(connect("out.db").get(id=1).energy)
+        assert found == pytest.approx([given] * len(found), abs=1e-10)
+        energies.append(given)
+    assert len({round(energy, 3) for energy in energies}) == 3
