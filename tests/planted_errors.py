@@ -28,6 +28,13 @@ class Planted(NamedTuple):
 
 
 ERRORS = {
+    "held-out geometries compared at any fidelity": Planted(
+        "train/preparation.py", "geometry_hashes(train)[there])", "geometry_hashes(train))",
+        "tests/train/test_transfer.py",
+    ),
+    "orientation of the potential not turned": Planted(
+        "train/orientation.py", "rotated(batch, rng), (", "batch, (", "tests/train/test_summary.py",
+    ),
     "one energy head for all fidelities": Planted(
         "models/multifidelity.py", "added.index_select(0, batch.fidelity)", "added.index_select(0, 0 * batch.fidelity)",
         "tests/models/test_multifidelity.py",

@@ -14,7 +14,7 @@ from molcalc.batch import collate
 from molcalc.calculators.base import MolCalculator
 from molcalc.checkpoint import Checkpoint
 from molcalc.derivatives import evaluate
-from tests.tiny import crystal, organic, periodic_calculator, random_rotation, tiny_calculator
+from tests.tiny import crystal, dtypes_seen, organic, periodic_calculator, random_rotation, tiny_calculator
 
 E64, F64 = 1e-9, 1e-8  # eV, eV/Å in double precision
 E32_PER_ATOM, F32 = 2e-6, 1e-4  # float32 network
@@ -101,17 +101,7 @@ def test_float32_results_stay_close_to_float64(checkpoint: Checkpoint) -> None:
 
 
 def test_nothing_is_float32_in_double_precision(calc: MolCalculator) -> None:
-    seen: set[torch.dtype] = set()
-
-    def record(module: torch.nn.Module, inputs: object, output: object) -> None:
-        values = [*inputs, output] if isinstance(inputs, tuple) else [output]
-        seen.update(v.dtype for v in values if isinstance(v, torch.Tensor) and v.is_floating_point())
-
-    handles = [module.register_forward_hook(record) for module in calc.potential.modules()]
-    results(calc, organic())
-    for handle in handles:
-        handle.remove()
-    assert seen == {torch.float64}
+    assert dtypes_seen(calc, organic()) == {torch.float64}
 
 
 def test_distant_molecules_do_not_see_each_other_without_long_range_terms(closed_shell: Checkpoint) -> None:

@@ -33,6 +33,7 @@ class LabelReader:
     measured : names of the labels that are needed.
     subtractions : what is taken out of the labels.
     config : says which ESP points count.
+    device : where batches are put.
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class LabelReader:
         measured: Sequence[str],
         subtractions: Sequence[DispersionSubtraction],
         config: FitConfig,
+        device: torch.device | str = "cpu",
     ) -> None:
+        self._device = device
         self._measured, self._subtractions, self._config = tuple(measured), subtractions, config
         potentials = [subtraction.potential for subtraction in subtractions]
         potentials += [] if potential is None else [potential]
@@ -81,7 +84,7 @@ class LabelReader:
             batch = index.applied(batch)
         for subtraction in self._subtractions:
             batch = subtraction(batch)
-        return batch
+        return batch.to(self._device)
 
 
 def _with_missing(batch: AtomicBatch, names: Sequence[str]) -> AtomicBatch:
@@ -95,21 +98,10 @@ def _with_missing(batch: AtomicBatch, names: Sequence[str]) -> AtomicBatch:
 
 
 class Feed:
-    """Turns systems of a dataset into batches on the device of a run."""
+    """Deals out the batches of a run to its processes, ahead of time."""
 
-    def __init__(self, config: FitConfig, reader: LabelReader, processes: Processes, device: torch.device) -> None:
-        self._config, self._reader, self._processes, self._device = config, reader, processes, device
-
-    def batch(
-        self,
-        data: Dataset,
-        systems: np.ndarray,
-        esp_points: int | None = None,
-        rng: np.random.Generator | None = None,
-        index: FidelityIndex | None = None,
-    ) -> AtomicBatch:
-        """Systems of a dataset as one batch; arguments as in :meth:`LabelReader.read`."""
-        return self._reader.read(data, systems, esp_points=esp_points, rng=rng, index=index).to(self._device)
+    def __init__(self, config: FitConfig, reader: LabelReader, processes: Processes) -> None:
+        self._config, self._reader, self._processes = config, reader, processes
 
     def epoch(
         self, data: Dataset, batches: Sequence[np.ndarray], epoch: int, start: int
@@ -133,6 +125,6 @@ class Feed:
         parts = []
         for part in np.array_split(own, min(c.accumulate, max(1, len(own)))):
             if len(part):
-                batch = self.batch(data, part, c.esp_points, rng)
+                batch = self._reader.read(data, part, esp_points=c.esp_points, rng=rng)
                 parts.append(rotated(batch, rng) if c.rotation_augmentation else batch)
         return parts

@@ -15,7 +15,7 @@ import torch
 
 from molcalc import checkpoint
 from molcalc.calculators.base import MolCalculator
-from molcalc.calculators.sources import CALCULATORS
+from molcalc.calculators.sources import calculator_of
 from molcalc.errors import ConfigError
 from molcalc.train.config import FitConfig, make_config
 from molcalc.train.console import Console
@@ -50,11 +50,7 @@ class FitResult:
 
     def calculator(self, **options: Any) -> MolCalculator:
         """An ASE calculator with the best weights; options are those of its class."""
-        from molcalc import calculators
-
-        kind = checkpoint.load(self.output).config.kind
-        found: MolCalculator = getattr(calculators, CALCULATORS[kind])(self.output, **options)
-        return found
+        return calculator_of(self.output, **options)
 
 
 def fit(

@@ -92,12 +92,13 @@ class Trainer:
             name for name in compared(list(train.labels), self.potential.predicts) if name in loss.terms
         )
         taken_out = networks.subtractions(config, train.fidelities)
-        self.feed = Feed(config, LabelReader(self.potential, self.measured, taken_out, config), processes, device)
+        self.reader = LabelReader(self.potential, self.measured, taken_out, config, device)
+        self.feed = Feed(config, self.reader, processes)
         self.validation = Validation(
             valid,
             FidelityIndex(model_config, valid),
             train.fidelities,
-            feed=self.feed,
+            reader=self.reader,
             loss=loss,
             measured=self.measured,
             shares=by_name(config.fidelity_weights, train.fidelities),

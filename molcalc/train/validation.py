@@ -9,7 +9,7 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.train.data.dataset import Dataset
-from molcalc.train.feeding import Feed
+from molcalc.train.feeding import LabelReader
 from molcalc.train.groups import FidelityIndex
 from molcalc.train.losses import Loss
 from molcalc.train.metrics import ErrorSums
@@ -36,14 +36,14 @@ class Validation:
         index: FidelityIndex,
         fidelities: Sequence[str],
         *,
-        feed: Feed,
+        reader: LabelReader,
         loss: Loss,
         measured: Sequence[str],
         shares: Sequence[float] | None,
         processes: Processes,
     ) -> None:
         self._data, self._index, self._fidelities = data, index, fidelities
-        self._feed, self._loss, self._measured, self._processes = feed, loss, measured, processes
+        self._reader, self._loss, self._measured, self._processes = reader, loss, measured, processes
         self._shares = torch.tensor(shares or [1.0] * len(fidelities), dtype=torch.float64)
         self._batches = validation_batches(data.n_atoms(), ATOMS_AT_ONCE, data.fidelity[data.indices])
 
@@ -52,7 +52,7 @@ class Validation:
         sums = ErrorSums(self._measured, len(self._fidelities))
         totals = torch.zeros(len(self._fidelities), 2, len(self._loss.terms), dtype=torch.float64)
         for systems in self._batches[self._processes.rank :: self._processes.size]:
-            batch = self._feed.batch(self._data, systems, index=self._index)
+            batch = self._reader.read(self._data, systems, index=self._index)
             results = predict(batch)
             counts = self._loss.counts(batch)
             _, averages = self._loss(results, batch, counts)

@@ -18,13 +18,6 @@ from molcalc.models.multifidelity import MultiFidelityAIMNet2, with_fidelities
 from molcalc.registry import build_members, checkpoint_of
 from tests.tiny import ELEMENTS, tiny_checkpoint
 
-KINDS: dict[str, dict[str, Any]] = {
-    "separate": {},
-    "shared": {"embeddings": "shared"},
-    "corrections": {"bases": (None, 0, 1)},
-    "charge heads": {"charge_heads": True},
-    "all": {"embeddings": "shared", "bases": (None, 0, 1), "charge_heads": True},
-}
 FIDELITIES = (
     Fidelity(name="gfn2", elements=ELEMENTS),
     Fidelity(name="wb97m", functional="wb97m", dispersion_in_labels=True, elements=(1, 6, 8)),

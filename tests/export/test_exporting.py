@@ -25,8 +25,8 @@ from molcalc.errors import (
 )
 from molcalc.export import export
 from molcalc.files import sha256
-from tests.export.models import KINDS, several
-from tests.tiny import REFERENCE_ENERGIES, organic, tiny_checkpoint
+from tests.export.models import several
+from tests.tiny import FIDELITY_KINDS, REFERENCE_ENERGIES, organic, tiny_checkpoint
 from tests.tiny_dcm import tiny_dcm
 
 
@@ -75,7 +75,7 @@ def test_self_atomic_energies_are_those_of_the_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["separate", "all"])
 @pytest.mark.parametrize("wish", ["auto", None, "d3bj:b3lyp", "d4:pbe0"], ids=str)
 def test_a_model_directory_of_one_fidelity_opens_as_any_other(tmp_path: Path, kind: str, wish: str | None) -> None:
-    model = several(n_members=2, **KINDS[kind])
+    model = several(n_members=2, **FIDELITY_KINDS[kind])
     done = export(model, tmp_path / "pbe0", fidelity="pbe0", dispersion=wish)
     assert done.sidecar == tmp_path / "pbe0" / CONFIG
     assert {path.name for path in done.path.iterdir()} == {CONFIG, WEIGHTS}
@@ -88,7 +88,7 @@ def test_a_model_directory_of_one_fidelity_opens_as_any_other(tmp_path: Path, ki
 
 @pytest.mark.parametrize("kind", ["separate", "all"])
 def test_an_exported_program_opens_as_a_model_when_it_is_trusted(tmp_path: Path, kind: str) -> None:
-    model = several(2, n_members=2, **KINDS[kind])
+    model = several(2, n_members=2, **FIDELITY_KINDS[kind])
     export(model, tmp_path / "x.jpt", fidelity="pbe0")
     with pytest.raises(UnsafeCheckpointError, match="better, export a model directory: a name without ending"):
         AIMNet2(tmp_path / "x.jpt")

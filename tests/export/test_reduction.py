@@ -18,8 +18,8 @@ from molcalc.export.reduction import reduced, single_fidelity
 from molcalc.models.aimnet2 import AIMNet2 as Network
 from molcalc.models.multifidelity import with_fidelities
 from molcalc.registry import build_members, checkpoint_of
-from tests.export.models import KINDS, declared, several
-from tests.tiny import organic, tiny_checkpoint
+from tests.export.models import declared, several
+from tests.tiny import FIDELITY_KINDS, organic, tiny_checkpoint
 
 
 def part_of(model: Checkpoint, **options: Any) -> Checkpoint:
@@ -33,7 +33,7 @@ def batch_of(fidelity: int) -> AtomicBatch:
 
 
 @pytest.mark.parametrize("charge_channels", [1, 2])
-@pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("changes", FIDELITY_KINDS.values(), ids=FIDELITY_KINDS)
 def test_one_fidelity_alone_predicts_the_same(changes: dict[str, Any], charge_channels: int) -> None:
     (network,) = build_members(several(charge_channels, **changes))
     for fidelity in range(3):

@@ -22,8 +22,8 @@ from molcalc.checkpoint import Checkpoint, Fidelity
 from molcalc.dispersion.parameters import D3Parameters
 from molcalc.errors import ConfigError
 from molcalc.export import export
-from tests.export.models import KINDS, inputs, molecules, padded, several
-from tests.tiny import organic, tiny_checkpoint
+from tests.export.models import inputs, molecules, padded, several
+from tests.tiny import FIDELITY_KINDS, organic, tiny_checkpoint
 
 ENERGY, FORCE = 1e-5, 1e-5
 """eV and eV/Å: what is asked of an exported file."""
@@ -71,7 +71,7 @@ MODELS: dict[str, tuple[Checkpoint, dict[str, Any]]] = {
     "ensemble": (tiny_checkpoint(1, n_members=2), {}),
     "inexact charges": (tiny_checkpoint(1, exact_charges=False), {}),
     "several fidelities": (several(), {"fidelity": "pbe0"}),
-    "corrections and charge heads": (several(2, **KINDS["all"]), {"fidelity": "pbe0"}),
+    "corrections and charge heads": (several(2, **FIDELITY_KINDS["all"]), {"fidelity": "pbe0"}),
 }
 
 

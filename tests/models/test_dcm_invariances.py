@@ -15,7 +15,7 @@ from ase.optimize import BFGS
 from molcalc.batch import AtomicBatch, collate
 from molcalc.calculators.base import MolCalculator
 from molcalc.derivatives import evaluate
-from tests.tiny import organic, random_rotation
+from tests.tiny import dtypes_seen, organic, random_rotation
 from tests.tiny_dcm import KINDS, dcm_batch, dcm_calculator, dcm_potential, tiny_dcm
 
 E64, F64 = 1e-9, 1e-8  # eV, eV/Å in double precision
@@ -136,17 +136,7 @@ def test_single_precision_stays_close_to_double(kind: str) -> None:  # A10
 
 
 def test_nothing_is_single_in_double_precision(calc: MolCalculator) -> None:  # A11
-    seen: set[torch.dtype] = set()
-
-    def record(module: torch.nn.Module, inputs: object, output: object) -> None:
-        values = [*inputs, output] if isinstance(inputs, tuple) else [output]
-        seen.update(v.dtype for v in values if isinstance(v, torch.Tensor) and v.is_floating_point())
-
-    handles = [module.register_forward_hook(record) for module in calc.potential.modules()]
-    results(calc, organic())
-    for handle in handles:
-        handle.remove()
-    assert seen == {torch.float64}
+    assert dtypes_seen(calc, organic()) == {torch.float64}
 
 
 @kinds

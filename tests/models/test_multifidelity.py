@@ -14,15 +14,7 @@ from molcalc.errors import ConfigError
 from molcalc.models.aimnet2 import AIMNet2
 from molcalc.models.multifidelity import MultiFidelityAIMNet2, MultiFidelityConfig, with_fidelities
 from molcalc.registry import build_members
-from tests.tiny import organic, tiny_checkpoint, tiny_multifidelity
-
-KINDS: dict[str, dict[str, Any]] = {
-    "separate": {},
-    "shared": {"embeddings": "shared"},
-    "corrections": {"bases": (None, 0, 1)},
-    "charge heads": {"charge_heads": True},
-    "all": {"embeddings": "shared", "bases": (None, 0, 1), "charge_heads": True},
-}
+from tests.tiny import FIDELITY_KINDS, organic, tiny_checkpoint, tiny_multifidelity
 
 
 def single(charge_channels: int = 1) -> AIMNet2:
@@ -40,7 +32,7 @@ def detached(results: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in results.items()}
 
 
-@pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("changes", FIDELITY_KINDS.values(), ids=FIDELITY_KINDS)
 @pytest.mark.parametrize("charge_channels", [1, 2])
 def test_new_fidelities_start_with_the_predictions_of_their_source(
     changes: dict[str, Any], charge_channels: int
@@ -52,7 +44,7 @@ def test_new_fidelities_start_with_the_predictions_of_their_source(
         assert torch.allclose(found[name], value, rtol=0, atol=1e-12), name
 
 
-@pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("changes", FIDELITY_KINDS.values(), ids=FIDELITY_KINDS)
 def test_a_further_fidelity_starts_from_the_one_that_is_named(changes: dict[str, Any]) -> None:
     network = tiny_multifidelity(**changes)
     bases = {"bases": (None, 0, 1, 2)} if "bases" in changes else {}
@@ -62,7 +54,7 @@ def test_a_further_fidelity_starts_from_the_one_that_is_named(changes: dict[str,
         assert torch.allclose(found[name], value, rtol=0, atol=1e-12), name
 
 
-@pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("changes", FIDELITY_KINDS.values(), ids=FIDELITY_KINDS)
 def test_fidelities_mix_in_one_batch(changes: dict[str, Any]) -> None:
     network = tiny_multifidelity(**changes)
     mixed = detached(network(batch_of(2, 0, 1)))
@@ -111,7 +103,7 @@ def test_an_element_that_one_fidelity_learned_moves_the_others_when_embeddings_a
         assert bool((network(batch_of(1))["atomic_energies"] != before).any()) is moves
 
 
-@pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("changes", FIDELITY_KINDS.values(), ids=FIDELITY_KINDS)
 def test_charges_of_every_fidelity_add_up(changes: dict[str, Any]) -> None:
     batch = batch_of(2, 1, 0)
     charges = tiny_multifidelity(**changes)(batch)["charges"].detach()

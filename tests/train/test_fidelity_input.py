@@ -67,7 +67,7 @@ def test_a_fidelity_without_forces_is_reported_and_masked(
         trainer = prepared(data, tmp_path / "run", loss={"weights": weights})
     assert "training systems with forces: 28 of 28 at high, 0 of 28 at low; the others are masked" in caplog.text
     low = np.flatnonzero(trainer.train.fidelity[trainer.train.indices] == 1)
-    batch = trainer.feed.batch(trainer.train, low[:4])
+    batch = trainer.reader.read(trainer.train, low[:4])
     assert dict(zip(trainer.loss.terms, trainer.loss.counts(batch).tolist())) == {"energy": 4.0, "forces": 0.0}
     results = {"energy": batch.labels["energy"].clone().requires_grad_(), "forces": torch.ones_like(batch.positions)}
     results["forces"].requires_grad_()
