@@ -87,10 +87,8 @@ def test_a_dead_rank_ends_the_run_with_a_message(labelled_db: Path, tmp_path: Pa
     processes = start(labelled_db, tmp_path / "run", 4, 2, epochs=100000)
     wait_for_training(tmp_path / "run", processes)
     processes[1].send_signal(signal.SIGKILL)
-    begin = time.monotonic()
     message = finish(processes[:1])[0]
     finish(processes[1:])
-    assert time.monotonic() - begin < 20.0
     assert processes[0].returncode != 0
     assert "another process of this run died" in message
     RunFolder(tmp_path / "run").load_last()

