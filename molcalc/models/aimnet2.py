@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from molcalc.batch import AtomicBatch
 from molcalc.models.reference import ReferenceEnergies
+from molcalc.nn.element_sums import layer_of_kinds
 from molcalc.nn.gelu import trained_gelu
 from molcalc.nn.init import farthest_curves, orthogonal_embedding
 from molcalc.nn.message import message
@@ -86,23 +87,21 @@ class MLP(nn.Sequential):
             layers += [nn.Linear(n_in, n_out), nn.GELU()]
         super().__init__(*(layers if activate_last else layers[:-1]))
 
-    def forward(self, x: Tensor, kinds: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Apply all layers.
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply all layers to (n, n_in), or more columns, of zeros."""
+        first = self.first
+        if empty := x.shape[1] - first.in_features:
+            return self.after_first(functional.linear(x, functional.pad(first.weight, (0, empty)), first.bias))
+        return self.after_first(first(x))
 
-        Parameters
-        ----------
-        kinds : (n, n_kinds), 1 where a row is of a kind, and (n_kinds, k): k columns that rows of a kind share. They
-            take the place of the first k columns of ``x``; their products are made once for each kind.
-        """
-        first: Any = self[0]
-        trained = first.weight.requires_grad
-        if kinds is None:
-            x = first(x)
-        else:
-            of_kind, shared = kinds
-            k = shared.shape[1]
-            x = functional.linear(x[:, k:], first.weight[:, k:], first.bias)
-            x = torch.addmm(x, of_kind, shared @ first.weight[:, :k].T)
+    @property
+    def first(self) -> nn.Linear:
+        """The first layer."""
+        return cast(nn.Linear, self[0])
+
+    def after_first(self, x: Tensor) -> Tensor:
+        """Apply what follows the first linear layer."""
+        trained = next(self.parameters()).requires_grad
         for layer in list(self)[1:]:
             x = trained_gelu(x) if trained and isinstance(layer, nn.GELU) else layer(x)
         return x
@@ -201,15 +200,18 @@ class AIMNet2(ReferenceEnergies):
         first = next(passes.parameters())
         single_or_double = first.dtype
         trained = first.requires_grad and dtype == single_or_double
-        for t, mlp in enumerate(passes[:-1]):
-            inputs = self._message(features, charges if t > 0 else None, basis, rows, weights)
+        for t, mlp in enumerate(cast("list[MLP]", list(passes[:-1]))):
             kinds = self._kinds(features, batch) if t == 0 and trained else None
-            update = mlp(inputs.to(single_or_double), kinds).to(dtype)
+            if kinds is not None and len(kinds[0]) < c.n_channels:
+                update = mlp.after_first(layer_of_kinds(mlp.first, *kinds, basis, self.conv_features, rows))
+            else:
+                inputs = self._message(features, charges if t > 0 else None, basis, rows, weights, trained)
+                update = mlp(inputs.to(single_or_double)).to(dtype)
             raw, factors, change = update.split((c.charge_channels, c.charge_channels, features.shape[1]), dim=1)
             charges = equilibrate(charges + raw, factors, targets, batch.system_idx, c.exact_charges)
             features = features + change
-        aim = passes[-1](self._message(features, charges, basis, rows, weights).to(single_or_double))
-        aim = aim.to(dtype)
+        inputs = self._message(features, charges, basis, rows, weights, trained)
+        aim = passes[-1](inputs.to(single_or_double)).to(dtype)
         energies = self._shifted(self._atomic_energies(aim, batch), batch)
         charges = self._final_charges(charges, aim, targets, batch)
         predictions = {"atomic_energies": energies, "charges": charges.sum(dim=1)}
@@ -256,18 +258,18 @@ class AIMNet2(ReferenceEnergies):
         return 0.5 * torch.cat([total + unpaired, total - unpaired], dim=1)
 
     def _kinds(self, features: Tensor, batch: AtomicBatch) -> tuple[Tensor, Tensor]:
-        """Atoms that begin with the same features: which atoms (n_atoms, n_kinds), and these features."""
+        """Features (n_kinds, A·G) that atoms begin with, and which of them each has (n_atoms,)."""
         elements = batch.numbers + (self.config.max_number + 1) * batch.fidelity.index_select(0, batch.system_idx)
-        _, kind = torch.unique(elements, return_inverse=True)
-        of_kind = functional.one_hot(kind)
-        return of_kind.to(features.dtype), features.index_select(0, of_kind.argmax(dim=0))
+        kinds, kind = torch.unique(elements, return_inverse=True)
+        example = torch.empty_like(kinds).scatter_(0, kind, torch.arange(len(kind), device=kind.device))
+        return features.index_select(0, example), kind
 
     def _message(
-        self, features: Tensor, charges: Tensor | None, basis: Tensor, rows: EdgeRows, weights: Tensor
+        self, features: Tensor, charges: Tensor | None, basis: Tensor, rows: EdgeRows, weights: Tensor, trained: bool
     ) -> Tensor:
         """Input of a pass: see :mod:`molcalc.nn.message`."""
         n_channels = self.config.n_channels + (0 if charges is None else charges.shape[1])
-        return message(features, charges, basis, weights[:n_channels], rows)
+        return message(features, charges, basis, weights[:n_channels], rows, aligned=trained)
 
 
 def equilibrate(raw: Tensor, factors: Tensor, targets: Tensor, system_idx: Tensor, exact: bool) -> Tensor:

@@ -33,9 +33,14 @@ from molcalc.nn.wanted import wanted
 KERNEL_VECTORS = 16
 """Largest number of vector combinations the compiled loops are written for."""
 KERNEL_DTYPES = (torch.float32, torch.float64)
+ROW_LANES = 16
+"""Numbers of single precision in what a processor reads from memory at once."""
 
 
-def message(features: Tensor, charges: Tensor | None, basis: Tensor, weights: Tensor, rows: EdgeRows) -> Tensor:
+def message(
+    features: Tensor, charges: Tensor | None, basis: Tensor, weights: Tensor, rows: EdgeRows, *,
+    norms_only: bool = False, aligned: bool = False,
+) -> Tensor:  # fmt: skip
     """Features, neighbor sums and their norms side by side.
 
     Parameters
@@ -44,6 +49,8 @@ def message(features: Tensor, charges: Tensor | None, basis: Tensor, weights: Te
     charges : (n_atoms, Q) channels that follow the A feature channels, or None.
     basis : (n_edges, 4, G), one scalar and three vector components.
     weights : (A + Q, G, H) combinations of the vector sums.
+    norms_only : leave out features and scalar sums (of a message without charges).
+    aligned : add columns of zeros up to the next multiple of ROW_LANES. Matrix products are quicker then.
 
     Returns
     -------
@@ -54,12 +61,15 @@ def message(features: Tensor, charges: Tensor | None, basis: Tensor, weights: Te
     fits = basis.shape[2] == KERNEL_RADIAL and weights.shape[2] <= KERNEL_VECTORS
     same = basis.dtype in KERNEL_DTYPES and all(tensor.dtype == basis.dtype for tensor in tensors)
     if fits and same and compiled.usable(*tensors):
-        result: Tensor = _Push.apply(*tensors, rows)
+        result: Tensor = _Push.apply(*tensors, rows, norms_only, aligned)
         return result
-    return _message_torch(*tensors, rows)
+    result = _message_torch(*tensors, rows, norms_only)
+    return functional.pad(result, (0, -result.shape[1] % ROW_LANES)) if aligned else result
 
 
-def _message_torch(features: Tensor, charges: Tensor, basis: Tensor, weights: Tensor, rows: EdgeRows) -> Tensor:
+def _message_torch(
+    features: Tensor, charges: Tensor, basis: Tensor, weights: Tensor, rows: EdgeRows, norms_only: bool
+) -> Tensor:
     n_atoms, n_charges, n_radial = len(features), charges.shape[1], basis.shape[2]
     channels = join([features, charges[:, :, None].expand(-1, -1, n_radial)])
     sums = neighbor_sum(channels.view(n_atoms, -1, n_radial), basis, rows)
@@ -67,7 +77,7 @@ def _message_torch(features: Tensor, charges: Tensor, basis: Tensor, weights: Te
     norms = torch.einsum("ixck,ckh->ixch", vectors, weights).square().sum(dim=1)
     split = (len(weights) - n_charges, n_charges)
     (scalar_a, scalar_q), (norm_a, norm_q) = scalars.split(split, dim=2), norms.split(split, dim=1)
-    return join([features, scalar_a, norm_a, charges, scalar_q, norm_q])
+    return norm_a.flatten(1) if norms_only else join([features, scalar_a, norm_a, charges, scalar_q, norm_q])
 
 
 @dataclass(frozen=True)
@@ -77,31 +87,51 @@ class _Layout:
     n_own: int
     n_charges: int
     n_norms: int
+    norms_only: bool
+    aligned: bool
 
     @property
     def n_features(self) -> int:
-        return self.n_own * KERNEL_RADIAL
+        return 0 if self.norms_only else self.n_own * KERNEL_RADIAL
 
     @property
     def charges_at(self) -> int:
-        return self.n_own * (2 * KERNEL_RADIAL + self.n_norms)
+        return 2 * self.n_features + self.n_own * self.n_norms
+
+    @property
+    def used(self) -> int:
+        """Columns that are not zero."""
+        return self.charges_at + self.n_charges * (1 + KERNEL_RADIAL + self.n_norms)
 
     @property
     def width(self) -> int:
-        return self.charges_at + self.n_charges * (1 + KERNEL_RADIAL + self.n_norms)
+        return self.used + -self.used % (ROW_LANES if self.aligned else 1)
 
     def arguments(self) -> tuple[Any, ...]:
         """What kernels are told."""
         return self.n_own, self.n_charges, *_columns(self), self.n_norms, self.width
 
-    def inputs(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Columns of features and charges."""
-        return rows[:, : self.n_features], rows[:, self.charges_at : self.charges_at + self.n_charges]
+    def inputs(self, rows: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Columns of features, if there are any, and of charges."""
+        features = rows[:, : self.n_features] if not self.norms_only else None
+        return features, rows[:, self.charges_at : self.charges_at + self.n_charges]
+
+    def empty_rows(self, features: Tensor, charges: Tensor) -> Tensor:
+        """Rows with features and charges, and zeros behind all that kernels write."""
+        rows = features.new_empty(len(features), self.width)
+        own_features, own_charges = self.inputs(rows)
+        if own_features is not None:
+            own_features.copy_(features)
+        own_charges.copy_(charges)
+        rows[:, self.used :] = 0.0
+        return rows
 
 
 @lru_cache(maxsize=64)
 def _columns(layout: _Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Where scalars and norms of each channel begin."""
+    """Where scalars and norms of each channel begin; -1 for scalars that are not there."""
+    if layout.norms_only:
+        return np.full(layout.n_own, -1), layout.n_norms * np.arange(layout.n_own)
     scalars_at, norms_at = [], []
     for n, at in ((layout.n_own, layout.n_features), (layout.n_charges, layout.charges_at + layout.n_charges)):
         scalars_at.append(at + KERNEL_RADIAL * np.arange(n))
@@ -131,18 +161,19 @@ class _Gradients:
 
     Parameters
     ----------
-    features, charges : what the gradients begin with.
+    features, charges : what the gradients begin with; None means 0.
     """
 
     def __init__(
-        self, features: Tensor, charges: Tensor, basis: Tensor, layout: _Layout, work: float, wants: tuple[bool, bool]
-    ) -> None:
-        n_atoms = len(features)
+        self, features: Tensor | None, charges: Tensor | None, n_atoms: int, basis: Tensor, layout: _Layout,
+        work: float, wants: tuple[bool, bool],
+    ) -> None:  # fmt: skip
         self.layout, self.wants, self.own_charges = layout, wants, charges
         self.n_parts = max(1, min(torch.get_num_threads(), n_atoms, int(work / compiled.SERIAL_WORK)))
-        self.features = features.new_zeros(self.n_parts, n_atoms, layout.n_features)
-        self.features[0] = features
-        self.charges = features.new_zeros(self.n_parts, n_atoms, layout.n_charges, KERNEL_RADIAL)
+        self.features = basis.new_empty(self.n_parts, n_atoms, layout.n_own * KERNEL_RADIAL)
+        self.features[0] = 0.0 if features is None else features
+        self.features[1:] = 0.0
+        self.charges = basis.new_zeros(self.n_parts, n_atoms, layout.n_charges, KERNEL_RADIAL)
         self.basis = torch.empty_like(basis, memory_format=torch.contiguous_format) if wants[0] else basis.new_empty(1)
         shape = (layout.n_own + layout.n_charges, KERNEL_RADIAL, KERNEL_VECTORS)
         self.weights = basis.new_zeros(self.n_parts, *shape) if wants[1] else basis.new_empty(1)
@@ -157,9 +188,10 @@ class _Gradients:
     def results(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Gradients for features, charges, basis and weights."""
         with_basis, with_weights = self.wants
+        charges = self.charges.sum(dim=(0, 3))
         return (
             self.features.sum(dim=0) if self.n_parts > 1 else self.features[0],
-            self.charges.sum(dim=(0, 3)) + self.own_charges,
+            charges if self.own_charges is None else charges + self.own_charges,
             self.basis if with_basis else None,
             self.weights.sum(dim=0)[:, :, : self.layout.n_norms] if with_weights else None,
         )
@@ -167,15 +199,17 @@ class _Gradients:
 
 class _Push(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, charges: Tensor, basis: Tensor, weights: Tensor, rows: EdgeRows) -> Tensor:
+    def forward(
+        ctx: Any, features: Tensor, charges: Tensor, basis: Tensor, weights: Tensor, rows: EdgeRows,
+        norms_only: bool, aligned: bool,
+    ) -> Tensor:  # fmt: skip
         from molcalc.nn import message_kernels as kernels
 
-        layout = _Layout(features.shape[1] // KERNEL_RADIAL, charges.shape[1], weights.shape[2])
+        n_own = features.shape[1] // KERNEL_RADIAL
+        layout = _Layout(n_own, charges.shape[1], weights.shape[2], norms_only, aligned)
         ctx.save_for_backward(features, charges, basis, weights)
         ctx.rows, ctx.layout = rows, layout
-        result = features.new_empty(len(features), layout.width)
-        for part, own in zip(layout.inputs(result), (features, charges)):
-            part.copy_(own)
+        result = layout.empty_rows(features, charges)
         compiled.share_range(
             kernels.push, len(features), _work(basis, layout, len(features)), rows.first.numpy(), rows.source.numpy(),
             _flat(features), _flat(charges), _flat(basis), _padded(weights)[0], *layout.arguments(), _flat(result),
@@ -187,10 +221,10 @@ class _Push(torch.autograd.Function):
         inputs = ctx.saved_tensors
         wants = wanted(ctx, 2), wanted(ctx, 3)
         if not torch.is_grad_enabled():
-            return *_pull(grad, inputs, ctx.rows, ctx.layout, wants), None
+            return *_pull(grad, inputs, ctx.rows, ctx.layout, wants), None, None, None
         if wants[1]:
-            return *_reference_gradient(grad, inputs, ctx.rows), None
-        return *_Pull.apply(grad, *inputs, ctx.rows, ctx.layout), None, None
+            return *_reference_gradient(grad, inputs, ctx.rows, ctx.layout), None, None, None
+        return *_Pull.apply(grad, *inputs, ctx.rows, ctx.layout), None, None, None, None
 
 
 def _pull(
@@ -201,7 +235,7 @@ def _pull(
 
     features, charges, basis, weights = inputs
     work = 3.0 * _work(basis, layout, len(features))
-    results = _Gradients(*layout.inputs(grad), basis, layout, work, wants)
+    results = _Gradients(*layout.inputs(grad), len(features), basis, layout, work, wants)
     compiled.share_range(
         kernels.pull, results.n_parts, work, results.n_parts, rows.first.numpy(), rows.source.numpy(), _flat(features),
         _flat(charges), _flat(basis), _flat(grad), *_padded(weights), *layout.arguments(), *results.arguments(),
@@ -209,12 +243,12 @@ def _pull(
     return results.results()
 
 
-def _reference_gradient(grad: Tensor, inputs: Sequence[Tensor], rows: EdgeRows) -> tuple[Tensor, ...]:
+def _reference_gradient(grad: Tensor, inputs: Sequence[Tensor], rows: EdgeRows, layout: _Layout) -> tuple[Tensor, ...]:
     """Gradients of Σ grad · message for all inputs, differentiable any number of times."""
     with torch.enable_grad():
         features, charges, basis, weights = leaves = _apart(inputs)
-        value = _message_torch(features, charges, basis, weights, rows)
-        return torch.autograd.grad(value, leaves, grad, create_graph=True)
+        value = _message_torch(features, charges, basis, weights, rows, layout.norms_only)
+        return torch.autograd.grad(value, leaves, grad[:, : layout.used], create_graph=True)
 
 
 def _apart(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -239,17 +273,14 @@ class _Pull(torch.autograd.Function):
         grad, features, charges, basis, weights = ctx.saved_tensors
         if torch.is_grad_enabled():
             leaves = _apart(ctx.saved_tensors)
-            first = _reference_gradient(leaves[0], leaves[1:], ctx.rows)[:3]
+            first = _reference_gradient(leaves[0], leaves[1:], ctx.rows, ctx.layout)[:3]
             return *torch.autograd.grad(first, leaves, upstream, create_graph=True, allow_unused=True), None, None
         from molcalc.nn import message_kernels as kernels
 
         layout, rows = ctx.layout, ctx.rows
         work = 8.0 * _work(basis, layout, len(features))
-        nothing = torch.zeros_like(features), torch.zeros_like(charges)
-        results = _Gradients(*nothing, basis, layout, work, (wanted(ctx, 3), wanted(ctx, 4)))
-        for_grad = torch.empty_like(grad, memory_format=torch.contiguous_format)
-        for part, own in zip(layout.inputs(for_grad), upstream):
-            part.copy_(own)
+        results = _Gradients(None, None, len(features), basis, layout, work, (wanted(ctx, 3), wanted(ctx, 4)))
+        for_grad = layout.empty_rows(*upstream[:2])
         compiled.share_range(
             kernels.pull_back, results.n_parts, work, results.n_parts, rows.first.numpy(), rows.source.numpy(),
             _flat(features), _flat(charges), _flat(basis), _flat(grad), *_padded(weights), *layout.arguments(),

@@ -4,7 +4,8 @@ Arrays are flat: features (n_atoms, A, 16), charges (n_atoms, Q), the basis (n_e
 Channels are the A of the features and then the Q of the charges. Weights are (A + Q, 16, 16), row k of a channel
 holding W_kh in its first H lanes and zeros behind; ``turned`` are the same with rows h. ``first`` holds where the edges
 of each atom begin, ``source`` the neighbor of each edge; ``scalars_at`` and ``norms_at`` are the columns of each
-channel. Neighbor sums of one atom at a time, (4, A + Q, 16), stay in the cache of the processor.
+channel, -1 for scalars that are not there. Neighbor sums of one atom at a time, (4, A + Q, 16), stay in the cache of
+the processor.
 
 What atoms add to their neighbors goes to as many arrays as there are parts, which several threads can work on.
 """
@@ -170,7 +171,8 @@ def push(
         _gather(first[i], first[i + 1], source, features, charges, basis, n_own, n_charges, False, sums)
         for c in range(n_own + n_charges):
             at, to = c * WIDTH, i * width
-            store(message, to + scalars_at[c], load(sums, at))
+            if scalars_at[c] >= 0:
+                store(message, to + scalars_at[c], load(sums, at))
             u0, u1, u2 = _combined(sums, at + size, size, weights, c * WIDTH * WIDTH)
             store_first(message, to + norms_at[c], fma(u0, u0, fma(u1, u1, mul(u2, u2))), n_norms)
 
@@ -199,7 +201,7 @@ def pull(
             _gather(begin, end, source, features, charges, basis, n_own, n_charges, False, sums)
             for c in range(n_own + n_charges):
                 at, to, of = c * WIDTH, i * width, c * WIDTH * WIDTH
-                store(moved, at, load(grad, to + scalars_at[c]))
+                store(moved, at, load(grad, to + scalars_at[c]) if scalars_at[c] >= 0 else zero(grad))
                 g = mul(two, load_first(grad, to + norms_at[c], n_norms))
                 u0, u1, u2 = _combined(sums, at + size, size, weights, of)
                 u0, u1, u2 = mul(g, u0), mul(g, u1), mul(g, u2)
@@ -241,8 +243,9 @@ def pull_back(
             _gather(begin, end, source, features, charges, up_basis, n_own, n_charges, True, tangent)
             for c in range(n_own + n_charges):
                 at, to, of = c * WIDTH, i * width, c * WIDTH * WIDTH
-                store(moved, at, load(grad, to + scalars_at[c]))
-                store(for_grad, to + scalars_at[c], load(tangent, at))
+                store(moved, at, load(grad, to + scalars_at[c]) if scalars_at[c] >= 0 else zero(grad))
+                if scalars_at[c] >= 0:
+                    store(for_grad, to + scalars_at[c], load(tangent, at))
                 g = mul(two, load_first(grad, to + norms_at[c], n_norms))
                 u0, u1, u2 = _combined(sums, at + size, size, weights, of)
                 p0, p1, p2 = _combined(tangent, at + size, size, weights, of)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from molcalc.nn import compiled
 from molcalc.nn.neighbor_sum import KERNEL_RADIAL
+from molcalc.nn.wanted import wanted
 
 SMALLEST_EXPONENT = -41.5
 """Gaussians below 1e-18 are set to 0: single precision would hold their squares as subnormal numbers, with which
@@ -83,7 +84,7 @@ def _vector_basis_torch(vectors: Tensor, shells: GaussianShells) -> Tensor:
 
 
 class _VectorBasis(torch.autograd.Function):
-    """Compiled values and first derivatives; further derivatives run through the torch formula."""
+    """Compiled values and derivatives."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, shells: GaussianShells) -> Tensor:
@@ -101,18 +102,52 @@ class _VectorBasis(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (vectors,) = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            with torch.enable_grad():
-                basis = _vector_basis_torch(vectors, ctx.shells)
-                (gradient,) = torch.autograd.grad(basis, vectors, grad, create_graph=True)
-            return gradient, None
+        gradient: Tensor = _Gradient.apply(vectors, grad, ctx.shells)
+        return gradient, None
+
+
+class _Gradient(torch.autograd.Function):
+    """Gradient for the vectors. When a loss on forces is differentiated, only that for ``grad`` is needed of it."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, grad: Tensor, shells: GaussianShells) -> Tensor:
         from molcalc.nn import vector_basis_kernels as kernels
 
+        ctx.save_for_backward(vectors, grad)
+        ctx.shells = shells
         gradient = torch.empty_like(vectors, memory_format=torch.contiguous_format)
-        shells = ctx.shells
         compiled.share_range(
             kernels.gradient, vectors.shape[0], 600.0 * vectors.shape[0],
             vectors.detach().contiguous().numpy(), grad.detach().contiguous().numpy(),
             shells.start, shells.spacing, shells.cutoff, gradient.numpy(),
         )  # fmt: skip
-        return gradient, None
+        return gradient
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        vectors, grad = ctx.saved_tensors
+        shells = ctx.shells
+        if torch.is_grad_enabled() or wanted(ctx, 0):
+            return *_reference_gradient(vectors, grad, upstream, shells), None
+        from molcalc.nn import vector_basis_kernels as kernels
+
+        along = torch.empty_like(grad, memory_format=torch.contiguous_format)
+        compiled.share_range(
+            kernels.along, vectors.shape[0], 600.0 * vectors.shape[0],
+            vectors.detach().contiguous().numpy(), upstream.detach().contiguous().numpy(),
+            shells.start, shells.spacing, shells.cutoff, along.numpy(),
+        )  # fmt: skip
+        return None, along, None
+
+
+def _reference_gradient(
+    vectors: Tensor, grad: Tensor, upstream: Tensor, shells: GaussianShells
+) -> tuple[Tensor, Tensor]:
+    """Gradients of Σ upstream · ∂(grad · basis)/∂vectors for vectors and grad, differentiable any number of times."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        leaves = [t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in (vectors, grad)]
+        basis = _vector_basis_torch(leaves[0], shells)
+        (gradient,) = torch.autograd.grad(basis, leaves[0], leaves[1], create_graph=True)
+        for_vectors, for_grad = torch.autograd.grad(gradient, leaves, upstream, create_graph=create_graph)
+    return for_vectors, for_grad

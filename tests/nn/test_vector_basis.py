@@ -1,0 +1,46 @@
+"""The basis of edges: compiled values and derivatives against the formula in torch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from molcalc.nn import vector_basis as module
+from molcalc.nn.vector_basis import GaussianShells, vector_basis
+
+SHELLS = GaussianShells(16, 0.8, 5.0)
+
+
+def vectors(dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    """Edges of 0.9 to 5.4 Å: one is beyond the cutoff."""
+    directions = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    lengths = torch.linspace(0.9, 5.4, 6, dtype=torch.float64)[:, None]
+    return (directions / directions.norm(dim=1, keepdim=True) * lengths).to(dtype).requires_grad_()
+
+
+@pytest.mark.parametrize("for_vectors", [False, True], ids=["weights", "positions"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-5)])
+def test_losses_on_gradients_agree_with_torch(dtype: torch.dtype, tolerance: float, for_vectors: bool) -> None:
+    pytest.importorskip("numba")
+    found = []
+    for function in (vector_basis, module._vector_basis_torch):
+        edges = vectors(dtype)
+        weights = torch.randn(6, 4, 16, generator=torch.Generator().manual_seed(1)).to(dtype).requires_grad_()
+        basis = function(edges, SHELLS)
+        (forces,) = torch.autograd.grad((basis * weights).sum(), edges, create_graph=True)
+        wanted = (weights, edges) if for_vectors else (weights,)
+        found.append((basis, forces, *torch.autograd.grad(forces.square().sum(), wanted)))
+    for a, b in zip(*found):
+        assert (a - b).abs().max() < tolerance * b.abs().max()
+
+
+def test_derivatives_up_to_the_third_are_exact() -> None:
+    def energy(edges: torch.Tensor) -> torch.Tensor:
+        return vector_basis(edges, SHELLS).sin().sum()
+
+    def gradient(edges: torch.Tensor) -> torch.Tensor:
+        return torch.autograd.grad(energy(edges), edges, create_graph=True)[0]
+
+    assert torch.autograd.gradcheck(energy, vectors())
+    assert torch.autograd.gradcheck(gradient, vectors())
+    assert torch.autograd.gradgradcheck(gradient, vectors())
