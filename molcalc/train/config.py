@@ -76,8 +76,8 @@ class FitConfig:
     batches_per_epoch : None for one pass.
     accumulate : parts in which a batch is worked through, to save memory.
     fidelities : level of theory of each fidelity.
-    fidelity_weights : how often each fidelity is drawn, and how much it counts in the validation loss. None draws every
-        system equally often, and lets every fidelity count equally in the validation loss.
+    fidelity_weights : how often each fidelity is drawn, and how much it counts in validation. None draws every system
+        equally often, and lets every fidelity count equally in validation.
     loss : terms and weights.
     optimizer : "adam", "adamw", "rmsprop" or "muon".
     learning_rate, weight_decay : None takes the recommended value.
@@ -97,7 +97,8 @@ class FitConfig:
         returns it.
     rotation_augmentation : turn every system randomly at every step.
     validate_every : epochs; None makes about 200 validations.
-    patience : validations without improvement after which the run ends; None goes on.
+    patience : validations without a new best model after which the run ends; None goes on. The best is that with the
+        smallest geometric mean of the errors (MAE) on the validation part: every property counts alike.
     keep_top : further models kept beside the best, in ``top/``.
     checkpoint_minutes : longest time between two checkpoints.
     plots : draw pictures of errors at the end of the run; needs matplotlib (extra ``plot``).

@@ -33,6 +33,8 @@ from molcalc.files import write_atomic
 STATE = "training_state.pt"
 OPTIONS = "training.yaml"
 LOCK = ".lock"
+STATE_VERSION = 2
+"""Of the state of training; others are not read."""
 
 
 class RunFolder:
@@ -115,7 +117,7 @@ class RunFolder:
             state = torch.load(io.BytesIO(files[STATE]), weights_only=True)
         except Exception as error:
             raise CheckpointCorruptError(f"{self.last / STATE} cannot be read: {error}") from error
-        if not isinstance(state, dict) or state.get("version") != 1:
+        if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
             raise CheckpointMismatchError(f"{self.last / STATE} was written by another version of molcalc: start anew")
         return Checkpoint(config, weights), state
 

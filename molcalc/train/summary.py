@@ -122,11 +122,11 @@ def _course(trainer: Trainer, model: Checkpoint, finished: bool) -> str:
         f"{config.precision}, seed {config.seed}."
     )
     if trainer.history:
-        best = min(trainer.history, key=lambda row: row["valid_loss"])
+        best = min(trainer.history, key=lambda row: row["valid_score"])
         rate = max(row["learning_rate"] for row in trainer.history)
         text += (
-            f" Learning rate up to {rate:.3g} ({config.schedule.name}). Best validation loss "
-            f"{number(best['valid_loss'])} in epoch {best['epoch']}; model hash {model.hash}."
+            f" Learning rate up to {rate:.3g} ({config.schedule.name}). Kept is the model with the smallest geometric "
+            f"mean of the errors on the valid part, from epoch {best['epoch']}; model hash {model.hash}."
         )
     return text if finished else f"{text} The run goes on; these are the present averaged weights."
 

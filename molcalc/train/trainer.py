@@ -28,12 +28,10 @@ from molcalc.train.metrics import ErrorSums, compared
 from molcalc.train.optimizers import OptimizerSet
 from molcalc.train.predictions import predict
 from molcalc.train.processes import Processes
-from molcalc.train.run_folder import RunFolder
+from molcalc.train.run_folder import STATE_VERSION, RunFolder
 from molcalc.train.sampler import Sampler, by_name
 from molcalc.train.schedules import Schedule
 from molcalc.train.validation import Validation
-
-STATE_VERSION = 1
 
 
 @dataclass
@@ -204,34 +202,35 @@ class Trainer:
 
     def _validate_and_save(self) -> bool:
         """Validate, write everything, and say whether to stop early."""
-        error, sums = self.validate()
-        self.history.append(self._row(error, sums))
+        loss, sums = self.validate()
+        score = self.validation.score(sums)
+        self.history.append(self._row(loss, score, sums))
         self.running.zero_()
-        self.schedule.observe(error)
-        improved = error < self.progress.best
+        self.schedule.observe(loss)
+        improved = score < self.progress.best
         self.progress.waited = 0 if improved else self.progress.waited + 1
-        self.progress.best = min(self.progress.best, error)
+        self.progress.best = min(self.progress.best, score)
         if self.processes.first:
             with self.average.applied():
                 averaged = networks.checkpointed(self.model_config, self.network.state_dict())
                 if improved:
                     self.folder.save_best(averaged)
-                self._save_top(averaged, error)
+                self._save_top(averaged, score)
             self.folder.write_history(self.history)
         self.save_last()
         patience = self.config.patience
         return patience is not None and self.progress.waited > patience
 
-    def _save_top(self, model: Any, error: float) -> None:
+    def _save_top(self, model: Any, score: float) -> None:
         if not self.config.keep_top:
             return
         name = f"epoch_{self.progress.epoch:06d}"
-        self.top = sorted([*self.top, (error, name)])[: self.config.keep_top]
+        self.top = sorted([*self.top, (score, name)])[: self.config.keep_top]
         names = [kept for _, kept in self.top]
         if name in names:
             self.folder.save_top(model, name, names)
 
-    def _row(self, error: float, sums: ErrorSums) -> dict[str, Any]:
+    def _row(self, loss: float, score: float, sums: ErrorSums) -> dict[str, Any]:
         """One row of the history, in eV, eV/Å, e·Å, e and V."""
         steps = max(1, self.validate_every * self.sampler.batches_per_epoch)
         row: dict[str, Any] = {
@@ -239,7 +238,8 @@ class Trainer:
             "step": self.progress.step,
             "learning_rate": self.optimizer.learning_rate(),
             "train_loss": float(self.running[0]) / steps,
-            "valid_loss": error,
+            "valid_loss": loss,
+            "valid_score": score,
         }
         row.update({f"train_{name}": float(v) / steps for name, v in zip(self.loss.terms, self.running[1:])})
         row.update(self.validation.metrics(sums))
@@ -294,7 +294,7 @@ class Trainer:
         self.optimizer.set_factor(self.schedule.factor(max(0, self.progress.step - 1)))
         self.running = state["running"].clone()
         self.history = [dict(row) for row in state["history"]]
-        self.top = [(float(error), str(name)) for error, name in state["top"]]
+        self.top = [(float(score), str(name)) for score, name in state["top"]]
 
 
 @contextlib.contextmanager

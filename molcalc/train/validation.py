@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -17,6 +18,8 @@ from molcalc.train.processes import Processes
 from molcalc.train.sampler import validation_batches
 
 ATOMS_AT_ONCE = 2000
+SMALLEST_ERROR = 1e-12
+"""An error of exactly 0 would hide all others."""
 
 
 class Validation:
@@ -64,6 +67,20 @@ class Validation:
         losses = (weights * totals[:, 0] / totals[:, 1].clamp(min=1.0)).sum(dim=1)
         shares = torch.where(totals[:, 1].sum(dim=1) > 0, self._shares, 0.0)
         return float((shares * losses).sum() / shares.sum()), sums
+
+    def score(self, sums: ErrorSums) -> float:
+        """Geometric mean of the mean absolute errors of what is trained on, in the units of the history; models with
+        the smallest are kept.
+
+        All properties count alike, whatever their weights in the loss, and a few large errors do not decide.
+        """
+        logs = torch.zeros(len(self._fidelities), dtype=torch.float64)
+        labelled = torch.zeros(len(self._fidelities), dtype=torch.bool)
+        for k in range(len(self._fidelities)):
+            if errors := [max(row["mae"], SMALLEST_ERROR) for row in sums.table(k).values()]:
+                logs[k], labelled[k] = sum(map(math.log, errors)) / len(errors), True
+        shares = torch.where(labelled, self._shares, 0.0)
+        return math.exp(float((shares * logs).sum() / shares.sum()))
 
     def metrics(self, sums: ErrorSums) -> dict[str, float]:
         """``energy_mae``, ``energy_rmse``, … of all systems, and ``NAME_energy_mae``, … of several fidelities."""

@@ -81,8 +81,8 @@ def test_molecules_are_sorted_by_the_error_of_their_energy() -> None:
 @pytest.mark.usefixtures("styled")
 def test_learning_curves_mark_the_best_validation_and_every_fidelity() -> None:
     rows = [
-        {"epoch": k, "train_loss": 1.0 / k, "valid_loss": 1.0 + (k - 3) ** 2, "learning_rate": 1e-3, "energy_mae": 0.1,
-         "energy_rmse": 0.2, "pbe0_energy_mae": 0.05, "gfn2_energy_mae": 0.15}
+        {"epoch": k, "train_loss": 1.0 / k, "valid_loss": 1.0 + k, "valid_score": 1.0 + (k - 3) ** 2,
+         "learning_rate": 1e-3, "energy_mae": 0.1, "energy_rmse": 0.2, "pbe0_energy_mae": 0.05, "gfn2_energy_mae": 0.15}
         for k in range(1, 6)
     ]  # fmt: skip
     shown = texts(error_plots.draw_learning_curves(rows, ("energy",)))
@@ -110,7 +110,7 @@ def test_the_radial_error_marks_the_radii_of_all_elements() -> None:
 
 def test_pictures_of_a_run_are_small_files_and_leave_settings_alone(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
-    history = [{"epoch": 1, "train_loss": 1.0, "valid_loss": 1.0, "learning_rate": 1e-3}]
+    history = [{"epoch": 1, "train_loss": 1.0, "valid_loss": 1.0, "valid_score": 1.0, "learning_rate": 1e-3}]
     pictures = draw_run(tmp_path / "plots", Shown(history, (), {}, {"median error": example()}))
     assert [picture.path.name for picture in pictures] == ["learning_curves.png", "esp_median_error.png"]
     for picture in pictures:

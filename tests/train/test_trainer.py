@@ -100,10 +100,19 @@ def test_a_narrow_clip_changes_the_steps(labelled_db: Path, tmp_path: Path) -> N
 def test_the_folder_holds_the_best_model_and_last_the_present_one(labelled_db: Path, tmp_path: Path) -> None:
     """A rate that is far too large: the first validations are the best, whatever comes later."""
     history = run(labelled_db, tmp_path / "run", epochs=8, learning_rate=0.1, ema=0.0, keep_top=8).history
-    losses = [row["valid_loss"] for row in history]
-    best = int(np.argmin(losses))
-    assert best < len(losses) - 1, losses
+    scores = [row["valid_score"] for row in history]
+    best = int(np.argmin(scores))
+    assert best < len(scores) - 1, scores
     found, last = weights(tmp_path / "run"), weights(tmp_path / "run" / "last")
     expected = weights(tmp_path / "run" / "top" / f"epoch_{history[best]['epoch']:06d}")
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert any(not torch.equal(found[name], last[name]) for name in found)
+
+
+def test_the_best_model_is_that_with_the_smallest_geometric_mean_of_errors(labelled_db: Path, tmp_path: Path) -> None:
+    """Whatever the weights of the loss."""
+    history = run(labelled_db, tmp_path / "run", epochs=2, loss={"weights": {"energy": 1.0, "forces": 1000.0}}).history
+    for row in history:
+        errors = [error for name, error in row.items() if name.endswith("_mae")]
+        assert len(errors) > 2
+        assert row["valid_score"] == pytest.approx(np.prod(errors) ** (1 / len(errors)), rel=1e-12)
