@@ -13,7 +13,7 @@ import molcalc
 ROOT = Path(molcalc.__file__).parent
 LEVELS = [
     {"_version", "units", "properties", "errors"},
-    {"files", "schema", "arrays"},
+    {"files", "schema", "arrays", "memory"},
     {"nn", "neighbors", "neighbor_kernels", "batch"},
     {"energy_term"},
     {"models", "electrostatics", "dispersion"},

@@ -21,7 +21,8 @@ from molcalc.calculators.points import atomic_sites, check_points, values_at
 from molcalc.calculators.results import beyond_ase, check_finite, chunks, has_volume, split_batch, to_ase
 from molcalc.derivatives import dipole_derivatives, evaluate, hessian
 from molcalc.electrostatics.sites import ChargeSites
-from molcalc.errors import ConfigError
+from molcalc.errors import ConfigError, ResourceError
+from molcalc.memory import memory_named
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
 
@@ -190,11 +191,22 @@ class BeyondASE:
         return atomic_sites(atoms, self.get_property("charges", atoms))
 
     def _evaluate(self, batch: AtomicBatch, properties: Sequence[str]) -> dict[str, np.ndarray]:
-        values = evaluate(self.potential, batch.to(self.device), properties)
-        return {name: value.double().cpu().numpy() for name, value in values.items()}
+        systems = "a structure" if batch.n_systems == 1 else f"a batch of {batch.n_systems} structures"
+        with memory_named(f"{systems} with {batch.n_atoms} atoms", "use a machine with more, or a smaller structure"):
+            values = evaluate(self.potential, batch.to(self.device), properties)
+            return {name: value.double().cpu().numpy() for name, value in values.items()}
 
     def _together(self, batches: list[AtomicBatch], wanted: Sequence[str]) -> list[dict[str, Any]]:
-        """Everything about structures that are evaluated in one batch."""
+        """Everything about structures that are evaluated in one batch, or in two where memory is short."""
+        try:
+            return self._in_one_batch(batches, wanted)
+        except ResourceError:
+            if len(batches) == 1:
+                raise
+        half = len(batches) // 2
+        return self._in_one_batch(batches[:half], wanted) + self._in_one_batch(batches[half:], wanted)
+
+    def _in_one_batch(self, batches: list[AtomicBatch], wanted: Sequence[str]) -> list[dict[str, Any]]:
         batch = collate(batches)
         values = self._evaluate(batch, wanted)
         return [{**to_ase(parts), **beyond_ase(parts)} for parts in split_batch(values, batch)]

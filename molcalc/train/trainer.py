@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
 from molcalc.checkpoint import ModelConfig
-from molcalc.errors import CheckpointMismatchError, NonFiniteResultError, ResourceError
+from molcalc.errors import CheckpointMismatchError, NonFiniteResultError
+from molcalc.memory import memory_named
 from molcalc.potential import Potential
 from molcalc.train import network as networks
 from molcalc.train.config import FitConfig
@@ -125,7 +126,11 @@ class Trainer:
             batches = self.sampler.epoch(self.progress.epoch)
             for k, parts in self.feed.epoch(self.train, batches, self.progress.epoch, self.progress.batch):
                 started = time.monotonic()
-                with _memory_named(parts):
+                largest = max(parts, key=lambda part: part.n_atoms)
+                with memory_named(
+                    f"a batch of {largest.n_systems} systems with {largest.n_atoms} atoms",
+                    "lower batch_size, or raise accumulate; the last checkpoint can be resumed",
+                ):
                     self._step(batches[k], parts)
                 self.progress.batch = k + 1
                 self.progress.seconds += time.monotonic() - started
@@ -295,24 +300,3 @@ class Trainer:
         self.running = state["running"].clone()
         self.history = [dict(row) for row in state["history"]]
         self.top = [(float(score), str(name)) for score, name in state["top"]]
-
-
-@contextlib.contextmanager
-def _memory_named(parts: list[AtomicBatch]) -> Iterator[None]:
-    """Say which size of a batch did not fit into memory.
-
-    Raises
-    ------
-    ResourceError
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        full = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)
-        if not full:
-            raise
-        largest = max(parts, key=lambda part: part.n_atoms)
-        raise ResourceError(
-            f"a batch of {largest.n_systems} systems with {largest.n_atoms} atoms does not fit into memory: lower "
-            "batch_size, or raise accumulate; the last checkpoint can be resumed"
-        ) from error

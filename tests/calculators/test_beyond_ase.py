@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,13 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 
+from molcalc.batch import AtomicBatch
 from molcalc.calculators import D3
 from molcalc.calculators.beyond_ase import FidelityWarning
 from molcalc.checkpoint import Checkpoint
-from molcalc.errors import UnsupportedElementError
+from molcalc.derivatives import evaluate
+from molcalc.errors import ResourceError, UnsupportedElementError
+from molcalc.potential import Potential
 from tests.tiny import LEVELS, organic, tiny_calculator, tiny_checkpoint, tiny_multifidelity_checkpoint
 from tests.tiny_dcm import dcm_calculator, tiny_dcm
 
@@ -148,3 +152,33 @@ def test_a_comparison_that_is_not_finite_names_the_fidelity() -> None:
     calc = tiny_calculator(Checkpoint(checkpoint.config, weights), fidelity="pbe0")
     with pytest.raises(RuntimeError, match="'aimnet2-multi' at fidelity 'gfn2' returned energ"):
         calc.compare_fidelities(molecule("H2O"))
+
+
+@pytest.fixture
+def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Batches of more than two structures do not fit; the sizes that were tried."""
+    tried: list[int] = []
+
+    def limited(potential: Potential, batch: AtomicBatch, *args: Any) -> dict[str, torch.Tensor]:
+        tried.append(batch.n_systems)
+        if batch.n_systems > 2:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return evaluate(potential, batch, *args)
+
+    monkeypatch.setattr("molcalc.calculators.beyond_ase.evaluate", limited)
+    return tried
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_split_once(short_of_memory: list[int]) -> None:
+    calc = tiny_calculator(tiny_checkpoint())
+    images = [organic(), molecule("H2O"), molecule("NH3"), molecule("CH4")]
+    found = calc.evaluate(images)
+    assert short_of_memory == [4, 2, 2]
+    for atoms, result in zip(images, found):
+        assert result["energy"] == pytest.approx(calc.evaluate([atoms])[0]["energy"], abs=1e-9)
+
+
+def test_what_does_not_fit_even_then_is_named(short_of_memory: list[int]) -> None:
+    with pytest.raises(ResourceError, match="a batch of 3 structures with 9 atoms does not fit into memory: use a"):
+        tiny_calculator(tiny_checkpoint()).evaluate([molecule("H2O")] * 6)
+    assert short_of_memory == [6, 3]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import signal
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
@@ -197,6 +200,22 @@ def test_a_database_without_energies_is_refused(labelled_db: Path, tmp_path: Pat
     db = altered(labelled_db, tmp_path / "forces.db", drop)
     with pytest.raises(DatasetError, match="energ"):
         fit(db, "aimnet2", output=tmp_path / "run", **SHORT)
+
+
+def test_labels_that_ase_dropped_because_atoms_moved_are_counted(tmp_path: Path, caplog: Any) -> None:  # C4
+    """ASE writes no results of a calculator whose structure is another one by now."""
+    with connect(tmp_path / "moved.db") as db:
+        for k in range(12):
+            atoms = molecule("H2O")
+            atoms.rattle(0.05, seed=k)
+            atoms.calc = SinglePointCalculator(atoms, energy=-2000.0 - 0.01 * k, forces=np.full((3, 3), 0.1))
+            if k < 3:
+                atoms.positions += [[0.1, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+            db.write(atoms)
+    fit(tmp_path / "moved.db", "aimnet2", output=tmp_path / "run", arguments=TINY_AIMNET2, **SHORT)
+    assert re.search(r"\d of \d+ training systems have energy; the others are masked", caplog.text)
+    with pytest.raises(DatasetError, match=r"9 of 12 structures have energy \(missing: moved.db row 1"):
+        open_dataset(tmp_path / "moved.db", require=("energy",))
 
 
 def test_energies_that_look_like_hartree_ask_for_the_unit(labelled_db: Path, tmp_path: Path) -> None:

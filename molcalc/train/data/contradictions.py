@@ -8,6 +8,7 @@ import numpy as np
 
 from molcalc.errors import DatasetError
 from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.statistics import correlation
 
 log = logging.getLogger(__name__)
 
@@ -70,14 +71,14 @@ def doubtful_derivatives(dataset: Dataset) -> list[str]:
     by_forces, by_stress = _works(dataset)
     for name, pairs in (("forces", by_forces), ("stress", by_stress)):
         work, difference = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
-        if len(work) < FEWEST_PAIRS or not work.any() or not np.ptp(difference):
+        if len(work) < FEWEST_PAIRS or not np.ptp(work) or not np.ptp(difference):
             continue
-        correlation = float(np.corrcoef(work, difference)[0, 1])
+        agreement = correlation(work, difference)
         slope = float((work * difference).sum() / (work**2).sum())
-        if abs(correlation) < SMALLEST_CORRELATION:
+        if abs(agreement) < SMALLEST_CORRELATION:
             found.append(
                 f"{name} and energies do not belong together: over {len(work)} pairs of neighboring rows, work and "
-                f"differences of energies correlate by {correlation:.2f}"
+                f"differences of energies correlate by {agreement:.2f}"
             )
         elif abs(slope - 1.0) > SLOPE_TOLERANCE:
             found.append(

@@ -9,6 +9,7 @@ import numpy as np
 from molcalc.errors import UnitMismatchError
 from molcalc.train.data.columns import UNITS
 from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.statistics import correlation
 from molcalc.units import ATOMIC_MASSES, BOHR, COULOMB, DEBYE, HARTREE
 
 SAMPLE = 200
@@ -92,7 +93,7 @@ def _forces(dataset: Dataset) -> list[Suspicion]:
     if "forces" not in dataset.labels or "energy" not in dataset.labels:
         return []
     work, difference = _work(dataset)
-    if len(work) < 5 or not work.any() or np.corrcoef(work, difference)[0, 1] < _GOOD_FIT:
+    if len(work) < 5 or correlation(work, difference) < _GOOD_FIT:
         return []
     slope = float((work * difference).sum() / (work**2).sum())
     for unit in ("Hartree/Bohr", "Hartree/Angstrom", "kcal/mol/Angstrom", "eV/Bohr"):
@@ -148,7 +149,7 @@ def _dipole(sample: Dataset) -> list[Suspicion]:
         if len(listed) < 5:
             continue
         model, found = (np.concatenate(values) for values in zip(*listed))
-        if not model.any() or np.corrcoef(model, found)[0, 1] < _GOOD_FIT:
+        if correlation(model, found) < _GOOD_FIT:
             continue
         slope = float((model * found).sum() / (model**2).sum())
         low, high = _DEBYE_SLOPE if kind == "charges" else (0.8 / DEBYE, 1.25 / DEBYE)
