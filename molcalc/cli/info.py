@@ -73,6 +73,7 @@ def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
     """Everything worth knowing about a model, as plain values."""
     from ase.data import chemical_symbols
 
+    from molcalc.cli.fragments import fragment_charges
     from molcalc.registry import build_members, network_config
 
     config = checkpoint.config
@@ -89,6 +90,7 @@ def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
         "fidelities": [_fidelity(fidelity, config, architecture.elements) for fidelity in config.fidelities],
         "coulomb": _coulomb(config.coulomb, config.coulomb_range),
         "charged": "no, neutral molecules only" if config.neutral_only else "yes",
+        "fragments": fragment_charges(checkpoint),
         "open shells": "yes" if "spin_charges" in predicts else "no",
         "predicts": ["atomic_energies", *predicts],
         "hash": checkpoint.hash,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from molcalc import checkpoint
+from molcalc.cli.fragments import fragment_charges
+from tests.tiny import tiny_checkpoint
 
 
 def test_everything_about_a_model_directory_is_printed(run: Any, models: Path) -> None:
@@ -37,6 +41,21 @@ def test_json_holds_the_same_and_counts_parameters_of_one_network(run: Any, mode
     assert values["open shells"] == "yes"
     assert values["predicts"] == ["atomic_energies", "charges", "spin_charges"]
     assert values["elements"] == ["H", "C", "N", "O"]
+
+
+def test_charges_of_fragments_far_apart_are_told(run: Any, models: Path) -> None:  # A18
+    told = json.loads(run("info", models / "ensemble", "--json").out)["fragments"]
+    found = re.fullmatch(r"NH4⁺ ([+-]\d\.\d{3}) e, H2O ([+-]\d\.\d{3}) e at 30 Å \(right: \+1, 0\)", told)
+    assert found
+    assert float(found[1]) + float(found[2]) == pytest.approx(1.0, abs=0.0015)
+    assert abs(float(found[1]) - 1.0) > 0.01  # random weights share the charge among all atoms
+
+
+def test_fragments_of_unknown_elements_are_not_measured() -> None:
+    plain = tiny_checkpoint()
+    level = replace(plain.config.fidelities[0], elements=(1, 6, 8))
+    told = fragment_charges(replace(plain, config=replace(plain.config, fidelities=(level,))))
+    assert told == "not measured: the model does not know H, N and O"
 
 
 def test_fidelities_are_shown_with_their_elements(run: Any, models: Path) -> None:
