@@ -233,7 +233,21 @@ ERRORS = {
     ),
     "last model for best": Planted("train/trainer.py", "if improved:", "if True:", "tests/train/test_trainer.py"),
     "first model for best": Planted(
-        "train/trainer.py", "error < self.progress.best", "error > self.progress.best", "tests/train/test_trainer.py"
+        "train/trainer.py", "score < self.progress.best", "score > self.progress.best", "tests/train/test_trainer.py"
+    ),
+    "one outlier picks the best": Planted(
+        "train/validation.py", 'max(row["mae"], SMALLEST_ERROR)', 'max(row["rmse"], SMALLEST_ERROR)',
+        "tests/train/test_trainer.py",
+    ),
+    "sums by own element": Planted(
+        "nn/element_sums.py", "kind.index_select(0, rows.source)", "kind.index_select(0, rows.receiver)", "tests/nn"
+    ),
+    "change across an edge forgotten": Planted(
+        "nn/vector_basis_kernels.py", "dg * uz + g * tz", "dg * uz", "tests/nn/test_vector_basis.py"
+    ),
+    "half of a split batch lost": Planted(
+        "calculators/beyond_ase.py", "self._in_one_batch(batches[half:], wanted)", "[]",
+        "tests/calculators/test_beyond_ase.py",
     ),
     "clipping at zero freezes": Planted(
         "train/trainer.py", "if self.config.grad_clip > 0:", "if self.config.grad_clip >= 0:",
