@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Float64, Int, Int64
 from torch import Tensor
 
 from molcalc.neighbors import all_pairs, neighbor_list, unique_pairs
@@ -46,23 +47,23 @@ class AtomicBatch:
     labels : targets by property name; NaN where a label is missing.
     """
 
-    numbers: Tensor
-    positions: Tensor
-    cell: Tensor
-    pbc: Tensor
-    system_idx: Tensor
-    edge_index: Tensor
-    unit_shifts: Tensor
+    numbers: Int64[Tensor, " n_atoms"]
+    positions: Float[Tensor, "n_atoms 3"]
+    cell: Float[Tensor, "n_systems 3 3"]
+    pbc: Bool[Tensor, "n_systems 3"]
+    system_idx: Int64[Tensor, " n_atoms"]
+    edge_index: Int64[Tensor, "2 n_edges"]
+    unit_shifts: Float64[Tensor, "n_edges 3"]
     cutoff: float
-    total_charge: Tensor
-    multiplicity: Tensor
-    fidelity: Tensor
-    pair_index: Tensor
-    pair_shifts: Tensor
+    total_charge: Float64[Tensor, " n_systems"]
+    multiplicity: Int64[Tensor, " n_systems"]
+    fidelity: Int64[Tensor, " n_systems"]
+    pair_index: Int64[Tensor, "2 n_pairs"]
+    pair_shifts: Float64[Tensor, "n_pairs 3"]
     pair_cutoff: float
-    esp_points: Tensor | None = None
-    esp_system_idx: Tensor | None = None
-    labels: Mapping[str, Tensor] = field(default_factory=dict)
+    esp_points: Float[Tensor, "n_points 3"] | None = None
+    esp_system_idx: Int64[Tensor, " n_points"] | None = None
+    labels: Mapping[str, Float[Tensor, " ..."]] = field(default_factory=dict)
 
     @property
     def n_atoms(self) -> int:
@@ -77,15 +78,15 @@ class AtomicBatch:
         """Whether any structure has a periodic direction."""
         return bool(self.pbc.any())
 
-    def atoms_per_system(self) -> Tensor:
+    def atoms_per_system(self) -> Int64[Tensor, " n_systems"]:
         """(n_systems,) int64 number of atoms of each structure."""
         return torch.bincount(self.system_idx, minlength=self.n_systems)
 
-    def edge_vectors(self) -> Tensor:
+    def edge_vectors(self) -> Float[Tensor, "n_edges 3"]:
         """(n_edges, 3) r_ij in Å, in the dtype of the positions."""
         return self._vectors(self.edge_index, self.unit_shifts)
 
-    def pair_vectors(self) -> Tensor:
+    def pair_vectors(self) -> Float[Tensor, "n_pairs 3"]:
         """(n_pairs, 3) r_ij in Å, in the dtype of the positions."""
         return self._vectors(self.pair_index, self.pair_shifts)
 
@@ -148,13 +149,13 @@ def from_atoms(
 
 def build_batch(
     *,
-    numbers: np.ndarray,
-    positions: np.ndarray,
-    cell: np.ndarray,
-    pbc: np.ndarray,
-    edges: tuple[np.ndarray, np.ndarray],
+    numbers: Int[np.ndarray, " n_atoms"],
+    positions: Float[np.ndarray, "n_atoms 3"],
+    cell: Float[np.ndarray, "3 3"],
+    pbc: Bool[np.ndarray, " 3"],
+    edges: tuple[Int[np.ndarray, "2 n_edges"], Float[np.ndarray, "n_edges 3"]],
     cutoff: float,
-    pairs: tuple[np.ndarray, np.ndarray],
+    pairs: tuple[Int[np.ndarray, "2 n_pairs"], Float[np.ndarray, "n_pairs 3"]],
     pair_cutoff: float,
     total_charge: float,
     multiplicity: int,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch, collate
@@ -26,7 +27,7 @@ HESSIAN_ATOMS = 1500
 
 def evaluate(
     potential: Potential, batch: AtomicBatch, properties: Iterable[str], create_graph: bool = False
-) -> dict[str, Tensor]:
+) -> dict[str, Float[Tensor, " ..."]]:
     """Evaluate properties in one forward pass and one gradient.
 
     Parameters
@@ -153,7 +154,7 @@ def _gradients(
     return results
 
 
-def hessian(potential: Potential, batch: AtomicBatch) -> Tensor:
+def hessian(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "n_atoms 3 n_atoms 3"]:
     """Second derivatives of the energy of one structure.
 
     Returns
@@ -169,14 +170,14 @@ def hessian(potential: Potential, batch: AtomicBatch) -> Tensor:
     return (0.5 * (matrix + matrix.T)).reshape(n, 3, n, 3)
 
 
-def dipole_derivatives(potential: Potential, batch: AtomicBatch) -> Tensor:
+def dipole_derivatives(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "3 n_atoms 3"]:
     """(3, n_atoms, 3) float64 derivatives of the dipole of one structure by positions, in e."""
     return _jacobian(
         batch, 3, lambda replicas: evaluate(potential, replicas, (), create_graph=True)["dipole"]
     )  # fmt: skip
 
 
-def charge_derivatives(potential: Potential, batch: AtomicBatch) -> Tensor:
+def charge_derivatives(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "n_atoms n_atoms 3"]:
     """(n_atoms, n_atoms, 3) float64 derivatives of the charges of one structure by positions, in e/Å."""
     return _jacobian(
         batch, batch.n_atoms, lambda replicas: evaluate(potential, replicas, (), create_graph=True)["charges"]

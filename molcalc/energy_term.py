@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
@@ -27,7 +28,9 @@ class EnergyTerm(nn.Module):
     pair_cutoff: float = math.inf
     supports_periodic: bool = True
 
-    def forward(self, batch: AtomicBatch, predictions: Mapping[str, Tensor]) -> Tensor:
+    def forward(
+        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+    ) -> Float64[Tensor, " n_atoms"]:
         """Return the (n_atoms,) float64 contribution in eV.
 
         ``batch.pair_index`` may hold pairs beyond the range of the term: mask them.

@@ -8,16 +8,22 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from molcalc.nn import compiled
 
 DENSE_LIMIT = 64
 """Up to this many atoms (not periodic) comparing all pairs beats a cell list."""
 
-Pairs = tuple[np.ndarray, np.ndarray]
+Pairs = tuple[Int[np.ndarray, "2 n_edges"], Float[np.ndarray, "n_edges 3"]]
 
 
-def neighbor_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Pairs:
+def neighbor_list(
+    positions: Float[np.ndarray, "n_atoms 3"],
+    cell: Float[np.ndarray, "3 3"],
+    pbc: Bool[np.ndarray, " 3"],
+    cutoff: float,
+) -> Pairs:
     """Every ordered pair of atoms, and of atoms and periodic images, with distance < ``cutoff``.
 
     Parameters
@@ -58,7 +64,7 @@ def _cell_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff:
     return index, shifts[order].astype(np.float64)
 
 
-def unique_pairs(index: np.ndarray, shifts: np.ndarray) -> Pairs:
+def unique_pairs(index: Int[np.ndarray, "2 n_all"], shifts: Float[np.ndarray, "n_all 3"]) -> Pairs:
     """Keep each unordered pair once, out of a list that holds both directions.
 
     A pair of an atom with its own image appears with +shift and −shift; the one whose first non-zero
@@ -71,7 +77,7 @@ def unique_pairs(index: np.ndarray, shifts: np.ndarray) -> Pairs:
 
 
 @lru_cache(maxsize=16)
-def all_pairs(n_atoms: int) -> np.ndarray:
+def all_pairs(n_atoms: int) -> Int[np.ndarray, "2 n_pairs"]:
     """(2, n(n−1)/2) int64, every unordered pair of atoms once."""
     return np.stack(np.triu_indices(n_atoms, k=1)).astype(np.int64)
 
@@ -95,7 +101,9 @@ class VerletList:
         self._reference: np.ndarray | None = None
         self._wide: Pairs | None = None
 
-    def update(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> Pairs:
+    def update(
+        self, positions: Float[np.ndarray, "n_atoms 3"], cell: Float[np.ndarray, "3 3"], pbc: Bool[np.ndarray, " 3"]
+    ) -> Pairs:
         """Edges within the cutoff, as :func:`neighbor_list` returns them."""
         last, self._last = self._last, (positions.copy(), np.array(cell), np.array(pbc))
         same_box = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
@@ -25,9 +26,9 @@ class PotentialOutput:
     predictions : per member, the network's predictions by name.
     """
 
-    member_energies: list[Tensor]
-    shared_energies: Tensor | None
-    predictions: list[dict[str, Tensor]]
+    member_energies: list[Float64[Tensor, " n_atoms"]]
+    shared_energies: Float64[Tensor, " n_atoms"] | None
+    predictions: list[dict[str, Float[Tensor, "n_atoms ..."]]]
 
 
 class Potential(nn.Module):

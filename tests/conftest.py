@@ -12,15 +12,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from molcalc.calculators import AIMNet2
-from molcalc.checkpoint import Checkpoint
-from molcalc.pretrained.published import PUBLISHED, find_file
-from tests.tiny import tiny_checkpoint
+from tests.tensor_signatures import calls, check_tensor_signatures
+
+check_tensor_signatures()  # before anything of molcalc is imported
+
+from molcalc.calculators import AIMNet2  # noqa: E402
+from molcalc.checkpoint import Checkpoint  # noqa: E402
+from molcalc.pretrained.published import PUBLISHED, find_file  # noqa: E402
+from tests.tiny import tiny_checkpoint  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _checks_begin_anew() -> None:
+    calls.clear()
 
 
 @pytest.fixture(scope="session")

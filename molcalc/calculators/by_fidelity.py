@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
@@ -33,7 +34,9 @@ class ByFidelity(EnergyTerm):
         self.pair_cutoff = max(term.pair_cutoff for term in found)
         self.supports_periodic = all(term.supports_periodic for term in found)
 
-    def forward(self, batch: AtomicBatch, predictions: Mapping[str, Tensor]) -> Tensor:
+    def forward(
+        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+    ) -> Float64[Tensor, " n_atoms"]:
         """Return the (n_atoms,) float64 contribution in eV."""
         term_of = torch.tensor(self.term_of, device=batch.fidelity.device).index_select(0, batch.fidelity)
         wanted: list[int] = term_of.unique().tolist()
@@ -48,7 +51,9 @@ class ByFidelity(EnergyTerm):
         return total
 
 
-def part_of(batch: AtomicBatch, systems: Tensor) -> tuple[AtomicBatch, Tensor]:
+def part_of(
+    batch: AtomicBatch, systems: Bool[Tensor, " n_systems"]
+) -> tuple[AtomicBatch, Int[Tensor, " n_part_atoms"]]:
     """Some structures of a batch, without labels and points, and the indices of their atoms.
 
     Parameters

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from ase import Atoms
+from jaxtyping import Float64, Int
 from torch import Tensor
 
 from molcalc.electrostatics.sites import ChargeSites
@@ -43,7 +44,10 @@ def distributed_sites(atoms: Atoms, extras: dict[str, np.ndarray]) -> ChargeSite
     )
 
 
-def values_at(points: np.ndarray, quantity: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
+def values_at(
+    points: Float64[np.ndarray, "n_points 3"],
+    quantity: Callable[[Float64[Tensor, "n_points 3"], Int[Tensor, " n_points"]], Float64[Tensor, "n_points ..."]],
+) -> Float64[np.ndarray, "n_points ..."]:
     """Potential or field at checked points; raises InputError where it is not finite."""
     values = quantity(torch.as_tensor(points), torch.zeros(len(points), dtype=torch.int64)).numpy()
     finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)

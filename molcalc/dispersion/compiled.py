@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
@@ -23,8 +24,8 @@ STEP_WIDTH = 1e-200
 
 
 def compiled_energies(
-    batch: AtomicBatch, atoms: AtomData, form: DispersionForm, weights: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
+    batch: AtomicBatch, atoms: AtomData, form: DispersionForm, weights: Float64[Tensor, " n_atoms"] | None
+) -> tuple[Float64[Tensor, " n_atoms"], Float64[Tensor, "n_atoms 3"], Float64[Tensor, "n_systems 3 3"]]:
     """Energies (n_atoms,), and derivatives of their sum by positions and cell; in eV and Å.
 
     Equal to :func:`molcalc.dispersion.energies.dispersion_energies`, but needs no pair list. ``weights``

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.dispersion.damping import smooth_cutoff
@@ -12,8 +13,12 @@ STEEPNESS = 16.0
 
 
 def coordination_numbers(
-    pair_index: Tensor, distances: Tensor, covalent_radii: Tensor, cutoff: float, switch_width: float = 0.0
-) -> Tensor:
+    pair_index: Int[Tensor, "2 n_pairs"],
+    distances: Float[Tensor, " n_pairs"],
+    covalent_radii: Float[Tensor, " n_atoms"],
+    cutoff: float,
+    switch_width: float = 0.0,
+) -> Float[Tensor, " n_atoms"]:
     r"""Count the neighbors of each atom.
 
     .. math:: CN_i = \sum_j \frac{1}{1 + \exp[-16 ((R_i + R_j) / r_{ij} - 1)]}
@@ -36,6 +41,8 @@ def coordination_numbers(
     return scatter_pairs(counts, pair_index, covalent_radii.shape[0])
 
 
-def scatter_pairs(values: Tensor, pair_index: Tensor, n_atoms: int) -> Tensor:
+def scatter_pairs(
+    values: Float[Tensor, " n_pairs"], pair_index: Int[Tensor, "2 n_pairs"], n_atoms: int
+) -> Float[Tensor, " {n_atoms}"]:
     """(n_atoms,) sum of a pair quantity (n_pairs,) over the pairs of each atom."""
     return values.new_zeros(n_atoms).index_add(0, pair_index.reshape(-1), values.repeat(2))

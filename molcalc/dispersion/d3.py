@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
@@ -97,7 +98,9 @@ class D3Dispersion(EnergyTerm):
         self.pair_cutoff = NO_PAIRS if available() else self.range
         self.supports_periodic = math.isfinite(self.range)
 
-    def forward(self, batch: AtomicBatch, predictions: Mapping[str, Tensor]) -> Tensor:
+    def forward(
+        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+    ) -> Float64[Tensor, " n_atoms"]:
         """Return the (n_atoms,) float64 energies in eV; pairs and triples are shared evenly by their atoms."""
         self._check_batch(batch)
         if batch.positions.dtype != torch.float64 or batch.cell.dtype != torch.float64:

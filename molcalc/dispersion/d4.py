@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
@@ -84,7 +85,9 @@ class D4Dispersion(EnergyTerm):
         self.damping = p
         self.form = D4Form(p, *(x / BOHR for x in (*lengths.values(), switch_width)))
 
-    def forward(self, batch: AtomicBatch, predictions: Mapping[str, Tensor]) -> Tensor:
+    def forward(
+        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+    ) -> Float64[Tensor, " n_atoms"]:
         """Return the (n_atoms,) float64 energies in eV; pairs and triples are shared evenly by their atoms."""
         partly = batch.pbc.any(1) & ~batch.pbc.all(1)
         if partly.any():

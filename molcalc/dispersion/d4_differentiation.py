@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -20,7 +21,12 @@ STENCIL = ((1, 8 / 12), (-1, -8 / 12), (2, -1 / 12), (-2, 1 / 12))
 """Points and weights of f'(0) ≈ [8 f(h) − 8 f(−h) − f(2h) + f(−2h)] / 12h, with an error of h⁴ f⁽⁵⁾/30."""
 
 
-def d4_energies(positions: Tensor, cell: Tensor, system_idx: Tensor, structures: D4Structures) -> Tensor:
+def d4_energies(
+    positions: Float[Tensor, "n_atoms 3"],
+    cell: Float[Tensor, "n_systems 3 3"],
+    system_idx: Int[Tensor, " n_atoms"],
+    structures: D4Structures,
+) -> Float64[Tensor, " n_atoms"]:
     """Energies (n_atoms,) in eV at positions (n_atoms, 3) and cells (n_systems, 3, 3) in Å.
 
     The library differentiates sums over a structure, hence only such sums have derivatives: a ConfigError is raised

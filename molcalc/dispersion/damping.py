@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
-def rational_damping(squared: Tensor, roots: Tensor, *, s6: float, s8: float, a1: float, a2: float) -> Tensor:
+def rational_damping(
+    squared: Float[Tensor, " n_pairs"], roots: Float[Tensor, " n_pairs"], *, s6: float, s8: float, a1: float, a2: float
+) -> Float[Tensor, " n_pairs"]:
     r"""Distance dependence of the pair energy with rational (Becke-Johnson) damping.
 
     .. math::
@@ -38,7 +41,7 @@ THREE_BODY_RADII = 4.0 / 3.0
 """Scaling of van der Waals radii in the three-body damping."""
 
 
-def three_body_damping(ratio: Tensor) -> Tensor:
+def three_body_damping(ratio: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     r"""Zero damping of the three-body energy.
 
     .. math:: f = \frac{1}{1 + 6 x^{16/3}}, \qquad
@@ -55,7 +58,9 @@ def three_body_damping(ratio: Tensor) -> Tensor:
     return 1.0 / (1.0 + 6.0 * (THREE_BODY_RADII**3 * ratio) ** (16.0 / 3.0))
 
 
-def smooth_cutoff(values: Tensor, distances: Tensor, cutoff: float, width: float) -> Tensor:
+def smooth_cutoff(
+    values: Float[Tensor, "*shape"], distances: Float[Tensor, "*shape"], cutoff: float, width: float
+) -> Float[Tensor, "*shape"]:
     r"""Cut a pair quantity off at ``cutoff``; with ``width`` > 0 it falls to zero smoothly before.
 
     .. math:: S(t) = 1 - 10 t^3 + 15 t^4 - 6 t^5, \qquad t = (r - r_c + w) / w \in [0, 1]

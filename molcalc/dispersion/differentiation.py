@@ -6,19 +6,26 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
-Gradients = tuple[Tensor, Tensor]
-"""Derivatives by positions (n_atoms, 3) and cell (n_systems, 3, 3)."""
-Engine = Callable[["Tensor | None"], tuple[Tensor, Tensor, Tensor]]
+Engine = Callable[
+    [Float64[Tensor, " n_atoms"] | None],
+    tuple[Float64[Tensor, " n_atoms"], Float64[Tensor, "n_atoms 3"], Float64[Tensor, "n_systems 3 3"]],
+]
 """weights w → energies e, derivatives of Σ_i w_i e_i at given positions and cell; no weights are ones."""
-Reference = Callable[[Tensor, Tensor], Tensor]
+Reference = Callable[[Float64[Tensor, "n_atoms 3"], Float64[Tensor, "n_systems 3 3"]], Float64[Tensor, " n_atoms"]]
 """(positions, cell) → energies, in torch operations."""
 
 
 def differentiable(
-    positions: Tensor, cell: Tensor, engine: Engine, make_reference: Callable[[], Reference], *, weighted: bool
-) -> Tensor:
+    positions: Float64[Tensor, "n_atoms 3"],
+    cell: Float64[Tensor, "n_systems 3 3"],
+    engine: Engine,
+    make_reference: Callable[[], Reference],
+    *,
+    weighted: bool,
+) -> Float64[Tensor, " n_atoms"]:
     """Energies of an engine on the CPU, with first derivatives by it and higher ones by the reference.
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
@@ -33,7 +34,7 @@ class DispersionForm(NamedTuple):
     atm_cutoff: float = 0.0
 
 
-def dispersion_energies(batch: AtomicBatch, atoms: AtomData, form: DispersionForm) -> Tensor:
+def dispersion_energies(batch: AtomicBatch, atoms: AtomData, form: DispersionForm) -> Float[Tensor, " n_atoms"]:
     """Dispersion energy of each atom.
 
     Parameters
@@ -64,8 +65,13 @@ def dispersion_energies(batch: AtomicBatch, atoms: AtomData, form: DispersionFor
 
 
 def pair_energies(
-    c6: Tensor, squared: Tensor, distances: Tensor, pair_index: Tensor, atoms: AtomData, form: DispersionForm
-) -> Tensor:
+    c6: Float[Tensor, " n_pairs"],
+    squared: Float[Tensor, " n_pairs"],
+    distances: Float[Tensor, " n_pairs"],
+    pair_index: Int[Tensor, "2 n_pairs"],
+    atoms: AtomData,
+    form: DispersionForm,
+) -> Float[Tensor, " n_atoms"]:
     r"""Two-body energy of each atom, half of each pair.
 
     .. math:: E_{ij} = -C_{6,ij} f(r_{ij})

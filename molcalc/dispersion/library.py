@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
@@ -12,7 +13,9 @@ from molcalc.dispersion.lattice import completed_cell, derivative_by_cell
 from molcalc.units import BOHR, HARTREE
 
 
-def library_energies(batch: AtomicBatch, form: DispersionForm, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def library_energies(
+    batch: AtomicBatch, form: DispersionForm, weights: Float64[Tensor, " n_atoms"] | None
+) -> tuple[Float64[Tensor, " n_atoms"], Float64[Tensor, "n_atoms 3"], Float64[Tensor, "n_systems 3 3"]]:
     """Energies (n_atoms,), and derivatives of their sum by positions and cell; in eV and Å.
 
     The library is called for one structure after another. It knows no ``weights`` in the sum but ones, and cuts

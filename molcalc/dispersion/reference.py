@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.errors import UnsupportedElementError
@@ -104,14 +105,14 @@ class AtomData:
     legacy : whether these are the tables of the published AIMNet2 files.
     """
 
-    species: Tensor
-    reference_cn: Tensor
-    slot_mask: Tensor
-    c6: Tensor
-    covalent_radii: Tensor
-    roots: Tensor
-    vdw_radii: Tensor | None
-    cn_max: Tensor | None
+    species: Int[Tensor, " n_atoms"]
+    reference_cn: Float[Tensor, "n_atoms K"]
+    slot_mask: Float[Tensor, "n_atoms K"]
+    c6: Float[Tensor, "S·K S·K"]
+    covalent_radii: Float[Tensor, " n_atoms"]
+    roots: Float[Tensor, " n_atoms"]
+    vdw_radii: Float[Tensor, "S S"] | None
+    cn_max: Float[Tensor, " n_atoms"] | None
     legacy: bool
 
     @property
@@ -142,7 +143,7 @@ class AtomData:
         )
 
 
-def atom_data(numbers: Tensor, *, legacy: bool = False) -> AtomData:
+def atom_data(numbers: Int[Tensor, " n_atoms"], *, legacy: bool = False) -> AtomData:
     """Collect the tables for atoms with atomic ``numbers``; recent answers are kept.
 
     Raises
@@ -181,7 +182,7 @@ def _atom_data(numbers_bytes: bytes, legacy: bool, device: torch.device) -> Atom
     )
 
 
-def check_elements(numbers: np.ndarray) -> None:
+def check_elements(numbers: Int[np.ndarray, " n_atoms"]) -> None:
     """Raise UnsupportedElementError for an element without D3 data."""
     bad = (numbers < 1) | (numbers > LAST_ELEMENT)
     if bad.any():
@@ -193,7 +194,9 @@ def check_elements(numbers: np.ndarray) -> None:
         )
 
 
-def reference_weights(coordination_number: Tensor, atoms: AtomData) -> tuple[Tensor, Tensor]:
+def reference_weights(
+    coordination_number: Float[Tensor, " n_atoms"], atoms: AtomData
+) -> tuple[Float[Tensor, "n_atoms K"], Float[Tensor, " n_atoms"]]:
     r"""Weights of the reference systems of each atom.
 
     .. math:: w_{ia} = e^{-4 (CN_i - CN_a)^2} / \sum_b e^{-4 (CN_i - CN_b)^2}
@@ -233,18 +236,18 @@ class InterpolatedC6:
     dense : whether the matrix may be used; it lets NaN pass between structures through gradients.
     """
 
-    def __init__(self, weights: Tensor, atoms: AtomData, *, dense: bool) -> None:
+    def __init__(self, weights: Float[Tensor, "n_atoms K"], atoms: AtomData, *, dense: bool) -> None:
         self.weights, self.atoms, self.dense = weights, atoms, dense
         slots = torch.arange(atoms.n_slots, device=weights.device) + atoms.species[:, None] * atoms.n_slots
         self.wide = weights.new_zeros(atoms.n_atoms, atoms.c6.shape[0]).scatter(1, slots, weights)
         self.projected = self.wide @ atoms.c6
 
     @cached_property
-    def matrix(self) -> Tensor:
+    def matrix(self) -> Float[Tensor, "n_atoms n_atoms"]:
         """(n_atoms, n_atoms) Hartree·Bohr⁶."""
         return self.wide @ self.projected.T
 
-    def between(self, i: Tensor, j: Tensor) -> Tensor:
+    def between(self, i: Int[Tensor, " n"], j: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         """(n,) Hartree·Bohr⁶ for atoms i (n,) with atoms j (n,)."""
         n_atoms, n_slots = self.weights.shape
         if self.dense and n_atoms * n_atoms <= MATRIX_WORTH * len(i):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.dispersion.damping import smooth_cutoff, three_body_damping
@@ -29,13 +30,18 @@ class SitePairs(NamedTuple):
     sign : (n,) −1 where the pair was turned round, else 1.
     """
 
-    ends: Tensor
-    vectors: Tensor
-    source: Tensor
-    sign: Tensor
+    ends: Int[Tensor, "2 n"]
+    vectors: Float[Tensor, "n 3"]
+    source: Int[Tensor, " n"]
+    sign: Float[Tensor, " n"]
 
 
-def site_pairs(pair_index: Tensor, pair_shifts: Tensor, vectors: Tensor, cutoff: float) -> SitePairs:
+def site_pairs(
+    pair_index: Int[Tensor, "2 n_pairs"],
+    pair_shifts: Float[Tensor, "n_pairs 3"],
+    vectors: Float[Tensor, "n_pairs 3"],
+    cutoff: float,
+) -> SitePairs:
     """Select and order pairs for :func:`triple_energies`; arguments as for the two-body term, in Bohr."""
     within = (~(vectors.detach().square().sum(1) > cutoff * cutoff)).nonzero()[:, 0]
     i, j = pair_index.index_select(1, within)
@@ -51,7 +57,7 @@ def site_pairs(pair_index: Tensor, pair_shifts: Tensor, vectors: Tensor, cutoff:
 
 def triple_energies(
     pairs: SitePairs, c6: InterpolatedC6, atoms: AtomData, s9: float, cutoff: float, width: float
-) -> Tensor:
+) -> Float[Tensor, " n_atoms"]:
     r"""Three-body energy of each atom, a third of each triple.
 
     .. math::

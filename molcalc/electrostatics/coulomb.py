@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
@@ -38,7 +39,9 @@ class SimpleCoulomb(EnergyTerm):
         super().__init__()
         self.form = ScreenedCoulomb(short_range_cutoff=checked_short_range(short_range_cutoff))
 
-    def forward(self, batch: AtomicBatch, predictions: Mapping[str, Tensor]) -> Tensor:
+    def forward(
+        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+    ) -> Float64[Tensor, " n_atoms"]:
         """Return the (n_atoms,) energies in eV; raise CellError for a periodic structure."""
         if batch.periodic:
             pbc = batch.pbc[batch.pbc.any(dim=1)][0].tolist()
@@ -86,7 +89,9 @@ class DSFCoulomb(EnergyTerm):
         self.form = ScreenedCoulomb(alpha, slope, -edge - slope * cutoff, cutoff, short)
         self.self_energy = -COULOMB * (0.5 * edge + alpha / math.sqrt(math.pi))
 
-    def forward(self, batch: AtomicBatch, predictions: Mapping[str, Tensor]) -> Tensor:
+    def forward(
+        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+    ) -> Float64[Tensor, " n_atoms"]:
         """Return the (n_atoms,) energies in eV."""
         charges = predictions["charges"].to(torch.float64)
         return COULOMB * _pair_energies(batch, charges, self.form) + self.self_energy * charges * charges

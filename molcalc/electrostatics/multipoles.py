@@ -7,6 +7,7 @@ each atom's ``system_idx``.
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from molcalc.electrostatics.point_potential import pairs_in_chunks, point_potential
@@ -14,13 +15,24 @@ from molcalc.nn.segments import segment_sum
 from molcalc.units import COULOMB
 
 
-def center_of_mass(positions: Tensor, masses: Tensor, system_idx: Tensor, n_systems: int) -> Tensor:
+def center_of_mass(
+    positions: Float[Tensor, "n_atoms 3"],
+    masses: Float[Tensor, " n_atoms"],
+    system_idx: Int[Tensor, " n_atoms"],
+    n_systems: int,
+) -> Float[Tensor, "{n_systems} 3"]:
     """(n_systems, 3) centers in Å of atoms at (n_atoms, 3) Å with (n_atoms,) masses."""
     weighted = segment_sum(masses[:, None] * positions, system_idx, n_systems)
     return weighted / segment_sum(masses, system_idx, n_systems)[:, None]
 
 
-def dipole(positions: Tensor, charges: Tensor, masses: Tensor, system_idx: Tensor, n_systems: int) -> Tensor:
+def dipole(
+    positions: Float[Tensor, "n_atoms 3"],
+    charges: Float[Tensor, " n_atoms"],
+    masses: Float[Tensor, " n_atoms"],
+    system_idx: Int[Tensor, " n_atoms"],
+    n_systems: int,
+) -> Float[Tensor, "{n_systems} 3"]:
     """Dipole moment about the center of mass.
 
     Parameters
@@ -38,7 +50,12 @@ def dipole(positions: Tensor, charges: Tensor, masses: Tensor, system_idx: Tenso
     return moment_about(center, positions, charges, system_idx)
 
 
-def moment_about(center: Tensor, positions: Tensor, charges: Tensor, system_idx: Tensor) -> Tensor:
+def moment_about(
+    center: Float[Tensor, "n_systems 3"],
+    positions: Float[Tensor, "n_charges 3"],
+    charges: Float[Tensor, " n_charges"],
+    system_idx: Int[Tensor, " n_charges"],
+) -> Float[Tensor, "n_systems 3"]:
     """Dipole moment about any point per system; for charges that do not sit on atoms.
 
     Parameters
@@ -55,7 +72,12 @@ def moment_about(center: Tensor, positions: Tensor, charges: Tensor, system_idx:
     return segment_sum(charges[:, None] * arms, system_idx, len(center))
 
 
-def quadrupole(center: Tensor, positions: Tensor, charges: Tensor, system_idx: Tensor) -> Tensor:
+def quadrupole(
+    center: Float[Tensor, "n_systems 3"],
+    positions: Float[Tensor, "n_charges 3"],
+    charges: Float[Tensor, " n_charges"],
+    system_idx: Int[Tensor, " n_charges"],
+) -> Float[Tensor, "n_systems 6"]:
     r"""Second moment about a point per system without its trace, as AIMNet2 files hold it.
 
     .. math:: Q_{ab} = \sum_i q_i \left(r_a r_b - \tfrac{1}{3} r^2 δ_{ab}\right)
@@ -77,7 +99,12 @@ def quadrupole(center: Tensor, positions: Tensor, charges: Tensor, system_idx: T
     return segment_sum(charges[:, None] * torch.cat([squares, products], dim=1), system_idx, len(center))
 
 
-def buckingham_quadrupole(center: Tensor, positions: Tensor, charges: Tensor, system_idx: Tensor) -> Tensor:
+def buckingham_quadrupole(
+    center: Float[Tensor, "n_systems 3"],
+    positions: Float[Tensor, "n_charges 3"],
+    charges: Float[Tensor, " n_charges"],
+    system_idx: Int[Tensor, " n_charges"],
+) -> Float[Tensor, "n_systems 3 3"]:
     r"""Traceless quadrupole moment in the convention of spectroscopy.
 
     .. math:: Θ_{ab} = \tfrac{1}{2} \sum_i q_i \left(3 r_a r_b - r^2 δ_{ab}\right)
@@ -98,8 +125,12 @@ def buckingham_quadrupole(center: Tensor, positions: Tensor, charges: Tensor, sy
 
 
 def electrostatic_potential(
-    points: Tensor, positions: Tensor, charges: Tensor, point_system_idx: Tensor, system_idx: Tensor
-) -> Tensor:
+    points: Float[Tensor, "n_points 3"],
+    positions: Float[Tensor, "n_charges 3"],
+    charges: Float[Tensor, " n_charges"],
+    point_system_idx: Int[Tensor, " n_points"],
+    system_idx: Int[Tensor, " n_charges"],
+) -> Float64[Tensor, " n_points"]:
     r"""Potential of each system's charges at its points; infinite at a charge.
 
     .. math:: V(g) = k_e \sum_i \frac{q_i}{|g - r_i|}
@@ -121,8 +152,12 @@ def electrostatic_potential(
 
 
 def electric_field(
-    points: Tensor, positions: Tensor, charges: Tensor, point_system_idx: Tensor, system_idx: Tensor
-) -> Tensor:
+    points: Float[Tensor, "n_points 3"],
+    positions: Float[Tensor, "n_charges 3"],
+    charges: Float[Tensor, " n_charges"],
+    point_system_idx: Int[Tensor, " n_points"],
+    system_idx: Int[Tensor, " n_charges"],
+) -> Float64[Tensor, "n_points 3"]:
     r"""Field of each system's charges at its points, −∇V.
 
     .. math:: E(g) = k_e \sum_i q_i \frac{g - r_i}{|g - r_i|^3}

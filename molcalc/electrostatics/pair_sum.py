@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from molcalc.nn.compiled import SERIAL_WORK, share_range, usable
@@ -37,12 +38,14 @@ class Pairs:
     complete : whether these are all pairs of every system.
     """
 
-    index: Tensor
-    shifts: Tensor
-    system_idx: Tensor
+    index: Int[Tensor, "2 n_pairs"]
+    shifts: Float[Tensor, "n_pairs 3"] | Float[Tensor, "0 3"]
+    system_idx: Int[Tensor, " n_charges"]
     complete: bool = False
 
-    def vectors(self, positions: Tensor, cell: Tensor) -> Tensor:
+    def vectors(
+        self, positions: Float[Tensor, "n_charges 3"], cell: Float[Tensor, "n_systems 3 3"]
+    ) -> Float[Tensor, "n_pairs 3"]:
         """(n_pairs, 3) r_ij in Å."""
         i, j = self.index[0], self.index[1]
         vectors = positions.index_select(0, j) - positions.index_select(0, i)
@@ -51,7 +54,7 @@ class Pairs:
             vectors = vectors + torch.einsum("ei,eij->ej", self.shifts, rows)
         return vectors
 
-    def select(self, kept: Tensor) -> Pairs:
+    def select(self, kept: Int[Tensor, " n_kept"]) -> Pairs:
         """The pairs with the given indices."""
         shifts = self.shifts.index_select(0, kept) if self.shifts.shape[0] else self.shifts
         return Pairs(self.index.index_select(1, kept), shifts, self.system_idx)
@@ -78,12 +81,12 @@ class ScreenedCoulomb:
     cutoff: float = math.inf
     short_range_cutoff: float = 0.0
 
-    def value(self, d: Tensor) -> Tensor:
+    def value(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """φ(d) in 1/Å."""
         value = self._numerator(d) / d + (self.slope * d + self.shift)
         return value * (d < self.cutoff)
 
-    def derivative(self, d: Tensor) -> Tensor:
+    def derivative(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """dφ/dd in 1/Å²."""
         change = torch.zeros_like(d)
         if self.short_range_cutoff:
@@ -97,7 +100,7 @@ class ScreenedCoulomb:
         derivative = (change - self._numerator(d) / d) / d + self.slope
         return derivative * (d < self.cutoff)
 
-    def distances(self, vectors: Tensor) -> Tensor:
+    def distances(self, vectors: Float[Tensor, "n_pairs 3"]) -> Float[Tensor, " n_pairs"]:
         """(n_pairs,) distances in Å; bounded from below where φ is damped."""
         if self.short_range_cutoff:
             return distances_above_zero(vectors)
@@ -120,19 +123,23 @@ class ScreenedCoulomb:
         return (self.alpha, self.slope, self.shift, self.cutoff) == (0.0, 0.0, 0.0, math.inf)
 
     @cached_property
-    def parameters(self) -> np.ndarray:
+    def parameters(self) -> Float64[np.ndarray, " 5"]:
         """(5,) float64, in the order the compiled kernels read them."""
         return np.array([self.alpha, self.slope, self.shift, self.cutoff, self.short_range_cutoff])
 
 
-def distances_above_zero(vectors: Tensor) -> Tensor:
+def distances_above_zero(vectors: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
     """(n,) lengths in Å, bounded from below so that a damped energy of coinciding charges has a gradient."""
     return (vectors * vectors).sum(dim=1).clamp(min=MIN_SQUARED_DISTANCE).sqrt()
 
 
 def charge_pair_energies(
-    positions: Tensor, charges: Tensor, cell: Tensor, pairs: Pairs, form: ScreenedCoulomb
-) -> Tensor:
+    positions: Float[Tensor, "n_charges 3"],
+    charges: Float[Tensor, " n_charges"],
+    cell: Float[Tensor, "n_systems 3 3"],
+    pairs: Pairs,
+    form: ScreenedCoulomb,
+) -> Float64[Tensor, " n_charges"]:
     """(n_charges,) float64 sums of ½ q_i q_j φ(r_ij) in e²/Å: half of every pair goes to each partner.
 
     Parameters
@@ -148,7 +155,12 @@ def charge_pair_energies(
     return radial_pair_energies(distances, charges, pairs, form.value)
 
 
-def radial_pair_energies(distances: Tensor, charges: Tensor, pairs: Pairs, value: Callable[[Tensor], Tensor]) -> Tensor:
+def radial_pair_energies(
+    distances: Float[Tensor, " n_pairs"],
+    charges: Float[Tensor, " n_charges"],
+    pairs: Pairs,
+    value: Callable[[Float[Tensor, " n_pairs"]], Float[Tensor, " n_pairs"]],
+) -> Float[Tensor, " n_charges"]:
     """(n_charges,) sums of ½ q_i q_j value(d_ij) for any radial form, differentiated by torch."""
     i, j = pairs.index[0], pairs.index[1]
     energy = 0.5 * charges.index_select(0, i) * charges.index_select(0, j) * value(distances)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Int
 from torch import Tensor
 
 from molcalc.nn.compiled import share_range, usable
@@ -24,8 +25,12 @@ OPERATIONS_PER_PAIR = 20.0
 
 
 def point_potential(
-    points: Tensor, sites: Tensor, charges: Tensor, point_system_idx: Tensor, system_idx: Tensor
-) -> Tensor:
+    points: Float64[Tensor, "n_points 3"],
+    sites: Float64[Tensor, "n_charges 3"],
+    charges: Float64[Tensor, " n_charges"],
+    point_system_idx: Int[Tensor, " n_points"],
+    system_idx: Int[Tensor, " n_charges"],
+) -> Float64[Tensor, " n_points"]:
     """(n_points,) e/Å; arguments as in :func:`molcalc.electrostatics.multipoles.electrostatic_potential`, float64."""
     if not usable(points, sites, charges):
         return potential_torch(points, sites, charges, point_system_idx, system_idx)
@@ -39,8 +44,12 @@ def point_potential(
 
 
 def potential_torch(
-    points: Tensor, sites: Tensor, charges: Tensor, point_system_idx: Tensor, system_idx: Tensor
-) -> Tensor:
+    points: Float64[Tensor, "n_points 3"],
+    sites: Float64[Tensor, "n_charges 3"],
+    charges: Float64[Tensor, " n_charges"],
+    point_system_idx: Int[Tensor, " n_points"],
+    system_idx: Int[Tensor, " n_charges"],
+) -> Float64[Tensor, " n_points"]:
     """What :func:`point_potential` computes, in operations that can be differentiated any number of times."""
     parts = [points.new_empty(0)]
     for chunk, point, site in pairs_in_chunks(point_system_idx, system_idx):
@@ -49,7 +58,9 @@ def potential_torch(
     return torch.cat(parts)
 
 
-def pairs_in_chunks(point_system_idx: Tensor, system_idx: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+def pairs_in_chunks(
+    point_system_idx: Int[Tensor, " n_points"], system_idx: Int[Tensor, " n_charges"]
+) -> Iterator[tuple[slice, Int[Tensor, " n_pairs"], Int[Tensor, " n_pairs"]]]:
     """Slices of the points, each with the point (counted within the slice) and charge of every pair."""
     n_systems = 1 + max((int(index.max()) for index in (point_system_idx, system_idx) if len(index)), default=-1)
     counts = torch.bincount(system_idx, minlength=n_systems)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from molcalc.nn.compiled import SERIAL_WORK, share_range, usable
@@ -19,7 +20,7 @@ OPERATIONS_PER_PHASE = 12.0
 """Multiply-adds for one charge and one vector, to decide on threads."""
 
 
-def half_space(cell: np.ndarray, cutoff: float) -> np.ndarray:
+def half_space(cell: Float[np.ndarray, "3 3"], cutoff: float) -> Int[np.ndarray, "n_vectors 3"]:
     """(n_vectors, 3) int64 indices h of one vector out of each pair ±k with 0 < |k| < ``cutoff``.
 
     Parameters
@@ -36,7 +37,12 @@ def half_space(cell: np.ndarray, cutoff: float) -> np.ndarray:
     return indices[first & (np.square(vectors).sum(axis=1) < cutoff * cutoff)]
 
 
-def structure_factor_energies(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
+def structure_factor_energies(
+    fractional: Float64[Tensor, "n_charges 3"],
+    charges: Float64[Tensor, " n_charges"],
+    weights: Float64[Tensor, " n_vectors"],
+    indices: Int[Tensor, "n_vectors 3"],
+) -> Float64[Tensor, " n_charges"]:
     r"""Weighted squared structure factors, shared among the charges.
 
     .. math:: e_i = q_i \sum_h w_h \mathrm{Re}\left[e^{-2π\mathrm{i}\,h·s_i} S_h\right], \qquad

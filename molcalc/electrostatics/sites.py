@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
@@ -33,15 +34,17 @@ class ChargeSites:
     center_idx : (n_atoms,) int64, systems of the quadrupoles; or None.
     """
 
-    positions: Tensor
-    charges: Tensor
-    system_idx: Tensor
-    centers: Tensor | None = None
-    quadrupoles: Tensor | None = None
-    center_idx: Tensor | None = None
+    positions: Float64[Tensor, "n_sites 3"]
+    charges: Float64[Tensor, " n_sites"]
+    system_idx: Int[Tensor, " n_sites"]
+    centers: Float64[Tensor, "n_atoms 3"] | None = None
+    quadrupoles: Float64[Tensor, "n_atoms 3 3"] | None = None
+    center_idx: Int[Tensor, " n_atoms"] | None = None
 
     @classmethod
-    def of(cls, batch: AtomicBatch, predictions: Mapping[str, Tensor], source: str = "distributed") -> ChargeSites:
+    def of(
+        cls, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, " ..."]], source: str = "distributed"
+    ) -> ChargeSites:
         """Charges of a batch.
 
         Parameters
@@ -69,11 +72,11 @@ class ChargeSites:
             center_idx=None if moments is None else batch.system_idx,
         )
 
-    def dipole(self, center: Tensor) -> Tensor:
+    def dipole(self, center: Float[Tensor, "n_systems 3"]) -> Float[Tensor, "n_systems 3"]:
         """(n_systems, 3) e·Å about (n_systems, 3) points in Å."""
         return moment_about(center, self.positions, self.charges, self.system_idx)
 
-    def quadrupole(self, center: Tensor) -> Tensor:
+    def quadrupole(self, center: Float[Tensor, "n_systems 3"]) -> Float[Tensor, "n_systems 6"]:
         """(n_systems, 6) e·Å² about (n_systems, 3) points in Å: xx, yy, zz, xy, yz, zx, without trace."""
         moment = quadrupole(center, self.positions, self.charges, self.system_idx)
         if self.quadrupoles is None or self.center_idx is None:
@@ -81,7 +84,9 @@ class ChargeSites:
         own = self.quadrupoles[:, [0, 1, 2, 0, 1, 2], [0, 1, 2, 1, 2, 0]]
         return moment + segment_sum(own, self.center_idx, len(center))
 
-    def potential(self, points: Tensor, point_system_idx: Tensor) -> Tensor:
+    def potential(
+        self, points: Float[Tensor, "n_points 3"], point_system_idx: Int[Tensor, " n_points"]
+    ) -> Float64[Tensor, " n_points"]:
         """(n_points,) float64, V, at (n_points, 3) Å; see :func:`~molcalc.electrostatics.multipoles`."""
         value = electrostatic_potential(points, self.positions, self.charges, point_system_idx, self.system_idx)
         for chunk, point, arms, moments in self._quadrupole_pairs(points, point_system_idx):
@@ -90,7 +95,9 @@ class ChargeSites:
             value = value + _placed(part, chunk, value)
         return value
 
-    def field(self, points: Tensor, point_system_idx: Tensor) -> Tensor:
+    def field(
+        self, points: Float[Tensor, "n_points 3"], point_system_idx: Int[Tensor, " n_points"]
+    ) -> Float64[Tensor, "n_points 3"]:
         """(n_points, 3) float64, V/Å: minus the gradient of the potential."""
         value = electric_field(points, self.positions, self.charges, point_system_idx, self.system_idx)
         for chunk, point, arms, moments in self._quadrupole_pairs(points, point_system_idx):

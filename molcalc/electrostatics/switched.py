@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
@@ -47,7 +48,9 @@ class PhysNetCoulomb(EnergyTerm):
                 f"long_cutoff={long_cutoff} Å is within the switched range of {self.exact_from} Å: raise it"
             )
 
-    def forward(self, batch: AtomicBatch, predictions: Mapping[str, Tensor]) -> Tensor:
+    def forward(
+        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+    ) -> Float64[Tensor, " n_atoms"]:
         """Return the (n_atoms,) energies in eV; raise CellError for a crystal without long-range cutoff."""
         if batch.periodic and not self.supports_periodic:
             raise CellError(
@@ -59,7 +62,7 @@ class PhysNetCoulomb(EnergyTerm):
         charges = predictions["charges"].to(torch.float64)
         return COULOMB * radial_pair_energies(distances, charges, pairs, self.radial)
 
-    def radial(self, r: Tensor) -> Tensor:
+    def radial(self, r: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Energy of two unit charges in e²/Å at distances r > 0 in Å."""
         y = (r / self.exact_from).clamp(max=1.0)
         switch = y**3 * (10.0 - 15.0 * y + 6.0 * y * y)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
@@ -60,7 +61,9 @@ class TholeCoulomb(EnergyTerm):
             lengths[z] = checked_positive(f"polarizability of Z={z}", polarizability) ** (1 / 6)
         self.register_buffer("lengths", lengths, persistent=False)
 
-    def forward(self, batch: AtomicBatch, predictions: Mapping[str, Tensor]) -> Tensor:
+    def forward(
+        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+    ) -> Float64[Tensor, " n_atoms"]:
         """Return the (n_atoms,) energies in eV.
 
         Raises
@@ -96,7 +99,7 @@ class TholeCoulomb(EnergyTerm):
         return lengths
 
 
-def damped_inverse(x: Tensor) -> Tensor:
+def damped_inverse(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """[1 − (1 + x/2) exp(−x)] / x for x ≥ 0, ½ at 0."""
     small = x < SERIES
     near = torch.where(small, x, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
@@ -46,7 +47,9 @@ class ZBLRepulsion(EnergyTerm):
         if not 0.0 <= self.switch_start < cutoff:
             raise ConfigError(f"switch_start={switch_start} Å must be between 0 and cutoff={cutoff} Å")
 
-    def forward(self, batch: AtomicBatch, predictions: Mapping[str, Tensor]) -> Tensor:
+    def forward(
+        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+    ) -> Float64[Tensor, " n_atoms"]:
         """Return the (n_atoms,) energies in eV."""
         pairs = batch_pairs(batch, self.pair_cutoff)
         near = self._near(pairs.vectors(batch.positions.detach(), batch.cell.detach()))
@@ -57,7 +60,9 @@ class ZBLRepulsion(EnergyTerm):
         energy = 0.5 * self.energies(distances, numbers.index_select(0, i), numbers.index_select(0, j))
         return torch.zeros_like(numbers).index_add(0, i, energy).index_add(0, j, energy)
 
-    def energies(self, r: Tensor, z_i: Tensor, z_j: Tensor) -> Tensor:
+    def energies(
+        self, r: Float[Tensor, " n_pairs"], z_i: Float[Tensor, " n_pairs"], z_j: Float[Tensor, " n_pairs"]
+    ) -> Float[Tensor, " n_pairs"]:
         """(n_pairs,) energies in eV at distances r > 0 in Å."""
         scaled = r * (z_i**POWER + z_j**POWER) / LENGTH
         screening = torch.zeros_like(r)

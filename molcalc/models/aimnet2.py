@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -87,7 +88,7 @@ class MLP(nn.Sequential):
             layers += [nn.Linear(n_in, n_out), nn.GELU()]
         super().__init__(*(layers if activate_last else layers[:-1]))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n n_in"]) -> Float[Tensor, "n n_out"]:
         """Apply all layers to (n, n_in), or more columns, of zeros."""
         first = self.first
         if empty := x.shape[1] - first.in_features:
@@ -99,7 +100,7 @@ class MLP(nn.Sequential):
         """The first layer."""
         return cast(nn.Linear, self[0])
 
-    def after_first(self, x: Tensor) -> Tensor:
+    def after_first(self, x: Float[Tensor, "n n_hidden"]) -> Float[Tensor, "n n_out"]:
         """Apply what follows the first linear layer."""
         trained = next(self.parameters()).requires_grad
         for layer in list(self)[1:]:
@@ -187,7 +188,7 @@ class AIMNet2(ReferenceEnergies):
         """Names of the predictions beside the atomic energies."""
         return ("charges",) if self.config.charge_channels == 1 else ("charges", "spin_charges")
 
-    def forward(self, batch: AtomicBatch) -> dict[str, Tensor]:
+    def forward(self, batch: AtomicBatch) -> dict[str, Float[Tensor, "n_atoms ..."]]:
         c = self.config
         dtype = self.embedding.dtype
         basis = vector_basis(batch.edge_vectors().to(dtype), self.shells)
@@ -272,7 +273,13 @@ class AIMNet2(ReferenceEnergies):
         return message(features, charges, basis, weights[:n_channels], rows, aligned=trained)
 
 
-def equilibrate(raw: Tensor, factors: Tensor, targets: Tensor, system_idx: Tensor, exact: bool) -> Tensor:
+def equilibrate(
+    raw: Float[Tensor, "n_atoms C"],
+    factors: Float[Tensor, "n_atoms C"],
+    targets: Float[Tensor, "n_systems C"],
+    system_idx: Int[Tensor, " n_atoms"],
+    exact: bool,
+) -> Float[Tensor, "n_atoms C"]:
     r"""Shift charges so that each system carries its total charge.
 
     .. math:: q_i = \tilde q_i + \frac{w_i}{\sum_k w_k} (Q - \sum_k \tilde q_k), \qquad w_i = f_i^2 + \epsilon

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
@@ -123,7 +124,7 @@ class DistributedChargeModel(ReferenceEnergies):
         """Names of the predictions beside the atomic energies."""
         return "charges", "dcm_charges", "dcm_positions"
 
-    def forward(self, batch: AtomicBatch) -> dict[str, Tensor]:
+    def forward(self, batch: AtomicBatch) -> dict[str, Float[Tensor, "n_atoms ..."]]:
         if batch.cutoff < self.cutoff:
             raise ConfigError(
                 f"the edges of the batch reach to {batch.cutoff} Å, the network to {self.cutoff} Å: build the batch "

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 
 def distribute(
     batch: AtomicBatch,
-    charges: Tensor,
-    weights: Tensor,
-    vectors: Tensor,
+    charges: Float[Tensor, " n_atoms"],
+    weights: Float[Tensor, "n_atoms n_dcm"],
+    vectors: Float[Tensor, "n_atoms n_dcm 3"],
     config: PhysNetDCMConfig | NonEquivariantConfig,
-) -> dict[str, Tensor]:
+) -> dict[str, Float[Tensor, "n_atoms n_dcm ..."]]:
     """Charges and their positions, from what a head returns.
 
     Parameters
@@ -59,7 +60,7 @@ class RankLinear(nn.Module):
         super().__init__()
         self.ranks = nn.ModuleList(nn.Linear(n_features, n_features, bias=rank == 0) for rank in range(n_ranks))
 
-    def forward(self, parts: list[Tensor]) -> list[Tensor]:
+    def forward(self, parts: list[Float[Tensor, "n_atoms ... F"]]) -> list[Float[Tensor, "n_atoms ... F"]]:
         return [linear(part) for linear, part in zip(self.ranks, parts)]
 
 
@@ -71,7 +72,7 @@ class RankBlock(nn.Module):
         self.first = RankLinear(n_features, n_ranks)
         self.second = RankLinear(n_features, n_ranks)
 
-    def forward(self, parts: list[Tensor]) -> list[Tensor]:
+    def forward(self, parts: list[Float[Tensor, "n_atoms ... F"]]) -> list[Float[Tensor, "n_atoms ... F"]]:
         hidden = self.first(parts)
         gate = torch.sigmoid(hidden[0])
         gated = [part * (gate if rank == 0 else gate[:, None]) for rank, part in enumerate(hidden)]
@@ -110,7 +111,9 @@ class EquivariantHead(nn.Module):
         self.radial.initialize()
         initialize_linear(self)
 
-    def forward(self, batch: AtomicBatch, edges: Edges, charges: Tensor, features: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, batch: AtomicBatch, edges: Edges, charges: Float[Tensor, " n_atoms"], features: Float[Tensor, "n_atoms F"]
+    ) -> dict[str, Float[Tensor, "n_atoms ..."]]:
         """Distributed charges, and quadrupoles if configured; the features of the trunk are not used."""
         size, dtype = self.config.head_features, self.embedding.dtype
         edges = edges.within(self.config.head_cutoff)
@@ -151,7 +154,9 @@ class PlainHead(nn.Module):
         nn.init.normal_(self.embedding)
         initialize_linear(self)
 
-    def forward(self, batch: AtomicBatch, edges: Edges, charges: Tensor, features: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, batch: AtomicBatch, edges: Edges, charges: Float[Tensor, " n_atoms"], features: Float[Tensor, "n_atoms F"]
+    ) -> dict[str, Float[Tensor, "n_atoms ..."]]:
         """Distributed charges."""
         inputs = charges[:, None]
         if self.config.trunk_features:

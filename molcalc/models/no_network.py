@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
@@ -27,6 +28,6 @@ class NoNetwork(nn.Module):
         self.elements = tuple(elements)
         self.zero = nn.Parameter(torch.zeros((), dtype=torch.float64), requires_grad=False)
 
-    def forward(self, batch: AtomicBatch) -> dict[str, Tensor]:
+    def forward(self, batch: AtomicBatch) -> dict[str, Float[Tensor, "n_atoms ..."]]:
         """Return atomic energies of zero."""
         return {"atomic_energies": self.zero.expand(batch.n_atoms)}

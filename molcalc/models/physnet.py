@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
@@ -85,9 +86,9 @@ class Edges:
     distances : (n_edges,) float64, Å.
     """
 
-    index: Tensor
-    vectors: Tensor
-    distances: Tensor
+    index: Int[Tensor, "2 n_edges"]
+    vectors: Float64[Tensor, "n_edges 3"]
+    distances: Float64[Tensor, " n_edges"]
 
     @classmethod
     def of_batch(cls, batch: AtomicBatch) -> Edges:
@@ -131,14 +132,16 @@ class Interaction(nn.Module):
         nn.init.ones_(self.gate)
         nn.init.normal_(self.output.weight, std=OUTPUT_SCALE * len(self.gate) ** -0.5)
 
-    def flat_weights(self) -> list[Tensor]:
+    def flat_weights(self) -> list[Float[Tensor, " _"]]:
         """All weights as vectors, in the order of the compiled stack."""
         parts = (self.both, self.message_blocks, self.update, self.atomic_blocks, self.output_blocks, self.output)
         vectors = [[weight.view(-1) for weight in part.parameters()] for part in parts]
         vectors.insert(2, [self.gate])
         return [vector for part in vectors for vector in part]
 
-    def forward(self, x: Tensor, filters: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Float[Tensor, "n_atoms F"], filters: Float[Tensor, "n_edges F"], edge_index: Int[Tensor, "2 n_edges"]
+    ) -> tuple[Float[Tensor, "n_atoms F"], Float[Tensor, "n_atoms 2"]]:
         """Return new features (n_atoms, F) and (n_atoms, 2) contributions to energy and charge."""
         own, others = shifted_softplus(self.both(shifted_softplus(x))).chunk(2, dim=1)
         message = own.index_add(0, edge_index[0], filters * others.index_select(0, edge_index[1]))
@@ -174,7 +177,9 @@ class PhysNet(nn.Module):
             for interaction in self.interactions:
                 interaction.initialize()  # type: ignore[operator]
 
-    def forward(self, batch: AtomicBatch, edges: Edges) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, batch: AtomicBatch, edges: Edges
+    ) -> tuple[Float[Tensor, " n_atoms"], Float[Tensor, " n_atoms"], Float[Tensor, "n_atoms F"]]:
         """Evaluate the network.
 
         Returns
@@ -203,7 +208,7 @@ class PhysNet(nn.Module):
         return x, total
 
 
-def conserve_charge(charges: Tensor, batch: AtomicBatch) -> Tensor:
+def conserve_charge(charges: Float[Tensor, " n_atoms"], batch: AtomicBatch) -> Float[Tensor, " n_atoms"]:
     r"""Share what is missing to the total charge equally: q̃_i = q_i + (Q − Σ_j q_j) / N.
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float64, Int
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
@@ -36,13 +37,13 @@ class ReferenceEnergies(nn.Module):
                 raise ConfigError(f"reference energy of Z={number}; allowed are 1…{rows.shape[1] - 1}")
             rows[fidelity, number] = energy
 
-    def reference_energies(self, batch: AtomicBatch) -> Tensor:
+    def reference_energies(self, batch: AtomicBatch) -> Float64[Tensor, " n_atoms"]:
         """(n_atoms,) float64 energies of the free atoms in eV."""
         if self.shifts.ndim == 1:
             return self.shifts.index_select(0, batch.numbers)
         return self.shifts.flatten().index_select(0, rows_of_atoms(batch, self.shifts.shape[1]))
 
 
-def rows_of_atoms(batch: AtomicBatch, n_numbers: int) -> Tensor:
+def rows_of_atoms(batch: AtomicBatch, n_numbers: int) -> Int[Tensor, " n_atoms"]:
     """(n_atoms,) row of each atom in a table of fidelities times atomic numbers."""
     return batch.fidelity.index_select(0, batch.system_idx) * n_numbers + batch.numbers

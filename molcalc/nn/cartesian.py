@@ -19,6 +19,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.nn.compiled import usable
@@ -39,11 +40,11 @@ class Directions:
     unit : (n_edges, 3) u = r_ij / |r_ij|.
     """
 
-    index: Tensor
-    unit: Tensor
+    index: Int[Tensor, "2 n_edges"]
+    unit: Float[Tensor, "n_edges 3"]
 
     @cached_property
-    def project(self) -> Tensor:
+    def project(self) -> Float[Tensor, "n_edges 3 5"]:
         """(n_edges, 3, 5) P(u)."""
         return (self.unit @ _basis(self.unit.dtype, self.unit.device)).view(-1, 3, 5)
 
@@ -60,13 +61,15 @@ def _basis(dtype: torch.dtype, device: torch.device) -> Tensor:
     return tensors.permute(2, 1, 0).reshape(3, 15).to(dtype=dtype, device=device)
 
 
-def to_matrix(components: Tensor) -> Tensor:
+def to_matrix(components: Float[Tensor, "*batch 5"]) -> Float[Tensor, "*batch 3 3"]:
     """(..., 3, 3) symmetric traceless matrices of (..., 5) components."""
     basis = _basis(components.dtype, components.device).view(3, 3, 5)
     return torch.einsum("...k,xyk->...xy", components, basis)
 
 
-def scalar_message(s: Tensor, weights: Tensor, edges: Directions, n_ranks: int) -> list[Tensor]:
+def scalar_message(
+    s: Float[Tensor, "n_atoms F"], weights: Float[Tensor, "n_edges {n_ranks} F"], edges: Directions, n_ranks: int
+) -> list[Float[Tensor, "n_atoms ... F"]]:
     r"""Sum over neighbors that have scalars only: w s, w s u, w s [u ⊗ u]₀.
 
     Parameters
@@ -90,7 +93,12 @@ def scalar_message(s: Tensor, weights: Tensor, edges: Directions, n_ranks: int) 
     return [_sum_to(i, part, s.shape[0]) for part in parts]
 
 
-def cartesian_message(parts: list[Tensor], weights: Tensor, edges: Directions, n_ranks: int) -> list[Tensor]:
+def cartesian_message(
+    parts: list[Float[Tensor, "n_atoms ... F"]],
+    weights: Float[Tensor, "n_edges n_paths F"],
+    edges: Directions,
+    n_ranks: int,
+) -> list[Float[Tensor, "n_atoms ... F"]]:
     r"""Sum over neighbors of all products of their features with the direction of the edge.
 
     With the shorthands d = v·u and τ = t u, for every feature
@@ -118,7 +126,12 @@ def cartesian_message(parts: list[Tensor], weights: Tensor, edges: Directions, n
     return message_torch(parts, weights, edges, n_ranks)
 
 
-def message_torch(parts: list[Tensor], weights: Tensor, edges: Directions, n_ranks: int) -> list[Tensor]:
+def message_torch(
+    parts: list[Float[Tensor, "n_atoms ... F"]],
+    weights: Float[Tensor, "n_edges n_paths F"],
+    edges: Directions,
+    n_ranks: int,
+) -> list[Float[Tensor, "n_atoms ... F"]]:
     """What :func:`cartesian_message` computes, in operations that can be differentiated any number of times."""
     s, v, t = parts
     i, j = edges.index[0], edges.index[1]

@@ -11,6 +11,7 @@ the product that all atoms take part in are gone.
 
 from __future__ import annotations
 
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,8 +22,13 @@ from molcalc.nn.segments import segment_sum
 
 
 def layer_of_kinds(
-    layer: nn.Linear, table: Tensor, kind: Tensor, basis: Tensor, weights: Tensor, rows: EdgeRows
-) -> Tensor:
+    layer: nn.Linear,
+    table: Float[Tensor, "n_kinds A·G"],
+    kind: Int[Tensor, " n_atoms"],
+    basis: Float[Tensor, "n_edges 4 G"],
+    weights: Float[Tensor, "A G H"],
+    rows: EdgeRows,
+) -> Float[Tensor, "n_atoms n_out"]:
     """The layer's result for ``message(table[kind], None, basis, weights, rows)``.
 
     Parameters

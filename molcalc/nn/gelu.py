@@ -16,6 +16,7 @@ import math
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
@@ -26,7 +27,7 @@ KERNEL_DTYPES = (torch.float32, torch.float64)
 _DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
 
 
-def trained_gelu(x: Tensor) -> Tensor:
+def trained_gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """x Φ(x), elementwise, with a cheap second derivative and no third."""
     result: Tensor = _GELU.apply(x)
     return result

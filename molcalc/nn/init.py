@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
-def orthogonal_embedding(n_rows: int, n_channels: int, n_radial: int) -> Tensor:
+def orthogonal_embedding(
+    n_rows: int, n_channels: int, n_radial: int
+) -> Float[Tensor, "{n_rows} {n_channels}*{n_radial}"]:
     """(n_rows, n_channels·n_radial) element embedding: orthogonal over rows ≥ 1, constant over radial functions.
 
     Row 0 is zero: it stands for no element.
@@ -18,7 +21,9 @@ def orthogonal_embedding(n_rows: int, n_channels: int, n_radial: int) -> Tensor:
     return rows[:, :, None].expand(-1, -1, n_radial).reshape(n_rows, -1).clone()
 
 
-def farthest_curves(n_channels: int, n_radial: int, n_vector: int) -> Tensor:
+def farthest_curves(
+    n_channels: int, n_radial: int, n_vector: int
+) -> Float[Tensor, "{n_channels} {n_radial} {n_vector}"]:
     """(n_channels, n_radial, n_vector) smooth curves over the radial functions, as different as possible.
 
     Per channel, 8·n_vector random curves α₁ sin(2πα₂x/G) + α₃ cos(2πα₄x/G) are standardized and thinned by

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -107,7 +108,9 @@ class Tape:
         self.tangents = self.no_tangents
         kernels.forward(weights, filters, *self.edges, *shape, self.features, self.value, self.slope, self.outputs)
 
-    def push(self, filters_tangent: Tensor) -> tuple[Tensor, Tensor]:
+    def push(
+        self, filters_tangent: Float32[Tensor, "n_edges n_modules·F"]
+    ) -> tuple[Float32[Tensor, "n_atoms 2"], Float32[Tensor, "n_atoms F"]]:
         """Tangents of outputs and last features."""
         from molcalc.nn import stack_kernels as kernels
 
@@ -121,8 +124,14 @@ class Tape:
         return torch.from_numpy(outputs), torch.from_numpy(self.tangents[1][-1].copy())
 
     def pull(
-        self, outputs: Tensor, features: Tensor | None, with_weights: bool, tangents: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        self,
+        outputs: Float32[Tensor, "n_atoms 2"],
+        features: Float32[Tensor, "n_atoms F"] | None,
+        with_weights: bool,
+        tangents: bool = False,
+    ) -> tuple[
+        Float32[Tensor, "n_edges n_modules·F"], Float32[Tensor, "n_atoms F"], Float32[Tensor, " n_weights"] | None
+    ]:
         """Cotangents of filters, first features and weights.
 
         Parameters

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
-def join(parts: Sequence[Tensor]) -> Tensor:
+def join(parts: Sequence[Float[Tensor, "n ..."]]) -> Float[Tensor, "n width"]:
     """Columns of all parts side by side.
 
     torch.cat differentiates into one slice per part, and a slice into a padded copy of the whole; with two derivatives

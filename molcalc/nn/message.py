@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -38,9 +39,15 @@ ROW_LANES = 16
 
 
 def message(
-    features: Tensor, charges: Tensor | None, basis: Tensor, weights: Tensor, rows: EdgeRows, *,
-    norms_only: bool = False, aligned: bool = False,
-) -> Tensor:  # fmt: skip
+    features: Float[Tensor, "n_atoms A·G"],
+    charges: Float[Tensor, "n_atoms Q"] | None,
+    basis: Float[Tensor, "n_edges 4 G"],
+    weights: Float[Tensor, "_ G H"],
+    rows: EdgeRows,
+    *,
+    norms_only: bool = False,
+    aligned: bool = False,
+) -> Float[Tensor, "n_atoms width"]:
     """Features, neighbor sums and their norms side by side.
 
     Parameters

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.nn import compiled
@@ -32,18 +33,20 @@ class EdgeRows:
     receiver, source : (n_edges,) int64, atoms i and j of each edge, sorted by i.
     """
 
-    first: Tensor
-    receiver: Tensor
-    source: Tensor
+    first: Int[Tensor, " _"]
+    receiver: Int[Tensor, " n_edges"]
+    source: Int[Tensor, " n_edges"]
 
     @classmethod
-    def from_edges(cls, edge_index: Tensor, n_atoms: int) -> EdgeRows:
+    def from_edges(cls, edge_index: Int[Tensor, "2 n_edges"], n_atoms: int) -> EdgeRows:
         """Group an edge list that is sorted by its first row."""
         atoms = torch.arange(n_atoms + 1, device=edge_index.device)
         return cls(torch.searchsorted(edge_index[0], atoms), edge_index[0], edge_index[1])
 
 
-def neighbor_sum(features: Tensor, basis: Tensor, rows: EdgeRows) -> Tensor:
+def neighbor_sum(
+    features: Float[Tensor, "n_atoms n_channels n_radial"], basis: Float[Tensor, "n_edges 4 n_radial"], rows: EdgeRows
+) -> Float[Tensor, "n_atoms 4 n_channels n_radial"]:
     """Weighted sum of the neighbors' features.
 
     Parameters

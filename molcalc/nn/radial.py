@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
@@ -52,7 +53,7 @@ class ExponentialGaussians(nn.Module):
             self.raw_centers.copy_(inverse_softplus(centers))
             self.raw_widths.copy_(inverse_softplus(torch.full_like(centers, width)))
 
-    def forward(self, distances: Tensor) -> Tensor:
+    def forward(self, distances: Float[Tensor, " n_edges"]) -> Float[Tensor, "n_edges n_radial"]:
         """(n_edges, n_radial) values at (n_edges,) distances in Å, whose dtype is that of the result."""
         centers, widths = functional.softplus(self.raw_centers), functional.softplus(self.raw_widths)
         if usable(distances, centers) and centers.dtype == distances.dtype == torch.float32:
@@ -126,12 +127,12 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def polynomial_cutoff(distances: Tensor, cutoff: float) -> Tensor:
+def polynomial_cutoff(distances: Float[Tensor, "*shape"], cutoff: float) -> Float[Tensor, "*shape"]:
     """1 − 6x⁵ + 15x⁴ − 10x³ with x = d / r_c for d < r_c, else 0."""
     x = (distances / cutoff).clamp(max=1.0)
     return 1.0 - x * x * x * (10.0 - x * (15.0 - 6.0 * x))
 
 
-def inverse_softplus(values: Tensor) -> Tensor:
+def inverse_softplus(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """x > 0 with softplus(x) = value, also where exp(value) overflows."""
     return values + torch.log(-torch.expm1(-values))

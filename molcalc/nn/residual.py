@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 LN2 = math.log(2.0)
 
 
-def shifted_softplus(x: Tensor) -> Tensor:
+def shifted_softplus(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """σ(x) = ln(1 + eˣ) − ln 2: smooth to all orders, 0 at 0."""
     return functional.softplus(x) - LN2
 
@@ -28,5 +29,5 @@ class Residual(nn.Module):
         self.first = nn.Linear(n_features, n_features)
         self.second = nn.Linear(n_features, n_features)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n_atoms n_features"]) -> Float[Tensor, "n_atoms n_features"]:
         return x + self.second(shifted_softplus(self.first(shifted_softplus(x))))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from jaxtyping import Int, Num
 from torch import Tensor
 
 
-def segment_sum(values: Tensor, index: Tensor, n_segments: int) -> Tensor:
+def segment_sum(
+    values: Num[Tensor, " n *rest"], index: Int[Tensor, " n"], n_segments: int
+) -> Num[Tensor, " {n_segments} *rest"]:
     """Sum rows of ``values`` that share an index.
 
     Parameters

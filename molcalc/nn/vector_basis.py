@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from molcalc.nn import compiled
@@ -51,12 +52,14 @@ class GaussianShells:
         return 1.0 / self.spacing**2
 
 
-def cosine_cutoff(distances: Tensor, cutoff: float) -> Tensor:
+def cosine_cutoff(distances: Float[Tensor, "*shape"], cutoff: float) -> Float[Tensor, "*shape"]:
     """½(1 + cos(π d / r_c)) for d < r_c, else 0."""
     return 0.5 + 0.5 * torch.cos((math.pi / cutoff) * distances.clamp(max=cutoff))
 
 
-def vector_basis(vectors: Tensor, shells: GaussianShells) -> Tensor:
+def vector_basis(
+    vectors: Float[Tensor, "n_edges 3"], shells: GaussianShells
+) -> Float[Tensor, "n_edges 4 {shells.n_radial}"]:
     """Scalar and vector basis of every edge.
 
     Parameters

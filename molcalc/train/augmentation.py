@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 
 
-def random_rotations(n: int, rng: np.random.Generator) -> Tensor:
+def random_rotations(n: int, rng: np.random.Generator) -> Float64[Tensor, "{n} 3 3"]:
     """(n, 3, 3) float64 rotation matrices, uniform over all rotations (random unit quaternions)."""
     q = rng.normal(size=(n, 4))
     w, x, y, z = (q / np.linalg.norm(q, axis=1, keepdims=True)).T

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
@@ -70,7 +71,7 @@ class Loss:
         if not self.terms:
             raise ConfigError(f"every loss weight is 0: {config.weights}; give at least one term a weight")
 
-    def counts(self, batch: AtomicBatch) -> Tensor:
+    def counts(self, batch: AtomicBatch) -> Float64[Tensor, " n_terms"]:
         """(n_terms,) float64 number of values that each term averages over in this batch."""
         return torch.stack([self._count(name, batch) for name in self.terms])
 
@@ -82,7 +83,9 @@ class Loss:
             return (_points_per_system(present, batch) > 0).sum().double()
         return present.sum().double()
 
-    def __call__(self, results: Mapping[str, Tensor], batch: AtomicBatch, counts: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, results: Mapping[str, Float[Tensor, " ..."]], batch: AtomicBatch, counts: Float64[Tensor, " n_terms"]
+    ) -> tuple[Float64[Tensor, ""], Float64[Tensor, " n_terms"]]:
         """Compare results with labels.
 
         Parameters

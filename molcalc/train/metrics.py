@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
@@ -34,7 +35,12 @@ class ErrorSums:
         self.properties = tuple(properties)
         self.sums = torch.zeros(len(self.properties), n_groups, 3, dtype=torch.float64)
 
-    def add(self, results: Mapping[str, Tensor], batch: AtomicBatch, groups: Tensor | None = None) -> None:
+    def add(
+        self,
+        results: Mapping[str, Float[Tensor, " ..."]],
+        batch: AtomicBatch,
+        groups: Int[Tensor, " n_systems"] | None = None,
+    ) -> None:
         """Take in one batch.
 
         Parameters
@@ -46,7 +52,9 @@ class ErrorSums:
             index = torch.zeros_like(system) if groups is None else groups.to(system.device).index_select(0, system)
             self._add_rows(k, difference, index)
 
-    def add_by_atom(self, results: Mapping[str, Tensor], batch: AtomicBatch, groups: Tensor) -> None:
+    def add_by_atom(
+        self, results: Mapping[str, Float[Tensor, " ..."]], batch: AtomicBatch, groups: Int[Tensor, " n_atoms"]
+    ) -> None:
         """Take in one batch whose atoms are in groups; only properties of atoms count.
 
         Parameters
@@ -79,7 +87,9 @@ class ErrorSums:
         }
 
 
-def differences(name: str, results: Mapping[str, Tensor], batch: AtomicBatch) -> tuple[Tensor, Tensor]:
+def differences(
+    name: str, results: Mapping[str, Float[Tensor, " ..."]], batch: AtomicBatch
+) -> tuple[Float[Tensor, "n_rows ..."], Int[Tensor, " n_rows"]]:
     """Prediction minus label of a property (NaN where missing), and the system that each row belongs to."""
     difference = results[name].detach().double() - batch.labels[name]
     if name in ("energy", "dipole", "quadrupole"):

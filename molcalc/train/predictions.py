@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
@@ -22,7 +23,7 @@ def predict(
     *,
     dipole_source: str = "auto",
     create_graph: bool = False,
-) -> dict[str, Tensor]:
+) -> dict[str, Float[Tensor, " ..."]]:
     """Evaluate a potential and what training compares beside it.
 
     Parameters
