@@ -15,6 +15,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 test-slow: $(VENV)/.test
+	$(INSTALL) --editable '.[pme]'
 	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.test
