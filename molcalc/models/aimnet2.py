@@ -207,8 +207,9 @@ class AIMNet2(ReferenceEnergies):
                 update = mlp.after_first(layer_of_kinds(mlp.first, *kinds, basis, self.conv_features, rows))
             else:
                 inputs = self._message(features, charges if t > 0 else None, basis, rows, weights, trained)
-                update = mlp(inputs.to(single_or_double)).to(dtype)
-            raw, factors, change = update.split((c.charge_channels, c.charge_channels, features.shape[1]), dim=1)
+                update = mlp(inputs.to(single_or_double))
+            widths = c.charge_channels, c.charge_channels, features.shape[1]
+            raw, factors, change = update.to(dtype).split(widths, dim=1)
             charges = equilibrate(charges + raw, factors, targets, batch.system_idx, c.exact_charges)
             features = features + change
         inputs = self._message(features, charges, basis, rows, weights, trained)

@@ -69,8 +69,7 @@ class Validation:
         return float((shares * losses).sum() / shares.sum()), sums
 
     def score(self, sums: ErrorSums) -> float:
-        """Geometric mean of the mean absolute errors of what is trained on, in the units of the history; models with
-        the smallest are kept.
+        """Geometric mean of the mean absolute errors in the units of the history; the smallest is the best.
 
         All properties count alike, whatever their weights in the loss, and a few large errors do not decide.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from molcalc.batch import AtomicBatch, collate, from_atoms
 from molcalc.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config, equilibrate
 from molcalc.registry import build_members
+from molcalc.train.network import cast
 from tests.tiny import organic, tiny_checkpoint
 
 
@@ -198,3 +200,21 @@ def test_training_shares_the_first_products_of_equal_atoms_without_changing_any_
         assert (a is None) == (b is None)
         if a is not None:
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+
+
+def test_every_pass_conserves_charges_when_products_run_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in training with ``precision="bf16"``: only matrix products are half as precise."""
+    found = []
+
+    def recorded(*arguments: Any) -> Tensor:
+        found.append((arguments[1].dtype, equilibrate(*arguments)))
+        return found[-1][1]
+
+    monkeypatch.setattr("molcalc.models.aimnet2.equilibrate", recorded)
+    network = cast(build_members(tiny_checkpoint())[0], "bf16")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        network(from_atoms(organic(), cutoff=network.cutoff, total_charge=1.0))
+    assert len(found) == 2
+    for dtype, charges in found:
+        assert dtype == torch.float32
+        assert abs(float(charges.detach().sum()) - 1.0) < 1e-5
