@@ -19,12 +19,12 @@ import torch
 from torch import nn
 
 from molcalc.batch import AtomicBatch
-from molcalc.train import network as networks
 from molcalc.train.config import make_config
 from molcalc.train.data import open_dataset
-from molcalc.train.losses import Loss, LossConfig
-from molcalc.train.optimizers import create_optimizer
-from molcalc.train.predictions import predict
+from molcalc.train.loop.losses import Loss, LossConfig
+from molcalc.train.loop.predictions import predict
+from molcalc.train.optimize.optimizers import create_optimizer
+from molcalc.train.start import network as networks
 
 DATA = Path(__file__).parents[1] / "tests" / "data" / "training" / "small_molecules.db"
 LABELS = ("energy", "forces", "charges")

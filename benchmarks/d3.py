@@ -34,7 +34,7 @@ import molcalc.dispersion.d3
 from molcalc.batch import AtomicBatch, collate, from_atoms
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.parameters import D3Parameters
-from molcalc.nn.compiled import available
+from molcalc.kernels.runtime import available
 from molcalc.units import BOHR
 
 SIZES = (3, 12, 24, 48, 96, 192, 400, 650)

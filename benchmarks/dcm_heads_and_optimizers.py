@@ -19,7 +19,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 from molcalc.train import fit
-from molcalc.train.optimizers import OPTIMIZER_CONFIGS
+from molcalc.train.optimize.optimizers import OPTIMIZER_CONFIGS
 from molcalc.units import KCAL_PER_MOL
 
 DATA = Path(__file__).parent.parent / "examples" / "data" / "co2_pbe0.db"

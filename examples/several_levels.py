@@ -17,7 +17,7 @@ from molcalc.calculators import AIMNet2
 from molcalc.export import export
 from molcalc.train import fit
 from molcalc.train.data import open_dataset
-from molcalc.train.reference_energies import fit_by_fidelity
+from molcalc.train.start.reference_energies import fit_by_fidelity
 
 DATA = Path(__file__).parent / "data" / "small_species"
 

@@ -5,6 +5,13 @@ allowed and what to do. Errors about a user's structure are also ``ase.calculato
 and ``ValueError``, so existing ``except`` clauses keep working.
 """
 
+from __future__ import annotations
+
+import difflib
+import reprlib
+from collections.abc import Iterable
+from typing import Any
+
 from ase.calculators.calculator import CalculationFailed
 from ase.calculators.calculator import InputError as AseInputError
 
@@ -75,3 +82,22 @@ class UnsafeCheckpointError(CheckpointError):
 
 class ResourceError(MolcalcError, RuntimeError):
     """Memory, disk space or another process stands in the way."""
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 3
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def short(value: Any) -> str:
+    """A value as it is shown in messages: never longer than a line, whatever it is."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        return f"<{type(value).__name__}>"
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """' (did you mean …?)' for the known name most like ``name``, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from molcalc.nn import compiled
+from molcalc.kernels import runtime as compiled
 
 DENSE_LIMIT = 64
 """Up to this many atoms (not periodic) comparing all pairs beats a cell list."""
@@ -135,7 +135,7 @@ def _largest_move(positions: np.ndarray, reference: np.ndarray | None) -> float:
 def _within(index: np.ndarray, shifts: np.ndarray, positions: np.ndarray, cell: np.ndarray, cutoff: float) -> Pairs:
     """The part of a list that is within the cutoff now."""
     if compiled.available():
-        from molcalc.neighbor_kernels import mark_within
+        from molcalc.kernels.neighbors import mark_within
 
         keep = np.empty(index.shape[1], dtype=np.bool_)
         mark_within(index, shifts, positions, np.ascontiguousarray(cell), cutoff * cutoff, keep)

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from molcalc.checkpoint import Checkpoint, ModelConfig
-from molcalc.errors import CheckpointMismatchError, ConfigError, UnsafeCheckpointError
+from molcalc.errors import CheckpointMismatchError, ConfigError, UnsafeCheckpointError, short, suggest
+from molcalc.io.checkpoint import Checkpoint, ModelConfig
+from molcalc.io.schema import from_dict
 from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
 from molcalc.models.dcm import NonEquivariantConfig, NonEquivariantDCM, PhysNetDCM, PhysNetDCMConfig
 from molcalc.models.multifidelity import MultiFidelityAIMNet2, MultiFidelityConfig
-from molcalc.schema import from_dict, short, suggest
 
 
 class Entry(NamedTuple):

@@ -12,14 +12,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from tests.tensor_signatures import calls, check_tensor_signatures
+from tests.helpers.tensor_signatures import calls, check_tensor_signatures
 
 check_tensor_signatures()  # before anything of molcalc is imported
 
 from molcalc.calculators import AIMNet2  # noqa: E402
-from molcalc.checkpoint import Checkpoint  # noqa: E402
+from molcalc.io.checkpoint import Checkpoint  # noqa: E402
 from molcalc.pretrained.published import PUBLISHED, find_file  # noqa: E402
-from tests.tiny import tiny_checkpoint  # noqa: E402
+from tests.helpers.tiny import tiny_checkpoint  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="session")

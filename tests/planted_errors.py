@@ -29,11 +29,11 @@ class Planted(NamedTuple):
 
 ERRORS = {
     "held-out geometries compared at any fidelity": Planted(
-        "train/preparation.py", "geometry_hashes(train)[there])", "geometry_hashes(train))",
-        "tests/train/test_transfer.py",
+        "train/start/preparation.py", "geometry_hashes(train)[there])", "geometry_hashes(train))",
+        "tests/train/start/test_transfer.py",
     ),
     "orientation of the potential not turned": Planted(
-        "train/orientation.py", "rotated(batch, rng), (", "batch, (", "tests/train/test_summary.py",
+        "train/report/orientation.py", "rotated(batch, rng), (", "batch, (", "tests/train/report/test_summary.py",
     ),
     "one energy head for all fidelities": Planted(
         "models/multifidelity.py", "added.index_select(0, batch.fidelity)", "added.index_select(0, 0 * batch.fidelity)",
@@ -44,44 +44,48 @@ ERRORS = {
         "tests/models/test_multifidelity.py",
     ),
     "known reference energies fitted again": Planted(
-        "train/network.py", "if k not in start.known:", "if True:", "tests/train/test_transfer.py",
+        "train/start/network.py", "if k not in start.known:", "if True:", "tests/train/start/test_transfer.py",
     ),
     "other elements kept after transfer": Planted(
-        "train/transfer.py", "return replace(level, elements=tuple(learned)) if known else level",
-        "return replace(level, elements=tuple(learned))", "tests/train/test_transfer.py",
+        "train/start/transfer.py", "return replace(level, elements=tuple(learned)) if known else level",
+        "return replace(level, elements=tuple(learned))", "tests/train/start/test_transfer.py",
     ),
     "fidelities pooled in the validation loss": Planted(
-        "train/validation.py", "totals[int(batch.fidelity[0])] +=", "totals[0] +=", "tests/train/test_transfer.py",
+        "train/loop/validation.py", "totals[int(batch.fidelity[0])] +=", "totals[0] +=",
+        "tests/train/start/test_transfer.py",
     ),
     "stale energy after a change of fidelity": Planted(
         "calculators/base.py", "value, self.model)\n        self.reset()", "value, self.model)",
         "tests/calculators/test_fidelities.py",
     ),
     "dispersion of another fidelity": Planted(
-        "calculators/by_fidelity.py", "return self.terms[wanted[0]]", "return self.terms[0]",
+        "assembly/by_fidelity.py", "return self.terms[wanted[0]]", "return self.terms[0]",
         "tests/calculators/test_fidelities.py",
     ),
     "mixed fidelities share one dispersion": Planted(
-        "calculators/by_fidelity.py", "part_of(batch, term_of == k)", "part_of(batch, term_of > -9)",
-        "tests/calculators/test_by_fidelity.py",
+        "assembly/by_fidelity.py", "part_of(batch, term_of == k)", "part_of(batch, term_of > -9)",
+        "tests/assembly/test_by_fidelity.py",
     ),
     "explicit dispersion at every fidelity": Planted(
-        "calculators/terms.py", 'dispersion if k == chosen else "auto"', "dispersion",
+        "assembly/terms.py", 'dispersion if k == chosen else "auto"', "dispersion",
         "tests/calculators/test_fidelities.py",
     ),
     "provenance of another fidelity": Planted(
-        "calculators/base.py", "level = self.levels[self._level]", "level = self.levels[0]",
+        "calculators/base.py", "**self.completed_by[self._fidelity]", "**self.completed_by[0]",
         "tests/calculators/test_fidelities.py",
     ),
     "elements of another fidelity": Planted(
-        "calculators/base.py", "self.levels, [state.fidelity]", "self.levels, [0]",
+        "calculators/base.py", "self.fidelities, [state.fidelity]", "self.fidelities, [0]",
         "tests/calculators/test_beyond_ase.py",
     ),
     "runs joined by place of fidelity": Planted(
-        "calculators/runs.py", "if _names(run) != _names(first):", "if not run.members:",
-        "tests/calculators/test_runs.py",
+        "assembly/ensembles.py", "if _names(run) != _names(first):", "if not run.members:",
+        "tests/assembly/test_ensembles.py",
     ),
-    "dispersion added to labels": Planted("labels.py", "label - value", "label + value", "tests/test_labels.py"),
+    "dispersion added to labels": Planted(
+        "train/data/dispersion_subtraction.py", "label - value", "label + value",
+        "tests/train/data/test_dispersion_subtraction.py",
+    ),
     "D4 without the total charge": Planted(
         "dispersion/d4_library.py", "float(self.charges[s])", "0.0", "tests/dispersion/test_d4.py"
     ),
@@ -135,8 +139,8 @@ ERRORS = {
         "tests/test_derivatives.py tests/test_invariances.py",
     ),
     "dispersion dropped": Planted(
-        "calculators/terms.py", "else (*self.shared, self.dispersion)", "else self.shared",
-        "tests/calculators/test_terms.py",
+        "assembly/terms.py", "else (*self.shared, self.dispersion)", "else self.shared",
+        "tests/assembly/test_terms.py",
     ),
     "half a pair energy": Planted(
         "electrostatics/coulomb.py", "return COULOMB * _pair_energies", "return 0.5 * COULOMB * _pair_energies",
@@ -155,10 +159,10 @@ ERRORS = {
         "tests/test_batch.py tests/test_invariances.py",
     ),
     "wrong derivative of the cutoff": Planted(
-        "nn/vector_basis_kernels.py", "-0.5 * math.pi / cutoff", "-0.4 * math.pi / cutoff", "tests/nn"
+        "kernels/vector_basis.py", "-0.5 * math.pi / cutoff", "-0.4 * math.pi / cutoff", "tests/nn"
     ),
     "last channel skipped": Planted(
-        "nn/neighbor_sum_kernels.py", "if n_channels % 2:", "if n_channels % 2 and n_channels > 1:", "tests/nn"
+        "kernels/neighbor_sum.py", "if n_channels % 2:", "if n_channels % 2 and n_channels > 1:", "tests/nn"
     ),
     "Hessian not of all atoms": Planted(
         "derivatives.py", "values.gather(1, rows[:, None])", "values.gather(1, 0 * rows[:, None])",
@@ -176,9 +180,9 @@ ERRORS = {
         "            super().get_property(name, atoms, allow_calculation)\n            return self.results.get(name)",
         "tests/calculators/test_base.py",
     ),
-    "curvature of GELU": Planted("nn/gelu_kernels.py", "(_TWO - v * v)", "(_TWO + v * v)", "tests/nn/test_gelu.py"),
+    "curvature of GELU": Planted("kernels/gelu.py", "(_TWO - v * v)", "(_TWO + v * v)", "tests/nn/test_gelu.py"),
     "half the way back of a message": Planted(
-        "nn/message_kernels.py", "_spread(begin, end, source, up_basis,", "_spread(begin, begin, source, up_basis,",
+        "kernels/message.py", "_spread(begin, end, source, up_basis,", "_spread(begin, begin, source, up_basis,",
         "tests/nn/test_message.py",
     ),
     "equal atoms told apart by element only": Planted(
@@ -186,76 +190,83 @@ ERRORS = {
         "tests/models/test_multifidelity.py",
     ),
     "weights grow by the decay": Planted(
-        "train/optimizers.py", '1.0 - group["lr"] * decay', '1.0 + group["lr"] * decay',
-        "tests/train/test_optimizers.py",
+        "train/optimize/optimizers.py", '1.0 - group["lr"] * decay', '1.0 + group["lr"] * decay',
+        "tests/train/optimize/test_optimizers.py",
     ),
     "biases decay": Planted(
-        "train/optimizers.py", "if parameter.ndim >= 2 and not _NO_DECAY", "if not _NO_DECAY",
-        "tests/train/test_optimizers.py",
+        "train/optimize/optimizers.py", "if parameter.ndim >= 2 and not _NO_DECAY", "if not _NO_DECAY",
+        "tests/train/optimize/test_optimizers.py",
     ),
     "average without warm-up": Planted(
-        "train/ema.py", "min(self.decay, (1 + self.steps) / (10 + self.steps))", "self.decay", "tests/train/test_ema.py"
+        "train/loop/ema.py", "min(self.decay, (1 + self.steps) / (10 + self.steps))", "self.decay",
+        "tests/train/loop/test_ema.py",
     ),
     "average stays applied": Planted(
-        "train/ema.py", "parameter.copy_(value)", "parameter.copy_(parameter)", "tests/train/test_ema.py"
+        "train/loop/ema.py", "parameter.copy_(value)", "parameter.copy_(parameter)", "tests/train/loop/test_ema.py"
     ),
     "missing labels counted": Planted(
-        "train/losses.py", "return present.sum().double()", "return torch.tensor(float(present.numel())).double()",
-        "tests/train/test_losses.py",
+        "train/loop/losses.py", "return present.sum().double()", "return torch.tensor(float(present.numel())).double()",
+        "tests/train/loop/test_losses.py",
     ),
     "missing labels taken for zero": Planted(
-        "train/losses.py", "torch.where(present, results[name].double() - torch.where(present, label, 0.0), 0.0)",
-        "results[name].double() - torch.where(present, label, 0.0)", "tests/train/test_losses.py",
+        "train/loop/losses.py", "torch.where(present, results[name].double() - torch.where(present, label, 0.0), 0.0)",
+        "results[name].double() - torch.where(present, label, 0.0)", "tests/train/loop/test_losses.py",
     ),
     "average over terms that are absent": Planted(
-        "train/losses.py", "counts.clamp(min=1.0)", "counts", "tests/train/test_losses.py"
+        "train/loop/losses.py", "counts.clamp(min=1.0)", "counts", "tests/train/loop/test_losses.py"
     ),
     "resume without the optimizer": Planted(
-        "train/trainer.py", 'self.optimizer.load_state_dict(state["optimizer"])', "pass", "tests/train/test_resume.py"
+        "train/loop/trainer.py", 'self.optimizer.load_state_dict(state["optimizer"])', "pass",
+        "tests/train/loop/test_resume.py",
     ),
     "resume without averages": Planted(
-        "train/trainer.py", 'self.average.load_state_dict(state["average"])', "pass", "tests/train/test_resume.py"
+        "train/loop/trainer.py", 'self.average.load_state_dict(state["average"])', "pass",
+        "tests/train/loop/test_resume.py",
     ),
     "resume at the beginning of the epoch": Planted(
-        "train/trainer.py", 'replace(Progress(), **state["progress"])',
-        'replace(Progress(), **{**state["progress"], "batch": 0})', "tests/train/test_resume.py",
+        "train/loop/trainer.py", 'replace(Progress(), **state["progress"])',
+        'replace(Progress(), **{**state["progress"], "batch": 0})', "tests/train/loop/test_resume.py",
     ),
     "sampler without fidelity weights": Planted(
-        "train/sampler.py", "if self._weights is None else", "if True else", "tests/train/test_sampler.py"
+        "train/loop/sampler.py", "if self._weights is None else", "if True else", "tests/train/loop/test_sampler.py"
     ),
     "every epoch in the same order": Planted(
-        "train/sampler.py", "default_rng([self._seed, epoch])", "default_rng([self._seed])",
-        "tests/train/test_sampler.py",
+        "train/loop/sampler.py", "default_rng([self._seed, epoch])", "default_rng([self._seed])",
+        "tests/train/loop/test_sampler.py",
     ),
     "split without a seed": Planted(
         "train/data/split.py", "np.random.default_rng(seed)", "np.random.default_rng()",
         "tests/train/data/test_split.py",
     ),
-    "last model for best": Planted("train/trainer.py", "if improved:", "if True:", "tests/train/test_trainer.py"),
+    "last model for best": Planted(
+        "train/loop/trainer.py", "if improved:", "if True:",
+        "tests/train/loop/test_trainer.py",
+    ),
     "first model for best": Planted(
-        "train/trainer.py", "score < self.progress.best", "score > self.progress.best", "tests/train/test_trainer.py"
+        "train/loop/trainer.py", "score < self.progress.best", "score > self.progress.best",
+        "tests/train/loop/test_trainer.py",
     ),
     "one outlier picks the best": Planted(
-        "train/validation.py", 'max(row["mae"], SMALLEST_ERROR)', 'max(row["rmse"], SMALLEST_ERROR)',
-        "tests/train/test_trainer.py",
+        "train/loop/validation.py", 'max(row["mae"], SMALLEST_ERROR)', 'max(row["rmse"], SMALLEST_ERROR)',
+        "tests/train/loop/test_trainer.py",
     ),
     "sums by own element": Planted(
         "nn/element_sums.py", "kind.index_select(0, rows.source)", "kind.index_select(0, rows.receiver)", "tests/nn"
     ),
     "change across an edge forgotten": Planted(
-        "nn/vector_basis_kernels.py", "dg * uz + g * tz", "dg * uz", "tests/nn/test_vector_basis.py"
+        "kernels/vector_basis.py", "dg * uz + g * tz", "dg * uz", "tests/nn/test_vector_basis.py"
     ),
     "half of a split batch lost": Planted(
         "calculators/beyond_ase.py", "self._in_one_batch(batches[half:], wanted)", "[]",
         "tests/calculators/test_beyond_ase.py",
     ),
     "clipping at zero freezes": Planted(
-        "train/trainer.py", "if self.config.grad_clip > 0:", "if self.config.grad_clip >= 0:",
-        "tests/train/test_trainer.py",
+        "train/loop/trainer.py", "if self.config.grad_clip > 0:", "if self.config.grad_clip >= 0:",
+        "tests/train/loop/test_trainer.py",
     ),
     "schedule by epochs": Planted(
-        "train/trainer.py", "self.schedule.factor(self.progress.step))",
-        "self.schedule.factor(self.progress.epoch))", "tests/train/test_trainer.py",
+        "train/loop/trainer.py", "self.schedule.factor(self.progress.step))",
+        "self.schedule.factor(self.progress.epoch))", "tests/train/loop/test_trainer.py",
     ),
     "a Debye is one e·Å": Planted(
         "train/data/columns.py", '"Debye": DEBYE,', '"Debye": 1.0,', "tests/train/data"

@@ -18,15 +18,14 @@ from molcalc.batch import from_atoms
 from molcalc.electrostatics.multipoles import center_of_mass
 from molcalc.nn.join import join
 from molcalc.nn.radial import polynomial_cutoff
-from tests.tensor_signatures import PACKAGE, CheckedLoader, SignatureError, checked, checked_modules
+from tests.helpers.tensor_signatures import PACKAGE, CheckedLoader, SignatureError, checked, checked_modules
 
 ANNOTATED = (
     "batch.py", "neighbors.py", "potential.py", "derivatives.py", "energy_term.py", "nn", "models", "electrostatics",
-    "dispersion", "calculators/by_fidelity.py", "calculators/points.py", "train/losses.py", "train/metrics.py",
-    "train/augmentation.py", "train/predictions.py",
+    "dispersion", "assembly/by_fidelity.py", "calculators/points.py", "train/loop/losses.py", "train/report/metrics.py",
+    "train/loop/augmentation.py", "train/loop/predictions.py",
 )  # fmt: skip
 ANY_TENSOR = {
-    "nn/compiled.py: usable": "asks for the device only",
     "nn/interaction_stack.py: compiled_stack_usable": "asks for device and dtype only",
 }
 """Functions that take tensors of any shape and dtype."""

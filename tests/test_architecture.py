@@ -13,21 +13,31 @@ import molcalc
 ROOT = Path(molcalc.__file__).parent
 LEVELS = [
     {"_version", "units", "properties", "errors"},
-    {"files", "schema", "arrays", "memory"},
-    {"nn", "neighbors", "neighbor_kernels", "batch"},
+    {"memory"},
+    {"fidelity"},
+    {"io"},
+    {"kernels"},
+    {"neighbors", "nn"},
+    {"batch"},
     {"energy_term"},
     {"models", "electrostatics", "dispersion"},
     {"potential"},
     {"derivatives"},
-    {"checkpoint"},
-    {"labels"},
     {"registry"},
-    {"pretrained", "testing"},
+    {"pretrained"},
+    {"assembly"},
+    {"testing"},
     {"calculators", "train"},
     {"export"},
     {"cli"},
 ]
+"""Rooms from the bottom to the top: each imports from levels below its own only, never from its neighbors."""
 LEVEL = {name: k for k, names in enumerate(LEVELS) for name in names}
+NOT_YET = {
+    ("kernels", "dispersion"),
+    ("train", "calculators"),
+}
+"""Pairs of rooms that still break the rule."""
 ASE_EDGES = {"batch", "neighbors", "units", "properties", "errors", "testing", "calculators", "cli"}
 
 
@@ -40,7 +50,9 @@ def modules() -> Iterator[tuple[str, Path, ast.Module]]:
 
 def imported(tree: ast.Module) -> Iterator[tuple[str, int]]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom) and node.module == "molcalc":
+            yield from ((f"molcalc.{alias.name}", node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module, node.lineno
         elif isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -51,14 +63,15 @@ def test_every_module_has_a_level() -> None:
 
 
 def test_imports_go_downward() -> None:
-    upward = [
-        f"{path.relative_to(ROOT)}:{line} imports {name}"
+    found = {
+        (place, target): f"{path.relative_to(ROOT)}:{line} imports {name}"
         for place, path, tree in modules()
         for name, line in imported(tree)
         if name.startswith("molcalc.") and (target := name.split(".")[1]) != place
-        if LEVEL[target] > LEVEL[place] or (LEVEL[target] == LEVEL[place] and len(LEVELS[LEVEL[place]]) > 4)
-    ]
-    assert not upward
+        if LEVEL[target] >= LEVEL[place]
+    }
+    assert not [place for pair, place in found.items() if pair not in NOT_YET]
+    assert found.keys() == NOT_YET, "remove from NOT_YET what is mended"
 
 
 def test_ase_is_imported_at_the_edges_only() -> None:

@@ -12,9 +12,9 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
-from molcalc.checkpoint import Checkpoint
 from molcalc.derivatives import charge_derivatives, dipole_derivatives, evaluate
-from tests.tiny import crystal, organic, periodic_calculator, tiny_calculator
+from molcalc.io.checkpoint import Checkpoint
+from tests.helpers.tiny import crystal, organic, periodic_calculator, tiny_calculator
 
 FORCE_FD = 1e-5  # eV/Å at a displacement of 1e-4 Å
 STRESS_FD = 1e-8  # eV/Å³ at a strain of 1e-5

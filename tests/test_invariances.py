@@ -12,9 +12,9 @@ from ase.build import molecule
 
 from molcalc.batch import collate
 from molcalc.calculators.base import MolCalculator
-from molcalc.checkpoint import Checkpoint
 from molcalc.derivatives import evaluate
-from tests.tiny import crystal, dtypes_seen, organic, periodic_calculator, random_rotation, tiny_calculator
+from molcalc.io.checkpoint import Checkpoint
+from tests.helpers.tiny import crystal, dtypes_seen, organic, periodic_calculator, random_rotation, tiny_calculator
 
 E64, F64 = 1e-9, 1e-8  # eV, eV/Å in double precision
 E32_PER_ATOM, F32 = 2e-6, 1e-4  # float32 network
@@ -296,7 +296,7 @@ def test_compiled_and_torch_kernels_agree(checkpoint: Checkpoint, monkeypatch: p
     calc = periodic_calculator(checkpoint)
     compiled = {name: results(calc, atoms) for name, atoms in (("molecule", organic()), ("crystal", crystal()))}
     hessian = calc.get_hessian(molecule("H2O"))
-    monkeypatch.setattr("molcalc.nn.compiled.available", lambda: False)
+    monkeypatch.setattr("molcalc.kernels.runtime.available", lambda: False)
     for name, atoms in (("molecule", organic()), ("crystal", crystal())):
         plain = results(calc, atoms)
         for key, value in plain.items():

@@ -87,7 +87,7 @@ def test_no_atoms_have_no_neighbors() -> None:
 def test_followed_list_equals_a_fresh_one(periodic: bool, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if compiled:
         pytest.importorskip("numba")
-    monkeypatch.setattr("molcalc.nn.compiled.available", lambda: compiled)
+    monkeypatch.setattr("molcalc.kernels.runtime.available", lambda: compiled)
     rng = np.random.default_rng(1)
     positions, cell = rng.uniform(0, 9, (80, 3)), np.diag([9.0, 9.5, 10.0]) + 0.3
     pbc = np.array([periodic] * 3)

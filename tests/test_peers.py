@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from molcalc.testing import check_calculator
-from tests.peers import find_published_ensemble, write_v2_file
+from tests.helpers.peers import find_published_ensemble, write_v2_file
 
 pytestmark = pytest.mark.peers
 

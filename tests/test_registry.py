@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from molcalc.checkpoint import Checkpoint, load, save
 from molcalc.errors import CheckpointMismatchError, UnsafeCheckpointError
+from molcalc.io.checkpoint import Checkpoint, load, save
 from molcalc.models.aimnet2 import AIMNet2
 from molcalc.registry import MODELS, build_members, checkpoint_of, network_config
-from tests.model_files import ELEMENTS, UNKNOWN_ARCHITECTURES, small_checkpoint
+from tests.helpers.model_files import ELEMENTS, UNKNOWN_ARCHITECTURES, small_checkpoint
 
 
 def with_arguments(**changes: Any) -> Checkpoint:

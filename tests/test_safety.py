@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 import molcalc
 from molcalc.calculators import AIMNet2
-from molcalc.checkpoint import CONFIG, WEIGHTS, save
 from molcalc.errors import MolcalcError
+from molcalc.io.checkpoint import CONFIG, WEIGHTS, save
 from molcalc.pretrained.sources import open_model
-from tests.model_files import (
+from tests.helpers.model_files import (
     edit_config,
     first_network,
     small_checkpoint,
@@ -31,7 +31,7 @@ from tests.model_files import (
 )
 
 ROOT = Path(molcalc.__file__).parent
-TORCHSCRIPT = ("pretrained/torchscript.py", "dispersion/data/make_tables.py")
+TORCHSCRIPT = ("pretrained/foreign/torchscript.py", "dispersion/data/make_tables.py")
 """The reader of verified or trusted programs, and a script of the maintainers that reads a published one."""
 CLOSED_TABLES = ("calculators/__init__.py", "cli/__init__.py", "train/__init__.py")
 """Modules that import by a name out of a table of their own."""

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from ase.calculators.calculator import external_calculators, register_calculator_class
 
+from molcalc.assembly.ensembles import Source
+from molcalc.assembly.terms import Wish
 from molcalc.calculators.of_model import ModelCalculator
-from molcalc.calculators.runs import Source
 from molcalc.calculators.sources import Model, open_source
-from molcalc.calculators.terms import Wish
 
 
 class AIMNet2(ModelCalculator):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,13 +21,12 @@ from molcalc.calculators.inputs import (
     resolve_charge,
     resolve_multiplicity,
 )
-from molcalc.calculators.levels import Level, check_level, find_level
 from molcalc.calculators.results import beyond_ase, check_finite, extra_properties, has_volume, to_ase
 from molcalc.calculators.structures import make_batch
-from molcalc.errors import ChargeError, ConfigError, InputError, SpinError
+from molcalc.errors import ChargeError, ConfigError, InputError, SpinError, suggest
+from molcalc.fidelity import Fidelity, fidelities_knowing, find_fidelity
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
-from molcalc.schema import suggest
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -53,8 +52,9 @@ class MolCalculator(BeyondASE, Calculator):
     device : "auto", "cpu" or "cuda"; "auto" takes a GPU if there is one.
     dtype : "float32" or "float64", arithmetic of the large matrix products; the rest is in float64 in any case.
     min_distance : Å below which two atoms are an error; None takes a quarter of their covalent radii.
-    levels : fidelities by their index; none where the potential knows no difference.
-    level : index of the one that is used at first.
+    fidelities : by their index; none where the potential knows no difference.
+    fidelity : index of the one that is used at first.
+    completed_by : by fidelity, what completes the network, in words.
     provenance : what ``todict`` says beside model, fidelity and state.
 
     Attributes
@@ -77,8 +77,9 @@ class MolCalculator(BeyondASE, Calculator):
         device: str = "auto",
         dtype: str = "float32",
         min_distance: float | None = None,
-        levels: Sequence[Level] = (),
-        level: int = 0,
+        fidelities: Sequence[Fidelity] = (),
+        fidelity: int = 0,
+        completed_by: Sequence[Mapping[str, str]] = (),
         provenance: dict[str, str | bool] | None = None,
     ) -> None:
         if dtype not in _DTYPES:
@@ -90,7 +91,8 @@ class MolCalculator(BeyondASE, Calculator):
         self.model = model
         self.neutral_only = neutral_only
         self.min_distance = min_distance
-        self.levels, self._level = tuple(levels), level
+        self.fidelities, self._fidelity = tuple(fidelities), fidelity
+        self.completed_by = tuple(completed_by)
         self._charge, self._multiplicity = charge, multiplicity
         self._provenance = {"model": model, "model_hash": model_hash, "dtype": dtype, **(provenance or {})}
         self._edges = VerletList(potential.cutoff)
@@ -131,11 +133,11 @@ class MolCalculator(BeyondASE, Calculator):
     @property
     def fidelity(self) -> str | None:
         """Name of the level of theory in use; None where there is no choice, as of dispersion alone."""
-        return self.levels[self._level].name if self.levels else None
+        return self.fidelities[self._fidelity].name if self.fidelities else None
 
     @fidelity.setter
     def fidelity(self, value: str) -> None:
-        self._level = find_level([level.name for level in self.levels], value, self.model)
+        self._fidelity = find_fidelity([each.name for each in self.fidelities], value, self.model)
         self.reset()
 
     def set(self, **options: Any) -> dict[str, Any]:
@@ -185,7 +187,7 @@ class MolCalculator(BeyondASE, Calculator):
                     OpenShellWarning,
                     stacklevel=2,
                 )
-        return State(charge, multiplicity, self._level)
+        return State(charge, multiplicity, self._fidelity)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What changed since the last result, ``atoms.info`` included."""
@@ -234,21 +236,21 @@ class MolCalculator(BeyondASE, Calculator):
         self.results = results
 
     def prepare(
-        self, atoms: Atoms, edges: VerletList | None = None, level: int | None = None
+        self, atoms: Atoms, edges: VerletList | None = None, fidelity: int | None = None
     ) -> tuple[AtomicBatch, State]:
         """Check a structure and make a batch of it.
 
         Parameters
         ----------
         edges : follows earlier steps, and saves finding the neighbors again.
-        level : index of the fidelity; None takes the chosen one.
+        fidelity : its index; None takes the chosen one.
         """
         check_structure(atoms, self.potential.elements, self.model, self.potential.supports_periodic)
         state = self.resolve(atoms)
-        if level is not None:
-            state = replace(state, fidelity=level)
-        if self.levels:
-            check_level(atoms.numbers, self.levels, [state.fidelity], self.model)
+        if fidelity is not None:
+            state = replace(state, fidelity=fidelity)
+        if self.fidelities:
+            fidelities_knowing(atoms.numbers, self.fidelities, [state.fidelity], self.model)
         return make_batch(atoms, self.potential, state, self.min_distance, edges), state
 
     # -- provenance and copies ------------------------------------------------------------------------
@@ -256,9 +258,8 @@ class MolCalculator(BeyondASE, Calculator):
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """What made a result: model and hash, fidelity, dtype, charge and multiplicity, version. Plain values only."""
         values: dict[str, Any] = {**self._provenance, "molcalc": __version__}
-        if self.levels:
-            level = self.levels[self._level]
-            values.update(fidelity=level.name, **level.provenance)
+        if self.fidelities:
+            values.update(fidelity=self.fidelity, **self.completed_by[self._fidelity])
         if self._state is not None:
             values.update(charge=self._state.charge, multiplicity=self._state.multiplicity)
         return values

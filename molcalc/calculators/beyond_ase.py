@@ -16,12 +16,12 @@ from ase.data import chemical_symbols
 
 from molcalc.batch import AtomicBatch, collate
 from molcalc.calculators.inputs import State
-from molcalc.calculators.levels import Level, check_level
 from molcalc.calculators.points import atomic_sites, check_points, values_at
 from molcalc.calculators.results import beyond_ase, check_finite, chunks, has_volume, split_batch, to_ase
 from molcalc.derivatives import dipole_derivatives, evaluate, hessian
 from molcalc.electrostatics.sites import ChargeSites
 from molcalc.errors import ConfigError, ResourceError
+from molcalc.fidelity import Fidelity, fidelities_knowing
 from molcalc.memory import memory_named
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
@@ -44,7 +44,7 @@ class BeyondASE:
     device: torch.device
     model: str
     atoms: Atoms | None
-    levels: tuple[Level, ...]
+    fidelities: tuple[Fidelity, ...]
     implemented_properties: list[str]
     extra_properties: list[str]
     _lock: threading.RLock
@@ -52,7 +52,7 @@ class BeyondASE:
     if TYPE_CHECKING:
 
         def prepare(
-            self, atoms: Atoms, edges: VerletList | None = None, level: int | None = None
+            self, atoms: Atoms, edges: VerletList | None = None, fidelity: int | None = None
         ) -> tuple[AtomicBatch, State]:
             """See the calculator."""
 
@@ -116,25 +116,25 @@ class BeyondASE:
             When no fidelity knows all elements.
         """
         atoms = self._structure(atoms)
-        levels = self.levels or (Level(self.model),)
-        known = check_level(atoms.numbers, levels, range(len(levels)), self.model)
-        for k in sorted(set(range(len(levels))) - set(known)):
-            symbols = ", ".join(chemical_symbols[z] for z in levels[k].unknown(atoms.numbers))
+        fidelities = self.fidelities or (Fidelity(name=self.model),)
+        known = fidelities_knowing(atoms.numbers, fidelities, range(len(fidelities)), self.model)
+        for k in sorted(set(range(len(fidelities))) - set(known)):
+            symbols = ", ".join(chemical_symbols[z] for z in fidelities[k].unknown_elements(atoms.numbers))
             warnings.warn(
-                f"fidelity {levels[k].name!r} of {self.model!r} is left out: {symbols} was not in its data",
+                f"fidelity {fidelities[k].name!r} of {self.model!r} is left out: {symbols} was not in its data",
                 FidelityWarning,
                 stacklevel=2,
             )
         wanted = ("forces", "stress") if has_volume(atoms) and "stress" in self.implemented_properties else ("forces",)
         found: list[dict[str, Any]] = []
         with self._lock:
-            batch, _ = self.prepare(atoms, level=known[0])
+            batch, _ = self.prepare(atoms, fidelity=known[0])
             replicas = [replace(batch, fidelity=torch.full_like(batch.fidelity, k)) for k in known]
             for start, stop in chunks([len(atoms)] * len(known), BATCH_ATOMS):
                 found += self._together(replicas[start:stop], wanted)
         for k, result in zip(known, found):
-            check_finite(result, f"{self.model!r} at fidelity {levels[k].name!r}")
-        return {levels[k].name: result for k, result in zip(known, found)}
+            check_finite(result, f"{self.model!r} at fidelity {fidelities[k].name!r}")
+        return {fidelities[k].name: result for k, result in zip(known, found)}
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
         """Second derivatives of the energy, (n, 3, n, 3) float64 in eV/Å²."""

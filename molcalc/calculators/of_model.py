@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from molcalc.assembly.ensembles import Source
+from molcalc.assembly.terms import Wish, completions
 from molcalc.calculators.base import MolCalculator
-from molcalc.calculators.levels import Level, find_level
-from molcalc.calculators.runs import Source
 from molcalc.calculators.sources import Model, check_kind, chosen_members, open_source
-from molcalc.calculators.terms import Wish, completions
+from molcalc.fidelity import find_fidelity
 from molcalc.potential import Potential
 
 
@@ -45,9 +45,9 @@ class ModelCalculator(MolCalculator):
         source = open_source(model)
         config, label = source.config, source.label
         check_kind(config, self.kinds, label)
-        level = find_level([each.name for each in config.fidelities], fidelity, label)
+        chosen = find_fidelity([each.name for each in config.fidelities], fidelity, label)
         members = chosen_members(source.members, member, label)
-        terms, described = completions(config, level, coulomb=coulomb, dispersion=dispersion, legacy=legacy)
+        terms, described = completions(config, chosen, coulomb=coulomb, dispersion=dispersion, legacy=legacy)
         super().__init__(
             Potential(members, terms),
             model=label,
@@ -58,8 +58,9 @@ class ModelCalculator(MolCalculator):
             device=device,
             dtype=dtype,
             min_distance=min_distance,
-            levels=[Level(each.name, each.elements, words) for each, words in zip(config.fidelities, described)],
-            level=level,
+            fidelities=config.fidelities,
+            fidelity=chosen,
+            completed_by=described,
             provenance={
                 **({} if member is None else {"member": str(member)}),
                 **({"legacy": True} if legacy else {}),

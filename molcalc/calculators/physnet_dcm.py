@@ -9,14 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 from ase import Atoms
 
+from molcalc.assembly.ensembles import Source
+from molcalc.assembly.terms import Wish
 from molcalc.calculators.of_model import ModelCalculator
 from molcalc.calculators.points import atomic_sites, check_points, distributed_sites, values_at
-from molcalc.calculators.runs import Source
 from molcalc.calculators.sources import Model
-from molcalc.calculators.terms import Wish
 from molcalc.electrostatics.sites import SOURCES, ChargeSites
-from molcalc.errors import ConfigError
-from molcalc.schema import suggest
+from molcalc.errors import ConfigError, suggest
 
 
 class NonEquivariantWarning(UserWarning):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from molcalc.calculators.runs import Source, join_runs
-from molcalc.checkpoint import Checkpoint, ModelConfig
+from molcalc.assembly.ensembles import Source, join_runs
 from molcalc.errors import CheckpointMismatchError, ConfigError
+from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.pretrained.sources import open_model
 from molcalc.registry import build_members
 

@@ -68,7 +68,7 @@ def run(args: Arguments) -> int:
     groups = [(row.formula, row.charge) for row in rows]
     zero = args.relative_to or ("first" if len(set(groups)) < len(groups) else "none")
     set_relative(rows, zero)
-    names = [level.name for level in calculator.levels]
+    names = [fidelity.name for fidelity in calculator.fidelities]
     if args.json:
         print(json.dumps(_values(calculator, rows, zero), indent=1, ensure_ascii=False))
     elif args.csv:
@@ -111,7 +111,7 @@ def _largest_force(result: dict[str, Any]) -> float:
 def _values(calculator: MolCalculator, rows: list[Row], zero: str) -> dict[str, Any]:
     import numpy as np
 
-    def of_level(row: Row, name: str) -> dict[str, Any] | None:
+    def at_fidelity(row: Row, name: str) -> dict[str, Any] | None:
         if name not in row.results:
             return None
         relative = {"relative_energy": row.relative[name]} if row.relative else {}
@@ -124,7 +124,9 @@ def _values(calculator: MolCalculator, rows: list[Row], zero: str) -> dict[str, 
         "model_hash": made_by["model_hash"],
         "units": {"energy": "eV", "forces": "eV/Å", "charges": "e", "dipole": "e·Å"},
         "relative_to": zero,
-        "fidelities": {level.name: dict(level.provenance) for level in calculator.levels},
+        "fidelities": {
+            fidelity.name: dict(words) for fidelity, words in zip(calculator.fidelities, calculator.completed_by)
+        },
         "structures": [
             {
                 "file": row.frame.source,
@@ -132,7 +134,7 @@ def _values(calculator: MolCalculator, rows: list[Row], zero: str) -> dict[str, 
                 "formula": row.formula,
                 "charge": row.charge,
                 "symbols": row.frame.atoms.get_chemical_symbols(),
-                "fidelities": {level.name: of_level(row, level.name) for level in calculator.levels},
+                "fidelities": {each.name: at_fidelity(row, each.name) for each in calculator.fidelities},
             }
             for row in rows
         ],

@@ -86,8 +86,8 @@ def convert_data(args: Arguments, target: Path) -> int:
 
 def convert_model(args: Arguments, source: str, target: Path) -> int:
     """Read a model in any form and write a model directory."""
-    from molcalc import checkpoint
-    from molcalc.pretrained.artifacts import read_weights
+    from molcalc.io import checkpoint
+    from molcalc.pretrained.foreign.artifacts import read_weights
     from molcalc.pretrained.sources import open_model
     from molcalc.registry import build_members
 
@@ -109,7 +109,7 @@ def parse_sae(texts: list[str]) -> dict[str, dict[int, float]]:
     ConfigError
     """
     from molcalc.errors import ConfigError
-    from molcalc.train.reference_energies import read_yaml
+    from molcalc.train.start.reference_energies import read_yaml
 
     found: dict[str, dict[int, float]] = {}
     for text in texts:
@@ -127,8 +127,8 @@ def check_directory(target: Path, force: bool) -> None:
     ------
     InputError
     """
-    from molcalc import checkpoint
     from molcalc.errors import InputError
+    from molcalc.io import checkpoint
 
     if target.is_dir() and any(target.iterdir()):
         if not (target / checkpoint.CONFIG).is_file():

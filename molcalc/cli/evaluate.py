@@ -11,7 +11,7 @@ from molcalc.cli.options import Arguments, Subparsers, add_units, number, parse_
 from molcalc.cli.training_data import DATA_HELP, parse_data
 
 if TYPE_CHECKING:
-    from molcalc.train.evaluation import Evaluation
+    from molcalc.train.report.evaluation import Evaluation
 
 GROUPS = ("formula", "n_atoms", "element", "fidelity")
 SHOWN_GROUPS = 20
@@ -67,13 +67,12 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: Arguments) -> int:
     """Print errors; write predictions if asked to."""
     from molcalc.cli.output import check_target
-    from molcalc.errors import ConfigError
+    from molcalc.errors import ConfigError, suggest
     from molcalc.pretrained.sources import open_model
-    from molcalc.schema import suggest
     from molcalc.train.config import FitConfig
     from molcalc.train.data import open_dataset
-    from molcalc.train.evaluation import evaluate_part
-    from molcalc.train.results import Results
+    from molcalc.train.report.evaluation import evaluate_part
+    from molcalc.train.report.results import Results
 
     for kind in args.by:
         if kind not in GROUPS:
@@ -103,7 +102,7 @@ def run(args: Arguments) -> int:
 
 
 def _values(args: argparse.Namespace, found: Evaluation, n_systems: int) -> dict[str, Any]:
-    from molcalc.train.metrics import UNITS
+    from molcalc.train.report.metrics import UNITS
 
     values: dict[str, Any] = {
         "model": args.model,
@@ -119,7 +118,7 @@ def _values(args: argparse.Namespace, found: Evaluation, n_systems: int) -> dict
 
 def _print(args: argparse.Namespace, found: Evaluation, n_systems: int) -> None:
     from molcalc.cli.tables import print_table
-    from molcalc.train.display import ERROR_HEADER, error_rows, esp_note, group_table
+    from molcalc.train.report.display import ERROR_HEADER, error_rows, esp_note, group_table
 
     print(f"{n_systems} systems, {args.model}\n")
     print_table(ERROR_HEADER, error_rows(found.overall))

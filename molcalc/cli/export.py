@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from molcalc.cli.options import Arguments, Subparsers, add_trusted, number
 
 if TYPE_CHECKING:
-    from molcalc.calculators.terms import Wish
+    from molcalc.assembly.terms import Wish
 
 _EPILOG = """\
 The ending of the output decides what is written: .jpt a TorchScript program, .pt2 a program of torch.export, and a name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from molcalc.checkpoint import Checkpoint
+    from molcalc.io.checkpoint import Checkpoint
 
 DISTANCE = 30.0
 """Å between NH4⁺ and H2O."""

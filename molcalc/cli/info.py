@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from molcalc.cli.options import Arguments, Subparsers, add_trusted
 
 if TYPE_CHECKING:
-    from molcalc.checkpoint import Checkpoint, Fidelity, ModelConfig
+    from molcalc.fidelity import Fidelity
+    from molcalc.io.checkpoint import Checkpoint, ModelConfig
 
 MAX_SIDECAR = 1 << 20
 """Bytes of the description beside an exported program."""
@@ -101,8 +102,8 @@ def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
 
 def describe_program(name: str) -> dict[str, Any] | None:
     """The same of a file that ``molcalc export`` wrote, without running it; None for anything else."""
-    from molcalc.files import read_file, sha256
-    from molcalc.pretrained.exported import read_contents
+    from molcalc.io.files import read_file, sha256
+    from molcalc.pretrained.foreign.exported import read_contents
 
     path = Path(name)
     if path.suffix not in (".jpt", ".pt2") or not path.is_file():
@@ -147,7 +148,7 @@ def _coulomb(method: str | None, reach: float | None) -> str:
 
 def _compared(path: Path, checksum: str) -> str:
     """A checksum, and whether it is the one in the description beside the file."""
-    from molcalc.files import read_file
+    from molcalc.io.files import read_file
 
     try:
         stated = json.loads(read_file(path.with_suffix(".json"), MAX_SIDECAR))["sha256"]

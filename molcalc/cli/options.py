@@ -26,8 +26,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError."""
-        from molcalc.errors import ConfigError
-        from molcalc.schema import suggest
+        from molcalc.errors import ConfigError, suggest
 
         choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if choice:
@@ -39,8 +38,7 @@ def refuse_unknown(unknown: list[str], args: Arguments) -> None:
     """Raise ConfigError for options that the command does not have."""
     if not unknown:
         return
-    from molcalc.errors import ConfigError
-    from molcalc.schema import suggest
+    from molcalc.errors import ConfigError, suggest
 
     name = unknown[0].partition("=")[0]
     known = re.findall(r"--[\w-]+", args.usage)

@@ -93,7 +93,7 @@ def keep_state(atoms: Atoms, calculator: MolCalculator) -> None:
     state = calculator.resolve(atoms)
     atoms.info["charge"] = state.charge
     atoms.info.pop("fidelity", None)
-    if len(calculator.levels) > 1:
+    if len(calculator.fidelities) > 1:
         atoms.info["fidelity"] = calculator.fidelity
     if "magmoms" in calculator.implemented_properties:
         atoms.info["spin"] = state.multiplicity

@@ -35,9 +35,9 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: Arguments) -> int:
     """Fit, print what is left to learn, and write the file."""
     from molcalc.cli.output import check_target
-    from molcalc.files import write_atomic
+    from molcalc.io.files import write_atomic
     from molcalc.train.data import open_dataset
-    from molcalc.train.reference_energies import as_yaml, fit_by_fidelity
+    from molcalc.train.start.reference_energies import as_yaml, fit_by_fidelity
 
     if args.output != "-":
         check_target(Path(args.output), args.force)

@@ -14,7 +14,7 @@ from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_wi
 from ase.io.formats import read as read_images
 
 from molcalc.errors import InputError
-from molcalc.files import check_xyz
+from molcalc.io.files import check_xyz
 
 STANDARD_INPUT = "-"
 _STDIN = "standard input"

@@ -102,7 +102,7 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
     from molcalc.errors import ConfigError
     from molcalc.train.config import make_config
     from molcalc.train.config_files import join_options, parse_setting, read_options
-    from molcalc.train.run_folder import OPTIONS
+    from molcalc.train.loop.run_folder import OPTIONS
 
     parts = [read_options(path) for path in args.config]
     before = Path(args.output) / OPTIONS
@@ -122,7 +122,7 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def _print_result(result: FitResult) -> None:
     from molcalc.cli.tables import print_table
-    from molcalc.train.display import ERROR_HEADER, error_rows
+    from molcalc.train.report.display import ERROR_HEADER, error_rows
 
     for part, errors in result.metrics.items():
         print(f"\nerrors on the {part} part")

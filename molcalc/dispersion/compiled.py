@@ -16,7 +16,7 @@ from molcalc.dispersion.lattice import complete_pairs
 from molcalc.dispersion.loops import OPERATIONS_PER_PAIR, by_cell, choose_loops, slots_for, structure_bounds
 from molcalc.dispersion.reference import AtomData
 from molcalc.dispersion.three_body import site_pairs
-from molcalc.nn.compiled import share_range
+from molcalc.kernels.runtime import share_range
 from molcalc.units import BOHR, HARTREE
 
 STEP_WIDTH = 1e-200
@@ -57,7 +57,7 @@ def compiled_energies(
 
 def _interpolate(coordination_number: np.ndarray, atoms: AtomData) -> tuple[np.ndarray, ...]:
     """Weights and derivatives (2, n, K), norms (empty unless legacy), species, projected C6 (2, S·K, n)."""
-    from molcalc.dispersion import kernels
+    from molcalc.kernels import dispersion_molecules as kernels
 
     n, arrays = atoms.n_atoms, atoms.arrays
     weights, norms = np.empty((2, n, atoms.n_slots)), np.empty(n)
@@ -72,7 +72,7 @@ def _triples(
     upstream: np.ndarray, energies: np.ndarray, by_cn: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Add the three-body term to energies and derivatives by CN; return those by xyz and by cell at fixed CN."""
-    from molcalc.dispersion import kernels_three_body as kernels
+    from molcalc.kernels import dispersion_three_body as kernels
 
     assert atoms.arrays.vdw_radii is not None
     weights, _, species, projected = interpolated

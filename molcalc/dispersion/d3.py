@@ -13,7 +13,6 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.dispersion.compiled import compiled_energies
-from molcalc.dispersion.differentiation import Engine, differentiable
 from molcalc.dispersion.energies import DispersionForm, dispersion_energies
 from molcalc.dispersion.lattice import check_cells, complete_pairs
 from molcalc.dispersion.library import library_energies
@@ -21,7 +20,8 @@ from molcalc.dispersion.parameters import D3Parameters, d3_parameters
 from molcalc.dispersion.reference import AtomData, atom_data
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CellError, ConfigError
-from molcalc.nn.compiled import available, usable
+from molcalc.kernels.differentiation import Engine, differentiable
+from molcalc.kernels.runtime import available, usable
 from molcalc.units import BOHR, HARTREE
 
 PAIR_CUTOFF = 60.0 * BOHR

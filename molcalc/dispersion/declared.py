@@ -9,8 +9,7 @@ from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.d4 import D4Dispersion
 from molcalc.dispersion.parameters import D3Parameters, D4Parameters, d3_parameters, d4_parameters
 from molcalc.energy_term import EnergyTerm
-from molcalc.errors import ConfigError
-from molcalc.schema import suggest
+from molcalc.errors import ConfigError, suggest
 
 Parameters = D3Parameters | D4Parameters
 METHODS: dict[str, tuple[type[Parameters], Callable[[str], Parameters]]] = {

@@ -11,7 +11,7 @@ import torch
 
 from molcalc.batch import AtomicBatch
 from molcalc.dispersion.lattice import Translations, complete_pairs, derivative_by_cell, translations
-from molcalc.nn.compiled import SERIAL_WORK, share_range
+from molcalc.kernels.runtime import SERIAL_WORK, share_range
 from molcalc.units import BOHR
 
 OPERATIONS_PER_PAIR = 100.0
@@ -94,7 +94,7 @@ def _coordinates(batch: AtomicBatch) -> np.ndarray:
 
 
 def _molecules(batch: AtomicBatch, bounds: np.ndarray, n_pairs: int) -> Loops:
-    from molcalc.dispersion import kernels as k
+    from molcalc.kernels import dispersion_molecules as k
 
     structure = (_coordinates(batch), bounds[batch.system_idx.numpy() + 1])
     work = OPERATIONS_PER_PAIR * n_pairs
@@ -103,7 +103,7 @@ def _molecules(batch: AtomicBatch, bounds: np.ndarray, n_pairs: int) -> Loops:
 
 
 def _listed(batch: AtomicBatch) -> Loops:
-    from molcalc.dispersion import kernels_periodic as k
+    from molcalc.kernels import dispersion_listed as k
 
     cell = np.ascontiguousarray(batch.cell.detach().numpy()) * (1.0 / BOHR)
     lists = batch.pair_index.contiguous().numpy(), batch.pair_shifts.contiguous().numpy()
@@ -114,7 +114,7 @@ def _listed(batch: AtomicBatch) -> Loops:
 
 
 def _lattice(structure: tuple[np.ndarray, ...], n_pairs: int) -> Loops:
-    from molcalc.dispersion import kernels_lattice as k
+    from molcalc.kernels import dispersion_lattice as k
 
     work = OPERATIONS_PER_PAIR * n_pairs
     steps = (k.lattice_counts, k.lattice_pairs, k.lattice_count_gradient)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from molcalc.nn.compiled import SERIAL_WORK, share_range, usable
+from molcalc.kernels.runtime import SERIAL_WORK, share_range, usable
 
 X_MAX = 1.0 - 1e-6
 """Largest d / short_range_cutoff put into the envelope, whose exponent diverges at 1."""
@@ -202,7 +202,7 @@ def _compiled_gradients(
     positions: Tensor, charges: Tensor, cell: Tensor, pairs: Pairs, form: ScreenedCoulomb, weights: np.ndarray
 ) -> list[np.ndarray]:
     """Derivatives of Σ_i weights_i e_i with respect to positions, charges and cell."""
-    from molcalc.electrostatics import pair_kernels
+    from molcalc.kernels import charge_pairs as pair_kernels
 
     n_charges, n_pairs = charges.shape[0], pairs.index.shape[1]
     work = OPERATIONS_PER_PAIR * n_pairs

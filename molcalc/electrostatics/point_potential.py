@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
-from molcalc.nn.compiled import share_range, usable
+from molcalc.kernels.runtime import share_range, usable
 from molcalc.nn.segments import segment_sum
 
 PAIRS_AT_ONCE = 1_000_000
@@ -83,7 +83,7 @@ class _Potential(torch.autograd.Function):
     def forward(
         ctx: Any, points: Tensor, sites: Tensor, charges: Tensor, point_system_idx: Tensor, system_idx: Tensor
     ) -> Tensor:
-        from molcalc.electrostatics import potential_kernels as kernels
+        from molcalc.kernels import point_potential as kernels
 
         ctx.save_for_backward(points, sites, charges, point_system_idx, system_idx)
         ctx.by_system = _ranges(point_system_idx, system_idx)
@@ -106,7 +106,7 @@ class _Potential(torch.autograd.Function):
                 value = potential_torch(*leaves, *inputs[3:])
                 gradients = torch.autograd.grad(value, leaves, upstream[0], create_graph=again)
             return *(g if need else None for g, need in zip(gradients, ctx.needs_input_grad)), None, None
-        from molcalc.electrostatics import potential_kernels as kernels
+        from molcalc.kernels import point_potential as kernels
 
         sites, charges = _array(inputs[1]), _array(inputs[2])
         to_sites, to_charges = np.zeros_like(sites), np.zeros_like(charges)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from molcalc.nn.compiled import SERIAL_WORK, share_range, usable
+from molcalc.kernels.runtime import SERIAL_WORK, share_range, usable
 
 DIRECT_PHASES = 100_000
 """Charges times vectors up to which all phases are held at once."""
@@ -109,7 +109,7 @@ def _gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Te
 
 def _compiled_gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> Gradients:
     """Derivatives of Σ_i e_i by compiled loops."""
-    from molcalc.electrostatics import reciprocal_kernels
+    from molcalc.kernels import reciprocal as reciprocal_kernels
 
     s, q, h = (np.ascontiguousarray(tensor.detach().numpy()) for tensor in (fractional, charges, indices))
     work = OPERATIONS_PER_PHASE * len(q) * len(h)

@@ -12,9 +12,8 @@ from torch import Tensor
 from molcalc.batch import AtomicBatch
 from molcalc.electrostatics.multipoles import electric_field, electrostatic_potential, moment_about, quadrupole
 from molcalc.electrostatics.point_potential import pairs_in_chunks
-from molcalc.errors import ConfigError
+from molcalc.errors import ConfigError, suggest
 from molcalc.nn.segments import segment_sum
-from molcalc.schema import suggest
 from molcalc.units import COULOMB
 
 SOURCES = ("distributed", "charges")

@@ -7,11 +7,11 @@ from dataclasses import asdict
 import torch
 
 from molcalc._version import __version__
-from molcalc.checkpoint import UNITS, Checkpoint
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.energy_term import EnergyTerm
+from molcalc.io.checkpoint import UNITS, Checkpoint
 from molcalc.models.aimnet2 import AIMNet2
-from molcalc.pretrained.exported import Contents
+from molcalc.pretrained.foreign.exported import Contents
 from molcalc.units import symbols_of
 
 INPUTS = {

@@ -10,21 +10,20 @@ from typing import cast
 
 import torch
 
-from molcalc import checkpoint
+from molcalc.assembly.terms import Wish, completion
 from molcalc.calculators.sources import Model, open_source
-from molcalc.calculators.terms import Wish, completion
-from molcalc.checkpoint import CONFIG, WEIGHTS, Checkpoint
-from molcalc.errors import ConfigError, InputError
+from molcalc.errors import ConfigError, InputError, suggest
 from molcalc.export import package, torchscript
 from molcalc.export.description import describe
 from molcalc.export.program import PaddedPotential, Program
 from molcalc.export.reduction import reduced
-from molcalc.files import sha256, write_atomic
+from molcalc.io import checkpoint
+from molcalc.io.checkpoint import CONFIG, WEIGHTS, Checkpoint
+from molcalc.io.files import sha256, write_atomic
 from molcalc.models.aimnet2 import AIMNet2
 from molcalc.potential import Potential
-from molcalc.pretrained.exported import Contents
+from molcalc.pretrained.foreign.exported import Contents
 from molcalc.registry import build_members
-from molcalc.schema import suggest
 
 FORMS = {".jpt": "torchscript", ".pt2": "torch.export", "": "model directory"}
 """What is written, by the ending of its name."""

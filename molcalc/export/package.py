@@ -22,7 +22,7 @@ from torch.export import Dim, ExportedProgram
 from molcalc.errors import ConfigError, ResourceError
 from molcalc.export.archives import rewritten
 from molcalc.export.program import PaddedPotential
-from molcalc.pretrained.exported import CONTENTS, Contents
+from molcalc.pretrained.foreign.exported import CONTENTS, Contents
 
 INPUTS = ("coord", "numbers", "charge", "mult")
 EXAMPLE = (7, 11)

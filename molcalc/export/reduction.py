@@ -8,13 +8,13 @@ from dataclasses import asdict, replace
 import torch
 from torch import Tensor, nn
 
-from molcalc.calculators.levels import find_level
-from molcalc.calculators.runs import Source
+from molcalc.assembly.ensembles import Source
+from molcalc.assembly.terms import Wish, completion
 from molcalc.calculators.sources import chosen_members
-from molcalc.calculators.terms import Wish, completion
-from molcalc.checkpoint import Checkpoint, Fidelity
 from molcalc.dispersion.parameters import D3Parameters
 from molcalc.errors import ConfigError
+from molcalc.fidelity import Fidelity, find_fidelity
+from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
 from molcalc.models.multifidelity import MultiFidelityAIMNet2, MultiFidelityConfig
 from molcalc.registry import checkpoint_of
@@ -37,7 +37,7 @@ def reduced(
     Parameters
     ----------
     fidelity : its name; may be left out where there is only one.
-    dispersion : as in :func:`molcalc.calculators.terms.dispersion_term`; becomes what the result declares.
+    dispersion : as in :func:`molcalc.assembly.terms.dispersion_term`; becomes what the result declares.
     member : one network of an ensemble; None keeps all.
 
     Raises
@@ -50,17 +50,17 @@ def reduced(
     config, label = source.config, source.label
     if config.kind not in KINDS:
         raise ConfigError(f"{label!r} holds a {config.kind!r} model; {' and '.join(KINDS)} models can be exported")
-    index = find_level([level.name for level in config.fidelities], fidelity, label)
-    level = config.fidelities[index]
-    completion(config, level, dispersion=dispersion)  # the refusals of the calculators
+    index = find_fidelity([each.name for each in config.fidelities], fidelity, label)
+    chosen = config.fidelities[index]
+    completion(config, chosen, dispersion=dispersion)  # the refusals of the calculators
     networks = chosen_members(source.members, member, label)
-    if level.elements == () or _untrained(networks, index):
+    if chosen.elements == () or _untrained(networks, index):
         raise ConfigError(
-            f"fidelity {level.name!r} of {label!r} was never trained, its predictions mean nothing: train it with "
+            f"fidelity {chosen.name!r} of {label!r} was never trained, its predictions mean nothing: train it with "
             "data of this level, or export another fidelity"
         )
     singles = [single_fidelity(network, index) for network in networks]
-    elements = tuple(z for z in singles[0].config.elements if level.elements is None or z in level.elements)
+    elements = tuple(z for z in singles[0].config.elements if chosen.elements is None or z in chosen.elements)
     arguments = {**asdict(singles[0].config), "elements": elements}
     provenance = {**config.provenance, "exported from": f"{label}, hash {source.hash}"}
     if member is not None:
@@ -70,7 +70,7 @@ def reduced(
         kind="aimnet2-multi" if isinstance(singles[0], MultiFidelityAIMNet2) else "aimnet2",
         arguments=arguments,
         n_members=len(singles),
-        fidelities=(replace(level, dispersion=_declared(level, dispersion), elements=elements),),
+        fidelities=(replace(chosen, dispersion=_declared(chosen, dispersion), elements=elements),),
         provenance=provenance,
     )
     return checkpoint_of(declared, list(singles))
@@ -159,10 +159,10 @@ def _untrained(networks: Sequence[nn.Module], fidelity: int) -> bool:
     return any(all(equal(network, other) for network in several) for other in range(fidelity))
 
 
-def _declared(level: Fidelity, wish: Wish) -> str | None:
+def _declared(chosen: Fidelity, wish: Wish) -> str | None:
     """The text that names the chosen dispersion in a model."""
     if wish == "auto":
-        return level.dispersion
+        return chosen.dispersion
     if wish is None or isinstance(wish, str):
         return wish
     method = "d3bj" if isinstance(wish, D3Parameters) else "d4"

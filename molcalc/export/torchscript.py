@@ -13,7 +13,7 @@ import torch
 
 from molcalc.export.archives import rewritten
 from molcalc.export.program import Program
-from molcalc.pretrained.exported import CONTENTS, Contents
+from molcalc.pretrained.foreign.exported import CONTENTS, Contents
 
 SOURCES = ".debug_pkl"
 """Records that name the files of the machine that wrote a program; nothing needs them."""

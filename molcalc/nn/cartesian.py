@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from molcalc.nn.compiled import usable
+from molcalc.kernels.runtime import usable
 
 KERNEL_WIDTH = 16
 """The compiled loops take as many features at a time."""
@@ -155,7 +155,7 @@ class _Message(torch.autograd.Function):
     def forward(
         ctx: Any, s: Tensor, v: Tensor, t: Tensor, weights: Tensor, unit: Tensor, index: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        from molcalc.nn import cartesian_kernels as kernels
+        from molcalc.kernels import cartesian as kernels
 
         ctx.save_for_backward(s, v, t, weights, unit, index)
         ctx.set_materialize_grads(False)
@@ -176,7 +176,7 @@ class _Message(torch.autograd.Function):
                 leaves = [x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in inputs]
                 value = message_torch(leaves[:3], leaves[3], Directions(index, leaves[4]), n_ranks)
                 return *torch.autograd.grad(value, leaves, given[:n_ranks], create_graph=True), None
-        from molcalc.nn import cartesian_kernels as kernels
+        from molcalc.kernels import cartesian as kernels
 
         n_paths, size = inputs[3].shape[1:]
         results = [torch.zeros_like(x, memory_format=torch.contiguous_format) for x in inputs]

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from molcalc.nn import compiled
+from molcalc.kernels import runtime as compiled
 
 KERNEL_DTYPES = (torch.float32, torch.float64)
 _DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
@@ -65,7 +65,7 @@ def _value_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:
     """y and y'."""
     if not compiled.usable(x) or x.dtype not in KERNEL_DTYPES:
         return functional.gelu(x), torch.ops.aten.gelu_backward(torch.ones_like(x), x)
-    from molcalc.nn import gelu_kernels as kernels
+    from molcalc.kernels import gelu as kernels
 
     x = x.contiguous()
     value, slope = torch.empty_like(x), torch.empty_like(x)
@@ -79,7 +79,7 @@ def _second(x: Tensor, slope: Tensor, grad: Tensor, upstream: Tensor) -> tuple[T
         square = x * x
         curvature = (-0.5 * square).exp_().mul_(square.neg_().add_(2.0))
         return curvature.mul_(grad).mul_(upstream).mul_(_DENSITY), slope * upstream
-    from molcalc.nn import gelu_kernels as kernels
+    from molcalc.kernels import gelu as kernels
 
     inputs = [tensor.contiguous() for tensor in (x, slope, grad, upstream)]
     for_x, for_grad = torch.empty_like(inputs[0]), torch.empty_like(inputs[0])

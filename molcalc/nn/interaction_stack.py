@@ -21,7 +21,7 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from molcalc.nn.compiled import usable
+from molcalc.kernels.runtime import usable
 
 
 class StackShape(NamedTuple):
@@ -95,7 +95,7 @@ class Tape:
     def __init__(
         self, filters: np.ndarray, x: np.ndarray, weights: np.ndarray, index: np.ndarray, shape: StackShape
     ) -> None:
-        from molcalc.nn import stack_kernels as kernels
+        from molcalc.kernels import interaction_stack as kernels
 
         self.filters, self.weights, self.shape = filters, weights, shape
         self.edges = index[0], index[1]
@@ -112,7 +112,7 @@ class Tape:
         self, filters_tangent: Float32[Tensor, "n_edges n_modules·F"]
     ) -> tuple[Float32[Tensor, "n_atoms 2"], Float32[Tensor, "n_atoms F"]]:
         """Tangents of outputs and last features."""
-        from molcalc.nn import stack_kernels as kernels
+        from molcalc.kernels import interaction_stack as kernels
 
         tangent, curved = np.empty((2, *self.value.shape), dtype=self.value.dtype)
         self.tangents = _array(filters_tangent), np.empty_like(self.features), tangent, curved
@@ -138,7 +138,7 @@ class Tape:
         ----------
         outputs, features : cotangents of the results, or, with ``tangents``, of their tangents.
         """
-        from molcalc.nn.stack_pull_kernels import pull
+        from molcalc.kernels.interaction_stack_pull import pull
 
         pairs = 2 if tangents else 1
         to_outputs = np.zeros((pairs, *self.outputs.shape), dtype=self.outputs.dtype)

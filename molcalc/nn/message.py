@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from molcalc.nn import compiled
+from molcalc.kernels import runtime as compiled
 from molcalc.nn.join import join
 from molcalc.nn.neighbor_sum import KERNEL_RADIAL, EdgeRows, neighbor_sum
 from molcalc.nn.wanted import wanted
@@ -210,7 +210,7 @@ class _Push(torch.autograd.Function):
         ctx: Any, features: Tensor, charges: Tensor, basis: Tensor, weights: Tensor, rows: EdgeRows,
         norms_only: bool, aligned: bool,
     ) -> Tensor:  # fmt: skip
-        from molcalc.nn import message_kernels as kernels
+        from molcalc.kernels import message as kernels
 
         n_own = features.shape[1] // KERNEL_RADIAL
         layout = _Layout(n_own, charges.shape[1], weights.shape[2], norms_only, aligned)
@@ -238,7 +238,7 @@ def _pull(
     grad: Tensor, inputs: Sequence[Tensor], rows: EdgeRows, layout: _Layout, wants: tuple[bool, bool]
 ) -> tuple[Tensor | None, ...]:
     """Gradients of Σ grad · message; for basis and weights if wanted."""
-    from molcalc.nn import message_kernels as kernels
+    from molcalc.kernels import message as kernels
 
     features, charges, basis, weights = inputs
     work = 3.0 * _work(basis, layout, len(features))
@@ -282,7 +282,7 @@ class _Pull(torch.autograd.Function):
             leaves = _apart(ctx.saved_tensors)
             first = _reference_gradient(leaves[0], leaves[1:], ctx.rows, ctx.layout)[:3]
             return *torch.autograd.grad(first, leaves, upstream, create_graph=True, allow_unused=True), None, None
-        from molcalc.nn import message_kernels as kernels
+        from molcalc.kernels import message as kernels
 
         layout, rows = ctx.layout, ctx.rows
         work = 8.0 * _work(basis, layout, len(features))

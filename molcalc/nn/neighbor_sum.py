@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from molcalc.nn import compiled
+from molcalc.kernels import runtime as compiled
 
 KERNEL_RADIAL = 16
 """Number of radial functions the compiled loops are written for."""
@@ -76,7 +76,7 @@ def _flat(tensor: Tensor) -> Any:
 
 
 def _gather(features: Tensor, basis: Tensor, rows: EdgeRows) -> Tensor:
-    from molcalc.nn import neighbor_sum_kernels as kernels
+    from molcalc.kernels import neighbor_sum as kernels
 
     n_atoms, n_channels, n_radial = features.shape
     sums = features.new_empty(n_atoms, 4, n_channels, n_radial)
@@ -88,7 +88,7 @@ def _gather(features: Tensor, basis: Tensor, rows: EdgeRows) -> Tensor:
 
 
 def _spread(basis: Tensor, sums: Tensor, rows: EdgeRows) -> Tensor:
-    from molcalc.nn import neighbor_sum_kernels as kernels
+    from molcalc.kernels import neighbor_sum as kernels
 
     n_atoms, _, n_channels, n_radial = sums.shape
     features = sums.new_zeros(n_atoms, n_channels, n_radial)
@@ -100,7 +100,7 @@ def _spread(basis: Tensor, sums: Tensor, rows: EdgeRows) -> Tensor:
 
 
 def _contract(features: Tensor, sums: Tensor, rows: EdgeRows) -> Tensor:
-    from molcalc.nn import neighbor_sum_kernels as kernels
+    from molcalc.kernels import neighbor_sum as kernels
 
     n_atoms, n_channels, n_radial = features.shape
     n_edges = rows.source.shape[0]

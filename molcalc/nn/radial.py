@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from molcalc.nn.compiled import usable
+from molcalc.kernels.runtime import usable
 
 LARGEST_EXPONENT = 50.0
 """Gaussians below 2e-22 are set to 0: numbers that are too small for full precision slow the processor down."""
@@ -70,7 +70,7 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, distances: Tensor, centers: Tensor, widths: Tensor, cutoff: float) -> Tensor:
-        from molcalc.nn import radial_kernels as kernels
+        from molcalc.kernels import radial as kernels
 
         gauss, basis = np.empty((2, len(distances), len(centers)), dtype=np.float32)
         ctx.arrays = *(_array(x) for x in (distances, centers, widths)), gauss
@@ -85,7 +85,7 @@ class _Compiled(torch.autograd.Function):
         if torch.is_grad_enabled():
             slope = _CompiledSlope.apply(*ctx.saved_tensors, upstream[0], ctx.arrays, ctx.cutoff)
             return slope, None, None, None
-        from molcalc.nn import radial_kernels as kernels
+        from molcalc.kernels import radial as kernels
 
         r, *parameters, gauss = ctx.arrays
         to_r, to_parameters = np.empty_like(r), np.zeros((2, gauss.shape[1]), dtype=np.float32)
@@ -100,7 +100,7 @@ class _CompiledSlope(torch.autograd.Function):
     def forward(
         ctx: Any, distances: Tensor, centers: Tensor, widths: Tensor, weights: Tensor, arrays: Any, cutoff: float
     ) -> Tensor:
-        from molcalc.nn import radial_kernels as kernels
+        from molcalc.kernels import radial as kernels
 
         ctx.arrays, ctx.weights, ctx.cutoff = arrays, _array(weights), cutoff
         r, *parameters, gauss = arrays
@@ -111,7 +111,7 @@ class _CompiledSlope(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> Any:
-        from molcalc.nn import radial_kernels as kernels
+        from molcalc.kernels import radial as kernels
 
         r, *parameters, gauss = ctx.arrays
         to_r, to_weights = np.empty_like(r), np.empty_like(gauss)

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from molcalc.nn import compiled
+from molcalc.kernels import runtime as compiled
 from molcalc.nn.neighbor_sum import KERNEL_RADIAL
 from molcalc.nn.wanted import wanted
 
@@ -91,7 +91,7 @@ class _VectorBasis(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, shells: GaussianShells) -> Tensor:
-        from molcalc.nn import vector_basis_kernels as kernels
+        from molcalc.kernels import vector_basis as kernels
 
         ctx.save_for_backward(vectors)
         ctx.shells = shells
@@ -114,7 +114,7 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, grad: Tensor, shells: GaussianShells) -> Tensor:
-        from molcalc.nn import vector_basis_kernels as kernels
+        from molcalc.kernels import vector_basis as kernels
 
         ctx.save_for_backward(vectors, grad)
         ctx.shells = shells
@@ -132,7 +132,7 @@ class _Gradient(torch.autograd.Function):
         shells = ctx.shells
         if torch.is_grad_enabled() or wanted(ctx, 0):
             return *_reference_gradient(vectors, grad, upstream, shells), None
-        from molcalc.nn import vector_basis_kernels as kernels
+        from molcalc.kernels import vector_basis as kernels
 
         along = torch.empty_like(grad, memory_format=torch.contiguous_format)
         compiled.share_range(

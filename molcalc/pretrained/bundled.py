@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from molcalc import checkpoint
-from molcalc.checkpoint import Checkpoint
+from molcalc.io import checkpoint
+from molcalc.io.checkpoint import Checkpoint
 
 FOLDER = Path(__file__).parent / "models"
 BUNDLED = ("small-species",)

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from molcalc import checkpoint
-from molcalc.checkpoint import Checkpoint, Fidelity, ModelConfig
 from molcalc.errors import CheckpointError, CheckpointMismatchError, MolcalcError
-from molcalc.files import read_file
-from molcalc.pretrained.layout import ensemble_weights, network_from_state
-from molcalc.pretrained.torchscript import D3_PARAMETERS, read_state
+from molcalc.fidelity import Fidelity
+from molcalc.io import checkpoint
+from molcalc.io.checkpoint import Checkpoint, ModelConfig
+from molcalc.io.files import read_file
+from molcalc.pretrained.foreign.layout import ensemble_weights, network_from_state
+from molcalc.pretrained.foreign.torchscript import D3_PARAMETERS, read_state
 
 log = logging.getLogger(__name__)
 

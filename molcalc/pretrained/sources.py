@@ -9,17 +9,16 @@ import stat
 from pathlib import Path
 from typing import Literal
 
-from molcalc import checkpoint
-from molcalc.checkpoint import Checkpoint
-from molcalc.errors import CheckpointError
-from molcalc.files import read_file, sha256
-from molcalc.pretrained.artifacts import ROUTING_KEYS, read_directory, read_pt
+from molcalc.errors import CheckpointError, short, suggest
+from molcalc.io import checkpoint
+from molcalc.io.checkpoint import Checkpoint
+from molcalc.io.files import read_file, sha256
 from molcalc.pretrained.bundled import BUNDLED, load_bundled
-from molcalc.pretrained.exported import checkpoint_of_program, read_contents
+from molcalc.pretrained.foreign.artifacts import ROUTING_KEYS, read_directory, read_pt
+from molcalc.pretrained.foreign.exported import checkpoint_of_program, read_contents
+from molcalc.pretrained.foreign.torchscript import is_torchscript, read_program, read_state
 from molcalc.pretrained.published import PUBLISHED, convert_ensemble, find_published, load_published
-from molcalc.pretrained.torchscript import is_torchscript, read_program, read_state
 from molcalc.registry import network_config
-from molcalc.schema import short, suggest
 
 FORMS = "a published name, a model directory, or a file ending in .jpt or .pt"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)

@@ -8,11 +8,11 @@ from typing import Any
 _HOMES = {
     "fit": "molcalc.train.fitting",
     "FitResult": "molcalc.train.fitting",
-    "evaluate": "molcalc.train.evaluation",
+    "evaluate": "molcalc.train.report.evaluation",
     "convert": "molcalc.train.data.convert",
-    "get_recommended_optimizer_config": "molcalc.train.optimizers",
-    "create_optimizer": "molcalc.train.optimizers",
-    "OPTIMIZER_CONFIGS": "molcalc.train.optimizers",
+    "get_recommended_optimizer_config": "molcalc.train.optimize.optimizers",
+    "create_optimizer": "molcalc.train.optimize.optimizers",
+    "OPTIMIZER_CONFIGS": "molcalc.train.optimize.optimizers",
 }
 __all__ = list(_HOMES)
 

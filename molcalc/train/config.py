@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from molcalc.errors import ConfigError
-from molcalc.schema import from_dict, suggest
-from molcalc.train.losses import LossConfig
-from molcalc.train.optimizers import OPTIMIZER_CONFIGS, GroupConfig
-from molcalc.train.sampler import MODES
-from molcalc.train.schedules import ScheduleConfig
+from molcalc.errors import ConfigError, suggest
+from molcalc.io.schema import from_dict
+from molcalc.train.loop.losses import LossConfig
+from molcalc.train.loop.sampler import MODES
+from molcalc.train.optimize.optimizers import OPTIMIZER_CONFIGS, GroupConfig
+from molcalc.train.optimize.schedules import ScheduleConfig
 
 PRECISIONS = ("float32", "bf16", "float64")
 COULOMB = ("auto", "simple", "physnet", "distributed", None)

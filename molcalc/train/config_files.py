@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from molcalc.errors import ConfigError
-from molcalc.schema import from_dict, short
+from molcalc.errors import ConfigError, short
+from molcalc.io.schema import from_dict
 from molcalc.train.config import FitConfig, merged
 
 MAX_FILE = 1 << 18

@@ -13,22 +13,22 @@ from typing import Any
 
 import torch
 
-from molcalc import checkpoint
 from molcalc.calculators.base import MolCalculator
 from molcalc.calculators.sources import calculator_of
 from molcalc.errors import ConfigError
+from molcalc.io import checkpoint
 from molcalc.train.config import FitConfig, make_config
-from molcalc.train.console import Console
 from molcalc.train.data.contradictions import check_charges, warn_of_doubtful_derivatives
 from molcalc.train.data.opening import Data
-from molcalc.train.esp_mask import check_points
-from molcalc.train.evaluation import evaluate_part
-from molcalc.train.observers import Observers
-from molcalc.train.preparation import Parts, make_trainer, open_parts
-from molcalc.train.processes import Processes, joined
-from molcalc.train.run_folder import RunFolder
-from molcalc.train.summary import write_summary
-from molcalc.train.trainer import Interruption, Trainer
+from molcalc.train.loop.console import Console
+from molcalc.train.loop.esp_mask import check_points
+from molcalc.train.loop.observers import Observers
+from molcalc.train.loop.processes import Processes, joined
+from molcalc.train.loop.run_folder import RunFolder
+from molcalc.train.loop.trainer import Interruption, Trainer
+from molcalc.train.report.evaluation import evaluate_part
+from molcalc.train.report.summary import write_summary
+from molcalc.train.start.preparation import Parts, make_trainer, open_parts
 
 log = logging.getLogger(__name__)
 

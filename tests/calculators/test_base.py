@@ -21,10 +21,10 @@ from ase.io.jsonio import encode
 from ase.mep import NEB
 from ase.optimize import BFGS
 
-from molcalc.checkpoint import Checkpoint
 from molcalc.errors import ConfigError
+from molcalc.io.checkpoint import Checkpoint
 from molcalc.testing import check_calculator
-from tests.tiny import crystal, organic, periodic_calculator, tiny_calculator, tiny_checkpoint
+from tests.helpers.tiny import crystal, organic, periodic_calculator, tiny_calculator, tiny_checkpoint
 
 
 def water(charge: int | None = None) -> Atoms:
@@ -178,8 +178,8 @@ def test_database_row_says_what_made_it(closed_shell: Checkpoint, tmp_path: Path
 
 
 def test_model_directory_leaves_no_path_in_results(closed_shell: Checkpoint, tmp_path: Path) -> None:
-    from molcalc import checkpoint
     from molcalc.calculators import AIMNet2
+    from molcalc.io import checkpoint
 
     checkpoint.save(tmp_path / "my_model", closed_shell)
     calc = AIMNet2(tmp_path / "my_model")

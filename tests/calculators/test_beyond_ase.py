@@ -16,14 +16,14 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from molcalc.batch import AtomicBatch
 from molcalc.calculators import D3
 from molcalc.calculators.beyond_ase import FidelityWarning
-from molcalc.checkpoint import Checkpoint
 from molcalc.derivatives import evaluate
 from molcalc.errors import ResourceError, UnsupportedElementError
+from molcalc.io.checkpoint import Checkpoint
 from molcalc.potential import Potential
-from tests.tiny import LEVELS, organic, tiny_calculator, tiny_checkpoint, tiny_multifidelity_checkpoint
-from tests.tiny_dcm import dcm_calculator, tiny_dcm
+from tests.helpers.tiny import FIDELITIES, organic, tiny_calculator, tiny_checkpoint, tiny_multifidelity_checkpoint
+from tests.helpers.tiny_dcm import dcm_calculator, tiny_dcm
 
-WITHOUT_OXYGEN = (LEVELS[0], replace(LEVELS[1], elements=(1, 6, 7)), replace(LEVELS[2], elements=(1, 6)))
+WITHOUT_OXYGEN = (FIDELITIES[0], replace(FIDELITIES[1], elements=(1, 6, 7)), replace(FIDELITIES[2], elements=(1, 6)))
 
 
 def test_standard_deviations_of_many_structures_are_those_of_single_ones() -> None:
@@ -108,7 +108,7 @@ def test_a_model_of_one_fidelity_compares_with_nothing(closed_shell: Checkpoint)
 
 
 def test_an_element_that_the_chosen_fidelity_has_not_seen_is_refused() -> None:
-    calc = tiny_calculator(tiny_multifidelity_checkpoint(levels=WITHOUT_OXYGEN), fidelity="gfn2")
+    calc = tiny_calculator(tiny_multifidelity_checkpoint(fidelities=WITHOUT_OXYGEN), fidelity="gfn2")
     ammonia = calc.get_potential_energy(molecule("NH3"))
     message = r"element O \(Z=8\) of atoms \[0\] was not in the data of fidelity 'gfn2' of .*know it: 'pbe0'$"
     with pytest.raises(UnsupportedElementError, match=message):
@@ -130,7 +130,7 @@ def test_an_element_that_the_chosen_fidelity_has_not_seen_is_refused() -> None:
 
 
 def test_a_comparison_leaves_out_fidelities_that_do_not_know_an_element() -> None:
-    calc = tiny_calculator(tiny_multifidelity_checkpoint(levels=WITHOUT_OXYGEN), fidelity="b3lyp")
+    calc = tiny_calculator(tiny_multifidelity_checkpoint(fidelities=WITHOUT_OXYGEN), fidelity="b3lyp")
     with pytest.warns(FidelityWarning) as caught:
         found = calc.compare_fidelities(molecule("NH3"))
     assert list(found) == ["pbe0", "gfn2"]
@@ -140,7 +140,7 @@ def test_a_comparison_leaves_out_fidelities_that_do_not_know_an_element() -> Non
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert list(calc.compare_fidelities(molecule("CH4"))) == ["pbe0", "gfn2", "b3lyp"]
-    limited = tiny_multifidelity_checkpoint(levels=[replace(level, elements=(1, 6)) for level in LEVELS])
+    limited = tiny_multifidelity_checkpoint(fidelities=[replace(level, elements=(1, 6)) for level in FIDELITIES])
     with pytest.raises(UnsupportedElementError, match="'pbe0'.*no fidelity of it knows it"):
         tiny_calculator(limited, fidelity="pbe0").compare_fidelities(molecule("H2O"))
 

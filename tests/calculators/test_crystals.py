@@ -12,7 +12,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
 from molcalc.calculators import AIMNet2
-from tests.dispersion.dispersion_systems import crystals
+from tests.helpers.dispersion_systems import crystals
 
 pytestmark = pytest.mark.usefixtures("published")
 METHODS = ("dsf", "ewald")

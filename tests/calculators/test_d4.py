@@ -13,12 +13,12 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.calculators.mixing import SumCalculator
 
 from molcalc.calculators import D4, AIMNet2
-from molcalc.checkpoint import Checkpoint
 from molcalc.dispersion.parameters import D4Parameters, d4_parameters
 from molcalc.errors import CellError, ChargeError, ConfigError, UnsupportedElementError
+from molcalc.io.checkpoint import Checkpoint
 from molcalc.testing import check_calculator
 from molcalc.units import BOHR, HARTREE
-from tests.tiny import tiny_checkpoint
+from tests.helpers.tiny import tiny_checkpoint
 
 interface = pytest.importorskip("dftd4.interface")
 

@@ -24,14 +24,21 @@ from ase.db import connect
 from ase.mep import NEB
 
 from molcalc.calculators import D3, AIMNet2
-from molcalc.checkpoint import Checkpoint, load, save
 from molcalc.errors import CheckpointMismatchError, ConfigError, FidelityError
+from molcalc.io.checkpoint import Checkpoint, load, save
 from molcalc.models.multifidelity import with_fidelities
 from molcalc.registry import build_members, checkpoint_of
 from molcalc.testing import check_calculator
-from tests.tiny import LEVELS, crystal, organic, tiny_calculator, tiny_checkpoint, tiny_multifidelity_checkpoint
+from tests.helpers.tiny import (
+    FIDELITIES,
+    crystal,
+    organic,
+    tiny_calculator,
+    tiny_checkpoint,
+    tiny_multifidelity_checkpoint,
+)
 
-NAMES = tuple(level.name for level in LEVELS)
+NAMES = tuple(level.name for level in FIDELITIES)
 COMPLETED_BY = {"pbe0": "d3bj:pbe0", "gfn2": "in labels", "b3lyp": "d3bj:b3lyp"}
 DIFFERENT = 1e-3
 """eV; what levels of theory differ by at least."""
@@ -67,7 +74,7 @@ def test_fidelities_are_known_by_name_not_by_place(several: Checkpoint) -> None:
     """A46."""
     order = [2, 0, 1]
     network = with_fidelities(build_members(several)[0], order)  # type: ignore[arg-type]
-    config = replace(several.config, fidelities=tuple(LEVELS[k] for k in order))
+    config = replace(several.config, fidelities=tuple(FIDELITIES[k] for k in order))
     permuted = energies(checkpoint_of(config, [network]), organic())
     assert permuted == pytest.approx(energies(several, organic()), abs=1e-10)
 
@@ -95,12 +102,12 @@ def test_a_model_of_one_fidelity_accepts_its_name_only(closed_shell: Checkpoint)
 
 
 def test_a_model_that_names_more_fidelities_than_it_has_is_refused(several: Checkpoint) -> None:
-    config = replace(several.config, fidelities=LEVELS[:2])
+    config = replace(several.config, fidelities=FIDELITIES[:2])
     with pytest.raises(CheckpointMismatchError, match="names 2 fidelities, but its network has 3"):
         tiny_calculator(Checkpoint(config, several.weights), fidelity="pbe0")
     single = tiny_checkpoint()
     with pytest.raises(CheckpointMismatchError, match="names 3 fidelities, but its network has 1"):
-        tiny_calculator(Checkpoint(replace(single.config, fidelities=LEVELS), single.weights), fidelity="pbe0")
+        tiny_calculator(Checkpoint(replace(single.config, fidelities=FIDELITIES), single.weights), fidelity="pbe0")
 
 
 @pytest.mark.parametrize("how", ["attribute", "set"])
@@ -248,8 +255,8 @@ def test_differences_between_fidelities_lose_nothing_to_single_precision(dtype: 
     network = with_fidelities(build_members(tiny_checkpoint())[0].double(), [0, 0, 0])  # type: ignore[arg-type]
     difference = 1.2345678901234e-5
     network.shifts.data[1, 1] += difference
-    levels = tuple(replace(level, dispersion=None) for level in LEVELS)
-    checkpoint = tiny_multifidelity_checkpoint(levels=levels)
+    levels = tuple(replace(level, dispersion=None) for level in FIDELITIES)
+    checkpoint = tiny_multifidelity_checkpoint(fidelities=levels)
     checkpoint = checkpoint_of(checkpoint.config, [network])
     found = tiny_calculator(checkpoint, dtype, fidelity="pbe0").compare_fidelities(atoms)
     hydrogens = int((atoms.numbers == 1).sum())

@@ -14,7 +14,6 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from molcalc.calculators import AIMNet2
 from molcalc.calculators.base import MolCalculator, OpenShellWarning
 from molcalc.calculators.inputs import resolve_charge, resolve_multiplicity
-from molcalc.checkpoint import Checkpoint
 from molcalc.errors import (
     AtomsTooCloseError,
     CellError,
@@ -26,7 +25,8 @@ from molcalc.errors import (
     SpinError,
     UnsupportedElementError,
 )
-from tests.tiny import crystal, periodic_calculator, tiny_calculator, tiny_checkpoint
+from molcalc.io.checkpoint import Checkpoint
+from tests.helpers.tiny import crystal, periodic_calculator, tiny_calculator, tiny_checkpoint
 
 
 def water() -> Atoms:

@@ -17,7 +17,6 @@ from ase.calculators.fd import calculate_numerical_stress
 
 from molcalc.calculators import AIMNet2, NonEquivariantDCM, PhysNetDCM
 from molcalc.calculators.physnet_dcm import NonEquivariantWarning
-from molcalc.checkpoint import save
 from molcalc.errors import (
     CellError,
     CheckpointMismatchError,
@@ -26,10 +25,11 @@ from molcalc.errors import (
     InputError,
     UnsupportedElementError,
 )
+from molcalc.io.checkpoint import save
 from molcalc.testing import check_calculator
 from molcalc.units import ATOMIC_MASSES, COULOMB
-from tests.tiny import crystal, organic, random_rotation, tiny_checkpoint
-from tests.tiny_dcm import CLASSES, KINDS, dcm_calculator, tiny_dcm
+from tests.helpers.tiny import crystal, organic, random_rotation, tiny_checkpoint
+from tests.helpers.tiny_dcm import CLASSES, KINDS, dcm_calculator, tiny_dcm
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 POINTS = np.array([[9.0, 0.0, 0.0], [0.0, -8.0, 1.0], [3.0, 3.0, 7.0]])

@@ -11,9 +11,9 @@ import pytest
 from ase.build import molecule
 from ase.io import write
 
-from molcalc import checkpoint
 from molcalc.cli import main
-from tests.tiny import LEVELS, tiny_checkpoint, tiny_multifidelity_checkpoint
+from molcalc.io import checkpoint
+from tests.helpers.tiny import FIDELITIES, tiny_checkpoint, tiny_multifidelity_checkpoint
 
 
 class Outcome(NamedTuple):
@@ -55,8 +55,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint.save(folder / "periodic", replace(plain, config=config))
     checkpoint.save(folder / "several", tiny_multifidelity_checkpoint())
     checkpoint.save(folder / "another", tiny_multifidelity_checkpoint(seed=7))
-    levels = (LEVELS[0], replace(LEVELS[1], elements=(1, 6, 7)), LEVELS[2])
-    checkpoint.save(folder / "no-oxygen", tiny_multifidelity_checkpoint(levels=levels))
+    levels = (FIDELITIES[0], replace(FIDELITIES[1], elements=(1, 6, 7)), FIDELITIES[2])
+    checkpoint.save(folder / "no-oxygen", tiny_multifidelity_checkpoint(fidelities=levels))
     return folder
 
 

@@ -11,12 +11,12 @@ import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
-from molcalc import checkpoint
+from molcalc.io import checkpoint
 from molcalc.pretrained.sources import open_model
 from molcalc.train.config import make_config
 from molcalc.train.config_files import read_options
-from molcalc.train.schedules import SCHEDULES
-from tests.training_runs import TINY, copied
+from molcalc.train.optimize.schedules import SCHEDULES
+from tests.helpers.training_runs import TINY, copied
 
 CONFIG = Path(__file__).parents[2] / "examples" / "config"
 SHORT = ("--epochs", "2", "--set", "batches_per_epoch=2", "--no-plots", "--quiet")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from molcalc import checkpoint
+from molcalc.io import checkpoint
 from molcalc.pretrained.sources import open_model
-from tests.model_files import multifidelity_state
-from tests.tiny import tiny_multifidelity
+from tests.helpers.model_files import multifidelity_state
+from tests.helpers.tiny import tiny_multifidelity
 
 
 def test_a_model_is_written_as_a_directory_with_the_same_hash(run: Any, models: Path) -> None:

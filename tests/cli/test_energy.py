@@ -16,12 +16,12 @@ from ase.build import molecule
 from ase.db import connect
 from ase.io import read, write
 
-from molcalc import checkpoint
 from molcalc.calculators import AIMNet2, PhysNetDCM
 from molcalc.calculators.base import OpenShellWarning
 from molcalc.cli import output
+from molcalc.io import checkpoint
 from molcalc.units import DEBYE
-from tests.tiny_dcm import tiny_dcm
+from tests.helpers.tiny_dcm import tiny_dcm
 
 PRINTED = 1.1e-6
 """eV; energies are printed with six digits, and a batch rounds a little differently from a single structure."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ase.db import connect
 
-from tests.training_runs import copied, fit_molecules
+from tests.helpers.training_runs import copied, fit_molecules
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from molcalc import checkpoint
-from molcalc.pretrained.exported import CONTENTS, read_contents
-from tests.export.models import several
+from molcalc.io import checkpoint
+from molcalc.pretrained.foreign.exported import CONTENTS, read_contents
+from tests.helpers.export_models import several
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from molcalc import checkpoint
 from molcalc.cli.fragments import fragment_charges
-from tests.tiny import tiny_checkpoint
+from molcalc.io import checkpoint
+from tests.helpers.tiny import tiny_checkpoint
 
 
 def test_everything_about_a_model_directory_is_printed(run: Any, models: Path) -> None:

@@ -20,7 +20,7 @@ from molcalc.cli.train import gather_options
 from molcalc.cli.training_data import parse_data, parse_held_out
 from molcalc.errors import ConfigError
 from molcalc.train.config_files import parse_yaml
-from tests.training_runs import TINY, copied
+from tests.helpers.training_runs import TINY, copied
 
 SMALL = "model: noneq-dcm\nepochs: 2\nbatch_size: 8\nplots: false\narguments: " + json.dumps(TINY["noneq-dcm"]) + "\n"
 START_LIMIT = 60.0
@@ -182,6 +182,6 @@ def test_a_stopped_run_saves_and_says_how_to_go_on(tmp_path: Path, number: int, 
     assert status == expected, text
     assert "saved. Go on with" in text
     assert "Traceback" not in text
-    from molcalc import checkpoint
+    from molcalc.io import checkpoint
 
     assert checkpoint.load(folder / "run@0" / "last").config.kind == "noneq-dcm"

@@ -3,7 +3,7 @@
 import pytest
 
 from molcalc.dispersion.d3 import D3Dispersion
-from molcalc.nn.compiled import available
+from molcalc.kernels.runtime import available
 
 
 @pytest.fixture(params=["compiled", "torch"])

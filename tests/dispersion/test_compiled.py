@@ -14,9 +14,9 @@ from molcalc.dispersion.energies import dispersion_energies
 from molcalc.dispersion.loops import choose_loops
 from molcalc.dispersion.parameters import d3_parameters
 from molcalc.dispersion.reference import atom_data
-from molcalc.nn.compiled import available
+from molcalc.kernels.runtime import available
 from molcalc.units import BOHR, HARTREE
-from tests.dispersion.dispersion_systems import crystals, make_batch, molecules, rattled
+from tests.helpers.dispersion_systems import crystals, make_batch, molecules, rattled
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed")
 TOLERANCE = 1e-12

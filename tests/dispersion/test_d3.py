@@ -14,7 +14,7 @@ from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.parameters import D3Parameters, d3_parameters
 from molcalc.errors import CellError, ConfigError, UnsupportedElementError
 from molcalc.units import BOHR, HARTREE
-from tests.dispersion.dispersion_systems import (
+from tests.helpers.dispersion_systems import (
     crystals,
     dimer,
     make_batch,

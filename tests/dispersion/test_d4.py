@@ -15,8 +15,8 @@ from molcalc.dispersion.d4 import D4Dispersion
 from molcalc.dispersion.parameters import D4Parameters, d4_parameters
 from molcalc.errors import CellError, ConfigError, UnsupportedElementError
 from molcalc.units import BOHR, HARTREE
-from tests.dispersion.d4_systems import SMOOTH, SYSTEMS, make_batch, results, sums_of_structures
-from tests.dispersion.dispersion_systems import assert_same, crystals, rattled
+from tests.helpers.d4_systems import SMOOTH, SYSTEMS, make_batch, results, sums_of_structures
+from tests.helpers.dispersion_systems import assert_same, crystals, rattled
 
 interface = pytest.importorskip("dftd4.interface")
 

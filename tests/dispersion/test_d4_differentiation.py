@@ -10,8 +10,8 @@ from ase.build import bulk, molecule
 from molcalc.batch import collate
 from molcalc.dispersion.d4 import D4Dispersion
 from molcalc.errors import ConfigError
-from tests.dispersion.d4_systems import SMOOTH, SYSTEMS, make_batch, results, sums_of_structures
-from tests.dispersion.dispersion_systems import IDENTITY, crystals, rattled
+from tests.helpers.d4_systems import SMOOTH, SYSTEMS, make_batch, results, sums_of_structures
+from tests.helpers.dispersion_systems import IDENTITY, crystals, rattled
 
 pytest.importorskip("dftd4")
 

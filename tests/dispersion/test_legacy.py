@@ -14,7 +14,7 @@ from molcalc.dispersion.parameters import D3Parameters
 from molcalc.dispersion.reference import reference_tables
 from molcalc.errors import CellError
 from molcalc.units import BOHR, HARTREE
-from tests.dispersion.dispersion_systems import make_batch, molecules
+from tests.helpers.dispersion_systems import make_batch, molecules
 
 WB97M = D3Parameters(s6=1.0, s8=0.3908, a1=0.566, a2=3.128)
 PUBLISHED = json.loads((Path(__file__).parents[1] / "data" / "aimnet2_published.json").read_text())["models"]

@@ -9,7 +9,7 @@ from ase.build import molecule
 from molcalc.dispersion import d3
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.errors import ConfigError
-from tests.dispersion.dispersion_systems import assert_same, crystals, make_batch, rattled, term_results
+from tests.helpers.dispersion_systems import assert_same, crystals, make_batch, rattled, term_results
 
 
 @pytest.fixture

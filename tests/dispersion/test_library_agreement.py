@@ -9,7 +9,7 @@ from ase.build import bulk
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.parameters import d3_parameters
 from molcalc.units import BOHR
-from tests.dispersion.dispersion_systems import assert_same, crystals, library_results, molecules, rattled, term_results
+from tests.helpers.dispersion_systems import assert_same, crystals, library_results, molecules, rattled, term_results
 
 # Hartree, Hartree/Bohr, Hartree; the requirement is 1e-9.
 TOLERANCE = 1e-11

@@ -16,7 +16,7 @@ from molcalc.dispersion.parameters import D3Parameters
 from molcalc.dispersion.reference import reference_tables
 from molcalc.dispersion.three_body import site_pairs
 from molcalc.units import BOHR
-from tests.dispersion.dispersion_systems import assert_same, make_batch, rattled, term_results
+from tests.helpers.dispersion_systems import assert_same, make_batch, rattled, term_results
 
 ONLY_ATM = D3Parameters(s6=0.0, s8=0.0, a1=0.4, a2=4.8, s9=1.0)
 ARGON_C6 = 64.6462  # Hartree·Bohr⁶, free atom, Grimme et al. (2010)

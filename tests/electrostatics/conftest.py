@@ -2,7 +2,7 @@
 
 import pytest
 
-from molcalc.nn.compiled import available
+from molcalc.kernels.runtime import available
 
 
 @pytest.fixture(params=["compiled", "torch"])

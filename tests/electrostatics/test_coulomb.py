@@ -8,7 +8,11 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
-from electrostatics_checks import (
+
+from molcalc.electrostatics.coulomb import DSFCoulomb, SimpleCoulomb
+from molcalc.errors import CellError, ConfigError
+from molcalc.units import COULOMB
+from tests.helpers.electrostatics_checks import (
     assert_batch_equals_single,
     assert_derivatives_exact,
     assert_invariant,
@@ -20,10 +24,6 @@ from electrostatics_checks import (
     random_charges,
     total_energy,
 )
-
-from molcalc.electrostatics.coulomb import DSFCoulomb, SimpleCoulomb
-from molcalc.errors import CellError, ConfigError
-from molcalc.units import COULOMB
 
 pytestmark = pytest.mark.usefixtures("path")
 

@@ -7,7 +7,12 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
-from electrostatics_checks import (
+
+from molcalc.electrostatics.coulomb import DSFCoulomb, SimpleCoulomb
+from molcalc.electrostatics.ewald import ChargedCellWarning, EwaldCoulomb
+from molcalc.errors import CellError, ChargeError, ConfigError
+from molcalc.units import COULOMB
+from tests.helpers.electrostatics_checks import (
     IDENTITY,
     assert_batch_equals_single,
     assert_derivatives_exact,
@@ -19,11 +24,6 @@ from electrostatics_checks import (
     random_charges,
     total_energy,
 )
-
-from molcalc.electrostatics.coulomb import DSFCoulomb, SimpleCoulomb
-from molcalc.electrostatics.ewald import ChargedCellWarning, EwaldCoulomb
-from molcalc.errors import CellError, ChargeError, ConfigError
-from molcalc.units import COULOMB
 
 pytestmark = pytest.mark.usefixtures("path")
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
-from electrostatics_checks import random_atoms, random_charges
 
 from molcalc.electrostatics import point_potential
 from molcalc.electrostatics.multipoles import (
@@ -17,6 +16,7 @@ from molcalc.electrostatics.multipoles import (
     quadrupole,
 )
 from molcalc.units import BOHR, DEBYE, HARTREE
+from tests.helpers.electrostatics_checks import random_atoms, random_charges
 
 WATER = molecule("H2O")
 WATER_CHARGES = torch.tensor([-0.8, 0.4, 0.4], dtype=torch.float64)

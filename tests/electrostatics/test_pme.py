@@ -5,11 +5,18 @@ import sys
 import numpy as np
 import pytest
 import torch
-from electrostatics_checks import IDENTITY, batch_of, energies_of, random_atoms, random_charges, total_energy
 
 from molcalc.electrostatics.ewald import ChargedCellWarning, EwaldCoulomb
 from molcalc.electrostatics.pme import PMECoulomb
 from molcalc.errors import CellError, ConfigError
+from tests.helpers.electrostatics_checks import (
+    IDENTITY,
+    batch_of,
+    energies_of,
+    random_atoms,
+    random_charges,
+    total_energy,
+)
 
 TRICLINIC = [[9.0, 0.0, 0.0], [1.5, 8.0, 0.0], [-0.8, 1.1, 8.5]]
 

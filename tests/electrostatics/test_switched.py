@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from electrostatics_checks import (
+
+from molcalc.electrostatics.switched import PhysNetCoulomb
+from molcalc.errors import CellError, ConfigError
+from molcalc.units import COULOMB
+from tests.helpers.electrostatics_checks import (
     assert_batch_equals_single,
     assert_derivatives_exact,
     assert_invariant,
@@ -15,10 +19,6 @@ from electrostatics_checks import (
     random_charges,
     total_energy,
 )
-
-from molcalc.electrostatics.switched import PhysNetCoulomb
-from molcalc.errors import CellError, ConfigError
-from molcalc.units import COULOMB
 
 CELL = [[6.0, 0.0, 0.0], [1.0, 5.5, 0.0], [-0.5, 0.7, 5.0]]
 BOTH = pytest.mark.parametrize("long_cutoff", [None, 7.0], ids=["all pairs", "L=7"])

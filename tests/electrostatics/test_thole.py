@@ -8,11 +8,11 @@ import torch
 from ase import Atoms
 from ase.calculators.vdwcorrection import vdWDB_Chu04jcp
 from ase.data import atomic_numbers
-from electrostatics_checks import batch_of, random_atoms
 
 from molcalc.electrostatics.thole import POLARIZABILITIES, TholeCoulomb, damped_inverse
 from molcalc.errors import CellError, ConfigError, UnsupportedElementError
 from molcalc.units import BOHR, COULOMB
+from tests.helpers.electrostatics_checks import batch_of, random_atoms
 
 
 def distributed(batch, n_dcm=3, seed=0):

@@ -5,7 +5,10 @@ import pytest
 import torch
 from ase import Atoms
 from ase.units import Bohr, Hartree
-from electrostatics_checks import (
+
+from molcalc.electrostatics.zbl import ZBLRepulsion
+from molcalc.errors import ConfigError
+from tests.helpers.electrostatics_checks import (
     assert_batch_equals_single,
     assert_derivatives_exact,
     assert_invariant,
@@ -15,9 +18,6 @@ from electrostatics_checks import (
     random_charges,
     total_energy,
 )
-
-from molcalc.electrostatics.zbl import ZBLRepulsion
-from molcalc.errors import ConfigError
 
 CELL = [[3.0, 0.0, 0.0], [0.4, 2.6, 0.0], [-0.5, 0.7, 2.8]]
 UNSWITCHED = ZBLRepulsion(cutoff=50.0, switch_start=40.0)

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from molcalc import checkpoint
 from molcalc._version import __version__
 from molcalc.calculators import AIMNet2
-from molcalc.checkpoint import CONFIG, WEIGHTS
 from molcalc.errors import (
     CheckpointError,
     CheckpointMismatchError,
@@ -24,10 +22,12 @@ from molcalc.errors import (
     UnsafeCheckpointError,
 )
 from molcalc.export import export
-from molcalc.files import sha256
-from tests.export.models import several
-from tests.tiny import FIDELITY_KINDS, REFERENCE_ENERGIES, organic, tiny_checkpoint
-from tests.tiny_dcm import tiny_dcm
+from molcalc.io import checkpoint
+from molcalc.io.checkpoint import CONFIG, WEIGHTS
+from molcalc.io.files import sha256
+from tests.helpers.export_models import several
+from tests.helpers.tiny import FIDELITY_KINDS, REFERENCE_ENERGIES, organic, tiny_checkpoint
+from tests.helpers.tiny_dcm import tiny_dcm
 
 
 def energy(calc: AIMNet2) -> float:
@@ -171,7 +171,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     def full(source: Any, target: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("molcalc.files.os.replace", full)
+    monkeypatch.setattr("molcalc.io.files.os.replace", full)
     with pytest.raises(ResourceError, match="No space left"):
         export(tiny_checkpoint(seed=9), tmp_path / "x.jpt", force=True)
     assert done.path.read_bytes() == before

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from molcalc.calculators import AIMNet2
-from molcalc.checkpoint import Checkpoint
 from molcalc.export import export
+from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2 as Network
 from molcalc.models.aimnet2 import AIMNet2Config
-from molcalc.pretrained.exported import read_contents
+from molcalc.pretrained.foreign.exported import read_contents
 from molcalc.registry import checkpoint_of
-from tests.export.models import molecules, padded, several
-from tests.tiny import ELEMENTS, tiny_checkpoint
+from tests.helpers.export_models import molecules, padded, several
+from tests.helpers.tiny import ELEMENTS, tiny_checkpoint
 
 SAME = 1e-9
 ARGUMENTS = ("coord", "numbers", "charge", "mult")

@@ -8,18 +8,19 @@ from typing import Any
 import pytest
 import torch
 
+from molcalc.assembly.ensembles import Source
 from molcalc.batch import AtomicBatch, collate, from_atoms
 from molcalc.calculators import AIMNet2
-from molcalc.calculators.runs import Source
-from molcalc.checkpoint import Checkpoint, Fidelity
 from molcalc.dispersion.parameters import D3Parameters
 from molcalc.errors import ConfigError, FidelityError
 from molcalc.export.reduction import reduced, single_fidelity
+from molcalc.fidelity import Fidelity
+from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2 as Network
 from molcalc.models.multifidelity import with_fidelities
 from molcalc.registry import build_members, checkpoint_of
-from tests.export.models import declared, several
-from tests.tiny import FIDELITY_KINDS, organic, tiny_checkpoint
+from tests.helpers.export_models import declared, several
+from tests.helpers.tiny import FIDELITY_KINDS, organic, tiny_checkpoint
 
 
 def part_of(model: Checkpoint, **options: Any) -> Checkpoint:

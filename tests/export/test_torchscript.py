@@ -18,12 +18,13 @@ from ase.build import molecule
 from torch import Tensor
 
 from molcalc.calculators import AIMNet2
-from molcalc.checkpoint import Checkpoint, Fidelity
 from molcalc.dispersion.parameters import D3Parameters
 from molcalc.errors import ConfigError
 from molcalc.export import export
-from tests.export.models import inputs, molecules, padded, several
-from tests.tiny import FIDELITY_KINDS, organic, tiny_checkpoint
+from molcalc.fidelity import Fidelity
+from molcalc.io.checkpoint import Checkpoint
+from tests.helpers.export_models import inputs, molecules, padded, several
+from tests.helpers.tiny import FIDELITY_KINDS, organic, tiny_checkpoint
 
 ENERGY, FORCE = 1e-5, 1e-5
 """eV and eV/Å: what is asked of an exported file."""

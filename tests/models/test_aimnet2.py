@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from molcalc.batch import AtomicBatch, collate, from_atoms
-from molcalc.checkpoint import Checkpoint
+from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config, equilibrate
 from molcalc.registry import build_members
-from molcalc.train.network import cast
-from tests.tiny import organic, tiny_checkpoint
+from molcalc.train.start.network import cast
+from tests.helpers.tiny import organic, tiny_checkpoint
 
 
 def dense_forward(network: AIMNet2, batch: AtomicBatch) -> tuple[Tensor, Tensor]:

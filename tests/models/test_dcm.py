@@ -20,8 +20,8 @@ from molcalc.electrostatics.thole import TholeCoulomb
 from molcalc.errors import ConfigError
 from molcalc.potential import Potential
 from molcalc.registry import MODELS
-from tests.tiny import organic, random_rotation
-from tests.tiny_dcm import KINDS, dcm_batch, dcm_potential, tiny_dcm
+from tests.helpers.tiny import organic, random_rotation
+from tests.helpers.tiny_dcm import KINDS, dcm_batch, dcm_potential, tiny_dcm
 
 DOUBLE, SINGLE = 1e-12, 1e-5
 CHARGES = 1e-10

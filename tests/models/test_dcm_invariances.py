@@ -15,8 +15,8 @@ from ase.optimize import BFGS
 from molcalc.batch import AtomicBatch, collate
 from molcalc.calculators.base import MolCalculator
 from molcalc.derivatives import evaluate
-from tests.tiny import dtypes_seen, organic, random_rotation
-from tests.tiny_dcm import KINDS, dcm_batch, dcm_calculator, dcm_potential, tiny_dcm
+from tests.helpers.tiny import dtypes_seen, organic, random_rotation
+from tests.helpers.tiny_dcm import KINDS, dcm_batch, dcm_calculator, dcm_potential, tiny_dcm
 
 E64, F64 = 1e-9, 1e-8  # eV, eV/Å in double precision
 E32_PER_ATOM, F32 = 2e-6, 1e-4  # float32 network

@@ -14,7 +14,7 @@ from molcalc.errors import ConfigError
 from molcalc.models.aimnet2 import AIMNet2
 from molcalc.models.multifidelity import MultiFidelityAIMNet2, MultiFidelityConfig, with_fidelities
 from molcalc.registry import build_members
-from tests.tiny import FIDELITY_KINDS, organic, tiny_checkpoint, tiny_multifidelity
+from tests.helpers.tiny import FIDELITY_KINDS, organic, tiny_checkpoint, tiny_multifidelity
 
 
 def single(charge_channels: int = 1) -> AIMNet2:

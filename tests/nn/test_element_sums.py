@@ -29,7 +29,7 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "compiled":
         pytest.importorskip("numba")
     else:
-        monkeypatch.setattr("molcalc.nn.compiled.available", lambda: False)
+        monkeypatch.setattr("molcalc.kernels.runtime.available", lambda: False)
 
 
 def inputs() -> list[torch.Tensor]:

@@ -36,7 +36,7 @@ def test_single_precision_agrees_with_double_in_all_derivatives(
     compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not compiled:
-        monkeypatch.setattr("molcalc.nn.compiled.available", lambda: False)
+        monkeypatch.setattr("molcalc.kernels.runtime.available", lambda: False)
     found = []
     for dtype in (torch.float32, torch.float64):
         x = torch.linspace(-30, 30, 4001, dtype=torch.float32).to(dtype).requires_grad_()
@@ -58,7 +58,7 @@ def test_far_numbers_stay_finite_and_a_nan_stays_one() -> None:
 
 
 def test_two_threads_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("molcalc.nn.compiled.SERIAL_WORK", 1)
+    monkeypatch.setattr("molcalc.kernels.runtime.SERIAL_WORK", 1)
     found = []
     for threads in (1, 2):
         monkeypatch.setattr("torch.get_num_threads", lambda threads=threads: threads)

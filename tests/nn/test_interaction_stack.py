@@ -8,13 +8,14 @@ from torch import Tensor
 
 from molcalc.batch import collate
 from molcalc.derivatives import evaluate
+from molcalc.kernels import runtime as compiled
 from molcalc.models import physnet
-from molcalc.nn import compiled, radial
+from molcalc.nn import radial
 from molcalc.nn.interaction_stack import InteractionStack, StackShape
 from molcalc.nn.radial import ExponentialGaussians
 from molcalc.potential import Potential
-from tests.tiny import organic
-from tests.tiny_dcm import KINDS, dcm_batch, dcm_potential, tiny_dcm
+from tests.helpers.tiny import organic
+from tests.helpers.tiny_dcm import KINDS, dcm_batch, dcm_potential, tiny_dcm
 
 SINGLE = 3e-5
 """Relative to the largest value; torch in single precision is off by as much."""

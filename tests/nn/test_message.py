@@ -19,7 +19,7 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "compiled":
         pytest.importorskip("numba")
     else:
-        monkeypatch.setattr("molcalc.nn.compiled.available", lambda: False)
+        monkeypatch.setattr("molcalc.kernels.runtime.available", lambda: False)
     return request.param
 
 
@@ -112,7 +112,7 @@ def test_float32_agrees_with_float64(kernels: str) -> None:
 
 def test_two_threads_give_the_same_message_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
-    monkeypatch.setattr("molcalc.nn.compiled.SERIAL_WORK", 1)
+    monkeypatch.setattr("molcalc.kernels.runtime.SERIAL_WORK", 1)
     found = []
     for threads in (1, 2):
         monkeypatch.setattr("torch.get_num_threads", lambda threads=threads: threads)

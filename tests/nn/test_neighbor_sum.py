@@ -23,7 +23,7 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "compiled":
         pytest.importorskip("numba")
     else:
-        monkeypatch.setattr("molcalc.nn.compiled.available", lambda: False)
+        monkeypatch.setattr("molcalc.kernels.runtime.available", lambda: False)
     return request.param
 
 
@@ -80,7 +80,7 @@ def test_two_threads_give_the_same_sum(rows: EdgeRows, monkeypatch: pytest.Monke
     features, basis = inputs(rows, 3)
     found = []
     for threads in (1, 2):
-        monkeypatch.setattr("molcalc.nn.compiled.SERIAL_WORK", 1)
+        monkeypatch.setattr("molcalc.kernels.runtime.SERIAL_WORK", 1)
         torch.set_num_threads(threads)
         value = neighbor_sum(features, basis, rows)
         found.append((value.detach(), *torch.autograd.grad(value.square().sum(), (features, basis))))

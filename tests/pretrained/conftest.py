@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from molcalc.checkpoint import Checkpoint
-from molcalc.files import sha256
+from molcalc.io.checkpoint import Checkpoint
+from molcalc.io.files import sha256
 from molcalc.pretrained.published import PUBLISHED, Published
-from tests.model_files import D3, Intruder, small_checkpoint, write_torchscript
+from tests.helpers.model_files import D3, Intruder, small_checkpoint, write_torchscript
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from molcalc import checkpoint
 from molcalc.calculators import AIMNet2
 from molcalc.errors import FidelityError
+from molcalc.io import checkpoint
 from molcalc.pretrained.bundled import BUNDLED, FOLDER
 from molcalc.train import evaluate
 

@@ -15,11 +15,11 @@ import pytest
 import torch
 from ase.build import molecule
 
-from molcalc import checkpoint
 from molcalc.calculators import AIMNet2
-from molcalc.checkpoint import CONFIG, WEIGHTS, Checkpoint
 from molcalc.errors import CheckpointCorruptError, CheckpointError, CheckpointMismatchError
-from molcalc.files import sha256
+from molcalc.io import checkpoint
+from molcalc.io.checkpoint import CONFIG, WEIGHTS, Checkpoint
+from molcalc.io.files import sha256
 from molcalc.pretrained import published as module
 from molcalc.pretrained.published import (
     PUBLISHED,
@@ -30,7 +30,7 @@ from molcalc.pretrained.published import (
     load_published,
 )
 from molcalc.registry import build_members
-from tests.model_files import edit_config, flip, small_checkpoint, v2_state
+from tests.helpers.model_files import edit_config, flip, small_checkpoint, v2_state
 
 ENERGY = 1e-9  # eV, float64
 REAL = ["wb97m-d3", "b973c-d3"]

@@ -14,11 +14,11 @@ import pytest
 from ase.build import molecule
 
 from molcalc.calculators import AIMNet2
-from molcalc.checkpoint import Checkpoint, save
 from molcalc.errors import CheckpointError, UnsafeCheckpointError
+from molcalc.io.checkpoint import Checkpoint, save
 from molcalc.pretrained.published import PUBLISHED
 from molcalc.pretrained.sources import open_model
-from tests.model_files import edit_config, write_hub_directory, write_v2
+from tests.helpers.model_files import edit_config, write_hub_directory, write_v2
 
 ENERGY = 1e-9  # eV, float64
 

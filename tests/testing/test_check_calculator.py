@@ -12,11 +12,11 @@ from ase.calculators.lj import LennardJones
 
 from molcalc.errors import ConfigError
 from molcalc.testing import CHECKS, Failure, check_calculator
-from tests.testing.broken_physics import ForcesUphill, StressOrder, StressSign
-from tests.testing.broken_results import NotCopyable
-from tests.testing.broken_state import Prints
-from tests.testing.good_calculators import Float32Network, HardCutoff, MoleculesOnly, Reference
-from tests.testing.mistakes import MISTAKES
+from tests.helpers.broken_physics import ForcesUphill, StressOrder, StressSign
+from tests.helpers.broken_results import NotCopyable
+from tests.helpers.broken_state import Prints
+from tests.helpers.good_calculators import Float32Network, HardCutoff, MoleculesOnly, Reference
+from tests.helpers.mistakes import MISTAKES
 
 THREAD_CHECKS = ("two_instances", "shared_by_threads")
 MEMORY_STEPS = 100

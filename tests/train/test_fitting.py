@@ -31,9 +31,9 @@ from molcalc.errors import (
 from molcalc.train import evaluate, fit
 from molcalc.train.config import make_config
 from molcalc.train.data import open_dataset
-from molcalc.train.preparation import loss_for
-from molcalc.train.run_folder import RunFolder
-from tests.tiny import tiny_checkpoint
+from molcalc.train.loop.run_folder import RunFolder
+from molcalc.train.start.preparation import loss_for
+from tests.helpers.tiny import tiny_checkpoint
 from tests.train.conftest import TINY_AIMNET2
 
 SHORT = {"epochs": 2, "batch_size": 8, "batch_mode": "molecules", "progress": False, "plots": False}
@@ -101,7 +101,7 @@ def test_the_reported_errors_are_those_of_the_calculator(labelled_db: Path, tmp_
 
 def test_training_starts_from_given_weights(labelled_db: Path, tmp_path: Path) -> None:
     """Only the reference energies move before the first step; the labels come from the same weights."""
-    from molcalc import checkpoint
+    from molcalc.io import checkpoint
 
     checkpoint.save(tmp_path / "start", tiny_checkpoint())
     fit(labelled_db, "aimnet2", output=tmp_path / "run", init=tmp_path / "start", learning_rate=0.0, **SHORT)
@@ -111,8 +111,8 @@ def test_training_starts_from_given_weights(labelled_db: Path, tmp_path: Path) -
 
 def test_dispersion_in_labels_is_taken_out_and_added_again(labelled_db: Path, tmp_path: Path) -> None:
     """With the network that made the labels, labels + D3 and subtraction give the calculator back labels + D3."""
-    from molcalc import checkpoint
     from molcalc.calculators import D3
+    from molcalc.io import checkpoint
 
     d3 = D3("pbe0")
 
@@ -247,7 +247,7 @@ def test_several_levels_of_theory_are_refused_by_models_of_one(labelled_db: Path
 
 
 def test_weights_of_another_kind_are_refused(labelled_db: Path, tmp_path: Path) -> None:
-    from molcalc import checkpoint
+    from molcalc.io import checkpoint
 
     checkpoint.save(tmp_path / "start", tiny_checkpoint())
     with pytest.raises(CheckpointMismatchError, match="holds a 'aimnet2' model; model='physnet-dcm'"):
@@ -257,7 +257,7 @@ def test_weights_of_another_kind_are_refused(labelled_db: Path, tmp_path: Path) 
 def test_a_loss_that_is_not_finite_names_the_rows_and_keeps_the_last_state(
     labelled_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from molcalc.train import losses
+    from molcalc.train.loop import losses
 
     original, calls = losses.Loss.__call__, []
 
@@ -283,7 +283,7 @@ def test_a_full_disk_keeps_the_last_good_state(labelled_db: Path, tmp_path: Path
     from tests.train.conftest import TINY_AIMNET2
     from tests.train.test_fitting import SHORT
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    from molcalc.train.run_folder import RunFolder
+    from molcalc.train.loop.run_folder import RunFolder
     original, saved = RunFolder.save_last, []
     def save_last(self, model, state):
         if saved:
@@ -335,7 +335,7 @@ def test_settings_of_the_process_are_left_alone(labelled_db: Path, tmp_path: Pat
 def test_memory_stays_flat_over_two_thousand_steps(labelled_db: Path, tmp_path: Path) -> None:
     import psutil
 
-    from molcalc.train import console
+    from molcalc.train.loop import console
 
     sizes, original = [], console.Console._update
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from molcalc.errors import DatasetError
 from molcalc.train.data.columns import GEOMETRY, LABELS, UNITS, quantity
+from molcalc.train.data.formats import SUFFIXES
+from molcalc.train.data.formats.base import Source
 from molcalc.train.data.frames import Frame, frames_of
 from molcalc.train.data.opening import open_sources
-from molcalc.train.data.sources import SUFFIXES
-from molcalc.train.data.sources.base import Source
 
 log = logging.getLogger(__name__)
 

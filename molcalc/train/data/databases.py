@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from molcalc.errors import DatasetError, ResourceError
+from molcalc.train.data.formats.base import damaged
+from molcalc.train.data.formats.encoding import decode_json
+from molcalc.train.data.formats.sqlite import SQLiteSource
 from molcalc.train.data.locking import writing
 from molcalc.train.data.opening import open_dataset
-from molcalc.train.data.sources.base import damaged
-from molcalc.train.data.sources.encoding import decode_json
-from molcalc.train.data.sources.sqlite import SQLiteSource
 from molcalc.train.data.split import Split, split
 from molcalc.train.data.states import CHARGE_KEYS
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
 from molcalc.train.data.columns import LABELS
+from molcalc.train.data.formats.base import Source
 from molcalc.train.data.pair_lists import Geometries, edges, pairs
-from molcalc.train.data.sources.base import Source
 from molcalc.train.data.store import Store, codes_of, load
 
 

@@ -11,9 +11,9 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from molcalc.train.data.columns import LABELS
+from molcalc.train.data.formats.base import Source
 from molcalc.train.data.problems import Problems
 from molcalc.train.data.rows import Block, Row, pack
-from molcalc.train.data.sources.base import Source
 from molcalc.train.data.states import FIDELITY_KEY, STATE_KEYS, States
 
 RESULTS = ("energy", "forces", "stress", "dipole", "charges", "spin_charges")

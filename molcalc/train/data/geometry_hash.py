@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from molcalc.nn import compiled
+from molcalc.kernels import runtime as compiled
 from molcalc.train.data.dataset import Dataset
 
 RESOLUTION = 1e-3
@@ -23,7 +23,7 @@ def geometry_hashes(dataset: Dataset) -> np.ndarray:
     sizes = dataset.n_atoms()
     periodic = dataset.pbc[systems].any(axis=1)
     if compiled.available():
-        from molcalc.train.data.hash_kernels import sum_of_pairs
+        from molcalc.kernels.geometry_hash import sum_of_pairs
 
         simple = np.flatnonzero(~periodic)
         numbers, positions = dataset.numbers, dataset.positions

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from molcalc.errors import DatasetError, ResourceError
+from molcalc.fidelity import UNNAMED
 from molcalc.train.data import store
 from molcalc.train.data.columns import LABELS
 from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.formats import open_source
+from molcalc.train.data.formats.base import Source
+from molcalc.train.data.formats.npz import pair_archives
 from molcalc.train.data.problems import Problems
 from molcalc.train.data.rows import pack
-from molcalc.train.data.sources import open_source
-from molcalc.train.data.sources.base import Source
-from molcalc.train.data.sources.npz import pair_archives
-from molcalc.train.data.states import DEFAULT_FIDELITY, States
+from molcalc.train.data.states import States
 
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Data = Files | Mapping[str, Files] | Dataset
@@ -218,6 +219,6 @@ def _build(folder: Path, sources: Sequence[Source], names: Sequence[str | None])
                 writer.append(pack(rows, source.factors, states, problems), k)
             states.finish()
             found.append({"counts": problems.counts, "rows": problems.rows})
-        writer.finish({"fidelities": fidelities or [DEFAULT_FIDELITY], "problems": found})
+        writer.finish({"fidelities": fidelities or [UNNAMED], "problems": found})
     finally:
         writer.close()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from molcalc.kernels import runtime as compiled
 from molcalc.neighbors import DENSE_LIMIT, Pairs, all_pairs, neighbor_list, unique_pairs
-from molcalc.nn import compiled
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def _all(geometries: Geometries) -> Pairs:
     places = np.concatenate([[0], np.cumsum(sizes * (sizes - 1) // 2)])
     index = np.empty((2, int(places[-1])), dtype=np.int64)
     if compiled.available():
-        from molcalc.train.data.pair_kernels import fill_all
+        from molcalc.kernels.molecule_pairs import fill_all
 
         compiled.share_range(fill_all, len(sizes), float(index.shape[1]), offsets, places, index)
     else:
@@ -68,7 +68,7 @@ def _assemble(geometries: Geometries, cutoff: float, ordered: bool) -> Pairs:
     masks = np.empty(len(geometries.positions) if dense.any() else 0, dtype=np.uint64)
     work = float((sizes[dense] ** 2).sum())
     if dense.any():
-        from molcalc.train.data.pair_kernels import fill_marked, mark_pairs
+        from molcalc.kernels.molecule_pairs import fill_marked, mark_pairs
 
         compiled.share_range(mark_pairs, n, work, offsets, dense, geometries.positions, cutoff**2, masks, counts)
     if ordered:

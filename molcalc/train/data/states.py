@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from molcalc.errors import DatasetError
+from molcalc.fidelity import UNNAMED
 from molcalc.train.data.problems import SHOWN, Problems
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ CHARGE_KEYS = ("total_charge", "charge")
 SPIN_KEYS = ("multiplicity", "spin", "spin_multiplicity", "mult")
 FIDELITY_KEY = "fidelity"
 STATE_KEYS = (*CHARGE_KEYS, *SPIN_KEYS, FIDELITY_KEY)
-DEFAULT_FIDELITY = "default"
 WHOLE = 1e-6
 """Deviation from an integer that is taken for rounding."""
 
@@ -138,7 +138,7 @@ class States:
         missing = np.array([name is None for name in found], dtype=bool)
         self._with[FIDELITY_KEY] = self._with.get(FIDELITY_KEY, False) or not missing.all()
         self._note_missing(FIDELITY_KEY, ids[missing])
-        return np.array([self._index(DEFAULT_FIDELITY if name is None else name) for name in found], dtype=np.int64)
+        return np.array([self._index(UNNAMED if name is None else name) for name in found], dtype=np.int64)
 
     def _index(self, name: str) -> int:
         if name not in self.names:

@@ -16,7 +16,7 @@ from ase.db import connect
 
 from molcalc.batch import collate, from_atoms
 from molcalc.errors import DatasetError
-from molcalc.nn import compiled
+from molcalc.kernels import runtime as compiled
 from molcalc.train.data import Dataset, open_dataset
 
 

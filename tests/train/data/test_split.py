@@ -11,7 +11,7 @@ from ase.build import molecule
 from ase.db import connect
 
 from molcalc.errors import DatasetError
-from molcalc.nn import compiled
+from molcalc.kernels import runtime as compiled
 from molcalc.train.data import Dataset, open_dataset, split
 from molcalc.train.data.geometry_hash import geometry_hashes
 

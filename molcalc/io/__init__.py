@@ -1,0 +1,1 @@
+"""Files: atomic writes and locks, arrays by name, strict configuration, model directories."""

@@ -1,0 +1,264 @@
+"""Compiled loops of the message (see :mod:`molcalc.nn.message`). Import only where numba is available.
+
+Arrays are flat: features (n_atoms, A, 16), charges (n_atoms, Q), the basis (n_edges, 4, 16), messages (n_atoms, width).
+Channels are the A of the features and then the Q of the charges. Weights are (A + Q, 16, 16), row k of a channel
+holding W_kh in its first H lanes and zeros behind; ``turned`` are the same with rows h. ``first`` holds where the edges
+of each atom begin, ``source`` the neighbor of each edge; ``scalars_at`` and ``norms_at`` are the columns of each
+channel, -1 for scalars that are not there. Neighbor sums of one atom at a time, (4, A + Q, 16), stay in the cache of
+the processor.
+
+What atoms add to their neighbors goes to as many arrays as there are parts, which several threads can work on.
+"""
+
+import numba
+import numpy as np
+
+from molcalc.kernels.simd import WIDTH, fma, load, load_first, mul, splat, splat_at, store, store_first, zero
+
+_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "boundscheck": False}
+
+
+@numba.njit(**_OPTIONS)
+def _gather(begin, end, source, features, charges, basis, n_own, n_charges, add, sums):  # type: ignore[no-untyped-def]
+    """sums[x, c] = Σ_e basis[e, x] · channel c of the source, for the edges of one atom; or added to ``sums``."""
+    size = (n_own + n_charges) * WIDTH
+    for c in range(0, n_own - 1, 2):  # two channels share the loads of the basis
+        at = c * WIDTH
+        p0 = p1 = p2 = p3 = q0 = q1 = q2 = q3 = zero(features)
+        if add:
+            p0, p1, p2, p3 = load(sums, at), load(sums, at + size), load(sums, at + 2 * size), load(sums, at + 3 * size)
+            at += WIDTH
+            q0, q1, q2, q3 = load(sums, at), load(sums, at + size), load(sums, at + 2 * size), load(sums, at + 3 * size)
+            at -= WIDTH
+        for e in range(begin, end):
+            of = (source[e] * n_own + c) * WIDTH
+            f, h = load(features, of), load(features, of + WIDTH)
+            of = e * 4 * WIDTH
+            b0, b1 = load(basis, of), load(basis, of + WIDTH)
+            b2, b3 = load(basis, of + 2 * WIDTH), load(basis, of + 3 * WIDTH)
+            p0, p1, p2, p3 = fma(b0, f, p0), fma(b1, f, p1), fma(b2, f, p2), fma(b3, f, p3)
+            q0, q1, q2, q3 = fma(b0, h, q0), fma(b1, h, q1), fma(b2, h, q2), fma(b3, h, q3)
+        store(sums, at, p0)
+        store(sums, at + size, p1)
+        store(sums, at + 2 * size, p2)
+        store(sums, at + 3 * size, p3)
+        at += WIDTH
+        store(sums, at, q0)
+        store(sums, at + size, q1)
+        store(sums, at + 2 * size, q2)
+        store(sums, at + 3 * size, q3)
+    for c in range(n_own - n_own % 2, n_own + n_charges):
+        at = c * WIDTH
+        p0 = p1 = p2 = p3 = zero(features)
+        if add:
+            p0, p1, p2, p3 = load(sums, at), load(sums, at + size), load(sums, at + 2 * size), load(sums, at + 3 * size)
+        for e in range(begin, end):
+            f = zero(features)
+            if c < n_own:
+                f = load(features, (source[e] * n_own + c) * WIDTH)
+            else:
+                f = splat_at(charges, source[e] * n_charges + c - n_own)
+            of = e * 4 * WIDTH
+            p0, p1 = fma(load(basis, of), f, p0), fma(load(basis, of + WIDTH), f, p1)
+            p2 = fma(load(basis, of + 2 * WIDTH), f, p2)
+            p3 = fma(load(basis, of + 3 * WIDTH), f, p3)
+        store(sums, at, p0)
+        store(sums, at + size, p1)
+        store(sums, at + 2 * size, p2)
+        store(sums, at + 3 * size, p3)
+
+
+@numba.njit(**_OPTIONS)
+def _spread(begin, end, source, basis, n_own, n_charges, sums, features, charges):  # type: ignore[no-untyped-def]
+    """Channel c of the source += Σ_x basis[e, x] · sums[x, c]; charges get the sixteen terms of their sum over k."""
+    size = (n_own + n_charges) * WIDTH
+    for e in range(begin, end):
+        at = e * 4 * WIDTH
+        b0, b1 = load(basis, at), load(basis, at + WIDTH)
+        b2, b3 = load(basis, at + 2 * WIDTH), load(basis, at + 3 * WIDTH)
+        for c in range(n_own + n_charges):
+            to, at = (source[e] * n_own + c) * WIDTH, c * WIDTH
+            row = zero(features)
+            if c < n_own:
+                row = load(features, to)
+            else:
+                to = (source[e] * n_charges + c - n_own) * WIDTH
+                row = load(charges, to)
+            row = fma(b0, load(sums, at), row)
+            row = fma(b1, load(sums, at + size), row)
+            row = fma(b2, load(sums, at + 2 * size), row)
+            row = fma(b3, load(sums, at + 3 * size), row)
+            if c < n_own:
+                store(features, to, row)
+            else:
+                store(charges, to, row)
+
+
+@numba.njit(**_OPTIONS)
+def _contract(begin, end, source, features, charges, n_own, n_charges, sums, add, basis):  # type: ignore[no-untyped-def]
+    """basis[e, x] = Σ_c channel c of the source · sums[x, c]; or added to ``basis``."""
+    size = (n_own + n_charges) * WIDTH
+    for e in range(begin, end):
+        to = e * 4 * WIDTH
+        p0 = p1 = p2 = p3 = zero(features)
+        if add:
+            p0, p1 = load(basis, to), load(basis, to + WIDTH)
+            p2, p3 = load(basis, to + 2 * WIDTH), load(basis, to + 3 * WIDTH)
+        for c in range(n_own + n_charges):
+            f = zero(features)
+            if c < n_own:
+                f = load(features, (source[e] * n_own + c) * WIDTH)
+            else:
+                f = splat_at(charges, source[e] * n_charges + c - n_own)
+            at = c * WIDTH
+            p0, p1 = fma(load(sums, at), f, p0), fma(load(sums, at + size), f, p1)
+            p2, p3 = fma(load(sums, at + 2 * size), f, p2), fma(load(sums, at + 3 * size), f, p3)
+        store(basis, to, p0)
+        store(basis, to + WIDTH, p1)
+        store(basis, to + 2 * WIDTH, p2)
+        store(basis, to + 3 * WIDTH, p3)
+
+
+@numba.njit(inline="always", **_OPTIONS)
+def _combined(values, at, step, weights, weights_at):  # type: ignore[no-untyped-def]
+    """Rows Σ_k values[at + x step + k] · weights[k] of x = 0, 1, 2."""
+    p0 = p1 = p2 = q0 = q1 = q2 = zero(weights)
+    for k in range(0, WIDTH, 2):  # two chains of sums, because each waits for itself
+        row = load(weights, weights_at + k * WIDTH)
+        p0 = fma(splat_at(values, at + k), row, p0)
+        p1 = fma(splat_at(values, at + step + k), row, p1)
+        p2 = fma(splat_at(values, at + 2 * step + k), row, p2)
+        row = load(weights, weights_at + (k + 1) * WIDTH)
+        q0 = fma(splat_at(values, at + k + 1), row, q0)
+        q1 = fma(splat_at(values, at + step + k + 1), row, q1)
+        q2 = fma(splat_at(values, at + 2 * step + k + 1), row, q2)
+    one = splat(weights, 1.0)
+    return fma(p0, one, q0), fma(p1, one, q1), fma(p2, one, q2)
+
+
+@numba.njit(inline="always", **_OPTIONS)
+def _turned_back(x0, x1, x2, buffer, turned, turned_at, sums, at, step):  # type: ignore[no-untyped-def]
+    """sums[at + x step] = Σ_h x_h turned[h], the way back of ``_combined``."""
+    store(buffer, 0, x0)
+    store(buffer, WIDTH, x1)
+    store(buffer, 2 * WIDTH, x2)
+    v0, v1, v2 = _combined(buffer, 0, WIDTH, turned, turned_at)
+    store(sums, at, v0)
+    store(sums, at + step, v1)
+    store(sums, at + 2 * step, v2)
+
+
+@numba.njit(inline="always", **_OPTIONS)
+def _outer(values, at, step, x0, x1, x2, result, result_at):  # type: ignore[no-untyped-def]
+    """result[k] += Σ_x values[at + x step + k] · x."""
+    for k in range(WIDTH):
+        row = load(result, result_at + k * WIDTH)
+        row = fma(splat_at(values, at + k), x0, row)
+        row = fma(splat_at(values, at + step + k), x1, row)
+        store(result, result_at + k * WIDTH, fma(splat_at(values, at + 2 * step + k), x2, row))
+
+
+@numba.njit(**_OPTIONS)
+def push(
+    start: int, stop: int, first: np.ndarray, source: np.ndarray, features: np.ndarray, charges: np.ndarray,
+    basis: np.ndarray, weights: np.ndarray, n_own: int, n_charges: int, scalars_at: np.ndarray, norms_at: np.ndarray,
+    n_norms: int, width: int, message: np.ndarray,
+) -> None:  # fmt: skip
+    """S and Σ_x U_x² of the messages of atoms start…stop; other columns stay as they are."""
+    size = (n_own + n_charges) * WIDTH
+    sums = np.empty(4 * size, dtype=features.dtype)
+    for i in range(start, stop):
+        _gather(first[i], first[i + 1], source, features, charges, basis, n_own, n_charges, False, sums)
+        for c in range(n_own + n_charges):
+            at, to = c * WIDTH, i * width
+            if scalars_at[c] >= 0:
+                store(message, to + scalars_at[c], load(sums, at))
+            u0, u1, u2 = _combined(sums, at + size, size, weights, c * WIDTH * WIDTH)
+            store_first(message, to + norms_at[c], fma(u0, u0, fma(u1, u1, mul(u2, u2))), n_norms)
+
+
+@numba.njit(**_OPTIONS)
+def pull(
+    start: int, stop: int, n_parts: int, first: np.ndarray, source: np.ndarray, features: np.ndarray,
+    charges: np.ndarray, basis: np.ndarray, grad: np.ndarray, weights: np.ndarray, turned: np.ndarray, n_own: int,
+    n_charges: int, scalars_at: np.ndarray, norms_at: np.ndarray, n_norms: int, width: int,
+    for_features: np.ndarray, for_charges: np.ndarray, with_basis: bool, for_basis: np.ndarray, with_weights: bool,
+    for_weights: np.ndarray,
+) -> None:  # fmt: skip
+    """Gradients of Σ grad · message by way of the sums, from the atoms of parts start…stop.
+
+    D, the gradient for the sums, is G_S, and Σ_h W_kh 2 G_h U_xh; that for the weights is Σ_x V_xk 2 G_h U_xh.
+    """
+    n_atoms, size = first.size - 1, (n_own + n_charges) * WIDTH
+    sums, moved = np.empty(4 * size, dtype=features.dtype), np.empty(4 * size, dtype=features.dtype)
+    buffer, two = np.empty(3 * WIDTH, dtype=features.dtype), splat(features, 2.0)
+    for part in range(start, stop):
+        own_features = for_features[part * n_atoms * n_own * WIDTH :]
+        own_charges = for_charges[part * n_atoms * n_charges * WIDTH :]
+        own_weights = for_weights[part * size * WIDTH :]
+        for i in range(n_atoms * part // n_parts, n_atoms * (part + 1) // n_parts):
+            begin, end = first[i], first[i + 1]
+            _gather(begin, end, source, features, charges, basis, n_own, n_charges, False, sums)
+            for c in range(n_own + n_charges):
+                at, to, of = c * WIDTH, i * width, c * WIDTH * WIDTH
+                store(moved, at, load(grad, to + scalars_at[c]) if scalars_at[c] >= 0 else zero(grad))
+                g = mul(two, load_first(grad, to + norms_at[c], n_norms))
+                u0, u1, u2 = _combined(sums, at + size, size, weights, of)
+                u0, u1, u2 = mul(g, u0), mul(g, u1), mul(g, u2)
+                if with_weights:
+                    _outer(sums, at + size, size, u0, u1, u2, own_weights, of)
+                _turned_back(u0, u1, u2, buffer, turned, of, moved, at + size, size)
+            _spread(begin, end, source, basis, n_own, n_charges, moved, own_features, own_charges)
+            if with_basis:
+                _contract(begin, end, source, features, charges, n_own, n_charges, moved, False, for_basis)
+
+
+@numba.njit(**_OPTIONS)
+def pull_back(
+    start: int, stop: int, n_parts: int, first: np.ndarray, source: np.ndarray, features: np.ndarray,
+    charges: np.ndarray, basis: np.ndarray, grad: np.ndarray, weights: np.ndarray, turned: np.ndarray, n_own: int,
+    n_charges: int, scalars_at: np.ndarray, norms_at: np.ndarray, n_norms: int, width: int,
+    up_features: np.ndarray, up_charges: np.ndarray, up_basis: np.ndarray, for_grad: np.ndarray,
+    for_features: np.ndarray, for_charges: np.ndarray, with_basis: bool, for_basis: np.ndarray, with_weights: bool,
+    for_weights: np.ndarray,
+) -> None:  # fmt: skip
+    """Derivatives of L = Σ upstream · pull(grad, …) by way of the sums, from the atoms of parts start…stop.
+
+    With T the change of the sums along ``upstream`` and P_xh = Σ_k W_kh T_xk: L = Σ T · D, so that the derivative for G
+    is T_S and 2 Σ_x P_x U_x, for T it is D, for the sums E_xk = Σ_h W_kh 2 G_h P_xh (E_S = 0) and for the weights
+    Σ_x 2 G_h (T_xk U_xh + V_xk P_xh).
+    """
+    n_atoms, size = first.size - 1, (n_own + n_charges) * WIDTH
+    sums, tangent = np.empty(4 * size, dtype=features.dtype), np.empty(4 * size, dtype=features.dtype)
+    moved, curved = np.empty(4 * size, dtype=features.dtype), np.zeros(4 * size, dtype=features.dtype)
+    buffer, two = np.empty(3 * WIDTH, dtype=features.dtype), splat(features, 2.0)
+    for part in range(start, stop):
+        own_features = for_features[part * n_atoms * n_own * WIDTH :]
+        own_charges = for_charges[part * n_atoms * n_charges * WIDTH :]
+        own_weights = for_weights[part * size * WIDTH :]
+        for i in range(n_atoms * part // n_parts, n_atoms * (part + 1) // n_parts):
+            begin, end = first[i], first[i + 1]
+            _gather(begin, end, source, features, charges, basis, n_own, n_charges, False, sums)
+            _gather(begin, end, source, up_features, up_charges, basis, n_own, n_charges, False, tangent)
+            _gather(begin, end, source, features, charges, up_basis, n_own, n_charges, True, tangent)
+            for c in range(n_own + n_charges):
+                at, to, of = c * WIDTH, i * width, c * WIDTH * WIDTH
+                store(moved, at, load(grad, to + scalars_at[c]) if scalars_at[c] >= 0 else zero(grad))
+                if scalars_at[c] >= 0:
+                    store(for_grad, to + scalars_at[c], load(tangent, at))
+                g = mul(two, load_first(grad, to + norms_at[c], n_norms))
+                u0, u1, u2 = _combined(sums, at + size, size, weights, of)
+                p0, p1, p2 = _combined(tangent, at + size, size, weights, of)
+                norms = mul(two, fma(u0, p0, fma(u1, p1, mul(u2, p2))))
+                store_first(for_grad, to + norms_at[c], norms, n_norms)
+                u0, u1, u2, p0, p1, p2 = mul(g, u0), mul(g, u1), mul(g, u2), mul(g, p0), mul(g, p1), mul(g, p2)
+                if with_weights:
+                    _outer(tangent, at + size, size, u0, u1, u2, own_weights, of)
+                    _outer(sums, at + size, size, p0, p1, p2, own_weights, of)
+                _turned_back(u0, u1, u2, buffer, turned, of, moved, at + size, size)
+                _turned_back(p0, p1, p2, buffer, turned, of, curved, at + size, size)
+            _spread(begin, end, source, basis, n_own, n_charges, curved, own_features, own_charges)
+            _spread(begin, end, source, up_basis, n_own, n_charges, moved, own_features, own_charges)
+            if with_basis:
+                _contract(begin, end, source, features, charges, n_own, n_charges, curved, False, for_basis)
+                _contract(begin, end, source, up_features, up_charges, n_own, n_charges, moved, True, for_basis)

@@ -1,0 +1,75 @@
+"""ASE databases of any kind through ``ase.db.connect``; calculators of rows are never made into objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from molcalc.errors import DatasetError
+from molcalc.train.data.columns import GEOMETRY, LABELS, unit_factors
+from molcalc.train.data.formats.base import RowByRowSource, as_bytes, damaged
+from molcalc.train.data.rows import Row
+
+
+class DatabaseSource(RowByRowSource):
+    """An ASE database; units are ASE's unless the user or the metadata of the database declare others."""
+
+    def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
+        super().__init__(path, declared)
+        self.metadata = self.read_metadata()
+        written = self.metadata.get("units")
+        if isinstance(written, dict):
+            units = {name: str(unit) for name, unit in written.items() if name in LABELS or name in GEOMETRY}
+            self.factors = unit_factors({**units, **declared}, self.name)
+
+    def read_metadata(self) -> dict[str, Any]:
+        """What the database says about all its rows."""
+        database = self._connect()
+        try:
+            return dict(database.metadata or {})
+        except Exception as error:  # readers of ASE raise anything
+            raise damaged(self.path, error) from error
+
+    def read(self) -> Iterator[Row]:
+        """All rows in the order of their ids."""
+        return map(_row, self._connect().select())
+
+    def _connect(self) -> Any:
+        from ase.db import connect
+
+        try:
+            return connect(str(self.path.absolute()))
+        except ImportError as error:
+            raise DatasetError(
+                f"{self.path}: this kind of database needs the package ase-db-backends ({error})"
+            ) from error
+        except Exception as error:
+            raise damaged(self.path, error) from error
+
+
+def _row(row: Any) -> Row:
+    # Keys live beside ASE's own names; row.charge, for one, is a property that hides a key of that name.
+    values = vars(row)
+    keys = {key: values[key] for key in row._keys}
+    pbc = values.get("pbc")
+    data = row.data
+    return Row(
+        id=int(row.id),
+        natoms=len(row.numbers),
+        numbers=np.ascontiguousarray(row.numbers, dtype="<i4").tobytes(),
+        positions=as_bytes(row.positions) or b"",
+        cell=as_bytes(values.get("cell")),
+        pbc=0 if pbc is None else int(np.dot(pbc, [1, 2, 4])),
+        initial_charges=as_bytes(values.get("initial_charges")),
+        energy=values.get("energy"),
+        forces=as_bytes(values.get("forces")),
+        stress=as_bytes(values.get("stress")),
+        dipole=as_bytes(values.get("dipole")),
+        magmoms=as_bytes(values.get("magmoms")),
+        charges=as_bytes(values.get("charges")),
+        keys=keys,
+        data=dict(data) if isinstance(data, dict) else {},
+    )

@@ -1,0 +1,248 @@
+"""HDF5 files with one group per number of atoms."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from molcalc.errors import DatasetError
+from molcalc.train.data.columns import LABELS, unit_factors
+from molcalc.train.data.formats.arrays import rows_of
+from molcalc.train.data.formats.base import Source, damaged
+from molcalc.train.data.problems import SHOWN
+from molcalc.train.data.rows import Row
+
+log = logging.getLogger(__name__)
+
+CHUNK = 2000
+GROUP_SHIFT = 40
+"""A row number is the number of atoms of its group, times 2 to this power, plus its place in the group."""
+MAX_EXPANSION = 1000
+"""Bytes that one byte of a compressed file may stand for."""
+_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
+"""Filters that HDF5 and h5py bring along; others would load a plug-in."""
+NAMES = {"coord": "positions", "spin_charges": "spin_charges"}
+_CHARGE = ("charge", "total_charge")
+"""Data sets that every group has, or none: a charge that is missing is not known to be zero."""
+_STATE = (*_CHARGE, "mult", "multiplicity")
+
+
+class HDF5Source(Source):
+    """Groups named after their number of atoms, each with row-aligned arrays.
+
+    Units come from the JSON text ``attrs["units"]`` or from the user.
+    """
+
+    word = "group/row"
+
+    def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
+        super().__init__(path, declared)
+        try:
+            with self._open() as file:
+                self.metadata = _attributes(file)
+                self.texts: dict[str, list[str]] = dict(self.metadata.pop("texts", {}))
+                self.groups = self._check(file)
+            self.factors = self._factors(file_units=self.metadata.get("units"))
+        except DatasetError:
+            raise
+        except Exception as error:  # HDF5 raises anything for damaged files
+            raise damaged(path, error) from error
+
+    def chunks(self) -> Iterator[Sequence[Row]]:
+        try:
+            yield from self._chunks()
+        except DatasetError:
+            raise
+        except Exception as error:  # HDF5 raises anything for damaged files
+            raise damaged(self.path, error) from error
+
+    def _chunks(self) -> Iterator[Sequence[Row]]:
+        with self._open() as file:
+            for n_atoms, name in self.groups:
+                group = file[name]
+                total = group["coord"].shape[0]
+                for start in range(0, total, CHUNK):
+                    arrays = {key: self._read(group, key, slice(start, start + CHUNK)) for key in group}
+                    first = (n_atoms << GROUP_SHIFT) + start
+                    yield rows_of(arrays, first, NAMES, self.texts)
+
+    def row_label(self, row: int) -> str:
+        return f"{row >> GROUP_SHIFT:03d}/{row & ((1 << GROUP_SHIFT) - 1)}"
+
+    def _open(self) -> Any:
+        import h5py
+
+        try:
+            return h5py.File(self.path, "r", locking=False)
+        except OSError as error:
+            raise damaged(self.path, error) from error
+
+    def _read(self, group: Any, key: str, rows: slice) -> np.ndarray:
+        try:
+            return np.asarray(group[key][rows])
+        except OSError as error:
+            raise DatasetError(f"{self.path}: {group.name}/{key} is damaged: {error}") from error
+
+    def _check(self, file: Any) -> list[tuple[int, str]]:
+        """Group names with their number of atoms, after a look at every data set in them."""
+        import h5py
+
+        found = []
+        keys: dict[str, set[str]] = {}
+        size = self.path.stat().st_size
+        for name in file:
+            group = self._member(file, name)
+            if not isinstance(group, h5py.Group):
+                raise DatasetError(f"{self.path}: {name!r} is no group: arrays belong into groups by number of atoms")
+            if not name.isdecimal() or int(name) == 0:
+                raise DatasetError(f"{self.path}: group {name!r} is not named after its number of atoms (7 or 007)")
+            shapes = {}
+            for key in group:
+                shapes[key] = self._dataset(group, key, size)
+            for key in ("coord", "numbers"):
+                if key not in shapes:
+                    raise DatasetError(f"{self.path}: group {name} has no data set {key!r}")
+            rows = shapes["coord"][0] if shapes["coord"] else 0
+            wrong = [key for key, shape in shapes.items() if not shape or shape[0] != rows]
+            if wrong or rows == 0:
+                raise DatasetError(f"{self.path}: {name}/{(wrong or ['coord'])[0]} has no or too few of {rows} rows")
+            if shapes["coord"] != (rows, int(name), 3) or shapes["numbers"] != (rows, int(name)):
+                raise DatasetError(
+                    f"{self.path}: {name}/coord of shape {shapes['coord']} and {name}/numbers of shape "
+                    f"{shapes['numbers']} do not fit {rows} structures of {int(name)} atoms"
+                )
+            if group["numbers"].dtype.kind == "f":
+                raise DatasetError(f"{self.path}: {name}/numbers are {group['numbers'].dtype}; expected integers")
+            for key, shape in shapes.items():
+                self._check_shape(f"{name}/{key}", key, shape, rows, int(name))
+            keys[name] = set(shapes)
+            found.append((int(name), name))
+        if not found:
+            raise DatasetError(f"{self.path} holds no groups")
+        self._compare_keys(keys)
+        return sorted(found)
+
+    def _check_shape(self, where: str, key: str, shape: tuple[int, ...], rows: int, n_atoms: int) -> None:
+        """Refuse a label whose shape is not that of its kind."""
+        label = LABELS.get(NAMES.get(key, key))
+        if key in _STATE:
+            expected = [(rows,)]
+        elif label is None or label.kind == "point":
+            return
+        else:
+            per_row = (rows, n_atoms) if label.kind == "atom" else (rows,)
+            expected = [(*per_row, *label.shape)] + ([(rows, 6)] if key == "stress" else [])
+        if shape not in expected:
+            raise DatasetError(
+                f"{self.path}: {where} has shape {shape}; expected {expected[0]} for {rows} structures of {n_atoms} "
+                "atoms"
+            )
+
+    def _compare_keys(self, keys: Mapping[str, set[str]]) -> None:
+        """Report labels that only some groups have, and refuse charges that only some have."""
+        for key in sorted(set().union(*keys.values())):
+            without = sorted(name for name, own in keys.items() if key not in own)
+            if without and key in _CHARGE:
+                raise DatasetError(
+                    f"{self.path}: group {', '.join(without[:SHOWN])} has no data set {key!r}, while others have: "
+                    "write it for every group"
+                )
+            if without and key in LABELS:
+                log.warning(
+                    "%s: group %s has no data set %r, while others have; this label is missing there",
+                    self.path, ", ".join(without[:SHOWN]) + (", …" if len(without) > SHOWN else ""), key,
+                )  # fmt: skip
+
+    def _member(self, parent: Any, name: str) -> Any:
+        import h5py
+
+        if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
+            raise DatasetError(f"{self.path}: {parent.name}/{name} is a link to elsewhere; copy the data into the file")
+        try:
+            return parent[name]
+        except (OSError, KeyError) as error:
+            raise damaged(self.path, error) from error
+
+    def _dataset(self, group: Any, key: str, size: int) -> tuple[int, ...]:
+        """Shape of a data set that is safe to read."""
+        import h5py
+
+        dataset = self._member(group, key)
+        where = f"{self.path}: {group.name}/{key}"
+        if not isinstance(dataset, h5py.Dataset):
+            raise DatasetError(f"{where} is not a data set")
+        if dataset.is_virtual or dataset.external:
+            raise DatasetError(f"{where} takes its data from other files; copy them into this one")
+        if dataset.dtype.kind not in "biuf":
+            raise DatasetError(f"{where} holds values of type {dataset.dtype}, not numbers")
+        plist = dataset.id.get_create_plist()
+        filters = {plist.get_filter(k)[0] for k in range(plist.get_nfilters())}
+        if not filters <= _FILTERS:
+            raise DatasetError(f"{where} is compressed with filter {sorted(filters - _FILTERS)}, which is not read")
+        shape = tuple(int(n) for n in dataset.shape)
+        claimed = math.prod(shape) * dataset.dtype.itemsize
+        if claimed > MAX_EXPANSION * size or (not filters and claimed > size):
+            raise DatasetError(f"{where} claims {claimed} bytes (shape {shape}) in a file of {size} bytes")
+        return shape
+
+    def _factors(self, file_units: Any) -> dict[str, float]:
+        units = {} if not isinstance(file_units, dict) else {str(k): str(v) for k, v in file_units.items()}
+        known = {"coord": "positions"}
+        with self._open() as file:
+            present = {known.get(key, key) for _, name in self.groups for key in file[name]}
+        return manifest_factors(units, known, self.declared, present, self.name)
+
+
+def manifest_factors(
+    units: Mapping[str, str], known: Mapping[str, str], declared: Mapping[str, str], present: set[str], where: str
+) -> dict[str, float]:
+    """Factors from the manifest of a file and what the user declares; what has a unit must have it declared.
+
+    Parameters
+    ----------
+    units : manifest of the file, by its own names.
+    known : names of the file that differ from names of labels.
+    present : labels that the file holds.
+
+    Raises
+    ------
+    DatasetError
+        When the unit of a label is declared nowhere.
+    """
+    from molcalc.train.data.columns import GEOMETRY, LABELS
+
+    said = {known.get(key, key): unit for key, unit in units.items()}
+    said = {name: unit for name, unit in said.items() if name in LABELS or name in GEOMETRY}
+    said.update(declared)
+    for name in ("charges", "spin_charges"):  # charges have one unit everywhere
+        said.setdefault(name, "e")
+    missing = sorted(name for name in present if (name in LABELS or name in GEOMETRY) and name not in said)
+    if missing:
+        example = ", ".join(f'"{name}": "…"' for name in missing)
+        raise DatasetError(
+            f"{where} does not say the unit of {', '.join(missing)}: declare it with units={{{example}}}, "
+            "or write a manifest 'units' into the file"
+        )
+    return unit_factors(said, where)
+
+
+def _attributes(file: Any) -> dict[str, Any]:
+    """Attributes of the file; JSON texts are decoded."""
+    found: dict[str, Any] = {}
+    for name, value in file.attrs.items():
+        plain = value.item() if isinstance(value, np.generic) else value
+        if isinstance(plain, bytes):
+            plain = plain.decode(errors="replace")
+        if isinstance(plain, str) and plain[:1] in "{[":
+            with contextlib.suppress(ValueError):
+                plain = json.loads(plain)
+        if isinstance(plain, (str, int, float, list, dict)):
+            found[str(name)] = plain
+    return found

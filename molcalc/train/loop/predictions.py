@@ -1,0 +1,48 @@
+"""From a potential and a batch to everything that labels are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from molcalc.batch import AtomicBatch
+from molcalc.derivatives import evaluate
+from molcalc.electrostatics.multipoles import center_of_mass
+from molcalc.electrostatics.sites import ChargeSites
+from molcalc.potential import Potential
+from molcalc.units import ATOMIC_MASSES
+
+
+def predict(
+    potential: Potential,
+    batch: AtomicBatch,
+    properties: Sequence[str],
+    *,
+    dipole_source: str = "auto",
+    create_graph: bool = False,
+) -> dict[str, Float[Tensor, " ..."]]:
+    """Evaluate a potential and what training compares beside it.
+
+    Parameters
+    ----------
+    properties : names from :data:`molcalc.train.loop.losses.LABELS`.
+    dipole_source : charges that make the dipole: "distributed", "charges" (on the atoms), or "auto" as calculators
+        do: distributed where those turn with the molecule.
+
+    Returns
+    -------
+    predictions by name, in the shapes of the labels; and whatever else the network predicts.
+    """
+    wanted = [name for name in ("forces", "esp") if name in properties]
+    results = evaluate(potential, batch, wanted, create_graph=create_graph)
+    chosen = {"distributed": "dcm_dipole", "charges": "charge_dipole"}.get(dipole_source, "dipole")
+    if chosen in results:  # a model without distributed charges has one dipole only
+        results["dipole"] = results[chosen]
+    if "quadrupole" in properties:
+        masses = torch.as_tensor(ATOMIC_MASSES, device=batch.numbers.device)[batch.numbers]
+        center = center_of_mass(batch.positions, masses, batch.system_idx, batch.n_systems)
+        results["quadrupole"] = ChargeSites.of(batch, results).quadrupole(center)
+    return results

@@ -1,0 +1,174 @@
+"""The folder of a run: the best model itself, and what is needed to go on.
+
+``config.json``, ``weights.safetensors``
+    the best model so far, averaged weights: the folder is a model directory.
+``last/``
+    the present weights, averaged weights and the whole state of training.
+``top/``
+    further good models, when asked for.
+``training.yaml``, ``history.csv``, ``history.jsonl``
+    options, and one row for every validation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from molcalc.errors import CheckpointCorruptError, CheckpointError, CheckpointMismatchError, InputError, ResourceError
+from molcalc.io import checkpoint
+from molcalc.io.checkpoint import Checkpoint
+from molcalc.io.files import write_atomic
+
+STATE = "training_state.pt"
+OPTIONS = "training.yaml"
+LOCK = ".lock"
+STATE_VERSION = 2
+"""Of the state of training; others are not read."""
+
+
+class RunFolder:
+    """Reads and writes the files of one run."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.last, self.top = self.path / "last", self.path / "top"
+
+    @property
+    def started(self) -> bool:
+        """Whether a run can be resumed here."""
+        return self.last.is_dir() and any(self.last.glob(checkpoint.CONFIG + "*"))
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[None]:
+        """Keep other runs out; the lock ends with the process, however it dies.
+
+        Raises
+        ------
+        CheckpointError
+            When another process trains in this folder.
+        ResourceError
+            When the folder cannot be written: before any work is done.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = open(self.path / LOCK, "a+")  # noqa: SIM115
+        except OSError as error:
+            raise ResourceError(
+                f"cannot write to {self.path}: {error.strerror or error}; choose another output"
+            ) from error
+        with handle:
+            if not _lock(handle.fileno()):
+                handle.seek(0)
+                raise CheckpointError(
+                    f"run directory {self.path} is in use by pid {handle.read().strip() or '?'}: wait for it, or "
+                    "choose another output"
+                )
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            yield
+
+    def check_new(self) -> None:
+        """Refuse to train over something else.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.started or (self.path / checkpoint.CONFIG).exists():
+            raise InputError(
+                f"{self.path} holds a run already: resume it (resume=True, --resume), or choose another output"
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path} is a file; a run is written into a folder: choose another output")
+
+    def save_last(self, model: Checkpoint, state: Mapping[str, Any]) -> None:
+        """Replace the resumable state in one step."""
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        checkpoint.save(self.last, model, extra={STATE: buffer.getvalue()})
+
+    def load_last(self) -> tuple[Checkpoint, dict[str, Any]]:
+        """The resumable state.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is none.
+        CheckpointCorruptError, CheckpointMismatchError
+            When it is damaged or of another version.
+        """
+        if not self.started:
+            raise FileNotFoundError(f"{self.path} holds no run to resume: {self.last} is missing; start without resume")
+        config, files = checkpoint.read_files(self.last, (checkpoint.WEIGHTS, STATE))
+        weights = checkpoint.unpack_weights(files[checkpoint.WEIGHTS], f"{self.last}/{checkpoint.WEIGHTS}")
+        try:
+            state = torch.load(io.BytesIO(files[STATE]), weights_only=True)
+        except Exception as error:
+            raise CheckpointCorruptError(f"{self.last / STATE} cannot be read: {error}") from error
+        if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
+            raise CheckpointMismatchError(f"{self.last / STATE} was written by another version of molcalc: start anew")
+        return Checkpoint(config, weights), state
+
+    def save_best(self, model: Checkpoint) -> None:
+        """Replace the model that calculators open."""
+        checkpoint.save(self.path, model)
+
+    def save_top(self, model: Checkpoint, name: str, keep: Sequence[str]) -> None:
+        """Add one of the further good models, and delete those that are not in ``keep``."""
+        checkpoint.save(self.top / name, model)
+        for folder in self.top.iterdir():
+            if folder.name not in keep:
+                shutil.rmtree(folder)
+
+    def write_options(self, options: Mapping[str, Any]) -> None:
+        """Write the options of the run as YAML."""
+        write_atomic(self.path / OPTIONS, yaml.safe_dump(_plain(options), sort_keys=False, allow_unicode=True).encode())
+
+    def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write all validations as CSV and as one JSON object per line."""
+        names: dict[str, None] = {}
+        for row in rows:
+            names.update(dict.fromkeys(row))
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(names), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomic(self.path / "history.csv", table.getvalue().encode())
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_atomic(self.path / "history.jsonl", lines.encode())
+
+
+def _lock(handle: int) -> bool:
+    """Whether this process holds the lock now; file systems without locks say yes."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, for YAML."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,302 @@
+"""The loop: batches, gradients, steps, validation, checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from molcalc.batch import AtomicBatch
+from molcalc.errors import CheckpointMismatchError, NonFiniteResultError
+from molcalc.io.checkpoint import ModelConfig
+from molcalc.memory import memory_named
+from molcalc.potential import Potential
+from molcalc.train.config import FitConfig
+from molcalc.train.data.dataset import Dataset
+from molcalc.train.loop.ema import WeightAverage
+from molcalc.train.loop.feeding import Feed, LabelReader
+from molcalc.train.loop.losses import Loss
+from molcalc.train.loop.predictions import predict
+from molcalc.train.loop.processes import Processes
+from molcalc.train.loop.run_folder import STATE_VERSION, RunFolder
+from molcalc.train.loop.sampler import Sampler, by_name
+from molcalc.train.loop.validation import Validation
+from molcalc.train.optimize.optimizers import OptimizerSet
+from molcalc.train.optimize.schedules import Schedule
+from molcalc.train.report.groups import fidelities_of_model
+from molcalc.train.report.metrics import ErrorSums, compared
+from molcalc.train.start import network as networks
+
+
+@dataclass
+class Progress:
+    """Where a run is: everything a resumed run needs beside weights and optimizer."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best: float = math.inf
+    waited: int = 0
+    seconds: float = 0.0
+
+
+class Interruption:
+    """Asked between steps whether to stop; set by a signal handler."""
+
+    requested = False
+
+
+class Trainer:
+    """One run.
+
+    Parameters
+    ----------
+    parts : training and validation systems.
+    identity : what must be the same when the run is resumed, by name.
+    report : called with every validation's row of the history.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: FitConfig,
+        model_config: ModelConfig,
+        network: nn.Module,
+        optimizer: OptimizerSet,
+        train: Dataset,
+        valid: Dataset,
+        sampler: Sampler,
+        loss: Loss,
+        folder: RunFolder,
+        processes: Processes,
+        device: torch.device,
+        identity: dict[str, str],
+    ) -> None:
+        self.config, self.model_config, self.network, self.optimizer = config, model_config, network, optimizer
+        self.train, self.valid, self.sampler, self.loss = train, valid, sampler, loss
+        self.folder, self.processes, self.device, self.identity = folder, processes, device, identity
+        self.potential: Potential = networks.potential_of(model_config, network).to(device)
+        self.total_steps = config.epochs * sampler.batches_per_epoch
+        self.schedule = Schedule(config.schedule, self.total_steps)
+        self.average = WeightAverage(optimizer.parameters, config.ema)
+        self.validate_every = config.validate_every or max(1, config.epochs // 200)
+        self.measured = tuple(
+            name for name in compared(list(train.labels), self.potential.predicts) if name in loss.terms
+        )
+        taken_out = networks.subtractions(config, train.fidelities)
+        self.reader = LabelReader(self.potential, self.measured, taken_out, config, device)
+        self.feed = Feed(config, self.reader, processes)
+        self.validation = Validation(
+            valid,
+            fidelities_of_model(model_config, valid),
+            train.fidelities,
+            reader=self.reader,
+            loss=loss,
+            measured=self.measured,
+            shares=by_name(config.fidelity_weights, train.fidelities),
+            processes=processes,
+        )
+        self.progress = Progress()
+        self.running = torch.zeros(len(loss.terms) + 1, dtype=torch.float64)
+        self.history: list[dict[str, Any]] = []
+        self.top: list[tuple[float, str]] = []
+        self._saved_at = time.monotonic()
+
+    def run(
+        self,
+        interruption: Interruption,
+        on_step: Callable[[Trainer], None],
+        on_validation: Callable[[Trainer], None],
+    ) -> bool:
+        """Train to the end, or until interrupted; returns whether it ended by itself.
+
+        Raises
+        ------
+        NonFiniteResultError
+            When a loss or gradient is not finite: the last checkpoint stays as it was.
+        """
+        while self.progress.epoch < self.config.epochs:
+            batches = self.sampler.epoch(self.progress.epoch)
+            for k, parts in self.feed.epoch(self.train, batches, self.progress.epoch, self.progress.batch):
+                started = time.monotonic()
+                largest = max(parts, key=lambda part: part.n_atoms)
+                with memory_named(
+                    f"a batch of {largest.n_systems} systems with {largest.n_atoms} atoms",
+                    "lower batch_size, or raise accumulate; the last checkpoint can be resumed",
+                ):
+                    self._step(batches[k], parts)
+                self.progress.batch = k + 1
+                self.progress.seconds += time.monotonic() - started
+                on_step(self)
+                if self.processes.agree(interruption.requested):
+                    self.save_last()
+                    return False
+                if time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes and self.processes.size == 1:
+                    self.save_last()
+            self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
+            last = self.progress.epoch == self.config.epochs
+            if self.progress.epoch % self.validate_every == 0 or last:
+                ends = self._validate_and_save()
+                on_validation(self)
+                if ends:
+                    break
+        return True
+
+    def _step(self, systems: np.ndarray, parts: list[AtomicBatch]) -> None:
+        """One update of the weights."""
+        counts = sum((self.loss.counts(part) for part in parts), torch.zeros(len(self.loss.terms), dtype=torch.float64))
+        counts = self.processes.sum(counts.to(self.device))
+        self.optimizer.set_factor(self.schedule.factor(self.progress.step))
+        self.optimizer.zero_grad()
+        losses = torch.zeros(len(self.loss.terms) + 1, dtype=torch.float64, device=self.device)
+        for part in parts:
+            with self._autocast():
+                results = self.predict(part, create_graph=True)
+            total, averages = self.loss(results, part, counts)
+            total.backward(inputs=self.optimizer.parameters)
+            losses += torch.cat([total.detach()[None], averages])
+        self.processes.sum_gradients(self.optimizer.parameters)
+        losses = self.processes.sum(losses)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.optimizer.parameters if p.grad is not None])
+        if not bool(torch.isfinite(losses[0]) & torch.isfinite(norm)):
+            self._refuse(systems, float(losses[0]))
+        if self.config.grad_clip > 0:
+            scale = float(torch.clamp(self.config.grad_clip / (norm + 1e-12), max=1.0))
+            if scale < 1.0:
+                torch._foreach_mul_([p.grad for p in self.optimizer.parameters if p.grad is not None], scale)
+        self.optimizer.step()
+        self.average.update()
+        self.progress.step += 1
+        self.running += torch.cat([losses.cpu()])
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.config.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def predict(self, batch: AtomicBatch, create_graph: bool = False) -> dict[str, Tensor]:
+        """What the labels of a batch are compared with."""
+        return predict(
+            self.potential,
+            batch,
+            self.measured,
+            dipole_source=self.config.dipole_source,
+            create_graph=create_graph,
+        )
+
+    def _refuse(self, systems: np.ndarray, loss: float) -> None:
+        names = ", ".join(self.train.row_name(int(k)) for k in systems[:8])
+        more = f" and {len(systems) - 8} more" if len(systems) > 8 else ""
+        raise NonFiniteResultError(
+            f"loss {loss} in step {self.progress.step} (epoch {self.progress.epoch}) or its gradient is not finite; "
+            f"batch: {names}{more}. The last good state is kept: check these labels, or lower the "
+            "learning rate and resume"
+        )
+
+    def validate(self) -> tuple[float, ErrorSums]:
+        """Loss and errors of averaged weights on the validation part."""
+        with self.average.applied():
+            return self.validation(self.predict)
+
+    def _validate_and_save(self) -> bool:
+        """Validate, write everything, and say whether to stop early."""
+        loss, sums = self.validate()
+        score = self.validation.score(sums)
+        self.history.append(self._row(loss, score, sums))
+        self.running.zero_()
+        self.schedule.observe(loss)
+        improved = score < self.progress.best
+        self.progress.waited = 0 if improved else self.progress.waited + 1
+        self.progress.best = min(self.progress.best, score)
+        if self.processes.first:
+            with self.average.applied():
+                averaged = networks.checkpointed(self.model_config, self.network.state_dict())
+                if improved:
+                    self.folder.save_best(averaged)
+                self._save_top(averaged, score)
+            self.folder.write_history(self.history)
+        self.save_last()
+        patience = self.config.patience
+        return patience is not None and self.progress.waited > patience
+
+    def _save_top(self, model: Any, score: float) -> None:
+        if not self.config.keep_top:
+            return
+        name = f"epoch_{self.progress.epoch:06d}"
+        self.top = sorted([*self.top, (score, name)])[: self.config.keep_top]
+        names = [kept for _, kept in self.top]
+        if name in names:
+            self.folder.save_top(model, name, names)
+
+    def _row(self, loss: float, score: float, sums: ErrorSums) -> dict[str, Any]:
+        """One row of the history, in eV, eV/Å, e·Å, e and V."""
+        steps = max(1, self.validate_every * self.sampler.batches_per_epoch)
+        row: dict[str, Any] = {
+            "epoch": self.progress.epoch,
+            "step": self.progress.step,
+            "learning_rate": self.optimizer.learning_rate(),
+            "train_loss": float(self.running[0]) / steps,
+            "valid_loss": loss,
+            "valid_score": score,
+        }
+        row.update({f"train_{name}": float(v) / steps for name, v in zip(self.loss.terms, self.running[1:])})
+        row.update(self.validation.metrics(sums))
+        row["seconds"] = round(self.progress.seconds, 3)
+        return row
+
+    def save_last(self) -> None:
+        """Write the resumable state."""
+        if self.processes.first:
+            model = networks.checkpointed(self.model_config, self.network.state_dict())
+            self.folder.save_last(model, self.state())
+        self._saved_at = time.monotonic()
+
+    def state(self) -> dict[str, Any]:
+        """Everything beside the weights; tensors and plain values only.
+
+        No state of a random generator: whatever is drawn follows from the seed, the epoch and the place in it.
+        """
+        return {
+            "version": STATE_VERSION,
+            "identity": self.identity,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "average": self.average.state_dict(),
+            "progress": dict(vars(self.progress)),
+            "running": self.running.clone(),
+            "history": [dict(row) for row in self.history],
+            "top": [list(item) for item in self.top],
+        }
+
+    def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go back to a saved state.
+
+        Raises
+        ------
+        CheckpointMismatchError
+            When data, network or options are not those of the saved run; names what differs.
+        """
+        for name, value in self.identity.items():
+            if state["identity"].get(name) != value:
+                raise CheckpointMismatchError(
+                    f"cannot resume {self.folder.path}: {name} was {state['identity'].get(name)} and is {value} now; "
+                    "undo the change, or start a new run with init= that folder"
+                )
+        own = self.network.state_dict()
+        for name, value in own.items():
+            value.copy_(weights[f"members.0.{name}"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.average.load_state_dict(state["average"])
+        self.progress = replace(Progress(), **state["progress"])
+        self.optimizer.set_factor(self.schedule.factor(max(0, self.progress.step - 1)))
+        self.running = state["running"].clone()
+        self.history = [dict(row) for row in state["history"]]
+        self.top = [(float(score), str(name)) for score, name in state["top"]]

@@ -1,0 +1,276 @@
+"""Adam, AdamW, RMSprop and Muon with recommended settings and parameter groups.
+
+Weight decay is decoupled in all of them: p ← p·(1 − lr·decay), applied to matrices only.
+Muon takes the matrices between hidden layers, AdamW the rest.
+
+References
+----------
+Loshchilov, Hutter, Decoupled Weight Decay Regularization, ICLR 2019.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from molcalc.errors import ConfigError, suggest
+from molcalc.train.optimize.muon import Muon
+
+SMALL_DATASET = 1000
+"""Systems, below which the larger learning rate is recommended."""
+LARGE_FEATURES, LARGE_ATOMS = 288, 50
+"""A wider network or larger molecules than this gets a smaller learning rate and more decay. The default PhysNet-DCM
+(272 features in trunk and head) learns best with the larger rate."""
+_NO_DECAY = re.compile(r"embedding|shift|scale")
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """Recommended settings of one optimizer: learning rates, factor for large problems, decay."""
+
+    small_rate: float
+    rate: float
+    large_factor: float
+    decay: float
+    large_decay: float
+    options: tuple[tuple[str, Any], ...]
+
+    def __call__(self, dataset_size: int, num_features: int, num_atoms: int) -> dict[str, Any]:
+        large = num_features > LARGE_FEATURES or num_atoms > LARGE_ATOMS
+        rate = self.small_rate if dataset_size < SMALL_DATASET else self.rate
+        return {
+            "learning_rate": rate * (self.large_factor if large else 1.0),
+            "weight_decay": self.large_decay if large else self.decay,
+            **dict(self.options),
+        }
+
+
+OPTIMIZER_CONFIGS: dict[str, Callable[[int, int, int], dict[str, Any]]] = {
+    "adam": _Recipe(1e-3, 5e-4, 0.5, 0.0, 0.0, (("betas", (0.9, 0.999)), ("eps", 1e-8))),
+    "adamw": _Recipe(1e-3, 5e-4, 0.5, 1e-4, 1e-3, (("betas", (0.9, 0.999)), ("eps", 1e-8))),
+    "rmsprop": _Recipe(1e-3, 5e-4, 0.7, 1e-5, 1e-4, (("alpha", 0.9), ("momentum", 0.0), ("eps", 1e-8))),
+    "muon": _Recipe(2e-3, 1e-3, 0.5, 1e-4, 1e-3, (("momentum", 0.95), ("nesterov", True))),
+}
+"""Recommended settings: ``OPTIMIZER_CONFIGS[name](dataset_size, num_features, num_atoms)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupConfig:
+    """Own settings for the parameters whose name matches a regular expression.
+
+    Attributes
+    ----------
+    pattern : searched in parameter names ("embedding", "^passes\\.0").
+    learning_rate : of the group; None takes the general one.
+    weight_decay : of the group; None takes the general one.
+    freeze : leave these parameters as they are.
+    """
+
+    pattern: str
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    freeze: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise ValueError(f"pattern {self.pattern!r} is not a regular expression: {error}") from error
+        for name in ("learning_rate", "weight_decay"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"{name}={value}; expected a number of at least 0")
+
+
+def get_recommended_optimizer_config(
+    dataset_size: int, num_features: int, num_atoms: int, optimizer_name: str
+) -> dict[str, Any]:
+    """Recommended settings of an optimizer.
+
+    Parameters
+    ----------
+    dataset_size : systems in the training set.
+    num_features : width of the network.
+    num_atoms : atoms of the largest system.
+    optimizer_name : "adam", "adamw", "rmsprop" or "muon".
+
+    Returns
+    -------
+    dict with ``learning_rate``, ``weight_decay`` and the optimizer's own options.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown optimizer.
+    """
+    return OPTIMIZER_CONFIGS[_known(optimizer_name)](dataset_size, num_features, num_atoms)
+
+
+def create_optimizer(
+    optimizer_name: str,
+    parameters: nn.Module | Iterable[tuple[str, Tensor]],
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    *,
+    groups: Sequence[GroupConfig] = (),
+    **options: Any,
+) -> OptimizerSet:
+    """Build an optimizer over named parameters.
+
+    Parameters
+    ----------
+    parameters : a module, or pairs of name and parameter. Frozen ones (``requires_grad`` off) are left out.
+    weight_decay : decoupled; for matrices only, not for biases, embeddings, scales and shifts.
+    groups : own settings by name; the first match counts. A frozen group's ``requires_grad`` is switched off.
+    options : of the optimizer, as :func:`get_recommended_optimizer_config` lists them.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown optimizer, a pattern that matches nothing, or nothing left to train.
+    """
+    name = _known(optimizer_name)
+    named = list(parameters.named_parameters() if isinstance(parameters, nn.Module) else parameters)
+    hidden = _hidden_matrices(parameters) if isinstance(parameters, nn.Module) else _matrices(named)
+    collected: dict[tuple[bool, float, float], list[Tensor]] = {}
+    unused = {group.pattern for group in groups}
+    for parameter_name, parameter in named:
+        group = next((g for g in groups if re.search(g.pattern, parameter_name)), None)
+        if group is not None:
+            unused.discard(group.pattern)
+            if group.freeze:
+                parameter.requires_grad_(False)
+        if not parameter.requires_grad:
+            continue
+        rate = learning_rate if group is None or group.learning_rate is None else group.learning_rate
+        decay = weight_decay if parameter.ndim >= 2 and not _NO_DECAY.search(parameter_name) else 0.0
+        if group is not None and group.weight_decay is not None:
+            decay = group.weight_decay
+        key = (name == "muon" and parameter_name in hidden, rate, decay)
+        collected.setdefault(key, []).append(parameter)
+    if unused:
+        raise ConfigError(
+            f"no parameter matches the pattern {sorted(unused)[0]!r}; names: {', '.join(n for n, _ in named[:12])} …"
+        )
+    if not collected:
+        raise ConfigError("nothing to train: every parameter is frozen")
+    return OptimizerSet(_optimizers(name, collected, options))
+
+
+def _optimizers(
+    name: str, collected: dict[tuple[bool, float, float], list[Tensor]], options: dict[str, Any]
+) -> list[torch.optim.Optimizer]:
+    def groups(orthogonal: bool) -> list[dict[str, Any]]:
+        return [
+            {"params": tensors, "lr": rate, "weight_decay": decay}
+            for (is_hidden, rate, decay), tensors in collected.items()
+            if is_hidden is orthogonal
+        ]
+
+    try:
+        if name in ("adam", "adamw"):  # they differ in the recommended decay
+            return [torch.optim.AdamW(groups(False), fused=True, **options)]
+        if name == "rmsprop":
+            return [RMSprop(groups(False), foreach=True, **options)]
+        optimizers: list[torch.optim.Optimizer] = []
+        if groups(True):
+            optimizers.append(Muon(groups(True), **options))
+        if groups(False):
+            optimizers.append(torch.optim.AdamW(groups(False), fused=True))
+        return optimizers
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"optimizer {name!r} does not accept the options {options}: {error}") from error
+
+
+class RMSprop(torch.optim.RMSprop):
+    """RMSprop with decoupled weight decay."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Shrink the weights, then take the usual step."""
+        decays = [group["weight_decay"] for group in self.param_groups]
+        for group, decay in zip(self.param_groups, decays):
+            if decay:
+                torch._foreach_mul_(group["params"], 1.0 - group["lr"] * decay)
+            group["weight_decay"] = 0.0
+        try:
+            return super().step(closure)
+        finally:
+            for group, decay in zip(self.param_groups, decays):
+                group["weight_decay"] = decay
+
+
+class OptimizerSet:
+    """One or two optimizers that share a learning-rate factor.
+
+    Attributes
+    ----------
+    optimizers : Muon with the hidden matrices first, where used.
+    """
+
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        self.optimizers = list(optimizers)
+        self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """All trained parameters."""
+        return [p for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"]]
+
+    def set_factor(self, factor: float) -> None:
+        """Multiply every group's own learning rate by ``factor``."""
+        for optimizer, rates in zip(self.optimizers, self._rates):
+            for group, rate in zip(optimizer.param_groups, rates):
+                group["lr"] = rate * factor
+
+    def learning_rate(self) -> float:
+        """The present learning rate of the largest group."""
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        return float(max(groups, key=lambda group: sum(p.numel() for p in group["params"]))["lr"])
+
+    def step(self) -> None:
+        """Apply the gradients."""
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """States of all optimizers; tensors and plain values only."""
+        return [optimizer.state_dict() for optimizer in self.optimizers]
+
+    def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
+        """Restore :meth:`state_dict`; learning rates stay those of the configuration."""
+        for optimizer, state, rates in zip(self.optimizers, states, self._rates):
+            optimizer.load_state_dict(state)
+            for group, rate in zip(optimizer.param_groups, rates):
+                group["lr"] = rate
+
+
+def _known(name: str) -> str:
+    if name not in OPTIMIZER_CONFIGS:
+        raise ConfigError(
+            f"unknown optimizer {name!r}{suggest(str(name), OPTIMIZER_CONFIGS)}; known: {', '.join(OPTIMIZER_CONFIGS)}"
+        )
+    return name
+
+
+def _hidden_matrices(module: nn.Module) -> set[str]:
+    """Names of weights between hidden layers: what an orthogonalized update makes sense for."""
+    return {
+        f"{name}.weight" if name else "weight"
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear) and min(layer.weight.shape) > 1
+    }
+
+
+def _matrices(named: Sequence[tuple[str, Tensor]]) -> set[str]:
+    return {name for name, p in named if p.ndim == 2 and min(p.shape) > 1 and not _NO_DECAY.search(name)}

@@ -1,0 +1,1 @@
+"""Errors of a model and the report of a run: metrics, tables, pictures."""

@@ -1,0 +1,250 @@
+"""Errors of a model on labelled data, in all and by fidelity, element, size and molecule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molcalc.batch import AtomicBatch
+from molcalc.errors import DatasetError
+from molcalc.io.checkpoint import Checkpoint
+from molcalc.nn.segments import segment_sum
+from molcalc.potential import Potential
+from molcalc.pretrained.sources import open_model
+from molcalc.registry import build_members
+from molcalc.train.config import FitConfig
+from molcalc.train.data import views
+from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
+from molcalc.train.data.opening import Data, open_dataset
+from molcalc.train.loop.feeding import LabelReader
+from molcalc.train.loop.predictions import predict
+from molcalc.train.loop.sampler import validation_batches
+from molcalc.train.report.groups import fidelities_of_model, group_labels
+from molcalc.train.report.metrics import ErrorSums, compared, differences
+from molcalc.train.start.network import potential_of
+from molcalc.units import symbols_of
+
+ATOMS_AT_ONCE = 2000
+KEPT_SAMPLES = 100_000
+"""Pairs of label and prediction of one property that are kept for plots."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Errors of a model on one set of systems.
+
+    Attributes
+    ----------
+    overall : by property ``mae``, ``rmse`` and ``n`` in eV, eV/Å, e·Å, e·Å², e, V.
+    groups : the same for parts of the systems, by kind of group ("formula", "n_atoms", "fidelity", and "element" of
+        atoms) and name.
+    samples : arrays (n, 2) of label and prediction by property, for plots: evenly chosen ones where there are many.
+        Energies are relative to the model's self-atomic energies.
+    system_rmse : by property (n_systems,), root mean square error of every system; NaN without labels.
+    """
+
+    overall: dict[str, dict[str, float]]
+    groups: dict[str, dict[str, dict[str, dict[str, float]]]] = field(default_factory=dict)
+    samples: dict[str, np.ndarray] = field(default_factory=dict)
+    system_rmse: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+Results = dict[str, Tensor]
+OnBatch = Callable[[np.ndarray, AtomicBatch, Results], None]
+
+
+def evaluate(
+    data: Data,
+    model: Any,
+    *,
+    units: Mapping[str, str] | None = None,
+    fidelity: str | None = None,
+    with_dispersion: bool = False,
+    **options: Any,
+) -> dict[str, dict[str, float]]:
+    """Compare a model with labelled data.
+
+    Parameters
+    ----------
+    data : an ASE database, a list, or a dict fidelity name → file(s).
+    model : published name, run folder, model directory, or checkpoint in memory.
+    units : of labels that are not in eV, Å, e and declared nowhere, by label.
+    fidelity : which fidelity of the model data without a name of its own are compared with.
+    with_dispersion : the labels contain the dispersion that calculators add to this model.
+    options : of :class:`molcalc.train.config.FitConfig`: esp_radius_factor, esp_max, dipole_source, device.
+
+    Returns
+    -------
+    dict of property → {"mae", "rmse", "n"} in eV, eV/Å, e·Å, e·Å², e, V.
+
+    Raises
+    ------
+    DatasetError
+        When the data cannot be used, or has nothing that the model predicts.
+    """
+    checkpoint = model if isinstance(model, Checkpoint) else open_model(model)
+    config = FitConfig(model=checkpoint.config.kind, **options)
+    dataset = open_dataset(data, units=units)
+    return evaluate_part(checkpoint, dataset, config, fidelity=fidelity, with_dispersion=with_dispersion).overall
+
+
+def evaluate_part(
+    checkpoint: Checkpoint,
+    data: Dataset,
+    config: FitConfig,
+    *,
+    fidelity: str | None = None,
+    with_dispersion: bool = False,
+    on_batch: OnBatch | None = None,
+) -> Evaluation:
+    """Compare a model with one set of systems.
+
+    Parameters
+    ----------
+    config : says which ESP points count, which charges make the dipole, and on which device.
+    fidelity : of the model, for data whose fidelity has no name.
+    with_dispersion : the labels contain the dispersion that calculators add to this model. Those of the levels that
+        ``config`` says it was subtracted from do anyway.
+    on_batch : gets the positions of systems in ``data``, their batch, and all predictions.
+    """
+    evaluator = Evaluator(checkpoint, config, with_dispersion)
+    measured = evaluator.measured(data)
+    collected = _Collected(data, measured)
+    for systems, batch, results in evaluator.predictions(data, measured, fidelity):
+        collected.add(systems, batch, results, evaluator.reference_energies(batch))
+        if on_batch is not None:
+            on_batch(systems, batch, results)
+    return collected.evaluation()
+
+
+class Evaluator:
+    """A model with the terms it is compared with labels with, in double precision.
+
+    Parameters
+    ----------
+    config : says which ESP points count, which charges make the dipole, and on which device.
+    with_dispersion : take the dispersion that calculators add out of all labels, not only where ``config`` says so.
+
+    Raises
+    ------
+    ConfigError
+        When the dispersion in the labels is not declared.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, config: FitConfig, with_dispersion: bool = False) -> None:
+        self.config = config
+        self.checkpoint = checkpoint
+        self.potential = _potential(checkpoint)
+        self.device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
+        self.potential.to(self.device)
+        self._subtractions = [
+            DispersionSubtraction(replace(item, dispersion_in_labels=True), index=k)
+            for k, item in enumerate(checkpoint.config.fidelities)
+            if with_dispersion or (item.name in config.fidelities and config.fidelities[item.name].subtract_dispersion)
+        ]
+
+    def measured(self, data: Dataset) -> tuple[str, ...]:
+        """Properties that are labelled and predicted.
+
+        Raises
+        ------
+        DatasetError
+            When there is none.
+        """
+        measured = compared([name for name, n in data.counts().items() if n], self.potential.predicts)
+        if not measured:
+            raise DatasetError(f"no labels that the model predicts; labels found: {', '.join(data.labels) or 'none'}")
+        return measured
+
+    def predictions(
+        self, data: Dataset, measured: tuple[str, ...], fidelity: str | None = None
+    ) -> Iterator[tuple[np.ndarray, AtomicBatch, Results]]:
+        """Positions of systems, their batch with labels, and what is predicted; everything on the processor.
+
+        ESP labels that do not count are marked as missing, and labels are without dispersion.
+        """
+        of_model = fidelities_of_model(self.checkpoint.config, data, fidelity)
+        reader = LabelReader(self.potential, measured, self._subtractions, self.config)
+        for systems in validation_batches(data.n_atoms(), ATOMS_AT_ONCE):
+            batch = reader.read(data, systems, of_model=of_model)
+            results = predict(self.potential, batch.to(self.device), measured, dipole_source=self.config.dipole_source)
+            yield systems, batch, {name: value.cpu() for name, value in results.items()}
+
+    def reference_energies(self, batch: AtomicBatch) -> Tensor:
+        """(n_systems,) eV: sum of the model's self-atomic energies."""
+        energies = [member.reference_energies(batch) for member in self.potential.members]  # type: ignore[operator]
+        return segment_sum(torch.stack(energies).mean(dim=0), batch.system_idx, batch.n_systems)
+
+
+def _potential(checkpoint: Checkpoint) -> Potential:
+    members = build_members(checkpoint)
+    first = potential_of(checkpoint.config, members[0])
+    potential = Potential(members, list(first.terms)) if len(members) > 1 else first  # type: ignore[arg-type]
+    return potential.set_dtype(torch.float64)
+
+
+class _Collected:
+    """Everything that an evaluation keeps of its batches."""
+
+    def __init__(self, data: Dataset, measured: tuple[str, ...]) -> None:
+        self.measured = measured
+        self.labels = group_labels(data)
+        self.names = {kind: list(dict.fromkeys(values)) for kind, values in self.labels.items()}
+        self.places = {kind: {name: k for k, name in enumerate(found)} for kind, found in self.names.items()}
+        self.elements = sorted(set(np.unique(views.numbers(data)).tolist()))
+        self.overall = ErrorSums(measured)
+        self.sums = {kind: ErrorSums(measured, len(found)) for kind, found in self.names.items()}
+        self.by_element = ErrorSums(measured, len(self.elements))
+        self.samples: dict[str, list[np.ndarray]] = {name: [] for name in measured}
+        self.strides = {name: max(1, _size(data, name) // KEPT_SAMPLES) for name in measured}
+        self.system_rmse = {name: np.full(len(data), np.nan) for name in measured}
+
+    def add(self, systems: np.ndarray, batch: AtomicBatch, results: Results, reference: Tensor) -> None:
+        self.overall.add(results, batch)
+        for kind, place in self.places.items():
+            groups = torch.tensor([place[self.labels[kind][s]] for s in systems])
+            self.sums[kind].add(results, batch, groups)
+        self.by_element.add_by_atom(results, batch, torch.searchsorted(torch.tensor(self.elements), batch.numbers))
+        for name in self.measured:
+            label, prediction = batch.labels[name], results[name].double()
+            if name == "energy":
+                label, prediction = label - reference, prediction - reference
+            pair = torch.stack([label.flatten(), prediction.flatten()], dim=1)
+            self.samples[name].append(pair[torch.isfinite(pair[:, 0])][:: self.strides[name]].numpy())
+            self.system_rmse[name][systems] = _rmse_by_system(name, results, batch).numpy()
+
+    def evaluation(self) -> Evaluation:
+        groups = {
+            kind: {name: self.sums[kind].table(k) for k, name in enumerate(found)} for kind, found in self.names.items()
+        }
+        elements = {symbols_of([z]).split()[0]: self.by_element.table(k) for k, z in enumerate(self.elements)}
+        if any(elements.values()):
+            groups["element"] = elements
+        samples = {name: np.concatenate(parts) for name, parts in self.samples.items()}
+        return Evaluation(self.overall.table(), groups, samples, self.system_rmse)
+
+
+def _size(data: Dataset, name: str) -> int:
+    """About how many numbers the labels of a property are."""
+    if name == "esp":
+        assert data.esp_offsets is not None
+        return int((data.esp_offsets[data.indices + 1] - data.esp_offsets[data.indices]).sum())
+    values = data.labels[name]
+    per_row = values[0].size if len(values) else 1
+    return per_row * (len(data) if len(values) == len(data.total_charge) else int(data.n_atoms().sum()))
+
+
+def _rmse_by_system(name: str, results: Results, batch: AtomicBatch) -> Tensor:
+    """(n_systems,) root mean square error; NaN without labels."""
+    difference, system = differences(name, results, batch)
+    difference = difference.reshape(len(difference), -1)
+    present = torch.isfinite(difference)
+    squares = torch.where(present, difference, 0.0).square().sum(dim=1)
+    total = segment_sum(squares, system, batch.n_systems)
+    return (total / segment_sum(present.sum(dim=1).double(), system, batch.n_systems)).sqrt()

@@ -1,0 +1,109 @@
+"""Which energy terms complete a network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from molcalc.assembly.terms import completion, coulomb_term, dispersion_term
+from molcalc.batch import from_atoms
+from molcalc.calculators import D3, AIMNet2
+from molcalc.dispersion.parameters import D3Parameters, d3_parameters
+from molcalc.electrostatics.coulomb import SimpleCoulomb
+from molcalc.electrostatics.zbl import ZBLRepulsion
+from molcalc.errors import CellError, ConfigError
+from molcalc.fidelity import Fidelity
+from molcalc.io.checkpoint import Checkpoint
+from molcalc.models.no_network import NoNetwork
+from molcalc.potential import Potential
+from tests.helpers.tiny import tiny_checkpoint
+
+COMPLETED = Fidelity(name="pbe0", functional="pbe0", dispersion="d3bj:pbe0")
+
+
+def test_energy_with_dispersion_less_energy_without_is_that_of_d3() -> None:
+    """A45."""
+    atoms = molecule("CH3OH")
+    atoms.rattle(0.05, seed=1)
+    with_d3, without = (AIMNet2(tiny_checkpoint(), dtype="float64", dispersion=x) for x in ("auto", None))
+    difference = with_d3.get_potential_energy(atoms) - without.get_potential_energy(atoms)
+    assert difference == pytest.approx(D3("pbe0").get_potential_energy(atoms), abs=1e-10)
+    forces = with_d3.get_forces(atoms) - without.get_forces(atoms)
+    assert np.allclose(forces, D3("pbe0").get_forces(atoms), rtol=0.0, atol=1e-10)
+
+
+def test_auto_takes_what_the_fidelity_declares() -> None:
+    term, description = dispersion_term(COMPLETED, "auto", legacy=False)
+    assert term is not None
+    assert description == "d3bj:pbe0"
+    assert dispersion_term(replace(COMPLETED, dispersion=None), "auto", legacy=False) == (None, "none")
+    contained = replace(COMPLETED, dispersion_in_labels=True)
+    assert dispersion_term(contained, "auto", legacy=False) == (None, "in labels")
+    assert dispersion_term(COMPLETED, None, legacy=False) == (None, "none")
+
+
+@pytest.mark.parametrize("wish", ["d3bj:pbe0", d3_parameters("pbe0")], ids=str)
+def test_dispersion_is_never_added_to_labels_that_contain_it(wish: str | D3Parameters) -> None:
+    """A45."""
+    with pytest.raises(ConfigError, match="count it twice"):
+        dispersion_term(replace(COMPLETED, dispersion_in_labels=True), wish, legacy=False)
+
+
+@pytest.mark.parametrize("wish", [False, True, 3, ["d3bj:pbe0"]], ids=str)
+def test_dispersion_of_another_type_is_refused(wish: object) -> None:
+    """A45."""
+    with pytest.raises(TypeError, match="give 'auto', None, 'd3bj:FUNCTIONAL'"):
+        dispersion_term(COMPLETED, wish, legacy=False)  # type: ignore[arg-type]
+
+
+def test_the_word_false_is_no_functional() -> None:
+    """A45."""
+    with pytest.raises(ConfigError, match="dispersion='False'; give 'auto', None"):
+        dispersion_term(COMPLETED, "False", legacy=False)
+
+
+def test_a_coulomb_term_without_charges_is_refused_when_the_potential_is_built() -> None:
+    with pytest.raises(ConfigError, match="SimpleCoulomb needs charges, which NoNetwork does not predict"):
+        Potential([NoNetwork([1])], [SimpleCoulomb()])
+
+
+@pytest.mark.parametrize("pbc", [True, (True, True, False), (False, False, True)], ids=str)
+def test_a_crystal_with_the_method_for_molecules_names_both_alternatives(pbc: object) -> None:
+    crystal = bulk("C", "diamond", 3.57, cubic=True)
+    crystal.pbc = pbc
+    with pytest.raises(CellError, match=r"(?s)dsf.*ewald"):
+        AIMNet2(tiny_checkpoint()).get_potential_energy(crystal)
+
+
+def test_coulomb_methods_of_a_model_without_coulomb() -> None:
+    config = replace(tiny_checkpoint().config, coulomb=None)
+    assert coulomb_term(config, "auto") is None
+    with pytest.raises(ConfigError, match="trained without a Coulomb term"):
+        coulomb_term(config, "ewald")
+
+
+def test_zero_volume_cell_is_refused() -> None:
+    flat = Atoms("C2", [[0, 0, 0], [1.4, 0, 0]], cell=[[5, 0, 0], [0, 5, 0], [5, 5, 0]], pbc=True)
+    for method in ("dsf", "ewald"):
+        with pytest.raises(CellError, match="cell"):
+            AIMNet2(tiny_checkpoint(), coulomb=method).get_potential_energy(flat)
+
+
+def test_a_calculator_adds_the_repulsion_that_its_model_was_trained_with() -> None:
+    plain = tiny_checkpoint()
+    repelled = Checkpoint(replace(plain.config, repulsion="zbl"), plain.weights)
+    close = Atoms("CO", [[0, 0, 0], [0, 0, 0.7]])
+    energies = [AIMNet2(model, dtype="float64").get_potential_energy(close) for model in (plain, repelled)]
+    batch = from_atoms(close, cutoff=5.0, pair_cutoff=5.0)
+    assert energies[1] - energies[0] == pytest.approx(float(ZBLRepulsion()(batch, {}).sum()), abs=1e-9)
+
+
+def test_dispersion_is_smooth_exactly_where_the_other_terms_allow_crystals() -> None:
+    config, level = tiny_checkpoint().config, replace(COMPLETED, dispersion="d3bj:pbe0")
+    for coulomb, smooth in ((None, True), ("simple", False)):
+        terms = completion(replace(config, coulomb=coulomb), level).terms
+        assert (terms[-1].switch_width > 0) is smooth

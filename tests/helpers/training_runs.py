@@ -1,0 +1,53 @@
+"""Runs of training that take seconds, on real data.
+
+``tests/data/training``: 40 structures of small molecules and ions (PBE0/def2-SVP; ``_gfn2``: the same structures in the
+same order with GFN2-xTB), and 20 of CO2 with the electrostatic potential at 24 points each (PBE0/def2-TZVP), own
+calculations with pyscf 2.14 and tblite 0.8.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from molcalc.train import fit
+from molcalc.train.fitting import FitResult
+
+DATA = Path(__file__).parents[1] / "data" / "training"
+TINY: dict[str, dict[str, Any]] = {
+    "aimnet2": {
+        "hidden": [[24, 16], [24, 16], [24, 16]],
+        "aim_size": 16,
+        "energy_hidden": [8],
+        "n_channels": 4,
+        "n_radial": 8,
+        "n_vector": 4,
+        "max_number": 17,
+    },
+    "noneq-dcm": {"n_features": 16, "head_features": 16, "n_modules": 1, "n_radial": 8, "max_number": 8},
+}
+"""Arguments of networks that train in seconds."""
+
+
+def copied(name: str, folder: Path) -> Path:
+    """A database of ``tests/data/training`` in a folder that a cache may be written to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(DATA / name, folder))
+
+
+def fit_molecules(output: Path, **options: Any) -> FitResult:
+    """Two epochs of AIMNet2 on the small molecules; one in ten for validation and for the test."""
+    data = copied("small_molecules.db", output.parent)
+    return _fit(data, "aimnet2", output, {"batch_size": 60, **options})
+
+
+def fit_co2(output: Path, **options: Any) -> FitResult:
+    """Two epochs of the plain distributed-charge model on CO2 with its potential."""
+    data = copied("co2_esp.db", output.parent)
+    return _fit(data, "noneq-dcm", output, {"batch_size": 8, **options})
+
+
+def _fit(data: Path, model: str, output: Path, options: dict[str, Any]) -> FitResult:
+    settings = {"epochs": 2, "valid": 0.1, "test": 0.1, "progress": False, "arguments": TINY[model], "plots": False}
+    return fit(str(data), model, output=output, **{**settings, **options})

@@ -1,0 +1,172 @@
+"""Files are written in one step and read with their size in mind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from molcalc.errors import CheckpointCorruptError, CheckpointError, ResourceError
+from molcalc.io import files
+from molcalc.io.files import exclusive, read_file, remove_temporaries, sha256, write_atomic
+
+
+def test_checksum_is_that_of_the_standard() -> None:
+    # FIPS 180-2, appendix B.1.
+    assert sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256(b"\0" * 1000) == hashlib.sha256(b"\0" * 1000).hexdigest()
+
+
+@pytest.mark.parametrize("data", [b"", b"\r\n\0\xff", b"x" * 10_000_000], ids=["empty", "binary", "large"])
+def test_content_returns_unchanged(tmp_path: Path, data: bytes) -> None:
+    write_atomic(tmp_path / "file", data)
+    assert read_file(tmp_path / "file") == data
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_writing_replaces_the_file_and_never_its_content(tmp_path: Path) -> None:
+    """A reader that has the old file open keeps reading the old content."""
+    write_atomic(tmp_path / "file", b"old")
+    with open(tmp_path / "file", "rb") as handle:
+        write_atomic(tmp_path / "file", b"new content")
+        assert handle.read() == b"old"
+    assert read_file(tmp_path / "file") == b"new content"
+
+
+def test_data_are_on_disk_before_the_file_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, real=real, name=name: (events.append(name), real(*a))[1])
+    write_atomic(tmp_path / "file", b"data")
+    assert events == ["fsync", "replace", "fsync"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_an_error_is_reported_with_path_and_size_and_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    write_atomic(tmp_path / "file", b"old")
+
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(ResourceError, match=r"cannot write .*file \(7 bytes\): No space left on device"):
+        write_atomic(tmp_path / "file", b"content")
+    assert os.listdir(tmp_path) == ["file"]
+    assert read_file(tmp_path / "file") == b"old"
+
+
+def test_an_interrupt_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(handle: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(tmp_path / "file", b"content")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="No such file or directory"):
+        write_atomic(tmp_path / "nothing" / "file", b"")
+
+
+def test_threads_that_write_one_file_do_not_mix(tmp_path: Path) -> None:
+    contents = [bytes([k]) * 200_000 for k in range(4)]
+    barrier = threading.Barrier(4)
+
+    def write(data: bytes) -> None:
+        barrier.wait()
+        for _ in range(10):
+            write_atomic(tmp_path / "file", data)
+
+    threads = [threading.Thread(target=write, args=(data,)) for data in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read_file(tmp_path / "file") in contents
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_only_our_own_leftovers_are_removed(tmp_path: Path) -> None:
+    names = {"a.tmp", ".hidden.tmp", ".a.12.tmp", "notes", ".config.json.7-8.tmp.bak"}
+    for name in (*names, ".weights.safetensors.new.4711-140.tmp", ".config.json.7-8.tmp"):
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path)
+    assert set(os.listdir(tmp_path)) == names
+
+
+def test_reading_names_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        read_file(tmp_path / "nothing")
+
+
+def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_file(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(CheckpointCorruptError, match="file has 5 bytes; at most 4 are expected"):
+        read_file(tmp_path / "file", 4)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "below a file"])
+def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.touch()
+        path = path / "y"
+    with pytest.raises(CheckpointError, match="not a regular file|Not a directory"):
+        read_file(path)
+
+
+def test_a_lock_keeps_others_out_until_it_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LOCK_WAIT", 0.05)
+    with (
+        exclusive(tmp_path),
+        pytest.raises(ResourceError, match="another process has been writing"),
+        exclusive(tmp_path),
+    ):
+        pass
+    with exclusive(tmp_path):
+        pass
+
+
+def test_a_waiting_writer_gets_its_turn(tmp_path: Path) -> None:
+    order: list[str] = []
+    held = threading.Event()
+
+    def hold() -> None:
+        with exclusive(tmp_path):
+            held.set()
+            threading.Event().wait(0.1)
+            order.append("first")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with exclusive(tmp_path):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_a_file_system_without_locks_does_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with exclusive(tmp_path), exclusive(tmp_path):
+        pass

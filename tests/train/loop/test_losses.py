@@ -1,0 +1,137 @@
+"""Terms of the loss: averages over what is present, nothing from what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from molcalc.batch import AtomicBatch
+from molcalc.errors import ConfigError
+from molcalc.train.data import open_dataset
+from molcalc.train.loop.losses import Loss, LossConfig
+
+ALL = {"energy": 2.0, "forces": 3.0, "dipole": 0.5, "charges": 1.5, "esp": 7.0}
+
+
+@pytest.fixture
+def batch(labelled_db: Path, tmp_path: Path) -> AtomicBatch:
+    return open_dataset(labelled_db, cache=tmp_path).batch(np.arange(6), cutoff=5.0)
+
+
+def predictions(batch: AtomicBatch) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        name: (label.nan_to_num() + torch.randn(label.shape, generator=generator).double()).requires_grad_()
+        for name, label in batch.labels.items()
+    }
+
+
+def masked(batch: AtomicBatch) -> AtomicBatch:
+    """Without the energy of system 1, forces of system 2, the dipole of 0 and half the points of 3."""
+    labels = {name: label.clone() for name, label in batch.labels.items()}
+    labels["energy"][1] = torch.nan
+    labels["forces"][batch.system_idx == 2] = torch.nan
+    labels["dipole"][0] = torch.nan
+    labels["esp"][60:70] = torch.nan
+    return AtomicBatch(**{**vars(batch), "labels": labels})
+
+
+def test_the_loss_equals_its_definition(batch: AtomicBatch) -> None:
+    results = predictions(batch)
+    loss = Loss(LossConfig(weights=ALL))
+    total, parts = loss(results, batch, loss.counts(batch))
+    expected = 0.0
+    for name, weight in ALL.items():
+        error = (results[name] - batch.labels[name]).square()
+        expected += weight * float(error.mean().detach())
+    assert float(total.detach()) == pytest.approx(expected, rel=1e-12)
+    weights = torch.tensor([2.0, 3.0, 0.5, 1.5, 7.0], dtype=torch.float64)
+    assert float((parts * weights).sum()) == pytest.approx(expected, rel=1e-12)
+
+
+def test_masked_labels_get_no_gradient_and_do_not_count(batch: AtomicBatch) -> None:
+    partial = masked(batch)
+    results = predictions(batch)
+    loss = Loss(LossConfig(weights=ALL))
+    counts = loss.counts(partial)
+    total, parts = loss(results, partial, counts)
+    total.backward()
+    assert float(results["energy"].grad[1]) == 0.0
+    assert not results["forces"].grad[batch.system_idx == 2].any()
+    assert not results["dipole"].grad[0].any()
+    assert not results["esp"].grad[60:70].any()
+    assert all(bool(torch.isfinite(value.grad).all()) for name, value in results.items() if value.grad is not None)
+    kept = [0, 2, 3, 4, 5]
+    energy = (results["energy"] - batch.labels["energy"]).detach()[kept].square().mean()
+    assert float(parts[0]) == pytest.approx(float(energy), rel=1e-12)
+
+
+def test_every_molecule_has_the_same_share_of_the_esp_loss(batch: AtomicBatch) -> None:
+    partial = masked(batch)
+    results = predictions(batch)
+    loss = Loss(LossConfig(weights={"esp": 1.0}))
+    _, parts = loss(results, partial, loss.counts(partial))
+    error = (results["esp"] - partial.labels["esp"]).detach().square().reshape(6, 20)
+    assert float(parts[0]) == pytest.approx(float(error.nanmean(dim=1).mean()), rel=1e-12)
+
+
+def test_parts_of_a_batch_add_up_to_the_whole(labelled_db: Path, tmp_path: Path) -> None:
+    """Accumulated or distributed, with unequal numbers of labels: the same loss and gradient."""
+    data = open_dataset(labelled_db, cache=tmp_path)
+    loss = Loss(LossConfig(weights=ALL))
+    whole = data.batch(np.arange(9), cutoff=5.0)
+    pieces = [data.batch(part, cutoff=5.0) for part in (np.arange(2), np.arange(2, 9))]
+    scale = torch.tensor(1.1, dtype=torch.float64, requires_grad=True)
+
+    def scaled(batch: AtomicBatch) -> dict[str, torch.Tensor]:
+        return {name: label * scale for name, label in batch.labels.items()}
+
+    expected, _ = loss(scaled(whole), whole, loss.counts(whole))
+    counts = sum(loss.counts(piece) for piece in pieces)
+    found = sum(loss(scaled(piece), piece, counts)[0] for piece in pieces)
+    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
+
+
+@pytest.mark.parametrize(("metric", "value"), [("mse", 0.25), ("mae", 0.5), ("huber", 0.1 * (0.5 - 0.05))])
+def test_metrics_of_a_known_error(batch: AtomicBatch, metric: str, value: float) -> None:
+    loss = Loss(LossConfig(weights={"energy": 1.0}, metric=metric))
+    _, parts = loss({"energy": batch.labels["energy"] + 0.5}, batch, loss.counts(batch))
+    assert float(parts[0]) == pytest.approx(value, rel=1e-9)
+
+
+def test_energy_per_atom_divides_by_the_number_of_atoms(batch: AtomicBatch) -> None:
+    loss = Loss(LossConfig(weights={"energy": 1.0}, metric="mae", energy_per_atom=True))
+    error = batch.atoms_per_system().double()
+    _, parts = loss({"energy": batch.labels["energy"] + error}, batch, loss.counts(batch))
+    assert float(parts[0]) == pytest.approx(1.0, rel=1e-9)
+
+
+def test_a_batch_without_any_label_of_a_term_gives_zero(batch: AtomicBatch) -> None:
+    labels = {**batch.labels, "dipole": torch.full_like(batch.labels["dipole"], torch.nan)}
+    empty = AtomicBatch(**{**vars(batch), "labels": labels})
+    loss = Loss(LossConfig(weights={"dipole": 1.0}))
+    total, _ = loss(predictions(batch), empty, loss.counts(empty))
+    assert float(total.detach()) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": {"enrgy": 1.0}}, "'enrgy'.*did you mean 'energy'"),
+        ({"weights": {"energy": -1.0}}, "weight -1.0 of energy"),
+        ({"metric": "l2"}, "unknown metric 'l2'"),
+        ({"metrics": {"forces": "mad"}}, "'mad'.*did you mean 'mae'"),
+        ({"huber_delta": 0.0}, "huber_delta=0.0"),
+    ],
+)
+def test_impossible_options_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LossConfig(**options)
+
+
+def test_a_loss_without_weights_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="every loss weight is 0"):
+        Loss(LossConfig(weights={"energy": 0.0}))

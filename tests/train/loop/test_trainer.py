@@ -1,0 +1,118 @@
+"""What the loop does between steps: rates, clipping, and which model is the best."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from molcalc.errors import DatasetError, ResourceError
+from molcalc.io import checkpoint
+from molcalc.train import fit
+from molcalc.train.fitting import FitResult
+from molcalc.train.loop.trainer import Trainer
+from molcalc.train.optimize.schedules import Schedule, ScheduleConfig
+from tests.train.conftest import TINY_AIMNET2
+
+OPTIONS = {
+    "arguments": TINY_AIMNET2, "batch_size": 8, "batch_mode": "molecules", "progress": False, "plots": False,
+    "validate_every": 1,
+}  # fmt: skip
+
+
+def run(data: Path, output: Path, **options: object) -> FitResult:
+    return fit(data, "aimnet2", output=output, **{**OPTIONS, "epochs": 3, **options})
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.load(folder).weights
+
+
+def test_the_learning_rate_follows_the_schedule_from_step_to_step(labelled_db: Path, tmp_path: Path) -> None:
+    schedule = {"name": "exponential", "final_factor": 0.01}
+    history = run(labelled_db, tmp_path / "run", learning_rate=1e-3, schedule=schedule).history
+    total = int(history[-1]["step"])
+    assert total > len(history)
+    expected = Schedule(ScheduleConfig(**schedule), total)
+    for row in history:
+        assert row["learning_rate"] == pytest.approx(1e-3 * expected.factor(int(row["step"]) - 1), rel=1e-12)
+
+
+def test_clipping_at_zero_or_below_is_off(labelled_db: Path, tmp_path: Path) -> None:
+    wide = run(labelled_db, tmp_path / "wide", grad_clip=1e9).history
+    for k, off in enumerate((0.0, -1.0)):
+        history = run(labelled_db, tmp_path / f"off{k}", grad_clip=off).history
+        assert [row["valid_loss"] for row in history] == [row["valid_loss"] for row in wide]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+        MemoryError(),
+    ],
+    ids=["cuda", "cpu", "python"],
+)
+def test_a_batch_that_does_not_fit_into_memory_is_named(
+    labelled_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(self: Trainer, *args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Trainer, "predict", fail)
+    with pytest.raises(ResourceError, match=r"a batch of 7 systems with \d+ atoms does not fit into memory: lower"):
+        run(labelled_db, tmp_path / "run")
+
+
+def test_other_errors_stay_what_they_are(labelled_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Trainer, *args: object, **options: object) -> None:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(Trainer, "predict", fail)
+    with pytest.raises(RuntimeError, match="something else"):
+        run(labelled_db, tmp_path / "run")
+
+
+def test_held_out_data_that_were_trained_on_are_refused_unless_allowed(
+    labelled_db: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(labelled_db, tmp_path / "apart", epochs=1)
+    assert "in the training part as well" not in caplog.text
+    with pytest.raises(DatasetError, match=r"of the validation part are in the training part.*allow_overlap=True"):
+        run(labelled_db, tmp_path / "run", epochs=1, valid=labelled_db)
+    run(labelled_db, tmp_path / "run", epochs=1, valid=labelled_db, allow_overlap=True)
+    assert re.search(r"\d+ of \d+ systems of the validation part are in the training part as well", caplog.text)
+
+
+def test_a_narrow_clip_changes_the_steps(labelled_db: Path, tmp_path: Path) -> None:
+    options = {"optimizer": "adamw", "optimizer_options": {"eps": 1.0}, "ema": 0.0}  # Adam alone undoes a factor
+    losses = [
+        run(labelled_db, tmp_path / f"clip{clip}", grad_clip=clip, **options).history[-1]["valid_loss"]
+        for clip in (1e9, 1e-6)
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_the_folder_holds_the_best_model_and_last_the_present_one(labelled_db: Path, tmp_path: Path) -> None:
+    """A rate that is far too large: the first validations are the best, whatever comes later."""
+    history = run(labelled_db, tmp_path / "run", epochs=8, learning_rate=0.1, ema=0.0, keep_top=8).history
+    scores = [row["valid_score"] for row in history]
+    best = int(np.argmin(scores))
+    assert best < len(scores) - 1, scores
+    found, last = weights(tmp_path / "run"), weights(tmp_path / "run" / "last")
+    expected = weights(tmp_path / "run" / "top" / f"epoch_{history[best]['epoch']:06d}")
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert any(not torch.equal(found[name], last[name]) for name in found)
+
+
+def test_the_best_model_is_that_with_the_smallest_geometric_mean_of_errors(labelled_db: Path, tmp_path: Path) -> None:
+    """Whatever the weights of the loss."""
+    history = run(labelled_db, tmp_path / "run", epochs=2, loss={"weights": {"energy": 1.0, "forces": 1000.0}}).history
+    for row in history:
+        errors = [error for name, error in row.items() if name.endswith("_mae")]
+        assert len(errors) > 2
+        assert row["valid_score"] == pytest.approx(np.prod(errors) ** (1 / len(errors)), rel=1e-12)

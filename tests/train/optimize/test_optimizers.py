@@ -1,0 +1,157 @@
+"""Recommended settings, parameter groups and decoupled weight decay."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from molcalc.errors import ConfigError
+from molcalc.train.optimize.muon import Muon
+from molcalc.train.optimize.optimizers import (
+    OPTIMIZER_CONFIGS,
+    GroupConfig,
+    create_optimizer,
+    get_recommended_optimizer_config,
+)
+
+ALL = tuple(OPTIMIZER_CONFIGS)
+
+
+def small_net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 5), nn.GELU(), nn.Linear(5, 1))
+
+
+def settings(name: str) -> dict:
+    return get_recommended_optimizer_config(500, 64, 10, name)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_weights_shrink_by_decay_when_gradients_are_zero(name: str) -> None:
+    """p ← p·(1 − lr·decay): a wrong sign would let them grow."""
+    layer = nn.Linear(4, 3)
+    before = layer.weight.detach().clone()
+    optimizer = create_optimizer(name, layer, learning_rate=0.1, weight_decay=0.5)
+    for _ in range(10):
+        layer.weight.grad, layer.bias.grad = torch.zeros_like(layer.weight), torch.zeros_like(layer.bias)
+        optimizer.step()
+    torch.testing.assert_close(layer.weight.detach(), before * 0.95**10)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_biases_do_not_decay(name: str) -> None:
+    layer = nn.Linear(4, 3)
+    before = layer.bias.detach().clone()
+    optimizer = create_optimizer(name, layer, learning_rate=0.1, weight_decay=0.5)
+    layer.weight.grad, layer.bias.grad = torch.zeros_like(layer.weight), torch.zeros_like(layer.bias)
+    optimizer.step()
+    torch.testing.assert_close(layer.bias.detach(), before)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_optimizer_fits_a_line(name: str) -> None:
+    net = small_net()
+    x = torch.randn(64, 6, generator=torch.Generator().manual_seed(1))
+    y = x.sum(dim=1, keepdim=True)
+    config = settings(name)
+    optimizer = create_optimizer(name, net, 1e-2, config.pop("weight_decay"), **_options(config))
+    first = float((net(x) - y).square().mean().detach())
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss = (net(x) - y).square().mean()
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < 0.1 * first
+
+
+def _options(config: dict) -> dict:
+    return {key: value for key, value in config.items() if key not in ("learning_rate", "weight_decay")}
+
+
+def test_muon_orthogonalizes_hidden_matrices_only() -> None:
+    net = small_net()
+    optimizer = create_optimizer("muon", net, 1e-3, **_options(settings("muon")))
+    muon, adamw = optimizer.optimizers
+    assert isinstance(muon, Muon)
+    assert isinstance(adamw, torch.optim.AdamW)
+    orthogonal = {id(p) for group in muon.param_groups for p in group["params"]}
+    assert orthogonal == {id(net[0].weight), id(net[2].weight)}  # not the (1, 5) output, not biases
+    before = net[0].weight.detach().clone()
+    torch.manual_seed(0)
+    for p in net.parameters():
+        p.grad = torch.randn_like(p)
+    optimizer.step()
+    update = (net[0].weight.detach() - before) / 1e-3
+    singular = torch.linalg.svdvals(update)
+    assert float(singular.max() / singular.min()) < 2.0  # a plain gradient step would spread them
+
+
+@pytest.mark.parametrize(
+    ("size", "features", "atoms", "factor"),
+    [(500, 64, 10, 2.0), (5000, 64, 10, 1.0), (5000, 300, 10, 0.5), (5000, 64, 60, 0.5), (500, 300, 10, 1.0)],
+)
+def test_recommended_rates_follow_the_table(size: int, features: int, atoms: int, factor: float) -> None:
+    assert get_recommended_optimizer_config(size, features, atoms, "adamw")["learning_rate"] == factor * 5e-4
+    assert OPTIMIZER_CONFIGS["adam"](size, features, atoms)["learning_rate"] == factor * 5e-4
+
+
+def test_large_problems_get_more_decay() -> None:
+    assert OPTIMIZER_CONFIGS["adamw"](500, 64, 10)["weight_decay"] == 1e-4
+    assert OPTIMIZER_CONFIGS["adamw"](500, 64, 51)["weight_decay"] == 1e-3
+
+
+def test_groups_have_their_own_rate_and_follow_the_factor() -> None:
+    net = small_net()
+    groups = (GroupConfig(pattern=r"^0\.", learning_rate=1e-5, weight_decay=0.0),)
+    optimizer = create_optimizer("adamw", net, 1e-3, 0.1, groups=groups)
+    optimizer.set_factor(0.5)
+    rates = {id(p): group["lr"] for group in optimizer.optimizers[0].param_groups for p in group["params"]}
+    assert rates[id(net[0].weight)] == pytest.approx(5e-6)
+    assert rates[id(net[2].weight)] == pytest.approx(5e-4)
+
+
+def test_frozen_parameters_stay() -> None:
+    net = small_net()
+    before = net[0].weight.detach().clone()
+    optimizer = create_optimizer("adamw", net, 1e-2, 0.1, groups=(GroupConfig(pattern=r"^0\.", freeze=True),))
+    net(torch.ones(3, 6)).sum().backward()
+    optimizer.step()
+    assert torch.equal(net[0].weight, before)
+    assert net[0].weight.grad is None
+
+
+def test_a_pattern_that_matches_nothing_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="embeding"):
+        create_optimizer("adamw", small_net(), 1e-3, groups=(GroupConfig(pattern="embeding"),))
+
+
+def test_freezing_everything_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="nothing to train"):
+        create_optimizer("adamw", small_net(), 1e-3, groups=(GroupConfig(pattern=".", freeze=True),))
+
+
+def test_an_unknown_optimizer_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"'adamm'.*did you mean 'adam.*known: adam, adamw, rmsprop, muon"):
+        create_optimizer("adamm", small_net(), 1e-3)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_restored_optimizer_continues_bit_for_bit(name: str) -> None:
+    def train(net: nn.Module, optimizer, start: int, stop: int) -> None:
+        for k in range(start, stop):
+            optimizer.set_factor(1.0 / (k + 1))
+            x = torch.randn(8, 6, generator=torch.Generator().manual_seed(k))
+            optimizer.zero_grad()
+            net(x).square().mean().backward()
+            optimizer.step()
+
+    straight, first, second = small_net(), small_net(), small_net()
+    train(straight, create_optimizer(name, straight, 1e-2, 0.1), 0, 10)
+    optimizer = create_optimizer(name, first, 1e-2, 0.1)
+    train(first, optimizer, 0, 5)
+    second.load_state_dict(first.state_dict())
+    restored = create_optimizer(name, second, 1e-2, 0.1)
+    restored.load_state_dict(optimizer.state_dict())
+    train(second, restored, 5, 10)
+    assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), second.parameters()))

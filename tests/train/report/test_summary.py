@@ -1,0 +1,189 @@
+"""The report of a run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from molcalc.io import checkpoint
+from molcalc.train import fitting
+from molcalc.train.config import make_config
+from molcalc.train.data import open_dataset
+from molcalc.train.loop import observers
+from molcalc.train.loop.trainer import Trainer
+from molcalc.train.report import figures, summary
+from molcalc.train.report.display import with_unit
+from molcalc.train.report.document import Code, Heading, Table, Text, as_html, as_markdown
+from molcalc.train.report.evaluation import Evaluation
+from molcalc.train.report.orientation import potential_spread
+from tests.helpers.tiny_dcm import tiny_dcm
+from tests.helpers.training_runs import copied, fit_co2, fit_molecules
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "molecules"
+    fit_molecules(folder, learning_rate=2e-3)
+    return folder
+
+
+def section(text: str, title: str) -> str:
+    """Text between a heading and the next of the same level."""
+    return text.split(f"## {title}\n", 1)[1].split("\n## ")[0]
+
+
+def test_the_report_says_what_was_trained_on_what(run: Path) -> None:
+    text = (run / "report.md").read_text()
+    assert text.startswith("# molecules\n")
+    assert "2 of 2 epochs, 6 steps" in text
+    data = section(text, "Data")
+    assert "train 32, valid 4, test 4" in data
+    assert "| training labels | energy 32, forces 32, dipole 32, charges 32 |" in data
+    assert re.search(r"\| data hash \| [0-9a-f]{32} \|", data)
+    assert "small_molecules.db" in data
+    assert str(run.parent) not in data
+
+
+def test_only_options_that_differ_from_the_defaults_are_listed(run: Path) -> None:
+    options = section((run / "report.md").read_text(), "Options that differ from the defaults")
+    assert "| learning_rate | 0.002 | – |" in options
+    assert "| epochs | 2 | 200 |" in options
+    assert "| arguments.n_channels | 4 | – |" in options
+    assert "grad_clip" not in options
+
+
+def test_errors_are_in_units_of_people_and_by_group(run: Path) -> None:
+    errors = section((run / "report.md").read_text(), "Errors")
+    assert re.search(r"\| energy \| \S+ meV \| \S+ meV \| \S+ kcal/mol \| \S+ kcal/mol \| 4 \|", errors)
+    for title in ("By molecule, test systems", "By element, test systems", "Largest errors"):
+        assert f"### {title}" in errors
+    assert re.search(r"small_molecules.db row \d+", errors)
+
+
+def test_the_lines_on_use_work(run: Path) -> None:
+    from ase.build import molecule
+
+    text = section((run / "report.md").read_text(), "How to use it")
+    code = text.split("```python\n")[1].split("```")[0]
+    assert code.count("\n") == 3
+    exec(code, {"atoms": molecule("H2O"), "print": lambda *values: None})  # noqa: S102
+
+
+def test_the_html_needs_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    drawn: list[Any] = []
+
+    def few(folder: Path, shown: Any) -> list[Any]:
+        drawn.append(shown)
+        return real(folder, summary.Shown(shown.history, shown.measured))
+
+    real = summary.draw_run
+    monkeypatch.setattr(summary, "draw_run", few)
+    fit_co2(tmp_path / "co2", plots=True)
+    page = (tmp_path / "co2" / "report.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 1
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert (tmp_path / "co2" / "plots" / "learning_curves.png").is_file()
+    assert "ESP errors are over points at least 1.4 van der Waals radii away" in page
+    assert set(drawn[0].examples) == {"median error", "largest error"}
+    assert set(drawn[0].evaluations) == {"valid", "test"}
+    assert len(page) < 1_000_000
+
+
+def test_without_matplotlib_there_is_a_report_that_says_how_to_get_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "available", lambda: False)
+    fit_co2(tmp_path / "co2", plots=True)
+    assert "matplotlib is not installed (pip install 'molcalc[plot]')" in (tmp_path / "co2" / "report.md").read_text()
+    assert not (tmp_path / "co2" / "plots").exists()
+
+
+def test_pictures_that_cannot_be_drawn_do_not_end_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(folder: Path, shown: Any) -> list[Any]:
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr(figures, "available", lambda: True)
+    monkeypatch.setattr(summary, "draw_run", fail)
+    result = fit_co2(tmp_path / "co2", plots=True)
+    assert "could not be drawn: no font" in caplog.text
+    assert result.metrics["test"]
+    assert (tmp_path / "co2" / "report.html").is_file()
+
+
+def test_texts_are_escaped() -> None:
+    blocks = [Heading("a<b", 1), Text("x & y"), Code("print('<')"), Table(["n"], [["<1|2>"]])]
+    page = as_html(blocks)
+    for text in ("<title>a&lt;b</title>", "x &amp; y", "print(&#x27;&lt;&#x27;)", "<td>&lt;1|2&gt;</td>"):
+        assert text in page
+    assert "| <1\\|2> |" in as_markdown(blocks, Path("."))
+
+
+def test_groups_without_values_do_not_make_tables() -> None:
+    evaluation = Evaluation({}, {"formula": {"H2": {}, "O2": {}}})
+    assert summary._groups(evaluation, "test") == []
+
+
+@pytest.fixture
+def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    """Of a run that has just ended."""
+    caught: list[Trainer] = []
+    monkeypatch.setattr(fitting, "write_summary", lambda trainer, *more: caught.append(trainer))
+    fit_co2(tmp_path / "co2")
+    return caught[0]
+
+
+def test_an_update_in_the_middle_of_a_run_changes_nothing_of_it(trainer: Trainer) -> None:
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    random = torch.get_rng_state()
+    summary.update_plots(trainer)
+    assert all(torch.equal(value, before[name]) for name, value in trainer.network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    text = (trainer.folder.path / "report.md").read_text()
+    assert "The run goes on" in text
+    errors = section(text, "Errors")
+    measured = trainer.history[-1]["energy_mae"]
+    assert f"| energy | {with_unit('energy', measured)} |" in errors
+    assert "test systems" not in errors
+
+
+def test_observers_draw_when_it_is_time_and_never_end_a_run(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    drawn: list[int] = []
+    monkeypatch.setattr(observers, "update_plots", lambda trainer: drawn.append(len(trainer.history)))
+    trainer.config = replace(trainer.config, plot_every=2)
+    rows = [dict(trainer.history[0]) for _ in range(5)]
+    with observers.Observers(trainer) as observe:
+        for k in range(5):
+            trainer.history = rows[: k + 1]
+            observe(trainer)
+        assert drawn == [2, 4]
+        monkeypatch.setattr(observers, "update_plots", lambda trainer: 1 / 0)
+        trainer.history = [*rows, rows[0]]
+        observe(trainer)
+        observe(trainer)
+    assert caplog.text.count("recording the run stops here, training goes on: ZeroDivisionError") == 1
+
+
+def test_the_report_says_how_much_the_potential_of_a_plain_head_depends_on_orientation(tmp_path: Path) -> None:
+    """A6."""
+    fit_co2(tmp_path / "co2")
+    (found,) = re.findall(r"standard deviation of (\S+) mV", (tmp_path / "co2" / "report.md").read_text())
+    data = open_dataset(tmp_path / "co2_esp.db")
+    spread = potential_spread(checkpoint.load(tmp_path / "co2"), data, make_config({"model": "noneq-dcm"}))
+    assert 1e3 * spread == pytest.approx(float(found), rel=0.5)  # of other systems
+    assert spread > 1e-4
+
+
+def test_a_potential_that_turns_with_the_molecule_does_not_spread(tmp_path: Path) -> None:
+    model = tiny_dcm("physnet-dcm")
+    data = open_dataset(copied("co2_esp.db", tmp_path))
+    assert potential_spread(model, data, make_config({"model": "physnet-dcm"})) < 1e-9

@@ -1,0 +1,266 @@
+"""Several fidelities in one run, and runs that start from the weights of another model."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.db import connect
+
+from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, UnsupportedElementError
+from molcalc.io import checkpoint
+from molcalc.io.checkpoint import Checkpoint
+from molcalc.models.multifidelity import MultiFidelityAIMNet2
+from molcalc.pretrained.sources import open_model
+from molcalc.registry import build_members
+from molcalc.train import evaluate, fit
+from molcalc.train.config import FitConfig, make_config
+from molcalc.train.data import open_dataset
+from molcalc.train.loop.processes import joined
+from molcalc.train.loop.run_folder import RunFolder
+from molcalc.train.start.network import new_model
+from molcalc.train.start.preparation import make_trainer, open_parts
+from tests.helpers.model_files import multifidelity_state
+from tests.helpers.tiny import tiny_checkpoint, tiny_multifidelity
+from tests.train.conftest import OFFSET, TINY_AIMNET2
+
+SHORT = {"epochs": 2, "batch_size": 8, "batch_mode": "molecules", "progress": False, "plots": False}
+
+
+@pytest.fixture(scope="module")
+def without_nitrogen(labelled_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("few") / "few.db"
+    with connect(labelled_db) as old, connect(path) as new:
+        for row in old.select():
+            if 7 not in row.numbers:
+                new.write(row, total_charge=0, multiplicity=1)
+    return path
+
+
+@pytest.fixture(scope="module")
+def two_levels(labelled_db: Path, low_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on two fidelities."""
+    output = tmp_path_factory.mktemp("runs") / "two"
+    data = {"high": labelled_db, "low": low_db}
+    fit(data, "aimnet2", output=output, arguments=TINY_AIMNET2, fidelity_weights={"high": 1.0, "low": 3.0}, **SHORT)
+    return output
+
+
+def start(data: dict[str, Path] | Path, **options: Any) -> Checkpoint:
+    """A model before its first step."""
+    sources = {k: str(v) for k, v in data.items()} if isinstance(data, dict) else str(data)
+    size = {} if "init" in options else {"arguments": TINY_AIMNET2}
+    config = make_config({"model": "aimnet2", **size, **options})
+    model_config, network = new_model(config, open_dataset(sources))
+    weights = {f"members.0.{name}": value.detach() for name, value in network.state_dict().items()}
+    return Checkpoint(model_config, weights)
+
+
+def saved(path: Path, model: Checkpoint) -> str:
+    checkpoint.save(path, model)
+    return str(path)
+
+
+def named(model: Checkpoint, name: str) -> Checkpoint:
+    level = replace(model.config.fidelities[0], name=name)
+    return Checkpoint(replace(model.config, fidelities=(level,)), model.weights)
+
+
+def test_two_fidelities_train_into_one_model(two_levels: Path, labelled_db: Path, low_db: Path) -> None:
+    model = checkpoint.load(two_levels)
+    assert model.config.kind == "aimnet2-multi"
+    assert [level.name for level in model.config.fidelities] == ["high", "low"]
+    assert [level.elements for level in model.config.fidelities] == [(1, 6, 7, 8), (1, 6, 7, 8)]
+    found = evaluate({"low": str(low_db), "high": str(labelled_db)}, two_levels)
+    assert found["energy"]["n"] == 72
+    assert found["dipole"]["n"] == 3 * 36  # the low level has none
+
+
+def test_heads_are_different_tensors_after_training(two_levels: Path) -> None:
+    """Spec 6.9: heads that were one object had equal weights to the last bit."""
+    (network,) = build_members(checkpoint.load(two_levels))
+    assert isinstance(network, MultiFidelityAIMNet2)
+    high, low = (dict(head.named_parameters()) for head in network.energy_heads)
+    for name in high:
+        assert high[name].data_ptr() != low[name].data_ptr()
+        assert not torch.equal(high[name], low[name]), name
+    assert not torch.equal(network.embedding[0], network.embedding[1])  # they began equal
+
+
+def test_every_fidelity_has_self_atomic_energies_of_its_own(labelled_db: Path, low_db: Path) -> None:
+    model = start({"high": labelled_db, "low": low_db})
+    (network,) = build_members(model)
+    shifts = network.shifts.detach().numpy()
+    difference = shifts[1, [1, 6, 7, 8]] - shifts[0, [1, 6, 7, 8]]
+    assert difference == pytest.approx(list(OFFSET.values()), abs=1e-6)
+
+
+def test_an_element_that_one_fidelity_lacks_is_stated_in_the_model(labelled_db: Path, without_nitrogen: Path) -> None:
+    model = start({"high": without_nitrogen, "low": labelled_db})
+    assert [level.elements for level in model.config.fidelities] == [(1, 6, 8), (1, 6, 7, 8)]
+    assert model.config.arguments["elements"] == (1, 6, 7, 8)
+    evaluate({"low": str(labelled_db)}, model)
+    with pytest.raises(UnsupportedElementError, match=r"N \(Z=7\), which the model does not know at fidelity 'high'"):
+        evaluate({"high": str(labelled_db)}, model)
+
+
+def test_the_fidelity_of_the_given_weights_predicts_the_same_before_the_first_step(
+    labelled_db: Path, low_db: Path, tmp_path: Path
+) -> None:
+    given = named(tiny_checkpoint(), "high")
+    model = start({"low": low_db, "high": labelled_db}, init=saved(tmp_path / "given", given))
+    before, after = evaluate({"high": str(labelled_db)}, given), evaluate({"high": str(labelled_db)}, model)
+    for name, errors in before.items():
+        assert after[name]["mae"] == pytest.approx(errors["mae"], abs=1e-9), name
+    low = evaluate({"low": str(low_db)}, model)
+    assert low["energy"]["mae"] == pytest.approx(0.0, abs=1e-6)  # starts from it, with atoms of its own
+    assert low["forces"]["mae"] < 1e-6
+
+
+def test_weights_of_several_fidelities_go_on_with_those_of_the_data(
+    two_levels: Path, labelled_db: Path, low_db: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        model = start({"low": low_db}, init=str(two_levels))
+    assert "also has the fidelities high, which have no data here and are left out; keep_fidelities=True" in caplog.text
+    assert [level.name for level in model.config.fidelities] == ["low"]
+    expected = evaluate({"low": str(low_db)}, two_levels)["energy"]["mae"]
+    assert evaluate({"low": str(low_db)}, model)["energy"]["mae"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_weight_file_of_several_fidelities_goes_on(labelled_db: Path, low_db: Path, tmp_path: Path) -> None:
+    torch.save({"model": multifidelity_state(tiny_multifidelity().float())}, tmp_path / "three.pt")
+    model = start(
+        {"high": labelled_db, "0": low_db}, init=str(tmp_path / "three.pt"), fidelities={"high": {"like": "2"}}
+    )
+    given = open_model(tmp_path / "three.pt")
+    assert [level.name for level in model.config.fidelities] == ["high", "0"]
+    for name, source in (("embedding", [2, 0]), ("energy_heads.{}.0.weight", [2, 0])):
+        for f, k in enumerate(source):
+            key = f"members.0.{name}"
+            found, old = model.weights[key.format(f)], given.weights[key.format(k)]
+            assert torch.equal(*((found, old) if "{}" in name else (found[f, [1, 6, 7, 8]], old[k, [1, 6, 7, 8]])))
+    assert torch.equal(model.weights["members.0.shifts"][1], given.weights["members.0.shifts"][0])
+
+
+def test_a_fidelity_is_added_in_one_call(two_levels: Path, labelled_db: Path, low_db: Path, tmp_path: Path) -> None:
+    frozen = [{"pattern": "^passes|^conv|^embedding", "freeze": True}]
+    fit({"best": labelled_db}, "aimnet2", output=tmp_path / "run", init=str(two_levels), keep_fidelities=True,
+        fidelities={"best": {"like": "high"}}, groups=frozen, ema=0.0, **SHORT)  # fmt: skip
+    model = checkpoint.load(tmp_path / "run")
+    assert [level.name for level in model.config.fidelities] == ["best", "high", "low"]
+    for name, path in (("high", labelled_db), ("low", low_db)):
+        kept, old = evaluate({name: str(path)}, model), evaluate({name: str(path)}, two_levels)
+        assert kept["energy"]["mae"] == pytest.approx(old["energy"]["mae"], abs=1e-5), (
+            name
+        )  # their heads decay a little
+
+
+def test_corrections_start_at_the_energy_of_their_base(labelled_db: Path, low_db: Path, tmp_path: Path) -> None:
+    data, levels = {"low": low_db, "high": labelled_db}, {"high": {"base": "low"}}
+    model = start(data, init=saved(tmp_path / "given", tiny_checkpoint()), fidelities=levels)
+    assert model.config.arguments["bases"] == (None, 0)
+    assert evaluate({"high": str(labelled_db)}, model)["energy"]["mae"] == pytest.approx(0.0, abs=1e-6)
+    fresh = start(data, fidelities=levels)
+    assert not fresh.weights["members.0.energy_heads.1.2.weight"].any()
+
+
+def test_charge_heads_can_be_added_to_given_weights(labelled_db: Path, low_db: Path, tmp_path: Path) -> None:
+    options = {"init": saved(tmp_path / "given", tiny_checkpoint()), "arguments": {"charge_heads": True}}
+    model = start({"low": low_db, "high": labelled_db}, **options)
+    assert evaluate({"high": str(labelled_db)}, model)["charges"]["mae"] == pytest.approx(0.0, abs=1e-7)
+
+
+def test_atoms_that_the_data_lack_are_not_known_after_transfer(without_nitrogen: Path, tmp_path: Path) -> None:
+    """Their reference energies are those of another level: predictions for them would be wrong by thousands of eV."""
+    model = start(without_nitrogen, init=saved(tmp_path / "given", tiny_checkpoint()))
+    assert model.config.arguments["elements"] == (1, 6, 8)
+    (network,) = build_members(model)
+    assert network.elements == (1, 6, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"fidelities": {"high": {"base": "lwo"}}}, ConfigError, r"base='lwo' \(did you mean 'low'\?\)"),
+        ({"fidelities": {"high": {"like": "best"}}}, ConfigError, "like='best'.* has pbe0"),
+        ({"arguments": {"n_radial": 8}}, ConfigError, "with init they are given"),
+        ({"model": "physnet-dcm"}, CheckpointMismatchError, "holds a 'aimnet2' model; model='physnet-dcm'"),
+    ],
+)
+def test_wishes_that_do_not_fit_the_given_weights(
+    labelled_db: Path, low_db: Path, tmp_path: Path, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    init = saved(tmp_path / "given", tiny_checkpoint())
+    with pytest.raises(error, match=message):
+        start({"low": low_db, "high": labelled_db}, init=init, **options)
+
+
+def test_elements_that_the_given_weights_do_not_know(tmp_path: Path) -> None:
+    atoms = Atoms("HF", [[0, 0, 0], [0, 0, 0.92]])
+    atoms.calc = SinglePointCalculator(atoms, energy=-2700.0, forces=np.zeros((2, 3)))
+    with connect(tmp_path / "hf.db") as db:
+        db.write(atoms, total_charge=0, multiplicity=1)
+    with pytest.raises(DatasetError, match=r"was not trained on F \(Z=9\); known: H .Z=1."):
+        start(tmp_path / "hf.db", init=saved(tmp_path / "given", tiny_checkpoint()))
+
+
+def test_held_out_data_may_have_the_fidelities_in_another_order_or_not_all(
+    labelled_db: Path, low_db: Path, tmp_path: Path
+) -> None:
+    data = {"high": str(labelled_db), "low": str(low_db)}
+    arguments: dict[str, Any] = {"arguments": TINY_AIMNET2, "seed": 3, **SHORT, "epochs": 1, "allow_overlap": True}
+    errors = []
+    for k, held_out in enumerate(({"low": str(low_db), "high": str(labelled_db)}, {"high": str(labelled_db)})):
+        result = fit(data, "aimnet2", output=tmp_path / str(k), valid=held_out, test=0, **arguments)
+        errors.append(result.history[-1])
+    assert errors[0]["high_energy_mae"] == pytest.approx(errors[1]["high_energy_mae"])
+    assert "low_energy_mae" in errors[0]
+    assert errors[0]["valid_loss"] != errors[1]["valid_loss"]
+
+
+def test_every_fidelity_counts_equally_in_the_validation_loss(low_db: Path, labelled_db: Path, tmp_path: Path) -> None:
+    with connect(labelled_db) as old, connect(tmp_path / "few.db") as new:
+        for row in old.select(limit=12):
+            new.write(row, total_charge=0, multiplicity=1, data=row.data)
+    data = {"high": str(tmp_path / "few.db"), "low": str(low_db)}
+    losses = {}
+    options: dict[str, Any] = {"arguments": TINY_AIMNET2, "test": 0, **SHORT, "epochs": 1, "ema": 0.0,
+                               "allow_overlap": True}  # fmt: skip
+    fit(data, "aimnet2", output=tmp_path / "run", valid=data, **options)
+    for name, valid in (("both", data), *(((name, {name: path}) for name, path in data.items()))):
+        config = make_config({"model": "aimnet2", "init": str(tmp_path / "run"), "allow_overlap": True})
+        losses[name] = validation_loss(config, data, valid, tmp_path / f"again_{name}")
+    assert losses["both"] == pytest.approx(0.5 * (losses["high"] + losses["low"]), rel=1e-6)
+    assert losses["high"] != pytest.approx(losses["low"], rel=1e-2)
+
+
+def validation_loss(config: FitConfig, data: dict[str, str], valid: dict[str, str], folder: Path) -> float:
+    """Loss of the weights that a run starts from."""
+    parts = open_parts(data, config, valid, data, {})
+    with joined(torch.device("cpu"), 60.0) as processes:
+        trainer = make_trainer(config, set(), parts, RunFolder(folder), processes, torch.device("cpu"))
+        return trainer.validate()[0]
+
+
+def test_a_geometry_may_be_held_out_at_one_fidelity_and_trained_on_at_another(
+    labelled_db: Path, low_db: Path, tmp_path: Path
+) -> None:
+    names = {part: str(tmp_path / f"{part}.db") for part in ("train", "valid")}
+    with connect(labelled_db) as old:
+        for part, limits in (("train", {"limit": 24}), ("valid", {"offset": 24})):
+            with connect(names[part]) as new:
+                for row in old.select(**limits):
+                    new.write(row, total_charge=0, multiplicity=1, data=row.data)
+    config = make_config({"model": "aimnet2"})
+    data = {"high": names["train"], "low": str(low_db)}
+    assert len(open_parts(data, config, {"high": names["valid"]}, {"high": names["valid"]}, {}).valid) == 12
+    with pytest.raises(DatasetError, match="12 of 12 systems of the validation part are in the training part"):
+        open_parts({"high": str(labelled_db)}, config, {"high": names["valid"]}, {"high": names["valid"]}, {})
