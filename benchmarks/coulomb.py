@@ -23,9 +23,7 @@ from ase import Atoms
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from molcalc.batch import AtomicBatch, from_atoms
-from molcalc.electrostatics.coulomb import SimpleCoulomb
-from molcalc.electrostatics.ewald import EwaldCoulomb
-from molcalc.electrostatics.pme import PMECoulomb
+from molcalc.electrostatics.coulomb import EwaldCoulomb, PMECoulomb, SimpleCoulomb
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import ConfigError
 

@@ -21,7 +21,7 @@ from ase import Atoms
 
 from molcalc.batch import AtomicBatch, collate, from_atoms
 from molcalc.derivatives import evaluate
-from molcalc.electrostatics.switched import PhysNetCoulomb
+from molcalc.electrostatics.coulomb import PhysNetCoulomb
 from molcalc.energy_term import EnergyTerm
 from molcalc.potential import Potential
 from molcalc.registry import MODELS

@@ -8,6 +8,7 @@ and ``ValueError``, so existing ``except`` clauses keep working.
 from __future__ import annotations
 
 import difflib
+import math
 import reprlib
 from collections.abc import Iterable
 from typing import Any
@@ -101,3 +102,10 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """' (did you mean …?)' for the known name most like ``name``, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def checked_positive(name: str, value: float) -> float:
+    """Return the value as float; raise ConfigError when it is not positive and finite."""
+    if not (math.isfinite(value) and value > 0):
+        raise ConfigError(f"{name}={value} must be a positive, finite number")
+    return float(value)

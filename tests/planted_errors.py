@@ -143,7 +143,7 @@ ERRORS = {
         "tests/assembly/test_terms.py",
     ),
     "half a pair energy": Planted(
-        "electrostatics/coulomb.py", "return COULOMB * _pair_energies", "return 0.5 * COULOMB * _pair_energies",
+        "electrostatics/coulomb.py", "energies = COULOMB * self", "energies = 0.5 * COULOMB * self",
         "tests/electrostatics/test_coulomb.py",
     ),
     "total charge ignored": Planted(

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from molcalc.assembly.by_fidelity import ByFidelity
 from molcalc.dispersion.declared import dispersion_from
 from molcalc.dispersion.parameters import D3Parameters, D4Parameters
-from molcalc.electrostatics.coulomb import DSFCoulomb, SimpleCoulomb
-from molcalc.electrostatics.ewald import EwaldCoulomb
-from molcalc.electrostatics.switched import PhysNetCoulomb
+from molcalc.electrostatics.coulomb import DSFCoulomb, EwaldCoulomb, PhysNetCoulomb, PMECoulomb, SimpleCoulomb
 from molcalc.electrostatics.thole import TholeCoulomb
 from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.energy_term import EnergyTerm
@@ -17,13 +15,13 @@ from molcalc.errors import CheckpointMismatchError, ConfigError, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import ModelConfig
 
-COULOMB_METHODS = ("auto", "simple", "dsf", "ewald", "shifted")
+COULOMB_METHODS = ("auto", "simple", "dsf", "ewald", "pme", "shifted")
 SHIFTED_CUTOFF = 15.0
 """Å, where PhysNet's Coulomb energy ends in crystals and liquids."""
 Wish = str | D3Parameters | D4Parameters | None
 """What a user may say of dispersion."""
 _ALLOWED = {
-    "simple": ("auto", "simple", "dsf", "ewald"),
+    "simple": ("auto", "simple", "dsf", "ewald", "pme"),
     "physnet": ("auto", "shifted"),
     "distributed": ("auto",),
 }
@@ -101,8 +99,8 @@ def coulomb_term(config: ModelConfig, method: str) -> EnergyTerm | None:
     Parameters
     ----------
     method : "auto" takes the one the model was trained with; "simple" sums all pairs of a molecule; "dsf" (damped,
-        shifted, 15 Å) and "ewald" (three periodic directions) replace it in crystals and liquids; "shifted" does for
-        models with PhysNet's Coulomb energy.
+        shifted, 15 Å), "ewald" and "pme" (three periodic directions) replace it in crystals and liquids; "shifted" does
+        for models with PhysNet's Coulomb energy.
 
     Raises
     ------
@@ -132,6 +130,8 @@ def coulomb_term(config: ModelConfig, method: str) -> EnergyTerm | None:
         return DSFCoulomb(short_range_cutoff=config.coulomb_range)
     if method == "ewald":
         return EwaldCoulomb(short_range_cutoff=config.coulomb_range)
+    if method == "pme":
+        return PMECoulomb(short_range_cutoff=config.coulomb_range)
     return SimpleCoulomb(config.coulomb_range)
 
 

@@ -1,8 +1,7 @@
-"""Coulomb energy of atomic charges summed in real space."""
+"""Coulomb energy of atomic charges: a formula of the pairs, and a way to sum it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -10,123 +9,183 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
-from molcalc.electrostatics.pair_sum import NO_SHIFTS, Pairs, ScreenedCoulomb, charge_pair_energies
+from molcalc.electrostatics.ewald import EwaldSum
+from molcalc.electrostatics.pair_formulas import PairFormula, ScreenedCoulomb, SoftenedCoulomb
+from molcalc.electrostatics.pme import MeshEwaldSum
+from molcalc.electrostatics.sums import AllPairs, ChargeSum, WithinCutoff
 from molcalc.energy_term import EnergyTerm
-from molcalc.errors import CellError, ConfigError
+from molcalc.errors import ConfigError, checked_positive
 from molcalc.units import COULOMB
 
 
-class SimpleCoulomb(EnergyTerm):
-    r"""Coulomb energy over all pairs of a molecule, its short range left to the network ("simple").
+class CoulombEnergy(EnergyTerm):
+    r"""Energy of the atomic charges that a network predicts.
 
-    .. math:: E = k_e \sum_{i<j} \frac{(1 - g(r_{ij}))\, q_i q_j}{r_{ij}}, \qquad
-        g(r) = \exp\!\left(1 - \frac{1}{1 - (r/r_s)^2}\right) \text{ for } r < r_s
+    .. math:: E = k_e \Big[\sum_{i<j} q_i q_j φ(r_{ij}) + φ_0 \sum_i q_i^2\Big]
 
     Parameters
     ----------
-    short_range_cutoff : r_s in Å; ``None`` gives the plain Coulomb energy (g = 0).
+    formula : φ, and the energy φ₀ of a unit charge with itself.
+    summation : how the first sum is done.
+    """
+
+    requires = ("charges",)
+
+    def __init__(self, formula: PairFormula, summation: ChargeSum) -> None:
+        super().__init__()
+        self.formula, self.summation = formula, summation
+        self.supports_periodic = summation.supports_periodic
+        self.pair_cutoff = summation.pair_cutoff
+
+    def forward(
+        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+    ) -> Float64[Tensor, " n_atoms"]:
+        """Return the (n_atoms,) energies in eV; raise CellError for a structure that the sum is not defined for."""
+        charges = predictions["charges"].to(torch.float64)
+        energies = COULOMB * self.summation.energies(batch, charges, self.formula)
+        own = self.formula.self_energy
+        return energies + COULOMB * own * charges * charges if own else energies
+
+
+class SimpleCoulomb(CoulombEnergy):
+    r"""Coulomb energy over all pairs of a molecule, its short range left to the network ("simple").
+
+    .. math:: E = k_e \sum_{i<j} \frac{(1 - g(r_{ij}))\, q_i q_j}{r_{ij}}
+
+    with g of :func:`molcalc.electrostatics.pair_formulas.beyond_short_range`.
+
+    Parameters
+    ----------
+    short_range_cutoff : range of g in Å; ``None`` gives the plain Coulomb energy (g = 0).
 
     References
     ----------
     Anstine, Zubatyuk, Isayev, Chem. Sci. 16, 10228 (2025), doi 10.1039/D4SC08572H.
     """
 
-    requires = ("charges",)
-    pair_cutoff = math.inf
-    supports_periodic = False
-
     def __init__(self, short_range_cutoff: float | None = 4.6) -> None:
-        super().__init__()
-        self.form = ScreenedCoulomb(short_range_cutoff=checked_short_range(short_range_cutoff))
-
-    def forward(
-        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
-    ) -> Float64[Tensor, " n_atoms"]:
-        """Return the (n_atoms,) energies in eV; raise CellError for a periodic structure."""
-        if batch.periodic:
-            pbc = batch.pbc[batch.pbc.any(dim=1)][0].tolist()
-            raise CellError(
-                f'Coulomb method "simple" is not defined for periodic structures (pbc={pbc}): '
-                'choose "dsf" or "ewald", or switch pbc off'
-            )
-        return COULOMB * _pair_energies(batch, predictions["charges"].to(torch.float64), self.form)
+        super().__init__(_bare(short_range_cutoff), AllPairs('choose coulomb="dsf" or "ewald"'))
 
 
-class DSFCoulomb(EnergyTerm):
-    r"""Damped, shifted-force Coulomb energy: pairs within a cutoff, for molecules and any periodicity ("dsf").
+class DSFCoulomb(CoulombEnergy):
+    """Damped, shifted-force Coulomb energy: pairs within a cutoff, for molecules and any periodicity ("dsf").
 
-    .. math:: E = k_e \sum_{i<j} q_i q_j φ(r_{ij})
-        - k_e \left(\frac{\mathrm{erfc}(α R)}{2R} + \frac{α}{\sqrt{π}}\right) \sum_i q_i^2, \qquad
-        φ(r) = v(r) - v(R) - (r - R)\,v'(R) - \frac{g(r)}{r}, \quad v(r) = \frac{\mathrm{erfc}(α r)}{r}
-
-    φ and its derivative vanish at the cutoff R. The envelope g of :class:`SimpleCoulomb` takes out what
-    the network describes. The second sum is the energy of the charges with the neutralising charges that the
-    shift puts on the cutoff sphere.
+    Energy and force of a pair vanish at the cutoff R; the energy of a charge with itself is that with the neutralising
+    charges that the shift puts on the cutoff sphere. See
+    :meth:`molcalc.electrostatics.pair_formulas.ScreenedCoulomb.shifted_force`.
 
     Parameters
     ----------
     cutoff : R in Å.
     alpha : α in 1/Å.
-    short_range_cutoff : range of g in Å; ``None`` leaves g out.
+    short_range_cutoff : range of the envelope g in Å; ``None`` leaves g out.
+
+    Raises
+    ------
+    ConfigError
+        When the short range does not end before the cutoff.
 
     References
     ----------
     Fennell, Gezelter, J. Chem. Phys. 124, 234104 (2006).
     """
 
-    requires = ("charges",)
-
     def __init__(self, cutoff: float = 15.0, alpha: float = 0.2, short_range_cutoff: float | None = 4.6) -> None:
-        super().__init__()
-        self.pair_cutoff = checked_positive("cutoff", cutoff)
-        alpha = checked_positive("alpha", alpha)
-        short = checked_short_range(short_range_cutoff)
+        cutoff, alpha = checked_positive("cutoff", cutoff), checked_positive("alpha", alpha)
+        short = _short_range(short_range_cutoff)
         if short > cutoff:
             raise ConfigError(f"short_range_cutoff={short} Å is beyond cutoff={cutoff} Å: lower it")
-        edge = math.erfc(alpha * cutoff) / cutoff
-        gaussian = 2.0 * alpha / math.sqrt(math.pi) * math.exp(-((alpha * cutoff) ** 2))
-        slope = (edge + gaussian) / cutoff
-        self.form = ScreenedCoulomb(alpha, slope, -edge - slope * cutoff, cutoff, short)
-        self.self_energy = -COULOMB * (0.5 * edge + alpha / math.sqrt(math.pi))
-
-    def forward(
-        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
-    ) -> Float64[Tensor, " n_atoms"]:
-        """Return the (n_atoms,) energies in eV."""
-        charges = predictions["charges"].to(torch.float64)
-        return COULOMB * _pair_energies(batch, charges, self.form) + self.self_energy * charges * charges
+        super().__init__(ScreenedCoulomb.shifted_force(alpha, cutoff, short), WithinCutoff(cutoff))
 
 
-def checked_short_range(short_range_cutoff: float | None) -> float:
+class EwaldCoulomb(CoulombEnergy):
+    """Coulomb energy of a crystal by Ewald summation, its short range left to the network ("ewald").
+
+    Parameters
+    ----------
+    accuracy : relative size of what the truncated sums leave out.
+    short_range_cutoff : range of the envelope g in Å; ``None`` leaves g out.
+    background, alpha, real_cutoff, reciprocal_cutoff : of :class:`molcalc.electrostatics.ewald.EwaldSum`.
+    """
+
+    def __init__(
+        self,
+        accuracy: float = 1e-8,
+        short_range_cutoff: float | None = 4.6,
+        background: bool = True,
+        *,
+        alpha: float | None = None,
+        real_cutoff: float | None = None,
+        reciprocal_cutoff: float | None = None,
+    ) -> None:
+        summation = EwaldSum(
+            accuracy, background, alpha=alpha, real_cutoff=real_cutoff, reciprocal_cutoff=reciprocal_cutoff
+        )
+        super().__init__(_bare(short_range_cutoff), summation)
+
+
+class PMECoulomb(CoulombEnergy):
+    """The energy of :class:`EwaldCoulomb` with its smooth part on a mesh, for large crystals ("pme").
+
+    Parameters
+    ----------
+    accuracy : relative error of forces and stress, about.
+    short_range_cutoff : range of the envelope g in Å; ``None`` leaves g out.
+    background, real_cutoff : of :class:`molcalc.electrostatics.pme.MeshEwaldSum`.
+
+    Raises
+    ------
+    ConfigError
+        When the package nvalchemi-toolkit-ops is not installed, or the accuracy is out of reach.
+    """
+
+    def __init__(
+        self,
+        accuracy: float = 1e-6,
+        short_range_cutoff: float | None = 4.6,
+        background: bool = True,
+        *,
+        real_cutoff: float = 9.0,
+    ) -> None:
+        super().__init__(_bare(short_range_cutoff), MeshEwaldSum(accuracy, background, real_cutoff=real_cutoff))
+
+
+class PhysNetCoulomb(CoulombEnergy):
+    """PhysNet's Coulomb energy, softened where the network sees the charges.
+
+    See :class:`molcalc.electrostatics.pair_formulas.SoftenedCoulomb`.
+
+    Parameters
+    ----------
+    short_cutoff : Å, the cutoff of the network; the energy is exact from half of it.
+    long_cutoff : Å, where energy and force of a pair end; ``None`` sums over all pairs of a molecule.
+
+    Raises
+    ------
+    ConfigError
+        When the long cutoff is within the softened range.
+
+    References
+    ----------
+    Unke, Meuwly, J. Chem. Theory Comput. 15, 3678 (2019).
+    """
+
+    def __init__(self, short_cutoff: float = 10.0, long_cutoff: float | None = None) -> None:
+        exact_from = 0.5 * checked_positive("short_cutoff", short_cutoff)
+        if long_cutoff is None:
+            super().__init__(SoftenedCoulomb(exact_from), AllPairs("set long_cutoff"))
+            return
+        end = checked_positive("long_cutoff", long_cutoff)
+        if end < exact_from:
+            raise ConfigError(f"long_cutoff={long_cutoff} Å is within the switched range of {exact_from} Å: raise it")
+        super().__init__(SoftenedCoulomb(exact_from, end), WithinCutoff(end))
+
+
+def _bare(short_range_cutoff: float | None) -> ScreenedCoulomb:
+    """Coulomb's law beyond the short range."""
+    return ScreenedCoulomb(short_range_cutoff=_short_range(short_range_cutoff))
+
+
+def _short_range(short_range_cutoff: float | None) -> float:
     """Short-range cutoff in Å with 0 for none; raises ConfigError when it is not a positive number."""
-    if short_range_cutoff is None:
-        return 0.0
-    return checked_positive("short_range_cutoff", short_range_cutoff)
-
-
-def checked_positive(name: str, value: float) -> float:
-    """Return the value as float; raise ConfigError when it is not positive and finite."""
-    if not (math.isfinite(value) and value > 0):
-        raise ConfigError(f"{name}={value} must be a positive, finite number")
-    return float(value)
-
-
-def batch_pairs(batch: AtomicBatch, cutoff: float) -> Pairs:
-    """Pairs of the batch, complete up to ``cutoff`` Å; raises ConfigError when the list ends before."""
-    complete, periodic = math.isinf(batch.pair_cutoff), batch.periodic
-    if batch.pair_cutoff < cutoff:
-        raise ConfigError(
-            f"the pairs of the batch reach to {batch.pair_cutoff} Å, the energy term to {cutoff} Å: "
-            f"build the batch with pair_cutoff={cutoff}"
-        )
-    if complete and periodic:
-        raise ConfigError(
-            f"pair_cutoff={batch.pair_cutoff} lists no periodic images: build the batch with pair_cutoff={cutoff}"
-        )
-    shifts = batch.pair_shifts if periodic else NO_SHIFTS
-    return Pairs(batch.pair_index, shifts, batch.system_idx, complete)
-
-
-def _pair_energies(batch: AtomicBatch, charges: Tensor, form: ScreenedCoulomb) -> Tensor:
-    """(n_atoms,) energies in e²/Å from the pairs of the batch."""
-    return charge_pair_energies(batch.positions, charges, batch.cell, batch_pairs(batch, form.cutoff), form)
+    return 0.0 if short_range_cutoff is None else checked_positive("short_range_cutoff", short_range_cutoff)

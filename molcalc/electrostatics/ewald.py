@@ -1,24 +1,21 @@
-"""Coulomb energy of charges in a crystal by Ewald summation."""
+"""Ewald summation of charges in a crystal."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
-from molcalc.electrostatics.coulomb import checked_positive, checked_short_range
-from molcalc.electrostatics.pair_sum import Pairs, ScreenedCoulomb, charge_pair_energies
+from molcalc.electrostatics.pair_formulas import PairFormula, ScreenedCoulomb
 from molcalc.electrostatics.reciprocal import half_space, structure_factor_energies
-from molcalc.energy_term import EnergyTerm
-from molcalc.errors import CellError, ChargeError, ConfigError
-from molcalc.units import COULOMB
+from molcalc.electrostatics.sums import Pairs, pair_sum
+from molcalc.errors import CellError, ChargeError, ConfigError, checked_positive
 
 NEUTRAL = 1e-3
 """e, largest total charge taken for rounding of predicted charges."""
@@ -46,22 +43,21 @@ class Splitting:
     reciprocal_cutoff: float
 
 
-class EwaldCoulomb(EnergyTerm):
-    r"""Coulomb energy of point charges periodic in three dimensions ("ewald").
+class EwaldSum:
+    r"""Sum over the charges of a crystal that is periodic in three dimensions.
 
-    .. math:: E = k_e \Big[ \sum_{i<j} \frac{\mathrm{erfc}(α r_{ij}) - g(r_{ij})}{r_{ij}} q_i q_j
+    .. math:: E = \sum_{i<j} \frac{\mathrm{erfc}(α r_{ij}) - g(r_{ij})}{r_{ij}} q_i q_j
         + \frac{2π}{V} \sum_{k ≠ 0} \frac{e^{-k²/4α²}}{k²} |S(k)|² - \frac{α}{\sqrt{π}} \sum_i q_i²
-        - \frac{π Q²}{2 V α²} \Big]
+        - \frac{π Q²}{2 V α²}
 
-    with conducting ("tin-foil") surroundings. The first sum runs over pairs and their images; its envelope g
-    (see :class:`molcalc.electrostatics.coulomb.SimpleCoulomb`) takes out what the network describes. The last
-    term is the neutralising background of a cell with charge Q.
+    with conducting ("tin-foil") surroundings. The first sum runs over pairs and their images; the envelope g
+    of the formula takes out what the network describes. The last term is the neutralising background of a cell with
+    charge Q.
 
     Parameters
     ----------
     accuracy : relative size of what both truncated sums leave out.
-    short_range_cutoff : range of g in Å; ``None`` leaves g out.
-    background : whether charged cells are allowed; they give one :class:`ChargedCellWarning` per term.
+    background : whether charged cells are allowed; they give one :class:`ChargedCellWarning` per sum.
     alpha, real_cutoff, reciprocal_cutoff : 1/Å, Å and 1/Å; what is ``None`` is chosen from the accuracy, the cell
         and the number of charges, so that the cost grows as n^1.5.
 
@@ -70,31 +66,33 @@ class EwaldCoulomb(EnergyTerm):
     Ewald, Ann. Phys. 369, 253 (1921); Perram, Petersen, de Leeuw, Mol. Phys. 65, 875 (1988), for the n^1.5.
     """
 
-    requires = ("charges",)
-    pair_cutoff = 0.1  # a list must have some range; the term makes its own, whose range depends on the cell
+    supports_periodic = True
+    pair_cutoff = 0.1  # a list must have some range; the sum makes its own, whose range depends on the cell
 
     def __init__(
         self,
         accuracy: float = 1e-8,
-        short_range_cutoff: float | None = 4.6,
         background: bool = True,
         *,
         alpha: float | None = None,
         real_cutoff: float | None = None,
         reciprocal_cutoff: float | None = None,
     ) -> None:
-        super().__init__()
         if not 0.0 < accuracy < 1.0:
             raise ConfigError(f"accuracy={accuracy} must be between 0 and 1, for example 1e-8")
         self.accuracy = float(accuracy)
-        self.short_range_cutoff = checked_short_range(short_range_cutoff)
         self.background = background
         given = {"alpha": alpha, "real_cutoff": real_cutoff, "reciprocal_cutoff": reciprocal_cutoff}
         self.given = {name: checked_positive(name, value) for name, value in given.items() if value is not None}
         self._warned = False
 
-    def splitting(self, n_charges: int, volume: float) -> Splitting:
-        """Splitting for a cell of ``volume`` Å³: as given, the rest so that both sums cost and miss the same."""
+    def splitting(self, n_charges: int, volume: float, short_range_cutoff: float = 0.0) -> Splitting:
+        """Splitting for a cell of ``volume`` Å³: as given, the rest so that both sums cost and miss the same.
+
+        Parameters
+        ----------
+        short_range_cutoff : Å that the sum in real space must reach.
+        """
         digits = math.sqrt(-math.log(self.accuracy))
         alpha = self.given.get("alpha")
         if alpha is None and "real_cutoff" in self.given:
@@ -103,14 +101,14 @@ class EwaldCoulomb(EnergyTerm):
             alpha = math.sqrt(math.pi) * (PAIR_COST * n_charges / volume**2) ** (1 / 6)
         return Splitting(
             alpha,
-            max(self.given.get("real_cutoff", digits / alpha), self.short_range_cutoff),
+            max(self.given.get("real_cutoff", digits / alpha), short_range_cutoff),
             self.given.get("reciprocal_cutoff", 2.0 * alpha * digits),
         )
 
-    def forward(
-        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+    def energies(
+        self, batch: AtomicBatch, charges: Float64[Tensor, " n_atoms"], formula: PairFormula
     ) -> Float64[Tensor, " n_atoms"]:
-        """Return the (n_atoms,) energies in eV.
+        """(n_atoms,) energies in e²/Å of charges (n_atoms,) in e.
 
         Raises
         ------
@@ -118,20 +116,24 @@ class EwaldCoulomb(EnergyTerm):
             When a structure is not periodic in three directions or its cell has no volume.
         ChargeError
             For a charged cell without background.
+        ConfigError
+            For a formula that is not Coulomb's law at long range.
         """
-        charges = predictions["charges"].to(torch.float64)
+        if not (isinstance(formula, ScreenedCoulomb) and formula.bare):
+            raise ConfigError(f"an Ewald sum is for Coulomb's law beyond a short range, not for {formula}")
         counts = batch.atoms_per_system().tolist()
         systems = zip(batch.positions.split(counts), charges.split(counts), batch.cell, batch.pbc.tolist())
-        energies = [self._system_energies(*system) for system in systems]
-        return COULOMB * torch.cat(energies)
+        return torch.cat([self._system_energies(*system, formula) for system in systems])
 
-    def _system_energies(self, positions: Tensor, charges: Tensor, cell: Tensor, pbc: list[bool]) -> Tensor:
+    def _system_energies(
+        self, positions: Tensor, charges: Tensor, cell: Tensor, pbc: list[bool], formula: ScreenedCoulomb
+    ) -> Tensor:
         """(n_charges,) energies of one cell in e²/Å."""
         volume = torch.linalg.det(cell).abs()
         self._check(charges, float(volume.detach()), pbc)
-        split = self.splitting(len(charges), float(volume.detach()))
-        form = ScreenedCoulomb(split.alpha, cutoff=split.real_cutoff, short_range_cutoff=self.short_range_cutoff)
-        real = charge_pair_energies(positions, charges, cell[None], _pairs(positions, cell, split.real_cutoff), form)
+        split = self.splitting(len(charges), float(volume.detach()), formula.short_range_cutoff)
+        screened = replace(formula, alpha=split.alpha, cutoff=split.real_cutoff)
+        real = pair_sum(positions, charges, cell[None], _pairs(positions, cell, split.real_cutoff), screened)
         return real + self._smooth_energies(positions, charges, cell, volume, split)
 
     def _smooth_energies(
@@ -159,7 +161,7 @@ class EwaldCoulomb(EnergyTerm):
                 f"the periodic cell has charge {total:.4g} e: a uniform background neutralises it, and energies of "
                 "cells of different size or charge cannot be compared directly",
                 ChargedCellWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
             self._warned = True
 

@@ -1,4 +1,4 @@
-"""Coulomb energy of large crystals by particle-mesh Ewald summation with the package nvalchemi-toolkit-ops."""
+"""Particle-mesh Ewald summation of the charges of large crystals, with the package nvalchemi-toolkit-ops."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import importlib
 import math
 from types import ModuleType
 
-from scipy.fft import next_fast_len
 from torch import Tensor
 
-from molcalc.electrostatics.ewald import EwaldCoulomb, Splitting
+from molcalc.electrostatics.ewald import EwaldSum, Splitting
 from molcalc.errors import ConfigError
 
 SPLINE_ORDER = 6
@@ -20,8 +19,8 @@ ERROR_AT_FULL_WIDTH, ERROR_POWER = 3e-3, 5.5
 the spacing; measured against exact sums."""
 
 
-class PMECoulomb(EwaldCoulomb):
-    """The energy of :class:`molcalc.electrostatics.ewald.EwaldCoulomb`, with its smooth part on a mesh.
+class MeshEwaldSum(EwaldSum):
+    """The sum of :class:`molcalc.electrostatics.ewald.EwaldSum`, with its smooth part on a mesh.
 
     The cost grows as n log n. The package nvalchemi-toolkit-ops (extra ``pme``) does the mesh part; it differentiates
     twice and runs on CPU and GPU.
@@ -29,7 +28,7 @@ class PMECoulomb(EwaldCoulomb):
     Parameters
     ----------
     accuracy : relative error of forces and stress, about.
-    short_range_cutoff, background : as in the plain Ewald sum.
+    background : as in the plain Ewald sum.
     real_cutoff : Å.
 
     Raises
@@ -45,12 +44,11 @@ class PMECoulomb(EwaldCoulomb):
     def __init__(
         self,
         accuracy: float = 1e-6,
-        short_range_cutoff: float | None = 4.6,
         background: bool = True,
         *,
         real_cutoff: float = 9.0,
     ) -> None:
-        super().__init__(accuracy, short_range_cutoff, background, real_cutoff=real_cutoff)
+        super().__init__(accuracy, background, real_cutoff=real_cutoff)
         if accuracy < BEST_ACCURACY:
             raise ConfigError(
                 f'accuracy={accuracy} is beyond the {BEST_ACCURACY} of particle-mesh Ewald: use Coulomb method "ewald"'
@@ -61,6 +59,8 @@ class PMECoulomb(EwaldCoulomb):
     def _smooth_energies(
         self, positions: Tensor, charges: Tensor, cell: Tensor, volume: Tensor, split: Splitting
     ) -> Tensor:
+        from scipy.fft import next_fast_len  # an import that most users never need
+
         spacing = self.relative_spacing / (math.sqrt(2.0) * split.alpha)
         lengths = cell.detach().norm(dim=1).tolist()
         mesh = tuple(next_fast_len(max(2 * SPLINE_ORDER, math.ceil(n / spacing)), real=True) for n in lengths)

@@ -10,10 +10,10 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
-from molcalc.electrostatics.coulomb import batch_pairs, checked_positive
-from molcalc.electrostatics.pair_sum import distances_above_zero
+from molcalc.electrostatics.pair_formulas import distances_above_zero, thole_damped_inverse
+from molcalc.electrostatics.sums import AllPairs
 from molcalc.energy_term import EnergyTerm
-from molcalc.errors import CellError, ConfigError, UnsupportedElementError
+from molcalc.errors import ConfigError, UnsupportedElementError, checked_positive
 from molcalc.units import BOHR, COULOMB
 
 POLARIZABILITIES = {
@@ -22,8 +22,6 @@ POLARIZABILITIES = {
     53: 35.0,
 }  # fmt: skip
 """Bohr³, polarizability of the free atom by Z: Chu, Dalgarno, J. Chem. Phys. 121, 4083 (2004), as in ASE."""
-SERIES = 0.02
-"""Scaled distance below which a series replaces the difference of nearly equal numbers."""
 
 
 class TholeCoulomb(EnergyTerm):
@@ -46,8 +44,9 @@ class TholeCoulomb(EnergyTerm):
     """
 
     requires = ("dcm_charges", "dcm_positions")
-    pair_cutoff = math.inf
-    supports_periodic = False
+    summation = AllPairs('train with coulomb="simple" or none')
+    pair_cutoff = summation.pair_cutoff
+    supports_periodic = summation.supports_periodic
 
     def __init__(self, damping: float = 2.6, polarizabilities: Mapping[int, float] | None = None) -> None:
         super().__init__()
@@ -73,17 +72,15 @@ class TholeCoulomb(EnergyTerm):
         UnsupportedElementError
             For an element without polarizability.
         """
-        if batch.periodic:
-            raise CellError("the energy of distributed charges is not defined for periodic structures: switch pbc off")
         charges = predictions["dcm_charges"].to(torch.float64)
         sites = predictions["dcm_positions"].to(torch.float64)
         lengths = self._lengths(batch.numbers)
-        i, j = batch_pairs(batch, self.pair_cutoff).index
+        i, j = self.summation.pairs(batch).index
         vectors = sites.index_select(0, j)[:, None, :, :] - sites.index_select(0, i)[:, :, None, :]
         distances = distances_above_zero(vectors.reshape(-1, 3)).reshape(vectors.shape[:-1])
         scale = self.damping / (lengths.index_select(0, i) * lengths.index_select(0, j))
         products = charges.index_select(0, i)[:, :, None] * charges.index_select(0, j)[:, None, :]
-        pair_energies = products * scale[:, None, None] * damped_inverse(scale[:, None, None] * distances)
+        pair_energies = products * scale[:, None, None] * thole_damped_inverse(scale[:, None, None] * distances)
         energy = 0.5 * COULOMB * pair_energies.sum(dim=(1, 2))
         return torch.zeros_like(lengths).index_add(0, i, energy).index_add(0, j, energy)
 
@@ -97,12 +94,3 @@ class TholeCoulomb(EnergyTerm):
                 f"no polarizability for Z={missing} (built in: Z={known}): pass polarizabilities={{Z: Å³}}"
             )
         return lengths
-
-
-def damped_inverse(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """[1 − (1 + x/2) exp(−x)] / x for x ≥ 0, ½ at 0."""
-    small = x < SERIES
-    near = torch.where(small, x, 0.0)
-    series = 0.5 - near**2 * (1 / 12 - near * (1 / 24 - near * (1 / 80 - near * (1 / 360 - near / 2016))))
-    far = torch.where(small, 1.0, x)
-    return torch.where(small, series, (1.0 - (1.0 + 0.5 * far) * torch.exp(-far)) / far)

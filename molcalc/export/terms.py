@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from molcalc.dispersion.coordination import STEEPNESS
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.reference import WEIGHT_STEEPNESS, atom_data
-from molcalc.electrostatics.coulomb import SimpleCoulomb
-from molcalc.electrostatics.pair_sum import X_MAX
-from molcalc.electrostatics.zbl import EXPONENTS, LENGTH, POWER, PREFACTORS, ZBLRepulsion
+from molcalc.electrostatics.coulomb import CoulombEnergy
+from molcalc.electrostatics.pair_formulas import ScreenedCoulomb, beyond_short_range, zbl_repulsion
+from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import ConfigError
 from molcalc.units import BOHR, COULOMB, HARTREE
@@ -34,8 +34,8 @@ def padded_terms(
     """
     charged, others = nn.ModuleList(), nn.ModuleList()
     for term in terms:
-        if isinstance(term, SimpleCoulomb):
-            charged.append(PaddedCoulomb(term))
+        if isinstance(term, CoulombEnergy) and isinstance(term.formula, ScreenedCoulomb) and term.formula.bare:
+            charged.append(PaddedCoulomb(term.formula))
         elif isinstance(term, ZBLRepulsion):
             others.append(PaddedRepulsion(term))
         elif isinstance(term, D3Dispersion):
@@ -51,16 +51,14 @@ def padded_terms(
 class PaddedCoulomb(nn.Module):
     """See :class:`molcalc.electrostatics.coulomb.SimpleCoulomb`."""
 
-    def __init__(self, term: SimpleCoulomb) -> None:
+    def __init__(self, formula: ScreenedCoulomb) -> None:
         super().__init__()
-        self.cutoff, self.x_max, self.scale = term.form.short_range_cutoff, X_MAX, 0.5 * COULOMB
+        self.short_range_cutoff, self.scale = formula.short_range_cutoff, 0.5 * COULOMB
 
     def forward(self, distances: Tensor, pairs: Tensor, charges: Tensor) -> Tensor:
         products = charges.unsqueeze(1) * charges.unsqueeze(2) / distances
-        if self.cutoff > 0.0:
-            x = (distances / self.cutoff).clamp(max=self.x_max)
-            left = -torch.expm1(-x * x / (1.0 - x * x))  # to the network: what the envelope covers
-            products = products * torch.where(distances < self.cutoff, left, torch.ones_like(left))
+        if self.short_range_cutoff > 0.0:
+            products = products * beyond_short_range(distances, self.short_range_cutoff)
         return self.scale * torch.where(pairs, products, torch.zeros_like(products)).sum(dim=(1, 2))
 
 
@@ -69,20 +67,11 @@ class PaddedRepulsion(nn.Module):
 
     def __init__(self, term: ZBLRepulsion) -> None:
         super().__init__()
-        self.start, self.cutoff = term.switch_start, term.pair_cutoff
-        self.power, self.length, self.scale = POWER, LENGTH, 0.5 * COULOMB
-        self.prefactors, self.exponents = list(PREFACTORS), list(EXPONENTS)
+        self.start, self.cutoff, self.scale = term.switch_start, term.pair_cutoff, 0.5 * COULOMB
 
     def forward(self, distances: Tensor, pairs: Tensor, numbers: Tensor) -> Tensor:
         z = numbers.to(distances.dtype)
-        powers = z**self.power
-        scaled = distances * (powers.unsqueeze(1) + powers.unsqueeze(2)) / self.length
-        screening = torch.zeros_like(distances)
-        for prefactor, exponent in zip(self.prefactors, self.exponents):
-            screening = screening + prefactor * torch.exp(-exponent * scaled)
-        t = ((distances - self.start) / (self.cutoff - self.start)).clamp(0.0, 1.0)
-        switch = 1.0 - t * t * t * (10.0 - 15.0 * t + 6.0 * t * t)
-        energies = z.unsqueeze(1) * z.unsqueeze(2) / distances * screening * switch
+        energies = zbl_repulsion(distances, z.unsqueeze(1), z.unsqueeze(2), self.start, self.cutoff)
         return self.scale * torch.where(pairs, energies, torch.zeros_like(energies)).sum(dim=(1, 2))
 
 

@@ -1,6 +1,6 @@
 """Compiled loops over pairs of charges; import only when :func:`molcalc.kernels.runtime.usable`.
 
-The formulas are those of :class:`molcalc.electrostatics.pair_sum.ScreenedCoulomb`, which is the reference.
+The formulas are those of :class:`molcalc.electrostatics.pair_formulas.ScreenedCoulomb`, which is the reference.
 A kernel works on a range of *slots*: each slot takes its share of the pairs and writes to its own row of the
 outputs, so that ranges of slots can run on different threads. It adds up the derivatives of Σ_i w_i e_i with
 respect to charges, positions and cell, where e_i = ½ Σ_j q_i q_j φ(r_ij) and the weights w_i are given.
@@ -12,13 +12,13 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
+from molcalc.kernels.charge_constants import LARGEST_ENVELOPE_ARGUMENT, MIN_SQUARED_DISTANCE
+
 _OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
 _LANES = {"fastmath": {"reassoc", "nsz", "contract"}, **_OPTIONS}
 """Sums may be reordered, so that a loop can use all lanes of the processor; each such loop is a function with
 few arguments because the compiler must rule out that they overlap."""
 
-X_MAX = 1.0 - 1e-6
-MIN_SQUARED_DISTANCE = 1e-24
 ERFC_END, INTERVALS, DEGREE = 6.0, 96, 9
 """erfc and its derivative are polynomials on each of 96 intervals of [0, 6], exact to 1e-15; erfc(6) = 2e-17."""
 
@@ -52,7 +52,7 @@ def _erfc(x: float) -> tuple[float, float]:
 @numba.njit(**_OPTIONS)
 def _damping(d: float, short: float) -> tuple[float, float]:
     """1 − g(d) and its derivative, for d < short."""
-    x = min(d / short, X_MAX)
+    x = min(d / short, LARGEST_ENVELOPE_ARGUMENT)
     rest = 1.0 / (1.0 - x * x)
     damping = -math.expm1(-x * x * rest)
     return damping, (1.0 - damping) * 2.0 * x * rest * rest / short

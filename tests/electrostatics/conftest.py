@@ -10,6 +10,6 @@ def path(request, monkeypatch):
     if request.param == "compiled" and not available():
         pytest.skip("numba is not installed")
     if request.param == "torch":
-        for module in ("pair_sum", "reciprocal"):
+        for module in ("sums", "reciprocal"):
             monkeypatch.setattr(f"molcalc.electrostatics.{module}.usable", lambda *tensors: False)
     return request.param

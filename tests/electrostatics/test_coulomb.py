@@ -169,7 +169,7 @@ def test_energy_does_not_depend_on_the_number_of_threads():
 def test_simple_refuses_periodic_structures_and_names_the_alternatives(pbc):
     atoms = random_atoms(3, cell=np.eye(3) * 6)
     atoms.pbc = pbc
-    assert not SimpleCoulomb.supports_periodic
+    assert not SimpleCoulomb().supports_periodic
     with pytest.raises(CellError, match='"dsf" or "ewald"'):
         energies_of(SimpleCoulomb(), batch_of(atoms, pair_cutoff=5.0), random_charges(3))
 

@@ -8,8 +8,9 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-from molcalc.electrostatics.coulomb import DSFCoulomb, SimpleCoulomb
-from molcalc.electrostatics.ewald import ChargedCellWarning, EwaldCoulomb
+from molcalc.electrostatics.coulomb import DSFCoulomb, EwaldCoulomb, SimpleCoulomb
+from molcalc.electrostatics.ewald import ChargedCellWarning, EwaldSum
+from molcalc.electrostatics.pair_formulas import SoftenedCoulomb
 from molcalc.errors import CellError, ChargeError, ConfigError
 from molcalc.units import COULOMB
 from tests.helpers.electrostatics_checks import (
@@ -255,3 +256,9 @@ def test_zero_volume_cell_is_an_error():
 def test_impossible_ewald_options_are_errors_with_name_and_value(options, message):
     with pytest.raises(ConfigError, match=message):
         EwaldCoulomb(**options)
+
+
+def test_an_ewald_sum_of_another_law_than_coulombs_is_an_error(path):
+    batch = batch_of(random_atoms(3, cell=np.eye(3) * 6), pair_cutoff=1.0)
+    with pytest.raises(ConfigError, match="is for Coulomb's law beyond a short range, not for SoftenedCoulomb"):
+        EwaldSum().energies(batch, random_charges(3), SoftenedCoulomb(5.0))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from molcalc.electrostatics.ewald import ChargedCellWarning, EwaldCoulomb
-from molcalc.electrostatics.pme import PMECoulomb
+from molcalc.electrostatics.coulomb import EwaldCoulomb, PMECoulomb
+from molcalc.electrostatics.ewald import ChargedCellWarning
 from molcalc.errors import CellError, ConfigError
 from tests.helpers.electrostatics_checks import (
     IDENTITY,

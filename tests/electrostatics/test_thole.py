@@ -9,7 +9,8 @@ from ase import Atoms
 from ase.calculators.vdwcorrection import vdWDB_Chu04jcp
 from ase.data import atomic_numbers
 
-from molcalc.electrostatics.thole import POLARIZABILITIES, TholeCoulomb, damped_inverse
+from molcalc.electrostatics.pair_formulas import thole_damped_inverse
+from molcalc.electrostatics.thole import POLARIZABILITIES, TholeCoulomb
 from molcalc.errors import CellError, ConfigError, UnsupportedElementError
 from molcalc.units import BOHR, COULOMB
 from tests.helpers.electrostatics_checks import batch_of, random_atoms
@@ -70,11 +71,11 @@ def test_energy_at_contact_is_finite_and_flat():  # A41
 
 def test_damping_has_no_step_where_the_series_ends():
     x = torch.linspace(0.015, 0.025, 4001, dtype=torch.float64).requires_grad_()
-    value = damped_inverse(x)
+    value = thole_damped_inverse(x)
     (slope,) = torch.autograd.grad(value.sum(), x)
     exact = -x / 6 + x**2 / 8 - x**3 / 20 + x**4 / 72 - x**5 / 336
     torch.testing.assert_close(slope, exact, rtol=0, atol=1e-11)
-    assert float(damped_inverse(torch.zeros(1, dtype=torch.float64))) == 0.5
+    assert float(thole_damped_inverse(torch.zeros(1, dtype=torch.float64))) == 0.5
 
 
 def test_charges_of_one_atom_do_not_interact():

@@ -13,7 +13,7 @@ from ase import Atoms
 
 from molcalc.batch import AtomicBatch, from_atoms
 from molcalc.calculators import NonEquivariantDCM, PhysNetDCM
-from molcalc.electrostatics.switched import PhysNetCoulomb
+from molcalc.electrostatics.coulomb import PhysNetCoulomb
 from molcalc.energy_term import EnergyTerm
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint, ModelConfig

@@ -1,24 +1,25 @@
-"""Sums of q_i q_j φ(r_ij) over pairs of charges, in torch or compiled, with exact gradients of any order."""
+"""How pairs of charges are summed in real space: all of a molecule, or those within a cutoff.
+
+What is summed, q_i q_j φ(r_ij), is a formula of :mod:`molcalc.electrostatics.pair_formulas`; another way to sum is
+:mod:`molcalc.electrostatics.ewald`. Sums run in torch or compiled, with exact gradients of any order.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from molcalc.batch import AtomicBatch
+from molcalc.electrostatics.pair_formulas import PairFormula, ScreenedCoulomb
+from molcalc.errors import CellError, ConfigError
 from molcalc.kernels.runtime import SERIAL_WORK, share_range, usable
 
-X_MAX = 1.0 - 1e-6
-"""Largest d / short_range_cutoff put into the envelope, whose exponent diverges at 1."""
-MIN_SQUARED_DISTANCE = 1e-24
-"""Å²; keeps a damped interaction and its gradient finite for coinciding charges."""
 OPERATIONS_PER_PAIR = 50.0
 """Multiply-adds of one pair, to decide on threads."""
 
@@ -60,85 +61,105 @@ class Pairs:
         return Pairs(self.index.index_select(1, kept), shifts, self.system_idx)
 
 
-@dataclass(frozen=True)
-class ScreenedCoulomb:
-    r"""Radial form of the Coulomb methods, zero for d ≥ ``cutoff``.
-
-    .. math:: φ(d) = \frac{\mathrm{erfc}(α d) - g(d)}{d} + a\,d + b, \qquad
-        g(d) = \exp\!\left(1 - \frac{1}{1 - (d/r_s)^2}\right) \text{ for } d < r_s
+class ChargeSum(Protocol):
+    """A way to sum the energies of charges.
 
     Attributes
     ----------
-    alpha : screening α in 1/Å; 0 leaves 1/d.
-    slope, shift : a in 1/Å² and b in 1/Å.
-    cutoff : Å.
-    short_range_cutoff : r_s in Å; 0 leaves the envelope g out.
+    supports_periodic : whether it is defined for periodic structures.
+    pair_cutoff : Å, up to which it needs the pairs of a batch.
     """
 
-    alpha: float = 0.0
-    slope: float = 0.0
-    shift: float = 0.0
-    cutoff: float = math.inf
-    short_range_cutoff: float = 0.0
+    @property
+    def supports_periodic(self) -> bool: ...
 
-    def value(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """φ(d) in 1/Å."""
-        value = self._numerator(d) / d + (self.slope * d + self.shift)
-        return value * (d < self.cutoff)
+    @property
+    def pair_cutoff(self) -> float: ...
 
-    def derivative(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """dφ/dd in 1/Å²."""
-        change = torch.zeros_like(d)
-        if self.short_range_cutoff:
-            x = (d / self.short_range_cutoff).clamp(max=X_MAX)
-            rest = 1.0 / (1.0 - x * x)
-            envelope = torch.exp(-x * x * rest)
-            change = envelope * (2.0 / self.short_range_cutoff) * x * rest * rest
-        if self.alpha:
-            screened = torch.exp(-((self.alpha * d) ** 2))
-            change = change - 2.0 * self.alpha / math.sqrt(math.pi) * screened
-        derivative = (change - self._numerator(d) / d) / d + self.slope
-        return derivative * (d < self.cutoff)
-
-    def distances(self, vectors: Float[Tensor, "n_pairs 3"]) -> Float[Tensor, " n_pairs"]:
-        """(n_pairs,) distances in Å; bounded from below where φ is damped."""
-        if self.short_range_cutoff:
-            return distances_above_zero(vectors)
-        return (vectors * vectors).sum(dim=1).sqrt()
-
-    def _numerator(self, d: Tensor) -> Tensor:
-        """erfc(αd) − g(d), without cancellation where both are near 1 or erfc is tiny."""
-        far = torch.special.erfc(self.alpha * d) if self.alpha else torch.ones_like(d)
-        if not self.short_range_cutoff:
-            return far
-        x = (d / self.short_range_cutoff).clamp(max=X_MAX)
-        near = -torch.expm1(-x * x / (1.0 - x * x))
-        if self.alpha:
-            near = near - torch.special.erf(self.alpha * d)
-        return torch.where(d < self.short_range_cutoff, near, far)
-
-    @cached_property
-    def bare(self) -> bool:
-        """Whether φ(d) = (1 − g(d)) / d at every distance."""
-        return (self.alpha, self.slope, self.shift, self.cutoff) == (0.0, 0.0, 0.0, math.inf)
-
-    @cached_property
-    def parameters(self) -> Float64[np.ndarray, " 5"]:
-        """(5,) float64, in the order the compiled kernels read them."""
-        return np.array([self.alpha, self.slope, self.shift, self.cutoff, self.short_range_cutoff])
+    def energies(
+        self, batch: AtomicBatch, charges: Float64[Tensor, " n_atoms"], formula: PairFormula
+    ) -> Float64[Tensor, " n_atoms"]:
+        """(n_atoms,) energies in e²/Å of charges (n_atoms,) in e."""
+        ...
 
 
-def distances_above_zero(vectors: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-    """(n,) lengths in Å, bounded from below so that a damped energy of coinciding charges has a gradient."""
-    return (vectors * vectors).sum(dim=1).clamp(min=MIN_SQUARED_DISTANCE).sqrt()
+class AllPairs:
+    """Sum over all pairs of a molecule.
+
+    Parameters
+    ----------
+    instead : what to do for a periodic structure, for the error message.
+    """
+
+    supports_periodic = False
+    pair_cutoff = math.inf
+
+    def __init__(self, instead: str) -> None:
+        self.instead = instead
+
+    def pairs(self, batch: AtomicBatch) -> Pairs:
+        """All pairs of the batch; raises CellError for a periodic structure."""
+        if batch.periodic:
+            pbc = batch.pbc[batch.pbc.any(dim=1)][0].tolist()
+            raise CellError(
+                f"a sum over all pairs of charges is not defined for periodic structures (pbc={pbc}): {self.instead}, "
+                "or switch pbc off"
+            )
+        return batch_pairs(batch, math.inf)
+
+    def energies(
+        self, batch: AtomicBatch, charges: Float64[Tensor, " n_atoms"], formula: PairFormula
+    ) -> Float64[Tensor, " n_atoms"]:
+        """(n_atoms,) energies in e²/Å of charges (n_atoms,) in e."""
+        return pair_sum(batch.positions, charges, batch.cell, self.pairs(batch), formula)
 
 
-def charge_pair_energies(
+class WithinCutoff:
+    """Sum over pairs within a cutoff, for molecules and any periodicity.
+
+    Parameters
+    ----------
+    pair_cutoff : Å.
+    """
+
+    supports_periodic = True
+
+    def __init__(self, pair_cutoff: float) -> None:
+        self.pair_cutoff = pair_cutoff
+
+    def pairs(self, batch: AtomicBatch) -> Pairs:
+        """Pairs of the batch; raises ConfigError when its list ends before the cutoff."""
+        return batch_pairs(batch, self.pair_cutoff)
+
+    def energies(
+        self, batch: AtomicBatch, charges: Float64[Tensor, " n_atoms"], formula: PairFormula
+    ) -> Float64[Tensor, " n_atoms"]:
+        """(n_atoms,) energies in e²/Å of charges (n_atoms,) in e."""
+        return pair_sum(batch.positions, charges, batch.cell, self.pairs(batch), formula)
+
+
+def batch_pairs(batch: AtomicBatch, cutoff: float) -> Pairs:
+    """Pairs of the batch, complete up to ``cutoff`` Å; raises ConfigError when the list ends before."""
+    complete, periodic = math.isinf(batch.pair_cutoff), batch.periodic
+    if batch.pair_cutoff < cutoff:
+        raise ConfigError(
+            f"the pairs of the batch reach to {batch.pair_cutoff} Å, the energy term to {cutoff} Å: "
+            f"build the batch with pair_cutoff={cutoff}"
+        )
+    if complete and periodic:
+        raise ConfigError(
+            f"pair_cutoff={batch.pair_cutoff} lists no periodic images: build the batch with pair_cutoff={cutoff}"
+        )
+    shifts = batch.pair_shifts if periodic else NO_SHIFTS
+    return Pairs(batch.pair_index, shifts, batch.system_idx, complete)
+
+
+def pair_sum(
     positions: Float[Tensor, "n_charges 3"],
     charges: Float[Tensor, " n_charges"],
     cell: Float[Tensor, "n_systems 3 3"],
     pairs: Pairs,
-    form: ScreenedCoulomb,
+    formula: PairFormula,
 ) -> Float64[Tensor, " n_charges"]:
     """(n_charges,) float64 sums of ½ q_i q_j φ(r_ij) in e²/Å: half of every pair goes to each partner.
 
@@ -148,22 +169,12 @@ def charge_pair_energies(
     charges : (n_charges,) float64, e.
     cell : (n_systems, 3, 3) float64, Å.
     """
-    if usable(positions):
-        energies: Tensor = _CompiledPairSum.apply(positions, charges, cell, pairs, form)
+    if isinstance(formula, ScreenedCoulomb) and usable(positions):
+        energies: Tensor = _CompiledPairSum.apply(positions, charges, cell, pairs, formula)
         return energies
-    distances = form.distances(pairs.vectors(positions, cell))
-    return radial_pair_energies(distances, charges, pairs, form.value)
-
-
-def radial_pair_energies(
-    distances: Float[Tensor, " n_pairs"],
-    charges: Float[Tensor, " n_charges"],
-    pairs: Pairs,
-    value: Callable[[Float[Tensor, " n_pairs"]], Float[Tensor, " n_pairs"]],
-) -> Float[Tensor, " n_charges"]:
-    """(n_charges,) sums of ½ q_i q_j value(d_ij) for any radial form, differentiated by torch."""
     i, j = pairs.index[0], pairs.index[1]
-    energy = 0.5 * charges.index_select(0, i) * charges.index_select(0, j) * value(distances)
+    value = formula.value(formula.distances(pairs.vectors(positions, cell)))
+    energy = 0.5 * charges.index_select(0, i) * charges.index_select(0, j) * value
     return torch.zeros_like(charges).index_add(0, i, energy).index_add(0, j, energy)
 
 

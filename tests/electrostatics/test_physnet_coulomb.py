@@ -5,7 +5,7 @@ import pytest
 import torch
 from ase import Atoms
 
-from molcalc.electrostatics.switched import PhysNetCoulomb
+from molcalc.electrostatics.coulomb import PhysNetCoulomb
 from molcalc.errors import CellError, ConfigError
 from molcalc.units import COULOMB
 from tests.helpers.electrostatics_checks import (
