@@ -37,11 +37,24 @@ class CellError(InputError):
     """Cell and periodic boundary conditions contradict each other or the model."""
 
 
-class ChargeError(InputError):
+class StateError(InputError):
+    """Charge or multiplicity of a structure cannot be used.
+
+    Attributes
+    ----------
+    mistake : its kind, in words without the values of one structure; rows of a file are grouped by it.
+    """
+
+    def __init__(self, message: str, *, mistake: str = "") -> None:
+        super().__init__(message)
+        self.mistake = mistake or message
+
+
+class ChargeError(StateError):
     """The total charge is not an integer, contradictory, or not supported by the model."""
 
 
-class SpinError(InputError):
+class SpinError(StateError):
     """The spin multiplicity is impossible for this number of electrons or not used by the model."""
 
 

@@ -121,6 +121,22 @@ ERRORS = {
         "calculators/base.py", 'return [] if self.resolve(atoms) == self._state else ["info"]', "return []",
         "tests/calculators/test_base.py",
     ),
+    "total_charge in info ignored": Planted(
+        "state.py", 'CHARGE_KEYS = ("charge", "total_charge")', 'CHARGE_KEYS = ("charge",)', "tests/test_state.py",
+    ),
+    "contradictory charges accepted": Planted(
+        "state.py", "if len(set(stated.values())) > 1:", "if False:", "tests/test_state.py",
+    ),
+    "rounded initial charges veto a charge": Planted(
+        "state.py", "<= allowed, nearest, total)", "<= 1e-6, nearest + 0.0, total)", "tests/test_state.py",
+    ),
+    "rows of one molecule share a state": Planted(
+        "train/data/states.py", "repeat(names), *texts)", "repeat(names))", "tests/test_state.py",
+    ),
+    "triplets trained as singlets": Planted(
+        "train/start/preparation.py", "np.flatnonzero(multiplicity > 2)", "np.flatnonzero(multiplicity > 99)",
+        "tests/train/test_fitting.py",
+    ),
     "half results after an error": Planted(
         "calculators/base.py", "            return [\"info\"]  # the old", "            return []  # the old",
         "tests/calculators/test_inputs.py",

@@ -14,7 +14,7 @@ ROOT = Path(molcalc.__file__).parent
 LEVELS = [
     {"_version", "units", "properties", "errors"},
     {"memory"},
-    {"fidelity"},
+    {"fidelity", "state"},
     {"io"},
     {"kernels"},
     {"neighbors", "nn"},

@@ -26,8 +26,8 @@ class AIMNet2(ModelCalculator):
     dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" or "d4:FUNCTIONAL" with an exact name,
         D3Parameters or D4Parameters. D4 needs the package dftd4. What is not "auto" is for the ``fidelity`` given here:
         all others have what they declare.
-    charge, multiplicity : for every structure. None takes ``atoms.info["charge"]`` / ``["spin"]``, then the sum of
-        initial charges, then 0 and the lowest multiplicity.
+    charge, multiplicity : for every structure. None takes what each Atoms states: keys of ``atoms.info``, then
+        the sum of initial charges, then 0 and the lowest multiplicity (:mod:`molcalc.state`).
     member : one network of an ensemble, from 0; None averages all.
     device : "auto", "cpu" or "cuda".
     dtype : "float32" or "float64", arithmetic of the large matrix products of more than 32 atoms; the rest is in

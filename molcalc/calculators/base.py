@@ -15,24 +15,20 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from molcalc._version import __version__
 from molcalc.batch import AtomicBatch
 from molcalc.calculators.beyond_ase import BeyondASE
-from molcalc.calculators.inputs import (
-    State,
-    check_structure,
-    resolve_charge,
-    resolve_multiplicity,
-)
+from molcalc.calculators.inputs import check_structure, initial_charge
 from molcalc.calculators.results import beyond_ase, check_finite, extra_properties, has_volume, to_ase
 from molcalc.calculators.structures import make_batch
 from molcalc.errors import ChargeError, ConfigError, InputError, SpinError, suggest
 from molcalc.fidelity import Fidelity, fidelities_knowing, find_fidelity
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
+from molcalc.state import State, multiplicity_of_moments
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class OpenShellWarning(UserWarning):
-    """A closed-shell model is used for an odd number of electrons."""
+    """Unpaired electrons of a structure are not seen: a closed-shell model, or initial magnetic moments alone."""
 
 
 class MolCalculator(BeyondASE, Calculator):
@@ -98,7 +94,7 @@ class MolCalculator(BeyondASE, Calculator):
         self._edges = VerletList(potential.cutoff)
         self._state: State | None = None
         self._lock = threading.RLock()
-        self._warned = False
+        self._told: set[str] = set()
         self.extras: dict[str, Any] = {}
         super().__init__()
         names = ["energy", "free_energy", "energies", "forces"]
@@ -165,29 +161,53 @@ class MolCalculator(BeyondASE, Calculator):
     def resolve(self, atoms: Atoms) -> State:
         """Charge, multiplicity and fidelity that hold for a structure.
 
+        Returns
+        -------
+        By the rule of :mod:`molcalc.state`, with the index of the fidelity in use.
+
         Raises
         ------
         ChargeError, SpinError
+            When the structure contradicts itself or the arguments, or the model does not know this charge or spin.
         """
-        charge = resolve_charge(atoms, self._charge)
-        if charge and self.neutral_only:
-            raise ChargeError(f"charge {charge}: {self.model!r} knows neutral molecules only")
-        multiplicity, given = resolve_multiplicity(atoms, self._multiplicity, charge)
-        if "spin_charges" not in self.potential.predicts and multiplicity != 1:
-            if given:
+        protons = int(atoms.numbers.sum())
+        state = State.of(
+            atoms.info,
+            n_atoms=len(atoms),
+            protons=protons,
+            initial_charge=initial_charge(atoms),
+            charge=self._charge,
+            multiplicity=self._multiplicity,
+            fidelity=self._fidelity,
+        )
+        if state.charge and self.neutral_only:
+            raise ChargeError(f"charge {state.charge}: {self.model!r} knows neutral molecules only")
+        if "spin_charges" not in self.potential.predicts and state.multiplicity != 1:
+            if state.multiplicity_stated:
                 raise SpinError(
-                    f"multiplicity {multiplicity}: {self.model!r} does not use spin (closed shells only); use an "
+                    f"multiplicity {state.multiplicity}: {self.model!r} does not use spin (closed shells only); use an "
                     "open-shell model"
                 )
-            if not self._warned:
-                self._warned = True
-                warnings.warn(
-                    f"{atoms.get_chemical_formula()} with charge {charge} has an odd number of electrons; "
-                    f"{self.model!r} was trained on closed shells and does not see the unpaired one",
-                    OpenShellWarning,
-                    stacklevel=2,
+            self._tell_once(
+                "odd",
+                f"{atoms.get_chemical_formula()} with charge {state.charge} has an odd number of electrons; "
+                f"{self.model!r} was trained on closed shells and does not see the unpaired one",
+            )
+        if atoms.has("initial_magmoms") and not state.multiplicity_stated:
+            hinted = multiplicity_of_moments(atoms.get_initial_magnetic_moments().sum(), protons - state.charge)
+            if hinted not in (None, state.multiplicity):
+                self._tell_once(
+                    "moments",
+                    f"{atoms.get_chemical_formula()} is computed with multiplicity {state.multiplicity}, although its "
+                    f"initial magnetic moments add up to one of {hinted}: moments do not count, "
+                    'set atoms.info["multiplicity"]',
                 )
-        return State(charge, multiplicity, self._fidelity)
+        return state
+
+    def _tell_once(self, kind: str, text: str) -> None:
+        if kind not in self._told:
+            self._told.add(kind)
+            warnings.warn(text, OpenShellWarning, stacklevel=3)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What changed since the last result, ``atoms.info`` included."""

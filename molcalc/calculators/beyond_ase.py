@@ -15,7 +15,6 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.data import chemical_symbols
 
 from molcalc.batch import AtomicBatch, collate
-from molcalc.calculators.inputs import State
 from molcalc.calculators.points import atomic_sites, check_points, values_at
 from molcalc.calculators.results import beyond_ase, check_finite, chunks, has_volume, split_batch, to_ase
 from molcalc.derivatives import dipole_derivatives, evaluate, hessian
@@ -25,6 +24,7 @@ from molcalc.fidelity import Fidelity, fidelities_knowing
 from molcalc.memory import memory_named
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
+from molcalc.state import State
 
 if TYPE_CHECKING:
     from molcalc.calculators.vibrations import InfraredVibrations

@@ -5,13 +5,13 @@ from __future__ import annotations
 from ase import Atoms
 
 from molcalc.calculators.base import MolCalculator
-from molcalc.calculators.inputs import State
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.parameters import D3Parameters, d3_parameters
 from molcalc.dispersion.reference import LAST_ELEMENT
 from molcalc.errors import ConfigError
 from molcalc.models.no_network import NoNetwork
 from molcalc.potential import Potential
+from molcalc.state import State
 
 
 class D3(MolCalculator):

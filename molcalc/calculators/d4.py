@@ -5,13 +5,14 @@ from __future__ import annotations
 from ase import Atoms
 
 from molcalc.calculators.base import MolCalculator
-from molcalc.calculators.inputs import State, resolve_charge
+from molcalc.calculators.inputs import initial_charge
 from molcalc.dispersion.d4 import ATM_CUTOFF, CN_CUTOFF, PAIR_CUTOFF, D4Dispersion
 from molcalc.dispersion.d4_library import LAST_ELEMENT
 from molcalc.dispersion.parameters import D4Parameters, d4_parameters
 from molcalc.errors import ConfigError
 from molcalc.models.no_network import NoNetwork
 from molcalc.potential import Potential
+from molcalc.state import State, resolve_charge
 
 
 class D4(MolCalculator):
@@ -19,8 +20,8 @@ class D4(MolCalculator):
 
     >>> atoms.calc = SumCalculator([some_dft_calculator, D4("pbe0")])
 
-    The total charge enters, through the method's own charges: ``charge``, else ``atoms.info["charge"]``, else the sum
-    of initial charges. Molecules and crystals with three periodic directions.
+    The total charge enters, through the method's own charges: ``charge``, else what each Atoms states (see
+    :mod:`molcalc.state`). Molecules and crystals with three periodic directions.
 
     Parameters
     ----------
@@ -81,4 +82,11 @@ class D4(MolCalculator):
 
     def resolve(self, atoms: Atoms) -> State:
         """D4 depends on the charge, but not on spin."""
-        return State(resolve_charge(atoms, self._charge), 1)
+        charge = resolve_charge(
+            atoms.info,
+            n_atoms=len(atoms),
+            protons=int(atoms.numbers.sum()),
+            initial_charge=initial_charge(atoms),
+            argument=self._charge,
+        )
+        return State(charge or 0, 1)

@@ -125,8 +125,8 @@ class PhysNetDCM(DistributedChargeCalculator):
     fidelity : models of this kind have a single one; its name may be given.
     dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" or "d4:FUNCTIONAL" with an exact name, or
         parameters.
-    charge, multiplicity : for every structure. None takes ``atoms.info["charge"]`` / ``["spin"]``, then the sum of
-        initial charges, then 0 and the lowest multiplicity.
+    charge, multiplicity : for every structure. None takes what each Atoms states: keys of ``atoms.info``, then
+        the sum of initial charges, then 0 and the lowest multiplicity (:mod:`molcalc.state`).
     member : one network of an ensemble, from 0; None averages all.
     device : "auto", "cpu" or "cuda".
     dtype : "float32" or "float64", arithmetic of the network; distances, electrostatics and sums are in float64 in any

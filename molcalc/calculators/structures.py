@@ -6,9 +6,10 @@ import numpy as np
 from ase import Atoms
 
 from molcalc.batch import AtomicBatch, build_batch
-from molcalc.calculators.inputs import State, check_distances
+from molcalc.calculators.inputs import check_distances
 from molcalc.neighbors import VerletList, all_pairs, neighbor_list, unique_pairs
 from molcalc.potential import Potential
+from molcalc.state import State
 
 
 def make_batch(

@@ -9,12 +9,14 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_with_compression, string2index
 from ase.io.formats import read as read_images
 
 from molcalc.errors import InputError
 from molcalc.io.files import check_xyz
+from molcalc.state import STATE_KEYS
 
 STANDARD_INPUT = "-"
 _STDIN = "standard input"
@@ -146,15 +148,15 @@ def _select(images: list[Atoms], index: Index, name: str) -> list[tuple[int, Ato
 
 
 def _read_database(path: str) -> list[Atoms]:
-    """Structures of an ASE database, with the charge and multiplicity of their rows."""
+    """Structures of an ASE database, with what their rows state of charge, multiplicity and fidelity."""
     from ase.db import connect
 
     images = []
     with connect(path) as database:
-        for row in database.select(include_data=False):
+        for row in database.select():
             atoms = row.toatoms()
-            for key, name in (("total_charge", "charge"), ("multiplicity", "spin")):
-                if key in row:
-                    atoms.info[name] = row[key]
+            # Keys live beside ASE's own names; row.charge, for one, is a property that hides a key of that name.
+            stated = {**row.data, **{key: vars(row)[key] for key in row._keys}}
+            atoms.info.update({key: stated[key] for key in STATE_KEYS if np.ndim(stated.get(key, ())) == 0})
             images.append(atoms)
     return images

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from ase import Atoms
@@ -13,7 +11,6 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 from molcalc.calculators import AIMNet2
 from molcalc.calculators.base import MolCalculator, OpenShellWarning
-from molcalc.calculators.inputs import resolve_charge, resolve_multiplicity
 from molcalc.errors import (
     AtomsTooCloseError,
     CellError,
@@ -182,48 +179,6 @@ def test_dispersion_is_not_added_twice() -> None:
         AIMNet2(with_labels, dispersion="d3bj:pbe0")
     energy = AIMNet2(with_labels, dtype="float64").get_potential_energy(water())
     assert energy == tiny_calculator(checkpoint, dispersion=None).get_potential_energy(water())
-
-
-CHARGE_ROUTES: dict[str, Callable[[], tuple[Atoms, int | None]]] = {
-    "argument": lambda: (water(), 1),
-    "info": lambda: (with_info(charge=1), None),
-    "info as numpy": lambda: (with_info(charge=np.float64(1.0)), None),
-    "info as 0-d array": lambda: (with_info(charge=np.array(1)), None),
-    "initial charges": lambda: (Atoms("OHH", positions=water().positions, charges=[0.4, 0.3, 0.3]), None),
-    "argument and equal info": lambda: (with_info(charge=1), 1),
-}
-
-
-@pytest.mark.parametrize("route", CHARGE_ROUTES)
-def test_every_route_gives_the_same_charge(route: str) -> None:
-    atoms, argument = CHARGE_ROUTES[route]()
-    assert resolve_charge(atoms, argument) == 1
-
-
-def test_contradictory_charges_are_refused() -> None:
-    with pytest.raises(ChargeError, match=r"argument.*= 1.*info.*= -1.*first takes precedence"):
-        resolve_charge(with_info(charge=-1), 1)
-    atoms = with_info(charge=-1)
-    atoms.set_initial_charges([1, 0, 0])
-    with pytest.raises(ChargeError, match="contradictory"):
-        resolve_charge(atoms, None)
-
-
-def test_initial_charges_that_cancel_mean_nothing() -> None:
-    atoms = with_info(charge=-1)
-    atoms.set_initial_charges([-0.8, 0.4, 0.4])
-    assert resolve_charge(atoms, None) == -1
-    assert resolve_charge(water(), None) == 0
-
-
-@pytest.mark.parametrize("key", ["spin", "multiplicity", "spin_multiplicity", "mult"])
-def test_every_name_of_the_multiplicity_is_read(key: str) -> None:
-    assert resolve_multiplicity(with_info(**{key: 3}), None, 0) == (3, True)
-
-
-def test_lowest_multiplicity_is_the_default() -> None:
-    assert resolve_multiplicity(water(), None, 0) == (1, False)
-    assert resolve_multiplicity(water(), None, 1) == (2, False)
 
 
 def test_arrays_in_info_do_no_harm(closed_shell: Checkpoint) -> None:

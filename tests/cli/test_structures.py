@@ -90,7 +90,7 @@ def test_database_rows_bring_their_charge_and_multiplicity(tmp_path: Path) -> No
         database.write(molecule("OH"), total_charge=-1, multiplicity=1)
         database.write(molecule("H2O"))
     first, second = read_frames(str(tmp_path / "ions.db"))
-    assert first.atoms.info == {"charge": -1, "spin": 1}
+    assert first.atoms.info == {"total_charge": -1, "multiplicity": 1}
     assert second.atoms.info == {}
 
 

@@ -239,6 +239,32 @@ def test_elements_of_the_validation_part_must_be_trained_on(labelled_db: Path, t
         fit(db, "aimnet2", output=tmp_path / "run", split_key="part", **SHORT)
 
 
+def test_high_spins_are_refused_by_models_that_do_not_see_them(labelled_db: Path, tmp_path: Path) -> None:
+    def triplet(k: int, results: dict, keys: dict) -> None:
+        keys["multiplicity"] = 3 if k == 4 else 1
+
+    db = altered(labelled_db, tmp_path / "spins.db", triplet)
+    with pytest.raises(
+        DatasetError, match=r"1 of \d+ systems of the .* part .*spins.db row 5: mul.* 3.*charge_channels"
+    ):
+        fit(db, "aimnet2", output=tmp_path / "run", arguments=TINY_AIMNET2, **SHORT)
+    open_shell = {**TINY_AIMNET2, "charge_channels": 2}
+    assert fit(db, "aimnet2", output=tmp_path / "open", arguments=open_shell, **SHORT).metrics["valid"]
+
+
+def test_odd_electrons_are_named_for_models_that_do_not_see_them(
+    labelled_db: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def ionized(k: int, results: dict, keys: dict) -> None:
+        keys.update(total_charge=1, multiplicity=2)
+        del results["charges"]
+
+    db = altered(labelled_db, tmp_path / "ions.db", ionized)
+    with caplog.at_level("WARNING"):
+        fit(db, "aimnet2", output=tmp_path / "run", arguments=TINY_AIMNET2, **SHORT)
+    assert re.search(r"(\d+) of \1 systems of the training part have an odd number of electrons", caplog.text)
+
+
 def test_several_levels_of_theory_are_refused_by_models_of_one(labelled_db: Path, tmp_path: Path) -> None:
     """One set of reference energies and heads would average them without a word."""
     copy = altered(labelled_db, tmp_path / "copy.db", lambda k, results, keys: None)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
+from molcalc.state import FIDELITY_KEY
 from molcalc.train.data.columns import LABELS
 from molcalc.train.data.frames import Frame
-from molcalc.train.data.states import FIDELITY_KEY
 
 TEXTS = "texts"
 """Attribute that lists the texts which integers in a data set stand for."""

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from molcalc.errors import DatasetError, ResourceError
+from molcalc.state import CHARGE_KEYS, without_rounding
 from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.encoding import decode_json
 from molcalc.train.data.formats.sqlite import SQLiteSource
 from molcalc.train.data.locking import writing
 from molcalc.train.data.opening import open_dataset
 from molcalc.train.data.split import Split, split
-from molcalc.train.data.states import CHARGE_KEYS
 
 TABLES = ("species", "keys", "text_key_values", "number_key_values")
 _PER_ATOM = ("initial_magmoms", "initial_charges", "masses", "momenta", "forces", "magmoms", "charges")
@@ -196,8 +196,8 @@ def _set_charges(connection: sqlite3.Connection, charge: int) -> int:
     count = 0
     for row, text, blob in connection.execute("SELECT id, key_value_pairs, initial_charges FROM systems").fetchall():
         keys = decode_json(text)
-        initial = 0.0 if blob is None else float(np.frombuffer(blob, dtype="<f8").sum())
-        if any(key in keys for key in CHARGE_KEYS) or abs(initial) > 1e-6:
+        initial = np.zeros(1) if blob is None else np.frombuffer(blob, dtype="<f8")
+        if any(key in keys for key in CHARGE_KEYS) or without_rounding(initial.sum(), len(initial)) != 0.0:
             continue
         keys["total_charge"] = charge
         connection.execute("UPDATE systems SET key_value_pairs=? WHERE id=?", (json.dumps(keys), row))

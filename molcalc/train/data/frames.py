@@ -10,11 +10,12 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from molcalc.state import FIDELITY_KEY, STATE_KEYS, without_rounding
 from molcalc.train.data.columns import LABELS
 from molcalc.train.data.formats.base import Source
 from molcalc.train.data.problems import Problems
 from molcalc.train.data.rows import Block, Row, pack
-from molcalc.train.data.states import FIDELITY_KEY, STATE_KEYS, States
+from molcalc.train.data.states import States
 
 RESULTS = ("energy", "forces", "stress", "dipole", "charges", "spin_charges")
 """Labels that ASE keeps as results of a calculator; the others go to ``row.data``."""
@@ -50,7 +51,7 @@ class Frame:
         """Atoms with results; initial charges of ions add up to the charge, because a database counts those."""
         atoms = Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
         initial = self.initial_charges
-        if self.total_charge and (initial is None or abs(initial.sum() - self.total_charge) > 1e-6):
+        if self.total_charge and (initial is None or without_rounding(initial.sum(), len(atoms)) != self.total_charge):
             charges = self.labels.get("charges", np.zeros(len(atoms)))
             initial = charges + (self.total_charge - charges.sum()) / len(atoms)
         if initial is not None:
@@ -121,7 +122,7 @@ def _frames(block: Block, rows: list[Row], names: list[str]) -> Iterator[Frame]:
             part = slice(int(point_ends[k] - block.systems["n_points"][k]), int(point_ends[k]))
             points, labels["esp"] = block.points["esp_points"][part], block.points["esp"][part]
         initial = row.initial_charges
-        recorded = FIDELITY_KEY in row.keys
+        recorded = FIDELITY_KEY in row.keys or FIDELITY_KEY in row.data
         yield Frame(
             numbers=block.atoms["numbers"][atoms],
             positions=block.atoms["positions"][atoms],
@@ -134,5 +135,5 @@ def _frames(block: Block, rows: list[Row], names: list[str]) -> Iterator[Frame]:
             esp_points=points,
             initial_charges=None if initial is None else np.frombuffer(initial, dtype="<f8"),
             keys={name: value for name, value in row.keys.items() if name not in STATE_KEYS},
-            data={name: value for name, value in row.data.items() if name not in (*LABELS, "esp_points")},
+            data={name: value for name, value in row.data.items() if name not in (*LABELS, "esp_points", *STATE_KEYS)},
         )

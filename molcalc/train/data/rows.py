@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from molcalc.state import STATE_KEYS
 from molcalc.train.data.columns import LABELS
 from molcalc.train.data.problems import Problems
 from molcalc.train.data.states import States
@@ -89,7 +90,14 @@ def pack(rows: Sequence[Row], factors: Mapping[str, float], states: States, prob
     rows = _fitting(rows, problems)
     block = _join(rows)
     _scale(block, factors)
-    found = states.resolve(rows, block, problems)
+    found = states.resolve(
+        block.systems["row"],
+        block.systems["n_atoms"],
+        _protons(block),
+        _initial_charges(rows),
+        {key: block.keys.pop(key) for key in STATE_KEYS if key in block.keys},
+        problems,
+    )
     block.systems.update(total_charge=found.charge, multiplicity=found.multiplicity, fidelity=found.fidelity)
     bad = found.bad | _find_bad(block, problems)
     if bad.any():
@@ -235,8 +243,31 @@ def _join_data(rows: Sequence[Row], block: Block) -> None:
 
 
 def _keys(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Values by key; charge, multiplicity and fidelity also where a row has them, as one value, in its data."""
     names = dict.fromkeys(name for row in rows for name in row.keys)
-    return {name: [row.keys.get(name) for row in rows] for name in names}
+    keys = {name: [row.keys.get(name) for row in rows] for name in names}
+    for k, row in enumerate(rows):
+        if row.data:
+            for name in STATE_KEYS:
+                value = row.data.get(name)
+                if value is not None and np.ndim(value) == 0 and row.keys.get(name) is None:
+                    keys.setdefault(name, [None] * len(rows))[k] = value
+    return keys
+
+
+def _protons(block: Block) -> np.ndarray:
+    owner = np.repeat(np.arange(block.n_systems), block.systems["n_atoms"])
+    return np.bincount(owner, weights=block.atoms["numbers"], minlength=block.n_systems).astype(np.int64)
+
+
+def _initial_charges(rows: Sequence[Row]) -> np.ndarray:
+    """(n,) e, sums of initial charges; NaN where a row has none, infinite where one of them is not finite."""
+    sums = np.full(len(rows), np.nan)
+    for k, row in enumerate(rows):
+        if row.initial_charges is not None:
+            total = np.frombuffer(row.initial_charges, dtype="<f8").sum()
+            sums[k] = total if np.isfinite(total) else np.inf
+    return sums
 
 
 def _scale(block: Block, factors: Mapping[str, float]) -> None:

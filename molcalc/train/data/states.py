@@ -1,25 +1,20 @@
-"""Charge, multiplicity and fidelity of rows."""
+"""Charge, multiplicity and fidelity of the rows of one source, by the rule of :mod:`molcalc.state`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, StateError
 from molcalc.fidelity import UNNAMED
+from molcalc.state import CHARGE_KEYS, FIDELITY_KEY, ROW_KEY, State, resolve_fidelity, without_rounding
 from molcalc.train.data.problems import SHOWN, Problems
 
-if TYPE_CHECKING:
-    from molcalc.train.data.rows import Block, Row
-
-CHARGE_KEYS = ("total_charge", "charge")
-SPIN_KEYS = ("multiplicity", "spin", "spin_multiplicity", "mult")
-FIDELITY_KEY = "fidelity"
-STATE_KEYS = (*CHARGE_KEYS, *SPIN_KEYS, FIDELITY_KEY)
-WHOLE = 1e-6
-"""Deviation from an integer that is taken for rounding."""
+_UNDECIDED = State(0, 1, charge_stated=True)
+"""Stands for the state of a row that cannot be used."""
 
 
 class Resolved(NamedTuple):
@@ -31,24 +26,8 @@ class Resolved(NamedTuple):
     bad: np.ndarray
 
 
-class _Notes:
-    """Problems of the rows of one block."""
-
-    def __init__(self, ids: np.ndarray, problems: Problems) -> None:
-        self.ids, self._problems = ids, problems
-        self.bad = np.zeros(len(ids), dtype=bool)
-
-    def add(self, reason: str, wrong: np.ndarray) -> None:
-        self._problems.add_many(reason, self.ids[wrong])
-        self.bad |= wrong
-
-
 class States:
     """Decides the state of rows of one source and remembers what the source offers.
-
-    Charge: key ``total_charge`` or ``charge``, else the sum of initial charges if it is not zero, else 0 when no row of
-    the source records a charge. Multiplicity: its key, else the lowest of that parity. Fidelity: the name given
-    by the user, else the key ``fidelity``.
 
     Parameters
     ----------
@@ -61,20 +40,48 @@ class States:
         self.source, self.word = source, word
         self.names = names
         self._given = fidelity
+        self._decided: list[State | StateError] = []
+        self._number: dict[tuple[Any, ...], int] = {}
+        self._reasons: dict[str, str] = {}
         self._seen: dict[str, None] = {}
-        self._with: dict[str, bool] = {}
+        self._recorded: dict[str, bool] = {}
         self._without: dict[str, list[int]] = {"total_charge": [], FIDELITY_KEY: []}
 
-    def resolve(self, rows: Sequence[Row], block: Block, problems: Problems) -> Resolved:
-        """Charge, multiplicity and fidelity of some rows; takes their keys out of the block."""
-        columns = {key: block.keys.pop(key) for key in STATE_KEYS if key in block.keys}
-        notes = _Notes(block.systems["row"], problems)
-        charge = self._charges(rows, columns, notes)
-        owner = np.repeat(np.arange(len(rows)), block.systems["n_atoms"])
-        protons = np.bincount(owner, weights=block.atoms["numbers"], minlength=len(rows))
-        electrons = (protons - charge).astype(np.int64)
-        multiplicity = self._multiplicities(columns, electrons, notes)
-        return Resolved(charge, multiplicity, self._fidelities(columns, notes.ids), notes.bad)
+    def resolve(
+        self,
+        ids: np.ndarray,
+        n_atoms: np.ndarray,
+        protons: np.ndarray,
+        initial_charges: np.ndarray,
+        columns: Mapping[str, Sequence[Any]],
+        problems: Problems,
+    ) -> Resolved:
+        """Charge, multiplicity and fidelity of some rows.
+
+        Parameters
+        ----------
+        ids : (n,) numbers of the rows.
+        n_atoms, protons : (n,) int64, atoms and the sum of their atomic numbers.
+        initial_charges : (n,) e, sums; NaN where a row has none.
+        columns : values by key of :data:`molcalc.state.STATE_KEYS`, None where a row does not have it.
+        problems : takes the rows that cannot be used.
+        """
+        fidelity = self._fidelities(columns.get(FIDELITY_KEY), ids)
+        keys = {key: values for key, values in columns.items() if key != FIDELITY_KEY}
+        sums = without_rounding(initial_charges, n_atoms)
+        numbers, which = np.unique(self._decide(n_atoms, protons, sums, keys), return_inverse=True)
+        states = []
+        for number, decided in enumerate(self._decided[k] for k in numbers.tolist()):
+            if isinstance(decided, StateError):
+                reason = self._reasons.setdefault(decided.mistake, str(decided))
+                problems.add_many(reason, ids[which == number])
+            states.append(_UNDECIDED if isinstance(decided, StateError) else decided)
+        stated = np.array([state.charge_stated for state in states], dtype=bool)[which]
+        self._note("total_charge", any(key in keys for key in CHARGE_KEYS), ids[~stated])
+        charge = np.array([state.charge for state in states], dtype=np.float64)[which]
+        multiplicity = np.array([state.multiplicity for state in states], dtype=np.int64)[which]
+        bad = np.array([state is _UNDECIDED for state in states], dtype=bool)[which]
+        return Resolved(charge, multiplicity, fidelity, bad)
 
     def finish(self) -> None:
         """Check that a source that records charges or fidelities does so in every row.
@@ -84,7 +91,7 @@ class States:
         DatasetError
         """
         for key, rows in self._without.items():
-            if rows and self._with.get(key):
+            if rows and self._recorded.get(key):
                 shown = ", ".join(str(row) for row in rows[:SHOWN]) + (", …" if len(rows) > SHOWN else "")
                 raise DatasetError(
                     f"{self.source}: {self.word} {shown} has no {key} in its key_value_pairs, while others have: "
@@ -98,46 +105,31 @@ class States:
                 f"{', '.join(self._seen)}; split it, or pass it without a name"
             )
 
-    def _charges(self, rows: Sequence[Row], columns: dict[str, list[Any]], notes: _Notes) -> np.ndarray:
-        found = [_numbers(columns[key], key, notes) for key in CHARGE_KEYS if key in columns]
-        if any(row.initial_charges is not None for row in rows):
-            sums = np.array([0.0 if (b := row.initial_charges) is None else np.frombuffer(b).sum() for row in rows])
-            sums[np.abs(sums) < WHOLE] = np.nan
-            found.append(sums)
-        charge = np.full(len(rows), np.nan)
-        for values in found:
-            different = np.isfinite(charge) & np.isfinite(values) & (np.abs(charge - values) > WHOLE)
-            notes.add("total charge and sum of initial charges contradict each other", different)
-            charge = np.where(np.isnan(charge), values, charge)
-        none = np.isnan(charge)
-        recorded = any(key in columns for key in CHARGE_KEYS)
-        self._with["total_charge"] = self._with.get("total_charge", False) or recorded
-        self._note_missing("total_charge", notes.ids[none])
-        charge[none] = 0.0
-        notes.add("the total charge is not an integer", ~(np.abs(charge - np.round(charge)) < WHOLE))
-        return np.round(np.where(np.isfinite(charge), charge, 0.0))
+    def _decide(
+        self, n_atoms: np.ndarray, protons: np.ndarray, sums: np.ndarray, keys: Mapping[str, Sequence[Any]]
+    ) -> list[int]:
+        """Number in ``_decided`` of the state of every row; rows that differ in nothing that counts share one."""
+        names = tuple(keys)
+        # By repr, because True and 1 are equal, and because values of a file need not be hashable.
+        texts = [list(map(repr, values)) for values in keys.values()]
+        totals = [None if np.isnan(total) else total for total in sums.tolist()]
+        found = []
+        for k, what in enumerate(zip(n_atoms.tolist(), protons.tolist(), totals, repeat(names), *texts)):
+            number = self._number.get(what)
+            if number is None:
+                number = self._number[what] = len(self._decided)
+                n, z, total, *_ = what
+                self._decided.append(_state_of(n, z, total, {key: keys[key][k] for key in names}))
+            found.append(number)
+        return found
 
-    def _multiplicities(self, columns: dict[str, list[Any]], electrons: np.ndarray, notes: _Notes) -> np.ndarray:
-        lowest = 1 + electrons % 2
-        result = lowest.astype(np.float64)
-        for key in SPIN_KEYS:
-            if key in columns:
-                values = _numbers(columns[key], key, notes)
-                result = np.where(np.isnan(values), result, values)
-        wrong = (result < 1) | (result != np.round(result)) | ((electrons + np.round(result)) % 2 == 0)
-        wrong |= result > electrons + 1
-        notes.add("the multiplicity is impossible for the number of electrons", wrong)
-        return np.where(wrong, lowest, result).astype(np.int64)
-
-    def _fidelities(self, columns: dict[str, list[Any]], ids: np.ndarray) -> np.ndarray:
-        values = columns.get(FIDELITY_KEY, [None] * len(ids))
-        found = [None if value is None else str(value) for value in values]
+    def _fidelities(self, values: Sequence[Any] | None, ids: np.ndarray) -> np.ndarray:
+        found = [None] * len(ids) if values is None else [resolve_fidelity({FIDELITY_KEY: value}) for value in values]
         self._seen.update(dict.fromkeys(name for name in found if name is not None))
         if self._given is not None:
             return np.full(len(ids), self._index(self._given), dtype=np.int64)
         missing = np.array([name is None for name in found], dtype=bool)
-        self._with[FIDELITY_KEY] = self._with.get(FIDELITY_KEY, False) or not missing.all()
-        self._note_missing(FIDELITY_KEY, ids[missing])
+        self._note(FIDELITY_KEY, not missing.all(), ids[missing])
         return np.array([self._index(UNNAMED if name is None else name) for name in found], dtype=np.int64)
 
     def _index(self, name: str) -> int:
@@ -145,23 +137,15 @@ class States:
             self.names.append(name)
         return self.names.index(name)
 
-    def _note_missing(self, key: str, rows: np.ndarray) -> None:
+    def _note(self, key: str, recorded: bool, without: np.ndarray) -> None:
+        """Remember whether the source records a key, and the first rows that lack it."""
+        self._recorded[key] = self._recorded.get(key, False) or recorded
         kept = self._without[key]
-        kept.extend(int(row) for row in rows[: max(0, SHOWN + 1 - len(kept))])
+        kept.extend(int(row) for row in without[: max(0, SHOWN + 1 - len(kept))])
 
 
-def _numbers(values: Sequence[Any], key: str, notes: _Notes) -> np.ndarray:
-    """float64 column of a key; NaN where a row does not have it."""
-    if set(map(type, values)) <= {int, float} and np.isfinite(plain := np.array(values, dtype=np.float64)).all():
-        return plain
-    result = np.full(len(values), np.nan)
-    wrong = np.zeros(len(values), dtype=bool)
-    for k, value in enumerate(values):
-        if value is None:
-            continue
-        if isinstance(value, (int, float, np.number)) and np.isfinite(value):
-            result[k] = float(value)
-        else:
-            wrong[k] = True
-    notes.add(f"{key} is not a number", wrong)
-    return result
+def _state_of(n_atoms: int, protons: int, total: float | None, info: Mapping[str, Any]) -> State | StateError:
+    try:
+        return State.of(info, n_atoms=n_atoms, protons=protons, initial_charge=total, key=ROW_KEY)
+    except StateError as error:
+        return error.with_traceback(None)  # it is kept, and what it happened in is not

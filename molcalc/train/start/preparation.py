@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -121,6 +121,31 @@ def _check_elements(train: Dataset, name: str, part: Dataset) -> None:
             )
 
 
+def _check_spins(parts: Parts, predicts: Collection[str]) -> None:
+    """Refuse, for a network that does not see spin, systems that only their spin tells from others.
+
+    Raises
+    ------
+    DatasetError
+    """
+    if "spin_charges" in predicts:
+        return
+    for name, part in (("training", parts.train), ("validation", parts.valid), ("test", parts.test)):
+        multiplicity = part.multiplicity[part.indices]
+        high = np.flatnonzero(multiplicity > 2)
+        if len(high):
+            raise DatasetError(
+                f"{len(high)} of {len(part)} systems of the {name} part have more unpaired electrons than they must "
+                f"(first {part.row_name(int(high[0]))}: multiplicity {multiplicity[high[0]]}), and this model does not "
+                "see spin: train an AIMNet2 with arguments={'charge_channels': 2}, or leave these systems out"
+            )
+        if odd := int((multiplicity == 2).sum()):
+            log.warning(
+                "%d of %d systems of the %s part have an odd number of electrons, and this model does not see the "
+                "unpaired one; an AIMNet2 with arguments={'charge_channels': 2} does", odd, len(part), name,
+            )  # fmt: skip
+
+
 def _share(wish: float) -> float | int:
     """A share below 1, or a number of systems."""
     return wish if 0 < wish < 1 else int(wish)
@@ -210,6 +235,7 @@ def make_trainer(
     """Everything of a run, ready for its first step."""
     train = parts.train
     model_config, network = networks.new_model(config, train)
+    _check_spins(parts, network.predicts)  # type: ignore[arg-type]
     config = loss_for(config, asked, train, network.predicts)  # type: ignore[arg-type]
     network = networks.cast(network, config.precision).to(device)
     optimizer = optimizer_for(config, model_config, network, train)

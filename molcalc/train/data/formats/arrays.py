@@ -10,8 +10,6 @@ import numpy as np
 from molcalc.train.data.formats.base import as_bytes
 from molcalc.train.data.rows import Row
 
-_STATE = {"charge": "total_charge", "mult": "multiplicity"}
-
 
 def rows_of(
     arrays: Mapping[str, np.ndarray], first: int, rename: Mapping[str, str], texts: Mapping[str, Sequence[str]]
@@ -28,7 +26,7 @@ def rows_of(
     rename : names of the file that differ from ours.
     texts : what the integers of some keys stand for.
     """
-    named = {rename.get(name, _STATE.get(name, name)): values for name, values in arrays.items()}
+    named = {rename.get(name, name): values for name, values in arrays.items()}
     numbers, positions = named.pop("numbers"), named.pop("positions")
     cell, pbc = named.pop("cell", None), named.pop("pbc", None)
     labels = {name: named.pop(name, None) for name in ("energy", "forces", "stress", "dipole", "charges")}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from molcalc.state import STATE_KEYS
 from molcalc.train.data.formats.base import as_bytes
 from molcalc.train.data.rows import Row
 
@@ -23,7 +24,8 @@ def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
     number : of the frame.
     results : of its calculator, raw.
     """
-    keys = {key: _plain(value) for key, value in atoms.info.items() if _is_scalar(value)}
+    # What states charge or spin goes on even if it cannot: left out, it would mean 0 and the lowest.
+    keys = {key: _plain(value) for key, value in atoms.info.items() if _is_scalar(value) or key in STATE_KEYS}
     data = {key: value for key, value in {**atoms.info, **atoms.arrays}.items() if key in DATA}
     charges = atoms.get_initial_charges() if atoms.has("initial_charges") else None
     energy: Any = results.get("energy")
@@ -47,9 +49,10 @@ def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
 
 
 def _is_scalar(value: Any) -> bool:
+    """Whether a value is one number or text."""
     return isinstance(value, (str, numbers.Real, np.bool_)) or (isinstance(value, np.ndarray) and value.ndim == 0)
 
 
 def _plain(value: Any) -> Any:
-    """Python number, bool or text."""
-    return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
+    """Python number, bool or text of a scalar; other values as they are."""
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value

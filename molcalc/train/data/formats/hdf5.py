@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
+from molcalc.state import CHARGE_KEYS
 from molcalc.train.data.columns import LABELS, unit_factors
 from molcalc.train.data.formats.arrays import rows_of
 from molcalc.train.data.formats.base import Source, damaged
@@ -29,9 +30,7 @@ MAX_EXPANSION = 1000
 _FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 """Filters that HDF5 and h5py bring along; others would load a plug-in."""
 NAMES = {"coord": "positions", "spin_charges": "spin_charges"}
-_CHARGE = ("charge", "total_charge")
-"""Data sets that every group has, or none: a charge that is missing is not known to be zero."""
-_STATE = (*_CHARGE, "mult", "multiplicity")
+_STATE = (*CHARGE_KEYS, "mult", "multiplicity")
 
 
 class HDF5Source(Source):
@@ -149,7 +148,7 @@ class HDF5Source(Source):
         """Report labels that only some groups have, and refuse charges that only some have."""
         for key in sorted(set().union(*keys.values())):
             without = sorted(name for name, own in keys.items() if key not in own)
-            if without and key in _CHARGE:
+            if without and key in CHARGE_KEYS:  # a charge that is missing is not known to be zero
                 raise DatasetError(
                     f"{self.path}: group {', '.join(without[:SHOWN])} has no data set {key!r}, while others have: "
                     "write it for every group"

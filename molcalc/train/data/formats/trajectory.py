@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from molcalc.state import STATE_KEYS
 from molcalc.train.data.formats.base import RowByRowSource, as_bytes
 from molcalc.train.data.rows import Row
 
@@ -46,6 +47,8 @@ def _row(number: int, frame: Any, first: Any) -> Row:
         dipole=as_bytes(results.get("dipole")),
         magmoms=as_bytes(results.get("magmoms")),
         charges=as_bytes(results.get("charges")),
-        keys={key: value for key, value in info.items() if isinstance(value, (str, int, float, bool))},
+        keys={
+            key: value for key, value in info.items() if isinstance(value, (str, int, float, bool)) or key in STATE_KEYS
+        },
         data={key: value for key, value in info.items() if isinstance(value, np.ndarray)},
     )

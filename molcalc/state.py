@@ -1,0 +1,258 @@
+"""Charge, multiplicity and fidelity of a structure: who decides, and what contradicts what.
+
+The one rule for calculators, rows of databases, frames of files and commands. What is higher in this table decides;
+two sources of one line that differ, and a charge or multiplicity that differs from a source below it, are errors.
+
+============ ========================================================================================
+charge       argument; keys ``charge``, ``total_charge``; sum of initial charges if it is not zero; 0
+multiplicity argument; keys ``spin``, ``multiplicity``, ``spin_multiplicity``, ``mult`` (all 2S+1);
+             the lowest that the number of electrons allows
+fidelity     argument; key ``fidelity``
+============ ========================================================================================
+
+Keys are those of ``atoms.info``, or of a row's ``key_value_pairs`` and ``data``. A fidelity in a file says what its
+labels are of, not what is to be computed: an argument that differs from it is no contradiction.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from molcalc.errors import ChargeError, SpinError, short
+
+CHARGE_KEYS = ("charge", "total_charge")
+MULTIPLICITY_KEYS = ("spin", "multiplicity", "spin_multiplicity", "mult")
+FIDELITY_KEY = "fidelity"
+STATE_KEYS = (*CHARGE_KEYS, *MULTIPLICITY_KEYS, FIDELITY_KEY)
+
+WHOLE = 1e-6
+"""Deviation from an integer that is taken for rounding of one number."""
+ROUNDING_PER_ATOM = 0.005
+"""e by which an initial charge may be rounded: half a unit of two printed digits."""
+MAX_ROUNDING = 0.1
+"""e by which the sum of initial charges may miss an integer, however many atoms there are."""
+LARGEST_CHARGE = 4
+"""e that any structure may have; more of them need as many atoms."""
+
+INFO_KEY = 'atoms.info["{}"]'
+ROW_KEY = "key {}"
+"""How messages name a key."""
+_Error = type[ChargeError] | type[SpinError]
+
+
+@dataclass(frozen=True)
+class State:
+    """Charge, multiplicity and fidelity of one structure.
+
+    Attributes
+    ----------
+    charge : e.
+    multiplicity : 2S+1.
+    fidelity : index among the fidelities of the model or data.
+    charge_stated, multiplicity_stated : whether anything says so; the defaults are taken otherwise. They do not count
+        when states are compared.
+    """
+
+    charge: int
+    multiplicity: int
+    fidelity: int = 0
+    charge_stated: bool = field(default=False, compare=False)
+    multiplicity_stated: bool = field(default=False, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        info: Mapping[str, Any],
+        *,
+        n_atoms: int,
+        protons: int,
+        initial_charge: float | None = None,
+        charge: Any = None,
+        multiplicity: Any = None,
+        fidelity: int = 0,
+        key: str = INFO_KEY,
+    ) -> State:
+        """State that holds for a structure.
+
+        Parameters
+        ----------
+        info : keys and values that come with the structure; None is no value.
+        protons : sum of atomic numbers.
+        initial_charge : e, sum of initial charges; None where there are none.
+        charge, multiplicity : explicit arguments; None leaves the choice to the structure.
+        key : how messages name a key, :data:`INFO_KEY` or :data:`ROW_KEY`.
+
+        Returns
+        -------
+        State
+
+        Raises
+        ------
+        ChargeError, SpinError
+            As of :func:`resolve_charge` and :func:`resolve_multiplicity`.
+        """
+        found = resolve_charge(
+            info, n_atoms=n_atoms, protons=protons, initial_charge=initial_charge, argument=charge, key=key
+        )
+        total = 0 if found is None else found
+        electrons = protons - total
+        spin = resolve_multiplicity(info, electrons=electrons, argument=multiplicity, key=key)
+        lowest = lowest_multiplicity(electrons)
+        return cls(total, lowest if spin is None else spin, fidelity, found is not None, spin is not None)
+
+
+def resolve_charge(
+    info: Mapping[str, Any],
+    *,
+    n_atoms: int,
+    protons: int,
+    initial_charge: float | None = None,
+    argument: Any = None,
+    key: str = INFO_KEY,
+) -> int | None:
+    """Total charge in e that an argument, a key or initial charges state; None, which means 0, when nothing does.
+
+    Parameters are those of :meth:`State.of`.
+
+    Raises
+    ------
+    ChargeError
+        For a value that is not a whole number or impossible, and for sources that contradict each other.
+    """
+    stated = _stated("charge", argument, info, CHARGE_KEYS, key, ChargeError)
+    if initial_charge is not None:
+        total = float(without_rounding(initial_charge, n_atoms))
+        if total != 0.0:
+            source = "sum of initial charges"
+            # Beside a stated charge a fractional sum is a contradiction, not a charge of its own.
+            stated[source] = total if stated and total % 1 else _whole(total, "charge", source, ChargeError)
+    charge = _agreed(stated, "total charges", ChargeError)
+    if charge is None:
+        return None
+    limit = max(LARGEST_CHARGE, n_atoms)
+    if abs(charge) > limit or charge > protons:
+        raise ChargeError(
+            f"charge {charge} is impossible for {n_atoms} atoms; |charge| ≤ {limit} is accepted",
+            mistake="impossible charge",
+        )
+    return charge
+
+
+def resolve_multiplicity(
+    info: Mapping[str, Any], *, electrons: int, argument: Any = None, key: str = INFO_KEY
+) -> int | None:
+    """Multiplicity 2S+1 that an argument or a key states; None, which means the lowest, when nothing does.
+
+    Raises
+    ------
+    SpinError
+        For a value that is not a whole number ≥ 1, impossible for this number of electrons, or contradictory.
+    """
+    stated = _stated("multiplicity", argument, info, MULTIPLICITY_KEYS, key, SpinError)
+    multiplicity = _agreed(stated, "multiplicities", SpinError)
+    if multiplicity is not None and not _possible(multiplicity, electrons):
+        lowest = lowest_multiplicity(electrons)
+        raise SpinError(
+            f"{electrons} electrons cannot have multiplicity {multiplicity} (2S+1); "
+            f"allowed are {lowest}, {lowest + 2}, …",
+            mistake="impossible multiplicity",
+        )
+    return multiplicity
+
+
+def lowest_multiplicity(electrons: int) -> int:
+    """Lowest 2S+1 of a number of electrons: 1 or 2."""
+    return 1 + electrons % 2
+
+
+def multiplicity_of_moments(total_moment: float, electrons: int) -> int | None:
+    """Multiplicity 2S+1 that initial magnetic moments (their sum in μ_B) hint at; None where they cannot hold.
+
+    It decides nothing: programs that make structures set moments of isolated atoms and of other charges.
+    """
+    moment = abs(total_moment)
+    if not np.isfinite(moment) or abs(moment - round(moment)) > WHOLE:
+        return None
+    multiplicity = round(moment) + 1
+    return multiplicity if _possible(multiplicity, electrons) else None
+
+
+def without_rounding(total: Any, n_atoms: Any) -> Any:
+    """Sum of initial charges (e), made whole where it misses an integer by no more than rounded charges do.
+
+    Parameters
+    ----------
+    total, n_atoms : numbers, or arrays of one per structure.
+
+    Returns
+    -------
+    float64 of the same shape.
+    """
+    nearest = np.rint(total)
+    allowed = np.minimum(ROUNDING_PER_ATOM * np.asarray(n_atoms, dtype=np.float64), MAX_ROUNDING) + WHOLE
+    with np.errstate(invalid="ignore"):  # a sum may be infinite
+        return np.where(np.abs(total - nearest) <= allowed, nearest, total)
+
+
+def resolve_fidelity(info: Mapping[str, Any], argument: str | None = None) -> str | None:
+    """Name of the fidelity that an argument or the key ``fidelity`` states; None when nothing does."""
+    if argument is not None:
+        return argument
+    name = info.get(FIDELITY_KEY)
+    return None if name is None else str(name)
+
+
+def _possible(multiplicity: int, electrons: int) -> bool:
+    return 1 <= multiplicity <= electrons + 1 and (electrons + multiplicity) % 2 == 1
+
+
+def _stated(
+    name: str,
+    argument: Any,
+    info: Mapping[str, Any],
+    keys: tuple[str, ...],
+    key: str,
+    error: _Error,
+) -> dict[str, Any]:
+    """What is stated by source, in the order of precedence."""
+    stated = {}
+    if argument is not None:
+        source = f"{name} argument of the calculator"
+        stated[source] = _whole(argument, name, source, error)
+    for each in keys:
+        value = info.get(each)
+        if value is not None:
+            source = key.format(each)
+            stated[source] = _whole(value, name, source, error)
+    return stated
+
+
+def _agreed(stated: Mapping[str, Any], what: str, error: _Error) -> int | None:
+    """The value on which all sources agree."""
+    if len(set(stated.values())) > 1:
+        listed = ", ".join(f"{source} = {value:g}" for source, value in stated.items())
+        raise error(
+            f"contradictory {what} ({listed}); the first takes precedence: remove the others",
+            mistake=f"contradictory {what}",
+        )
+    return next(iter(stated.values()), None)
+
+
+def _whole(value: Any, name: str, source: str, error: _Error) -> int:
+    """An integer from a scalar; raises ``error`` for anything else."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        kind = f"{type(value).__name__} of shape {value.shape}" if isinstance(value, np.ndarray) else short(value)
+        raise error(f"{name} {kind} is not a number ({source}); expected an integer", mistake=f"{name} not a number")
+    number = float(value)
+    if not np.isfinite(number) or abs(number - round(number)) > WHOLE:
+        raise error(
+            f"{name} {number:g} is not an integer ({source}): give a whole number", mistake=f"{name} not an integer"
+        )
+    return round(number)
