@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_with_compression, string2index
 from ase.io.formats import read as read_images
 
+from molcalc.cli.stated_charges import stated_in
 from molcalc.errors import InputError
 from molcalc.io.files import check_xyz
 from molcalc.state import STATE_KEYS
@@ -128,7 +129,11 @@ def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
         one: Any = _images(full, form, slice(index, index + 1 or None))
         if one:
             return [(index, one[0])]
-    return _select(_images(full, form, slice(None)), index, name)
+    images = _images(full, form, slice(None))
+    stated = stated_in(full, form)
+    for atoms in images:
+        atoms.info.update(stated)
+    return _select(images, index, name)
 
 
 def _images(path: str, form: str, index: slice) -> Any:
