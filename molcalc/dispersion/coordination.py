@@ -7,9 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.dispersion.damping import smooth_cutoff
-
-STEEPNESS = 16.0
-"""k1 of the D3 paper."""
+from molcalc.kernels.dispersion_constants import COUNT_STEEPNESS
 
 
 def coordination_numbers(
@@ -36,9 +34,24 @@ def coordination_numbers(
     """
     i, j = pair_index[0], pair_index[1]
     radii = covalent_radii.index_select(0, i) + covalent_radii.index_select(0, j)
-    counts = torch.sigmoid(STEEPNESS * (radii / distances - 1.0))
+    counts = neighbor_counts(radii, distances)
     counts = smooth_cutoff(counts, distances, cutoff, switch_width)
     return scatter_pairs(counts, pair_index, covalent_radii.shape[0])
+
+
+def neighbor_counts(radii: Tensor, distances: Tensor, steepness: float = COUNT_STEEPNESS) -> Tensor:
+    """How much of a neighbor each of two atoms is to the other, from 0 to 1.
+
+    Parameters
+    ----------
+    radii : sums of scaled covalent radii in Bohr, of any shape.
+    distances : Bohr, of the same shape.
+
+    Returns
+    -------
+    Numbers of that shape; the sum over all other atoms is the coordination number.
+    """
+    return torch.sigmoid(steepness * (radii / distances - 1.0))
 
 
 def scatter_pairs(

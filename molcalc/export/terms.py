@@ -11,14 +11,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from molcalc.dispersion.coordination import STEEPNESS
+from molcalc.dispersion.coordination import neighbor_counts
 from molcalc.dispersion.d3 import D3Dispersion
-from molcalc.dispersion.reference import WEIGHT_STEEPNESS, atom_data
+from molcalc.dispersion.damping import rational_damping, smooth_cutoff
+from molcalc.dispersion.reference import atom_data
 from molcalc.electrostatics.coulomb import CoulombEnergy
 from molcalc.electrostatics.pair_formulas import ScreenedCoulomb, beyond_short_range, zbl_repulsion
 from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import ConfigError
+from molcalc.kernels.dispersion_constants import WEIGHT_STEEPNESS
 from molcalc.units import BOHR, COULOMB, HARTREE
 
 
@@ -90,7 +92,7 @@ class PaddedD3(nn.Module):
             raise ConfigError("the legacy form of D3 cannot be exported")
         self.s6, self.s8, self.a1, self.a2 = p.s6, p.s8, p.a1, p.a2
         self.bohr, self.scale = BOHR, -0.5 * HARTREE
-        self.cn_steepness, self.weight_steepness = STEEPNESS, WEIGHT_STEEPNESS
+        self.weight_steepness = WEIGHT_STEEPNESS
         self.cutoff, self.cn_cutoff, self.width = p.cutoff, p.cn_cutoff, p.switch_width
         tables = atom_data(torch.tensor(sorted(elements)))
         self.n_species = tables.n_species
@@ -107,8 +109,8 @@ class PaddedD3(nn.Module):
         r = distances / self.bohr
         species = self.species[numbers]
         radii = self.covalent_radii[species]
-        counts = torch.sigmoid(self.cn_steepness * ((radii.unsqueeze(1) + radii.unsqueeze(2)) / r - 1.0))
-        cn = (counts * self.within(r, self.cn_cutoff) * pairs).sum(dim=2)
+        counts = neighbor_counts(radii.unsqueeze(1) + radii.unsqueeze(2), r)
+        cn = (smooth_cutoff(counts, r, self.cn_cutoff, self.width) * pairs).sum(dim=2)
         difference = cn.unsqueeze(-1) - self.reference_cn[species]
         exponents = -self.weight_steepness * difference * difference + self.slot_mask[species]
         own = torch.arange(self.n_species, device=species.device) == species.unsqueeze(-1)
@@ -116,15 +118,5 @@ class PaddedD3(nn.Module):
         c6 = torch.matmul(torch.matmul(wide, self.c6), wide.transpose(1, 2))
         roots = self.roots[species]
         root = roots.unsqueeze(1) * roots.unsqueeze(2)
-        radius2 = (self.a1 * root + self.a2) ** 2
-        radius6, r2 = radius2 * radius2 * radius2, r * r
-        r6 = r2 * r2 * r2
-        damped = self.s6 / (r6 + radius6) + self.s8 * root * root / (r6 * r2 + radius6 * radius2)
-        return self.scale * (c6 * damped * self.within(r, self.cutoff) * pairs).sum(dim=(1, 2))
-
-    def within(self, r: Tensor, cutoff: float) -> Tensor:
-        """1 inside the cutoff and 0 beyond, smoothly where the term has a switch."""
-        if self.width == 0.0:
-            return (r <= cutoff).to(r.dtype)
-        t = ((r - (cutoff - self.width)) / self.width).clamp(0.0, 1.0)
-        return 1.0 - t * t * t * (10.0 + t * (6.0 * t - 15.0))
+        damped = rational_damping(r * r, root, s6=self.s6, s8=self.s8, a1=self.a1, a2=self.a2)
+        return self.scale * (c6 * smooth_cutoff(damped, r, self.cutoff, self.width) * pairs).sum(dim=(1, 2))
