@@ -28,6 +28,17 @@ class Planted(NamedTuple):
 
 
 ERRORS = {
+    "existing file replaced unasked": Planted(
+        "io/targets.py", "os.path.lexists(path) and not force:", "os.path.lexists(path) and force is None:",
+        "tests/io/test_targets.py",
+    ),
+    "broken link overwritten": Planted(
+        "io/targets.py", "if os.path.lexists(path) and not force", "if path.exists() and not force",
+        "tests/io/test_targets.py",
+    ),
+    "half a file under its name": Planted(
+        "io/files.py", "        yield temporary\n", "        yield path\n", "tests/io/test_files.py",
+    ),
     "held-out geometries compared at any fidelity": Planted(
         "train/start/preparation.py", "geometry_hashes(train)[there])", "geometry_hashes(train))",
         "tests/train/start/test_transfer.py",
