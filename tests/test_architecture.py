@@ -28,7 +28,7 @@ LEVELS = [
     {"assembly"},
     {"testing"},
     {"calculators", "train"},
-    {"export", "analysis"},
+    {"export", "simulate", "analysis"},
     {"cli"},
 ]
 """Rooms from the bottom to the top: each imports from levels below its own only, never from its neighbors."""

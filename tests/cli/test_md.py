@@ -21,7 +21,7 @@ from ase.io.trajectory import Trajectory
 from ase.io.ulm import InvalidULMFileError
 
 from molcalc.calculators.base import MolCalculator
-from molcalc.cli import recorder
+from molcalc.simulate import recorder
 
 SAME = 1e-10
 """Å, u·Å/fs between a run in one piece and one in two: the neighbor list is made at another structure."""
@@ -198,7 +198,7 @@ def test_the_seed_decides_the_run_and_is_printed(md: Any) -> None:
     [
         (("--ensemble", "nve", "--thermostat", "bussi"), "--thermostat has no meaning with --ensemble nve"),
         (("--ensemble", "nve", "--friction", "0.1"), "--friction has no meaning with --ensemble nve"),
-        (("--thermostat", "bussi", "--temperature", "0"), "needs --temperature > 0"),
+        (("--thermostat", "bussi", "--temperature", "0"), "needs a temperature > 0"),
         (("--trajectory", "there.traj"), "there.traj exists: give another name, or --force"),
         (("--log", "there.traj"), "there.traj exists"),
         (("--trajectory", "no/where.traj"), "the folder no does not exist"),
