@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_calculator, number
+from molcalc.simulate import ENSEMBLES
 from molcalc.simulate.interrupts import Interrupted
 
 if TYPE_CHECKING:
     from molcalc.simulate.ensembles import DynamicsSettings
     from molcalc.simulate.recorder import DynamicsRun, DynamicsStep
 
+_THERMOSTATS = tuple(name for name in ENSEMBLES if name != "nve")
 _DECIDED = ("ensemble", "thermostat", "temperature", "timestep", "friction", "seed", "interval")
 """Options that decide a trajectory, under the names that it records them."""
 _EPILOG = """\
@@ -34,7 +36,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("file", metavar="FILE", help="structure (the last frame; FILE@INDEX selects; - = stdin)")
     parser.add_argument("--steps", type=number(int, 0), default=10000, metavar="N", help="default 10000")
     parser.add_argument("--ensemble", choices=("nve", "nvt"), help="constant energy or temperature (default nvt)")
-    parser.add_argument("--thermostat", choices=("langevin", "bussi"), help="for nvt (default langevin)")
+    parser.add_argument("--thermostat", choices=_THERMOSTATS, help="for nvt (default langevin)")
     parser.add_argument("--temperature", type=number(float, 0), metavar="T", help="K (default 300)")
     parser.add_argument("--timestep", type=positive, metavar="DT", help="fs (default 0.5)")
     parser.add_argument(

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from molcalc.cli.failures import NOT_CONVERGED
 from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_calculator, number
+from molcalc.simulate import OPTIMIZERS
 from molcalc.simulate.interrupts import Interrupted
 
 if TYPE_CHECKING:
     from molcalc.simulate.relaxation import Relaxation, RelaxationStep
 
-OPTIMIZERS = ("BFGS", "LBFGS", "FIRE", "BFGSLineSearch")
-"""Those of the library, which is not imported for ``--help``."""
 _EPILOG = """\
 --steps counts the whole relaxation, including the part that --restart continues. The relaxed structure is written with
 its energy, forces and charges also when the steps did not suffice; the exit status is 1 then.

@@ -11,9 +11,7 @@ import numpy as np
 from ase import Atoms, units
 
 from molcalc.errors import ConfigError, suggest
-
-ENSEMBLES = ("nve", "langevin", "bussi")
-"""Constant energy; constant temperature by friction and noise, or by scaled velocities."""
+from molcalc.simulate import ENSEMBLES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +20,7 @@ class DynamicsSettings:
 
     Attributes
     ----------
-    ensemble : one of :data:`ENSEMBLES`.
+    ensemble : one of :data:`molcalc.simulate.ENSEMBLES`.
     temperature : K; in an NVE run that of the initial velocities.
     timestep : fs.
     friction : 1/fs; the bussi thermostat's relaxation time is its inverse. NVE has none.

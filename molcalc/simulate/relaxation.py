@@ -15,6 +15,7 @@ from ase.filters import FrechetCellFilter
 
 from molcalc.errors import ConfigError, InputError, MolcalcError, NonFiniteResultError, suggest
 from molcalc.io.targets import check_file
+from molcalc.simulate import OPTIMIZERS
 from molcalc.simulate.interrupts import held
 from molcalc.simulate.provenance import keep_state, with_results
 from molcalc.simulate.retracing import RetracingCalculator, check_retraced
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "molcalc relax"
 """What trajectories say of who wrote them."""
-OPTIMIZERS = ("BFGS", "LBFGS", "FIRE", "BFGSLineSearch")
-"""Optimizers of ASE that are deterministic, so that they retrace recorded steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,7 @@ class RelaxationSettings:
     ----------
     fmax : largest force on an atom of a relaxed structure, eV/Å; with ``cell`` also of the cell's degrees of freedom.
     steps : at most, with those of a trajectory that is continued.
-    optimizer : one of :data:`OPTIMIZERS`.
+    optimizer : one of :data:`molcalc.simulate.OPTIMIZERS`.
     cell : relax the cell as well.
 
     Raises

@@ -16,7 +16,7 @@ from ase.io import read, write
 
 from molcalc.calculators import AIMNet2
 from molcalc.calculators.base import MolCalculator
-from molcalc.simulate.relaxation import OPTIMIZERS
+from molcalc.simulate import OPTIMIZERS
 from tests.helpers.tiny import crystal
 
 SAME = 1e-12

@@ -12,8 +12,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixAtoms
 
 from molcalc.errors import ConfigError
+from molcalc.simulate import ENSEMBLES
 from molcalc.simulate.ensembles import (
-    ENSEMBLES,
     DynamicsSettings,
     degrees_of_freedom,
     generator,
