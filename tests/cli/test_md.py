@@ -215,6 +215,17 @@ def test_impossible_requests_are_status_2_and_change_nothing(md: Any, options: t
     assert Path("there.traj").read_text() == "precious"
 
 
+def test_the_structure_file_is_never_the_trajectory_or_log(md: Any) -> None:
+    before = Path("water.xyz").read_bytes()
+    for option in ("--trajectory", "--log"):
+        result = md(option, "water.xyz", "--force", "--steps", "5")
+        assert result.status == 2
+        assert "water.xyz is an input and the target at the same time" in result.err
+    assert "one.traj is named twice" in md("--trajectory", "one.traj", "--log", "one.traj").err
+    assert Path("water.xyz").read_bytes() == before
+    assert [path.name for path in Path().iterdir()] == ["water.xyz"]
+
+
 def test_a_restart_keeps_the_settings_it_was_begun_with(md: Any, run: Any, model: Path) -> None:
     md("--steps", "20", "--temperature", "150", "--trajectory", "md.traj", *STEPS)
     for options, text in {

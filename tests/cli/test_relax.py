@@ -131,6 +131,12 @@ def test_impossible_requests_are_refused_before_anything_is_computed(
     assert Path("there.xyz").read_text() == "precious"
 
 
+def test_steps_are_not_written_over_the_structure_or_its_relaxed_form(relax: Any) -> None:
+    assert "is an input and the target" in relax("--trajectory", "water.xyz", "--force").err
+    assert "out.traj is named twice" in relax("-o", "out.traj", "--trajectory", "out.traj").err
+    assert [path.name for path in Path().iterdir()] == ["water.xyz"]
+
+
 def test_only_a_trajectory_of_the_same_run_is_continued(
     relax: Any, run: Any, models: Path, model: Path, water: Path
 ) -> None:

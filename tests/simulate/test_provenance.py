@@ -20,6 +20,7 @@ def test_the_total_charge_is_noted_and_a_label_of_another_fidelity_forgotten(cal
 
 def test_multiplicity_and_fidelity_are_noted_where_the_model_chooses_from_them() -> None:
     atoms = molecule("O2")
+    atoms.set_initial_magnetic_moments([0.0, 0.0])  # ASE's triplet, which nobody asked for, would be warned of
     keep_state(atoms, AIMNet2(tiny_checkpoint(charge_channels=2)))
     assert atoms.info == {"charge": 0, "spin": 1}
 
