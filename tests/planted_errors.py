@@ -28,6 +28,32 @@ class Planted(NamedTuple):
 
 
 ERRORS = {
+    "existing file replaced unasked": Planted(
+        "io/targets.py", "os.path.lexists(path) and not force:", "os.path.lexists(path) and force is None:",
+        "tests/io/test_targets.py",
+    ),
+    "broken link overwritten": Planted(
+        "io/targets.py", "if os.path.lexists(path) and not force", "if path.exists() and not force",
+        "tests/io/test_targets.py",
+    ),
+    "half a file under its name": Planted(
+        "io/files.py", "        yield temporary\n", "        yield path\n", "tests/io/test_files.py",
+    ),
+    "noise of a restart begins anew": Planted(
+        "simulate/dynamics.py", "generator(settings, step + 1)", "generator(settings, step + 1 - max(initial.step, 0))",
+        "tests/simulate/test_dynamics.py",
+    ),
+    "optimizer forgets what it learned": Planted(
+        "simulate/relaxation.py", "self._recorded[0] if self._recorded else atoms",
+        "self._recorded[-1] if self._recorded else atoms", "tests/simulate/test_relaxation.py",
+    ),
+    "structures of the caller moved": Planted(
+        "simulate/dynamics.py", "start = atoms.copy()", "start = atoms", "tests/simulate/test_dynamics.py",
+    ),
+    "signal in the middle of a frame": Planted(
+        "simulate/interrupts.py", "    if not _held:\n        raise", "    if True:\n        raise",
+        "tests/simulate/test_interrupts.py",
+    ),
     "held-out geometries compared at any fidelity": Planted(
         "train/start/preparation.py", "geometry_hashes(train)[there])", "geometry_hashes(train))",
         "tests/train/start/test_transfer.py",

@@ -28,7 +28,7 @@ LEVELS = [
     {"assembly"},
     {"testing"},
     {"calculators", "train"},
-    {"export"},
+    {"export", "simulate", "analysis"},
     {"cli"},
 ]
 """Rooms from the bottom to the top: each imports from levels below its own only, never from its neighbors."""
@@ -47,7 +47,18 @@ DIFFERENTIATE = {
 }
 """Functions that call autograd for derivatives: of results, and of what is compiled. The export runs where
 molcalc.derivatives does not."""
-ASE_EDGES = {"batch", "neighbors", "units", "properties", "errors", "testing", "calculators", "cli"}
+ASE_EDGES = {
+    "batch",
+    "neighbors",
+    "units",
+    "properties",
+    "errors",
+    "testing",
+    "calculators",
+    "simulate",
+    "analysis",
+    "cli",
+}
 
 
 def modules() -> Iterator[tuple[str, Path, ast.Module]]:

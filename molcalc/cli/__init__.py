@@ -1,7 +1,11 @@
 """The command ``molcalc``.
 
 Every command is a module of this package with ``add_parser(subparsers)`` and ``run(args) -> int``, listed in
-:data:`COMMANDS`. Modules import torch and ase inside ``run``, so that ``molcalc --help`` answers at once.
+:data:`COMMANDS`. It parses, calls the library and prints. Modules import torch and ase inside ``run``, so that
+``molcalc --help`` answers at once. What commands share: :mod:`options <molcalc.cli.options>`,
+:mod:`structures <molcalc.cli.structures>` and :mod:`training_data <molcalc.cli.training_data>` that they read,
+:mod:`output <molcalc.cli.output>` that they write, and :mod:`tables <molcalc.cli.tables>`,
+:mod:`terminal <molcalc.cli.terminal>` and :mod:`failures <molcalc.cli.failures>` that they show.
 """
 
 from __future__ import annotations
@@ -12,9 +16,9 @@ from collections.abc import Sequence
 
 from molcalc._version import __version__
 from molcalc.cli.failures import report
-from molcalc.cli.interrupts import Interrupted, signals_raise
 from molcalc.cli.options import Parser, refuse_unknown
 from molcalc.cli.terminal import plain_terminal
+from molcalc.simulate.interrupts import Interrupted, signals_raise
 
 COMMANDS = ("energy", "compare", "relax", "md", "info", "convert", "db", "train", "evaluate", "sae", "export")
 

@@ -12,7 +12,7 @@ from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_c
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
-    from molcalc.cli.structures import Frame
+    from molcalc.cli.structures import InputStructure
 
 ZEROS = ("first", "lowest", "none")
 UNITS = {"energy": "eV", "relative_energy": "eV", "energy_std": "eV", "max_force": "eV/Å", "charges": "e"}
@@ -34,7 +34,7 @@ examples:
 class Row:
     """One structure at every fidelity."""
 
-    frame: Frame
+    frame: InputStructure
     formula: str
     charge: int
     results: dict[str, dict[str, Any]]
@@ -91,7 +91,7 @@ def set_relative(rows: list[Row], zero: str) -> None:
         row.relative = {key[0]: row.results[key[0]]["energy"] - zeros[key] for key in found} if zero != "none" else {}
 
 
-def _compared(calculator: MolCalculator, frame: Frame) -> Row:
+def _compared(calculator: MolCalculator, frame: InputStructure) -> Row:
     from molcalc.errors import MolcalcError
 
     try:

@@ -56,6 +56,8 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: Arguments) -> int:
     """Convert one model, or files of structures."""
     from molcalc.errors import InputError
+    from molcalc.io import checkpoint
+    from molcalc.io.targets import check_folder
 
     target = Path(args.target)
     if target.suffix.lower() in DATA_SUFFIXES:
@@ -66,16 +68,16 @@ def run(args: Arguments) -> int:
         raise InputError(f"a model is converted from one source; {len(args.sources)} are given")
     if args.units or args.skip_bad or args.charges:
         raise InputError(f"--units, --charges and --skip-bad are for structures; {target} is a model directory")
-    check_directory(target, args.force)
+    check_folder(target, force=args.force, kind="a model directory", owns=checkpoint.belongs)
     return convert_model(args, args.sources[0], target)
 
 
 def convert_data(args: Arguments, target: Path) -> int:
     """Convert files of structures."""
-    from molcalc.cli.output import check_target
+    from molcalc.io.targets import check_file
     from molcalc.train.data.convert import convert
 
-    check_target(target, args.force)
+    check_file(target, force=args.force)
     count = convert(
         args.sources, target, units=parse_units(args.units), charges=args.charges, skip_bad=args.skip_bad,
         force=args.force,
@@ -118,22 +120,3 @@ def parse_sae(texts: list[str]) -> dict[str, dict[int, float]]:
             raise ConfigError(f"--sae {text}: expected NAME=FILE, once for a fidelity")
         found[name] = read_yaml(file, name)
     return found
-
-
-def check_directory(target: Path, force: bool) -> None:
-    """Refuse to write a model over something else.
-
-    Raises
-    ------
-    InputError
-    """
-    from molcalc.errors import InputError
-    from molcalc.io import checkpoint
-
-    if target.is_dir() and any(target.iterdir()):
-        if not (target / checkpoint.CONFIG).is_file():
-            raise InputError(f"{target} is a folder with other files, not a model directory: choose another name")
-        if not force:
-            raise InputError(f"{target} exists: give another name, or --force to replace it")
-    elif target.exists() and not target.is_dir():
-        raise InputError(f"{target} is a file; a model is written as a folder: choose another name")

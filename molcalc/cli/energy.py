@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from molcalc.calculators.base import MolCalculator
-    from molcalc.cli.structures import Frame
+    from molcalc.cli.structures import InputStructure
 
 CHUNK = 64
 """Structures evaluated between two lines of output."""
@@ -47,12 +47,14 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print one line per structure; write the results if asked to."""
-    from molcalc.cli.output import check_target, output_format, with_results, write_frames
+    from molcalc.cli.output import output_format, write_frames
     from molcalc.cli.structures import read_frames
+    from molcalc.io.targets import check_file
+    from molcalc.simulate.provenance import with_results
 
     target = Path(args.output) if args.output else None
     if target is not None:
-        check_target(target, args.force)
+        check_file(target, force=args.force)
         output_format(target)
     frames = [frame for name in args.files for frame in read_frames(name)]
     calculator = make_calculator(args)
@@ -70,7 +72,9 @@ def run(args: Arguments) -> int:
     return 0
 
 
-def evaluate(calculator: MolCalculator, frames: list[Frame]) -> Iterator[tuple[Frame, dict[str, Any]]]:
+def evaluate(
+    calculator: MolCalculator, frames: list[InputStructure]
+) -> Iterator[tuple[InputStructure, dict[str, Any]]]:
     """Results of every frame, in order; many frames at once.
 
     Raises
@@ -94,7 +98,7 @@ def evaluate(calculator: MolCalculator, frames: list[Frame]) -> Iterator[tuple[F
                 yield frame, results[0]
 
 
-def _results(calculator: MolCalculator, frames: list[Frame]) -> list[dict[str, Any]]:
+def _results(calculator: MolCalculator, frames: list[InputStructure]) -> list[dict[str, Any]]:
     if len(frames) > 1:
         known = (*calculator.implemented_properties, *calculator.extra_properties)
         names = [name for name in _PROPERTIES if name in known]
@@ -106,7 +110,7 @@ def _results(calculator: MolCalculator, frames: list[Frame]) -> list[dict[str, A
 class Table:
     """Columns wide enough for all frames."""
 
-    def __init__(self, frames: list[Frame], calculator: MolCalculator) -> None:
+    def __init__(self, frames: list[InputStructure], calculator: MolCalculator) -> None:
         self._files = max(len("file"), *(len(frame.source) for frame in frames))
         self._formulas = max(len("formula"), *(len(frame.atoms.get_chemical_formula()) for frame in frames))
         self._begun = False
@@ -127,7 +131,7 @@ class Table:
         )
         print(header.rstrip())
 
-    def row(self, frame: Frame, results: dict[str, Any]) -> str:
+    def row(self, frame: InputStructure, results: dict[str, Any]) -> str:
         """One structure."""
         import numpy as np
 
@@ -143,7 +147,7 @@ class Table:
         ).rstrip()
 
 
-def atom_table(frame: Frame, results: dict[str, Any], charges: bool, forces: bool) -> str:
+def atom_table(frame: InputStructure, results: dict[str, Any], charges: bool, forces: bool) -> str:
     """Charge and force of every atom."""
     charges = charges and "charges" in results
     lines = ["  atom     " + ("   charge/e" if charges else "") + ("       force/(eV/Å)" if forces else "")]

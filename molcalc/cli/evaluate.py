@@ -66,8 +66,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print errors; write predictions if asked to."""
-    from molcalc.cli.output import check_target
     from molcalc.errors import ConfigError, suggest
+    from molcalc.io.targets import check_file
     from molcalc.pretrained.sources import open_model
     from molcalc.train.config import FitConfig
     from molcalc.train.data import open_dataset
@@ -78,7 +78,7 @@ def run(args: Arguments) -> int:
         if kind not in GROUPS:
             raise ConfigError(f"--by {kind!r}{suggest(kind, GROUPS)}; groups are {', '.join(GROUPS)}")
     if args.output:
-        check_target(Path(args.output), args.force)
+        check_file(Path(args.output), force=args.force)
     checkpoint = open_model(args.model)
     data = open_dataset(parse_data(args.data), units=parse_units(args.units))
     names = ("esp_radius_factor", "esp_max", "dipole_source", "device")

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 
-from molcalc.cli.interrupts import Interrupted
+from molcalc.simulate.interrupts import Interrupted
 
 INPUT, DATA, MODEL, NOT_FINITE, RESOURCES = 2, 3, 4, 5, 6
 UNEXPECTED = 1

@@ -74,7 +74,6 @@ def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
     """Everything worth knowing about a model, as plain values."""
     from ase.data import chemical_symbols
 
-    from molcalc.cli.fragments import fragment_charges
     from molcalc.registry import build_members, network_config
 
     config = checkpoint.config
@@ -91,7 +90,7 @@ def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
         "fidelities": [_fidelity(fidelity, config, architecture.elements) for fidelity in config.fidelities],
         "coulomb": _coulomb(config.coulomb, config.coulomb_range),
         "charged": "no, neutral molecules only" if config.neutral_only else "yes",
-        "fragments": fragment_charges(checkpoint),
+        "fragments": _fragments(checkpoint),
         "open shells": "yes" if "spin_charges" in predicts else "no",
         "predicts": ["atomic_energies", *predicts],
         "hash": checkpoint.hash,
@@ -138,6 +137,20 @@ def describe_program(name: str) -> dict[str, Any] | None:
         "sha256": _compared(path, sha256(data)),
         "files": [f"{path} ({len(data)} bytes)"],
     }
+
+
+def _fragments(checkpoint: Checkpoint) -> str:
+    """Where the model puts the charge of two molecules that are far apart."""
+    from molcalc.analysis.fragment_charges import DISTANCE, fragment_charges
+    from molcalc.errors import UnsupportedElementError
+
+    if checkpoint.config.neutral_only:
+        return "not measured: for neutral molecules only"
+    try:
+        found = fragment_charges(checkpoint)
+    except UnsupportedElementError:
+        return "not measured: the model does not know H, N and O"
+    return f"NH4⁺ {found.ion:+.3f} e, H2O {found.water:+.3f} e at {DISTANCE:g} Å (right: +1, 0)"
 
 
 def _coulomb(method: str | None, reach: float | None) -> str:

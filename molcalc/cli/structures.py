@@ -27,7 +27,7 @@ Index = int | slice
 
 
 @dataclass(frozen=True)
-class Frame:
+class InputStructure:
     """One structure and where it comes from.
 
     Attributes
@@ -51,7 +51,7 @@ class Frame:
         return f"{self.source}, frame {self.number}"
 
 
-def read_frames(name: str, default: Index = slice(None)) -> list[Frame]:
+def read_frames(name: str, default: Index = slice(None)) -> list[InputStructure]:
     """Structures of ``FILE``, ``FILE@INDEX`` or ``-``.
 
     Parameters
@@ -77,10 +77,10 @@ def read_frames(name: str, default: Index = slice(None)) -> list[Frame]:
         raise InputError(f"{source} cannot be read: {reason}") from error
     if not frames:
         raise InputError(f"{source} holds no structure")
-    return [Frame(atoms, source, number) for number, atoms in frames]
+    return [InputStructure(atoms, source, number) for number, atoms in frames]
 
 
-def read_structure(name: str) -> Frame:
+def read_structure(name: str) -> InputStructure:
     """One structure of ``FILE`` (the last one), ``FILE@INDEX`` or ``-``."""
     frames = read_frames(name, default=-1)
     if len(frames) > 1:

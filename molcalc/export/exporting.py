@@ -12,14 +12,15 @@ import torch
 
 from molcalc.assembly.terms import Wish, completion
 from molcalc.calculators.sources import Model, open_source
-from molcalc.errors import ConfigError, InputError, suggest
+from molcalc.errors import ConfigError, suggest
 from molcalc.export import package, torchscript
 from molcalc.export.description import describe
 from molcalc.export.program import PaddedPotential, Program
 from molcalc.export.reduction import reduced
 from molcalc.io import checkpoint
-from molcalc.io.checkpoint import CONFIG, WEIGHTS, Checkpoint
+from molcalc.io.checkpoint import CONFIG, Checkpoint
 from molcalc.io.files import sha256, write_atomic
+from molcalc.io.targets import check_file, check_folder, check_not_input
 from molcalc.models.aimnet2 import AIMNet2
 from molcalc.potential import Potential
 from molcalc.pretrained.foreign.exported import Contents
@@ -138,23 +139,10 @@ def _form(target: Path, dtype: str | None, aot: bool) -> str:
 
 def _check_target(target: Path, models: Sequence[Model], force: bool) -> None:
     """Refuse to write over the model itself, over what nobody asked to replace, or over what is no export."""
-    files = [Path(model).resolve() for model in models if not isinstance(model, Checkpoint)]
-    if target.exists() and target.resolve() in files:
-        raise InputError(f"{target} is the model itself: give another name for its export")
-    if target.suffix:
-        if not target.parent.is_dir():
-            raise InputError(f"{target}: the folder {target.parent} does not exist")
-        for path in (target, target.with_suffix(".json")):
-            if path.is_dir():
-                raise InputError(f"{path} is a folder; give the name of a file")
-            if os.path.lexists(path) and not force:
-                raise InputError(f"{path} exists: give another name, or --force (force=True) to replace it")
+    files = [Path(model) for model in models if not isinstance(model, Checkpoint)]
+    check_not_input(target, files)
+    if not target.suffix:
+        check_folder(target, force=force, kind="a model directory", owns=checkpoint.belongs)
         return
-    if target.is_dir():
-        strange = sorted({path.name for path in target.iterdir()} - {CONFIG, WEIGHTS})
-        if strange:
-            raise InputError(f"{target} is a folder with other files ({strange[0]}): choose another name")
-        if any(target.iterdir()) and not force:
-            raise InputError(f"{target} exists: give another name, or --force (force=True) to replace it")
-    elif os.path.lexists(target):
-        raise InputError(f"{target} is a file; a model directory is a folder: choose another name")
+    for path in (target, target.with_suffix(".json")):
+        check_file(path, force=force)

@@ -32,7 +32,15 @@ from molcalc.errors import (
 )
 from molcalc.fidelity import Fidelity
 from molcalc.io.arrays import digest, pack_weights, unpack_weights
-from molcalc.io.files import exclusive, read_file, remove_temporaries, sha256, sync_directory, write_atomic
+from molcalc.io.files import (
+    exclusive,
+    is_temporary,
+    read_file,
+    remove_temporaries,
+    sha256,
+    sync_directory,
+    write_atomic,
+)
 from molcalc.io.schema import from_dict
 
 log = logging.getLogger(__name__)
@@ -133,6 +141,11 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint, extra: Mapping[st
             _commit(folder, files)
     except OSError as error:
         raise ResourceError(f"cannot write {folder}: {error.strerror or error}") from error
+
+
+def belongs(name: str) -> bool:
+    """Whether a file of this name is part of a model directory, or what a save that was killed left in it."""
+    return name.removesuffix(STAGED) in (CONFIG, WEIGHTS) or is_temporary(name)
 
 
 def _settle(folder: Path) -> None:

@@ -16,7 +16,7 @@ from ase.io import read, write
 
 from molcalc.calculators import AIMNet2
 from molcalc.calculators.base import MolCalculator
-from molcalc.cli.relax import OPTIMIZERS
+from molcalc.simulate import OPTIMIZERS
 from tests.helpers.tiny import crystal
 
 SAME = 1e-12
@@ -129,6 +129,12 @@ def test_impossible_requests_are_refused_before_anything_is_computed(
     assert text in result.err
     assert sorted(path.name for path in Path().iterdir()) == ["there.xyz", "water.xyz"]
     assert Path("there.xyz").read_text() == "precious"
+
+
+def test_steps_are_not_written_over_the_structure_or_its_relaxed_form(relax: Any) -> None:
+    assert "is an input and the target" in relax("--trajectory", "water.xyz", "--force").err
+    assert "out.traj is named twice" in relax("-o", "out.traj", "--trajectory", "out.traj").err
+    assert [path.name for path in Path().iterdir()] == ["water.xyz"]
 
 
 def test_only_a_trajectory_of_the_same_run_is_continued(

@@ -151,7 +151,7 @@ def test_a_description_alone_is_not_replaced_either(tmp_path: Path) -> None:
 
 def test_folders_with_other_files_and_the_model_itself_are_never_replaced(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "run", tiny_checkpoint())
-    with pytest.raises(InputError, match="is the model itself"):
+    with pytest.raises(InputError, match="is an input and the target"):
         export(tmp_path / "run", tmp_path / "run", force=True)
     checkpoint.save(tmp_path / "other", tiny_checkpoint(), {"training_state.pt": b"x"})
     with pytest.raises(InputError, match="folder with other files .training_state.pt."):

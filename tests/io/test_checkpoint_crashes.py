@@ -51,7 +51,7 @@ def photographed(monkeypatch: pytest.MonkeyPatch, folder: Path, album: Path) -> 
 
     def fsync(handle: int) -> None:
         half = copy()
-        for path in half.glob(".*.tmp"):
+        for path in half.glob(".*.tmp.*"):
             os.truncate(path, path.stat().st_size // 2)
         real_fsync(handle)
 

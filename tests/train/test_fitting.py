@@ -331,7 +331,7 @@ def test_a_full_disk_keeps_the_last_good_state(labelled_db: Path, tmp_path: Path
     assert "cannot write" in run.stdout
     _, state = RunFolder(tmp_path / "run").load_last()
     assert state["progress"]["step"] == 0
-    assert not list((tmp_path / "run" / "last").glob("*.tmp"))
+    assert not list((tmp_path / "run" / "last").glob(".*.tmp*"))
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_any_work(labelled_db: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from molcalc.errors import DatasetError
+from molcalc.io.targets import check_file, check_not_input
 from molcalc.train.data.columns import GEOMETRY, LABELS, UNITS, quantity
 from molcalc.train.data.formats import SUFFIXES
 from molcalc.train.data.formats.base import Source
@@ -63,11 +64,9 @@ def convert(
     path = Path(target)
     if path.suffix.lower() not in SUFFIXES:
         raise DatasetError(f"{path}: files that can be written end in {', '.join(SUFFIXES)}")
-    if path.exists() and not force:
-        raise DatasetError(f"{path} exists: give another name, or replace it with force")
+    check_file(path, force=force, error=DatasetError)
     opened, _ = open_sources(sources, units or {}, charges)
-    if any(file.absolute() == path.absolute() for source in opened for file in source.files):
-        raise DatasetError(f"{path} is a source and the target at the same time")
+    check_not_input(path, [file for source in opened for file in source.files], error=DatasetError)
     for source in opened:
         if "charges_from" in source.metadata:
             log.warning("%s: charges are %s", source.name, source.metadata["charges_from"])

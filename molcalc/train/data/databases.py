@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from molcalc.errors import DatasetError, ResourceError
+from molcalc.errors import DatasetError
+from molcalc.io.files import replacing
+from molcalc.io.targets import check_file
 from molcalc.state import CHARGE_KEYS, without_rounding
 from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.encoding import decode_json
@@ -72,7 +74,8 @@ def split_database(
     dataset = open_dataset(database)
     parts = split(dataset, valid=valid, test=test, seed=seed, by=by, split_key=split_key)
     targets = {part: database.with_name(f"{database.stem}_{part}.db") for part in Split._fields}
-    _refuse_existing(targets.values(), force)
+    for target in targets.values():
+        check_file(target, force=force, error=DatasetError)
     _, rows = dataset.row_ids()
     written = {}
     for part, positions in zip(Split._fields, parts):
@@ -91,7 +94,7 @@ def merge(sources: Sequence[str | os.PathLike[str]], target: str | os.PathLike[s
     """
     databases = [_checked(source) for source in sources]
     path = Path(target)
-    _refuse_existing([path], force)
+    check_file(path, force=force, inputs=databases, error=DatasetError)
     units = {database: SQLiteSource(database, {}).factors for database in databases}
     first = databases[0]
     for database in databases:
@@ -152,12 +155,6 @@ def _checked(path: str | os.PathLike[str]) -> Path:
     return database
 
 
-def _refuse_existing(paths: Any, force: bool) -> None:
-    for path in paths:
-        if path.exists() and not force:
-            raise DatasetError(f"{path} exists: give another name, or replace it with force")
-
-
 @contextmanager
 def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
     try:
@@ -211,9 +208,7 @@ def _copy(sources: Sequence[tuple[Path, np.ndarray | None]], target: Path) -> in
     """Copy rows of databases (all, or those of given ids) into a new one and return their number."""
     from ase.db import connect
 
-    temporary = target.with_name(f".{os.getpid()}-{target.name}")
-    try:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as temporary:
         metadata: dict[str, Any] = {}
         for source, _ in sources:
             metadata.update(SQLiteSource(source, {}).metadata)
@@ -221,11 +216,6 @@ def _copy(sources: Sequence[tuple[Path, np.ndarray | None]], target: Path) -> in
         total = 0
         for source, rows in sources:
             total = _copy_rows(temporary, source, rows)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise ResourceError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return total
 
 

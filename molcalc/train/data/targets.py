@@ -1,17 +1,16 @@
-"""Writing structures: a temporary file beside the target, then a rename."""
+"""Files of structures by their ending, each written in one step."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from molcalc.errors import DatasetError, ResourceError
+from molcalc.errors import DatasetError
+from molcalc.io.files import replacing
 from molcalc.train.data.frames import Frame
 
 
@@ -25,20 +24,12 @@ def write_target(path: Path, frames: Iterator[Frame], metadata: dict[str, Any]) 
     ResourceError
         When the disk is full or not writable.
     """
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
     writer = _writer(path.suffix.lower())
-    try:
+    with replacing(path) as temporary:
         count = writer(temporary, frames, metadata)
         if count == 0:
             raise DatasetError(f"{path}: the sources hold no structures")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        for left in (temporary, temporary.with_name(temporary.name + "-journal")):
-            with suppress(OSError):
-                left.unlink(missing_ok=True)
-    return count
+    return int(count)
 
 
 def _writer(suffix: str) -> Any:

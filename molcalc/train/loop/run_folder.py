@@ -29,6 +29,7 @@ from molcalc.errors import CheckpointCorruptError, CheckpointError, CheckpointMi
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import write_atomic
+from molcalc.io.targets import check_not_file
 
 STATE = "training_state.pt"
 OPTIONS = "training.yaml"
@@ -90,8 +91,7 @@ class RunFolder:
             raise InputError(
                 f"{self.path} holds a run already: resume it (resume=True, --resume), or choose another output"
             )
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path} is a file; a run is written into a folder: choose another output")
+        check_not_file(self.path, "a run")
 
     def save_last(self, model: Checkpoint, state: Mapping[str, Any]) -> None:
         """Replace the resumable state in one step."""

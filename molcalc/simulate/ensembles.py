@@ -1,34 +1,39 @@
-"""Settings, velocities and integrators of ``molcalc md``."""
+"""Ensembles of molecular dynamics: their settings, initial velocities, random numbers and integrators."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from ase import Atoms, units
 
-from molcalc.errors import ConfigError
-
-CONTINUED = "a restart continues the same run: leave the option out, or begin a new run with --keep-velocities"
+from molcalc.errors import ConfigError, suggest
+from molcalc.simulate import ENSEMBLES
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class DynamicsSettings:
     """What decides a trajectory, beside model and start. It is written into the trajectory.
 
     Attributes
     ----------
-    thermostat : None for constant energy.
+    ensemble : one of :data:`molcalc.simulate.ENSEMBLES`.
     temperature : K; in an NVE run that of the initial velocities.
     timestep : fs.
-    friction : 1/fs; the bussi thermostat's relaxation time is its inverse.
+    friction : 1/fs; the bussi thermostat's relaxation time is its inverse. NVE has none.
+    seed : of initial velocities and noise.
     interval : steps between two frames.
+
+    Raises
+    ------
+    ConfigError
+        When a value is out of range.
     """
 
-    ensemble: str = "nvt"
-    thermostat: str | None = "langevin"
+    ensemble: str = "langevin"
     temperature: float = 300.0
     timestep: float = 0.5
     friction: float = 0.01
@@ -36,70 +41,38 @@ class Settings:
     interval: int = 10
 
     def __post_init__(self) -> None:
-        if self.thermostat == "bussi" and self.temperature == 0.0:
-            raise ConfigError("--thermostat bussi scales velocities and needs --temperature > 0")
+        if self.ensemble not in ENSEMBLES:
+            near = suggest(self.ensemble, ENSEMBLES)
+            raise ConfigError(f"ensemble={self.ensemble!r}{near}; choose one of {', '.join(ENSEMBLES)}")
+        for name in ("timestep", "friction"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0.0):
+                raise ConfigError(f"{name}={value} is not a number > 0")
+        if not (math.isfinite(self.temperature) and self.temperature >= 0.0):
+            raise ConfigError(f"temperature={self.temperature} K is not a number ≥ 0")
+        if self.ensemble == "bussi" and self.temperature == 0.0:
+            raise ConfigError("the bussi thermostat scales velocities and needs a temperature > 0 (--temperature)")
+        if self.seed < 0 or self.interval < 1:
+            raise ConfigError(f"seed={self.seed}, interval={self.interval}: whole numbers ≥ 0 and ≥ 1 are needed")
 
-    def text(self) -> str:
-        """One line for people."""
-        if self.thermostat is None:
-            return f"nve, time step {self.timestep:g} fs, seed {self.seed}"
-        return f"nvt ({self.thermostat}) at {self.temperature:g} K, time step {self.timestep:g} fs, seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class Begin:
-    """Where a run begins.
-
-    Attributes
-    ----------
-    n_freedom : degrees of freedom that carry kinetic energy.
-    step : last step that is recorded; -1 before the first.
-    n_frames : recorded frames.
-    """
-
-    atoms: Atoms
-    settings: Settings
-    n_freedom: int
-    step: int = -1
-    n_frames: int = 0
+    @property
+    def thermostat(self) -> str | None:
+        """What keeps the temperature constant; None for constant energy."""
+        return None if self.ensemble == "nve" else self.ensemble
 
     def description(self) -> dict[str, Any]:
-        """What the trajectory says about the run."""
-        return {"program": "molcalc md", **asdict(self.settings), "degrees_of_freedom": self.n_freedom}
+        """What a trajectory says about them."""
+        words = {"ensemble": "nvt" if self.thermostat else "nve", "thermostat": self.thermostat}
+        return words | {name: value for name, value in asdict(self).items() if name != "ensemble"}
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> DynamicsSettings:
+        """Settings that a trajectory was made with."""
+        numbers = {name: description[name] for name in ("temperature", "timestep", "friction", "seed", "interval")}
+        return cls(ensemble=description["thermostat"] or "nve", **numbers)
 
 
-def new_settings(given: Mapping[str, Any], seed: int) -> Settings:
-    """Settings of a new run: what the user gave, defaults for the rest.
-
-    Raises
-    ------
-    ConfigError
-        For a thermostat or friction in an NVE run.
-    """
-    chosen = {name: value for name, value in given.items() if value is not None}
-    if chosen.get("ensemble") == "nve":
-        for name in ("thermostat", "friction"):
-            if name in chosen:
-                raise ConfigError(f"--{name} has no meaning with --ensemble nve: leave it out")
-        chosen["thermostat"] = None
-    return replace(Settings(seed=seed), **chosen)
-
-
-def recorded_settings(description: Mapping[str, Any], given: Mapping[str, Any], where: str) -> Settings:
-    """Settings of the run to be continued; what the user gives must agree with them.
-
-    Raises
-    ------
-    ConfigError
-    """
-    recorded = Settings(**{field.name: description[field.name] for field in fields(Settings)})
-    for name, value in given.items():
-        if value is not None and value != getattr(recorded, name):
-            raise ConfigError(f"--{name} {value}: {where} was made with {getattr(recorded, name)}; {CONTINUED}")
-    return recorded
-
-
-def generator(settings: Settings, step: int) -> np.random.Generator:
+def generator(settings: DynamicsSettings, step: int) -> np.random.Generator:
     """Random numbers of one step, the same whenever that step is taken.
 
     A counter-based generator has an independent stream for every (seed, step), so that a continued run needs no saved
@@ -108,7 +81,7 @@ def generator(settings: Settings, step: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(settings.seed), counter=[0, 0, 0, step]))
 
 
-def degrees_of_freedom(atoms: Atoms, settings: Settings) -> int:
+def degrees_of_freedom(atoms: Atoms, settings: DynamicsSettings) -> int:
     """Number of degrees of freedom that carry kinetic energy.
 
     NVE and the bussi thermostat conserve the momentum, which is zero, and without periodicity the angular momentum.
@@ -128,7 +101,7 @@ def temperature(atoms: Atoms, n_freedom: int) -> float:
     return 2.0 * float(atoms.get_kinetic_energy()) / (n_freedom * units.kB) if n_freedom else 0.0
 
 
-def set_velocities(atoms: Atoms, settings: Settings) -> None:
+def set_velocities(atoms: Atoms, settings: DynamicsSettings) -> None:
     """Maxwell-Boltzmann velocities without translation and, for molecules, rotation of the whole.
 
     Taking them out of the sample leaves the other degrees of freedom canonical; nothing is rescaled.
@@ -151,7 +124,7 @@ def _rigid_rotation(arms: np.ndarray, masses: np.ndarray, velocities: np.ndarray
     return np.cross(np.linalg.pinv(inertia, rcond=1e-8, hermitian=True) @ momentum, arms)
 
 
-def integrator(atoms: Atoms, settings: Settings, n_freedom: int) -> Any:
+def integrator(atoms: Atoms, settings: DynamicsSettings, n_freedom: int) -> Any:
     """ASE's integrator of an ensemble.
 
     Raises
@@ -173,7 +146,7 @@ def integrator(atoms: Atoms, settings: Settings, n_freedom: int) -> Any:
     try:
         dynamics = Bussi(atoms, timestep, settings.temperature, taut=units.fs / settings.friction)
     except ValueError as error:
-        raise ConfigError(f"--thermostat bussi: {error}") from error
+        raise ConfigError(f"the bussi thermostat: {error}") from error
     # ASE counts three degrees of freedom per atom, which would heat a water molecule to three times the temperature.
     dynamics.ndof = n_freedom
     dynamics.target_kinetic_energy = 0.5 * n_freedom * units.kB * settings.temperature

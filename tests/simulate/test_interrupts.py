@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from molcalc.cli.interrupts import Interrupted, held, signals_raise
+from molcalc.simulate.interrupts import Interrupted, held, signals_raise
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

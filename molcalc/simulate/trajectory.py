@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,19 +16,20 @@ from molcalc.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
 
+PathLike = str | os.PathLike[str]
 _STATE = {"charge", "multiplicity", "molcalc"}
 """Provenance that may differ between the parts of a run: about the structure, and the version of the package."""
 
 
 @dataclass(frozen=True)
-class Written:
-    """A trajectory that is to be continued.
+class RecordedRun:
+    """Run whose trajectory is to be continued.
 
     Attributes
     ----------
     frames : all frames, or the last one only.
     n_frames : how many the file holds.
-    description : what it says about the run.
+    description : what it says about the run: the program and its settings.
     """
 
     frames: list[Atoms]
@@ -35,13 +37,21 @@ class Written:
     description: dict[str, Any]
 
 
-def read_written(path: Path, program: str, only_last: bool = False) -> Written:
-    """Open a trajectory that ``program`` wrote.
+def read_recorded(path: Path, program: str, only_last: bool = False) -> RecordedRun:
+    """Run that ``program`` recorded in a trajectory.
+
+    Parameters
+    ----------
+    only_last : read the last frame only.
+
+    Returns
+    -------
+    The frames and what the file says about them.
 
     Raises
     ------
     InputError
-        When it cannot be read, holds no frame, or something else wrote it.
+        When the file cannot be read, holds no frame, or something else wrote it.
     """
     try:
         with Trajectory(path) as trajectory:
@@ -51,12 +61,17 @@ def read_written(path: Path, program: str, only_last: bool = False) -> Written:
     except Exception as error:  # a damaged file can fail anywhere
         raise InputError(f"{path} is not a readable trajectory: {error}") from error
     if not frames or description.get("program") != program:
-        raise InputError(f"{path} was not written by '{program}': it cannot be continued; give another --trajectory")
-    return Written(frames, n_frames, description)
+        raise InputError(f"{path} was not written by '{program}': it cannot be continued; give another trajectory")
+    return RecordedRun(frames, n_frames, description)
 
 
 def check_same_atoms(atoms: Atoms, recorded: Atoms, path: Path) -> None:
-    """Refuse to continue a trajectory of another molecule."""
+    """Refuse to continue a trajectory of another molecule.
+
+    Raises
+    ------
+    InputError
+    """
     if atoms.get_chemical_symbols() != recorded.get_chemical_symbols():
         raise InputError(
             f"{path} holds {recorded.get_chemical_formula()}, the structure file {atoms.get_chemical_formula()}, or "
@@ -81,12 +96,70 @@ def check_same_model(calculator: MolCalculator, recorded: Atoms, path: Path) -> 
             )
 
 
+def check_same_settings(settings: Mapping[str, Any], recorded: RecordedRun, path: Path) -> None:
+    """Refuse to continue a trajectory with other settings.
+
+    Parameters
+    ----------
+    settings : as a new trajectory would describe them.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for name, value in settings.items():
+        if recorded.description.get(name) != value:
+            raise ConfigError(
+                f"{path} was made with {name}={recorded.description.get(name)}, this run has {name}={value}"
+            )
+
+
+def file_of_each(files: PathLike | Sequence[PathLike | None] | None, n_systems: int, what: str) -> list[Path | None]:
+    """One file for each system, in their order.
+
+    Parameters
+    ----------
+    files : that of a single system, those of several (None: this one has none), or None for none at all.
+    what : name of the argument, for messages.
+
+    Returns
+    -------
+    (n_systems,) paths or None.
+
+    Raises
+    ------
+    InputError
+        When there are more or fewer files than systems.
+    """
+    if files is None:
+        return [None] * n_systems
+    given = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+    paths = [None if file is None else Path(file) for file in given]
+    if len(paths) != n_systems:
+        raise InputError(f"{what}: {len(paths)} files for {n_systems} structures; give one for each, or None")
+    return paths
+
+
+def check_distinct(paths: Sequence[Path | None]) -> None:
+    """Refuse to write two things into one file.
+
+    Raises
+    ------
+    InputError
+    """
+    named = [path.absolute() for path in paths if path is not None]
+    for path in paths:
+        if path is not None and named.count(path.absolute()) > 1:
+            raise InputError(f"{path} is named twice: give every file that is written a name of its own")
+
+
 class TrajectoryWriter:
     """Appends frames; every finished frame is on disk and readable whatever happens next.
 
     Parameters
     ----------
     path : None to keep nothing.
+    description : what the file says about the run.
     n_frames : frames that are there already.
     """
 

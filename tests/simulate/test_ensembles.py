@@ -1,4 +1,4 @@
-"""Velocities, degrees of freedom and thermostats of ``molcalc md``."""
+"""Settings, velocities, degrees of freedom and thermostats of molecular dynamics."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from ase.build import molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixAtoms
 
-from molcalc.cli.dynamics import (
-    Settings,
+from molcalc.errors import ConfigError
+from molcalc.simulate import ENSEMBLES
+from molcalc.simulate.ensembles import (
+    DynamicsSettings,
     degrees_of_freedom,
     generator,
     integrator,
@@ -47,8 +49,8 @@ class Springs(Calculator):
         }
 
 
-def settings(**changes: Any) -> Settings:
-    return Settings(**{"seed": 1, **changes})
+def settings(**changes: Any) -> DynamicsSettings:
+    return DynamicsSettings(**{"seed": 1, **changes})
 
 
 @pytest.mark.parametrize(
@@ -64,15 +66,15 @@ def settings(**changes: Any) -> Settings:
     ids=["atom", "N2", "CO2", "H2O", "CH4", "crystal"],
 )
 def test_only_motion_that_is_not_conserved_has_a_temperature(atoms: Atoms, expected: int) -> None:
-    for thermostat in (None, "bussi"):
-        assert degrees_of_freedom(atoms, settings(thermostat=thermostat)) == expected
+    for ensemble in ("nve", "bussi"):
+        assert degrees_of_freedom(atoms, settings(ensemble=ensemble)) == expected
     assert degrees_of_freedom(atoms, settings()) == 3 * len(atoms)
 
 
 def test_fixed_atoms_have_no_temperature() -> None:
     atoms = molecule("CH4")
     atoms.set_constraint(FixAtoms([0, 1]))
-    assert degrees_of_freedom(atoms, settings(thermostat=None)) == 9
+    assert degrees_of_freedom(atoms, settings(ensemble="nve")) == 9
     set_velocities(atoms, settings())
     assert not atoms.get_velocities()[:2].any()
     assert atoms.get_velocities()[2:].all()
@@ -83,7 +85,7 @@ def test_velocities_have_the_temperature_and_no_motion_of_the_whole(name: str) -
     atoms = molecule(name)
     atoms.rotate(37, (1, 2, 3))
     atoms.translate((3, -8, 5))
-    n_freedom = degrees_of_freedom(atoms, settings(thermostat=None))
+    n_freedom = degrees_of_freedom(atoms, settings(ensemble="nve"))
     kelvins = []
     for seed in range(SAMPLES):
         set_velocities(atoms, settings(seed=seed, temperature=250.0))
@@ -106,7 +108,7 @@ def test_velocities_in_a_crystal_keep_their_rotation() -> None:
 @pytest.mark.parametrize("thermostat", ["langevin", "bussi"])
 def test_a_thermostat_keeps_the_temperature_of_a_small_molecule(thermostat: str) -> None:
     atoms = molecule("H2O")
-    chosen = settings(thermostat=thermostat, temperature=400.0, timestep=1.0, friction=0.2)
+    chosen = settings(ensemble=thermostat, temperature=400.0, timestep=1.0, friction=0.2)
     n_freedom = degrees_of_freedom(atoms, chosen)
     set_velocities(atoms, chosen)
     atoms.calc = Springs(atoms)
@@ -142,3 +144,35 @@ def test_temperature_is_in_kelvin() -> None:
     atoms.set_momenta([[0, 0, 1], [0, 0, -1]])
     assert temperature(atoms, 1) == pytest.approx(2 * atoms.get_kinetic_energy() / units.kB)
     assert temperature(atoms, 0) == 0.0
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_a_trajectory_says_its_settings_in_words_that_make_them_again(ensemble: str) -> None:
+    chosen = settings(ensemble=ensemble, temperature=77.0, timestep=0.1, friction=0.3, interval=2)
+    words = chosen.description()
+    assert list(words) == ["ensemble", "thermostat", "temperature", "timestep", "friction", "seed", "interval"]
+    assert words["ensemble"] == ("nve" if ensemble == "nve" else "nvt")
+    assert DynamicsSettings.from_description(words) == chosen
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ensemble": "busi"}, r"ensemble='busi' \(did you mean 'bussi'\?\); choose one of nve, langevin, bussi"),
+        ({"ensemble": "bussi", "temperature": 0.0}, "the bussi thermostat scales velocities and needs a temperature"),
+        ({"temperature": -1.0}, "temperature=-1.0 K is not a number ≥ 0"),
+        ({"timestep": 0.0}, "timestep=0.0 is not a number > 0"),
+        ({"friction": float("inf")}, "friction=inf is not a number > 0"),
+        ({"interval": 0}, "seed=1, interval=0: whole numbers"),
+    ],
+    ids=["ensemble", "bussi", "temperature", "timestep", "friction", "interval"],
+)
+def test_impossible_settings_are_refused_with_the_value(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings(**changes)
+
+
+def test_the_bussi_thermostat_needs_velocities_to_scale() -> None:
+    atoms = Atoms("H2", [[0, 0, 0], [0, 0, 0.8]])
+    with pytest.raises(ConfigError, match="the bussi thermostat: .*kinetic energy"):
+        integrator(atoms, settings(ensemble="bussi"), 1)

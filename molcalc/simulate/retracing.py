@@ -22,7 +22,7 @@ SAME = 1e-6
 """Å between a retraced and a recorded structure that may come from another processor's rounding."""
 
 
-class Recorded(Calculator):
+class RetracingCalculator(Calculator):
     """Recorded results for the structures of a trajectory, another calculator for everything else.
 
     Parameters

@@ -1,0 +1,1 @@
+"""What calculators tell beyond the results of single structures."""
