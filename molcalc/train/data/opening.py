@@ -14,8 +14,8 @@ from typing import Any
 
 from molcalc.errors import DatasetError, ResourceError
 from molcalc.fidelity import UNNAMED
+from molcalc.properties import LABELS
 from molcalc.train.data import store
-from molcalc.train.data.columns import LABELS
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.formats import open_source
 from molcalc.train.data.formats.base import Source
