@@ -152,7 +152,8 @@ def _gradients(
     if "strain" in total:
         defined = batch.has_volume()
         volume = torch.where(defined, torch.linalg.det(batch.cell.detach()).abs(), 1.0)[:, None, None]
-        results["stress"] = torch.where(defined[:, None, None], total["strain"] / volume, torch.nan)
+        stress = total["strain"] / volume
+        results["stress"] = torch.where(defined[:, None, None], stress, torch.nan)
     return results
 
 
