@@ -28,7 +28,7 @@ Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Data = Files | Mapping[str, Files] | Dataset
 
 CACHE_FOLDER = ".molcalc_cache"
-READER_VERSION = 3
+READER_VERSION = 4
 """Raised whenever the same file would be packed differently."""
 
 log = logging.getLogger(__name__)
