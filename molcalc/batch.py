@@ -78,6 +78,10 @@ class AtomicBatch:
         """Whether any structure has a periodic direction."""
         return bool(self.pbc.any())
 
+    def has_volume(self) -> Bool[Tensor, " n_systems"]:
+        """(n_systems,) bool, which structures have a stress: some direction is periodic and the cell has a volume."""
+        return self.pbc.any(dim=1) & (torch.linalg.det(self.cell.detach()) != 0)
+
     def atoms_per_system(self) -> Int64[Tensor, " n_systems"]:
         """(n_systems,) int64 number of atoms of each structure."""
         return torch.bincount(self.system_idx, minlength=self.n_systems)

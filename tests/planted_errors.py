@@ -122,13 +122,14 @@ ERRORS = {
         "derivatives.py", 'results["forces"] = -total', 'results["forces"] = total', "tests/test_derivatives.py"
     ),
     "sign of stress": Planted(
-        "derivatives.py", '= total["strain"] / volume', '= -total["strain"] / volume', "tests/test_derivatives.py"
+        "derivatives.py", 'stress = total["strain"] / volume', 'stress = -total["strain"] / volume',
+        "tests/test_derivatives.py",
     ),
     "strain counted twice": Planted(
         "derivatives.py", "0.5 * (strain + strain.mT)", "(strain + strain.mT)", "tests/test_derivatives.py"
     ),
     "Voigt order": Planted(
-        "calculators/results.py", "[0, 1, 2, 2, 2, 1]]", "[0, 1, 2, 1, 2, 2]]", "tests/test_derivatives.py"
+        "properties.py", "(1, 2), (0, 2), (0, 1))", "(0, 1), (0, 2), (1, 2))", "tests/test_derivatives.py"
     ),
     "cell not strained": Planted(
         "derivatives.py", "cell=batch.cell @ deformation", "cell=batch.cell", "tests/test_derivatives.py"
@@ -257,12 +258,30 @@ ERRORS = {
         "train/loop/ema.py", "parameter.copy_(value)", "parameter.copy_(parameter)", "tests/train/loop/test_ema.py"
     ),
     "missing labels counted": Planted(
-        "train/loop/losses.py", "return present.sum().double()", "return torch.tensor(float(present.numel())).double()",
-        "tests/train/loop/test_losses.py",
+        "train/loop/losses.py", "return self.present(batch).sum().double()",
+        "return torch.tensor(float(self.present(batch).numel())).double()", "tests/train/loop/test_losses.py",
+    ),
+    "stress of molecules": Planted(
+        "train/data/rows.py", "    _drop_undefined_stress(block)\n", "", "tests/train/loop/test_predictions.py"
+    ),
+    "stress without a graph": Planted(
+        "derivatives.py", 'stress = total["strain"] / volume', 'stress = total["strain"].detach() / volume',
+        "tests/train/loop/test_predictions.py",
+    ),
+    "stress of nothing": Planted(
+        "derivatives.py", "abs(), 1.0)[:, None, None]", "abs(), 0.0)[:, None, None]",
+        "tests/train/loop/test_predictions.py",
+    ),
+    "quadrupoles in Voigt order": Planted(
+        "properties.py", "(0, 1), (1, 2), (2, 0))", "(1, 2), (0, 2), (0, 1))", "tests/test_properties.py"
+    ),
+    "dipole of the wrong charges": Planted(
+        "train/loop/losses.py", 'labels = ("dipole",)', 'labels = ("charges",)', "tests/train/loop/test_losses.py"
     ),
     "missing labels taken for zero": Planted(
-        "train/loop/losses.py", "torch.where(present, results[name].double() - torch.where(present, label, 0.0), 0.0)",
-        "results[name].double() - torch.where(present, label, 0.0)", "tests/train/loop/test_losses.py",
+        "train/loop/losses.py",
+        "torch.where(present, results[self.name].double() - torch.where(present, label, 0.0), 0.0)",
+        "results[self.name].double() - torch.where(present, label, 0.0)", "tests/train/loop/test_losses.py",
     ),
     "average over terms that are absent": Planted(
         "train/loop/losses.py", "counts.clamp(min=1.0)", "counts", "tests/train/loop/test_losses.py"
@@ -321,10 +340,10 @@ ERRORS = {
         "self.schedule.factor(self.progress.epoch))", "tests/train/loop/test_trainer.py",
     ),
     "a Debye is one e·Å": Planted(
-        "train/data/columns.py", '"Debye": DEBYE,', '"Debye": 1.0,', "tests/train/data"
+        "properties.py", '"Debye": DEBYE,', '"Debye": 1.0,', "tests/train/data"
     ),
     "a Debye·Å is one e·Å²": Planted(
-        "train/data/columns.py", '"Debye*Angstrom": DEBYE,', '"Debye*Angstrom": 1.0,', "tests/train/data"
+        "properties.py", '"Debye*Angstrom": DEBYE,', '"Debye*Angstrom": 1.0,', "tests/train/data"
     ),
     "no word about Debye": Planted(
         "train/data/suspicions.py", "(0.8 / DEBYE, 1.25 / DEBYE)", "(0.8 * DEBYE, 1.25 * DEBYE)", "tests/train/data"

@@ -12,7 +12,8 @@ import molcalc
 
 ROOT = Path(molcalc.__file__).parent
 LEVELS = [
-    {"_version", "units", "properties", "errors"},
+    {"_version", "units", "errors"},
+    {"properties"},
     {"memory"},
     {"fidelity", "state"},
     {"io"},

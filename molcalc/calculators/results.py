@@ -11,7 +11,7 @@ from ase import Atoms
 from molcalc.batch import AtomicBatch
 from molcalc.errors import NonFiniteResultError
 from molcalc.potential import Potential
-from molcalc.properties import PROPERTIES
+from molcalc.properties import PROPERTIES, to_voigt
 
 
 def to_ase(values: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def to_ase(values: dict[str, np.ndarray]) -> dict[str, Any]:
         if entry.kind == "system":
             value = value[0]
         if name == "stress":
-            value = value[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+            value = to_voigt(value)
         results[entry.ase_name] = plain(value)
     results["free_energy"] = results["energy"]
     return results

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from molcalc.cli.structures import InputStructure
 
 ZEROS = ("first", "lowest", "none")
-UNITS = {"energy": "eV", "relative_energy": "eV", "energy_std": "eV", "max_force": "eV/Å", "charges": "e"}
-REPORTED = ("energy", "energy_std", "forces", "charges", "dipole", "magmoms", "stress")
+PROPERTY_OF = {"relative_energy": "energy", "max_force": "forces"}
+"""Properties of columns that are not called after one."""
 MISSING = "-"
 _EPILOG = """\
 Energies are relative to the first structure (--relative-to first) of the same formula and charge, or to the lowest, at
@@ -111,18 +111,23 @@ def _largest_force(result: dict[str, Any]) -> float:
 def _values(calculator: MolCalculator, rows: list[Row], zero: str) -> dict[str, Any]:
     import numpy as np
 
+    from molcalc.properties import LABELS, PROPERTIES
+
+    reported = {label.ase_name: label.unit for label in LABELS.values() if label.ase_name is not None}
+    reported["energy_std"] = PROPERTIES["energy_std"].unit
+
     def at_fidelity(row: Row, name: str) -> dict[str, Any] | None:
         if name not in row.results:
             return None
         relative = {"relative_energy": row.relative[name]} if row.relative else {}
-        found = {key: row.results[name][key] for key in REPORTED if key in row.results[name]}
+        found = {key: row.results[name][key] for key in reported if key in row.results[name]}
         return {**relative, **{key: np.asarray(value).tolist() for key, value in found.items()}}
 
     made_by = calculator.todict()
     return {
         "model": made_by["model"],
         "model_hash": made_by["model_hash"],
-        "units": {"energy": "eV", "forces": "eV/Å", "charges": "e", "dipole": "e·Å"},
+        "units": reported,
         "relative_to": zero,
         "fidelities": {
             fidelity.name: dict(words) for fidelity, words in zip(calculator.fidelities, calculator.completed_by)
@@ -143,13 +148,16 @@ def _values(calculator: MolCalculator, rows: list[Row], zero: str) -> dict[str, 
 
 def _write_csv(rows: list[Row], names: list[str], charges: bool) -> None:
     """One line per structure and fidelity; what is not there is empty."""
+    from molcalc.properties import PROPERTIES
+
     results = [result for row in rows for result in row.results.values()]
     columns = ["energy", "max_force"]
     columns += ["relative_energy"] if any(row.relative for row in rows) else []
     columns += ["energy_std"] if any("energy_std" in result for result in results) else []
     columns += ["charges"] if charges and any("charges" in result for result in results) else []
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "frame", "formula", "charge", "fidelity", *(f"{c} ({UNITS[c]})" for c in columns)])
+    header = [f"{column} ({PROPERTIES[PROPERTY_OF.get(column, column)].unit})" for column in columns]
+    writer.writerow(["file", "frame", "formula", "charge", "fidelity", *header])
     for row in rows:
         for name in names:
             cells: dict[str, Any] = {}

@@ -102,12 +102,12 @@ def run(args: Arguments) -> int:
 
 
 def _values(args: argparse.Namespace, found: Evaluation, n_systems: int) -> dict[str, Any]:
-    from molcalc.train.report.metrics import UNITS
+    from molcalc.properties import LABELS
 
     values: dict[str, Any] = {
         "model": args.model,
         "systems": n_systems,
-        "units": {name: UNITS[name] for name in found.overall},
+        "units": {name: LABELS[name].unit for name in found.overall},
         "errors": found.overall,
         "by": {kind: {name: row for name, row in found.groups.get(kind, {}).items() if row} for kind in args.by},
     }

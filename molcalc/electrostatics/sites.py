@@ -14,6 +14,7 @@ from molcalc.electrostatics.multipoles import electric_field, electrostatic_pote
 from molcalc.electrostatics.point_potential import pairs_in_chunks
 from molcalc.errors import ConfigError, suggest
 from molcalc.nn.segments import segment_sum
+from molcalc.properties import CYCLIC, to_voigt
 from molcalc.units import COULOMB
 
 SOURCES = ("distributed", "charges")
@@ -80,7 +81,7 @@ class ChargeSites:
         moment = quadrupole(center, self.positions, self.charges, self.system_idx)
         if self.quadrupoles is None or self.center_idx is None:
             return moment
-        own = self.quadrupoles[:, [0, 1, 2, 0, 1, 2], [0, 1, 2, 1, 2, 0]]
+        own = to_voigt(self.quadrupoles, CYCLIC)
         return moment + segment_sum(own, self.center_idx, len(center))
 
     def potential(

@@ -16,18 +16,18 @@ from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.io import jsonio
 
+from molcalc.properties import PROPERTIES
 from molcalc.testing.report import CheckFailedError, CheckSkippedError
 from molcalc.testing.subject import Subject, describe
 
 SCALARS = ("energy", "free_energy", "magmom")
 ARRAY_SHAPES: dict[str, tuple[int | str, ...]] = {
-    "forces": ("n_atoms", 3),
-    "stress": (6,),
+    **{
+        p.ase_name: ("n_atoms", *p.shape) if p.kind == "atom" else (6,) if p.rank == 2 else p.shape
+        for p in PROPERTIES.values()
+        if p.ase_name not in (None, *SCALARS)
+    },
     "stresses": ("n_atoms", 6),
-    "dipole": (3,),
-    "charges": ("n_atoms",),
-    "magmoms": ("n_atoms",),
-    "energies": ("n_atoms",),
     "dielectric_tensor": (3, 3),
     "born_effective_charges": ("n_atoms", 3, 3),
     "polarization": (3,),

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
+from molcalc.properties import LABELS
 from molcalc.state import FIDELITY_KEY
-from molcalc.train.data.columns import LABELS
 from molcalc.train.data.frames import Frame
 
 TEXTS = "texts"

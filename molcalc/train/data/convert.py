@@ -10,15 +10,13 @@ from typing import Any
 
 from molcalc.errors import DatasetError
 from molcalc.io.targets import check_file, check_not_input
-from molcalc.train.data.columns import GEOMETRY, LABELS, UNITS, quantity
+from molcalc.train.data.declared_units import STANDARD_UNITS
 from molcalc.train.data.formats import SUFFIXES
 from molcalc.train.data.formats.base import Source
 from molcalc.train.data.frames import Frame, frames_of
 from molcalc.train.data.opening import open_sources
 
 log = logging.getLogger(__name__)
-
-STANDARD_UNITS = {name: next(iter(UNITS[quantity(name)])) for name in (*LABELS, *GEOMETRY)}
 
 
 def convert(

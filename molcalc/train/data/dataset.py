@@ -11,7 +11,7 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
-from molcalc.train.data.columns import LABELS
+from molcalc.properties import LABELS
 from molcalc.train.data.formats.base import Source
 from molcalc.train.data.pair_lists import Geometries, edges, pairs
 from molcalc.train.data.store import Store, codes_of, load
@@ -33,7 +33,7 @@ class Dataset:
     positions : (n_atoms, 3) float64, Å.
     cell : (n, 3, 3) float64, Å; pbc : (n, 3) bool.
     total_charge : (n,) float64, e; multiplicity, fidelity : (n,) int64.
-    labels : float64 arrays by name, see :data:`molcalc.train.data.columns.LABELS`; NaN where missing.
+    labels : float64 arrays by name, see :data:`molcalc.properties.LABELS`; NaN where missing.
     esp_offsets : (n + 1,) int64, first point of each structure, or None; esp_points : (n_points, 3) Å, or None.
     skipped : reasons and counts of rows that were left out, by file.
     """

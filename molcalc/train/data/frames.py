@@ -10,16 +10,12 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from molcalc.properties import LABELS, to_voigt
 from molcalc.state import FIDELITY_KEY, STATE_KEYS, without_rounding
-from molcalc.train.data.columns import LABELS
 from molcalc.train.data.formats.base import Source
 from molcalc.train.data.problems import Problems
 from molcalc.train.data.rows import Block, Row, pack
 from molcalc.train.data.states import States
-
-RESULTS = ("energy", "forces", "stress", "dipole", "charges", "spin_charges")
-"""Labels that ASE keeps as results of a calculator; the others go to ``row.data``."""
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,7 @@ class Frame:
 
     Attributes
     ----------
-    labels : float64 arrays by name, see :data:`molcalc.train.data.columns.LABELS`; missing ones are absent.
+    labels : float64 arrays by name, see :data:`molcalc.properties.LABELS`; missing ones are absent.
     esp_points : (n_points, 3) Å, or None.
     keys : names and scalars other than charge, multiplicity and fidelity.
     data : names and arrays other than labels.
@@ -56,13 +52,12 @@ class Frame:
             initial = charges + (self.total_charge - charges.sum()) / len(atoms)
         if initial is not None:
             atoms.set_initial_charges(initial)
-        results: dict[str, Any] = {name: self.labels[name] for name in RESULTS if name in self.labels}
+        found = ((label.ase_name, self.labels[name]) for name, label in LABELS.items() if name in self.labels)
+        results: dict[str, Any] = {name: values for name, values in found if name is not None}
         if "energy" in results:
             results["energy"] = float(results["energy"])
         if "stress" in results:
-            results["stress"] = np.array([results["stress"][a, b] for a, b in VOIGT])
-        if "spin_charges" in results:
-            results["magmoms"] = results.pop("spin_charges")
+            results["stress"] = to_voigt(results["stress"])
         if results:
             atoms.calc = SinglePointCalculator(atoms, **results)
         return atoms
@@ -75,13 +70,12 @@ class Frame:
         return {**state, **self.keys}
 
     def all_data(self) -> dict[str, Any]:
-        """``row.data``, with ESP and quadrupole."""
+        """``row.data``, with the labels that ASE has no name for."""
         data = dict(self.data)
         if self.esp_points is not None:
-            data.update(esp_points=self.esp_points, esp=self.labels["esp"])
-        if "quadrupole" in self.labels:
-            data["quadrupole"] = self.labels["quadrupole"]
-        return data
+            data["esp_points"] = self.esp_points
+        beside = [name for name, label in LABELS.items() if label.ase_name is None and name in self.labels]
+        return {**data, **{name: self.labels[name] for name in beside}}
 
 
 def frames_of(source: Source, skip_bad: bool = False) -> Iterator[Frame]:

@@ -14,8 +14,8 @@ from typing import Any
 
 from molcalc.errors import DatasetError, ResourceError
 from molcalc.fidelity import UNNAMED
+from molcalc.properties import LABELS
 from molcalc.train.data import store
-from molcalc.train.data.columns import LABELS
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.formats import open_source
 from molcalc.train.data.formats.base import Source
@@ -28,7 +28,7 @@ Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Data = Files | Mapping[str, Files] | Dataset
 
 CACHE_FOLDER = ".molcalc_cache"
-READER_VERSION = 3
+READER_VERSION = 4
 """Raised whenever the same file would be packed differently."""
 
 log = logging.getLogger(__name__)

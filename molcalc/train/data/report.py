@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from ase.data import chemical_symbols
 
-from molcalc.train.data.columns import LABELS
+from molcalc.properties import LABELS
 from molcalc.train.data.contradictions import doubtful_derivatives
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.geometry_hash import geometry_hashes

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from molcalc.properties import LABELS, from_voigt
 from molcalc.state import STATE_KEYS
-from molcalc.train.data.columns import LABELS
 from molcalc.train.data.problems import Problems
 from molcalc.train.data.states import States
 
@@ -37,7 +37,7 @@ class Row(NamedTuple):
     pbc : sum of 1, 2, 4 for the periodic directions.
     initial_charges … charges : float64 bytes, or None where missing; energy is a float.
     keys : names and scalars.
-    data : names and arrays (esp_points, esp, quadrupole and whatever else there is).
+    data : names and arrays (those of :data:`LABEL_DATA` and whatever else there is).
     """
 
     id: int
@@ -90,6 +90,7 @@ def pack(rows: Sequence[Row], factors: Mapping[str, float], states: States, prob
     rows = _fitting(rows, problems)
     block = _join(rows)
     _scale(block, factors)
+    _drop_undefined_stress(block)
     found = states.resolve(
         block.systems["row"],
         block.systems["n_atoms"],
@@ -149,22 +150,39 @@ def _note_rows(reason: str, mask: np.ndarray, rows: Sequence[Row], problems: Pro
     problems.add_many(reason, [rows[k].id for k in np.flatnonzero(mask).tolist()])
 
 
-_EXPECTED = {"esp": "(n_points,)", "esp_points": "(n_points, 3)", "quadrupole": "(6,): xx, yy, zz, xy, yz, zx"}
+IN_DATA = tuple(label for label in LABELS.values() if label.ase_name is None and label.kind in ("system", "atom"))
+"""Labels that a row keeps among its data, beside the electrostatic potential."""
+LABEL_DATA = ("esp", "esp_points", *(label.name for label in IN_DATA))
+"""Names among the data of a row that are labels or belong to them."""
+_POINT_DATA = {"esp": (1, "(n_points,)"), "esp_points": (3, "(n_points, 3)")}
+"""Numbers per point, and the shape for messages."""
 
 
 def _data_fits(row: Row, problems: Problems) -> bool:
-    """Whether ESP and quadrupole can be read as arrays."""
-    for name, columns in (("esp", 1), ("esp_points", 3), ("quadrupole", 6)):
+    """Whether labels among the data can be read as arrays."""
+    for name, (columns, expected) in _POINT_DATA.items():
         if name in row.data:
-            try:
-                values = np.asarray(row.data[name], dtype=np.float64)
-            except (TypeError, ValueError):
-                values = np.empty((0, 0, 0))
-            fits = values.ndim <= 2 and values.size % columns == 0 and (columns < 6 or values.size == 6)
-            if not fits:
-                problems.add(f"{name} has the wrong shape, expected {_EXPECTED[name]}", row.id)
+            values = _as_floats(row.data[name])
+            if values is None or values.ndim > 2 or values.size % columns:
+                problems.add(f"{name} has the wrong shape, expected {expected}", row.id)
+                return False
+    for label in IN_DATA:
+        if label.name in row.data:
+            shape = (row.natoms, *label.shape) if label.kind == "atom" else label.shape
+            values = _as_floats(row.data[label.name])
+            if values is None or values.size != np.prod(shape):
+                order = f": {', '.join('xyz'[a] + 'xyz'[b] for a, b in label.components)}" if label.components else ""
+                problems.add(f"{label.name} has the wrong shape, expected {shape}{order}", row.id)
                 return False
     return True
+
+
+def _as_floats(values: Any) -> np.ndarray | None:
+    """float64 array; None for what is no array of numbers."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
 
 
 def _wrong_size(row: int, name: str, found: int, expected: int, problems: Problems) -> bool:
@@ -221,16 +239,19 @@ def _full_stress(blob: bytes) -> bytes:
     """Nine numbers from six in Voigt order xx, yy, zz, yz, xz, xy."""
     if len(blob) == 72:
         return blob
-    values = np.frombuffer(blob, dtype="<f8")
-    return values[[0, 5, 4, 5, 1, 3, 4, 3, 2]].tobytes()
+    return from_voigt(np.frombuffer(blob, dtype="<f8")).tobytes()
 
 
 def _join_data(rows: Sequence[Row], block: Block) -> None:
-    """ESP and quadrupoles."""
-    if any("quadrupole" in row.data for row in rows):
-        given = [row.data.get("quadrupole") for row in rows]
-        blobs = [None if value is None else np.asarray(value, dtype="<f8").tobytes() for value in given]
-        block.systems["quadrupole"] = _joined(blobs, [48] * len(rows)).reshape(-1, 6)
+    """ESP and the other labels that rows keep among their data."""
+    for label in IN_DATA:
+        if any(label.name in row.data for row in rows):
+            given = [row.data.get(label.name) for row in rows]
+            blobs = [None if value is None else np.asarray(value, dtype="<f8").tobytes() for value in given]
+            size = F8 * int(np.prod(label.shape))
+            sizes = [size * row.natoms if label.kind == "atom" else size for row in rows]
+            part = block.atoms if label.kind == "atom" else block.systems
+            part[label.name] = _joined(blobs, sizes).reshape(-1, *label.shape)
     if not any("esp" in row.data or "esp_points" in row.data for row in rows):
         return
     values = [np.asarray(row.data.get("esp", ()), dtype=np.float64).reshape(-1) for row in rows]
@@ -275,6 +296,13 @@ def _scale(block: Block, factors: Mapping[str, float]) -> None:
         for name in part:
             if name in factors:
                 part[name] = part[name] * factors[name]
+
+
+def _drop_undefined_stress(block: Block) -> None:
+    """Mark the stress of structures without a periodic direction or a volume as missing: programs write zeros there."""
+    if "stress" in block.systems:
+        defined = block.systems["pbc"].any(axis=1) & (np.linalg.det(block.systems["cell"]) != 0)
+        block.systems["stress"] = np.where(defined[:, None, None], block.systems["stress"], np.nan)
 
 
 def _find_bad(block: Block, problems: Problems) -> np.ndarray:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from molcalc.errors import DatasetError, ResourceError
-from molcalc.train.data.columns import LABELS
+from molcalc.properties import LABELS
 from molcalc.train.data.rows import Block
 
 FORMAT = 1

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from molcalc.errors import UnitMismatchError
-from molcalc.train.data.columns import UNITS
+from molcalc.properties import PROPERTIES
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.statistics import correlation
 from molcalc.units import ATOMIC_MASSES, BOHR, COULOMB, DEBYE, HARTREE
@@ -83,7 +83,7 @@ def _energy(sample: Dataset) -> list[Suspicion]:
         return []
     ratio = sample.labels["energy"][sample.indices][use] / expected[use]
     for unit in _ENERGY_UNITS:
-        if (np.abs(ratio * UNITS["energy"][unit] - 1) < _ENERGY_TOLERANCE).mean() > 0.9:
+        if (np.abs(ratio * PROPERTIES["energy"].quantity.factors[unit] - 1) < _ENERGY_TOLERANCE).mean() > 0.9:
             return [Suspicion("energy", unit, f"{np.median(ratio):.4g} times the sum of atomic energies in eV")]
     return []
 
@@ -97,7 +97,7 @@ def _forces(dataset: Dataset) -> list[Suspicion]:
         return []
     slope = float((work * difference).sum() / (work**2).sum())
     for unit in ("Hartree/Bohr", "Hartree/Angstrom", "kcal/mol/Angstrom", "eV/Bohr"):
-        factor = UNITS["force"][unit]
+        factor = PROPERTIES["forces"].quantity.factors[unit]
         if abs(slope / factor - 1) < 0.15:
             return [Suspicion("forces", unit, f"differences of energies are {slope:.3g} times the work of the forces")]
     return []

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.potential import Potential
+from molcalc.properties import LABELS
 from molcalc.train.config import FitConfig
-from molcalc.train.data.columns import LABELS
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
 from molcalc.train.loop.augmentation import rotated

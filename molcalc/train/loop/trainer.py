@@ -88,7 +88,7 @@ class Trainer:
         self.average = WeightAverage(optimizer.parameters, config.ema)
         self.validate_every = config.validate_every or max(1, config.epochs // 200)
         self.measured = tuple(
-            name for name in compared(list(train.labels), self.potential.predicts) if name in loss.terms
+            name for name in compared(list(train.labels), self.potential.predicts) if name in loss.labels
         )
         taken_out = networks.subtractions(config, train.fidelities)
         self.reader = LabelReader(self.potential, self.measured, taken_out, config, device)
@@ -246,7 +246,7 @@ class Trainer:
             "valid_loss": loss,
             "valid_score": score,
         }
-        row.update({f"train_{name}": float(v) / steps for name, v in zip(self.loss.terms, self.running[1:])})
+        row.update({f"train_{term.name}": float(v) / steps for term, v in zip(self.loss.terms, self.running[1:])})
         row.update(self.validation.metrics(sums))
         row["seconds"] = round(self.progress.seconds, 3)
         return row

@@ -62,8 +62,7 @@ class Validation:
             sums.add(results, batch, batch.fidelity)
         self._processes.sum(totals)
         self._processes.sum(sums.sums)
-        weights = torch.tensor([self._loss.config.weights[name] for name in self._loss.terms], dtype=torch.float64)
-        losses = (weights * totals[:, 0] / totals[:, 1].clamp(min=1.0)).sum(dim=1)
+        losses = (self._loss.weights * totals[:, 0] / totals[:, 1].clamp(min=1.0)).sum(dim=1)
         shares = torch.where(totals[:, 1].sum(dim=1) > 0, self._shares, 0.0)
         return float((shares * losses).sum() / shares.sum()), sums
 

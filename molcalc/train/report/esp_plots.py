@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.train.report.display import SCALES, with_unit
+from molcalc.properties import LABELS
+from molcalc.train.report.display import with_unit
 from molcalc.train.report.esp_examples import EspExample
 from molcalc.train.report.figures import BLUE, CYCLE, DIVERGING, GRAY, new_figure
 from molcalc.units import COVALENT_RADII, VDW_RADII, symbols_of
@@ -81,7 +82,7 @@ def draw_esp_map(example: EspExample, what: str) -> Any:
 
 def draw_esp_radial(examples: Sequence[EspExample]) -> Any:
     """|error| at every point against its distance to the nearest atom; radii of the elements are marked."""
-    unit, factor = SCALES["esp"][1]
+    unit, factor = LABELS["esp"].shown[1]
     found = [example.nearest() for example in examples]
     distance = np.concatenate([pair[0] for pair in found])
     elements = np.unique(np.concatenate([pair[1] for pair in found]))

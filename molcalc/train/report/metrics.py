@@ -9,18 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
-from molcalc.train.loop.losses import LABELS
-
-UNITS = {
-    "energy": "eV",
-    "forces": "eV/Å",
-    "dipole": "e·Å",
-    "quadrupole": "e·Å²",
-    "charges": "e",
-    "spin_charges": "e",
-    "esp": "V",
-}
-PER_ATOM = ("forces", "charges", "spin_charges")
+from molcalc.properties import LABELS
 
 
 class ErrorSums:
@@ -62,7 +51,7 @@ class ErrorSums:
         groups : (n_atoms,) int64 group of each atom.
         """
         for k, name in enumerate(self.properties):
-            if name in PER_ATOM:
+            if LABELS[name].kind == "atom":
                 difference, _ = differences(name, results, batch)
                 self._add_rows(k, difference, groups.to(difference.device))
 
@@ -77,7 +66,7 @@ class ErrorSums:
     def table(self, group: int | None = None) -> dict[str, dict[str, float]]:
         """Errors by property (``mae``, ``rmse``, ``n``) of one group or of all; only those that have labels.
 
-        Units: those of :data:`UNITS`.
+        Units: those of :data:`molcalc.properties.LABELS`.
         """
         sums = self.sums.sum(dim=1) if group is None else self.sums[:, group]
         return {
@@ -92,9 +81,9 @@ def differences(
 ) -> tuple[Float[Tensor, "n_rows ..."], Int[Tensor, " n_rows"]]:
     """Prediction minus label of a property (NaN where missing), and the system that each row belongs to."""
     difference = results[name].detach().double() - batch.labels[name]
-    if name in ("energy", "dipole", "quadrupole"):
+    if LABELS[name].kind == "system":
         return difference, torch.arange(batch.n_systems, device=difference.device)
-    if name == "esp":
+    if LABELS[name].kind == "point":
         assert batch.esp_system_idx is not None
         return difference, batch.esp_system_idx
     return difference, batch.system_idx
@@ -102,7 +91,4 @@ def differences(
 
 def compared(labels: Sequence[str], predictions: Sequence[str]) -> tuple[str, ...]:
     """Properties that have labels and that a model predicts, in the usual order."""
-    possible = {"energy", "forces"} | set(predictions)
-    if "charges" in possible:
-        possible |= {"dipole", "quadrupole", "esp"}
-    return tuple(name for name in LABELS if name in labels and name in possible)
+    return tuple(name for name, label in LABELS.items() if name in labels and set(label.requires) <= set(predictions))

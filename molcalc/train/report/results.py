@@ -10,7 +10,7 @@ import numpy as np
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
-from molcalc.train.data.columns import LABELS
+from molcalc.properties import LABELS
 from molcalc.train.data.databases import write_results
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.frames import Frame
@@ -46,7 +46,8 @@ class Results:
                     kind = LABELS[name].kind
                     parts = list(values) if kind == "system" else np.split(values, cuts[kind])
                     for k, part in zip(systems.tolist(), parts):
-                        kept[k][name] = np.array(part)
+                        if kind != "system" or np.isfinite(part).any():  # a molecule has no stress
+                            kept[k][name] = np.array(part)
 
     def write(self, path: Path, metadata: dict[str, Any]) -> int:
         """Write a file of all structures whose results are the predictions; returns their number.
@@ -93,7 +94,7 @@ class Results:
             arrays = {
                 f"{name}_{label}": [self._predicted[k][label] for k in own]
                 for label in self._predicted[int(own[0])]
-                if label != "energy"
+                if label != "energy" and all(label in self._predicted[k] for k in own)
             }
             write_results(source.path, [int(row) for row in rows[own]], values, arrays)
 

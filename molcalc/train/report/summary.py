@@ -13,12 +13,13 @@ from molcalc.calculators.sources import CALCULATORS
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import write_atomic
+from molcalc.properties import LABELS
 from molcalc.train.config import make_config
 from molcalc.train.data import views
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.loop.trainer import Trainer
 from molcalc.train.report import figures
-from molcalc.train.report.display import ERROR_HEADER, TITLES, error_rows, esp_note, group_table, number, with_unit
+from molcalc.train.report.display import ERROR_HEADER, error_rows, esp_note, group_table, number, with_unit
 from molcalc.train.report.document import Block, Code, Heading, Image, Table, Text, as_html, as_markdown
 from molcalc.train.report.esp_examples import chosen_examples, esp_examples
 from molcalc.train.report.evaluation import Evaluation, evaluate_part
@@ -147,7 +148,7 @@ def _errors(trainer: Trainer, metrics: Mapping[str, Evaluation]) -> list[Block]:
     for part, evaluation in metrics.items():
         rows = error_rows(evaluation.overall)
         for row, name in zip(rows, evaluation.overall):
-            if name not in trainer.loss.terms:
+            if name not in trainer.loss.labels:
                 row[0] += " (not trained on)"
         blocks += [Heading(PARTS.get(part, part), 3), Table(ERROR_HEADER, rows)]
     if any("esp" in evaluation.overall for evaluation in metrics.values()):
@@ -176,7 +177,7 @@ def _largest(evaluation: Evaluation, data: Dataset) -> list[Block]:
         errors = evaluation.system_rmse[name]
         order = np.argsort(np.where(np.isfinite(errors), -errors, np.inf), kind="stable")[:SHOWN_SYSTEMS]
         found = [k for k in order.tolist() if np.isfinite(errors[k])]
-        rows += [[TITLES[name], data.row_name(k), with_unit(name, float(errors[k]))] for k in found]
+        rows += [[LABELS[name].title, data.row_name(k), with_unit(name, float(errors[k]))] for k in found]
     if rows:
         blocks += [
             Heading("Largest errors (RMSE of one structure)", 3),

@@ -15,13 +15,14 @@ from torch import nn
 from molcalc.errors import ConfigError, DatasetError
 from molcalc.io.checkpoint import ModelConfig
 from molcalc.io.files import sha256
+from molcalc.properties import LABELS
 from molcalc.train.config import FitConfig
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.geometry_hash import geometry_hashes
 from molcalc.train.data.opening import Data, open_dataset
 from molcalc.train.data.split import split
 from molcalc.train.data.suspicions import check_units
-from molcalc.train.loop.losses import LABELS, Loss
+from molcalc.train.loop.losses import TERMS, Loss
 from molcalc.train.loop.processes import Processes
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.sampler import Sampler, by_name
@@ -174,23 +175,28 @@ def loss_for(config: FitConfig, asked: set[str], train: Dataset, predicts: tuple
     DatasetError, ConfigError
     """
     counts = train.counts()
-    possible = compared(LABELS, predicts)
+    possible = compared(tuple(LABELS), predicts)
     weights = {}
+    used: set[str] = set()
     for name, weight in config.loss.weights.items():
-        if name == "monopole" and "dcm_charges" in predicts:
-            weights[name] = weight
-            continue
-        found = counts.get(name, 0)
-        if weight > 0 and name in asked and not found:
+        term = TERMS[name](name, config.loss)
+        absent = [label for label in term.labels if not counts.get(label, 0)]
+        if weight > 0 and name in asked and absent:
             present = ", ".join(f"{label} ({n})" for label, n in counts.items() if n) or "none"
-            raise DatasetError(f"loss term {name!r}: no training system has this label; labels found: {present}")
-        if weight > 0 and name in asked and name not in possible:
-            raise ConfigError(f"loss term {name!r}: {config.model} does not predict it; it predicts {possible}")
-        if found and name in possible:
+            raise DatasetError(f"loss term {name!r}: no training system has {absent[0]}; labels found: {present}")
+        missing = [prediction for prediction in term.requires if prediction not in predicts]
+        if weight > 0 and name in asked and missing:
+            raise ConfigError(
+                f"loss term {name!r} needs {missing[0]}, which {config.model} does not predict; it can be trained on "
+                f"{', '.join(possible)}"
+            )
+        if not absent and not missing:
             weights[name] = weight
-            if weight > 0 and found < len(train):
-                log.warning("%s; the others are masked", _coverage(train, name))
-    unused = [name for name, n in counts.items() if n and name in possible and name not in weights]
+            used.update(term.labels)
+            for label in term.labels:
+                if weight > 0 and counts[label] < len(train):
+                    log.warning("%s; the others are masked", _coverage(train, label))
+    unused = [name for name, n in counts.items() if n and name in possible and name not in used]
     if unused:
         log.warning(
             "labels that are not in the loss: %s; loss.weights.%s gives them a part", ", ".join(unused), unused[0]

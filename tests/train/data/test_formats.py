@@ -18,8 +18,8 @@ from ase.db import connect
 from ase.io import write
 
 from molcalc.errors import DatasetError
+from molcalc.properties import LABELS
 from molcalc.train.data import Dataset, open_dataset
-from molcalc.train.data.columns import UNITS, quantity
 from molcalc.train.data.formats.sqlite import SQLiteSource
 from tests.train.data.conftest import Make, labelled
 
@@ -198,7 +198,7 @@ def test_declared_units_are_converted(make_database: Make) -> None:
     ],
 )  # fmt: skip
 def test_units_are_those_of_codata(label: str, unit: str, factor: float) -> None:
-    assert UNITS[quantity(label)][unit] == pytest.approx(factor, rel=2e-7)
+    assert LABELS[label].quantity.factors[unit] == pytest.approx(factor, rel=2e-7)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from molcalc.properties import LABELS
 from molcalc.train.data.formats.base import as_bytes
-from molcalc.train.data.rows import Row
+from molcalc.train.data.rows import IN_DATA, LABEL_DATA, Row
 
 
 def rows_of(
@@ -45,9 +46,11 @@ def rows_of(
             elif value.ndim == 0:
                 keys[name] = value.item()
             else:
-                data[name] = value[:n] if value.shape[0] == padded and name not in _POINTS else value
-        if "quadrupole" in data and np.isnan(data["quadrupole"]).all():
-            del data["quadrupole"]
+                per_atom = LABELS[name].kind == "atom" if name in LABELS else name not in LABEL_DATA
+                data[name] = value[:n] if value.shape[0] == padded and per_atom else value
+        for label in IN_DATA:
+            if label.name in data and np.isnan(data[label.name]).all():
+                del data[label.name]
         if "esp" in data and np.isnan(data["esp"][-1:]).any():
             data.update(_without_padding(data))
         energy = None if labels["energy"] is None else float(labels["energy"][k])
@@ -78,9 +81,6 @@ def _without_padding(data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     present = np.flatnonzero(~np.isnan(data["esp"]))
     end = int(present[-1]) + 1 if len(present) else 0
     return {name: data[name][:end] for name in ("esp", "esp_points") if name in data}
-
-
-_POINTS = ("esp", "esp_points", "quadrupole")
 
 
 def _part(values: Any, k: int, n: int | None) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
-from molcalc.train.data.columns import GEOMETRY, LABELS, unit_factors
+from molcalc.train.data.declared_units import QUANTITIES, unit_factors
 from molcalc.train.data.formats.base import RowByRowSource, as_bytes, damaged
 from molcalc.train.data.rows import Row
 
@@ -22,7 +22,7 @@ class DatabaseSource(RowByRowSource):
         self.metadata = self.read_metadata()
         written = self.metadata.get("units")
         if isinstance(written, dict):
-            units = {name: str(unit) for name, unit in written.items() if name in LABELS or name in GEOMETRY}
+            units = {name: str(unit) for name, unit in written.items() if name in QUANTITIES}
             self.factors = unit_factors({**units, **declared}, self.name)
 
     def read_metadata(self) -> dict[str, Any]:

@@ -11,9 +11,7 @@ from ase import Atoms
 
 from molcalc.state import STATE_KEYS
 from molcalc.train.data.formats.base import as_bytes
-from molcalc.train.data.rows import Row
-
-DATA = ("esp", "esp_points", "quadrupole")
+from molcalc.train.data.rows import LABEL_DATA, Row
 
 
 def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
@@ -26,7 +24,7 @@ def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
     """
     # What states charge or spin goes on even if it cannot: left out, it would mean 0 and the lowest.
     keys = {key: _plain(value) for key, value in atoms.info.items() if _is_scalar(value) or key in STATE_KEYS}
-    data = {key: value for key, value in {**atoms.info, **atoms.arrays}.items() if key in DATA}
+    data = {key: value for key, value in {**atoms.info, **atoms.arrays}.items() if key in LABEL_DATA}
     charges = atoms.get_initial_charges() if atoms.has("initial_charges") else None
     energy: Any = results.get("energy")
     return Row(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError, InputError
-from molcalc.train.data.columns import unit_factors
+from molcalc.train.data.declared_units import unit_factors
 from molcalc.train.data.rows import Row
 
 READ_SIZE = 1 << 22

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
+from molcalc.properties import LABELS
 from molcalc.state import CHARGE_KEYS
-from molcalc.train.data.columns import LABELS, unit_factors
+from molcalc.train.data.declared_units import QUANTITIES, unit_factors
 from molcalc.train.data.formats.arrays import rows_of
 from molcalc.train.data.formats.base import Source, damaged
 from molcalc.train.data.problems import SHOWN
@@ -215,14 +216,12 @@ def manifest_factors(
     DatasetError
         When the unit of a label is declared nowhere.
     """
-    from molcalc.train.data.columns import GEOMETRY, LABELS
-
     said = {known.get(key, key): unit for key, unit in units.items()}
-    said = {name: unit for name, unit in said.items() if name in LABELS or name in GEOMETRY}
+    said = {name: unit for name, unit in said.items() if name in QUANTITIES}
     said.update(declared)
     for name in ("charges", "spin_charges"):  # charges have one unit everywhere
         said.setdefault(name, "e")
-    missing = sorted(name for name in present if (name in LABELS or name in GEOMETRY) and name not in said)
+    missing = sorted(name for name in present if name in QUANTITIES and name not in said)
     if missing:
         example = ", ".join(f'"{name}": "…"' for name in missing)
         raise DatasetError(

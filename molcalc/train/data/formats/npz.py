@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
+from molcalc.properties import CYCLIC, to_voigt
 from molcalc.train.data.formats.arrays import rows_of
 from molcalc.train.data.formats.base import Source, damaged
 from molcalc.train.data.formats.hdf5 import manifest_factors
@@ -173,7 +174,7 @@ def _six(values: np.ndarray, unit: str, path: Path) -> np.ndarray:
     if values.ndim == 2 and values.shape[1] == 6:
         return values.astype(np.float64)
     if values.ndim == 3 and values.shape[1:] == (3, 3):
-        six = np.stack([values[:, a, b] for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))], axis=1)
+        six = to_voigt(values, CYCLIC)
     else:
         raise DatasetError(f"{path}: Q of shape {values.shape}; expected (rows, 3, 3) or (rows, 6)")
     six = six.astype(np.float64)
