@@ -245,7 +245,7 @@ def test_potential_of_the_distributed_charges_trains_the_trunk(kind: str) -> Non
 def test_gradients_of_a_fresh_model_reach_every_weight(kind: str) -> None:
     torch.manual_seed(0)
     entry = MODELS[kind]
-    model: Any = entry.model(entry.config.reference_size((6, 8))).initialize().double()  # type: ignore[operator]
+    model: Any = entry.network(entry.config.reference_size((6, 8))).initialize().double()
     potential = Potential([model])
     batch = from_atoms(molecule("CO2"), cutoff=potential.cutoff)
     points = probes(molecule("CO2"))
@@ -267,7 +267,7 @@ def test_presets_have_the_advertised_number_of_parameters(kind: str, default: in
         (entry.config.reference_size((6, 8)), reference),
     ):
         with torch.device("meta"):
-            count = sum(parameter.numel() for parameter in entry.model(config).parameters())
+            count = sum(parameter.numel() for parameter in entry.network(config).parameters())
         assert count == pytest.approx(expected, rel=0.025)
 
 
