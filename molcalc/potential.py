@@ -83,6 +83,11 @@ class Potential(nn.Module):
         """The members by their contract, which the container of torch does not know."""
         return cast("list[Network]", list(self.members))
 
+    @property
+    def energy_terms(self) -> list[EnergyTerm]:
+        """The terms by their contract."""
+        return cast("list[EnergyTerm]", list(self.terms))
+
     def set_dtype(self, dtype: torch.dtype) -> Potential:
         """Choose the arithmetic of the networks' large matrix products; everything else is in float64.
 

@@ -173,6 +173,11 @@ class AIMNet2(ReferenceEnergies):
         return self.config.cutoff
 
     @property
+    def extensive(self) -> bool:
+        """False: charges equilibrate over molecules at any distance."""
+        return False
+
+    @property
     def predicts(self) -> tuple[str, ...]:
         """Names of the predictions beside the atomic energies."""
         return ("charges",) if self.config.charge_channels == 1 else ("charges", "spin_charges")

@@ -111,6 +111,11 @@ class Network(nn.Module, ABC):
         return True
 
     @property
+    def extensive(self) -> bool:
+        """Whether the energies of molecules out of each other's reach add up."""
+        return True
+
+    @property
     def n_fidelities(self) -> int:
         """Levels of theory that it knows; ``batch.fidelity`` is below this number."""
         return 1
