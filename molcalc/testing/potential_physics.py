@@ -104,8 +104,10 @@ def stress(subject: PotentialSubject) -> None:
         atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
         return replace(sample, atoms=atoms)
 
-    paths = [partial(strained, a, b) for a in range(3) for b in range(3)]
-    numeric = _differences(lambda images: subject.energies(images, potential), paths, STRAIN).reshape(3, 3)
+    upper = np.triu_indices(3)
+    paths = [partial(strained, int(a), int(b)) for a, b in zip(*upper)]
+    numeric = np.empty((3, 3))
+    numeric[upper] = numeric.T[upper] = _differences(lambda images: subject.energies(images, potential), paths, STRAIN)
     volume = sample.atoms.get_volume()
     _require_derivative(volume * found, numeric, "the stress times the volume is not dE/dε", "eV")
 
