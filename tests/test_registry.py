@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,9 @@ import torch
 from molcalc.errors import CheckpointMismatchError, UnsafeCheckpointError
 from molcalc.io.checkpoint import Checkpoint, load, save
 from molcalc.models.aimnet2 import AIMNet2
-from molcalc.registry import MODELS, build_members, checkpoint_of, network_config
+from molcalc.registry import MODELS, TRAINED, build_members, calculator_class, checkpoint_of, network_config
+from molcalc.train import fit
+from molcalc.train.config import FitConfig, make_config
 from tests.helpers.model_files import ELEMENTS, UNKNOWN_ARCHITECTURES, small_checkpoint
 
 
@@ -67,6 +72,8 @@ def test_only_names_in_the_table_are_known(kind: str) -> None:
     model = small_checkpoint()
     with pytest.raises(UnsafeCheckpointError, match=f"unknown architecture .*known: {', '.join(MODELS)}"):
         build_members(replace(model, config=replace(model.config, kind=kind)))
+    with pytest.raises(UnsafeCheckpointError, match="unknown architecture"):
+        calculator_class(kind)
 
 
 def test_a_misspelt_architecture_is_suggested() -> None:
@@ -100,3 +107,33 @@ def test_members_must_be_as_many_as_declared() -> None:
         build_members(replace(model, config=replace(model.config, n_members=1)))
     with pytest.raises(CheckpointMismatchError, match=r"missing \['members\.2\."):
         build_members(replace(model, config=replace(model.config, n_members=3)))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_calculators_are_imported_only_when_they_are_asked_for(kind: str) -> None:
+    code = (
+        "import sys, molcalc.registry as registry\n"
+        "assert not [name for name in sys.modules if name.startswith('molcalc.calculators')]\n"
+        f"print(registry.calculator_class({kind!r}).__name__)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    assert found == MODELS[kind].calculator_name
+
+
+def test_a_model_that_is_not_named_is_the_same_everywhere() -> None:
+    assert FitConfig().model == make_config({}).model == inspect.signature(fit).parameters["model"].default
+    assert FitConfig().model in TRAINED
+
+
+@pytest.mark.parametrize("kind", TRAINED)
+def test_recommended_options_are_options(kind: str) -> None:
+    config = make_config({"model": kind}).to_dict()
+    for name, value in TRAINED[kind].options.items():
+        nested = isinstance(value, dict)
+        assert value.items() <= config[name].items() if nested else config[name] == value
+
+
+@pytest.mark.parametrize("kind", TRAINED)
+def test_presets_are_sizes_of_the_network(kind: str) -> None:
+    for preset in TRAINED[kind].presets.values():
+        assert isinstance(preset(elements=(1, 8)), MODELS[kind].config)

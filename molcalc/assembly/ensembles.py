@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from torch import nn
-
 from molcalc.errors import CheckpointMismatchError, ConfigError
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import MAX_MEMBERS, ModelConfig
 from molcalc.models.multifidelity import MultiFidelityAIMNet2, with_fidelities
+from molcalc.models.network import TrainableNetwork
 
 SAME = ("coulomb", "coulomb_range", "repulsion", "neutral_only")
 SAME_LEVEL = ("functional", "dispersion", "dispersion_in_labels")
@@ -28,7 +27,7 @@ class Source:
     """
 
     config: ModelConfig
-    members: list[nn.Module]
+    members: list[TrainableNetwork]
     label: str
     hash: str
 
@@ -62,7 +61,7 @@ def join_runs(runs: Sequence[Source]) -> Source:
     return Source(config, members, "+".join(run.label for run in runs), "+".join(run.hash for run in runs))
 
 
-def _like(first: Source, run: Source) -> list[nn.Module]:
+def _like(first: Source, run: Source) -> list[TrainableNetwork]:
     """Networks of a run, with their fidelities in the order of the first one's."""
 
     def refuse(what: str, here: object, there: object) -> CheckpointMismatchError:
@@ -88,14 +87,14 @@ def _like(first: Source, run: Source) -> list[nn.Module]:
     if _names(run) != _names(first):
         order = [_names(run).index(name) for name in _names(first)]
         members = [_reordered(member, order) for member in members]
-    ours, theirs = asdict(members[0].config), asdict(first.members[0].config)  # type: ignore[call-overload]
+    ours, theirs = asdict(members[0].config), asdict(first.members[0].config)
     for name, here in ours.items():
         if here != theirs[name]:
             raise refuse(name, here, theirs[name])
     return members
 
 
-def _reordered(member: nn.Module, order: list[int]) -> nn.Module:
+def _reordered(member: TrainableNetwork, order: list[int]) -> TrainableNetwork:
     assert isinstance(member, MultiFidelityAIMNet2)
     return with_fidelities(member, order).requires_grad_(False).eval()
 

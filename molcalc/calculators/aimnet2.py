@@ -10,6 +10,7 @@ from molcalc.assembly.ensembles import Source
 from molcalc.assembly.terms import Wish
 from molcalc.calculators.of_model import ModelCalculator
 from molcalc.calculators.sources import Model, open_source
+from molcalc.models.aimnet2 import AIMNet2 as Network
 
 
 class AIMNet2(ModelCalculator):
@@ -54,7 +55,6 @@ class AIMNet2(ModelCalculator):
     """
 
     name = "aimnet2"
-    kinds = ("aimnet2", "aimnet2-multi")
 
     def __init__(
         self,
@@ -75,7 +75,8 @@ class AIMNet2(ModelCalculator):
         source = open_source(model, trusted=trusted)
         if legacy:
             for network in source.members:
-                network.round_shifted_energies = True  # type: ignore[assignment]
+                if isinstance(network, Network):
+                    network.round_shifted_energies = True
         super().__init__(
             source,
             fidelity=fidelity,

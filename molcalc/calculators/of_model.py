@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from molcalc.assembly.ensembles import Source
 from molcalc.assembly.terms import Wish, completions
@@ -23,9 +22,6 @@ class ModelCalculator(MolCalculator):
     provenance : more for ``todict``.
     """
 
-    kinds: ClassVar[tuple[str, ...]]
-    """Kinds of models that it is for."""
-
     def __init__(
         self,
         model: Model | Sequence[Model] | Source,
@@ -44,7 +40,7 @@ class ModelCalculator(MolCalculator):
     ) -> None:
         source = open_source(model)
         config, label = source.config, source.label
-        check_kind(config, self.kinds, label)
+        check_kind(config, self, label)
         chosen = find_fidelity([each.name for each in config.fidelities], fidelity, label)
         members = chosen_members(source.members, member, label)
         terms, described = completions(config, chosen, coulomb=coulomb, dispersion=dispersion, legacy=legacy)

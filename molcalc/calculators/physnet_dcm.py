@@ -149,7 +149,6 @@ class PhysNetDCM(DistributedChargeCalculator):
     """
 
     name = "physnet-dcm"
-    kinds = ("physnet-dcm",)
     rotation_invariant = True
 
 
@@ -166,7 +165,6 @@ class NonEquivariantDCM(DistributedChargeCalculator):
     """
 
     name = "noneq-dcm"
-    kinds = ("noneq-dcm",)
     rotation_invariant = False
     _warned_of_rotation = False
 

@@ -6,24 +6,16 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from molcalc.assembly.ensembles import Source, join_runs
 from molcalc.errors import CheckpointMismatchError, ConfigError
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
+from molcalc.models.network import TrainableNetwork
 from molcalc.pretrained.sources import open_model
-from molcalc.registry import build_members
+from molcalc.registry import MODELS, build_members, calculator_class
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
 
-CALCULATORS = {
-    "aimnet2": "AIMNet2",
-    "aimnet2-multi": "AIMNet2",
-    "physnet-dcm": "PhysNetDCM",
-    "noneq-dcm": "NonEquivariantDCM",
-}
-"""Calculator of each kind of model."""
 Model = str | os.PathLike[str] | Checkpoint
 """What a user may name as a model."""
 
@@ -53,7 +45,7 @@ def _open_one(model: Model, trusted: bool) -> Source:
     checkpoint = model if isinstance(model, Checkpoint) else open_model(model, trusted=trusted)
     config, label = checkpoint.config, label_of(model)
     members = build_members(checkpoint)
-    n_fidelities = getattr(members[0].config, "n_fidelities", 1)
+    n_fidelities = members[0].n_fidelities
     if len(config.fidelities) != n_fidelities:
         raise CheckpointMismatchError(
             f"{label!r} names {len(config.fidelities)} fidelities, but its network has {n_fidelities}: the file is "
@@ -64,23 +56,21 @@ def _open_one(model: Model, trusted: bool) -> Source:
 
 def calculator_of(model: Model | Sequence[Model] | Source, *, trusted: bool = False, **options: Any) -> MolCalculator:
     """The calculator for a model of any kind; options are those of its class."""
-    from molcalc import calculators
-
     source = open_source(model, trusted=trusted)
-    found: MolCalculator = getattr(calculators, CALCULATORS[source.config.kind])(source, **options)
+    found: MolCalculator = calculator_class(source.config.kind)(source, **options)
     return found
 
 
-def check_kind(config: ModelConfig, kinds: Sequence[str], label: str) -> None:
+def check_kind(config: ModelConfig, calculator: MolCalculator, label: str) -> None:
     """Raise CheckpointMismatchError, naming the right calculator, when a model is of another kind."""
-    if config.kind not in kinds:
+    if not isinstance(calculator, calculator_class(config.kind)):
         raise CheckpointMismatchError(
-            f"{label!r} holds a {config.kind!r} model, not {kinds[0]!r}: load it with "
-            f"{CALCULATORS[config.kind]}({label!r})"
+            f"{label!r} holds a {config.kind!r} model, not {calculator.name!r}: load it with "
+            f"{MODELS[config.kind].calculator_name}({label!r})"
         )
 
 
-def chosen_members(members: list[nn.Module], member: int | None, label: str) -> list[nn.Module]:
+def chosen_members(members: list[TrainableNetwork], member: int | None, label: str) -> list[TrainableNetwork]:
     """All networks of an ensemble, or the one that was asked for."""
     if member is None:
         return members

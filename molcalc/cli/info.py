@@ -74,25 +74,23 @@ def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
     """Everything worth knowing about a model, as plain values."""
     from ase.data import chemical_symbols
 
-    from molcalc.registry import build_members, network_config
+    from molcalc.registry import build_members
 
     config = checkpoint.config
     network = build_members(checkpoint)[0]
-    predicts: tuple[str, ...] = network.predicts  # type: ignore[assignment]
-    architecture = network_config(config)
     return {
         "model": name,
         "kind": config.kind,
         "members": config.n_members,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "elements": [chemical_symbols[z] for z in architecture.elements],
-        "cutoff": f"{architecture.cutoff:g} Å",
-        "fidelities": [_fidelity(fidelity, config, architecture.elements) for fidelity in config.fidelities],
+        "elements": [chemical_symbols[z] for z in network.elements],
+        "cutoff": f"{network.cutoff:g} Å",
+        "fidelities": [_fidelity(fidelity, config, network.elements) for fidelity in config.fidelities],
         "coulomb": _coulomb(config.coulomb, config.coulomb_range),
         "charged": "no, neutral molecules only" if config.neutral_only else "yes",
         "fragments": _fragments(checkpoint),
-        "open shells": "yes" if "spin_charges" in predicts else "no",
-        "predicts": ["atomic_energies", *predicts],
+        "open shells": "yes" if "spin_charges" in network.predicts else "no",
+        "predicts": ["atomic_energies", *network.predicts],
         "hash": checkpoint.hash,
         "provenance": config.provenance or "not recorded",
         "files": [f"{path} ({path.stat().st_size} bytes)" for path in model_files(name)],

@@ -100,6 +100,7 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
     from pathlib import Path
 
     from molcalc.errors import ConfigError
+    from molcalc.registry import TRAINED
     from molcalc.train.config import make_config
     from molcalc.train.config_files import join_options, parse_setting, read_options
     from molcalc.train.loop.run_folder import OPTIONS
@@ -115,7 +116,10 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
         parts.append({"plots": False})
     options = join_options(*parts)
     if "model" not in options:
-        raise ConfigError("which kind of model? Give --model physnet-dcm, noneq-dcm or aimnet2, or a --config with it")
+        kinds = list(TRAINED)
+        raise ConfigError(
+            f"which kind of model? Give --model {', '.join(kinds[:-1])} or {kinds[-1]}, or a --config with it"
+        )
     make_config(options)  # before any data is read
     return options
 

@@ -26,6 +26,7 @@ class PaddedPotential(nn.Module):
 
     Attributes
     ----------
+    cutoff : Å, range of the networks.
     known : (max_number + 1,) whether an element was trained; row 0, the padding, is.
     """
 
@@ -33,7 +34,7 @@ class PaddedPotential(nn.Module):
         super().__init__()
         c = members[0].config
         self.members = nn.ModuleList(PaddedAIMNet2(member) for member in members)
-        self.n_members, self.n_charges = len(members), c.charge_channels
+        self.n_members, self.n_charges, self.cutoff = len(members), c.charge_channels, c.cutoff
         self.charge_terms, self.terms = padded_terms(terms, c.elements, c.max_number)
         known = torch.zeros(c.max_number + 1, dtype=torch.bool)
         known[[0, *c.elements]] = True
@@ -119,7 +120,7 @@ class Program(nn.Module):
     def __init__(self, potential: PaddedPotential, elements: Sequence[int], neutral_only: bool = False) -> None:
         super().__init__()
         self.potential = potential
-        self.cutoff, self.cutoff_lr = float(potential.members[0].cutoff), float("inf")  # type: ignore[arg-type]
+        self.cutoff, self.cutoff_lr = potential.cutoff, float("inf")
         self.supported, self.neutral_only, self.closest = symbols_of(elements), neutral_only, CLOSEST
         self.open_shell = potential.n_charges == 2
         self.eval()

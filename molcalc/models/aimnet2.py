@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molcalc.batch import AtomicBatch
+from molcalc.models.network import NetworkConfig
 from molcalc.models.reference import ReferenceEnergies
 from molcalc.nn.element_sums import layer_of_kinds
 from molcalc.nn.gelu import trained_gelu
@@ -35,23 +36,21 @@ CHARGE_EPSILON = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class AIMNet2Config:
+class AIMNet2Config(NetworkConfig):
     """Sizes of the network; the defaults are those of the published models.
 
     Attributes
     ----------
-    elements : trained atomic numbers; anything else is refused.
     charge_channels : 1 (closed shell) or 2 (α and β charges, from which spin charges follow).
     n_channels, n_radial, n_vector : feature channels A, radial functions G, vector combinations H.
     cutoff, first_center : Å.
     hidden : widths of the hidden layers of the three passes.
     energy_hidden : widths of the hidden layers of the energy head.
-    max_number : largest atomic number the tables have a row for.
     exact_charges : charges add up to the total charge exactly. The published networks miss it by about 1e-6 over the
         summed weights (up to 4e-5 e).
     """
 
-    elements: tuple[int, ...]
+    max_number: int = 63
     charge_channels: int = 1
     n_channels: int = 16
     n_radial: int = 16
@@ -61,22 +60,16 @@ class AIMNet2Config:
     hidden: tuple[tuple[int, ...], ...] = ((512, 380), (512, 380), (512, 380, 380))
     aim_size: int = 256
     energy_hidden: tuple[int, ...] = (128, 128)
-    max_number: int = 63
     exact_charges: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.charge_channels not in (1, 2):
             raise ValueError(f"charge_channels={self.charge_channels}; allowed are 1 and 2")
         if not 0 <= self.first_center < self.cutoff:
             raise ValueError(f"cutoff={self.cutoff} Å, first_center={self.first_center} Å; expected 0 ≤ first < cutoff")
         if len(self.hidden) < 2:
             raise ValueError(f"hidden has {len(self.hidden)} passes; at least 2 are needed")
-        if not self.elements or min(self.elements) < 1 or max(self.elements) > self.max_number:
-            raise ValueError(f"elements={self.elements}; allowed are 1…{self.max_number}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain values."""
-        return asdict(self)
 
 
 class MLP(nn.Sequential):
@@ -120,9 +113,10 @@ class AIMNet2(ReferenceEnergies):
     """
 
     float32_parameters = ("passes.",)
-    """Beginnings of the names of parameters that may be in single precision while the others are in double."""
-    round_shifted_energies = False
+    round_shifted_energies: bool = False
     """Add reference energies in float32, as the published TorchScript files do."""
+
+    config: AIMNet2Config
 
     def __init__(self, config: AIMNet2Config, n_fidelities: int | None = None) -> None:
         super().__init__(config.max_number, n_fidelities)
@@ -174,14 +168,14 @@ class AIMNet2(ReferenceEnergies):
         return next(self.passes.parameters()).dtype
 
     @property
-    def elements(self) -> tuple[int, ...]:
-        """Atomic numbers the model was trained on."""
-        return self.config.elements
-
-    @property
     def cutoff(self) -> float:
         """Range of the edges in Å."""
         return self.config.cutoff
+
+    @property
+    def extensive(self) -> bool:
+        """False: charges equilibrate over molecules at any distance."""
+        return False
 
     @property
     def predicts(self) -> tuple[str, ...]:

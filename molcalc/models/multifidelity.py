@@ -92,6 +92,11 @@ class MultiFidelityAIMNet2(AIMNet2):
         self._roots = [chain[-1] for chain in chains]
         self._added = [[float(head in chain) for head in range(c.n_fidelities)] for chain in chains]
 
+    @property
+    def n_fidelities(self) -> int:
+        """Levels of theory that it knows."""
+        return self.config.n_fidelities
+
     def initialize(self) -> MultiFidelityAIMNet2:
         """Draw fresh weights (seed torch before): equal embeddings, different heads, corrections that are zero."""
         super().initialize()

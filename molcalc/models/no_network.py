@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
+from molcalc.models.network import Network
 
 
-class NoNetwork(nn.Module):
+class NoNetwork(Network):
     """Stands where a potential of energy terms alone has its network, and contributes nothing.
 
     Parameters
@@ -19,14 +20,18 @@ class NoNetwork(nn.Module):
     elements : atomic numbers that the terms know.
     """
 
-    float32_parameters: tuple[str, ...] = ()
     cutoff = 3.0  # Å; edges are used to find atoms that are too close
-    predicts: tuple[str, ...] = ()
+    predicts = ()
 
     def __init__(self, elements: Sequence[int]) -> None:
         super().__init__()
-        self.elements = tuple(elements)
+        self._elements = tuple(elements)
         self.zero = nn.Parameter(torch.zeros((), dtype=torch.float64), requires_grad=False)
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the terms know."""
+        return self._elements
 
     def forward(self, batch: AtomicBatch) -> dict[str, Float[Tensor, "n_atoms ..."]]:
         """Return atomic energies of zero."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float64, Int
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import ConfigError
+from molcalc.models.network import TrainableNetwork
 
 
-class ReferenceEnergies(nn.Module):
+class ReferenceEnergies(TrainableNetwork):
     """Base of networks with one reference energy per element, or per fidelity and element.
 
     Parameters
@@ -23,6 +25,8 @@ class ReferenceEnergies(nn.Module):
     ----------
     shifts : (max_number + 1,) or (n_fidelities, max_number + 1) float64, eV, by atomic number; not initialized.
     """
+
+    float64_parameters: ClassVar[tuple[str, ...]] = ("shifts",)
 
     def __init__(self, max_number: int, n_fidelities: int | None = None) -> None:
         super().__init__()

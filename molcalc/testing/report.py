@@ -10,7 +10,7 @@ LINE_WIDTH = 100
 
 
 class CheckFailedError(Exception):
-    """Raised by a check: the calculator is wrong, and the message is a sentence that says how."""
+    """Raised by a check: what it looked at is wrong, and the message is a sentence that says how."""
 
 
 class CheckSkippedError(Exception):
@@ -33,11 +33,11 @@ class Skip(NamedTuple):
 
 @dataclass
 class Report:
-    """Outcome of all checks for one calculator; ``str(report)`` is a readable table.
+    """Outcome of all checks of a calculator or potential; ``str(report)`` is a readable table.
 
     Attributes
     ----------
-    calculator : name of the class that was checked.
+    calculator : name of the class that was checked; for a potential, of its network.
     structure : chemical formula of the structure it was checked with.
     passed : names of the checks that passed.
     failures : ``Failure(name, sentence)`` of each check that failed.

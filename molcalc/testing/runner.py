@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
 
 from ase import Atoms
 
@@ -11,6 +12,9 @@ from molcalc.testing import caching, interface, load, physics, surroundings
 from molcalc.testing.process import capture_output
 from molcalc.testing.report import CheckFailedError, CheckSkippedError, Failure, Report, Skip
 from molcalc.testing.subject import CalculatorFactory, NoStructureError, Subject, describe
+
+Tested = TypeVar("Tested")
+"""What the checks of a table look at."""
 
 CHECKS: dict[str, Callable[[Subject], None]] = {
     "property_names": interface.property_names,
@@ -100,9 +104,7 @@ def check_calculator(
     ConfigError
         If ``skip`` holds a name that is not a check, or the factory returns the same object twice.
     """
-    unknown = sorted(set(skip) - set(CHECKS))
-    if unknown:
-        raise ConfigError(f"skip={unknown} are not checks; choose from {', '.join(CHECKS)}")
+    refuse_unknown(skip, CHECKS)
     try:
         subject = Subject(
             factory,
@@ -117,16 +119,26 @@ def check_calculator(
     except Exception as error:  # a calculator that cannot be made or used is a result of this check
         report = _report_unusable(error)
     else:
-        report = _run(subject, frozenset(skip))
+        report = Report(subject.calculator_name, subject.atoms.get_chemical_formula())
+        run_checks(report, CHECKS, subject, skip)
     if not quiet:
         print(report)
     return report
 
 
-def _run(subject: Subject, left_out: frozenset[str]) -> Report:
-    report = Report(subject.calculator_name, subject.atoms.get_chemical_formula())
-    for name, check in CHECKS.items():
-        if name in left_out:
+def refuse_unknown(skip: Collection[str], checks: Mapping[str, object]) -> None:
+    """Raise ConfigError for a name that is not a check."""
+    unknown = sorted(set(skip) - set(checks))
+    if unknown:
+        raise ConfigError(f"skip={unknown} are not checks; choose from {', '.join(checks)}")
+
+
+def run_checks(
+    report: Report, checks: Mapping[str, Callable[[Tested], None]], subject: Tested, skip: Collection[str]
+) -> None:
+    """Run all checks of a table but those to skip, and write down what they say."""
+    for name, check in checks.items():
+        if name in skip:
             report.skipped.append(Skip(name, "left out by the caller"))
             continue
         try:
@@ -141,7 +153,6 @@ def _run(subject: Subject, left_out: frozenset[str]) -> Report:
             report.failures.append(Failure(name, f"raises {describe(error)}"))
         else:
             report.passed.append(name)
-    return report
 
 
 def _report_unusable(error: Exception) -> Report:

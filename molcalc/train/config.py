@@ -9,6 +9,7 @@ from typing import Any
 
 from molcalc.errors import ConfigError, suggest
 from molcalc.io.schema import from_dict
+from molcalc.registry import DEFAULT_MODEL, TRAINED
 from molcalc.train.loop.losses import LossConfig
 from molcalc.train.loop.sampler import MODES
 from molcalc.train.optimize.optimizers import OPTIMIZER_CONFIGS, GroupConfig
@@ -56,7 +57,7 @@ class FitConfig:
 
     Attributes
     ----------
-    model : "aimnet2", "physnet-dcm" or "noneq-dcm".
+    model : kind of network, a key of :data:`molcalc.registry.TRAINED`: "aimnet2", "physnet-dcm" or "noneq-dcm".
     arguments : fields of the network's own configuration that differ from its defaults.
     preset : named size of the network, where it has several.
     init : published name, model file or directory to start from; None starts from random weights.
@@ -107,7 +108,7 @@ class FitConfig:
     dist_timeout : seconds after which a process that does not answer ends the run.
     """
 
-    model: str = "aimnet2"
+    model: str = DEFAULT_MODEL
     arguments: dict[str, Any] = field(default_factory=dict)
     preset: str = "default"
     init: str | None = None
@@ -190,27 +191,6 @@ class FitConfig:
         return asdict(self)
 
 
-RECOMMENDED: dict[str, dict[str, Any]] = {
-    "aimnet2": {
-        "batch_size": 512,
-        "batch_mode": "atoms",
-        "epochs": 200,
-        "loss": {"weights": {"energy": 1.0, "forces": 5.0, "charges": 5.0, "spin_charges": 5.0, "dipole": 1.0}},
-        "schedule": {"name": "cosine", "warmup": 0.02},
-    },
-    "physnet-dcm": {
-        "batch_size": 32,
-        "epochs": 300,
-        "loss": {"weights": {"energy": 100.0, "forces": 50.0, "dipole": 100.0, "esp": 50.0}},
-        "optimizer": "muon",
-        "schedule": {"name": "cosine", "warmup": 0.02, "final_factor": 0.001},
-        "ema": 0.99,
-    },
-}
-RECOMMENDED["noneq-dcm"] = RECOMMENDED["physnet-dcm"]
-"""Differences from the defaults of :class:`FitConfig`, by kind of model."""
-
-
 def make_config(options: Mapping[str, Any]) -> FitConfig:
     """Options of a user on top of the recommended ones of the model.
 
@@ -219,10 +199,10 @@ def make_config(options: Mapping[str, Any]) -> FitConfig:
     ConfigError
         For an unknown model or key, a value of the wrong type or out of range.
     """
-    model = options.get("model", "aimnet2")
-    if model not in RECOMMENDED:
-        raise ConfigError(f"unknown model {model!r}{suggest(str(model), RECOMMENDED)}; known: {', '.join(RECOMMENDED)}")
-    return from_dict(FitConfig, merged(RECOMMENDED[model], options))
+    model = options.get("model", DEFAULT_MODEL)
+    if model not in TRAINED:
+        raise ConfigError(f"unknown model {model!r}{suggest(str(model), TRAINED)}; known: {', '.join(TRAINED)}")
+    return from_dict(FitConfig, merged(TRAINED[model].options, options))
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

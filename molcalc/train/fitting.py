@@ -17,6 +17,7 @@ from molcalc.calculators.base import MolCalculator
 from molcalc.calculators.sources import calculator_of
 from molcalc.errors import ConfigError
 from molcalc.io import checkpoint
+from molcalc.registry import DEFAULT_MODEL
 from molcalc.train.config import FitConfig, make_config
 from molcalc.train.data.contradictions import check_charges, warn_of_doubtful_derivatives
 from molcalc.train.data.opening import Data
@@ -55,7 +56,7 @@ class FitResult:
 
 def fit(
     data: Data,
-    model: str = "physnet-dcm",
+    model: str = DEFAULT_MODEL,
     *,
     output: str | os.PathLike[str],
     init: str | os.PathLike[str] | None = None,

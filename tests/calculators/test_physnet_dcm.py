@@ -26,10 +26,11 @@ from molcalc.errors import (
     UnsupportedElementError,
 )
 from molcalc.io.checkpoint import save
+from molcalc.registry import calculator_class
 from molcalc.testing import check_calculator
 from molcalc.units import ATOMIC_MASSES, COULOMB
 from tests.helpers.tiny import crystal, organic, random_rotation, tiny_checkpoint
-from tests.helpers.tiny_dcm import CLASSES, KINDS, dcm_calculator, tiny_dcm
+from tests.helpers.tiny_dcm import KINDS, dcm_calculator, tiny_dcm
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 POINTS = np.array([[9.0, 0.0, 0.0], [0.0, -8.0, 1.0], [3.0, 3.0, 7.0]])
@@ -144,7 +145,7 @@ def test_copies_and_pickles_give_the_same_results(kind: str) -> None:
 def test_model_directory_is_loaded(kind: str, tmp_path: Path) -> None:
     checkpoint = tiny_dcm(kind)
     save(tmp_path / "model", checkpoint)
-    calc = CLASSES[kind](tmp_path / "model", dtype="float64")
+    calc = calculator_class(kind)(tmp_path / "model", dtype="float64")
     expected = dcm_calculator(checkpoint).get_potential_energy(organic())
     assert calc.get_potential_energy(organic()) == expected
     assert calc.todict()["model"] == "model"

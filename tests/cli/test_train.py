@@ -105,7 +105,7 @@ def test_numbers_of_yaml_are_numbers() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "which kind of model? Give --model physnet-dcm, noneq-dcm or aimnet2"),
+        ((), "which kind of model? Give --model aimnet2, physnet-dcm or noneq-dcm"),
         (("--model", "aimnet"), "unknown model 'aimnet' (did you mean 'aimnet2'?)"),
         (("--model", "aimnet2", "--set", "epochs"), "'epochs' is not KEY=VALUE"),
         (("--model", "aimnet2", "--set", "lr=1"), "unknown key 'lr'"),

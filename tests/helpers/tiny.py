@@ -155,18 +155,3 @@ FIDELITY_KINDS: dict[str, dict[str, Any]] = {
     "all": {"embeddings": "shared", "bases": (None, 0, 1), "charge_heads": True},
 }
 """What three fidelities may share, as changes of the configuration."""
-
-
-def dtypes_seen(calc: MolCalculator, atoms: Atoms) -> set[torch.dtype]:
-    """Floating-point types that go into and out of the modules of a calculator."""
-    seen: set[torch.dtype] = set()
-
-    def record(module: torch.nn.Module, inputs: object, output: object) -> None:
-        values = [*inputs, output] if isinstance(inputs, tuple) else [output]
-        seen.update(v.dtype for v in values if isinstance(v, torch.Tensor) and v.is_floating_point())
-
-    handles = [module.register_forward_hook(record) for module in calc.potential.modules()]
-    calc.get_potential_energy(atoms)
-    for handle in handles:
-        handle.remove()
-    return seen

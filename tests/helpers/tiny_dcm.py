@@ -12,17 +12,16 @@ import torch
 from ase import Atoms
 
 from molcalc.batch import AtomicBatch, from_atoms
-from molcalc.calculators import NonEquivariantDCM, PhysNetDCM
 from molcalc.electrostatics.coulomb import PhysNetCoulomb
 from molcalc.energy_term import EnergyTerm
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
+from molcalc.models.dcm import DistributedChargeModel
 from molcalc.potential import Potential
-from molcalc.registry import MODELS, build_members, checkpoint_of
+from molcalc.registry import MODELS, build_members, calculator_class, checkpoint_of
 from tests.helpers.tiny import ELEMENTS, REFERENCE_ENERGIES
 
-KINDS = ("physnet-dcm", "noneq-dcm")
-CLASSES: dict[str, Any] = {"physnet-dcm": PhysNetDCM, "noneq-dcm": NonEquivariantDCM}
+KINDS = tuple(kind for kind, entry in MODELS.items() if issubclass(entry.network, DistributedChargeModel))
 TRUNK = {"n_features": 16, "n_radial": 12, "n_modules": 2, "n_interaction": 1, "n_atomic": 1, "cutoff": 4.0}
 HEAD = {
     "physnet-dcm": {"head_features": 16, "head_radial": 10, "head_cutoff": 5.0},
@@ -44,7 +43,7 @@ def tiny_dcm(
     networks = []
     for k in range(n_members):
         torch.manual_seed(seed + k)
-        network: Any = entry.model(config).initialize()  # type: ignore[operator]
+        network: Any = entry.network(config).initialize()
         network.set_reference_energies(REFERENCE_ENERGIES)
         with torch.no_grad():
             network.trunk.scales.copy_(torch.tensor([[30.0, 4.0]]) * (1.0 + 0.2 * torch.rand(9, 2)))
@@ -74,7 +73,7 @@ def dcm_potential(
 
 def dcm_calculator(checkpoint: Checkpoint, dtype: str = "float64", **options: Any) -> Any:
     """Calculator of the networks."""
-    return CLASSES[checkpoint.config.kind](checkpoint, dtype=dtype, **options)
+    return calculator_class(checkpoint.config.kind)(checkpoint, dtype=dtype, **options)
 
 
 def dcm_batch(atoms: Atoms, potential: Potential, charge: int = 0) -> AtomicBatch:

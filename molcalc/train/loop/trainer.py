@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import CheckpointMismatchError, NonFiniteResultError
 from molcalc.io.checkpoint import ModelConfig
 from molcalc.memory import memory_named
+from molcalc.models.network import TrainableNetwork
 from molcalc.potential import Potential
 from molcalc.train.config import FitConfig
 from molcalc.train.data.dataset import Dataset
@@ -68,7 +69,7 @@ class Trainer:
         *,
         config: FitConfig,
         model_config: ModelConfig,
-        network: nn.Module,
+        network: TrainableNetwork,
         optimizer: OptimizerSet,
         train: Dataset,
         valid: Dataset,

@@ -27,7 +27,7 @@ from molcalc.train.loop.predictions import predict
 from molcalc.train.loop.sampler import validation_batches
 from molcalc.train.report.groups import fidelities_of_model, group_labels
 from molcalc.train.report.metrics import ErrorSums, compared, differences
-from molcalc.train.start.network import potential_of
+from molcalc.train.start.network import trained_terms
 from molcalc.units import symbols_of
 
 ATOMS_AT_ONCE = 2000
@@ -140,7 +140,9 @@ class Evaluator:
     def __init__(self, checkpoint: Checkpoint, config: FitConfig, with_dispersion: bool = False) -> None:
         self.config = config
         self.checkpoint = checkpoint
-        self.potential = _potential(checkpoint)
+        self.networks = build_members(checkpoint)
+        terms = trained_terms(checkpoint.config)
+        self.potential = Potential(self.networks, terms).set_dtype(torch.float64)
         self.device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
         self.potential.to(self.device)
         self._subtractions = [
@@ -178,15 +180,8 @@ class Evaluator:
 
     def reference_energies(self, batch: AtomicBatch) -> Tensor:
         """(n_systems,) eV: sum of the model's self-atomic energies."""
-        energies = [member.reference_energies(batch) for member in self.potential.members]  # type: ignore[operator]
+        energies = [network.reference_energies(batch) for network in self.networks]
         return segment_sum(torch.stack(energies).mean(dim=0), batch.system_idx, batch.n_systems)
-
-
-def _potential(checkpoint: Checkpoint) -> Potential:
-    members = build_members(checkpoint)
-    first = potential_of(checkpoint.config, members[0])
-    potential = Potential(members, list(first.terms)) if len(members) > 1 else first  # type: ignore[arg-type]
-    return potential.set_dtype(torch.float64)
 
 
 class _Collected:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.calculators.sources import CALCULATORS
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import write_atomic
 from molcalc.properties import LABELS
+from molcalc.registry import MODELS
 from molcalc.train.config import make_config
 from molcalc.train.data import views
 from molcalc.train.data.dataset import Dataset
@@ -134,7 +134,7 @@ def _course(trainer: Trainer, model: Checkpoint, finished: bool) -> str:
 
 
 def _usage(folder: Path, model: Checkpoint) -> str:
-    name = CALCULATORS[model.config.kind]
+    name = MODELS[model.config.kind].calculator_name
     fidelity = f', fidelity="{model.config.fidelities[0].name}"' if len(model.config.fidelities) > 1 else ""
     return (
         f"from molcalc.calculators import {name}\n"

@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from molcalc.assembly.terms import coulomb_term, repulsion_term
 from molcalc.batch import AtomicBatch
 from molcalc.derivatives import evaluate
+from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
+from molcalc.models.network import Network, NetworkConfig, TrainableNetwork
 from molcalc.potential import Potential
-from molcalc.registry import MODELS, network_config
+from molcalc.registry import MODELS, TRAINED, network_config
 from molcalc.train.config import FitConfig, LevelOfTheory
 from molcalc.train.data import views
 from molcalc.train.data.dataset import Dataset
@@ -30,9 +30,6 @@ from molcalc.train.start.transfer import Start, all_elements, bases, given, kind
 
 log = logging.getLogger(__name__)
 
-COULOMB = {"aimnet2": "simple", "physnet-dcm": None, "noneq-dcm": None}
-"""Coulomb energy that new networks are trained with. With PhysNet's own, which acts between bonded atoms too, charges
-settle where they help the energy: the potential of CO2 is then fitted half as well."""
 COULOMB_RANGE = {"simple": 4.6, "physnet": 10.0}
 """Å, see :class:`molcalc.io.checkpoint.ModelConfig`."""
 REFERENCE_SYSTEMS = 2000
@@ -40,7 +37,7 @@ REFERENCE_SYSTEMS = 2000
 EVALUATED_AT_ONCE = 64
 
 
-def new_model(config: FitConfig, train: Dataset) -> tuple[ModelConfig, nn.Module]:
+def new_model(config: FitConfig, train: Dataset) -> tuple[ModelConfig, TrainableNetwork]:
     """Network and declaration for a run.
 
     The model has the fidelities of the data, in their order; after them those of the given weights that are kept.
@@ -69,23 +66,25 @@ def new_model(config: FitConfig, train: Dataset) -> tuple[ModelConfig, nn.Module
     for k, level in enumerate(levels):
         if k not in start.known:
             energies = _reference_energies(train, k, level, explained, taken_out)
-            start.network.set_reference_energies(energies, k)  # type: ignore[operator]
+            start.network.set_reference_energies(energies, k)
     return start.config, start.network
 
 
-def potential_of(model_config: ModelConfig, network: nn.Module) -> Potential:
+def potential_of(model_config: ModelConfig, network: Network) -> Potential:
     """The network with the Coulomb and repulsion terms it is trained with."""
+    return Potential([network], trained_terms(model_config))
+
+
+def trained_terms(model_config: ModelConfig) -> list[EnergyTerm]:
+    """Coulomb and repulsion terms that a model is trained with."""
     terms = (coulomb_term(model_config, "auto"), repulsion_term(model_config))
-    return Potential([network], [term for term in terms if term is not None])
+    return [term for term in terms if term is not None]
 
 
-def cast(network: nn.Module, precision: str) -> nn.Module:
-    """Put all weights but the reference energies into the arithmetic of training."""
+def cast(network: TrainableNetwork, precision: str) -> TrainableNetwork:
+    """Put the weights of a network into the arithmetic of training."""
     dtype = torch.float64 if precision == "float64" else torch.float32
-    for name, parameter in network.named_parameters():
-        if name != "shifts":
-            parameter.data = parameter.data.to(dtype)
-    return network.train().requires_grad_(True)
+    return network.set_training_dtype(dtype).train().requires_grad_(True)
 
 
 def checkpointed(model_config: ModelConfig, arrays: dict[str, torch.Tensor]) -> Checkpoint:
@@ -100,17 +99,15 @@ def _fresh(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
         raise ConfigError(
             f"{(likes or ['keep_fidelities'])[0]} is about a fidelity of init, and there is no init: give one"
         )
-    entry = MODELS[kind]
-    presets: dict[str, Callable[..., Any]] = {"default": entry.config}
-    if hasattr(entry.config, "reference_size"):
-        presets["reference-size"] = entry.config.reference_size
+    entry, recommended = MODELS[kind], TRAINED[config.model]
+    presets: dict[str, Callable[..., NetworkConfig]] = {"default": entry.config, **recommended.presets}
     if config.preset not in presets:
         raise ConfigError(
             f"preset={config.preset!r}{suggest(config.preset, presets)}; {config.model} has {', '.join(presets)}"
         )
     several = {"n_fidelities": len(levels), "bases": bases(config, levels)} if len(levels) > 1 else {}
     arguments = asdict(presets[config.preset](elements=all_elements(levels), **several))
-    coulomb = COULOMB[config.model] if config.coulomb == "auto" else config.coulomb
+    coulomb = recommended.coulomb if config.coulomb == "auto" else config.coulomb
     model_config = ModelConfig(
         kind=kind,
         arguments={**arguments, **config.arguments},
@@ -125,7 +122,7 @@ def _fresh(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
         raise ConfigError(str(error)) from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = entry.model(typed).initialize()  # type: ignore[operator]
+        network = entry.network(typed).initialize()
     return Start(replace(model_config, arguments=asdict(typed)), network)
 
 

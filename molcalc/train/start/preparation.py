@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from molcalc.errors import ConfigError, DatasetError
 from molcalc.io.checkpoint import ModelConfig
 from molcalc.io.files import sha256
+from molcalc.models.network import TrainableNetwork
 from molcalc.properties import LABELS
 from molcalc.train.config import FitConfig
 from molcalc.train.data.dataset import Dataset
@@ -216,7 +216,9 @@ def _coverage(train: Dataset, name: str) -> str:
     return f"training systems with {name}: {', '.join(parts)}"
 
 
-def optimizer_for(config: FitConfig, model_config: ModelConfig, network: nn.Module, train: Dataset) -> OptimizerSet:
+def optimizer_for(
+    config: FitConfig, model_config: ModelConfig, network: TrainableNetwork, train: Dataset
+) -> OptimizerSet:
     """The optimizer, with recommended settings where none are given."""
     arguments = model_config.arguments
     features = arguments.get("n_features", arguments.get("aim_size", 0)) + arguments.get("head_features", 0)
@@ -241,8 +243,8 @@ def make_trainer(
     """Everything of a run, ready for its first step."""
     train = parts.train
     model_config, network = networks.new_model(config, train)
-    _check_spins(parts, network.predicts)  # type: ignore[arg-type]
-    config = loss_for(config, asked, train, network.predicts)  # type: ignore[arg-type]
+    _check_spins(parts, network.predicts)
+    config = loss_for(config, asked, train, network.predicts)
     network = networks.cast(network, config.precision).to(device)
     optimizer = optimizer_for(config, model_config, network, train)
     model_config = replace(model_config, provenance={**model_config.provenance, **_provenance(config, parts)})

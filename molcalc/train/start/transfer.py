@@ -6,13 +6,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from torch import nn
-
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, suggest
 from molcalc.fidelity import UNNAMED, Fidelity
 from molcalc.io.checkpoint import ModelConfig
 from molcalc.models.aimnet2 import AIMNet2
 from molcalc.models.multifidelity import with_fidelities
+from molcalc.models.network import TrainableNetwork
 from molcalc.pretrained.sources import open_model
 from molcalc.registry import build_members
 from molcalc.train.config import FitConfig, LevelOfTheory
@@ -36,7 +35,7 @@ class Start:
     """
 
     config: ModelConfig
-    network: nn.Module
+    network: TrainableNetwork
     known: frozenset[int] = frozenset()
 
 
@@ -109,18 +108,18 @@ def given(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
         sources.append(index)
     several = len(wanted) > 1 or found.kind == SEVERAL.get(config.model)
     _check_options(config, found, several)
-    network = build_members(checkpoint)[config.init_member]
+    network: TrainableNetwork = build_members(checkpoint)[config.init_member]
     if several:
         assert isinstance(network, AIMNet2)
         changes = {"bases": bases(config, wanted)} if bases(config, wanted) else {}
         network = with_fidelities(network, sources, **changes, **config.arguments)
     for k in set(range(len(wanted))) - known:
-        network.set_reference_energies(dict.fromkeys(network.elements, 0.0), k)  # type: ignore[operator, arg-type]
-    network.config = replace(network.config, elements=all_elements(wanted))  # type: ignore[type-var]
+        network.set_reference_energies(dict.fromkeys(network.elements, 0.0), k)
+    network.config = replace(network.config, elements=all_elements(wanted))
     declared = replace(
         found,
         kind=SEVERAL[config.model] if several else found.kind,
-        arguments=asdict(network.config),  # type: ignore[call-overload]
+        arguments=asdict(network.config),
         n_members=1,
         fidelities=tuple(wanted),
     )
