@@ -13,7 +13,6 @@ from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.io.schema import from_dict
 from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
 from molcalc.models.dcm import NonEquivariantConfig, NonEquivariantDCM, PhysNetDCM, PhysNetDCMConfig
-from molcalc.models.multifidelity import MultiFidelityAIMNet2, MultiFidelityConfig
 
 
 class Entry(NamedTuple):
@@ -25,7 +24,6 @@ class Entry(NamedTuple):
 
 MODELS: dict[str, Entry] = {
     "aimnet2": Entry(AIMNet2, AIMNet2Config),
-    "aimnet2-multi": Entry(MultiFidelityAIMNet2, MultiFidelityConfig),
     "physnet-dcm": Entry(PhysNetDCM, PhysNetDCMConfig),
     "noneq-dcm": Entry(NonEquivariantDCM, NonEquivariantConfig),
 }

@@ -10,7 +10,8 @@ from torch import nn
 from molcalc.errors import CheckpointMismatchError, ConfigError
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import MAX_MEMBERS, ModelConfig
-from molcalc.models.multifidelity import MultiFidelityAIMNet2, with_fidelities
+from molcalc.models.aimnet2 import AIMNet2
+from molcalc.models.fidelity_transfer import with_fidelities
 
 SAME = ("coulomb", "coulomb_range", "repulsion", "neutral_only")
 SAME_LEVEL = ("functional", "dispersion", "dispersion_in_labels")
@@ -96,7 +97,7 @@ def _like(first: Source, run: Source) -> list[nn.Module]:
 
 
 def _reordered(member: nn.Module, order: list[int]) -> nn.Module:
-    assert isinstance(member, MultiFidelityAIMNet2)
+    assert isinstance(member, AIMNet2)
     return with_fidelities(member, order).requires_grad_(False).eval()
 
 

@@ -54,7 +54,7 @@ class AIMNet2(ModelCalculator):
     """
 
     name = "aimnet2"
-    kinds = ("aimnet2", "aimnet2-multi")
+    kinds = ("aimnet2",)
 
     def __init__(
         self,

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 CALCULATORS = {
     "aimnet2": "AIMNet2",
-    "aimnet2-multi": "AIMNet2",
     "physnet-dcm": "PhysNetDCM",
     "noneq-dcm": "NonEquivariantDCM",
 }
@@ -53,7 +52,7 @@ def _open_one(model: Model, trusted: bool) -> Source:
     checkpoint = model if isinstance(model, Checkpoint) else open_model(model, trusted=trusted)
     config, label = checkpoint.config, label_of(model)
     members = build_members(checkpoint)
-    n_fidelities = getattr(members[0].config, "n_fidelities", 1)
+    n_fidelities = members[0].n_fidelities
     if len(config.fidelities) != n_fidelities:
         raise CheckpointMismatchError(
             f"{label!r} names {len(config.fidelities)} fidelities, but its network has {n_fidelities}: the file is "

@@ -244,7 +244,7 @@ def test_members_beyond_ten_keep_their_order() -> None:
         state.update({f"models.{k}.module.{name}": value for name, value in own.items()})
     found = convert_ensemble(state, "many", None, "many.jpt")
     for k in (2, 10):
-        name = f"members.{k}.energy_head.0.weight"
+        name = f"members.{k}.energy_heads.0.0.weight"
         assert torch.equal(found.weights[name], many.weights[name])
 
 

@@ -26,7 +26,7 @@ from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
 from molcalc.train.loop.feeding import LabelReader
 from molcalc.train.report.groups import elements_of
 from molcalc.train.start.reference_energies import composition, fit_reference_energies
-from molcalc.train.start.transfer import Start, all_elements, bases, given, kind_of
+from molcalc.train.start.transfer import Start, all_elements, bases, check_fidelities, given
 
 log = logging.getLogger(__name__)
 
@@ -94,13 +94,13 @@ def checkpointed(model_config: ModelConfig, arrays: dict[str, torch.Tensor]) -> 
 
 
 def _fresh(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
-    kind = kind_of(config.model, len(levels))
+    check_fidelities(config.model, len(levels))
     likes = [f"fidelities.{name}.like" for name, level in config.fidelities.items() if level.like is not None]
     if likes or config.keep_fidelities:
         raise ConfigError(
             f"{(likes or ['keep_fidelities'])[0]} is about a fidelity of init, and there is no init: give one"
         )
-    entry = MODELS[kind]
+    entry = MODELS[config.model]
     presets: dict[str, Callable[..., Any]] = {"default": entry.config}
     if hasattr(entry.config, "reference_size"):
         presets["reference-size"] = entry.config.reference_size
@@ -112,7 +112,7 @@ def _fresh(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
     arguments = asdict(presets[config.preset](elements=all_elements(levels), **several))
     coulomb = COULOMB[config.model] if config.coulomb == "auto" else config.coulomb
     model_config = ModelConfig(
-        kind=kind,
+        kind=config.model,
         arguments={**arguments, **config.arguments},
         fidelities=tuple(levels),
         coulomb=coulomb,
