@@ -202,7 +202,8 @@ ERRORS = {
         "tests/nn/test_message.py",
     ),
     "equal atoms told apart by element only": Planted(
-        "models/aimnet2.py", "kinds, kind = torch.unique(rows,", "kinds, kind = torch.unique(batch.numbers,",
+        "models/aimnet2.py", "kinds=rows_of_atoms(batch, batch.fidelity",
+        "kinds=rows_of_atoms(batch, 0 * batch.fidelity",
         "tests/models/test_aimnet2.py",
     ),
     "weights grow by the decay": Planted(

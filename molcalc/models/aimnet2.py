@@ -7,29 +7,21 @@ Anstine, Zubatyuk, Isayev, Chem. Sci. 16, 10228 (2025), doi:10.1039/D4SC08572H.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from molcalc.batch import AtomicBatch
+from molcalc.models.aimnet2_passes import MLP, FirstPass, Neighborhood, Pass
 from molcalc.models.reference import ReferenceEnergies, rows_of_atoms
-from molcalc.nn.element_sums import layer_of_kinds
-from molcalc.nn.gelu import trained_gelu
 from molcalc.nn.init import farthest_curves, orthogonal_embedding
-from molcalc.nn.message import message
 from molcalc.nn.neighbor_sum import EdgeRows
 from molcalc.nn.segments import segment_sum
 from molcalc.nn.vector_basis import GaussianShells, vector_basis
 
-SINGLE_PRECISION_ATOMS = 32
-"""Batches of up to so many atoms take the same time in double precision, within a quarter: reading the weights is what
-costs. The smooth energies are worth it for line searches."""
 EMBEDDINGS = ("separate", "shared")
 CHARGE_EPSILON = 1e-6
 """Keeps the charge correction finite when all weights vanish; the value of the published weights."""
@@ -113,40 +105,6 @@ class AIMNet2Config:
         return asdict(self)
 
 
-class MLP(nn.Sequential):
-    """Linear layers with exact GELU between them, and after the last one if ``activate_last``."""
-
-    def __init__(self, sizes: Sequence[int], activate_last: bool = False) -> None:
-        layers: list[nn.Module] = []
-        for n_in, n_out in zip(sizes[:-1], sizes[1:]):
-            layers += [nn.Linear(n_in, n_out), nn.GELU()]
-        super().__init__(*(layers if activate_last else layers[:-1]))
-
-    def forward(self, x: Float[Tensor, "n n_in"]) -> Float[Tensor, "n n_out"]:
-        """Apply all layers to (n, n_in), or more columns, of zeros."""
-        first = self.first
-        if empty := x.shape[1] - first.in_features:
-            return self.after_first(functional.linear(x, functional.pad(first.weight, (0, empty)), first.bias))
-        return self.after_first(first(x))
-
-    @property
-    def first(self) -> nn.Linear:
-        """The first layer."""
-        return cast(nn.Linear, self[0])
-
-    def after_first(self, x: Float[Tensor, "n n_hidden"]) -> Float[Tensor, "n n_out"]:
-        """Apply what follows the first linear layer."""
-        trained = next(self.parameters()).requires_grad
-        for layer in list(self)[1:]:
-            x = trained_gelu(x) if trained and isinstance(layer, nn.GELU) else layer(x)
-        return x
-
-    @property
-    def last(self) -> nn.Linear:
-        """The linear layer that it ends with."""
-        return [layer for layer in self if isinstance(layer, nn.Linear)][-1]
-
-
 class AIMNet2(ReferenceEnergies):
     r"""One closed-shell or two-channel AIMNet2 network of F ≥ 1 levels of theory.
 
@@ -161,8 +119,8 @@ class AIMNet2(ReferenceEnergies):
     channels ``spin_charges`` (n_atoms,). Arithmetic follows the dtype of the weights: the three large perceptrons run
     in theirs, everything around them in that of the embedding. With the perceptrons alone in float32 the energy has a
     noise of 2e-7 eV, with everything in float32 1e-6 eV, which is too much for a line search. Batches of up to
-    SINGLE_PRECISION_ATOMS atoms run in float64 unless all weights are in float32. Displacements are formed, and atomic
-    reference energies added, in float64.
+    :data:`molcalc.models.aimnet2_passes.SINGLE_PRECISION_ATOMS` atoms run in float64 unless all weights are in float32.
+    Displacements are formed, and atomic reference energies added, in float64.
 
     Attributes
     ----------
@@ -175,7 +133,6 @@ class AIMNet2(ReferenceEnergies):
     """Beginnings of the names of parameters that may be in single precision while the others are in double."""
     round_shifted_energies = False
     """Add reference energies in float32, as the published TorchScript files do."""
-
     embedding_offsets: nn.Parameter | None
 
     def __init__(self, config: AIMNet2Config) -> None:
@@ -192,15 +149,12 @@ class AIMNet2(ReferenceEnergies):
         self.embedding_offsets = nn.Parameter(torch.empty(c.n_fidelities, size)) if shared else None
         from_features = size + c.n_channels * (c.n_radial + c.n_vector)
         from_charges = c.charge_channels * (1 + c.n_radial + c.n_vector)
-        last = len(c.hidden) - 1
+        from_pass, last = size + 2 * c.charge_channels, len(c.hidden) - 1
         self.passes = nn.ModuleList(
-            MLP(
-                (
-                    from_features + (from_charges if t > 0 else 0),
-                    *hidden,
-                    size + 2 * c.charge_channels if t < last else c.aim_size,
-                ),
-                activate_last=t > 0,
+            FirstPass((from_features, *hidden, from_pass))
+            if t == 0
+            else Pass(
+                (from_features + from_charges, *hidden, from_pass if t < last else c.aim_size), activate_last=True
             )
             for t, hidden in enumerate(c.hidden)
         )
@@ -211,10 +165,6 @@ class AIMNet2(ReferenceEnergies):
         chains = [c.chain(fidelity) for fidelity in range(c.n_fidelities)]
         self._roots = [chain[-1] for chain in chains]
         self._added = [[float(head in chain) for head in range(c.n_fidelities)] for chain in chains]
-        self._double: tuple[tuple[int, ...], nn.ModuleList] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_double": None}
 
     def initialize(self) -> AIMNet2:
         """Draw fresh weights (seed torch before) and set all reference energies to zero.
@@ -264,31 +214,24 @@ class AIMNet2(ReferenceEnergies):
         return ("charges",) if self.config.charge_channels == 1 else ("charges", "spin_charges")
 
     def forward(self, batch: AtomicBatch) -> dict[str, Float[Tensor, "n_atoms ..."]]:
+        r"""Predictions for a batch, from T + 1 passes over messages m_i of features a and charges q.
+
+        .. math::
+            (\tilde q_i, f_i, Δa_i) &= \mathrm{MLP}_t(m_i(a, q)), \qquad t = 1 … T \\
+            q &← \mathrm{equilibrate}(q + \tilde q, f, Q), \qquad a ← a + Δa \\
+            E_i &= h(\mathrm{MLP}_{T+1}(m_i(a, q))) + E_{Z_i}
+        """
         c = self.config
-        dtype = self.embedding.dtype
-        basis = vector_basis(batch.edge_vectors().to(dtype), self.shells)
-        rows = EdgeRows.from_edges(batch.edge_index, batch.n_atoms)
-        targets = self._channel_charges(batch).to(dtype)
-        weights = torch.cat([self.conv_features, self.conv_charges])
+        near, targets = self._neighborhood(batch), self._channel_charges(batch)
         features = self._embed(batch)
         charges = features.new_zeros(batch.n_atoms, c.charge_channels)
-        passes = self._passes_for(batch.n_atoms)
-        first = next(passes.parameters())
-        single_or_double = first.dtype
-        trained = first.requires_grad and dtype == single_or_double
-        for t, mlp in enumerate(cast("list[MLP]", list(passes[:-1]))):
-            kinds = self._kinds(features, batch) if t == 0 and trained else None
-            if kinds is not None and len(kinds[0]) < c.n_channels:
-                update = mlp.after_first(layer_of_kinds(mlp.first, *kinds, basis, self.conv_features, rows))
-            else:
-                inputs = self._message(features, charges if t > 0 else None, basis, rows, weights, trained)
-                update = mlp(inputs.to(single_or_double))
+        *updates, last = cast("list[Pass]", list(self.passes))
+        for update in updates:
             widths = c.charge_channels, c.charge_channels, features.shape[1]
-            raw, factors, change = update.to(dtype).split(widths, dim=1)
+            raw, factors, change = update.read(features, charges, near).split(widths, dim=1)
             charges = equilibrate(charges + raw, factors, targets, batch.system_idx, c.exact_charges)
             features = features + change
-        inputs = self._message(features, charges, basis, rows, weights, trained)
-        aim = passes[-1](inputs.to(single_or_double)).to(dtype)
+        aim = last.read(features, charges, near)
         energies = self._shifted(self._atomic_energies(aim, batch), batch)
         charges = self._final_charges(charges, aim, targets, batch)
         predictions = {"atomic_energies": energies, "charges": charges.sum(dim=1)}
@@ -296,16 +239,15 @@ class AIMNet2(ReferenceEnergies):
             predictions["spin_charges"] = charges[:, 0] - charges[:, 1]
         return predictions
 
-    def _passes_for(self, n_atoms: int) -> nn.ModuleList:
-        """The large perceptrons, in double precision for a small batch."""
-        first = next(self.passes.parameters())
-        mixed = first.dtype != self.embedding.dtype and not first.requires_grad
-        if not mixed or n_atoms > SINGLE_PRECISION_ATOMS:
-            return self.passes
-        key = tuple(parameter._version + parameter.data_ptr() for parameter in self.passes.parameters())
-        if self._double is None or self._double[0] != key:
-            self._double = key, copy.deepcopy(self.passes).to(self.embedding.dtype)
-        return self._double[1]
+    def _neighborhood(self, batch: AtomicBatch) -> Neighborhood:
+        """What the passes see of a batch."""
+        return Neighborhood(
+            basis=vector_basis(batch.edge_vectors().to(self.embedding.dtype), self.shells),
+            rows=EdgeRows.from_edges(batch.edge_index, batch.n_atoms),
+            kinds=rows_of_atoms(batch, batch.fidelity, self.config.n_fidelities, self.config.max_number + 1),
+            conv_features=self.conv_features,
+            conv=torch.cat([self.conv_features, self.conv_charges]),
+        )
 
     def _embed(self, batch: AtomicBatch) -> Tensor:
         """(n_atoms, A·G) features of the elements."""
@@ -347,24 +289,10 @@ class AIMNet2(ReferenceEnergies):
     def _channel_charges(self, batch: AtomicBatch) -> Tensor:
         """(n_systems, C) total charge of each channel: Q, or Q_α and Q_β = ½(Q ± (multiplicity − 1))."""
         total = batch.total_charge[:, None]
-        if self.config.charge_channels == 1:
-            return total
-        unpaired = (batch.multiplicity - 1).to(total.dtype)[:, None]
-        return 0.5 * torch.cat([total + unpaired, total - unpaired], dim=1)
-
-    def _kinds(self, features: Tensor, batch: AtomicBatch) -> tuple[Tensor, Tensor]:
-        """Features (n_kinds, A·G) that atoms begin with, and which of them each has (n_atoms,)."""
-        rows = rows_of_atoms(batch, batch.fidelity, self.config.n_fidelities, self.config.max_number + 1)
-        kinds, kind = torch.unique(rows, return_inverse=True)
-        example = torch.empty_like(kinds).scatter_(0, kind, torch.arange(len(kind), device=kind.device))
-        return features.index_select(0, example), kind
-
-    def _message(
-        self, features: Tensor, charges: Tensor | None, basis: Tensor, rows: EdgeRows, weights: Tensor, trained: bool
-    ) -> Tensor:
-        """Input of a pass: see :mod:`molcalc.nn.message`."""
-        n_channels = self.config.n_channels + (0 if charges is None else charges.shape[1])
-        return message(features, charges, basis, weights[:n_channels], rows, aligned=trained)
+        if self.config.charge_channels == 2:
+            unpaired = (batch.multiplicity - 1).to(total.dtype)[:, None]
+            total = 0.5 * torch.cat([total + unpaired, total - unpaired], dim=1)
+        return total.to(self.embedding.dtype)
 
 
 def equilibrate(

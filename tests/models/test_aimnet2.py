@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -138,68 +137,6 @@ def test_members_of_an_ensemble_are_separate_networks() -> None:
     batch = collate([from_atoms(organic(), cutoff=5.0)])
     energies = [float(member(batch)["atomic_energies"].sum()) for member in members]
     assert abs(energies[0] - energies[1]) > 1e-2
-
-
-def mixed_network() -> tuple[AIMNet2, AIMNet2]:
-    """A network whose large perceptrons are in single precision, and the same in double precision."""
-    double = build_members(tiny_checkpoint())[0].double()
-    mixed = build_members(tiny_checkpoint())[0].double()
-    mixed.passes.float()
-    assert isinstance(mixed, AIMNet2)
-    assert isinstance(double, AIMNet2)
-    return mixed, double
-
-
-def test_small_batches_run_in_double_precision() -> None:
-    mixed, double = mixed_network()
-    batch = from_atoms(organic(), cutoff=5.0)
-    assert torch.equal(mixed(batch)["atomic_energies"], double(batch)["atomic_energies"])
-    assert mixed.dtype == torch.float32
-
-
-def test_large_batches_run_in_single_precision() -> None:
-    mixed, double = mixed_network()
-    batch = collate([from_atoms(organic(seed), cutoff=5.0) for seed in range(4)])
-    difference = (mixed(batch)["atomic_energies"] - double(batch)["atomic_energies"]).abs().max()
-    assert 0.0 < float(difference) < 1e-4
-
-
-def test_new_weights_are_used_by_small_batches_too() -> None:
-    mixed, _ = mixed_network()
-    batch = from_atoms(organic(), cutoff=5.0)
-    before = mixed(batch)["atomic_energies"]
-    with torch.no_grad():
-        mixed.passes[1][0].weight.mul_(1.1)
-    assert float((mixed(batch)["atomic_energies"] - before).abs().max()) > 1e-4
-
-
-def test_copies_do_not_carry_the_weights_twice() -> None:
-    import pickle
-
-    mixed, _ = mixed_network()
-    size = len(pickle.dumps(mixed))
-    mixed(from_atoms(organic(), cutoff=5.0))
-    assert len(pickle.dumps(mixed)) == size
-
-
-@pytest.mark.parametrize("channels", [1, 2])
-def test_training_shares_the_first_products_of_equal_atoms_without_changing_any_gradient(
-    channels: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network = build_members(tiny_checkpoint(channels))[0].double().requires_grad_()
-    batch = collate([from_atoms(atoms, cutoff=5.0) for atoms in (organic(), organic())])
-    weights = list(network.parameters())
-    found = []
-    for _ in range(2):
-        positions = batch.positions.clone().requires_grad_()
-        energy = network(replace(batch, positions=positions))["atomic_energies"].sum()
-        (forces,) = torch.autograd.grad(energy, positions, create_graph=True)
-        found.append((forces, *torch.autograd.grad(energy + forces.square().sum(), weights, allow_unused=True)))
-        monkeypatch.setattr(AIMNet2, "_kinds", lambda *_: None)
-    for a, b in zip(*found):
-        assert (a is None) == (b is None)
-        if a is not None:
-            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
 
 
 def test_every_pass_conserves_charges_when_products_run_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
