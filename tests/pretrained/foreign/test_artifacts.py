@@ -30,9 +30,9 @@ from molcalc.errors import (
     UnsupportedElementError,
 )
 from molcalc.io.checkpoint import Checkpoint, save
+from molcalc.pretrained.catalog import PUBLISHED, find_file
 from molcalc.pretrained.foreign import artifacts
 from molcalc.pretrained.foreign.artifacts import read_directory, read_pt
-from molcalc.pretrained.published import PUBLISHED, find_file
 from molcalc.pretrained.sources import open_model
 from tests.helpers.model_files import (
     Touch,
