@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -18,7 +18,6 @@ from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.io.schema import from_dict
 from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
 from molcalc.models.dcm import NonEquivariantConfig, NonEquivariantDCM, PhysNetDCM, PhysNetDCMConfig
-from molcalc.models.multifidelity import MultiFidelityAIMNet2, MultiFidelityConfig
 from molcalc.models.network import NetworkConfig, TrainableNetwork
 
 
@@ -46,13 +45,18 @@ class ModelEntry:
     ----------
     network, config : class of the networks and dataclass of their arguments.
     calculator : dotted name of the ASE calculator, which is imported only when it is asked for.
-    training : None for a kind that is not chosen by name for training.
+    training : how it is trained unless the user says otherwise.
     """
 
     network: type[TrainableNetwork]
     config: type[NetworkConfig]
     calculator: str
-    training: Training | None = None
+    training: Training
+
+    @property
+    def learns_fidelities(self) -> bool:
+        """Whether one network may learn several levels of theory."""
+        return any(each.name == "n_fidelities" for each in fields(self.config))
 
     @property
     def calculator_name(self) -> str:
@@ -88,11 +92,6 @@ MODELS: dict[str, ModelEntry] = {
         calculator="molcalc.calculators.aimnet2.AIMNet2",
         training=_AIMNET2,
     ),
-    "aimnet2-multi": ModelEntry(
-        network=MultiFidelityAIMNet2,
-        config=MultiFidelityConfig,
-        calculator="molcalc.calculators.aimnet2.AIMNet2",
-    ),
     "physnet-dcm": ModelEntry(
         network=PhysNetDCM,
         config=PhysNetDCMConfig,
@@ -108,8 +107,6 @@ MODELS: dict[str, ModelEntry] = {
         ),
     ),
 }
-TRAINED: dict[str, Training] = {kind: entry.training for kind, entry in MODELS.items() if entry.training is not None}
-"""Kinds that can be chosen for training."""
 DEFAULT_MODEL = "physnet-dcm"
 """Kind that is trained when none is named."""
 MAX_VALUES = 1000

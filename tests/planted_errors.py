@@ -62,12 +62,12 @@ ERRORS = {
         "train/report/orientation.py", "rotated(batch, rng), (", "batch, (", "tests/train/report/test_summary.py",
     ),
     "one energy head for all fidelities": Planted(
-        "models/multifidelity.py", "added.index_select(0, batch.fidelity)", "added.index_select(0, 0 * batch.fidelity)",
-        "tests/models/test_multifidelity.py",
+        "models/aimnet2.py", "added.index_select(0, batch.fidelity)", "added.index_select(0, 0 * batch.fidelity)",
+        "tests/models/test_aimnet2.py",
     ),
     "fidelities without heads of their own": Planted(
-        "models/multifidelity.py", "value = fresh if begins else", "value = fresh if True else",
-        "tests/models/test_multifidelity.py",
+        "models/fidelity_transfer.py", "value = fresh if begins else", "value = fresh if True else",
+        "tests/models/test_fidelity_transfer.py",
     ),
     "known reference energies fitted again": Planted(
         "train/start/network.py", "if k not in start.known:", "if True:", "tests/train/start/test_transfer.py",
@@ -240,8 +240,9 @@ ERRORS = {
         "tests/nn/test_message.py",
     ),
     "equal atoms told apart by element only": Planted(
-        "models/aimnet2.py", " + (self.config.max_number + 1) * batch.fidelity.index_select(0, batch.system_idx)", "",
-        "tests/models/test_multifidelity.py",
+        "models/aimnet2.py", "kinds=rows_of_atoms(batch, batch.fidelity",
+        "kinds=rows_of_atoms(batch, 0 * batch.fidelity",
+        "tests/models/test_aimnet2.py",
     ),
     "weights grow by the decay": Planted(
         "train/optimize/optimizers.py", '1.0 - group["lr"] * decay', '1.0 + group["lr"] * decay',

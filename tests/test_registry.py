@@ -15,7 +15,7 @@ import torch
 from molcalc.errors import CheckpointMismatchError, UnsafeCheckpointError
 from molcalc.io.checkpoint import Checkpoint, load, save
 from molcalc.models.aimnet2 import AIMNet2
-from molcalc.registry import MODELS, TRAINED, build_members, calculator_class, checkpoint_of, network_config
+from molcalc.registry import MODELS, build_members, calculator_class, checkpoint_of, network_config
 from molcalc.train import fit
 from molcalc.train.config import FitConfig, make_config
 from tests.helpers.model_files import ELEMENTS, UNKNOWN_ARCHITECTURES, small_checkpoint
@@ -89,8 +89,8 @@ def test_a_misspelt_architecture_is_suggested() -> None:
         ({"elements": (1, 9)}, r"arguments: elements=\(1, 9\); allowed are 1…8"),
         ({"charge_channels": 3}, "charge_channels=3; allowed are 1 and 2"),
         ({"hidden": ((16, 12),)}, "at least 2 are needed"),
-        ({"n_radial": 9}, r"embedding has shape \(9, 32\); expected \(9, 36\)"),
-        ({"energy_hidden": (8, 8)}, r"missing \['members\.0\.energy_head\.4"),
+        ({"n_radial": 9}, r"embedding has shape \(1, 9, 32\); expected \(1, 9, 36\)"),
+        ({"energy_hidden": (8, 8)}, r"missing \['members\.0\.energy_heads\.0\.4"),
         ({"n_channels": -4}, "describe no network"),
         ({"n_channels": 2**62, "n_radial": 2**62}, "describe no network|has shape"),
     ],
@@ -122,18 +122,18 @@ def test_calculators_are_imported_only_when_they_are_asked_for(kind: str) -> Non
 
 def test_a_model_that_is_not_named_is_the_same_everywhere() -> None:
     assert FitConfig().model == make_config({}).model == inspect.signature(fit).parameters["model"].default
-    assert FitConfig().model in TRAINED
+    assert FitConfig().model in MODELS
 
 
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize("kind", MODELS)
 def test_recommended_options_are_options(kind: str) -> None:
     config = make_config({"model": kind}).to_dict()
-    for name, value in TRAINED[kind].options.items():
+    for name, value in MODELS[kind].options.items():
         nested = isinstance(value, dict)
         assert value.items() <= config[name].items() if nested else config[name] == value
 
 
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize("kind", MODELS)
 def test_presets_are_sizes_of_the_network(kind: str) -> None:
-    for preset in TRAINED[kind].presets.values():
+    for preset in MODELS[kind].presets.values():
         assert isinstance(preset(elements=(1, 8)), MODELS[kind].config)

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from molcalc.errors import CheckpointMismatchError, ConfigError
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import MAX_MEMBERS, ModelConfig
-from molcalc.models.multifidelity import MultiFidelityAIMNet2, with_fidelities
+from molcalc.models.aimnet2 import AIMNet2
+from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
 
 SAME = ("coulomb", "coulomb_range", "repulsion", "neutral_only")
@@ -95,7 +96,7 @@ def _like(first: Source, run: Source) -> list[TrainableNetwork]:
 
 
 def _reordered(member: TrainableNetwork, order: list[int]) -> TrainableNetwork:
-    assert isinstance(member, MultiFidelityAIMNet2)
+    assert isinstance(member, AIMNet2)
     return with_fidelities(member, order).requires_grad_(False).eval()
 
 

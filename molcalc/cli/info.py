@@ -58,8 +58,7 @@ def run(args: Arguments) -> int:
 def published_models() -> dict[str, str]:
     """Names of models, and whether their weights are here."""
     from molcalc.errors import CheckpointError
-    from molcalc.pretrained.bundled import BUNDLED
-    from molcalc.pretrained.published import PUBLISHED, find_file
+    from molcalc.pretrained.catalog import BUNDLED, PUBLISHED, find_file
 
     found = {}
     for name, entry in PUBLISHED.items():
@@ -186,8 +185,7 @@ def _fidelity(fidelity: Fidelity, config: ModelConfig, elements: Sequence[int]) 
 def model_files(name: str) -> list[Path]:
     """Files a model is read from; none for a model on a hub or one that is in the cache only."""
     from molcalc.errors import CheckpointError
-    from molcalc.pretrained.bundled import BUNDLED, FOLDER
-    from molcalc.pretrained.published import PUBLISHED, find_file
+    from molcalc.pretrained.catalog import BUNDLED, FOLDER, PUBLISHED, find_file
 
     if name in PUBLISHED:
         try:

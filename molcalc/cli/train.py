@@ -100,7 +100,7 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
     from pathlib import Path
 
     from molcalc.errors import ConfigError
-    from molcalc.registry import TRAINED
+    from molcalc.registry import MODELS
     from molcalc.train.config import make_config
     from molcalc.train.config_files import join_options, parse_setting, read_options
     from molcalc.train.loop.run_folder import OPTIONS
@@ -116,7 +116,7 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
         parts.append({"plots": False})
     options = join_options(*parts)
     if "model" not in options:
-        kinds = list(TRAINED)
+        kinds = list(MODELS)
         raise ConfigError(
             f"which kind of model? Give --model {', '.join(kinds[:-1])} or {kinds[-1]}, or a --config with it"
         )

@@ -65,7 +65,7 @@ def describe(
         repulsion=config.repulsion,
         elements=tuple(_symbol(z) for z in network.elements),
         self_atomic_energies={
-            _symbol(z): tuple(float(member.shifts.reshape(-1)[z]) for member in members) for z in network.elements
+            _symbol(z): tuple(float(member.shifts[0, z]) for member in members) for z in network.elements
         },
         charged=not config.neutral_only,
         open_shells=network.charge_channels == 2,

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from molcalc.models.aimnet2 import CHARGE_EPSILON, AIMNet2
-from molcalc.models.multifidelity import MultiFidelityAIMNet2
 
 
 class PaddedAIMNet2(nn.Module):
-    """One network of one fidelity.
+    """One network of one fidelity, as :func:`molcalc.export.reduction.single_fidelity` makes it.
 
     Parameters
     ----------
@@ -26,27 +25,20 @@ class PaddedAIMNet2(nn.Module):
     def __init__(self, network: AIMNet2) -> None:
         super().__init__()
         c = network.config
-        embedding, shifts = network.embedding.data, network.shifts.data
-        charge_head: nn.Module | None = None
-        if isinstance(network, MultiFidelityAIMNet2):
-            head, embedding, shifts = network.energy_heads[0], embedding[0], shifts[0]
-            charge_head = network.charge_heads[0] if network.config.charge_heads else None
-        else:
-            head = network.energy_head
         self.n_radial, self.n_channels, self.n_charges = c.n_radial, c.n_channels, c.charge_channels
         self.exact_charges, self.epsilon = c.exact_charges, CHARGE_EPSILON
         self.cutoff, self.eta = c.cutoff, network.shells.eta
         centers = c.first_center + network.shells.spacing * torch.arange(c.n_radial, dtype=torch.float64)
         self.centers = nn.Buffer(centers[:, None, None], persistent=False)
-        self.embedding, self.shifts = nn.Parameter(embedding), nn.Parameter(shifts)
+        self.embedding, self.shifts = nn.Parameter(network.embedding.data[0]), nn.Parameter(network.shifts.data[0])
         self.conv_features = nn.Parameter(network.conv_features.data)
         self.conv_charges = nn.Parameter(network.conv_charges.data)
         self.passes = nn.ModuleList(nn.Sequential(*mlp.children()) for mlp in network.passes)
         self.single_or_double = network.dtype
         self.last = len(self.passes) - 1
-        self.energy_head = nn.Sequential(*head.children())
-        self.has_charge_head = charge_head is not None
-        self.charge_head = nn.Sequential(*(charge_head.children() if charge_head is not None else ()))
+        self.energy_head = nn.Sequential(*network.energy_heads[0].children())
+        self.has_charge_head = c.charge_heads
+        self.charge_head = nn.Sequential(*(layer for head in network.charge_heads for layer in head.children()))
         self.requires_grad_(False)
 
     def forward(

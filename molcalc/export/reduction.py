@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,11 @@ from molcalc.dispersion.parameters import D3Parameters
 from molcalc.errors import ConfigError
 from molcalc.fidelity import Fidelity, find_fidelity
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
-from molcalc.models.multifidelity import MultiFidelityAIMNet2, MultiFidelityConfig
+from molcalc.models.aimnet2 import AIMNet2
 from molcalc.registry import checkpoint_of
 
-KINDS = ("aimnet2", "aimnet2-multi")
+KIND = "aimnet2"
+"""Kind of the models that can be exported."""
 
 
 def reduced(
@@ -31,8 +32,7 @@ def reduced(
 ) -> Checkpoint:
     """The model of one fidelity alone, whose predictions are those of the whole model.
 
-    The heads that a fidelity adds up (its own and those of what it corrects) become one of blocks. A charge head stays:
-    the result is then a model "aimnet2-multi" of one fidelity, else an "aimnet2".
+    The heads that a fidelity adds up (its own and those of what it corrects) become one of blocks.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ def reduced(
         When the fidelity was never trained, or dispersion would be counted twice.
     """
     config, label = source.config, source.label
-    if config.kind not in KINDS:
-        raise ConfigError(f"{label!r} holds a {config.kind!r} model; {' and '.join(KINDS)} models can be exported")
+    if config.kind != KIND:
+        raise ConfigError(f"{label!r} holds a {config.kind!r} model; {KIND} models can be exported")
     index = find_fidelity([each.name for each in config.fidelities], fidelity, label)
     chosen = config.fidelities[index]
     completion(config, chosen, dispersion=dispersion)  # the refusals of the calculators
-    networks = chosen_members(source.members, member, label)
+    networks = cast("list[AIMNet2]", chosen_members(source.members, member, label))
     if chosen.elements == () or _untrained(networks, index):
         raise ConfigError(
             f"fidelity {chosen.name!r} of {label!r} was never trained, its predictions mean nothing: train it with "
@@ -67,7 +67,6 @@ def reduced(
         provenance["member"] = str(member)
     declared = replace(
         config,
-        kind="aimnet2-multi" if isinstance(singles[0], MultiFidelityAIMNet2) else "aimnet2",
         arguments=arguments,
         n_members=len(singles),
         fidelities=(replace(chosen, dispersion=_declared(chosen, dispersion), elements=elements),),
@@ -77,38 +76,32 @@ def reduced(
 
 
 def single_fidelity(network: nn.Module, fidelity: int) -> AIMNet2:
-    """A network that predicts what a given one does at one fidelity.
+    """A network of one fidelity, with separate embeddings, that predicts what a given one does at one of its.
 
     Its dtypes are those of the given one.
     """
     assert isinstance(network, AIMNet2)
-    if not isinstance(network, MultiFidelityAIMNet2):
-        return network
     old = network.config
     chain, given = old.chain(fidelity), network.state_dict()
     state = {name: value for name, value in given.items() if name.startswith(("conv_", "passes."))}
-    if old.embeddings == "separate":
-        state["embedding"] = given["embedding"][chain[-1]]
+    if old.embeddings == "shared":
+        state["embedding"] = (given["embedding"] + given["embedding_offsets"][chain[-1]])[None]
     else:
-        state["embedding"] = given["embedding"] + given["embedding_offsets"][chain[-1]]
-    state["shifts"] = given["shifts"][fidelity]
-    head = _sum_of_heads([_layers(network.energy_heads[k]) for k in chain])
-    sizes = {field: getattr(old, field) for field in AIMNet2Config.__dataclass_fields__}
-    sizes["energy_hidden"] = tuple(len(chain) * width for width in old.energy_hidden)
-    places = [name.rpartition(".")[0] for name, _ in network.energy_heads[0].named_parameters() if "weight" in name]
-    config: AIMNet2Config
-    if old.charge_heads:
-        config = MultiFidelityConfig(**sizes, n_fidelities=1, charge_heads=True, charge_hidden=old.charge_hidden)
-        state["embedding"], state["shifts"] = state["embedding"][None], state["shifts"][None]
-        own = f"charge_heads.{fidelity}."
-        state.update({f"charge_heads.0.{k.removeprefix(own)}": v for k, v in given.items() if k.startswith(own)})
-        result: AIMNet2 = MultiFidelityAIMNet2(config)
-    else:
-        config = AIMNet2Config(**sizes)
-        result = AIMNet2(config)
-    prefix = "energy_heads.0" if old.charge_heads else "energy_head"
-    for place, (weight, bias) in zip(places, head):
-        state[f"{prefix}.{place}.weight"], state[f"{prefix}.{place}.bias"] = weight, bias
+        state["embedding"] = given["embedding"][chain[-1]][None]
+    state["shifts"] = given["shifts"][fidelity][None]
+    own = f"charge_heads.{fidelity}."
+    state.update({f"charge_heads.0.{k.removeprefix(own)}": v for k, v in given.items() if k.startswith(own)})
+    config = replace(
+        old,
+        n_fidelities=1,
+        embeddings="separate",
+        bases=(),
+        energy_hidden=tuple(len(chain) * width for width in old.energy_hidden),
+    )
+    result = AIMNet2(config)
+    merged = _sum_of_heads([_layers(network.energy_heads[k]) for k in chain])
+    names = [name for name, _ in result.energy_heads[0].named_parameters(prefix="energy_heads.0")]
+    state.update(zip(names, (parameter for layer in merged for parameter in layer)))
     result.load_state_dict({name: value.detach().clone() for name, value in state.items()}, strict=True, assign=True)
     return result.requires_grad_(False).eval()
 
@@ -139,24 +132,21 @@ def _sum_of_heads(heads: Sequence[Layers]) -> Layers:
     return merged
 
 
-def _untrained(networks: Sequence[nn.Module], fidelity: int) -> bool:
+def _untrained(networks: Sequence[AIMNet2], fidelity: int) -> bool:
     """Whether nothing of a fidelity has changed since it was added: a correction that is zero, or a copy of another."""
 
-    def of_fidelity(network: MultiFidelityAIMNet2, k: int) -> list[Tensor]:
-        tables = [network.embedding[k]] if network.config.embeddings == "separate" else [network.embedding_offsets[k]]
-        return [*tables, network.shifts[k], *network.energy_heads[k].parameters()]
+    def of_fidelity(network: AIMNet2, k: int) -> list[Tensor]:
+        table = network.embedding if network.embedding_offsets is None else network.embedding_offsets
+        return [table[k], network.shifts[k], *network.energy_heads[k].parameters()]
 
-    def equal(network: MultiFidelityAIMNet2, other: int) -> bool:
+    def equal(network: AIMNet2, other: int) -> bool:
         pairs = zip(of_fidelity(network, fidelity), of_fidelity(network, other))
         return all(torch.equal(mine, others) for mine, others in pairs)
 
-    several = [network for network in networks if isinstance(network, MultiFidelityAIMNet2)]
-    if not several:
-        return False
-    last = [_layers(network.energy_heads[fidelity])[-1] for network in several]
+    last = [_layers(network.energy_heads[fidelity])[-1] for network in networks]
     if not any(bool(weight.any()) or bool(bias.any()) for weight, bias in last):
         return True
-    return any(all(equal(network, other) for network in several) for other in range(fidelity))
+    return any(all(equal(network, other) for network in networks) for other in range(fidelity))
 
 
 def _declared(chosen: Fidelity, wish: Wish) -> str | None:

@@ -103,7 +103,7 @@ class DistributedChargeModel(ReferenceEnergies):
         edges = Edges.of_batch(batch)
         energies, charges, features = self.trunk(batch, edges)
         predictions = self.head(batch, edges, charges, features)
-        predictions["atomic_energies"] = energies.double() + self.shifts.index_select(0, batch.numbers)
+        predictions["atomic_energies"] = energies.double() + self.reference_energies(batch)
         predictions["charges"] = charges
         return predictions
 

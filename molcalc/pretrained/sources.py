@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Literal
 
 from molcalc.errors import CheckpointError, short, suggest
+from molcalc.fidelity import Fidelity
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import read_file, sha256
-from molcalc.pretrained.bundled import BUNDLED, load_bundled
+from molcalc.pretrained.catalog import BUNDLED, PUBLISHED, convert_published, find_published, load_named
 from molcalc.pretrained.foreign.artifacts import ROUTING_KEYS, read_directory, read_pt
+from molcalc.pretrained.foreign.ensemble import convert_ensemble, embedded_dispersion
 from molcalc.pretrained.foreign.exported import checkpoint_of_program, read_contents
 from molcalc.pretrained.foreign.torchscript import is_torchscript, read_program, read_state
-from molcalc.pretrained.published import PUBLISHED, convert_ensemble, find_published, load_published
 from molcalc.registry import network_config
 
 FORMS = "a published name, a model directory, or a file ending in .jpt or .pt"
@@ -41,10 +42,8 @@ def open_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Chec
         When the file cannot or must not be used.
     """
     name = os.fspath(source)
-    if name in PUBLISHED:
-        return load_published(name)
-    if name in BUNDLED:
-        return load_bundled(name)
+    if name in PUBLISHED or name in BUNDLED:
+        return load_named(name)
     path = Path(name)
     kind = _kind(path) if name else "missing"
     if kind == "directory":
@@ -101,9 +100,11 @@ def _read_file(path: Path, trusted: bool) -> Checkpoint:
     if contents is not None:
         return checkpoint_of_program(read_program(data, str(path), trusted), contents)
     name = find_published(sha256(data)) or (None if trusted else _published_with_file(path.name))
-    entry = PUBLISHED[name] if name else None
-    state = read_state(data, str(path), known_sha256=entry.sha256 if entry else None, trusted=trusted)
-    return convert_ensemble(state, name or path.stem, entry, path.name)
+    if name is not None:
+        return convert_published(name, data, path)
+    state = read_state(data, str(path), known_sha256=None, trusted=trusted)
+    level = Fidelity(name=path.stem, dispersion=embedded_dispersion(state, path.name))
+    return convert_ensemble(state, level, {"source": path.name})
 
 
 def _published_with_file(file: str) -> str | None:

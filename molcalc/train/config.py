@@ -9,7 +9,7 @@ from typing import Any
 
 from molcalc.errors import ConfigError, suggest
 from molcalc.io.schema import from_dict
-from molcalc.registry import DEFAULT_MODEL, TRAINED
+from molcalc.registry import DEFAULT_MODEL, MODELS
 from molcalc.train.loop.losses import LossConfig
 from molcalc.train.loop.sampler import MODES
 from molcalc.train.optimize.optimizers import OPTIMIZER_CONFIGS, GroupConfig
@@ -57,7 +57,7 @@ class FitConfig:
 
     Attributes
     ----------
-    model : kind of network, a key of :data:`molcalc.registry.TRAINED`: "aimnet2", "physnet-dcm" or "noneq-dcm".
+    model : kind of network, a key of :data:`molcalc.registry.MODELS`: "aimnet2", "physnet-dcm" or "noneq-dcm".
     arguments : fields of the network's own configuration that differ from its defaults.
     preset : named size of the network, where it has several.
     init : published name, model file or directory to start from; None starts from random weights.
@@ -200,9 +200,9 @@ def make_config(options: Mapping[str, Any]) -> FitConfig:
         For an unknown model or key, a value of the wrong type or out of range.
     """
     model = options.get("model", DEFAULT_MODEL)
-    if model not in TRAINED:
-        raise ConfigError(f"unknown model {model!r}{suggest(str(model), TRAINED)}; known: {', '.join(TRAINED)}")
-    return from_dict(FitConfig, merged(TRAINED[model].options, options))
+    if model not in MODELS:
+        raise ConfigError(f"unknown model {model!r}{suggest(str(model), MODELS)}; known: {', '.join(MODELS)}")
+    return from_dict(FitConfig, merged(MODELS[model].training.options, options))
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from molcalc.calculators import AIMNet2, PhysNetDCM
 from molcalc.calculators.sources import calculator_of
 from molcalc.errors import CheckpointMismatchError, ConfigError
 from molcalc.io.checkpoint import Checkpoint, save
-from molcalc.models.multifidelity import with_fidelities
+from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.registry import build_members, checkpoint_of
 from tests.helpers.tiny import FIDELITIES, organic, tiny_calculator, tiny_checkpoint, tiny_multifidelity_checkpoint
 from tests.helpers.tiny_dcm import tiny_dcm
@@ -87,7 +87,7 @@ def changed(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (tiny_checkpoint(seed=9), "kind is 'aimnet2' in the one, 'aimnet2-multi' in the other"),
+        (tiny_dcm(seed=9), "kind is 'physnet-dcm' in the one, 'aimnet2' in the other"),
         (tiny_multifidelity_checkpoint(seed=9, coulomb=None), "coulomb is None in the one, 'simple' in the other"),
         (changed(tiny_multifidelity_checkpoint(seed=9), neutral_only=True), "neutral_only is True in the one, False"),
         (

@@ -135,7 +135,7 @@ def test_a_comparison_leaves_out_fidelities_that_do_not_know_an_element() -> Non
         found = calc.compare_fidelities(molecule("NH3"))
     assert list(found) == ["pbe0", "gfn2"]
     assert [str(warning.message) for warning in caught] == [
-        "fidelity 'b3lyp' of 'aimnet2-multi' is left out: N was not in its data"
+        "fidelity 'b3lyp' of 'aimnet2' is left out: N was not in its data"
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -150,7 +150,7 @@ def test_a_comparison_that_is_not_finite_names_the_fidelity() -> None:
     weights = {name: value.clone() for name, value in checkpoint.weights.items()}
     weights["members.0.shifts"][1] = torch.nan
     calc = tiny_calculator(Checkpoint(checkpoint.config, weights), fidelity="pbe0")
-    with pytest.raises(RuntimeError, match="'aimnet2-multi' at fidelity 'gfn2' returned energ"):
+    with pytest.raises(RuntimeError, match="'aimnet2' at fidelity 'gfn2' returned energ"):
         calc.compare_fidelities(molecule("H2O"))
 
 

@@ -26,7 +26,7 @@ from ase.mep import NEB
 from molcalc.calculators import D3, AIMNet2
 from molcalc.errors import CheckpointMismatchError, ConfigError, FidelityError
 from molcalc.io.checkpoint import Checkpoint, load, save
-from molcalc.models.multifidelity import with_fidelities
+from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.registry import build_members, checkpoint_of
 from molcalc.testing import check_calculator
 from tests.helpers.tiny import (

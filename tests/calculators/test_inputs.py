@@ -191,7 +191,7 @@ def test_arrays_in_info_do_no_harm(closed_shell: Checkpoint) -> None:
 
 def test_result_that_is_not_finite_is_named(closed_shell: Checkpoint) -> None:
     calc = tiny_calculator(closed_shell)
-    calc.potential.members[0].shifts[8] = float("nan")
+    calc.potential.members[0].shifts[0, 8] = float("nan")
     with pytest.raises(NonFiniteResultError, match=r"energies.*atom 0|energy"):
         calc.get_potential_energy(water())
     assert calc.results == {}

@@ -198,5 +198,5 @@ def test_runs_of_one_model_make_an_ensemble(tmp_path: Path) -> None:
 
 def test_other_kinds_of_models_are_refused(tmp_path: Path) -> None:
     model = tiny_dcm()
-    with pytest.raises(ConfigError, match="model; aimnet2 and aimnet2-multi models can be exported"):
+    with pytest.raises(ConfigError, match="model; aimnet2 models can be exported"):
         export(model, tmp_path / "x.jpt")

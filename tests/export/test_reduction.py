@@ -17,7 +17,7 @@ from molcalc.export.reduction import reduced, single_fidelity
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2 as Network
-from molcalc.models.multifidelity import with_fidelities
+from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.registry import build_members, checkpoint_of
 from tests.helpers.export_models import declared, several
 from tests.helpers.tiny import FIDELITY_KINDS, organic, tiny_checkpoint
@@ -66,7 +66,7 @@ def test_the_result_declares_its_one_fidelity() -> None:
     assert [level.name for level in part.config.fidelities] == ["wb97m"]
     assert build_members(part)[0].elements == (1, 6, 8)
     assert part.config.provenance["exported from"] == f"x, hash {whole.hash}"
-    assert part_of(several(charge_heads=True), fidelity="wb97m").config.kind == "aimnet2-multi"
+    assert part_of(several(charge_heads=True), fidelity="wb97m").config.arguments["charge_heads"]
 
 
 @pytest.mark.parametrize(

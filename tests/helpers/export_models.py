@@ -15,7 +15,7 @@ from torch import Tensor
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2
-from molcalc.models.multifidelity import MultiFidelityAIMNet2, with_fidelities
+from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.registry import build_members, checkpoint_of
 from tests.helpers.tiny import ELEMENTS, tiny_checkpoint
 
@@ -40,11 +40,10 @@ def several(charge_channels: int = 1, n_members: int = 1, **changes: Any) -> Che
     return declared(single, networks)
 
 
-def declared(single: Checkpoint, networks: list[MultiFidelityAIMNet2], **changes: Any) -> Checkpoint:
+def declared(single: Checkpoint, networks: list[AIMNet2], **changes: Any) -> Checkpoint:
     """Networks of three fidelities as a model."""
     config = replace(
         single.config,
-        kind="aimnet2-multi",
         arguments=networks[0].config.to_dict(),
         fidelities=FIDELITIES,
         **changes,

@@ -21,7 +21,6 @@ from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.io.files import sha256
 from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
-from molcalc.models.multifidelity import MultiFidelityAIMNet2
 from molcalc.registry import build_members, checkpoint_of
 
 ELEMENTS = (1, 6, 8)
@@ -66,7 +65,7 @@ def small_checkpoint(charge_channels: int = 1, n_members: int = 1, seed: int = 5
         torch.manual_seed(seed + k)
         network = AIMNet2(config).initialize()
         for z, energy in REFERENCE_ENERGIES.items():
-            network.shifts.data[z] = energy
+            network.shifts.data[0, z] = energy
         networks.append(network)
     dispersion = "d3bj:" + ",".join(f"{key}={value!r}" for key, value in D3.items())
     model = ModelConfig(
@@ -116,11 +115,10 @@ def save_numbered(folder: Path, k: int) -> None:
 
 def number_in(folder: Path) -> int:
     """Number of the checkpoint in a folder, after a check that all its files belong together."""
-    config, contents = checkpoint.read_files(folder, (checkpoint.WEIGHTS, STATE))
-    weights = checkpoint.unpack_weights(contents[checkpoint.WEIGHTS], str(folder))
-    k = int(weights["b"])
-    assert torch.equal(weights["a"], numbered(k).weights["a"])
-    assert config.provenance == {"source": str(k)}
+    model, contents = checkpoint.load_with(folder, (STATE,))
+    k = int(model.weights["b"])
+    assert torch.equal(model.weights["a"], numbered(k).weights["a"])
+    assert model.config.provenance == {"source": str(k)}
     assert contents[STATE] == f"state {k}".encode()
     return k
 
@@ -138,9 +136,10 @@ def v2_state(network: AIMNet2) -> dict[str, Tensor]:
     names = {"embedding": "afv.weight", "conv_features": "conv_a.agh", "conv_charges": "conv_q.agh"}
     state = {}
     for name, value in network.state_dict().items():
-        name = names.get(name, name).replace("passes.", "mlps.").replace("energy_head.", "outputs.energy_mlp.mlp.")
+        name = names.get(name, name).replace("passes.", "mlps.").replace("energy_heads.0.", "outputs.energy_mlp.mlp.")
         state[name] = value.clone()
-    state["outputs.atomic_shift.shifts.weight"] = state.pop("shifts")[:, None]
+    state["afv.weight"] = state["afv.weight"][0]
+    state["outputs.atomic_shift.shifts.weight"] = state.pop("shifts")[0, :, None]
     untrained = [z for z in range(c.max_number + 1) if z not in c.elements]
     for name in ("afv.weight", "outputs.atomic_shift.shifts.weight"):
         state[name][untrained] = float("nan")
@@ -153,7 +152,7 @@ def v2_state(network: AIMNet2) -> dict[str, Tensor]:
     return state
 
 
-def multifidelity_state(network: MultiFidelityAIMNet2) -> dict[str, Tensor]:
+def multifidelity_state(network: AIMNet2) -> dict[str, Tensor]:
     """Weights of a network under the names that trainers of several fidelities write, random where nothing is trained.
 
     Element Z of fidelity f has number Z + 200·f; the first fidelity's heads stand there a second time.

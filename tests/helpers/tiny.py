@@ -7,6 +7,7 @@ charges, Coulomb energy and forces are of chemical magnitude.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
+from molcalc.batch import AtomicBatch, collate, from_atoms
 from molcalc.calculators import AIMNet2
 from molcalc.calculators.base import MolCalculator
 from molcalc.dispersion.d3 import D3Dispersion
@@ -22,7 +24,7 @@ from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.models.aimnet2 import AIMNet2 as Network
 from molcalc.models.aimnet2 import AIMNet2Config
-from molcalc.models.multifidelity import MultiFidelityAIMNet2, with_fidelities
+from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.potential import Potential
 from molcalc.registry import build_members, checkpoint_of
 
@@ -47,8 +49,8 @@ def tiny_checkpoint(charge_channels: int = 1, n_members: int = 1, seed: int = 3,
         network = Network(config).initialize()
         with torch.no_grad():
             for z, energy in REFERENCE_ENERGIES.items():
-                network.shifts[z] = energy
-            network.energy_head[-1].weight.mul_(16.0 if charge_channels == 1 else 8.0)
+                network.shifts[0, z] = energy
+            network.energy_heads[0][-1].weight.mul_(16.0 if charge_channels == 1 else 8.0)
             network.passes[0][-1].weight[:charge_channels].mul_(4.0 if charge_channels == 1 else 1.0)
         networks.append(network)
     model = ModelConfig(
@@ -70,7 +72,7 @@ FIDELITIES = (
 """Completed by D3, complete, and completed by another D3."""
 
 
-def tiny_multifidelity(seed: int = 0, charge_channels: int = 1, **changes: Any) -> MultiFidelityAIMNet2:
+def tiny_multifidelity(seed: int = 0, charge_channels: int = 1, **changes: Any) -> Network:
     """Network of three fidelities whose random weights all differ."""
     source = build_members(tiny_checkpoint(charge_channels))[0].double()
     assert isinstance(source, Network)
@@ -92,7 +94,7 @@ def tiny_multifidelity_checkpoint(
     """Random network(s) of three fidelities."""
     networks = [tiny_multifidelity(seed + k, charge_channels, **changes) for k in range(n_members)]
     model = ModelConfig(
-        kind="aimnet2-multi",
+        kind="aimnet2",
         arguments=networks[0].config.to_dict(),
         n_members=n_members,
         fidelities=tuple(fidelities),
@@ -125,6 +127,12 @@ def organic(seed: int = 0) -> Atoms:
     atoms.rotate(rng.uniform(20, 160), rng.normal(size=3))
     atoms.translate([0.31, -0.72, 0.44])
     return atoms
+
+
+def mixed_batch(*fidelities: int) -> AtomicBatch:
+    """Acetamides of charge 0, 1, 2, …, one at each of the given fidelities."""
+    parts = [from_atoms(organic(k), cutoff=5.0, total_charge=k) for k in range(len(fidelities))]
+    return replace(collate(parts), fidelity=torch.tensor(fidelities))
 
 
 def crystal() -> Atoms:

@@ -10,7 +10,7 @@ import torch
 
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import sha256
-from molcalc.pretrained.published import PUBLISHED, Published
+from molcalc.pretrained.catalog import PUBLISHED, Published
 from tests.helpers.model_files import D3, Intruder, small_checkpoint, write_torchscript
 
 

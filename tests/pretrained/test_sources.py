@@ -16,7 +16,7 @@ from ase.build import molecule
 from molcalc.calculators import AIMNet2
 from molcalc.errors import CheckpointError, UnsafeCheckpointError
 from molcalc.io.checkpoint import Checkpoint, save
-from molcalc.pretrained.published import PUBLISHED
+from molcalc.pretrained.catalog import PUBLISHED
 from molcalc.pretrained.sources import open_model
 from tests.helpers.model_files import edit_config, write_hub_directory, write_v2
 

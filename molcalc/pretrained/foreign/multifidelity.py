@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +21,6 @@ from molcalc.errors import CheckpointMismatchError, short, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.models.aimnet2 import AIMNet2Config
-from molcalc.models.multifidelity import MultiFidelityConfig
 from molcalc.pretrained.foreign.layout import ensemble_weights, network_from_state
 
 log = logging.getLogger(__name__)
@@ -42,6 +41,7 @@ _READOUT = re.compile(r"fidelity_readouts\.(\d{1,3})\.(.+)")
 _SHARED = re.compile(r"(?:shared_readouts?|outputs)\.(.+)")
 _HEAD = re.compile(r"energy_mlp\.mlp\.\d{1,3}\.(weight|bias)|atomic_shift\.shifts\.weight")
 _RANGE = "lrcoulomb.rc"
+_FIRST_HEAD = "energy_heads.0."
 
 
 class _Parts(NamedTuple):
@@ -102,14 +102,14 @@ def checkpoint_of_weights(
     for name, block, own in zip(called, blocks, trained):
         sizes, weights = network_from_state(block, own, f"{where}: fidelity {name!r}")
         _warn(weights, own, name, not networks, name in added, where)
-        _add(weights["shifts"], added.get(name, {}), own, name, where)
+        _add(weights["shifts"][0], added.get(name, {}), own, name, where)
         networks.append((sizes, weights))
     levels = tuple(Fidelity(name=name, elements=own) for name, own in zip(called, trained))
     reach = parts.shared.get(_RANGE)
-    kind, arguments, joined = _joined(networks, where)
+    sizes, joined = _joined(networks, where)
     config = ModelConfig(
-        kind=kind,
-        arguments=arguments,
+        kind="aimnet2",
+        arguments=sizes.to_dict(),
         fidelities=levels,
         coulomb=None if reach is None else "simple",
         coulomb_range=None if reach is None else round(_length(reach, where), 6),
@@ -247,7 +247,7 @@ def _warn(
     where: str,
 ) -> None:
     """Report what makes predictions at a fidelity wrong although the file can be read."""
-    if not first and not weights["embedding"][list(elements)].any():
+    if not first and not weights["embedding"][0, list(elements)].any():
         log.warning(
             "%s: the embedding of fidelity %r is zero for all elements, which it cannot tell apart: its weights were "
             "transferred from a model of one fidelity without that embedding. Use the first fidelity, or train this "
@@ -281,20 +281,17 @@ def _length(value: Tensor, where: str) -> float:
 
 def _joined(
     networks: Sequence[tuple[AIMNet2Config, dict[str, Tensor]]], where: str
-) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
-    """Kind, arguments and weights of one network with all fidelities."""
-    config, weights = networks[0]
-    if len(networks) == 1:
-        return "aimnet2", config.to_dict(), weights
+) -> tuple[AIMNet2Config, dict[str, Tensor]]:
+    """Sizes and weights of one network with all fidelities."""
+    first, weights = networks[0]
     elements = tuple(sorted({z for config, _ in networks for z in config.elements}))
     if len({replace(config, elements=elements) for config, _ in networks}) > 1:
         raise CheckpointMismatchError(f"{where}: the energy heads of its fidelities differ in size")
-    arguments = asdict(MultiFidelityConfig(**{**asdict(config), "elements": elements, "n_fidelities": len(networks)}))
-    joined = {name: value for name, value in weights.items() if not name.startswith("energy_head.")}
+    joined = dict(weights)
     for name in ("embedding", "shifts"):
-        joined[name] = torch.stack([each[name] for _, each in networks])
+        joined[name] = torch.cat([each[name] for _, each in networks])
     for f, (_, each) in enumerate(networks):
         for name, value in each.items():
-            if name.startswith("energy_head."):
-                joined[name.replace("energy_head.", f"energy_heads.{f}.")] = value
-    return "aimnet2-multi", arguments, joined
+            if name.startswith(_FIRST_HEAD):
+                joined[f"energy_heads.{f}.{name.removeprefix(_FIRST_HEAD)}"] = value
+    return replace(first, elements=elements, n_fidelities=len(networks)), joined

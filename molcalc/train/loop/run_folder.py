@@ -34,7 +34,7 @@ from molcalc.io.targets import check_not_file
 STATE = "training_state.pt"
 OPTIONS = "training.yaml"
 LOCK = ".lock"
-STATE_VERSION = 2
+STATE_VERSION = 3
 """Of the state of training; others are not read."""
 
 
@@ -111,15 +111,17 @@ class RunFolder:
         """
         if not self.started:
             raise FileNotFoundError(f"{self.path} holds no run to resume: {self.last} is missing; start without resume")
-        config, files = checkpoint.read_files(self.last, (checkpoint.WEIGHTS, STATE))
-        weights = checkpoint.unpack_weights(files[checkpoint.WEIGHTS], f"{self.last}/{checkpoint.WEIGHTS}")
+        model, files = checkpoint.load_with(self.last, (STATE,))
         try:
             state = torch.load(io.BytesIO(files[STATE]), weights_only=True)
         except Exception as error:
             raise CheckpointCorruptError(f"{self.last / STATE} cannot be read: {error}") from error
         if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
-            raise CheckpointMismatchError(f"{self.last / STATE} was written by another version of molcalc: start anew")
-        return Checkpoint(config, weights), state
+            raise CheckpointMismatchError(
+                f"{self.last / STATE} was written by another version of molcalc, and its run cannot go on: start a new "
+                f"run with init={str(self.path)!r}, which holds its best model"
+            )
+        return model, state
 
     def save_best(self, model: Checkpoint) -> None:
         """Replace the model that calculators open."""

@@ -18,7 +18,7 @@ from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.models.network import Network, NetworkConfig, TrainableNetwork
 from molcalc.potential import Potential
-from molcalc.registry import MODELS, TRAINED, network_config
+from molcalc.registry import MODELS, network_config
 from molcalc.train.config import FitConfig, LevelOfTheory
 from molcalc.train.data import views
 from molcalc.train.data.dataset import Dataset
@@ -26,7 +26,7 @@ from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
 from molcalc.train.loop.feeding import LabelReader
 from molcalc.train.report.groups import elements_of
 from molcalc.train.start.reference_energies import composition, fit_reference_energies
-from molcalc.train.start.transfer import Start, all_elements, bases, given, kind_of
+from molcalc.train.start.transfer import Start, all_elements, bases, check_fidelities, given
 
 log = logging.getLogger(__name__)
 
@@ -93,13 +93,14 @@ def checkpointed(model_config: ModelConfig, arrays: dict[str, torch.Tensor]) -> 
 
 
 def _fresh(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
-    kind = kind_of(config.model, len(levels))
+    check_fidelities(config.model, len(levels))
     likes = [f"fidelities.{name}.like" for name, level in config.fidelities.items() if level.like is not None]
     if likes or config.keep_fidelities:
         raise ConfigError(
             f"{(likes or ['keep_fidelities'])[0]} is about a fidelity of init, and there is no init: give one"
         )
-    entry, recommended = MODELS[kind], TRAINED[config.model]
+    entry = MODELS[config.model]
+    recommended = entry.training
     presets: dict[str, Callable[..., NetworkConfig]] = {"default": entry.config, **recommended.presets}
     if config.preset not in presets:
         raise ConfigError(
@@ -109,7 +110,7 @@ def _fresh(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
     arguments = asdict(presets[config.preset](elements=all_elements(levels), **several))
     coulomb = recommended.coulomb if config.coulomb == "auto" else config.coulomb
     model_config = ModelConfig(
-        kind=kind,
+        kind=config.model,
         arguments={**arguments, **config.arguments},
         fidelities=tuple(levels),
         coulomb=coulomb,

@@ -10,19 +10,17 @@ from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, s
 from molcalc.fidelity import UNNAMED, Fidelity
 from molcalc.io.checkpoint import ModelConfig
 from molcalc.models.aimnet2 import AIMNet2
-from molcalc.models.multifidelity import with_fidelities
+from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
 from molcalc.pretrained.sources import open_model
-from molcalc.registry import build_members
+from molcalc.registry import MODELS, build_members
 from molcalc.train.config import FitConfig, LevelOfTheory
 from molcalc.units import symbols_of
 
 log = logging.getLogger(__name__)
 
-SEVERAL = {"aimnet2": "aimnet2-multi"}
-"""Kind of model for several fidelities, by what users call it."""
 ADDED = ("embeddings", "charge_heads", "charge_hidden")
-"""Arguments of a network that can be chosen when given weights are extended to several fidelities."""
+"""Arguments of an AIMNet2 that can be chosen when it starts from given weights."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +37,13 @@ class Start:
     known: frozenset[int] = frozenset()
 
 
-def kind_of(model: str, n_fidelities: int) -> str:
-    """Kind of a new model; raises ConfigError when it cannot learn so many fidelities."""
-    if n_fidelities == 1:
-        return model
-    if model not in SEVERAL:
+def check_fidelities(kind: str, n_fidelities: int) -> None:
+    """Raise ConfigError when a kind of model cannot learn so many fidelities."""
+    if n_fidelities > 1 and not MODELS[kind].learns_fidelities:
         raise ConfigError(
-            f"the data has {n_fidelities} fidelities; {model} learns one level of theory: give the files of one, or "
-            f"train {', '.join(SEVERAL)}"
+            f"the data has {n_fidelities} fidelities; {kind} learns one level of theory: give the files of one, or "
+            "train aimnet2"
         )
-    return SEVERAL[model]
 
 
 def all_elements(levels: Sequence[Fidelity]) -> tuple[int, ...]:
@@ -106,11 +101,10 @@ def given(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
         known.add(len(wanted))
         wanted.append(_with_elements(found, index))
         sources.append(index)
-    several = len(wanted) > 1 or found.kind == SEVERAL.get(config.model)
-    _check_options(config, found, several)
+    _check_options(config, found)
+    check_fidelities(found.kind, len(wanted))
     network: TrainableNetwork = build_members(checkpoint)[config.init_member]
-    if several:
-        assert isinstance(network, AIMNet2)
+    if isinstance(network, AIMNet2):
         changes = {"bases": bases(config, wanted)} if bases(config, wanted) else {}
         network = with_fidelities(network, sources, **changes, **config.arguments)
     for k in set(range(len(wanted))) - known:
@@ -118,7 +112,6 @@ def given(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
     network.config = replace(network.config, elements=all_elements(wanted))
     declared = replace(
         found,
-        kind=SEVERAL[config.model] if several else found.kind,
         arguments=asdict(network.config),
         n_members=1,
         fidelities=tuple(wanted),
@@ -126,10 +119,10 @@ def given(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
     return Start(declared, network, frozenset(known))
 
 
-def _check_options(config: FitConfig, found: ModelConfig, several: bool) -> None:
-    if found.kind not in (config.model, SEVERAL.get(config.model)):
+def _check_options(config: FitConfig, found: ModelConfig) -> None:
+    if found.kind != config.model:
         raise CheckpointMismatchError(f"init={config.init!r} holds a {found.kind!r} model; model={config.model!r}")
-    new = set(config.arguments) - (set(ADDED) if several else set())
+    new = set(config.arguments) - (set(ADDED) if MODELS[found.kind].learns_fidelities else set())
     if new or config.preset != "default" or config.coulomb != "auto" or config.repulsion is not None:
         raise ConfigError("arguments, preset, coulomb and repulsion describe a new network; with init they are given")
     if config.init_member >= found.n_members:

@@ -30,9 +30,9 @@ from molcalc.errors import (
     UnsupportedElementError,
 )
 from molcalc.io.checkpoint import Checkpoint, save
+from molcalc.pretrained.catalog import PUBLISHED, find_file
 from molcalc.pretrained.foreign import artifacts
 from molcalc.pretrained.foreign.artifacts import read_directory, read_pt
-from molcalc.pretrained.published import PUBLISHED, find_file
 from molcalc.pretrained.sources import open_model
 from tests.helpers.model_files import (
     Touch,
@@ -138,7 +138,7 @@ def test_members_of_a_hub_directory_are_ordered_by_number(tmp_path: Path) -> Non
     many = small_checkpoint(n_members=11, exact_charges=False)
     loaded = read_directory(write_hub_directory(tmp_path / "hub", many))
     for k in (2, 10):
-        name = f"members.{k}.energy_head.0.weight"
+        name = f"members.{k}.energy_heads.0.0.weight"
         assert torch.equal(loaded.weights[name], many.weights[name])
 
 

@@ -31,7 +31,7 @@ def test_sizes_and_weights_are_those_of_the_network(channels: int) -> None:
     assert weights.keys() == expected.keys()
     for name, value in weights.items():
         assert value.dtype == expected[name].dtype
-        rows = list(ELEMENTS) if name in ("embedding", "shifts") else slice(None)
+        rows = (0, list(ELEMENTS)) if name in ("embedding", "shifts") else slice(None)
         assert torch.equal(value[rows], expected[name][rows])
 
 
@@ -39,8 +39,8 @@ def test_rows_of_untrained_elements_become_zero(state: State) -> None:
     assert state["afv.weight"].isnan().any()
     _, weights = network_from_state(state, ELEMENTS)
     untrained = [z for z in range(9) if z not in ELEMENTS]
-    assert not weights["embedding"][untrained].any()
-    assert not weights["shifts"][untrained].any()
+    assert not weights["embedding"][0, untrained].any()
+    assert not weights["shifts"][0, untrained].any()
     assert all(torch.isfinite(value).all() for value in weights.values())
 
 
@@ -64,7 +64,7 @@ def test_elements_are_sorted_and_counted_once(state: State) -> None:
 
 def test_reference_energies_keep_double_precision(state: State) -> None:
     state[SHIFTS][6] = -1029.123456789012
-    assert network_from_state(state, ELEMENTS)[1]["shifts"][6] == -1029.123456789012
+    assert network_from_state(state, ELEMENTS)[1]["shifts"][0, 6] == -1029.123456789012
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
@@ -116,7 +116,7 @@ CONTRADICTIONS: dict[str, tuple[Callable[[State], object], str]] = {
     ),
     "one pass": (lambda s: [s.pop(k) for k in list(s) if k[:6] in ("mlps.1", "mlps.2")], "hidden has 1 passes"),
     "three charge channels": (put("conv_q.agh", lambda v: v.expand(3, -1, -1)), "charge_channels=3"),
-    "shorter reference energies": (put(SHIFTS, lambda v: v[:-1]), r"shifts has shape \(8,\); expected \(9,\)"),
+    "shorter reference energies": (put(SHIFTS, lambda v: v[:-1]), r"shifts has shape \(1, 8\); expected \(1, 9\)"),
     "two cutoffs": (put("aev.rc_s", lambda v: v.expand(2)), "one cutoff aev.rc_s"),
     "fewer radial functions": (
         put("aev.shifts_s", lambda v: v[:-1]),

@@ -26,7 +26,7 @@ from molcalc.errors import (
 )
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.multifidelity import MultiFidelityAIMNet2
+from molcalc.models.aimnet2 import AIMNet2 as Network
 from molcalc.pretrained.foreign.artifacts import read_weights
 from molcalc.pretrained.sources import open_model
 from molcalc.registry import build_members, checkpoint_of
@@ -46,7 +46,7 @@ SHIFT = "atomic_shift.shifts.weight"
 State = dict[str, Tensor]
 
 
-def network() -> MultiFidelityAIMNet2:
+def network() -> Network:
     """Three fidelities with small energies of free atoms, as they are learned from labels without self-atomic ones."""
     found = tiny_multifidelity(exact_charges=False).float()
     torch.manual_seed(2)
@@ -63,7 +63,7 @@ def expected() -> Checkpoint:
             found.shifts.data[f, z] += energy
     levels = tuple(replace(level, functional=None, dispersion=None, elements=ELEMENTS) for level in FIDELITIES)
     config = checkpoint.ModelConfig(
-        kind="aimnet2-multi", arguments=asdict(found.config), fidelities=levels, coulomb="simple", coulomb_range=4.6
+        kind="aimnet2", arguments=asdict(found.config), fidelities=levels, coulomb="simple", coulomb_range=4.6
     )
     return checkpoint_of(config, [found])
 
@@ -111,7 +111,6 @@ def test_the_file_itself_is_a_model(file: Path) -> None:
 
 def test_what_the_model_declares(file: Path) -> None:
     model = read_weights(file, names=NAMES, sae=SAE)
-    assert model.config.kind == "aimnet2-multi"
     assert [(level.name, level.elements) for level in model.config.fidelities] == [(name, ELEMENTS) for name in NAMES]
     assert (model.config.coulomb, model.config.coulomb_range) == ("simple", 4.6)
     assert model.config.arguments["exact_charges"] is False
@@ -212,7 +211,7 @@ WRONG: dict[str, tuple[Callable[[State], object], str]] = {
     ),
     "a missing layer": (
         lambda s: s.pop("fidelity_readouts.2.energy_mlp.mlp.2.bias"),
-        r"fidelity '2': energy_head\.2\.bias has shape None",
+        r"fidelity '2': energy_heads\.0\.2\.bias has shape None",
     ),
     "a gap": (
         lambda s: [s.pop(k) for k in list(s) if k.startswith("fidelity_readouts.1.")],

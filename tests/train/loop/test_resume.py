@@ -18,7 +18,7 @@ import torch
 from molcalc.errors import CheckpointError, CheckpointMismatchError, InputError
 from molcalc.io import checkpoint
 from molcalc.train import fit
-from molcalc.train.loop.run_folder import RunFolder
+from molcalc.train.loop.run_folder import STATE_VERSION, RunFolder
 from tests.train.conftest import TINY_AIMNET2
 
 OPTIONS = {"epochs": 6, "batch_size": 8, "batch_mode": "molecules", "arguments": TINY_AIMNET2, "seed": 3,
@@ -220,3 +220,11 @@ def test_loading_a_state_executes_nothing(finished: Path, tmp_path: Path) -> Non
     with pytest.raises(CheckpointCorruptError):
         RunFolder(tmp_path).load_last()
     assert not (tmp_path / "canary").exists()
+
+
+def test_a_run_of_an_older_version_is_refused_with_a_way_on(finished: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    model, state = RunFolder(finished).load_last()
+    folder.save_last(model, {**state, "version": STATE_VERSION - 1})
+    with pytest.raises(CheckpointMismatchError, match=rf"another version.*start a new run with init='{folder.path}'"):
+        folder.load_last()

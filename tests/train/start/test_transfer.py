@@ -17,7 +17,7 @@ from ase.db import connect
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, UnsupportedElementError
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.multifidelity import MultiFidelityAIMNet2
+from molcalc.models.aimnet2 import AIMNet2
 from molcalc.pretrained.sources import open_model
 from molcalc.registry import build_members
 from molcalc.train import evaluate, fit
@@ -75,7 +75,6 @@ def named(model: Checkpoint, name: str) -> Checkpoint:
 
 def test_two_fidelities_train_into_one_model(two_levels: Path, labelled_db: Path, low_db: Path) -> None:
     model = checkpoint.load(two_levels)
-    assert model.config.kind == "aimnet2-multi"
     assert [level.name for level in model.config.fidelities] == ["high", "low"]
     assert [level.elements for level in model.config.fidelities] == [(1, 6, 7, 8), (1, 6, 7, 8)]
     found = evaluate({"low": str(low_db), "high": str(labelled_db)}, two_levels)
@@ -86,7 +85,7 @@ def test_two_fidelities_train_into_one_model(two_levels: Path, labelled_db: Path
 def test_heads_are_different_tensors_after_training(two_levels: Path) -> None:
     """Spec 6.9: heads that were one object had equal weights to the last bit."""
     (network,) = build_members(checkpoint.load(two_levels))
-    assert isinstance(network, MultiFidelityAIMNet2)
+    assert isinstance(network, AIMNet2)
     high, low = (dict(head.named_parameters()) for head in network.energy_heads)
     for name in high:
         assert high[name].data_ptr() != low[name].data_ptr()

