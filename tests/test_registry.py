@@ -128,12 +128,12 @@ def test_a_model_that_is_not_named_is_the_same_everywhere() -> None:
 @pytest.mark.parametrize("kind", MODELS)
 def test_recommended_options_are_options(kind: str) -> None:
     config = make_config({"model": kind}).to_dict()
-    for name, value in MODELS[kind].options.items():
+    for name, value in MODELS[kind].training.options.items():
         nested = isinstance(value, dict)
         assert value.items() <= config[name].items() if nested else config[name] == value
 
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_presets_are_sizes_of_the_network(kind: str) -> None:
-    for preset in MODELS[kind].presets.values():
+    for preset in MODELS[kind].training.presets.values():
         assert isinstance(preset(elements=(1, 8)), MODELS[kind].config)
