@@ -29,7 +29,7 @@ class Planted(NamedTuple):
 
 ERRORS = {
     "held-out geometries compared at any fidelity": Planted(
-        "train/start/preparation.py", "geometry_hashes(train)[there])", "geometry_hashes(train))",
+        "train/data/parts.py", "geometry_hashes(train)[there])", "geometry_hashes(train))",
         "tests/train/start/test_transfer.py",
     ),
     "orientation of the potential not turned": Planted(
@@ -44,11 +44,11 @@ ERRORS = {
         "tests/models/test_multifidelity.py",
     ),
     "known reference energies fitted again": Planted(
-        "train/start/network.py", "if k not in start.known:", "if True:", "tests/train/start/test_transfer.py",
+        "train/start/initial_model.py", "if k not in initial.known:", "if True:", "tests/train/start/test_transfer.py",
     ),
     "other elements kept after transfer": Planted(
-        "train/start/transfer.py", "return replace(level, elements=tuple(learned)) if known else level",
-        "return replace(level, elements=tuple(learned))", "tests/train/start/test_transfer.py",
+        "train/start/transfer.py", "return replace(fidelity, elements=tuple(learned)) if known else fidelity",
+        "return replace(fidelity, elements=tuple(learned))", "tests/train/start/test_transfer.py",
     ),
     "fidelities pooled in the validation loss": Planted(
         "train/loop/validation.py", "totals[int(batch.fidelity[0])] +=", "totals[0] +=",

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from molcalc.train.loop.metrics import UNITS
 from molcalc.train.report.display import SCALES, TITLES, number, with_unit
 from molcalc.train.report.evaluation import Evaluation
 from molcalc.train.report.figures import BLUE, CYCLE, GRAY, RED, SEQUENTIAL, log_scale, new_figure
-from molcalc.train.report.metrics import UNITS
 
 FEW_POINTS = 2000
 """Up to this many, points are drawn one by one; beyond, their density is."""

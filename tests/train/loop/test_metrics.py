@@ -11,7 +11,7 @@ import torch
 from molcalc.batch import AtomicBatch
 from molcalc.train.data import open_dataset
 from molcalc.train.loop.losses import LABELS
-from molcalc.train.report.metrics import UNITS, ErrorSums, compared
+from molcalc.train.loop.metrics import UNITS, ErrorSums, compared
 
 
 @pytest.fixture
