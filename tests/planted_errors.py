@@ -30,7 +30,7 @@ class Planted(NamedTuple):
 ERRORS = {
     "held-out geometries compared at any fidelity": Planted(
         "train/data/parts.py", "geometry_hashes(train)[there])", "geometry_hashes(train))",
-        "tests/train/start/test_transfer.py",
+        "tests/train/data/test_parts.py",
     ),
     "orientation of the potential not turned": Planted(
         "train/report/orientation.py", "rotated(batch, rng), (", "batch, (", "tests/train/report/test_summary.py",
@@ -44,7 +44,7 @@ ERRORS = {
         "tests/models/test_multifidelity.py",
     ),
     "known reference energies fitted again": Planted(
-        "train/start/initial_model.py", "if k not in initial.known:", "if True:", "tests/train/start/test_transfer.py",
+        "train/start/initial_model.py", "if k not in known:", "if True:", "tests/train/start/test_transfer.py",
     ),
     "other elements kept after transfer": Planted(
         "train/start/transfer.py", "return replace(fidelity, elements=tuple(learned)) if known else fidelity",

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a run ended with.
+    """Outcome of a run: its folder, errors and history.
 
     Attributes
     ----------

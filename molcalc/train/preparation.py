@@ -145,7 +145,7 @@ def loss_for(config: LossConfig, asked: set[str], train: Dataset, predicts: Sequ
 
 
 def _coverage(train: Dataset, name: str) -> str:
-    """How many systems have a label, at every fidelity."""
+    """Number of systems that have a label, at every fidelity."""
     has, fidelity = train.has(name), train.fidelity[train.indices]
     if len(train.fidelities) == 1:
         return f"{int(has.sum())} of {len(train)} training systems have {name}"
@@ -161,7 +161,7 @@ def _width(model: ModelConfig) -> int:
 
 
 def _provenance(parts: Parts, seed: int, init: str | None) -> dict[str, str]:
-    """Where a model comes from, as it says itself."""
+    """Origin of a model, as its declaration says it."""
     sizes = ", ".join(f"{name} {len(part)}" for name, part in {"train": parts.train, **parts.held_out}.items())
     found = {
         "trained_on": sizes,
@@ -173,7 +173,7 @@ def _provenance(parts: Parts, seed: int, init: str | None) -> dict[str, str]:
 
 
 def _identity(options: Mapping[str, Any], model: ModelConfig, parts: Parts, processes: Processes) -> dict[str, str]:
-    """What must not change between the parts of one run, by name."""
+    """Data, network and options that must not change when a run is resumed, by name."""
     identity = {
         "data": parts.train.hash,
         "validation data": parts.valid.hash,

@@ -10,7 +10,7 @@ import pytest
 from molcalc.errors import ConfigError, DatasetError
 from molcalc.fidelity import Fidelity
 from molcalc.train import fit
-from molcalc.train.config import PART_OF, PARTS, RECOMMENDED, FitConfig, make_config
+from molcalc.train.config import PART_OF, PARTS, FitConfig, make_config
 from molcalc.train.config_files import parse_setting, read_options
 from molcalc.train.loop.losses import LossConfig
 from molcalc.train.optimize.optimizers import GroupConfig
@@ -57,9 +57,13 @@ def test_every_key_has_one_part_and_no_part_is_named_like_a_key() -> None:
     assert set(FitConfig.__dataclass_fields__) == {"seed", "loss", *PARTS}
 
 
-def test_what_is_recommended_is_an_option_of_every_model() -> None:
-    for model in RECOMMENDED:
-        assert make_config({"model": model}).start.model == model
+def test_a_user_wins_over_what_is_recommended_for_the_model() -> None:
+    usual = make_config({"model": "physnet-dcm"})
+    assert (usual.optimize.optimizer, usual.loss.weights["esp"]) == ("muon", 50.0)
+    changed = make_config({"model": "physnet-dcm", "optimize": {"optimizer": "adam"}, "loss": {"weights": {"esp": 1}}})
+    assert changed.optimize.optimizer == "adam"
+    assert changed.loss.weights == {**usual.loss.weights, "esp": 1.0}
+    assert make_config({}) == usual  # the model unless another is given
 
 
 def test_labels_of_a_fidelity_and_how_they_are_learned_stand_side_by_side() -> None:

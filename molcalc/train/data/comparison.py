@@ -1,4 +1,4 @@
-"""What counts when predictions are compared with labels."""
+"""Terms of the comparison of predictions with labels, for training, validation and evaluation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DIPOLE_SOURCES = ("auto", "distributed", "charges")
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Which points of the electrostatic potential count, and which charges make the dipole.
+    """Points of the electrostatic potential that count, and charges that make the dipole.
 
     Attributes
     ----------
@@ -31,4 +31,4 @@ class Comparison:
 
 
 USUAL = Comparison()
-"""What counts unless a user says otherwise."""
+"""The comparison unless a user says otherwise."""

@@ -1,4 +1,4 @@
-"""Which points of an electrostatic potential count."""
+"""Mask of points of an electrostatic potential that do not count: inside molecules, or too large."""
 
 from __future__ import annotations
 

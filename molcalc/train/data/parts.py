@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
-    """Which systems are held out.
+    """Division of the data: shares, keys and files that are held out.
 
     Attributes
     ----------

@@ -15,7 +15,7 @@ VALIDATIONS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """How a network is trained, from batch to batch and from epoch to epoch.
+    """Options of the loop: batches, steps, averages, validation, checkpoints, device.
 
     Attributes
     ----------

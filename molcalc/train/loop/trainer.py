@@ -201,7 +201,7 @@ class Trainer:
         return contextlib.nullcontext()
 
     def predict(self, batch: AtomicBatch, create_graph: bool = False) -> dict[str, Tensor]:
-        """What the labels of a batch are compared with."""
+        """Predictions that the labels of a batch are compared with."""
         return predict(
             self.potential,
             batch,

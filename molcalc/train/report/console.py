@@ -1,4 +1,4 @@
-"""What a run shows while it works: a bar with the time left and the present errors."""
+"""Progress bar of a run, with the time left and the present errors."""
 
 from __future__ import annotations
 

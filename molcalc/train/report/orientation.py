@@ -1,4 +1,4 @@
-"""How much a potential that does not turn with the molecule depends on its orientation."""
+"""Spread of a potential over orientations, for models that do not turn with the molecule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of the course of a run beside its models: records elsewhere, and pictures now and then."""
+"""Recording of a run after every validation: rows for a tracker, and pictures now and then."""
 
 from __future__ import annotations
 

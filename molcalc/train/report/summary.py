@@ -93,7 +93,7 @@ class RunReport:
         write_atomic(self._folder / "report.html", as_html(blocks).encode())
 
     def _course(self, evaluator: Evaluator, errors: Mapping[str, Evaluation]) -> RunCourse:
-        """What pictures are drawn from."""
+        """History, errors and examples that pictures are drawn from."""
         trainer = self._trainer
         examples, radial = {}, []
         part = list(errors)[-1] if errors else ""

@@ -26,7 +26,7 @@ from molcalc.train.data.label_reader import LabelReader
 from molcalc.train.data.model_fidelities import elements_of
 from molcalc.train.start.reference_energies import composition, fit_reference_energies
 from molcalc.train.start.start_config import StartConfig
-from molcalc.train.start.transfer import InitialNetwork, all_elements, bases, given, kind_of
+from molcalc.train.start.transfer import all_elements, bases, kind_of, transferred
 
 log = logging.getLogger(__name__)
 
@@ -79,16 +79,18 @@ def new_model(config: StartConfig, train: Dataset, seed: int) -> InitialModel:
     """
     subtractions = _subtractions(config, train.fidelities)
     fidelities = _fidelities(config, train, subtractions)
+    known: frozenset[int] = frozenset()
+    explained = None
     if config.init is None:
-        initial, explained = _fresh(config, fidelities, seed), None
+        declared, network = _fresh(config, fidelities, seed)
     else:
-        initial = given(config, config.init, fidelities)
-        explained = potential_of(initial.config, initial.network)
+        declared, network, known = transferred(config, config.init, fidelities)
+        explained = potential_of(declared, network)
     for k, fidelity in enumerate(fidelities):
-        if k not in initial.known:
+        if k not in known:
             energies = _reference_energies(train, k, fidelity, explained, subtractions)
-            initial.network.set_reference_energies(energies, k)  # type: ignore[operator]
-    return InitialModel(initial.config, initial.network, subtractions)
+            network.set_reference_energies(energies, k)  # type: ignore[operator]
+    return InitialModel(declared, network, subtractions)
 
 
 def potential_of(model_config: ModelConfig, network: nn.Module) -> Potential:
@@ -112,8 +114,8 @@ def checkpointed(model_config: ModelConfig, arrays: dict[str, torch.Tensor]) -> 
     return Checkpoint(model_config, weights)
 
 
-def _fresh(config: StartConfig, fidelities: Sequence[Fidelity], seed: int) -> InitialNetwork:
-    """A network of random weights."""
+def _fresh(config: StartConfig, fidelities: Sequence[Fidelity], seed: int) -> tuple[ModelConfig, nn.Module]:
+    """A network of random weights, and its declaration."""
     kind = kind_of(config.model, len(fidelities))
     likes = [f"fidelities.{name}.like" for name, item in config.fidelities.items() if item.like is not None]
     if likes or config.keep_fidelities:
@@ -147,11 +149,11 @@ def _fresh(config: StartConfig, fidelities: Sequence[Fidelity], seed: int) -> In
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = entry.model(typed).initialize()  # type: ignore[operator]
-    return InitialNetwork(replace(model_config, arguments=asdict(typed)), network)
+    return replace(model_config, arguments=asdict(typed)), network
 
 
 def _subtractions(config: StartConfig, names: Sequence[str]) -> tuple[DispersionSubtraction, ...]:
-    """What is taken out of the labels before they are learned."""
+    """Terms that are taken out of the labels before they are learned."""
     return tuple(
         DispersionSubtraction(config.trained_fidelity(name).labels, index=k)
         for k, name in enumerate(names)

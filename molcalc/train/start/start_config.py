@@ -1,4 +1,4 @@
-"""Options of what a run starts from: a new network or given weights, and what the labels of each fidelity are."""
+"""Options of the start of a run: a new network or given weights, and what the labels of each fidelity are."""
 
 from __future__ import annotations
 
@@ -116,5 +116,5 @@ class StartConfig:
         check_choices(self, coulomb=COULOMB, repulsion=REPULSION)
 
     def trained_fidelity(self, name: str) -> TrainedFidelity:
-        """What is said of a fidelity; nothing but its name where nothing is."""
+        """Options of a fidelity; nothing but its name where a user says nothing of it."""
         return self.fidelities.get(name, TrainedFidelity(labels=Fidelity(name=name)))

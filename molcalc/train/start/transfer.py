@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 from torch import nn
 
@@ -24,20 +24,6 @@ SEVERAL = {"aimnet2": "aimnet2-multi"}
 """Kind of model for several fidelities, by what users call it."""
 ADDED = ("embeddings", "charge_heads", "charge_hidden")
 """Arguments of a network that can be chosen when given weights are extended to several fidelities."""
-
-
-@dataclass(frozen=True)
-class InitialNetwork:
-    """A network before its first step, and its declaration.
-
-    Attributes
-    ----------
-    known : indices of fidelities whose reference energies are those of the given weights.
-    """
-
-    config: ModelConfig
-    network: nn.Module
-    known: frozenset[int] = frozenset()
 
 
 def kind_of(model: str, n_fidelities: int) -> str:
@@ -83,11 +69,24 @@ def bases(config: StartConfig, names: Sequence[str]) -> tuple[int | None, ...]:
     return tuple(found) if any(base is not None for base in found) else ()
 
 
-def given(config: StartConfig, init: str, fidelities: Sequence[Fidelity]) -> InitialNetwork:
-    """The network of ``init`` with the given fidelities.
+def transferred(
+    config: StartConfig, init: str, fidelities: Sequence[Fidelity]
+) -> tuple[ModelConfig, nn.Module, frozenset[int]]:
+    """The network of ``init`` for the fidelities of the data.
 
     A fidelity starts from the one of ``init`` that it is ``like``; else from the one of its name, whose reference
     energies it keeps; else from the first.
+
+    Parameters
+    ----------
+    init : published name, model file or directory.
+    fidelities : of the data, with the elements that occur in each.
+
+    Returns
+    -------
+    declared : what the network is, with the fidelities of the data and those that are kept.
+    network : with the weights of ``init``.
+    known : indices of fidelities whose reference energies are those of ``init``; those of the others are zero.
 
     Raises
     ------
@@ -125,7 +124,7 @@ def given(config: StartConfig, init: str, fidelities: Sequence[Fidelity]) -> Ini
         n_members=1,
         fidelities=tuple(wanted),
     )
-    return InitialNetwork(declared, network, frozenset(known))
+    return declared, network, frozenset(known)
 
 
 def _check_options(config: StartConfig, init: str, found: ModelConfig, several: bool) -> None:

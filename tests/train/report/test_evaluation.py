@@ -12,7 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
 from molcalc.batch import AtomicBatch
-from molcalc.errors import DatasetError, FidelityError, UnsupportedElementError
+from molcalc.errors import ConfigError, DatasetError, FidelityError, UnsupportedElementError
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.train import evaluate
@@ -96,6 +96,13 @@ def test_the_function_for_users_returns_plain_errors(shifted_db: Path, model: Ch
     assert errors["energy"]["mae"] == pytest.approx(SHIFT / 6, abs=EXACT)
     assert errors["esp"]["n"] == 36 * 20
     assert errors["esp"]["rmse"] < 1e-5
+
+
+def test_an_option_that_an_evaluation_does_not_have_is_named(shifted_db: Path, model: Checkpoint) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'esp_radius' \(did you mean 'esp_radius_factor'\?\)"):
+        evaluate(str(shifted_db), model, esp_radius=0.0)
+    with pytest.raises(ConfigError, match="esp_radius_factor=-1.0; expected at least 0"):
+        evaluate(str(shifted_db), model, esp_radius_factor=-1)
 
 
 def test_data_of_a_named_fidelity_meet_the_fidelity_of_that_name(shifted_db: Path, model: Checkpoint) -> None:

@@ -23,7 +23,7 @@ from molcalc.registry import build_members
 from molcalc.train import evaluate, fit
 from molcalc.train.config import FitConfig, make_config
 from molcalc.train.data import open_dataset
-from molcalc.train.data.parts import SplitConfig, open_parts
+from molcalc.train.data.parts import open_parts
 from molcalc.train.loop.processes import joined
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.preparation import prepare
@@ -248,19 +248,3 @@ def validation_loss(config: FitConfig, data: dict[str, str], valid: dict[str, st
     with joined(torch.device("cpu"), 60.0) as processes:
         _, trainer = prepare(config, set(), parts, RunFolder(folder), processes, torch.device("cpu"))
         return trainer.validate()[0]
-
-
-def test_a_geometry_may_be_held_out_at_one_fidelity_and_trained_on_at_another(
-    labelled_db: Path, low_db: Path, tmp_path: Path
-) -> None:
-    names = {part: str(tmp_path / f"{part}.db") for part in ("train", "valid")}
-    with connect(labelled_db) as old:
-        for part, limits in (("train", {"limit": 24}), ("valid", {"offset": 24})):
-            with connect(names[part]) as new:
-                for row in old.select(**limits):
-                    new.write(row, total_charge=0, multiplicity=1, data=row.data)
-    held_out = {"high": names["valid"]}
-    data = {"high": names["train"], "low": str(low_db)}
-    assert len(open_parts(data, SplitConfig(), seed=0, valid=held_out, test=held_out).valid) == 12
-    with pytest.raises(DatasetError, match="12 of 12 systems of the validation part are in the training part"):
-        open_parts({"high": str(labelled_db)}, SplitConfig(), seed=0, valid=held_out, test=held_out)
