@@ -134,7 +134,7 @@ ERRORS = {
         "train/data/states.py", "repeat(names), *texts)", "repeat(names))", "tests/test_state.py",
     ),
     "triplets trained as singlets": Planted(
-        "train/start/preparation.py", "np.flatnonzero(multiplicity > 2)", "np.flatnonzero(multiplicity > 99)",
+        "train/data/parts.py", "np.flatnonzero(multiplicity > 2)", "np.flatnonzero(multiplicity > 99)",
         "tests/train/test_fitting.py",
     ),
     "half results after an error": Planted(

@@ -22,6 +22,7 @@ def test_numbers_of_yaml_are_numbers() -> None:
         ("a: 1\na: 2", "line 2: the key 'a' is given twice"),
         ("a: &x 1\nb: *x", r"line 2: aliases \(\*x\) are not read: write it out"),
         ("[1]: 2", "line 1: a key must be a word"),
+        ("- " * 30 + "a", "nested more than 20 levels deep"),
         ("{a: " * 30, "nested more than 20 levels deep"),
     ],
 )

@@ -165,6 +165,17 @@ def test_an_update_in_the_middle_of_a_run_changes_nothing_of_it(ended: tuple[Run
     assert "test systems" not in errors
 
 
+def test_the_averaged_model_keeps_averages_while_the_network_goes_back_to_its_weights(
+    ended: tuple[RunReport, Trainer],
+) -> None:
+    _, trainer = ended
+    model = trainer.averaged
+    raw = {f"members.0.{name}": value for name, value in trainer.network.state_dict().items()}
+    assert any(not torch.equal(model.weights[name], value) for name, value in raw.items())
+    with trainer.average.applied():
+        assert all(torch.equal(model.weights[name], value) for name, value in raw.items())
+
+
 def test_recording_draws_when_it_is_time_and_never_ends_a_run(
     ended: tuple[RunReport, Trainer], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -186,10 +197,12 @@ def test_recording_draws_when_it_is_time_and_never_ends_a_run(
 
 def test_only_the_first_process_records(ended: tuple[RunReport, Trainer], monkeypatch: pytest.MonkeyPatch) -> None:
     report, trainer = ended
+    drawn: list[int] = []
     monkeypatch.setattr(trainer, "processes", Processes(rank=1, size=2))
-    monkeypatch.setattr(RunReport, "update", lambda report: 1 / 0)
+    monkeypatch.setattr(RunReport, "update", lambda report: drawn.append(1))
     with Recording(ReportConfig(plot_every=1, track="tensorboard"), trainer, report, {}) as record:
         record(trainer)
+    assert not drawn
     assert not (trainer.folder.path / "tensorboard").exists()
 
 
