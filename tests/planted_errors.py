@@ -55,8 +55,8 @@ ERRORS = {
         "tests/simulate/test_interrupts.py",
     ),
     "held-out geometries compared at any fidelity": Planted(
-        "train/start/preparation.py", "geometry_hashes(train)[there])", "geometry_hashes(train))",
-        "tests/train/start/test_transfer.py",
+        "train/data/parts.py", "geometry_hashes(train)[there])", "geometry_hashes(train))",
+        "tests/train/data/test_parts.py",
     ),
     "orientation of the potential not turned": Planted(
         "train/report/orientation.py", "rotated(batch, rng), (", "batch, (", "tests/train/report/test_summary.py",
@@ -70,11 +70,11 @@ ERRORS = {
         "tests/models/test_fidelity_transfer.py",
     ),
     "known reference energies fitted again": Planted(
-        "train/start/network.py", "if k not in start.known:", "if True:", "tests/train/start/test_transfer.py",
+        "train/start/initial_model.py", "if k not in known:", "if True:", "tests/train/start/test_transfer.py",
     ),
     "other elements kept after transfer": Planted(
-        "train/start/transfer.py", "return replace(level, elements=tuple(learned)) if known else level",
-        "return replace(level, elements=tuple(learned))", "tests/train/start/test_transfer.py",
+        "train/start/transfer.py", "return replace(fidelity, elements=tuple(learned)) if known else fidelity",
+        "return replace(fidelity, elements=tuple(learned))", "tests/train/start/test_transfer.py",
     ),
     "fidelities pooled in the validation loss": Planted(
         "train/loop/validation.py", "totals[int(batch.fidelity[0])] +=", "totals[0] +=",
@@ -162,7 +162,7 @@ ERRORS = {
         "train/data/states.py", "repeat(names), *texts)", "repeat(names))", "tests/test_state.py",
     ),
     "triplets trained as singlets": Planted(
-        "train/start/preparation.py", "np.flatnonzero(multiplicity > 2)", "np.flatnonzero(multiplicity > 99)",
+        "train/data/parts.py", "np.flatnonzero(multiplicity > 2)", "np.flatnonzero(multiplicity > 99)",
         "tests/train/test_fitting.py",
     ),
     "half results after an error": Planted(

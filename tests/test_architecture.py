@@ -95,6 +95,21 @@ def test_imports_go_downward() -> None:
     assert found.keys() == NOT_YET, "remove from NOT_YET what is mended"
 
 
+def test_rooms_of_training_import_in_one_direction_and_never_the_whole_configuration() -> None:
+    """From data to the report; files beside the rooms (configuration, fit) are above all of them."""
+    order = ["data", "optimize", "start", "loop", "report"]
+    inside = [path for place, path, _ in modules() if place == "train" and path.parent != ROOT / "train"]
+    assert {path.relative_to(ROOT / "train").parts[0] for path in inside} == set(order)
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in inside
+        for name, line in imported(ast.parse(path.read_text()))
+        if name.startswith("molcalc.train.") and (room := path.relative_to(ROOT / "train").parts[0])
+        if name.split(".")[2] not in order[: order.index(room) + 1]
+    ]
+    assert not wrong
+
+
 def test_ase_is_imported_at_the_edges_only() -> None:
     inside = [
         f"{path.relative_to(ROOT)}:{line}"

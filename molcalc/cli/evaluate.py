@@ -69,9 +69,10 @@ def run(args: Arguments) -> int:
     from molcalc.errors import ConfigError, suggest
     from molcalc.io.targets import check_file
     from molcalc.pretrained.sources import open_model
-    from molcalc.train.config import FitConfig
     from molcalc.train.data import open_dataset
-    from molcalc.train.report.evaluation import evaluate_part
+    from molcalc.train.data.comparison import Comparison
+    from molcalc.train.loop.processes import chosen_device
+    from molcalc.train.report.evaluation import Evaluator, evaluate_part
     from molcalc.train.report.results import Results
 
     for kind in args.by:
@@ -81,15 +82,16 @@ def run(args: Arguments) -> int:
         check_file(Path(args.output), force=args.force)
     checkpoint = open_model(args.model)
     data = open_dataset(parse_data(args.data), units=parse_units(args.units))
-    names = ("esp_radius_factor", "esp_max", "dipole_source", "device")
-    config = FitConfig(model=checkpoint.config.kind, **{name: getattr(args, name) for name in names})
+    comparison = Comparison(
+        esp_radius_factor=args.esp_radius_factor, esp_max=args.esp_max, dipole_source=args.dipole_source
+    )
+    device = chosen_device(args.device)
     results = Results(data) if args.output or args.annotate else None
     if args.annotate:
         assert results is not None
         results.check_annotation(args.annotate)
-    found = evaluate_part(
-        checkpoint, data, config, fidelity=args.fidelity, with_dispersion=args.with_dispersion, on_batch=results
-    )
+    evaluator = Evaluator(checkpoint, comparison, device=device, with_dispersion=args.with_dispersion)
+    found = evaluate_part(evaluator, data, fidelity=args.fidelity, on_batch=results)
     if args.json:
         print(json.dumps(_values(args, found, len(data)), indent=1, ensure_ascii=False))
     else:

@@ -19,7 +19,6 @@ from molcalc.cli import build_parser
 from molcalc.cli.train import gather_options
 from molcalc.cli.training_data import parse_data, parse_held_out
 from molcalc.errors import ConfigError
-from molcalc.train.config_files import parse_yaml
 from tests.helpers.training_runs import TINY, copied
 
 SMALL = "model: noneq-dcm\nepochs: 2\nbatch_size: 8\nplots: false\narguments: " + json.dumps(TINY["noneq-dcm"]) + "\n"
@@ -92,14 +91,6 @@ def test_hostile_files_are_refused_at_once(tmp_path: Path, run: Any, text: str) 
     started = time.process_time()
     assert run("train", "x.db", "--model", "aimnet2", "--output", "run", "--config", "bomb.yaml").status == 2
     assert time.process_time() - started < 3.0  # most of it imports of the very first command
-
-
-def test_numbers_of_yaml_are_numbers() -> None:
-    text = "a: 1e-3\nb: 1E5\nc: -2.5e+3\nd: .5\ne: 7\nf: true\ng: ~\nh: 2020-01-01\ni: '1'\nj: [1, 2.0]"
-    assert parse_yaml(text, "x") == {
-        "a": 1e-3, "b": 1e5, "c": -2500.0, "d": 0.5, "e": 7, "f": True, "g": None, "h": "2020-01-01", "i": "1",
-        "j": [1, 2.0],
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

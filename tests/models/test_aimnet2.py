@@ -14,7 +14,7 @@ from molcalc.batch import AtomicBatch, collate, from_atoms
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config, equilibrate
 from molcalc.registry import build_members
-from molcalc.train.start.network import cast
+from molcalc.train.start.initial_model import cast
 from tests.helpers.tiny import FIDELITY_KINDS, mixed_batch, organic, tiny_checkpoint, tiny_multifidelity
 
 

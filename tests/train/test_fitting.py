@@ -29,10 +29,8 @@ from molcalc.errors import (
     UnitMismatchError,
 )
 from molcalc.train import evaluate, fit
-from molcalc.train.config import make_config
 from molcalc.train.data import open_dataset
 from molcalc.train.loop.run_folder import RunFolder
-from molcalc.train.start.preparation import loss_for
 from tests.helpers.tiny import tiny_checkpoint
 from tests.train.conftest import TINY_AIMNET2
 
@@ -361,7 +359,7 @@ def test_settings_of_the_process_are_left_alone(labelled_db: Path, tmp_path: Pat
 def test_memory_stays_flat_over_two_thousand_steps(labelled_db: Path, tmp_path: Path) -> None:
     import psutil
 
-    from molcalc.train.loop import console
+    from molcalc.train.report import console
 
     sizes, original = [], console.Console._update
 
@@ -377,10 +375,3 @@ def test_memory_stays_flat_over_two_thousand_steps(labelled_db: Path, tmp_path: 
     slope = np.polyfit(np.arange(500, len(sizes)), sizes[500:], 1)[0]
     print(f"{slope:.0f} bytes per step, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB at most")
     assert slope * len(sizes) < 8 * 2**20
-
-
-def test_labels_that_are_not_learned_are_named(labelled_db: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Charges of another definition would keep distributed charges from reproducing the potential."""
-    config, data = make_config({"model": "physnet-dcm"}), open_dataset(labelled_db)
-    assert "charges" not in loss_for(config, set(), data, ("charges", "dcm_charges")).loss.weights
-    assert "labels that are not in the loss: charges; loss.weights.charges gives them a part" in caplog.text

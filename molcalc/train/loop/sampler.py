@@ -1,4 +1,4 @@
-"""Which systems make up every batch of every epoch: a pure function of seed and epoch, so that runs resume exactly."""
+"""Systems of every batch of every epoch: a pure function of seed and epoch, so that runs resume exactly."""
 
 from __future__ import annotations
 

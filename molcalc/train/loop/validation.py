@@ -12,9 +12,9 @@ from molcalc.batch import AtomicBatch
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.loop.feeding import LabelReader
 from molcalc.train.loop.losses import Loss
+from molcalc.train.loop.metrics import ErrorSums
 from molcalc.train.loop.processes import Processes
 from molcalc.train.loop.sampler import validation_batches
-from molcalc.train.report.metrics import ErrorSums
 
 ATOMS_AT_ONCE = 2000
 SMALLEST_ERROR = 1e-12

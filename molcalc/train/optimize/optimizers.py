@@ -10,16 +10,21 @@ Loshchilov, Hutter, Decoupled Weight Decay Regularization, ICLR 2019.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from molcalc.errors import ConfigError, suggest
+from molcalc.io.schema import check_choices, check_least
 from molcalc.train.optimize.muon import Muon
+from molcalc.train.optimize.schedules import ScheduleConfig
+
+log = logging.getLogger(__name__)
 
 SMALL_DATASET = 1000
 """Systems, below which the larger learning rate is recommended."""
@@ -87,6 +92,33 @@ class GroupConfig:
                 raise ValueError(f"{name}={value}; expected a number of at least 0")
 
 
+@dataclass(frozen=True, kw_only=True)
+class OptimizeConfig:
+    """Optimizer, its settings, and the schedule of the learning rate.
+
+    Attributes
+    ----------
+    optimizer : "adam", "adamw", "rmsprop" or "muon".
+    learning_rate, weight_decay : None takes the recommended value.
+    use_recommended_hparams : take the recommended values whatever else is given.
+    optimizer_options : of the optimizer itself.
+    groups : own settings for parameters by name.
+    schedule : of the learning rate, per step.
+    """
+
+    optimizer: str = "adamw"
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    use_recommended_hparams: bool = False
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
+    groups: tuple[GroupConfig, ...] = ()
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self) -> None:
+        check_choices(self, optimizer=tuple(OPTIMIZER_CONFIGS))
+        check_least(self, 0, "learning_rate", "weight_decay")
+
+
 def get_recommended_optimizer_config(
     dataset_size: int, num_features: int, num_atoms: int, optimizer_name: str
 ) -> dict[str, Any]:
@@ -109,6 +141,41 @@ def get_recommended_optimizer_config(
         For an unknown optimizer.
     """
     return OPTIMIZER_CONFIGS[_known(optimizer_name)](dataset_size, num_features, num_atoms)
+
+
+def optimizer_for(
+    config: OptimizeConfig, network: nn.Module, *, n_systems: int, n_features: int, n_atoms: int
+) -> OptimizerSet:
+    """The optimizer of a run, with recommended settings where none are given.
+
+    Parameters
+    ----------
+    n_systems : in the training set.
+    n_features : width of the network.
+    n_atoms : of the largest system.
+
+    Returns
+    -------
+    optimizer over all parameters that are not frozen.
+
+    Raises
+    ------
+    ConfigError
+        For options that the optimizer does not have, a pattern that matches nothing, or nothing left to train.
+    """
+    recommended = get_recommended_optimizer_config(n_systems, n_features, n_atoms, config.optimizer)
+    rate, decay = recommended.pop("learning_rate"), recommended.pop("weight_decay")
+    options = {**recommended, **config.optimizer_options}
+    if config.use_recommended_hparams:
+        options = recommended
+    else:
+        rate = rate if config.learning_rate is None else config.learning_rate
+        decay = decay if config.weight_decay is None else config.weight_decay
+    log.info(
+        "%s: learning_rate %g, weight_decay %g, %s",
+        config.optimizer, rate, decay, ", ".join(f"{key} {value}" for key, value in options.items()),
+    )  # fmt: skip
+    return create_optimizer(config.optimizer, network, rate, decay, groups=config.groups, **options)
 
 
 def create_optimizer(

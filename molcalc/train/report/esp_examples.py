@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from molcalc.io.checkpoint import Checkpoint
-from molcalc.train.config import FitConfig
 from molcalc.train.data.dataset import Dataset
-from molcalc.train.loop.esp_mask import without_masked_points
+from molcalc.train.data.esp_mask import without_masked_points
+from molcalc.train.data.model_fidelities import at_fidelities, fidelities_of_model
 from molcalc.train.loop.predictions import predict
 from molcalc.train.report.evaluation import Evaluation, Evaluator
-from molcalc.train.report.groups import at_fidelities, fidelities_of_model, formula
+from molcalc.train.report.groups import formula
 
 RADIAL_SYSTEMS = 64
 """Systems whose points show how the error depends on the distance."""
@@ -58,17 +57,21 @@ class EspExample:
         return distances[np.arange(len(atom)), atom], self.numbers[atom]
 
 
-def esp_examples(checkpoint: Checkpoint, data: Dataset, systems: np.ndarray, config: FitConfig) -> list[EspExample]:
-    """Evaluate the potential of some systems of a dataset at all their points."""
-    evaluator = Evaluator(checkpoint, config)
+def esp_examples(evaluator: Evaluator, data: Dataset, systems: np.ndarray) -> list[EspExample]:
+    """The potential of some systems of a dataset at all their points.
+
+    Parameters
+    ----------
+    systems : positions in ``data``.
+    """
     potential = evaluator.potential
-    of_model = fidelities_of_model(checkpoint.config, data)
+    of_model = fidelities_of_model(evaluator.checkpoint.config, data)
     found = []
     for k in np.asarray(systems).tolist():
         batch = data.batch([k], cutoff=potential.cutoff, pair_cutoff=potential.pair_cutoff, labels=("esp",))
         batch = at_fidelities(batch, of_model)
         results = predict(potential, batch.to(evaluator.device), ("esp",))
-        masked = without_masked_points(batch, config.esp_radius_factor, config.esp_max)
+        masked = without_masked_points(batch, evaluator.comparison)
         assert batch.esp_points is not None
         found.append(
             EspExample(

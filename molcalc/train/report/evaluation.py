@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,21 +13,24 @@ from torch import Tensor
 from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
 from molcalc.io.checkpoint import Checkpoint
+from molcalc.io.schema import from_dict
 from molcalc.nn.segments import segment_sum
 from molcalc.potential import Potential
 from molcalc.pretrained.sources import open_model
 from molcalc.registry import build_members
-from molcalc.train.config import FitConfig
 from molcalc.train.data import views
+from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
+from molcalc.train.data.label_reader import LabelReader
+from molcalc.train.data.model_fidelities import fidelities_of_model
 from molcalc.train.data.opening import Data, open_dataset
-from molcalc.train.loop.feeding import LabelReader
+from molcalc.train.loop.metrics import ErrorSums, compared, differences
 from molcalc.train.loop.predictions import predict
+from molcalc.train.loop.processes import chosen_device
 from molcalc.train.loop.sampler import validation_batches
-from molcalc.train.report.groups import fidelities_of_model, group_labels
-from molcalc.train.report.metrics import ErrorSums, compared, differences
-from molcalc.train.start.network import trained_terms
+from molcalc.train.report.groups import group_labels
+from molcalc.train.start.initial_model import trained_terms
 from molcalc.units import symbols_of
 
 ATOMS_AT_ONCE = 2000
@@ -55,8 +58,9 @@ class Evaluation:
     system_rmse: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-Results = dict[str, Tensor]
-OnBatch = Callable[[np.ndarray, AtomicBatch, Results], None]
+Predictions = dict[str, Tensor]
+"""What is predicted of a batch, by name."""
+OnBatch = Callable[[np.ndarray, AtomicBatch, Predictions], None]
 
 
 def evaluate(
@@ -66,9 +70,10 @@ def evaluate(
     units: Mapping[str, str] | None = None,
     fidelity: str | None = None,
     with_dispersion: bool = False,
-    **options: Any,
+    device: str = "auto",
+    **comparison: Any,
 ) -> dict[str, dict[str, float]]:
-    """Compare a model with labelled data.
+    """Errors of a model on labelled data.
 
     Parameters
     ----------
@@ -77,7 +82,9 @@ def evaluate(
     units : of labels that are not in eV, Å, e and declared nowhere, by label.
     fidelity : which fidelity of the model data without a name of its own are compared with.
     with_dispersion : the labels contain the dispersion that calculators add to this model.
-    options : of :class:`molcalc.train.config.FitConfig`: esp_radius_factor, esp_max, dipole_source, device.
+    device : "auto", "cpu" or "cuda".
+    comparison : which labels count, see :class:`molcalc.train.data.comparison.Comparison`: esp_radius_factor, esp_max,
+        dipole_source.
 
     Returns
     -------
@@ -85,35 +92,36 @@ def evaluate(
 
     Raises
     ------
+    ConfigError
+        For an unknown option or a value out of range.
     DatasetError
         When the data cannot be used, or has nothing that the model predicts.
     """
+    counted = from_dict(Comparison, comparison)
     checkpoint = model if isinstance(model, Checkpoint) else open_model(model)
-    config = FitConfig(model=checkpoint.config.kind, **options)
-    dataset = open_dataset(data, units=units)
-    return evaluate_part(checkpoint, dataset, config, fidelity=fidelity, with_dispersion=with_dispersion).overall
+    evaluator = Evaluator(checkpoint, counted, device=chosen_device(device), with_dispersion=with_dispersion)
+    return evaluate_part(evaluator, open_dataset(data, units=units), fidelity=fidelity).overall
 
 
 def evaluate_part(
-    checkpoint: Checkpoint,
-    data: Dataset,
-    config: FitConfig,
-    *,
-    fidelity: str | None = None,
-    with_dispersion: bool = False,
-    on_batch: OnBatch | None = None,
+    evaluator: Evaluator, data: Dataset, *, fidelity: str | None = None, on_batch: OnBatch | None = None
 ) -> Evaluation:
-    """Compare a model with one set of systems.
+    """Errors of a model on one set of systems.
 
     Parameters
     ----------
-    config : says which ESP points count, which charges make the dipole, and on which device.
     fidelity : of the model, for data whose fidelity has no name.
-    with_dispersion : the labels contain the dispersion that calculators add to this model. Those of the levels that
-        ``config`` says it was subtracted from do anyway.
     on_batch : gets the positions of systems in ``data``, their batch, and all predictions.
+
+    Returns
+    -------
+    errors in all and by group, and what pictures need.
+
+    Raises
+    ------
+    DatasetError
+        When the data have nothing that the model predicts.
     """
-    evaluator = Evaluator(checkpoint, config, with_dispersion)
     measured = evaluator.measured(data)
     collected = _Collected(data, measured)
     for systems, batch, results in evaluator.predictions(data, measured, fidelity):
@@ -128,8 +136,9 @@ class Evaluator:
 
     Parameters
     ----------
-    config : says which ESP points count, which charges make the dipole, and on which device.
-    with_dispersion : take the dispersion that calculators add out of all labels, not only where ``config`` says so.
+    comparison : says which ESP points count, and which charges make the dipole.
+    with_dispersion : the labels contain the dispersion that calculators add to this model: True for those of every
+        fidelity, or the names of fidelities.
 
     Raises
     ------
@@ -137,18 +146,25 @@ class Evaluator:
         When the dispersion in the labels is not declared.
     """
 
-    def __init__(self, checkpoint: Checkpoint, config: FitConfig, with_dispersion: bool = False) -> None:
-        self.config = config
-        self.checkpoint = checkpoint
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        comparison: Comparison,
+        *,
+        device: torch.device,
+        with_dispersion: bool | Collection[str] = False,
+    ) -> None:
+        self.checkpoint, self.comparison, self.device = checkpoint, comparison, device
         self.networks = build_members(checkpoint)
-        terms = trained_terms(checkpoint.config)
-        self.potential = Potential(self.networks, terms).set_dtype(torch.float64)
-        self.device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
-        self.potential.to(self.device)
+        potential = Potential(self.networks, trained_terms(checkpoint.config))
+        self.potential = potential.set_dtype(torch.float64).to(device)
+        fidelities = checkpoint.config.fidelities
+        if isinstance(with_dispersion, bool):
+            with_dispersion = {item.name for item in fidelities} if with_dispersion else set()
         self._subtractions = [
             DispersionSubtraction(replace(item, dispersion_in_labels=True), index=k)
-            for k, item in enumerate(checkpoint.config.fidelities)
-            if with_dispersion or (item.name in config.fidelities and config.fidelities[item.name].subtract_dispersion)
+            for k, item in enumerate(fidelities)
+            if item.name in with_dispersion
         ]
 
     def measured(self, data: Dataset) -> tuple[str, ...]:
@@ -166,16 +182,17 @@ class Evaluator:
 
     def predictions(
         self, data: Dataset, measured: tuple[str, ...], fidelity: str | None = None
-    ) -> Iterator[tuple[np.ndarray, AtomicBatch, Results]]:
+    ) -> Iterator[tuple[np.ndarray, AtomicBatch, Predictions]]:
         """Positions of systems, their batch with labels, and what is predicted; everything on the processor.
 
         ESP labels that do not count are marked as missing, and labels are without dispersion.
         """
         of_model = fidelities_of_model(self.checkpoint.config, data, fidelity)
-        reader = LabelReader(self.potential, measured, self._subtractions, self.config)
+        reader = LabelReader(self.potential, measured, self._subtractions, self.comparison)
         for systems in validation_batches(data.n_atoms(), ATOMS_AT_ONCE):
             batch = reader.read(data, systems, of_model=of_model)
-            results = predict(self.potential, batch.to(self.device), measured, dipole_source=self.config.dipole_source)
+            sent = batch.to(self.device)
+            results = predict(self.potential, sent, measured, dipole_source=self.comparison.dipole_source)
             yield systems, batch, {name: value.cpu() for name, value in results.items()}
 
     def reference_energies(self, batch: AtomicBatch) -> Tensor:
@@ -200,7 +217,7 @@ class _Collected:
         self.strides = {name: max(1, _size(data, name) // KEPT_SAMPLES) for name in measured}
         self.system_rmse = {name: np.full(len(data), np.nan) for name in measured}
 
-    def add(self, systems: np.ndarray, batch: AtomicBatch, results: Results, reference: Tensor) -> None:
+    def add(self, systems: np.ndarray, batch: AtomicBatch, results: Predictions, reference: Tensor) -> None:
         self.overall.add(results, batch)
         for kind, place in self.places.items():
             groups = torch.tensor([place[self.labels[kind][s]] for s in systems])
@@ -235,7 +252,7 @@ def _size(data: Dataset, name: str) -> int:
     return per_row * (len(data) if len(values) == len(data.total_charge) else int(data.n_atoms().sum()))
 
 
-def _rmse_by_system(name: str, results: Results, batch: AtomicBatch) -> Tensor:
+def _rmse_by_system(name: str, results: Predictions, batch: AtomicBatch) -> Tensor:
     """(n_systems,) root mean square error; NaN without labels."""
     difference, system = differences(name, results, batch)
     difference = difference.reshape(len(difference), -1)

@@ -28,8 +28,8 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a run has to show.
+class RunCourse:
+    """Course and outcome of a run, as pictures are drawn from them.
 
     Attributes
     ----------
@@ -50,8 +50,8 @@ class Shown:
 PARTS = {"train": "training systems", "valid": "validation systems", "test": "test systems"}
 
 
-def draw_run(folder: Path, shown: Shown) -> list[Picture]:
-    """Draw everything there is to show of a run.
+def draw_run(folder: Path, course: RunCourse) -> list[Picture]:
+    """Draw the course of a run and the errors of its model.
 
     Raises
     ------
@@ -67,22 +67,22 @@ def draw_run(folder: Path, shown: Shown) -> list[Picture]:
             drawn.append(Picture(figures.save(figure, folder / f"{name}.png"), caption))
 
     with figures.style():
-        if shown.history:
-            curves = error_plots.draw_learning_curves(shown.history, shown.measured)
+        if course.history:
+            curves = error_plots.draw_learning_curves(course.history, course.measured)
             keep(curves, "learning_curves", "Losses, validation errors and learning rate.")
-        for part, evaluation in shown.evaluations.items():
+        for part, evaluation in course.evaluations.items():
             title = PARTS.get(part, part)
             keep(error_plots.draw_parity(evaluation, title), f"parity_{part}", f"Labels and predictions, {title}.")
             histograms = error_plots.draw_histograms(evaluation, title)
             keep(histograms, f"errors_{part}", f"Distribution of the errors, {title}; outliers in the outermost bars.")
             molecules = error_plots.draw_groups(evaluation, "formula", title)
             keep(molecules, f"molecules_{part}", f"Errors by molecule and number of its structures, {title}.")
-        for what, example in shown.examples.items():
+        for what, example in course.examples.items():
             caption = f"Potential at the points around {example.formula} that face the viewer ({what})."
             keep(esp_plots.draw_esp_map(example, what), f"esp_{what.replace(' ', '_')}", caption)
-        if shown.radial:
+        if course.radial:
             caption = "Error of the potential by distance to the nearest atom."
-            keep(esp_plots.draw_esp_radial(shown.radial), "esp_radial", caption)
+            keep(esp_plots.draw_esp_radial(course.radial), "esp_radial", caption)
     return drawn
 
 

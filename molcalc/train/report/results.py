@@ -15,7 +15,7 @@ from molcalc.train.data.databases import write_results
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.frames import Frame
 from molcalc.train.data.targets import write_target
-from molcalc.train.report.evaluation import Results as Predictions
+from molcalc.train.report.evaluation import Predictions
 
 ANNOTATED = ".db"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from molcalc.errors import ConfigError, DatasetError, short
-from molcalc.train.config_files import parse_yaml
+from molcalc.io.strict_yaml import parse_yaml
 from molcalc.train.data import views
 from molcalc.train.data.dataset import Dataset
 from molcalc.units import ATOMIC_MASSES

@@ -16,10 +16,11 @@ from ase.db import connect
 
 from molcalc.errors import ConfigError, DatasetError, MolcalcError
 from molcalc.train.config import make_config
+from molcalc.train.data.parts import open_parts
 from molcalc.train.loop.processes import joined
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.trainer import Trainer
-from molcalc.train.start.preparation import make_trainer, open_parts
+from molcalc.train.preparation import prepare
 from tests.train.conftest import TINY_AIMNET2
 
 Change = Callable[[Atoms, dict[str, Any], dict[str, Any]], bool | None]
@@ -46,9 +47,9 @@ def prepared(data: dict[str, Path], folder: Path, **options: Any) -> Trainer:
     """A run before its first step."""
     config = make_config({"model": "aimnet2", "arguments": TINY_AIMNET2, "batch_mode": "molecules", **options})
     asked = set(options.get("loss", {}).get("weights", {}))
-    parts = open_parts({name: str(path) for name, path in data.items()}, config, None, None, {})
+    parts = open_parts({name: str(path) for name, path in data.items()}, config.split, seed=config.seed)
     with joined(torch.device("cpu"), 60.0) as processes:
-        return make_trainer(config, asked, parts, RunFolder(folder), processes, torch.device("cpu"))
+        return prepare(config, asked, parts, RunFolder(folder), processes, torch.device("cpu"))[1]
 
 
 def without(name: str) -> Change:

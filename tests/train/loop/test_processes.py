@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from molcalc.errors import ConfigError
+from molcalc.train.loop.processes import chosen_device
 from molcalc.train.loop.run_folder import RunFolder
 
 SCRIPT = """
@@ -105,3 +107,14 @@ def test_a_frozen_rank_ends_the_run_after_the_timeout(labelled_db: Path, tmp_pat
     finally:
         processes[1].send_signal(signal.SIGKILL)
         finish(processes[1:])
+
+
+def test_a_gpu_is_taken_where_there_is_one_and_missed_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert chosen_device("auto") == chosen_device("cpu") == torch.device("cpu")
+    with pytest.raises(ConfigError, match="device='cuda', but torch finds no GPU: use 'cpu' or 'auto'"):
+        chosen_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert chosen_device("auto") == chosen_device("cuda") == torch.device("cuda", 1)
+    assert chosen_device("cpu") == torch.device("cpu")

@@ -71,7 +71,7 @@ class StopAt:
     """Ask for a stop after some steps, as a signal does."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-        from molcalc.train.loop import console
+        from molcalc.train.report import console
 
         original = console.Console._update
 

@@ -23,10 +23,11 @@ from molcalc.registry import build_members
 from molcalc.train import evaluate, fit
 from molcalc.train.config import FitConfig, make_config
 from molcalc.train.data import open_dataset
+from molcalc.train.data.parts import open_parts
 from molcalc.train.loop.processes import joined
 from molcalc.train.loop.run_folder import RunFolder
-from molcalc.train.start.network import new_model
-from molcalc.train.start.preparation import make_trainer, open_parts
+from molcalc.train.preparation import prepare
+from molcalc.train.start.initial_model import checkpointed, new_model
 from tests.helpers.model_files import multifidelity_state
 from tests.helpers.tiny import tiny_checkpoint, tiny_multifidelity
 from tests.train.conftest import OFFSET, TINY_AIMNET2
@@ -58,9 +59,8 @@ def start(data: dict[str, Path] | Path, **options: Any) -> Checkpoint:
     sources = {k: str(v) for k, v in data.items()} if isinstance(data, dict) else str(data)
     size = {} if "init" in options else {"arguments": TINY_AIMNET2}
     config = make_config({"model": "aimnet2", **size, **options})
-    model_config, network = new_model(config, open_dataset(sources))
-    weights = {f"members.0.{name}": value.detach() for name, value in network.state_dict().items()}
-    return Checkpoint(model_config, weights)
+    model = new_model(config.start, open_dataset(sources), config.seed)
+    return checkpointed(model.config, model.network.state_dict())
 
 
 def saved(path: Path, model: Checkpoint) -> str:
@@ -243,23 +243,7 @@ def test_every_fidelity_counts_equally_in_the_validation_loss(low_db: Path, labe
 
 def validation_loss(config: FitConfig, data: dict[str, str], valid: dict[str, str], folder: Path) -> float:
     """Loss of the weights that a run starts from."""
-    parts = open_parts(data, config, valid, data, {})
+    parts = open_parts(data, config.split, seed=config.seed, valid=valid, test=data)
     with joined(torch.device("cpu"), 60.0) as processes:
-        trainer = make_trainer(config, set(), parts, RunFolder(folder), processes, torch.device("cpu"))
+        _, trainer = prepare(config, set(), parts, RunFolder(folder), processes, torch.device("cpu"))
         return trainer.validate()[0]
-
-
-def test_a_geometry_may_be_held_out_at_one_fidelity_and_trained_on_at_another(
-    labelled_db: Path, low_db: Path, tmp_path: Path
-) -> None:
-    names = {part: str(tmp_path / f"{part}.db") for part in ("train", "valid")}
-    with connect(labelled_db) as old:
-        for part, limits in (("train", {"limit": 24}), ("valid", {"offset": 24})):
-            with connect(names[part]) as new:
-                for row in old.select(**limits):
-                    new.write(row, total_charge=0, multiplicity=1, data=row.data)
-    config = make_config({"model": "aimnet2"})
-    data = {"high": names["train"], "low": str(low_db)}
-    assert len(open_parts(data, config, {"high": names["valid"]}, {"high": names["valid"]}, {}).valid) == 12
-    with pytest.raises(DatasetError, match="12 of 12 systems of the validation part are in the training part"):
-        open_parts({"high": str(labelled_db)}, config, {"high": names["valid"]}, {"high": names["valid"]}, {})

@@ -1,4 +1,4 @@
-"""Which points of an electrostatic potential count."""
+"""Mask of points of an electrostatic potential that do not count: inside molecules, or too large."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
+from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
 from molcalc.units import VDW_RADII
 
@@ -23,13 +24,13 @@ LEAST_DISTANCE = 0.5
 """Å from a nucleus, where distributed charges may be."""
 
 
-def check_points(data: Dataset, radius_factor: float, largest: float | None) -> None:
+def check_points(data: Dataset, comparison: Comparison) -> None:
     """Refuse points that cannot be learned from, before a run begins.
 
     Parameters
     ----------
     data : up to 200 of its systems are looked at.
-    radius_factor, largest : see :func:`without_masked_points`.
+    comparison : says which points count.
 
     Raises
     ------
@@ -43,7 +44,7 @@ def check_points(data: Dataset, radius_factor: float, largest: float | None) -> 
     given = kept = 0
     for part in np.array_split(chosen, -(-len(chosen) // CHECKED_AT_ONCE)):
         batch = data.batch(part, cutoff=0.0, labels=("esp",))
-        counts = torch.isfinite(without_masked_points(batch, radius_factor, largest).labels["esp"])
+        counts = torch.isfinite(without_masked_points(batch, comparison).labels["esp"])
         given, kept = given + int(torch.isfinite(batch.labels["esp"]).sum()), kept + int(counts.sum())
         assert batch.esp_points is not None
         assert batch.esp_system_idx is not None
@@ -53,10 +54,12 @@ def check_points(data: Dataset, radius_factor: float, largest: float | None) -> 
             system = int(part[int(batch.esp_system_idx[close][0])])
             raise DatasetError(
                 f"{data.row_name(system)} has {int(close.sum())} ESP points less than {LEAST_DISTANCE} Å from an atom, "
-                f"where point charges are: leave them out with esp_radius_factor=1.4 (now {radius_factor:g})"
+                "where point charges are: leave them out with esp_radius_factor=1.4 (now "
+                f"{comparison.esp_radius_factor:g})"
             )
     if not kept:
-        limits = f"esp_radius_factor={radius_factor:g}" + ("" if largest is None else f" and esp_max={largest:g} V")
+        limits = f"esp_radius_factor={comparison.esp_radius_factor:g}"
+        limits += "" if comparison.esp_max is None else f" and esp_max={comparison.esp_max:g} V"
         raise DatasetError(
             f"all {given} ESP points are left out by {limits}: lower the factor, raise the limit, or leave the ESP out "
             "with loss.weights.esp=0"
@@ -65,23 +68,26 @@ def check_points(data: Dataset, radius_factor: float, largest: float | None) -> 
         log.warning("%d of %d ESP points count; the others are masked", kept, given)
 
 
-def without_masked_points(batch: AtomicBatch, radius_factor: float, largest: float | None) -> AtomicBatch:
-    """Mark potentials inside molecules, or too large, as missing.
+def without_masked_points(batch: AtomicBatch, comparison: Comparison) -> AtomicBatch:
+    """The batch with potentials inside molecules, and those that are too large, marked as missing.
 
     Parameters
     ----------
-    radius_factor : points closer to an atom than this many van der Waals radii are left out; 0 keeps all.
-    largest : V; points with a larger absolute potential are left out.
+    comparison : says how close and how large is too much.
+
+    Returns
+    -------
+    the same batch with NaN in ``labels["esp"]`` at points that do not count.
     """
     values = batch.labels["esp"]
     if batch.esp_points is None or batch.esp_system_idx is None or not len(values):
         return batch
     keep = torch.ones(len(values), dtype=torch.bool, device=values.device)
-    if radius_factor > 0:
-        radii = TOLERANCE * radius_factor * torch.as_tensor(VDW_RADII, device=batch.numbers.device)
+    if comparison.esp_radius_factor > 0:
+        radii = TOLERANCE * comparison.esp_radius_factor * torch.as_tensor(VDW_RADII, device=batch.numbers.device)
         keep &= _outside(batch, batch.esp_points, batch.esp_system_idx, radii.index_select(0, batch.numbers))
-    if largest is not None:
-        keep &= values.abs() <= largest
+    if comparison.esp_max is not None:
+        keep &= values.abs() <= comparison.esp_max
     return replace(batch, labels={**batch.labels, "esp": torch.where(keep, values, torch.nan)})
 
 

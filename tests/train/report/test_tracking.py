@@ -10,26 +10,17 @@ from typing import Any
 import pytest
 
 from molcalc.errors import ConfigError
-from molcalc.train.loop.tracking import NoTracker, TensorBoard, WandB, open_tracker
+from molcalc.train.report.tracking import NoTracker, TensorBoard, WandB, open_tracker
 
 ROW = {"epoch": 2, "step": 20, "train_loss": 0.5, "valid_loss": 0.4, "energy_mae": 0.01, "learning_rate": 1e-3}
 NAMES = {"run/epoch", "loss/train_loss", "loss/valid_loss", "validation/energy_mae", "run/learning_rate"}
 
 
-def trainer(folder: Path, track: str | None, first: bool = True) -> Any:
-    return SimpleNamespace(
-        config=SimpleNamespace(track=track, to_dict=lambda: {"model": "aimnet2"}),
-        processes=SimpleNamespace(first=first),
-        folder=SimpleNamespace(path=folder),
-        progress=SimpleNamespace(step=0),
-    )
+OPTIONS = {"model": "aimnet2"}
 
 
-@pytest.mark.parametrize(("track", "first"), [(None, True), ("tensorboard", False)])
-def test_nothing_is_recorded_unless_asked_for_in_the_first_process(
-    tmp_path: Path, track: str | None, first: bool
-) -> None:
-    tracker = open_tracker(trainer(tmp_path, track, first))
+def test_nothing_is_recorded_unless_asked_for(tmp_path: Path) -> None:
+    tracker = open_tracker(None, tmp_path, 0, OPTIONS)
     assert isinstance(tracker, NoTracker)
     tracker.log(ROW)
     tracker.close()
@@ -41,13 +32,13 @@ def test_a_missing_package_is_one_clear_error(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ConfigError, match=rf"track='{package}' needs the package .*pip install 'molcalc\[track\]'"):
-        open_tracker(trainer(tmp_path, package))
+        open_tracker(package, tmp_path, 0, OPTIONS)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_records_every_number_at_its_step(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    tracker = open_tracker(trainer(tmp_path, "tensorboard"))
+    tracker = open_tracker("tensorboard", tmp_path, 0, OPTIONS)
     assert isinstance(tracker, TensorBoard)
     tracker.log(ROW)
     tracker.close()
@@ -74,11 +65,11 @@ def test_wandb_is_offline_without_a_login_and_goes_on_after_resuming(
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_PROJECT"):
         monkeypatch.delenv(name, raising=False)
     for _ in range(2):
-        tracker = open_tracker(trainer(tmp_path / "run", "wandb"))
+        tracker = open_tracker("wandb", tmp_path / "run", 0, OPTIONS)
         assert isinstance(tracker, WandB)
         tracker.log(ROW)
         tracker.close()
     assert [run["mode"] for run in runs] == ["offline", "offline"]
     assert runs[0]["id"] == runs[1]["id"]
-    assert runs[0]["config"] == {"model": "aimnet2"}
+    assert runs[0]["config"] == OPTIONS
     assert logged == [(NAMES, 20), (NAMES, 20)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -19,25 +19,41 @@ from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.models.network import Network, NetworkConfig, TrainableNetwork
 from molcalc.potential import Potential
 from molcalc.registry import MODELS, network_config
-from molcalc.train.config import FitConfig, LevelOfTheory
 from molcalc.train.data import views
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
-from molcalc.train.loop.feeding import LabelReader
-from molcalc.train.report.groups import elements_of
+from molcalc.train.data.label_reader import LabelReader
+from molcalc.train.data.model_fidelities import elements_of
 from molcalc.train.start.reference_energies import composition, fit_reference_energies
-from molcalc.train.start.transfer import Start, all_elements, bases, check_fidelities, given
+from molcalc.train.start.start_config import StartConfig
+from molcalc.train.start.transfer import all_elements, bases, check_fidelities, transferred
 
 log = logging.getLogger(__name__)
 
 COULOMB_RANGE = {"simple": 4.6, "physnet": 10.0}
 """Å, see :class:`molcalc.io.checkpoint.ModelConfig`."""
 REFERENCE_SYSTEMS = 2000
-"""Systems of a fidelity that are evaluated to shift given weights to a new level of theory."""
+"""Systems of a fidelity that are evaluated to shift given weights to it."""
 EVALUATED_AT_ONCE = 64
 
 
-def new_model(config: FitConfig, train: Dataset) -> tuple[ModelConfig, TrainableNetwork]:
+@dataclass(frozen=True)
+class InitialModel:
+    """A model before its first step, and what is done to labels before it learns them.
+
+    Attributes
+    ----------
+    config : its declaration: kind, arguments, fidelities, terms.
+    network : with reference energies.
+    subtractions : what is taken out of labels, for the fidelities that say so.
+    """
+
+    config: ModelConfig
+    network: TrainableNetwork
+    subtractions: tuple[DispersionSubtraction, ...] = ()
+
+
+def new_model(config: StartConfig, train: Dataset, seed: int) -> InitialModel:
     """Network and declaration for a run.
 
     The model has the fidelities of the data, in their order; after them those of the given weights that are kept.
@@ -45,6 +61,11 @@ def new_model(config: FitConfig, train: Dataset) -> tuple[ModelConfig, Trainable
     Parameters
     ----------
     train : training systems; elements and reference energies come from them.
+    seed : of random weights.
+
+    Returns
+    -------
+    the model, on the processor, in the arithmetic that its weights were made in.
 
     Raises
     ------
@@ -53,21 +74,20 @@ def new_model(config: FitConfig, train: Dataset) -> tuple[ModelConfig, Trainable
     DatasetError
         When a fidelity has no training systems, or an element no energy to fit its reference to.
     """
-    levels = [replace(level, elements=elements_of(train, k)) for k, level in enumerate(_levels(config, train))]
-    empty = [level.name for level in levels if not level.elements]
-    if empty:
-        raise DatasetError(
-            f"fidelity {empty[0]!r} has no system to train on: its file is empty, or all its systems are held out; add "
-            "some, or leave the fidelity out"
-        )
-    start = given(config, levels) if config.init else _fresh(config, levels)
-    explained = potential_of(start.config, start.network) if config.init else None
-    taken_out = subtractions(config, train.fidelities)
-    for k, level in enumerate(levels):
-        if k not in start.known:
-            energies = _reference_energies(train, k, level, explained, taken_out)
-            start.network.set_reference_energies(energies, k)
-    return start.config, start.network
+    subtractions = _subtractions(config, train.fidelities)
+    fidelities = _fidelities(config, train, subtractions)
+    known: frozenset[int] = frozenset()
+    explained = None
+    if config.init is None:
+        declared, network = _fresh(config, fidelities, seed)
+    else:
+        declared, network, known = transferred(config, config.init, fidelities)
+        explained = potential_of(declared, network)
+    for k, fidelity in enumerate(fidelities):
+        if k not in known:
+            energies = _reference_energies(train, k, fidelity, explained, subtractions)
+            network.set_reference_energies(energies, k)
+    return InitialModel(declared, network, subtractions)
 
 
 def potential_of(model_config: ModelConfig, network: Network) -> Potential:
@@ -88,13 +108,15 @@ def cast(network: TrainableNetwork, precision: str) -> TrainableNetwork:
 
 
 def checkpointed(model_config: ModelConfig, arrays: dict[str, torch.Tensor]) -> Checkpoint:
-    """A model of one network from its weights by name."""
-    return Checkpoint(model_config, {f"members.0.{name}": value.detach().cpu() for name, value in arrays.items()})
+    """A model of one network from copies of its weights by name."""
+    weights = {f"members.0.{name}": value.detach().to("cpu", copy=True) for name, value in arrays.items()}
+    return Checkpoint(model_config, weights)
 
 
-def _fresh(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
-    check_fidelities(config.model, len(levels))
-    likes = [f"fidelities.{name}.like" for name, level in config.fidelities.items() if level.like is not None]
+def _fresh(config: StartConfig, fidelities: Sequence[Fidelity], seed: int) -> tuple[ModelConfig, TrainableNetwork]:
+    """A network of random weights, and its declaration."""
+    check_fidelities(config.model, len(fidelities))
+    likes = [f"fidelities.{name}.like" for name, item in config.fidelities.items() if item.like is not None]
     if likes or config.keep_fidelities:
         raise ConfigError(
             f"{(likes or ['keep_fidelities'])[0]} is about a fidelity of init, and there is no init: give one"
@@ -106,13 +128,14 @@ def _fresh(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
         raise ConfigError(
             f"preset={config.preset!r}{suggest(config.preset, presets)}; {config.model} has {', '.join(presets)}"
         )
-    several = {"n_fidelities": len(levels), "bases": bases(config, levels)} if len(levels) > 1 else {}
-    arguments = asdict(presets[config.preset](elements=all_elements(levels), **several))
+    names = [fidelity.name for fidelity in fidelities]
+    several = {"n_fidelities": len(names), "bases": bases(config, names)} if len(names) > 1 else {}
+    arguments = asdict(presets[config.preset](elements=all_elements(fidelities), **several))
     coulomb = recommended.coulomb if config.coulomb == "auto" else config.coulomb
     model_config = ModelConfig(
         kind=config.model,
         arguments={**arguments, **config.arguments},
-        fidelities=tuple(levels),
+        fidelities=tuple(fidelities),
         coulomb=coulomb,
         coulomb_range=None if coulomb is None else COULOMB_RANGE.get(coulomb),
         repulsion=config.repulsion,
@@ -122,51 +145,54 @@ def _fresh(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
     except CheckpointMismatchError as error:
         raise ConfigError(str(error)) from error
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(seed)
         network = entry.network(typed).initialize()
-    return Start(replace(model_config, arguments=asdict(typed)), network)
+    return replace(model_config, arguments=asdict(typed)), network
 
 
-def _levels(config: FitConfig, train: Dataset) -> tuple[Fidelity, ...]:
+def _subtractions(config: StartConfig, names: Sequence[str]) -> tuple[DispersionSubtraction, ...]:
+    """Terms that are taken out of the labels before they are learned."""
+    return tuple(
+        DispersionSubtraction(config.trained_fidelity(name).labels, index=k)
+        for k, name in enumerate(names)
+        if config.trained_fidelity(name).subtract_dispersion
+    )
+
+
+def _fidelities(
+    config: StartConfig, train: Dataset, subtractions: Sequence[DispersionSubtraction]
+) -> tuple[Fidelity, ...]:
+    """The fidelities of the data as the model declares them, with the elements that occur in each."""
     for name in config.fidelities:
         if name not in train.fidelities:
             raise ConfigError(
                 f"fidelities: {name!r}{suggest(name, train.fidelities)} is not in the data; it has "
                 f"{', '.join(train.fidelities)}"
             )
-    subtracted = {subtraction.index: subtraction.fidelity for subtraction in subtractions(config, train.fidelities)}
-    return tuple(subtracted.get(k) or _declared(config, name) for k, name in enumerate(train.fidelities))
-
-
-def _declared(config: FitConfig, name: str) -> Fidelity:
-    level = config.fidelities.get(name, LevelOfTheory())
-    return Fidelity(
-        name=name,
-        functional=level.functional,
-        dispersion=level.dispersion,
-        dispersion_in_labels=level.dispersion_in_labels,
-    )
-
-
-def subtractions(config: FitConfig, fidelities: Sequence[str]) -> list[DispersionSubtraction]:
-    """What is taken out of the labels before they are learned."""
-    return [
-        DispersionSubtraction(_declared(config, name), index=k)
-        for k, name in enumerate(fidelities)
-        if name in config.fidelities and config.fidelities[name].subtract_dispersion
-    ]
+    subtracted = {subtraction.index: subtraction.fidelity for subtraction in subtractions}
+    found = []
+    for k, name in enumerate(train.fidelities):
+        elements = elements_of(train, k)
+        if not elements:
+            raise DatasetError(
+                f"fidelity {name!r} has no system to train on: its file is empty, or all its systems are held out; add "
+                "some, or leave the fidelity out"
+            )
+        labels = subtracted.get(k) or config.trained_fidelity(name).labels
+        found.append(replace(labels, elements=elements))
+    return tuple(found)
 
 
 def _reference_energies(
     train: Dataset,
-    fidelity: int,
-    level: Fidelity,
+    index: int,
+    fidelity: Fidelity,
     explained: Potential | None,
     subtracted: Sequence[DispersionSubtraction],
 ) -> dict[int, float]:
     """Self-atomic energies of the labels, or of what a potential without them leaves to be explained."""
-    chosen = np.flatnonzero((train.fidelity[train.indices] == fidelity) & train.has("energy"))
-    what = "training data" if len(train.fidelities) == 1 else f"fidelity {level.name!r}"
+    chosen = np.flatnonzero((train.fidelity[train.indices] == index) & train.has("energy"))
+    what = "training data" if len(train.fidelities) == 1 else f"fidelity {fidelity.name!r}"
     if not len(chosen):
         raise DatasetError(f"{what}: no system has an energy: a potential cannot be trained on this data")
     if len(chosen) > REFERENCE_SYSTEMS and (explained is not None or subtracted):
@@ -174,12 +200,12 @@ def _reference_energies(
     part = train.subset(chosen)
     energies = np.asarray(part.labels["energy"][part.indices], dtype=np.float64)
     if explained is not None or subtracted:
-        reader = LabelReader(explained, ("energy",), subtracted, FitConfig())
+        reader = LabelReader(explained, ("energy",), subtracted)
         energies = np.concatenate([
             _unexplained(reader.read(part, systems), explained)
             for systems in np.array_split(np.arange(len(part)), -(-len(part) // EVALUATED_AT_ONCE))
         ])  # fmt: skip
-    elements = level.elements or ()
+    elements = fidelity.elements or ()
     counts = composition(views.numbers(part), views.offsets(part), elements)
     return fit_reference_energies(counts, energies, elements, what)
 

@@ -13,7 +13,8 @@ from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
 from molcalc.train import fit
 from molcalc.train.data import open_dataset
-from molcalc.train.loop.esp_mask import check_points, without_masked_points
+from molcalc.train.data.comparison import Comparison
+from molcalc.train.data.esp_mask import check_points, without_masked_points
 from molcalc.units import VDW_RADII
 
 
@@ -24,7 +25,7 @@ def batch(labelled_db: Path, tmp_path: Path) -> AtomicBatch:
 
 @pytest.mark.parametrize("factor", [1.4, 2.0, 2.4])
 def test_points_inside_the_scaled_radii_are_masked(batch: AtomicBatch, factor: float) -> None:
-    masked = torch.isnan(without_masked_points(batch, factor, None).labels["esp"])
+    masked = torch.isnan(without_masked_points(batch, Comparison(esp_radius_factor=factor)).labels["esp"])
     for point in range(len(masked)):
         own = batch.system_idx == batch.esp_system_idx[point]
         distances = (batch.positions[own] - batch.esp_points[point]).norm(dim=1)
@@ -36,12 +37,14 @@ def test_points_inside_the_scaled_radii_are_masked(batch: AtomicBatch, factor: f
 
 def test_large_potentials_are_masked(batch: AtomicBatch) -> None:
     limit = float(batch.labels["esp"].abs().median())
-    masked = torch.isnan(without_masked_points(batch, 0.0, limit).labels["esp"])
+    masked = torch.isnan(without_masked_points(batch, Comparison(esp_radius_factor=0.0, esp_max=limit)).labels["esp"])
     assert torch.equal(masked, batch.labels["esp"].abs() > limit)
 
 
 def test_nothing_is_masked_without_limits(batch: AtomicBatch) -> None:
-    assert torch.equal(without_masked_points(batch, 0.0, None).labels["esp"], batch.labels["esp"])
+    assert torch.equal(
+        without_masked_points(batch, Comparison(esp_radius_factor=0.0)).labels["esp"], batch.labels["esp"]
+    )
 
 
 def test_a_run_without_any_point_left_does_not_begin(labelled_db: Path, tmp_path: Path) -> None:
@@ -63,14 +66,14 @@ def test_points_on_atoms_are_refused_unless_they_are_masked(labelled_db: Path, t
                 data["esp_points"][3] = row.positions[0] + [0.0, 0.1, 0.0]
             new.write(row.toatoms(), row.key_value_pairs, data)
     dataset = open_dataset(path, cache=tmp_path)
-    check_points(dataset, 1.4, None)
+    check_points(dataset, Comparison())
     with pytest.raises(DatasetError, match=r"on_atoms.db row 7 has 1 ESP points less than 0.5 Å .*factor=1.4"):
-        check_points(dataset, 0.0, None)
+        check_points(dataset, Comparison(esp_radius_factor=0.0))
 
 
 def test_many_masked_points_are_reported(labelled_db: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     dataset = open_dataset(labelled_db, cache=tmp_path)
-    check_points(dataset, 1.4, None)
+    check_points(dataset, Comparison())
     assert not caplog.records
-    check_points(dataset, 2.8, None)
+    check_points(dataset, Comparison(esp_radius_factor=2.8))
     assert "of 720 ESP points count; the others are masked" in caplog.text

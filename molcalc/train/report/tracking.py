@@ -6,15 +6,13 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from molcalc.errors import ConfigError
 
-if TYPE_CHECKING:
-    from molcalc.train.loop.trainer import Trainer
-
 INSTALL = "pip install 'molcalc[track]'"
 PROJECT = "molcalc"
+TRACKERS = ("tensorboard", "wandb")
 
 
 class Tracker(Protocol):
@@ -37,21 +35,30 @@ class NoTracker:
         pass
 
 
-def open_tracker(trainer: Trainer) -> Tracker:
-    """What ``track`` asks for; nothing in processes other than the first.
+def open_tracker(kind: str | None, folder: Path, step: int, options: Mapping[str, Any]) -> Tracker:
+    """Records of a run, as ``track`` asks for them.
+
+    Parameters
+    ----------
+    kind : one of :data:`TRACKERS`, or None.
+    folder : of the run.
+    step : present position of the run; older records are continued from there.
+    options : of the run, as they are shown beside the records.
+
+    Returns
+    -------
+    a tracker; one that records nothing without ``kind``.
 
     Raises
     ------
     ConfigError
         When the package is not installed.
     """
-    kind = trainer.config.track
-    if kind is None or not trainer.processes.first:
+    if kind is None:
         return NoTracker()
-    folder, step = trainer.folder.path, trainer.progress.step
     if kind == "tensorboard":
         return TensorBoard(folder, resumed_at=step or None)
-    return WandB(folder, trainer.config.to_dict())
+    return WandB(folder, options)
 
 
 class TensorBoard:

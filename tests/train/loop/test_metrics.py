@@ -11,7 +11,7 @@ import torch
 from molcalc.batch import AtomicBatch
 from molcalc.properties import LABELS
 from molcalc.train.data import open_dataset
-from molcalc.train.report.metrics import ErrorSums, compared
+from molcalc.train.loop.metrics import ErrorSums, compared
 
 
 @pytest.fixture

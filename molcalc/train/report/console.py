@@ -1,13 +1,11 @@
-"""What a run shows while it works: a bar with the time left and the present errors."""
+"""Progress bar of a run, with the time left and the present errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from molcalc.train.loop.trainer import Trainer
+from molcalc.train.loop.trainer import Trainer
 
 SHOWN = {"energy_mae": ("E", 1e3, "meV"), "forces_mae": ("F", 1e3, "meV/Å"), "dipole_mae": ("D", 1e3, "me·Å"),
          "esp_rmse": ("ESP", 1e3, "mV"), "charges_mae": ("q", 1e3, "me")}  # fmt: skip
@@ -30,7 +28,7 @@ class Console:
         from tqdm import tqdm
 
         self._bar = tqdm(
-            total=self._trainer.total_steps,
+            total=self._trainer.schedule.total_steps,
             initial=self._trainer.progress.step,
             disable=not self._visible,
             unit="step",
