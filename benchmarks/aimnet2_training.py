@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
 from molcalc.train.config import make_config
 from molcalc.train.data import open_dataset
@@ -59,7 +60,7 @@ def main() -> None:
         config = make_config({"model": "aimnet2"})
         model_config, network = networks.new_model(config, open_dataset(DATA, cache=cache))
         network = networks.cast(network, "float32")
-        potential = networks.potential_of(model_config, network)
+        potential = training_potential(model_config, [network])
         batch = batch_of(options.atoms, potential.cutoff, potential.pair_cutoff, cache)
         loss = Loss(LossConfig(weights={"energy": 1.0, "forces": 5.0, "charges": 5.0}))
         optimizer = create_optimizer("adamw", network, 1e-5)

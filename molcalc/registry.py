@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -29,8 +30,31 @@ MODELS: dict[str, Entry] = {
     "physnet-dcm": Entry(PhysNetDCM, PhysNetDCMConfig),
     "noneq-dcm": Entry(NonEquivariantDCM, NonEquivariantConfig),
 }
+CALCULATORS = {
+    "aimnet2": "molcalc.calculators.aimnet2.AIMNet2",
+    "aimnet2-multi": "molcalc.calculators.aimnet2.AIMNet2",
+    "physnet-dcm": "molcalc.calculators.physnet_dcm.PhysNetDCM",
+    "noneq-dcm": "molcalc.calculators.physnet_dcm.NonEquivariantDCM",
+}
+"""Dotted name of the ASE calculator of each kind; it is imported only when it is asked for."""
 MAX_VALUES = 1000
 """Single values in the arguments of a network; more would take long to build."""
+
+
+def calculator_class(kind: str) -> type[Any]:
+    """Class of the ASE calculator for a kind of model.
+
+    Parameters
+    ----------
+    kind : key of :data:`MODELS`.
+
+    Returns
+    -------
+    subclass of :class:`ase.calculators.calculator.Calculator`
+    """
+    module, _, name = CALCULATORS[kind].rpartition(".")
+    found: type[Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def network_config(config: ModelConfig) -> Any:

@@ -68,7 +68,7 @@ def run(args: Arguments) -> int:
     """Print errors; write predictions if asked to."""
     from molcalc.cli.output import check_target
     from molcalc.errors import ConfigError, suggest
-    from molcalc.pretrained.sources import open_model
+    from molcalc.pretrained.sources import read_model
     from molcalc.train.config import FitConfig
     from molcalc.train.data import open_dataset
     from molcalc.train.report.evaluation import evaluate_part
@@ -79,7 +79,7 @@ def run(args: Arguments) -> int:
             raise ConfigError(f"--by {kind!r}{suggest(kind, GROUPS)}; groups are {', '.join(GROUPS)}")
     if args.output:
         check_target(Path(args.output), args.force)
-    checkpoint = open_model(args.model)
+    checkpoint = read_model(args.model)
     data = open_dataset(parse_data(args.data), units=parse_units(args.units))
     names = ("esp_radius_factor", "esp_max", "dipole_source", "device")
     config = FitConfig(model=checkpoint.config.kind, **{name: getattr(args, name) for name in names})

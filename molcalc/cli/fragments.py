@@ -19,7 +19,7 @@ def fragment_charges(checkpoint: Checkpoint) -> str:
     """
     from ase.build import molecule
 
-    from molcalc.calculators.sources import calculator_of
+    from molcalc.calculators.of_model import calculator_of
     from molcalc.errors import UnsupportedElementError
 
     if checkpoint.config.neutral_only:

@@ -8,12 +8,11 @@ from dataclasses import asdict, replace
 import torch
 from torch import Tensor, nn
 
-from molcalc.assembly.ensembles import Source
-from molcalc.assembly.terms import Wish, completion
-from molcalc.calculators.sources import chosen_members
+from molcalc.assembly.opened_model import OpenedModel
+from molcalc.assembly.terms import DispersionChoice, dispersion_term
 from molcalc.dispersion.parameters import D3Parameters
 from molcalc.errors import ConfigError
-from molcalc.fidelity import Fidelity, find_fidelity
+from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
 from molcalc.models.multifidelity import MultiFidelityAIMNet2, MultiFidelityConfig
@@ -23,10 +22,10 @@ KINDS = ("aimnet2", "aimnet2-multi")
 
 
 def reduced(
-    source: Source,
+    source: OpenedModel,
     *,
     fidelity: str | None = None,
-    dispersion: Wish = "auto",
+    dispersion: DispersionChoice = "auto",
     member: int | None = None,
 ) -> Checkpoint:
     """The model of one fidelity alone, whose predictions are those of the whole model.
@@ -50,10 +49,10 @@ def reduced(
     config, label = source.config, source.label
     if config.kind not in KINDS:
         raise ConfigError(f"{label!r} holds a {config.kind!r} model; {' and '.join(KINDS)} models can be exported")
-    index = find_fidelity([each.name for each in config.fidelities], fidelity, label)
+    index = source.index_of(fidelity)
     chosen = config.fidelities[index]
-    completion(config, chosen, dispersion=dispersion)  # the refusals of the calculators
-    networks = chosen_members(source.members, member, label)
+    dispersion_term(chosen, dispersion)  # the refusals of the calculators
+    networks = source.chosen_members(member)
     if chosen.elements == () or _untrained(networks, index):
         raise ConfigError(
             f"fidelity {chosen.name!r} of {label!r} was never trained, its predictions mean nothing: train it with "
@@ -159,7 +158,7 @@ def _untrained(networks: Sequence[nn.Module], fidelity: int) -> bool:
     return any(all(equal(network, other) for network in several) for other in range(fidelity))
 
 
-def _declared(chosen: Fidelity, wish: Wish) -> str | None:
+def _declared(chosen: Fidelity, wish: DispersionChoice) -> str | None:
     """The text that names the chosen dispersion in a model."""
     if wish == "auto":
         return chosen.dispersion

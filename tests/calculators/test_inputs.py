@@ -10,7 +10,7 @@ from ase.calculators.calculator import InputError as AseInputError
 from ase.calculators.calculator import PropertyNotImplementedError
 
 from molcalc.calculators import AIMNet2
-from molcalc.calculators.base import MolCalculator, OpenShellWarning
+from molcalc.calculators.base import MolCalculator
 from molcalc.errors import (
     AtomsTooCloseError,
     CellError,
@@ -19,6 +19,7 @@ from molcalc.errors import (
     FidelityError,
     InputError,
     NonFiniteResultError,
+    OpenShellWarning,
     SpinError,
     UnsupportedElementError,
 )
@@ -90,7 +91,7 @@ BAD_CRYSTALS = {
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore::molcalc.calculators.base.OpenShellWarning")
+@pytest.mark.filterwarnings("ignore::molcalc.errors.OpenShellWarning")
 @pytest.mark.parametrize("name", [*BAD_STRUCTURES, *BAD_CRYSTALS])
 def test_bad_structure_is_named_and_does_no_harm(name: str, closed_shell: Checkpoint) -> None:
     make, error, message = {**BAD_STRUCTURES, **BAD_CRYSTALS}[name]

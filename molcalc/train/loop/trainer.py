@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
-from molcalc.errors import CheckpointMismatchError, NonFiniteResultError
+from molcalc.errors import CheckpointMismatchError, NonFiniteResultError, memory_named
 from molcalc.io.checkpoint import ModelConfig
-from molcalc.memory import memory_named
 from molcalc.potential import Potential
 from molcalc.train.config import FitConfig
 from molcalc.train.data.dataset import Dataset
@@ -82,7 +82,7 @@ class Trainer:
         self.config, self.model_config, self.network, self.optimizer = config, model_config, network, optimizer
         self.train, self.valid, self.sampler, self.loss = train, valid, sampler, loss
         self.folder, self.processes, self.device, self.identity = folder, processes, device, identity
-        self.potential: Potential = networks.potential_of(model_config, network).to(device)
+        self.potential: Potential = training_potential(model_config, [network]).to(device)
         self.total_steps = config.epochs * sampler.batches_per_epoch
         self.schedule = Schedule(config.schedule, self.total_steps)
         self.average = WeightAverage(optimizer.parameters, config.ema)

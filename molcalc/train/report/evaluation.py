@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.nn.segments import segment_sum
-from molcalc.potential import Potential
-from molcalc.pretrained.sources import open_model
+from molcalc.pretrained.sources import read_model
 from molcalc.registry import build_members
 from molcalc.train.config import FitConfig
 from molcalc.train.data import views
@@ -27,7 +27,6 @@ from molcalc.train.loop.predictions import predict
 from molcalc.train.loop.sampler import validation_batches
 from molcalc.train.report.groups import fidelities_of_model, group_labels
 from molcalc.train.report.metrics import ErrorSums, compared, differences
-from molcalc.train.start.network import potential_of
 from molcalc.units import symbols_of
 
 ATOMS_AT_ONCE = 2000
@@ -88,7 +87,7 @@ def evaluate(
     DatasetError
         When the data cannot be used, or has nothing that the model predicts.
     """
-    checkpoint = model if isinstance(model, Checkpoint) else open_model(model)
+    checkpoint = model if isinstance(model, Checkpoint) else read_model(model)
     config = FitConfig(model=checkpoint.config.kind, **options)
     dataset = open_dataset(data, units=units)
     return evaluate_part(checkpoint, dataset, config, fidelity=fidelity, with_dispersion=with_dispersion).overall
@@ -140,7 +139,8 @@ class Evaluator:
     def __init__(self, checkpoint: Checkpoint, config: FitConfig, with_dispersion: bool = False) -> None:
         self.config = config
         self.checkpoint = checkpoint
-        self.potential = _potential(checkpoint)
+        networks = build_members(checkpoint)
+        self.potential = training_potential(checkpoint.config, networks).set_dtype(torch.float64)
         self.device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
         self.potential.to(self.device)
         self._subtractions = [
@@ -180,13 +180,6 @@ class Evaluator:
         """(n_systems,) eV: sum of the model's self-atomic energies."""
         energies = [member.reference_energies(batch) for member in self.potential.members]  # type: ignore[operator]
         return segment_sum(torch.stack(energies).mean(dim=0), batch.system_idx, batch.n_systems)
-
-
-def _potential(checkpoint: Checkpoint) -> Potential:
-    members = build_members(checkpoint)
-    first = potential_of(checkpoint.config, members[0])
-    potential = Potential(members, list(first.terms)) if len(members) > 1 else first  # type: ignore[arg-type]
-    return potential.set_dtype(torch.float64)
 
 
 class _Collected:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from molcalc.assembly.potentials import training_potential
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.registry import build_members
 from molcalc.train.config import FitConfig
@@ -12,7 +13,6 @@ from molcalc.train.data.dataset import Dataset
 from molcalc.train.loop.augmentation import rotated
 from molcalc.train.loop.feeding import LabelReader
 from molcalc.train.loop.predictions import predict
-from molcalc.train.start.network import potential_of
 
 SYSTEMS, ROTATIONS = 16, 50
 
@@ -22,7 +22,7 @@ def potential_spread(model: Checkpoint, data: Dataset, config: FitConfig) -> flo
 
     Root mean square over all points of the first systems of ``data``; zero for a model that turns with the molecule.
     """
-    potential = potential_of(model.config, build_members(model)[0]).set_dtype(torch.float64)
+    potential = training_potential(model.config, build_members(model)[:1]).set_dtype(torch.float64)
     batch = LabelReader(potential, ("esp",), (), config).read(data, np.arange(min(SYSTEMS, len(data))))
     rng = np.random.default_rng(config.seed)
     values = [predict(potential, rotated(batch, rng), ("esp",))["esp"] for _ in range(ROTATIONS)]

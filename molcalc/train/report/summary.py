@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.calculators.sources import CALCULATORS
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import write_atomic
+from molcalc.registry import calculator_class
 from molcalc.train.config import make_config
 from molcalc.train.data import views
 from molcalc.train.data.dataset import Dataset
@@ -133,10 +133,10 @@ def _course(trainer: Trainer, model: Checkpoint, finished: bool) -> str:
 
 
 def _usage(folder: Path, model: Checkpoint) -> str:
-    name = CALCULATORS[model.config.kind]
+    name = calculator_class(model.config.kind).__name__
     fidelity = f', fidelity="{model.config.fidelities[0].name}"' if len(model.config.fidelities) > 1 else ""
     return (
-        f"from molcalc.calculators import {name}\n"
+        f"from molcalc import {name}\n"
         f'atoms.calc = {name}("{folder.as_posix()}"{fidelity})\n'
         "print(atoms.get_potential_energy(), atoms.get_forces())"
     )

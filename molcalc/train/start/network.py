@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from molcalc.assembly.terms import coulomb_term, repulsion_term
+from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
 from molcalc.derivatives import evaluate
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, suggest
@@ -64,19 +64,13 @@ def new_model(config: FitConfig, train: Dataset) -> tuple[ModelConfig, nn.Module
             "some, or leave the fidelity out"
         )
     start = given(config, levels) if config.init else _fresh(config, levels)
-    explained = potential_of(start.config, start.network) if config.init else None
+    explained = training_potential(start.config, [start.network]) if config.init else None
     taken_out = subtractions(config, train.fidelities)
     for k, level in enumerate(levels):
         if k not in start.known:
             energies = _reference_energies(train, k, level, explained, taken_out)
             start.network.set_reference_energies(energies, k)  # type: ignore[operator]
     return start.config, start.network
-
-
-def potential_of(model_config: ModelConfig, network: nn.Module) -> Potential:
-    """The network with the Coulomb and repulsion terms it is trained with."""
-    terms = (coulomb_term(model_config, "auto"), repulsion_term(model_config))
-    return Potential([network], [term for term in terms if term is not None])
 
 
 def cast(network: nn.Module, precision: str) -> nn.Module:

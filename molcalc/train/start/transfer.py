@@ -13,7 +13,7 @@ from molcalc.fidelity import UNNAMED, Fidelity
 from molcalc.io.checkpoint import ModelConfig
 from molcalc.models.aimnet2 import AIMNet2
 from molcalc.models.multifidelity import with_fidelities
-from molcalc.pretrained.sources import open_model
+from molcalc.pretrained.sources import read_model
 from molcalc.registry import build_members
 from molcalc.train.config import FitConfig, LevelOfTheory
 from molcalc.units import symbols_of
@@ -98,7 +98,7 @@ def given(config: FitConfig, levels: Sequence[Fidelity]) -> Start:
         When the data have an element that the weights do not know.
     """
     assert config.init is not None
-    checkpoint = open_model(config.init)
+    checkpoint = read_model(config.init)
     found = checkpoint.config
     sources = [_source(config, found, level) for level in levels]
     known = {k for k, level in enumerate(levels) if level.name == found.fidelities[sources[k]].name != UNNAMED}
