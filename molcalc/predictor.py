@@ -62,7 +62,7 @@ class PredictorOptions:
 
     Attributes
     ----------
-    charge, multiplicity : for every structure; None reads them from each Atoms (see the README).
+    charge, multiplicity : for every structure; None takes what each Atoms states (:mod:`molcalc.state`).
     device : "auto", "cpu" or "cuda"; "auto" takes a GPU if there is one.
     dtype : "float32" or "float64", arithmetic of the large matrix products; the rest is in float64 in any case.
     min_distance : Å below which two atoms are an error; None takes a quarter of their covalent radii.

@@ -38,7 +38,7 @@ class CoulombSum:
     build: Callable[[ModelConfig], EnergyTerm]
 
 
-COULOMB = (
+COULOMB_SUMS = (
     CoulombSum("simple", "auto", lambda config: SimpleCoulomb(config.coulomb_range)),
     CoulombSum("simple", "simple", lambda config: SimpleCoulomb(config.coulomb_range)),
     CoulombSum("simple", "dsf", lambda config: DSFCoulomb(short_range_cutoff=config.coulomb_range)),
@@ -49,7 +49,7 @@ COULOMB = (
     CoulombSum("distributed", "auto", lambda config: TholeCoulomb()),
 )
 """All ways to sum the Coulomb energy. A new one is a row here."""
-REPULSION: dict[str, Callable[[], EnergyTerm]] = {"zbl": ZBLRepulsion}
+REPULSIONS: dict[str, Callable[[], EnergyTerm]] = {"zbl": ZBLRepulsion}
 """Repulsion of nuclei that a model may be trained with, by its name."""
 
 
@@ -147,14 +147,14 @@ def coulomb_term(config: ModelConfig, method: str = "auto") -> EnergyTerm | None
     CheckpointMismatchError
         When the model names a Coulomb energy that is not in the table.
     """
-    known = list(dict.fromkeys(row.name for row in COULOMB))
+    known = list(dict.fromkeys(row.name for row in COULOMB_SUMS))
     if method not in known:
         raise ConfigError(f"coulomb={method!r}{suggest(str(method), known)}; choose one of {known}")
     if config.coulomb is None:
         if method != "auto":
             raise ConfigError(f"coulomb={method!r}: this model was trained without a Coulomb term")
         return None
-    allowed = {row.name: row for row in COULOMB if row.trained_with == config.coulomb}
+    allowed = {row.name: row for row in COULOMB_SUMS if row.trained_with == config.coulomb}
     if not allowed:
         raise CheckpointMismatchError(f"unknown Coulomb method {config.coulomb!r} in the model file")
     if method not in allowed:
@@ -174,9 +174,9 @@ def repulsion_term(config: ModelConfig) -> EnergyTerm | None:
     """
     if config.repulsion is None:
         return None
-    if config.repulsion not in REPULSION:
+    if config.repulsion not in REPULSIONS:
         raise CheckpointMismatchError(f"unknown repulsion {config.repulsion!r} in the model file")
-    return REPULSION[config.repulsion]()
+    return REPULSIONS[config.repulsion]()
 
 
 def dispersion_term(
