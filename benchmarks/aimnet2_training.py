@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
 from molcalc.train.data import open_dataset
 from molcalc.train.loop.losses import Loss, LossConfig
@@ -58,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         start = initial_model.new_model(StartConfig(model="aimnet2"), open_dataset(DATA, cache=cache), seed=0)
         network = initial_model.cast(start.network, "float32")
-        potential = initial_model.potential_of(start.config, network)
+        potential = training_potential(start.config, [network])
         batch = batch_of(options.atoms, potential.cutoff, potential.pair_cutoff, cache)
         loss = Loss(LossConfig(weights={"energy": 1.0, "forces": 5.0, "charges": 5.0}))
         optimizer = create_optimizer("adamw", network, 1e-5)

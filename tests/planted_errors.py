@@ -81,7 +81,8 @@ ERRORS = {
         "tests/train/start/test_transfer.py",
     ),
     "stale energy after a change of fidelity": Planted(
-        "calculators/base.py", "value, self.model)\n        self.reset()", "value, self.model)",
+        "calculators/base.py", "self.predictor.fidelity = value\n        self.reset()",
+        "self.predictor.fidelity = value",
         "tests/calculators/test_fidelities.py",
     ),
     "dispersion of another fidelity": Planted(
@@ -97,12 +98,11 @@ ERRORS = {
         "tests/calculators/test_fidelities.py",
     ),
     "provenance of another fidelity": Planted(
-        "calculators/base.py", "**self.completed_by[self._fidelity]", "**self.completed_by[0]",
+        "predictor.py", "**self.completed_by[self._fidelity]", "**self.completed_by[0]",
         "tests/calculators/test_fidelities.py",
     ),
     "elements of another fidelity": Planted(
-        "calculators/base.py", "self.fidelities, [state.fidelity]", "self.fidelities, [0]",
-        "tests/calculators/test_beyond_ase.py",
+        "predictor.py", "self.fidelities, [state.fidelity]", "self.fidelities, [0]", "tests/test_predictor.py",
     ),
     "runs joined by place of fidelity": Planted(
         "assembly/ensembles.py", "if _names(run) != _names(first):", "if not run.members:",
@@ -170,7 +170,7 @@ ERRORS = {
         "tests/calculators/test_inputs.py",
     ),
     "setter keeps results": Planted(
-        "calculators/base.py", "        self._charge = value\n        self.reset()", "        self._charge = value",
+        "calculators/base.py", "self.predictor.charge = value\n        self.reset()", "self.predictor.charge = value",
         "tests/calculators/test_base.py",
     ),
     "positions cast before differences": Planted(
@@ -183,7 +183,7 @@ ERRORS = {
         "tests/test_derivatives.py tests/models/test_every_network.py",
     ),
     "dispersion dropped": Planted(
-        "assembly/terms.py", "else (*self.shared, self.dispersion)", "else self.shared",
+        "assembly/terms.py", "(charged, repulsion, dispersed) if", "(charged, repulsion) if",
         "tests/assembly/test_terms.py",
     ),
     "half a pair energy": Planted(
@@ -213,11 +213,12 @@ ERRORS = {
         "tests/test_derivatives.py",
     ),
     "untrained elements accepted": Planted(
-        "calculators/inputs.py", "unknown = ~np.isin(atomic_numbers, elements)",
+        "prediction/structures.py", "unknown = ~np.isin(atomic_numbers, elements)",
         "unknown = np.zeros(len(atomic_numbers), dtype=bool)", "tests/calculators/test_inputs.py",
     ),
     "no finite check": Planted(
-        "calculators/base.py", "        check_finite(results, self.model)\n", "", "tests/calculators/test_inputs.py"
+        "calculators/base.py", "        check_finite(prediction.results, self.model)\n", "",
+        "tests/calculators/test_inputs.py",
     ),
     "results shared with the caller": Planted(
         "calculators/base.py", "            return super().get_property(name, atoms, allow_calculation)",
@@ -330,8 +331,7 @@ ERRORS = {
         "kernels/vector_basis.py", "dg * uz + g * tz", "dg * uz", "tests/nn/test_vector_basis.py"
     ),
     "half of a split batch lost": Planted(
-        "calculators/beyond_ase.py", "self._in_one_batch(batches[half:], wanted)", "[]",
-        "tests/calculators/test_beyond_ase.py",
+        "predictor.py", "self._in_one_batch(batches[half:], gradients)", "[]", "tests/test_predictor.py",
     ),
     "clipping at zero freezes": Planted(
         "train/loop/trainer.py", "if self.config.grad_clip > 0:", "if self.config.grad_clip >= 0:",

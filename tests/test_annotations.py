@@ -22,8 +22,8 @@ from tests.helpers.tensor_signatures import PACKAGE, CheckedLoader, SignatureErr
 
 ANNOTATED = (
     "batch.py", "neighbors.py", "potential.py", "derivatives.py", "energy_term.py", "nn", "models", "electrostatics",
-    "dispersion", "assembly/by_fidelity.py", "calculators/points.py", "train/loop/losses.py", "train/loop/metrics.py",
-    "train/loop/augmentation.py", "train/loop/predictions.py",
+    "dispersion", "assembly/by_fidelity.py", "prediction/points.py", "predictor.py", "train/loop/losses.py",
+    "train/loop/metrics.py", "train/loop/augmentation.py", "train/loop/predictions.py",
 )  # fmt: skip
 ANY_TENSOR = {
     "nn/interaction_stack.py: compiled_stack_usable": "asks for device and dtype only",

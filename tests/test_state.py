@@ -16,12 +16,11 @@ from ase.db import connect
 from ase.io import write
 
 from molcalc.calculators import AIMNet2
-from molcalc.calculators.base import OpenShellWarning
-from molcalc.calculators.inputs import initial_charge
 from molcalc.cli import main
-from molcalc.errors import ChargeError, DatasetError, SpinError, StateError
+from molcalc.errors import ChargeError, DatasetError, OpenShellWarning, SpinError, StateError
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
+from molcalc.prediction.structures import initial_charge
 from molcalc.state import (
     CHARGE_KEYS,
     MAX_ROUNDING,

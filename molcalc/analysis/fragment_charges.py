@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ase.build import molecule
 
-from molcalc.calculators.sources import calculator_of
+from molcalc.calculators.of_model import calculator_of
 
 if TYPE_CHECKING:
     from molcalc.io.checkpoint import Checkpoint

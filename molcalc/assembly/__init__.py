@@ -1,1 +1,1 @@
-"""From the name of a model to a potential: opened networks, the energy terms that complete them, ensembles."""
+"""From a name to a potential: models are opened, joined to ensembles, and completed by energy terms."""

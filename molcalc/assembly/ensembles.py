@@ -1,42 +1,33 @@
-"""Opened models, and ensembles of several runs of the same one."""
+"""Ensembles of several runs of the same model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
+from molcalc.assembly.opened_model import OpenedModel
 from molcalc.errors import CheckpointMismatchError, ConfigError
 from molcalc.fidelity import Fidelity
-from molcalc.io.checkpoint import MAX_MEMBERS, ModelConfig
+from molcalc.io.checkpoint import MAX_MEMBERS
 from molcalc.models.aimnet2 import AIMNet2
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
 
 SAME = ("coulomb", "coulomb_range", "repulsion", "neutral_only")
-SAME_LEVEL = ("functional", "dispersion", "dispersion_in_labels")
-"""What runs of one model have in common, and what their fidelities have."""
+"""What runs of one model have in common."""
+SAME_AT_EVERY_FIDELITY = ("functional", "dispersion", "dispersion_in_labels")
+"""What their fidelities of one name have in common."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """A model, or several that make an ensemble, ready to be used.
-
-    Attributes
-    ----------
-    label : name of the model without its folder.
-    hash : identifies configuration and weights.
-    """
-
-    config: ModelConfig
-    members: list[TrainableNetwork]
-    label: str
-    hash: str
-
-
-def join_runs(runs: Sequence[Source]) -> Source:
+def join(runs: Sequence[OpenedModel]) -> OpenedModel:
     """One ensemble of the networks of several runs.
 
     Fidelities are matched by name; of their elements, those count that all runs know.
+
+    Returns
+    -------
+    OpenedModel
+        With the fidelities in the order of the first run; its label and hash name all runs.
 
     Raises
     ------
@@ -57,12 +48,12 @@ def join_runs(runs: Sequence[Source]) -> Source:
     members = [member for run in runs for member in _like(first, run)]
     if len(members) > MAX_MEMBERS:
         raise ConfigError(f"{len(members)} networks in one ensemble; allowed are {MAX_MEMBERS}")
-    levels = [_joined([_level(run, name) for run in runs]) for name in _names(first)]
-    config = replace(first.config, n_members=len(members), fidelities=tuple(levels))
-    return Source(config, members, "+".join(run.label for run in runs), "+".join(run.hash for run in runs))
+    fidelities = [_joined([_fidelity(run, name) for run in runs]) for name in _names(first)]
+    config = replace(first.config, n_members=len(members), fidelities=tuple(fidelities))
+    return OpenedModel(config, members, "+".join(run.label for run in runs), "+".join(run.hash for run in runs))
 
 
-def _like(first: Source, run: Source) -> list[TrainableNetwork]:
+def _like(first: OpenedModel, run: OpenedModel) -> Sequence[TrainableNetwork]:
     """Networks of a run, with their fidelities in the order of the first one's."""
 
     def refuse(what: str, here: object, there: object) -> CheckpointMismatchError:
@@ -80,8 +71,8 @@ def _like(first: Source, run: Source) -> list[TrainableNetwork]:
     if sorted(_names(run)) != sorted(_names(first)):
         raise refuse("fidelities", _names(run), _names(first))
     for name in _names(first):
-        for field in SAME_LEVEL:
-            here, there = getattr(_level(run, name), field), getattr(_level(first, name), field)
+        for field in SAME_AT_EVERY_FIDELITY:
+            here, there = getattr(_fidelity(run, name), field), getattr(_fidelity(first, name), field)
             if here != there:
                 raise refuse(f"{field} of fidelity {name!r}", here, there)
     members = run.members
@@ -100,15 +91,15 @@ def _reordered(member: TrainableNetwork, order: list[int]) -> TrainableNetwork:
     return with_fidelities(member, order).requires_grad_(False).eval()
 
 
-def _names(run: Source) -> list[str]:
+def _names(run: OpenedModel) -> list[str]:
     return [fidelity.name for fidelity in run.config.fidelities]
 
 
-def _level(run: Source, name: str) -> Fidelity:
+def _fidelity(run: OpenedModel, name: str) -> Fidelity:
     return run.config.fidelities[_names(run).index(name)]
 
 
-def _joined(levels: Sequence[Fidelity]) -> Fidelity:
+def _joined(fidelities: Sequence[Fidelity]) -> Fidelity:
     """One fidelity of several runs."""
-    known = [set(level.elements) for level in levels if level.elements is not None]
-    return replace(levels[0], elements=tuple(sorted(set.intersection(*known))) if known else None)
+    known = [set(fidelity.elements) for fidelity in fidelities if fidelity.elements is not None]
+    return replace(fidelities[0], elements=tuple(sorted(set.intersection(*known))) if known else None)

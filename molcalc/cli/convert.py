@@ -90,13 +90,13 @@ def convert_model(args: Arguments, source: str, target: Path) -> int:
     """Read a model in any form and write a model directory."""
     from molcalc.io import checkpoint
     from molcalc.pretrained.foreign.artifacts import read_weights
-    from molcalc.pretrained.sources import open_model
+    from molcalc.pretrained.sources import read_model
     from molcalc.registry import build_members
 
     if args.fidelities or args.sae:
         model = read_weights(source, names=args.fidelities or None, sae=parse_sae(args.sae))
     else:
-        model = open_model(source, trusted=args.trusted)
+        model = read_model(source, trusted=args.trusted)
     build_members(model)  # refuses weights that do not fit before anything is written
     checkpoint.save(target, model)
     print(f"{target}: {model.config.kind}, {model.config.n_members} network(s), hash {model.hash}")

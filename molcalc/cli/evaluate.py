@@ -68,7 +68,7 @@ def run(args: Arguments) -> int:
     """Print errors; write predictions if asked to."""
     from molcalc.errors import ConfigError, suggest
     from molcalc.io.targets import check_file
-    from molcalc.pretrained.sources import open_model
+    from molcalc.pretrained.sources import read_model
     from molcalc.train.data import open_dataset
     from molcalc.train.data.comparison import Comparison
     from molcalc.train.loop.processes import chosen_device
@@ -80,7 +80,7 @@ def run(args: Arguments) -> int:
             raise ConfigError(f"--by {kind!r}{suggest(kind, GROUPS)}; groups are {', '.join(GROUPS)}")
     if args.output:
         check_file(Path(args.output), force=args.force)
-    checkpoint = open_model(args.model)
+    checkpoint = read_model(args.model)
     data = open_dataset(parse_data(args.data), units=parse_units(args.units))
     comparison = Comparison(
         esp_radius_factor=args.esp_radius_factor, esp_max=args.esp_max, dipole_source=args.dipole_source

@@ -40,12 +40,12 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print a description of one model, or the published names."""
-    from molcalc.pretrained.sources import open_model
+    from molcalc.pretrained.sources import read_model
 
     if args.model is None:
         values: dict[str, Any] = published_models()
     else:
-        values = describe_program(args.model) or describe(args.model, open_model(args.model, trusted=args.trusted))
+        values = describe_program(args.model) or describe(args.model, read_model(args.model, trusted=args.trusted))
     if args.json:
         print(json.dumps(values, indent=1, ensure_ascii=False))
     else:

@@ -108,17 +108,18 @@ def add_trusted(group: Any) -> None:
 
 def make_calculator(args: Arguments, *, one_fidelity: bool = True) -> MolCalculator:
     """The calculator that the model options describe, at the first fidelity when all of them are wanted."""
-    from molcalc.calculators.sources import calculator_of, open_source
+    from molcalc.assembly.opening import open_model
+    from molcalc.calculators.of_model import calculator_of
 
     models = args.model or [DEFAULT_MODEL]
-    source = open_source(models[0] if len(models) == 1 else models, trusted=args.trusted)
+    model = open_model(models[0] if len(models) == 1 else models, trusted=args.trusted)
     if one_fidelity:
         dispersion = None if args.dispersion == "none" else args.dispersion
         choice = {"fidelity": args.fidelity, "dispersion": dispersion}
     else:
-        choice = {"fidelity": source.config.fidelities[0].name}
+        choice = {"fidelity": model.config.fidelities[0].name}
     return calculator_of(
-        source,
+        model,
         member=args.member,
         charge=args.charge,
         multiplicity=args.multiplicity,

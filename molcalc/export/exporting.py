@@ -10,8 +10,10 @@ from typing import cast
 
 import torch
 
-from molcalc.assembly.terms import Wish, completion
-from molcalc.calculators.sources import Model, open_source
+from molcalc.assembly.opening import ModelSource, open_model
+from molcalc.assembly.potentials import potential_of
+from molcalc.assembly.terms import DispersionChoice
+from molcalc.energy_term import EnergyTerm
 from molcalc.errors import ConfigError, suggest
 from molcalc.export import package, torchscript
 from molcalc.export.description import describe
@@ -22,9 +24,7 @@ from molcalc.io.checkpoint import CONFIG, Checkpoint
 from molcalc.io.files import sha256, write_atomic
 from molcalc.io.targets import check_file, check_folder, check_not_input
 from molcalc.models.aimnet2 import AIMNet2
-from molcalc.potential import Potential
 from molcalc.pretrained.foreign.exported import Contents
-from molcalc.registry import build_members
 
 FORMS = {".jpt": "torchscript", ".pt2": "torch.export", "": "model directory"}
 """What is written, by the ending of its name."""
@@ -48,11 +48,11 @@ class Exported:
 
 
 def export(
-    model: Model | Sequence[Model],
+    model: ModelSource | Sequence[ModelSource],
     output: str | os.PathLike[str],
     *,
     fidelity: str | None = None,
-    dispersion: Wish = "auto",
+    dispersion: DispersionChoice = "auto",
     member: int | None = None,
     dtype: str | None = None,
     aot: bool = False,
@@ -92,24 +92,24 @@ def export(
     form = _form(target, dtype, aot)
     models = [model] if isinstance(model, (str, os.PathLike, Checkpoint)) else model
     _check_target(target, models, force)
-    source = open_source(model, trusted=trusted)
+    source = open_model(model, trusted=trusted)
     chosen = reduced(source, fidelity=fidelity, dispersion=dispersion, member=member)
     dtype = dtype or "float64"
-    members = cast(list[AIMNet2], build_members(chosen))
-    terms = completion(chosen.config, chosen.config.fidelities[0]).terms
+    potential = potential_of(open_model(chosen))
+    members, terms = cast(list[AIMNet2], list(potential.members)), cast(tuple[EnergyTerm, ...], tuple(potential.terms))
     contents = describe(
         chosen, members, terms, form=form, dtype=dtype, source=source.label, source_hash=source.hash
     )  # fmt: skip
     if form == FORMS[""]:
         checkpoint.save(target, chosen)
         return Exported(target, target / CONFIG, contents)
-    Potential(members, terms).set_dtype(DTYPES[dtype])
-    potential = PaddedPotential(members, terms)
+    potential.set_dtype(DTYPES[dtype])
+    padded = PaddedPotential(members, terms)
     if form == "torchscript":
-        program = Program(potential, members[0].elements, chosen.config.neutral_only)
+        program = Program(padded, members[0].elements, chosen.config.neutral_only)
         data = torchscript.script(program, contents)
     else:
-        data = package.packed(potential, contents, aot=aot)
+        data = package.packed(padded, contents, aot=aot)
     sidecar = target.with_suffix(".json")
     more = {"file": target.name, "bytes": len(data), "sha256": sha256(data)}
     write_atomic(target, data)
@@ -137,7 +137,7 @@ def _form(target: Path, dtype: str | None, aot: bool) -> str:
     return form
 
 
-def _check_target(target: Path, models: Sequence[Model], force: bool) -> None:
+def _check_target(target: Path, models: Sequence[ModelSource], force: bool) -> None:
     """Refuse to write over the model itself, over what nobody asked to replace, or over what is no export."""
     files = [Path(model) for model in models if not isinstance(model, Checkpoint)]
     check_not_input(target, files)

@@ -9,12 +9,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from molcalc.assembly.ensembles import Source
-from molcalc.assembly.terms import Wish, completion
-from molcalc.calculators.sources import chosen_members
+from molcalc.assembly.opened_model import OpenedModel
+from molcalc.assembly.terms import DispersionChoice, dispersion_term
 from molcalc.dispersion.parameters import D3Parameters
 from molcalc.errors import ConfigError
-from molcalc.fidelity import Fidelity, find_fidelity
+from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2
 from molcalc.registry import checkpoint_of
@@ -24,10 +23,10 @@ KIND = "aimnet2"
 
 
 def reduced(
-    source: Source,
+    source: OpenedModel,
     *,
     fidelity: str | None = None,
-    dispersion: Wish = "auto",
+    dispersion: DispersionChoice = "auto",
     member: int | None = None,
 ) -> Checkpoint:
     """The model of one fidelity alone, whose predictions are those of the whole model.
@@ -50,10 +49,10 @@ def reduced(
     config, label = source.config, source.label
     if config.kind != KIND:
         raise ConfigError(f"{label!r} holds a {config.kind!r} model; {KIND} models can be exported")
-    index = find_fidelity([each.name for each in config.fidelities], fidelity, label)
+    index = source.index_of(fidelity)
     chosen = config.fidelities[index]
-    completion(config, chosen, dispersion=dispersion)  # the refusals of the calculators
-    networks = cast("list[AIMNet2]", chosen_members(source.members, member, label))
+    dispersion_term(chosen, dispersion)  # the refusals of the calculators
+    networks = cast("list[AIMNet2]", source.chosen_members(member))
     if chosen.elements == () or _untrained(networks, index):
         raise ConfigError(
             f"fidelity {chosen.name!r} of {label!r} was never trained, its predictions mean nothing: train it with "
@@ -149,7 +148,7 @@ def _untrained(networks: Sequence[AIMNet2], fidelity: int) -> bool:
     return any(all(equal(network, other) for network in networks) for other in range(fidelity))
 
 
-def _declared(chosen: Fidelity, wish: Wish) -> str | None:
+def _declared(chosen: Fidelity, wish: DispersionChoice) -> str | None:
     """The text that names the chosen dispersion in a model."""
     if wish == "auto":
         return chosen.dispersion

@@ -25,14 +25,18 @@ FORMS = "a published name, a model directory, or a file ending in .jpt or .pt"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
-def open_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Checkpoint:
-    """Read a model.
+def read_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Checkpoint:
+    """A model that has a name or a file, as a checkpoint in memory.
 
     Parameters
     ----------
     source : published name ("wb97m-d3"), name of a model of the package ("small-species"), model directory, ``.jpt`` or
         ``.pt`` file, directory in Hugging Face style, or ``owner/repository`` on the Hugging Face hub.
     trusted : allow a TorchScript file that is not one of the published; reading it runs the code in it.
+
+    Returns
+    -------
+    Checkpoint
 
     Raises
     ------

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from ase import Atoms
 
-from molcalc.assembly.terms import completions
+from molcalc.assembly.opening import open_model
+from molcalc.assembly.potentials import bare_potential, potential_of
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.potential import Potential
-from molcalc.pretrained.sources import open_model
-from molcalc.registry import MODELS, build_members, entry_of
+from molcalc.registry import MODELS, entry_of
 from molcalc.testing import potential_batches as batches
 from molcalc.testing import potential_physics as physics
 from molcalc.testing.potential_subject import PotentialSubject
@@ -105,9 +105,8 @@ def _potential(model: Potential | Checkpoint | str | os.PathLike[str]) -> Potent
         return model
     if isinstance(model, str) and model in MODELS:
         return random_potential(model)
-    checkpoint = model if isinstance(model, Checkpoint) else open_model(model)
-    terms, _ = completions(checkpoint.config, 0)
-    return Potential(build_members(checkpoint), terms)
+    opened = open_model(model)
+    return potential_of(opened, opened.config.fidelities[0].name)
 
 
 def random_potential(kind: str, seed: int = 0, **arguments: Any) -> Potential:
@@ -133,4 +132,4 @@ def random_potential(kind: str, seed: int = 0, **arguments: Any) -> Potential:
         network = entry.network(entry.config(**{"elements": ELEMENTS, **arguments})).initialize().double()
         for parameter in network.parameters():
             parameter.add_(NOISE * torch.randn_like(parameter))
-    return Potential([network])
+    return bare_potential([network])

@@ -15,6 +15,7 @@ from ase.build import molecule
 from ase.data import covalent_radii
 from torch import Tensor
 
+from molcalc.assembly.potentials import bare_potential
 from molcalc.batch import AtomicBatch, collate, from_atoms
 from molcalc.derivatives import evaluate
 from molcalc.errors import ConfigError
@@ -90,7 +91,7 @@ class PotentialSubject:
     @cached_property
     def alone(self) -> Potential:
         """The networks without energy terms."""
-        return Potential(self.potential.networks)
+        return bare_potential(self.potential.networks)
 
     @cached_property
     def periodic(self) -> Potential:

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from molcalc.calculators.base import MolCalculator
-from molcalc.calculators.sources import calculator_of
+from molcalc.assembly.opening import open_model
+from molcalc.registry import calculator_class
 from molcalc.train.config import FitConfig, flat_options, make_config
 from molcalc.train.data.opening import Data
 from molcalc.train.data.parts import Parts, check_parts, open_parts
@@ -44,9 +44,15 @@ class FitResult:
     metrics: dict[str, dict[str, dict[str, float]]]
     history: list[dict[str, Any]]
 
-    def calculator(self, **options: Any) -> MolCalculator:
-        """An ASE calculator with the best weights; options are those of its class."""
-        return calculator_of(self.output, **options)
+    def calculator(self, **options: Any) -> Any:
+        """The ASE calculator for this kind of model, with the best weights.
+
+        Parameters
+        ----------
+        options : those of its class, such as ``dtype`` and ``device``.
+        """
+        model = open_model(self.output)
+        return calculator_class(model.config.kind)(model, **options)
 
 
 def fit(

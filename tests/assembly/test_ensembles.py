@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from molcalc.calculators import AIMNet2, PhysNetDCM
-from molcalc.calculators.sources import calculator_of
+from molcalc.calculators.of_model import calculator_of
 from molcalc.errors import CheckpointMismatchError, ConfigError
 from molcalc.io.checkpoint import Checkpoint, save
 from molcalc.models.fidelity_transfer import with_fidelities

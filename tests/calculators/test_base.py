@@ -254,7 +254,7 @@ def test_evaluate_batches_large_lists(closed_shell: Checkpoint, monkeypatch: pyt
     calc = tiny_calculator(closed_shell)
     images = [organic(k) for k in range(7)] + [molecule("H2O")]
     whole = calc.evaluate(images)
-    monkeypatch.setattr("molcalc.calculators.beyond_ase.BATCH_ATOMS", 20)
+    monkeypatch.setattr("molcalc.predictor.BATCH_ATOMS", 20)
     parts = calc.evaluate(images)
     for atoms, a, b in zip(images, whole, parts):
         assert a["energy"] == pytest.approx(b["energy"], abs=1e-10)
@@ -271,7 +271,7 @@ def test_optimization_lowers_the_energy(closed_shell: Checkpoint) -> None:
     assert atoms.get_potential_energy() < before
 
 
-@pytest.mark.filterwarnings("ignore::molcalc.calculators.base.OpenShellWarning")
+@pytest.mark.filterwarnings("ignore::molcalc.errors.OpenShellWarning")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_calculator_passes_the_public_kit(closed_shell: Checkpoint, dtype: str) -> None:
     report = check_calculator(lambda: tiny_calculator(closed_shell, dtype), quiet=True, memory_steps=200)

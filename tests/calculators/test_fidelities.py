@@ -358,7 +358,7 @@ def test_a_database_row_says_which_fidelity_made_it(several: Checkpoint, tmp_pat
     json.dumps(calc.todict())
 
 
-@pytest.mark.filterwarnings("ignore::molcalc.calculators.base.OpenShellWarning")
+@pytest.mark.filterwarnings("ignore::molcalc.errors.OpenShellWarning")
 @pytest.mark.parametrize(("dtype", "name"), [("float32", "gfn2"), ("float64", "b3lyp")])
 def test_calculator_passes_the_public_kit_at_any_fidelity(several: Checkpoint, dtype: str, name: str) -> None:
     def switched() -> Calculator:

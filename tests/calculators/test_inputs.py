@@ -10,7 +10,7 @@ from ase.calculators.calculator import InputError as AseInputError
 from ase.calculators.calculator import PropertyNotImplementedError
 
 from molcalc.calculators import AIMNet2
-from molcalc.calculators.base import MolCalculator, OpenShellWarning
+from molcalc.calculators.base import MolCalculator
 from molcalc.errors import (
     AtomsTooCloseError,
     CellError,
@@ -19,6 +19,7 @@ from molcalc.errors import (
     FidelityError,
     InputError,
     NonFiniteResultError,
+    OpenShellWarning,
     SpinError,
     UnsupportedElementError,
 )
@@ -90,7 +91,7 @@ BAD_CRYSTALS = {
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore::molcalc.calculators.base.OpenShellWarning")
+@pytest.mark.filterwarnings("ignore::molcalc.errors.OpenShellWarning")
 @pytest.mark.parametrize("name", [*BAD_STRUCTURES, *BAD_CRYSTALS])
 def test_bad_structure_is_named_and_does_no_harm(name: str, closed_shell: Checkpoint) -> None:
     make, error, message = {**BAD_STRUCTURES, **BAD_CRYSTALS}[name]
@@ -132,9 +133,15 @@ def test_neutral_only_model_refuses_ions(closed_shell: Checkpoint) -> None:
 
 def test_closest_distance_can_be_lowered(closed_shell: Checkpoint) -> None:
     atoms = Atoms("OH", positions=[[0, 0, 0], [0.2, 0, 0]], info={"charge": -1})
+    calc = tiny_calculator(closed_shell)
     with pytest.raises(AtomsTooCloseError, match=r"0\.200 Å.*min_distance"):
-        tiny_calculator(closed_shell).get_potential_energy(atoms)
-    assert np.isfinite(tiny_calculator(closed_shell, min_distance=0.1).get_potential_energy(atoms))
+        calc.get_potential_energy(atoms)
+    calc.min_distance = 0.1
+    energy = calc.get_potential_energy(atoms)
+    assert energy == tiny_calculator(closed_shell, min_distance=0.1).get_potential_energy(atoms)
+    calc.min_distance = None
+    with pytest.raises(AtomsTooCloseError):
+        calc.get_potential_energy(atoms)
 
 
 def test_odd_electron_in_a_closed_shell_model_is_told_once(closed_shell: Checkpoint) -> None:

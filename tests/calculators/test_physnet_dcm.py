@@ -16,13 +16,13 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_stress
 
 from molcalc.calculators import AIMNet2, NonEquivariantDCM, PhysNetDCM
-from molcalc.calculators.physnet_dcm import NonEquivariantWarning
 from molcalc.errors import (
     CellError,
     CheckpointMismatchError,
     ConfigError,
     FidelityError,
     InputError,
+    NonEquivariantWarning,
     UnsupportedElementError,
 )
 from molcalc.io.checkpoint import save

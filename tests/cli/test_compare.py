@@ -92,7 +92,7 @@ def test_json_and_csv_hold_the_numbers_of_the_calculator(run: Any, models: Path,
     assert run("compare", frames, "--model", models / "several", "--csv", "--json").status == 2
 
 
-@pytest.mark.filterwarnings("default::molcalc.calculators.beyond_ase.FidelityWarning")
+@pytest.mark.filterwarnings("default::molcalc.errors.FidelityWarning")
 def test_a_fidelity_that_does_not_know_an_element_has_no_number(run: Any, models: Path, frames: Path) -> None:
     result = run("compare", frames, "--model", models / "no-oxygen")
     assert result.status == 0

@@ -17,8 +17,8 @@ from ase.db import connect
 from ase.io import read, write
 
 from molcalc.calculators import AIMNet2, PhysNetDCM
-from molcalc.calculators.base import OpenShellWarning
 from molcalc.cli import output
+from molcalc.errors import OpenShellWarning
 from molcalc.io import checkpoint
 from molcalc.units import DEBYE
 from tests.helpers.tiny_dcm import tiny_dcm

@@ -29,7 +29,7 @@ SAME = 1e-9
 ARGUMENTS = ("coord", "numbers", "charge", "mult")
 Run = Callable[..., dict[str, Tensor]]
 
-pytestmark = pytest.mark.filterwarnings("ignore::molcalc.calculators.base.OpenShellWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::molcalc.errors.OpenShellWarning")
 
 
 def two_passes() -> Checkpoint:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from molcalc.assembly.ensembles import Source
+from molcalc.assembly.opened_model import OpenedModel
 from molcalc.batch import AtomicBatch, collate, from_atoms
 from molcalc.calculators import AIMNet2
 from molcalc.dispersion.parameters import D3Parameters
@@ -24,7 +24,7 @@ from tests.helpers.tiny import FIDELITY_KINDS, organic, tiny_checkpoint
 
 
 def part_of(model: Checkpoint, **options: Any) -> Checkpoint:
-    source = Source(model.config, build_members(model), "x", model.hash)
+    source = OpenedModel(model.config, build_members(model), "x", model.hash)
     return reduced(source, **options)
 
 

@@ -32,7 +32,7 @@ SAME = 1e-9
 """What holds in double precision."""
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::molcalc.calculators.base.OpenShellWarning"),
+    pytest.mark.filterwarnings("ignore::molcalc.errors.OpenShellWarning"),
     pytest.mark.usefixtures("_as_written"),
 ]
 

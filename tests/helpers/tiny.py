@@ -26,6 +26,7 @@ from molcalc.models.aimnet2 import AIMNet2 as Network
 from molcalc.models.aimnet2 import AIMNet2Config
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.potential import Potential
+from molcalc.predictor import Predictor, PredictorOptions
 from molcalc.registry import build_members, checkpoint_of
 
 ELEMENTS = (1, 6, 7, 8)
@@ -116,7 +117,8 @@ def periodic_calculator(
     if terms is None:
         terms = (D3Dispersion("pbe0", cutoff=9.0, cn_cutoff=7.0, switch_width=2.0),)
     potential = Potential(build_members(checkpoint), terms)
-    return MolCalculator(potential, model="tiny", model_hash=checkpoint.hash, dtype=dtype)
+    options = PredictorOptions(dtype=dtype)
+    return MolCalculator(Predictor(potential, options, model="tiny", model_hash=checkpoint.hash))
 
 
 def organic(seed: int = 0) -> Atoms:

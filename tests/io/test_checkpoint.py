@@ -38,7 +38,7 @@ from molcalc.io.checkpoint import (
     upgrade_1_to_2,
 )
 from molcalc.io.files import read_file
-from molcalc.pretrained.sources import open_model
+from molcalc.pretrained.sources import read_model
 from molcalc.registry import MODELS
 from tests.helpers.model_files import (
     STATE,
@@ -162,7 +162,7 @@ def test_extra_files_cannot_leave_the_folder_or_replace_others(tmp_path: Path, n
 def test_path_with_spaces_accents_and_at_sign(tmp_path: Path) -> None:
     folder = tmp_path / "mon modèle @2 ü" / "größe"
     save(folder, small_checkpoint())
-    assert open_model(str(folder)).hash == small_checkpoint().hash
+    assert read_model(str(folder)).hash == small_checkpoint().hash
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS])

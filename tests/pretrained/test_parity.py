@@ -130,7 +130,7 @@ def test_distant_dipoles_interact_by_the_law_of_dipoles(distance: float) -> None
     assert interaction(distance) / interaction(2 * distance) == pytest.approx(8.0, rel=0.05)
 
 
-@pytest.mark.filterwarnings("ignore::molcalc.calculators.base.OpenShellWarning")
+@pytest.mark.filterwarnings("ignore::molcalc.errors.OpenShellWarning")
 def test_odd_but_legal_structures_work() -> None:
     calc = calculator("wb97m-d3", None, "float32", False)
     atom = Atoms("O")

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
-from molcalc.errors import CheckpointMismatchError, NonFiniteResultError
+from molcalc.errors import CheckpointMismatchError, NonFiniteResultError, memory_named
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.memory import memory_named
 from molcalc.potential import Potential
 from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
@@ -34,7 +34,7 @@ from molcalc.train.loop.sampler import Sampler, by_name
 from molcalc.train.loop.validation import Validation
 from molcalc.train.optimize.optimizers import OptimizerSet
 from molcalc.train.optimize.schedules import Schedule
-from molcalc.train.start.initial_model import InitialModel, checkpointed, potential_of
+from molcalc.train.start.initial_model import InitialModel, checkpointed
 
 
 @dataclass
@@ -99,7 +99,7 @@ class Trainer:
         self.optimizer, self.schedule, self.loss, self.sampler = optimizer, schedule, loss, sampler
         self.train, self.valid = train, valid
         self.folder, self.processes, self.device, self.identity = folder, processes, device, identity
-        self.potential: Potential = potential_of(self.model_config, self.network).to(device)
+        self.potential: Potential = training_potential(self.model_config, [self.network]).to(device)
         self.average = WeightAverage(optimizer.parameters, config.ema)
         self.measured = tuple(
             name for name in compared(list(train.labels), self.potential.predicts) if name in loss.labels

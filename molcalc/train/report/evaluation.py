@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.schema import from_dict
 from molcalc.nn.segments import segment_sum
-from molcalc.potential import Potential
-from molcalc.pretrained.sources import open_model
+from molcalc.pretrained.sources import read_model
 from molcalc.registry import build_members
 from molcalc.train.data import views
 from molcalc.train.data.comparison import Comparison
@@ -30,7 +30,6 @@ from molcalc.train.loop.predictions import predict
 from molcalc.train.loop.processes import chosen_device
 from molcalc.train.loop.sampler import validation_batches
 from molcalc.train.report.groups import group_labels
-from molcalc.train.start.initial_model import trained_terms
 from molcalc.units import symbols_of
 
 ATOMS_AT_ONCE = 2000
@@ -98,7 +97,7 @@ def evaluate(
         When the data cannot be used, or has nothing that the model predicts.
     """
     counted = from_dict(Comparison, comparison)
-    checkpoint = model if isinstance(model, Checkpoint) else open_model(model)
+    checkpoint = model if isinstance(model, Checkpoint) else read_model(model)
     evaluator = Evaluator(checkpoint, counted, device=chosen_device(device), with_dispersion=with_dispersion)
     return evaluate_part(evaluator, open_dataset(data, units=units), fidelity=fidelity).overall
 
@@ -156,7 +155,7 @@ class Evaluator:
     ) -> None:
         self.checkpoint, self.comparison, self.device = checkpoint, comparison, device
         self.networks = build_members(checkpoint)
-        potential = Potential(self.networks, trained_terms(checkpoint.config))
+        potential = training_potential(checkpoint.config, self.networks)
         self.potential = potential.set_dtype(torch.float64).to(device)
         fidelities = checkpoint.config.fidelities
         if isinstance(with_dispersion, bool):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from molcalc.assembly.potentials import training_potential
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.registry import build_members
 from molcalc.train.data.comparison import Comparison
@@ -12,7 +13,6 @@ from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.label_reader import LabelReader
 from molcalc.train.loop.augmentation import rotated
 from molcalc.train.loop.predictions import predict
-from molcalc.train.start.initial_model import potential_of
 
 SYSTEMS, ROTATIONS = 16, 50
 
@@ -27,7 +27,7 @@ def potential_spread(model: Checkpoint, data: Dataset, comparison: Comparison, s
     comparison : says which points count.
     seed : of the rotations.
     """
-    potential = potential_of(model.config, build_members(model)[0]).set_dtype(torch.float64)
+    potential = training_potential(model.config, build_members(model)[:1]).set_dtype(torch.float64)
     batch = LabelReader(potential, ("esp",), (), comparison).read(data, np.arange(min(SYSTEMS, len(data))))
     rng = np.random.default_rng(seed)
     values = [predict(potential, rotated(batch, rng), ("esp",))["esp"] for _ in range(ROTATIONS)]

@@ -161,7 +161,7 @@ def _usage(folder: Path, model: Checkpoint) -> str:
     name = MODELS[model.config.kind].calculator_name
     fidelity = f', fidelity="{model.config.fidelities[0].name}"' if len(model.config.fidelities) > 1 else ""
     return (
-        f"from molcalc.calculators import {name}\n"
+        f"from molcalc import {name}\n"
         f'atoms.calc = {name}("{folder.as_posix()}"{fidelity})\n'
         "print(atoms.get_potential_energy(), atoms.get_forces())"
     )

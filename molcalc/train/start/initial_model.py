@@ -9,14 +9,13 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 
-from molcalc.assembly.terms import coulomb_term, repulsion_term
+from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
 from molcalc.derivatives import evaluate
-from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
-from molcalc.models.network import Network, NetworkConfig, TrainableNetwork
+from molcalc.models.network import NetworkConfig, TrainableNetwork
 from molcalc.potential import Potential
 from molcalc.registry import MODELS, network_config
 from molcalc.train.data import views
@@ -82,23 +81,12 @@ def new_model(config: StartConfig, train: Dataset, seed: int) -> InitialModel:
         declared, network = _fresh(config, fidelities, seed)
     else:
         declared, network, known = transferred(config, config.init, fidelities)
-        explained = potential_of(declared, network)
+        explained = training_potential(declared, [network])
     for k, fidelity in enumerate(fidelities):
         if k not in known:
             energies = _reference_energies(train, k, fidelity, explained, subtractions)
             network.set_reference_energies(energies, k)
     return InitialModel(declared, network, subtractions)
-
-
-def potential_of(model_config: ModelConfig, network: Network) -> Potential:
-    """The network with the Coulomb and repulsion terms it is trained with."""
-    return Potential([network], trained_terms(model_config))
-
-
-def trained_terms(model_config: ModelConfig) -> list[EnergyTerm]:
-    """Coulomb and repulsion terms that a model is trained with."""
-    terms = (coulomb_term(model_config, "auto"), repulsion_term(model_config))
-    return [term for term in terms if term is not None]
 
 
 def cast(network: TrainableNetwork, precision: str) -> TrainableNetwork:

@@ -12,7 +12,7 @@ from molcalc.io.checkpoint import ModelConfig
 from molcalc.models.aimnet2 import AIMNet2
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
-from molcalc.pretrained.sources import open_model
+from molcalc.pretrained.sources import read_model
 from molcalc.registry import MODELS, build_members
 from molcalc.train.start.start_config import StartConfig
 from molcalc.units import symbols_of
@@ -89,7 +89,7 @@ def transferred(
     DatasetError
         When the data have an element that the weights do not know.
     """
-    checkpoint = open_model(init)
+    checkpoint = read_model(init)
     found = checkpoint.config
     sources = [_source(config, init, found, fidelity) for fidelity in fidelities]
     known = {

@@ -28,7 +28,7 @@ from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2 as Network
 from molcalc.pretrained.foreign.artifacts import read_weights
-from molcalc.pretrained.sources import open_model
+from molcalc.pretrained.sources import read_model
 from molcalc.registry import build_members, checkpoint_of
 from tests.helpers.model_files import multifidelity_state
 from tests.helpers.tiny import ELEMENTS, FIDELITIES, tiny_multifidelity
@@ -114,12 +114,12 @@ def test_what_the_model_declares(file: Path) -> None:
     assert [(level.name, level.elements) for level in model.config.fidelities] == [(name, ELEMENTS) for name in NAMES]
     assert (model.config.coulomb, model.config.coulomb_range) == ("simple", 4.6)
     assert model.config.arguments["exact_charges"] is False
-    assert [level.name for level in open_model(file).config.fidelities] == ["0", "1", "2"]
+    assert [level.name for level in read_model(file).config.fidelities] == ["0", "1", "2"]
 
 
 def test_plain_weights_are_those_under_model(file: Path, state: State, tmp_path: Path) -> None:
     torch.save(state, tmp_path / "plain.pt")
-    plain, under_model = open_model(tmp_path / "plain.pt"), open_model(file)
+    plain, under_model = read_model(tmp_path / "plain.pt"), read_model(file)
     assert plain.weights.keys() == under_model.weights.keys()
     assert all(torch.equal(value, under_model.weights[name]) for name, value in plain.weights.items())
 
@@ -136,7 +136,7 @@ def test_energies_without_self_atomic_ones_are_reported(file: Path, caplog: pyte
         read_weights(file, names=NAMES, sae=SAE)
     assert not caplog.text
     with caplog.at_level(logging.WARNING):
-        open_model(file)
+        read_model(file)
     assert "fidelity '1' was trained without self-atomic energies" in caplog.text
     assert "molcalc convert --sae 1=FILE.yaml" in caplog.text
 
@@ -157,7 +157,7 @@ def test_free_atoms_may_stand_in_a_table_of_every_fidelity(state: State, tmp_pat
         state[f"fidelity_readouts.{f}.{SHIFT}"] = state[f"fidelity_readouts.{f}.{SHIFT}"][200 * f :][:128].clone()
     del state[f"outputs.{SHIFT}"]
     torch.save(state, tmp_path / "own.pt")
-    shifts = open_model(tmp_path / "own.pt").weights["members.0.shifts"]
+    shifts = read_model(tmp_path / "own.pt").weights["members.0.shifts"]
     assert torch.equal(shifts[:, :9].float(), network().shifts.float())
 
 
@@ -166,7 +166,7 @@ def test_elements_are_those_with_an_energy_or_those_given(state: State, tmp_path
         state[f"fidelity_readouts.{f}.{SHIFT}"][200 + 7] = 0.0
     state[f"outputs.{SHIFT}"][200 + 7] = 0.0
     torch.save(state, tmp_path / "x.pt")
-    assert [level.elements for level in open_model(tmp_path / "x.pt").config.fidelities] == [
+    assert [level.elements for level in read_model(tmp_path / "x.pt").config.fidelities] == [
         ELEMENTS, (1, 6, 8), ELEMENTS
     ]  # fmt: skip
     given = read_weights(tmp_path / "x.pt", elements={"2": [8, 1]})
@@ -181,7 +181,7 @@ def test_random_energies_of_all_atoms_do_not_say_what_was_trained(state: State, 
         state[name][:129] = noise
     torch.save(state, tmp_path / "x.pt")
     with pytest.raises(CheckpointMismatchError, match=r"fidelity '0' was trained on is not clear.*118 of them"):
-        open_model(tmp_path / "x.pt")
+        read_model(tmp_path / "x.pt")
     model = read_weights(tmp_path / "x.pt", names=NAMES, sae=SAE)
     assert model.config.fidelities[0].elements == ELEMENTS
 
@@ -195,7 +195,7 @@ def test_an_embedding_that_was_never_transferred_is_reported(
         state[name][200:] = 0.0
     torch.save(state, tmp_path / "x.pt")
     with caplog.at_level(logging.WARNING):
-        model = open_model(tmp_path / "x.pt")
+        model = read_model(tmp_path / "x.pt")
     for name in ("1", "2"):
         assert f"the embedding of fidelity '{name}' is zero for all elements" in caplog.text
         assert f"fidelities.{name}.like" in caplog.text
@@ -252,14 +252,14 @@ def test_files_that_do_not_fit_are_refused(state: State, tmp_path: Path, name: s
     change(state)
     torch.save({"model": state}, tmp_path / "x.pt")
     with pytest.raises(CheckpointMismatchError, match=message):
-        open_model(tmp_path / "x.pt")
+        read_model(tmp_path / "x.pt")
 
 
 def test_weights_that_are_not_finite_are_refused(state: State, tmp_path: Path) -> None:
     state["afv.weight"][206, 0] = float("nan")
     torch.save(state, tmp_path / "x.pt")
     with pytest.raises(CheckpointCorruptError, match="fidelity '1': weights are not finite: embedding"):
-        open_model(tmp_path / "x.pt")
+        read_model(tmp_path / "x.pt")
 
 
 def test_names_and_energies_must_fit_the_file(file: Path) -> None:
@@ -282,7 +282,7 @@ def test_nothing_in_such_a_file_is_executed(state: State, tmp_path: Path) -> Non
     (tmp_path / "bare.pt").write_bytes(pickle.dumps({"model": Evil(), "afv.weight": 1}))
     for name in ("evil.pt", "bare.pt"):
         with pytest.raises(UnsafeCheckpointError):
-            open_model(tmp_path / name)
+            read_model(tmp_path / name)
     assert not (tmp_path / "canary").exists()
 
 
@@ -292,7 +292,7 @@ def test_nothing_in_such_a_file_is_executed(state: State, tmp_path: Path) -> Non
 def test_weights_of_something_else_are_refused(weights: State, tmp_path: Path) -> None:
     torch.save(weights, tmp_path / "x.pt")
     with pytest.raises(CheckpointError):
-        open_model(tmp_path / "x.pt")
+        read_model(tmp_path / "x.pt")
 
 
 CHANGES: tuple[Callable[[Tensor], Tensor], ...] = (
@@ -318,4 +318,4 @@ def test_changed_arrays_give_own_errors_only(state: State, tmp_path: Path, chang
     for name in names:
         torch.save({**state, name: change(state[name])}, tmp_path / "x.pt")
         with contextlib.suppress(MolcalcError):
-            build_members(open_model(tmp_path / "x.pt"))
+            build_members(read_model(tmp_path / "x.pt"))

@@ -14,7 +14,7 @@ from molcalc.errors import CheckpointCorruptError, CheckpointError, UnsafeCheckp
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import sha256
 from molcalc.pretrained.foreign.torchscript import is_torchscript, read_state
-from molcalc.pretrained.sources import open_model
+from molcalc.pretrained.sources import read_model
 from tests.helpers.model_files import D3, write_v2
 
 Intruder = Callable[[str], tuple[Path, Path]]
@@ -39,7 +39,7 @@ def test_any_trace_of_code_makes_a_program(tmp_path: Path, record: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unknown_program_is_refused_and_not_run(intruder: Intruder, name: str) -> None:
     path, canary = intruder(name)
-    for reader in (open_model, AIMNet2):
+    for reader in (read_model, AIMNet2):
         with pytest.raises(UnsafeCheckpointError, match=r"TorchScript.*runs the code in it.*trusted=True.*--trusted"):
             reader(path)
     assert not canary.exists()
@@ -50,7 +50,7 @@ def test_a_trusted_program_is_run(intruder: Intruder, name: str) -> None:
     """The canary of the other tests does sing."""
     path, canary = intruder(name)
     with pytest.raises(CheckpointError, match="unexpected entries"):
-        open_model(path, trusted=True)
+        read_model(path, trusted=True)
     assert canary.exists()
 
 

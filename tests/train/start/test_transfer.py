@@ -18,7 +18,7 @@ from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, U
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2
-from molcalc.pretrained.sources import open_model
+from molcalc.pretrained.sources import read_model
 from molcalc.registry import build_members
 from molcalc.train import evaluate, fit
 from molcalc.train.config import FitConfig, make_config
@@ -139,7 +139,7 @@ def test_a_weight_file_of_several_fidelities_goes_on(labelled_db: Path, low_db: 
     model = start(
         {"high": labelled_db, "0": low_db}, init=str(tmp_path / "three.pt"), fidelities={"high": {"like": "2"}}
     )
-    given = open_model(tmp_path / "three.pt")
+    given = read_model(tmp_path / "three.pt")
     assert [level.name for level in model.config.fidelities] == ["high", "0"]
     for name, source in (("embedding", [2, 0]), ("energy_heads.{}.0.weight", [2, 0])):
         for f, k in enumerate(source):

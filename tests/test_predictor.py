@@ -1,4 +1,4 @@
-"""Many structures at once, and all fidelities at once."""
+"""Structures without a calculator of ASE: many at once, all fidelities at once, charges and second derivatives."""
 
 from __future__ import annotations
 
@@ -13,13 +13,21 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 
+from molcalc import D3, D4, open_model
 from molcalc.batch import AtomicBatch
-from molcalc.calculators import D3
-from molcalc.calculators.beyond_ase import FidelityWarning
 from molcalc.derivatives import evaluate
-from molcalc.errors import ResourceError, UnsupportedElementError
+from molcalc.errors import (
+    ConfigError,
+    FidelityWarning,
+    InputError,
+    MissingPropertyError,
+    NonEquivariantWarning,
+    ResourceError,
+    UnsupportedElementError,
+)
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.potential import Potential
+from molcalc.predictor import Predictor, PredictorOptions
 from tests.helpers.tiny import FIDELITIES, organic, tiny_calculator, tiny_checkpoint, tiny_multifidelity_checkpoint
 from tests.helpers.tiny_dcm import dcm_calculator, tiny_dcm
 
@@ -94,7 +102,7 @@ def test_comparison_takes_one_pass_and_leaves_results_alone(monkeypatch: pytest.
     other = calc.compare_fidelities(molecule("H2O"))
     assert other["gfn2"]["energy"] != energy
     assert atoms.get_potential_energy() is results["energy"]
-    monkeypatch.setattr("molcalc.calculators.beyond_ase.BATCH_ATOMS", 10)
+    monkeypatch.setattr("molcalc.predictor.BATCH_ATOMS", 10)
     for name, value in calc.compare_fidelities().items():
         assert value["energy"] == pytest.approx(found[name]["energy"], abs=1e-10)
 
@@ -165,7 +173,7 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
         return evaluate(potential, batch, *args)
 
-    monkeypatch.setattr("molcalc.calculators.beyond_ase.evaluate", limited)
+    monkeypatch.setattr("molcalc.predictor.evaluate", limited)
     return tried
 
 
@@ -182,3 +190,110 @@ def test_what_does_not_fit_even_then_is_named(short_of_memory: list[int]) -> Non
     with pytest.raises(ResourceError, match="a batch of 3 structures with 9 atoms does not fit into memory: use a"):
         tiny_calculator(tiny_checkpoint()).evaluate([molecule("H2O")] * 6)
     assert short_of_memory == [6, 3]
+
+
+def predictor(**options: Any) -> Predictor:
+    return Predictor.of_model(open_model(tiny_checkpoint(2, n_members=2)), options=PredictorOptions(**options))
+
+
+def test_a_predictor_gives_what_the_calculator_gives() -> None:
+    alone, calc = predictor(dtype="float64"), tiny_calculator(tiny_checkpoint(2, n_members=2))
+    ion = organic()
+    ion.info["charge"] = 1
+    for atoms in (ion, molecule("H2O")):
+        calc.calculate(atoms)
+        found = alone.evaluate([atoms], [*alone.properties[:4], *alone.extra_properties])[0]
+        for name, value in found.items():
+            assert np.array_equal(value, {**calc.results, **calc.extras}[name]), name
+        assert alone.provenance().items() <= calc.todict().items()
+    hessian, slopes = alone.vibration_inputs(molecule("H2O"))
+    assert np.array_equal(hessian, calc.get_hessian(molecule("H2O")))
+    assert np.array_equal(hessian, alone.hessian(molecule("H2O")))
+    assert slopes is not None
+    assert slopes.shape == (3, 3, 3)
+
+
+def test_a_predictor_keeps_nothing_of_one_structure_for_the_next() -> None:
+    alone, images = predictor(dtype="float64"), [organic(k) for k in range(3)]
+    images[1].info["charge"] = 1
+    together = [result["energy"] for result in alone.evaluate(images)]
+    single = [alone.evaluate([atoms])[0]["energy"] for atoms in reversed(images)]
+    assert together == pytest.approx(single[::-1], abs=1e-9)
+    before = set(vars(alone))
+    alone.evaluate(images)
+    assert set(vars(alone)) == before
+
+
+def test_imposed_charge_multiplicity_and_fidelity_hold_for_every_structure() -> None:
+    model = open_model(tiny_multifidelity_checkpoint(charge_channels=2))
+    options = PredictorOptions(charge=-1, multiplicity=2, dtype="float64")
+    alone = Predictor.of_model(model, "gfn2", options=options)
+    state = alone.resolve(molecule("H2O"))
+    assert (state.charge, state.multiplicity, state.fidelity) == (-1, 2, 1)
+    first = alone.evaluate([molecule("H2O")])[0]["energy"]
+    alone.fidelity = "b3lyp"
+    assert alone.fidelity == "b3lyp"
+    assert alone.provenance()["dispersion"] == "d3bj:b3lyp"
+    assert alone.evaluate([molecule("H2O")])[0]["energy"] != first
+
+
+def test_what_a_potential_does_not_depend_on_is_not_resolved() -> None:
+    """D3 takes a structure whose charge says nothing; D4 takes any spin."""
+    strange = molecule("H2O")
+    strange.info.update(charge=0.5, spin=7)
+    assert D3("pbe0").resolve(strange).charge == 0
+    pytest.importorskip("dftd4")
+    ion = molecule("H2O")
+    ion.info.update(charge=1, spin=7)
+    state = D4("pbe0").resolve(ion)
+    assert (state.charge, state.multiplicity) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "float23"}, r"dtype='float23' \(did you mean 'float32'\?\)"),
+        ({"min_distance": 2.0}, "min_distance=2.0 Å; allowed is 0 < min_distance < 1"),
+        ({"device": "gpu"}, "device='gpu' is not a torch device"),
+    ],
+    ids=["dtype", "distance", "device"],
+)
+def test_options_out_of_range_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        predictor(**options)
+
+
+POINTS = np.array([[5.0, 0.0, 0.0], [0.0, -6.0, 1.0]])
+
+
+@pytest.mark.parametrize("kind", ["physnet-dcm", "noneq-dcm"])
+def test_potentials_are_those_of_the_charges_that_make_the_dipole(kind: str) -> None:
+    calc = dcm_calculator(tiny_dcm(kind))
+    alone, source = calc.predictor, "distributed" if kind == "physnet-dcm" else "charges"
+    expected = calc.get_esp(POINTS, organic(), source=source)
+    assert alone.esp(POINTS, organic()) == pytest.approx(expected, abs=1e-12)
+    field = calc.get_electric_field(POINTS, organic(), source=source)
+    assert alone.electric_field(POINTS, organic()) == pytest.approx(field, abs=1e-12)
+
+
+def test_charges_that_do_not_turn_are_warned_of_once() -> None:
+    alone = dcm_calculator(tiny_dcm("noneq-dcm")).predictor
+    with pytest.warns(NonEquivariantWarning):
+        alone.charge_sites(organic(), "distributed")
+    alone.charge_sites(organic(), "distributed")  # a second warning would be an error
+
+
+def test_sources_that_a_model_does_not_have_are_named() -> None:
+    with pytest.raises(ConfigError, match="'pbe0' predicts charges on atoms only"):
+        predictor().esp(POINTS, molecule("H2O"), "distributed")
+    with pytest.raises(ConfigError, match=r"source='charge' \(did you mean 'charges'\?\)"):
+        predictor().esp(POINTS, molecule("H2O"), "charge")
+    with pytest.raises(MissingPropertyError, match="charges is not implemented by 'd3bj:pbe0'"):
+        D3("pbe0").predictor.esp(POINTS, molecule("H2O"))
+
+
+def test_points_are_checked_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = predictor()
+    monkeypatch.setattr("molcalc.predictor.evaluate", None)
+    with pytest.raises(InputError, match=r"points have shape \(3,\); expected \(n_points, 3\)"):
+        alone.esp(np.zeros(3), molecule("H2O"))
