@@ -196,6 +196,16 @@ ERRORS = {
         "            super().get_property(name, atoms, allow_calculation)\n            return self.results.get(name)",
         "tests/calculators/test_base.py",
     ),
+    "derivative runs on from one input into another": Planted(
+        "kernels/differentiation.py", "[x.view_as(x) if x.requires_grad else x for x in inputs]", "list(inputs)",
+        "tests/kernels/test_differentiation.py",
+    ),
+    "curvature of the switch": Planted(
+        "kernels/switch.py", "(1.0 - t) * (1.0 - 2.0 * t)", "(1.0 - t) * (1.0 - t)", "tests/nn/test_switch.py"
+    ),
+    "sums of torch-scatter over the wrong axis": Planted(
+        "nn/segments.py", "dim=0, dim_size", "dim=-1, dim_size", "tests/nn/test_segments.py"
+    ),
     "curvature of GELU": Planted("kernels/gelu.py", "(_TWO - v * v)", "(_TWO + v * v)", "tests/nn/test_gelu.py"),
     "half the way back of a message": Planted(
         "kernels/message.py", "_spread(begin, end, source, up_basis,", "_spread(begin, begin, source, up_basis,",

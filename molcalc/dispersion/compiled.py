@@ -13,10 +13,10 @@ from molcalc.batch import AtomicBatch
 from molcalc.dispersion.damping import THREE_BODY_RADII
 from molcalc.dispersion.energies import DispersionForm
 from molcalc.dispersion.lattice import complete_pairs
-from molcalc.dispersion.loops import OPERATIONS_PER_PAIR, by_cell, choose_loops, slots_for, structure_bounds
+from molcalc.dispersion.loops import OPERATIONS_PER_PAIR, by_cell, choose_loops, structure_bounds
 from molcalc.dispersion.reference import AtomData
 from molcalc.dispersion.three_body import site_pairs
-from molcalc.kernels.runtime import share_range
+from molcalc.kernels.runtime import share_range, slots_for
 from molcalc.units import BOHR, HARTREE
 
 STEP_WIDTH = 1e-200

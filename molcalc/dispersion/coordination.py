@@ -7,9 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.dispersion.damping import smooth_cutoff
-
-STEEPNESS = 16.0
-"""k1 of the D3 paper."""
+from molcalc.kernels.dispersion_constants import COUNT_STEEPNESS
 
 
 def coordination_numbers(
@@ -36,7 +34,7 @@ def coordination_numbers(
     """
     i, j = pair_index[0], pair_index[1]
     radii = covalent_radii.index_select(0, i) + covalent_radii.index_select(0, j)
-    counts = torch.sigmoid(STEEPNESS * (radii / distances - 1.0))
+    counts = torch.sigmoid(COUNT_STEEPNESS * (radii / distances - 1.0))
     counts = smooth_cutoff(counts, distances, cutoff, switch_width)
     return scatter_pairs(counts, pair_index, covalent_radii.shape[0])
 

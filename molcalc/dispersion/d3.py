@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.dispersion.compiled import compiled_energies
+from molcalc.dispersion.d3_differentiation import Engine, Formula, d3_energies
 from molcalc.dispersion.energies import DispersionForm, dispersion_energies
 from molcalc.dispersion.lattice import check_cells, complete_pairs
 from molcalc.dispersion.library import library_energies
@@ -20,7 +21,6 @@ from molcalc.dispersion.parameters import D3Parameters, d3_parameters
 from molcalc.dispersion.reference import AtomData, atom_data
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CellError, ConfigError
-from molcalc.kernels.differentiation import Engine, differentiable
 from molcalc.kernels.runtime import available, usable
 from molcalc.units import BOHR, HARTREE
 
@@ -109,13 +109,13 @@ class D3Dispersion(EnergyTerm):
         atoms = atom_data(batch.numbers, legacy=self.legacy)
         way = self._way(positions)
         if way == "torch":
-            return self._reference(batch, atoms)(positions, cell)
+            return self._formula(batch, atoms)(positions, cell)
         if way == "dftd3":
             engine: Engine = partial(library_energies, batch, self.form)
         else:
             engine = partial(compiled_energies, batch, atoms, self.form)
-        make_reference = partial(self._reference, batch, atoms)
-        return differentiable(positions, cell, engine, make_reference, weighted=way == "compiled")
+        make_formula = partial(self._formula, batch, atoms)
+        return d3_energies(positions, cell, engine, make_formula, weighted=way == "compiled")
 
     def _way(self, positions: Tensor) -> str:
         """What computes energies at these positions: "compiled", "dftd3" or "torch"."""
@@ -126,15 +126,15 @@ class D3Dispersion(EnergyTerm):
         library = self.backend == "auto" and positions.device.type == "cpu" and self._library_can()
         return "dftd3" if library else "torch"
 
-    def _reference(self, batch: AtomicBatch, atoms: AtomData) -> Callable[[Tensor, Tensor], Tensor]:
+    def _formula(self, batch: AtomicBatch, atoms: AtomData) -> Formula:
         """Energies as a function of positions and cell, in torch operations."""
         listed = complete_pairs(batch, self.range)
 
-        def reference(positions: Tensor, cell: Tensor) -> Tensor:
+        def formula(positions: Tensor, cell: Tensor) -> Tensor:
             in_bohr = replace(listed, positions=positions / BOHR, cell=cell / BOHR)
             return HARTREE * dispersion_energies(in_bohr, atoms, self.form)
 
-        return reference
+        return formula
 
     def _library_can(self) -> bool:
         return not self.legacy and self.switch_width == 0.0

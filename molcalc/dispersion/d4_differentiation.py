@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from molcalc.dispersion.d4_library import D4Structures
 from molcalc.errors import ConfigError
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
 from molcalc.nn.segments import segment_sum
 
 STEP = 1e-3
@@ -29,73 +30,71 @@ def d4_energies(
 ) -> Float64[Tensor, " n_atoms"]:
     """Energies (n_atoms,) in eV at positions (n_atoms, 3) and cells (n_systems, 3, 3) in Å.
 
-    The library differentiates sums over a structure, hence only such sums have derivatives: a ConfigError is raised
-    when energies of one structure enter a result with different weights.
+    The library differentiates sums over a structure, hence only such sums have derivatives.
+
+    Returns
+    -------
+    (n_atoms,) eV.
+
+    Raises
+    ------
+    ConfigError
+        While differentiating, when energies of one structure enter a result with different weights, or for a third
+        derivative.
     """
-    energies: Tensor = _Energies.apply(positions.double(), cell.double(), system_idx, structures)
-    return energies
+    return differentiable(_Energies(system_idx, structures), positions.double(), cell.double())[0]
 
 
-class _Energies(torch.autograd.Function):
-    """Energies with first derivatives by the library."""
+@dataclass(frozen=True)
+class _Energies(CompiledFunction):
+    """Energies with gradients by the library, and theirs by differences along the one direction that is asked for."""
 
-    @staticmethod
-    def forward(ctx: Any, positions: Tensor, cell: Tensor, system_idx: Tensor, structures: D4Structures) -> Tensor:
-        gradients = any(ctx.needs_input_grad[:2])
-        results = structures.evaluate(_array(positions), _array(cell), gradients=gradients)
-        energies, *ctx.gradients = (torch.as_tensor(x, device=positions.device) for x in results)
-        ctx.save_for_backward(positions, cell, system_idx)
-        ctx.structures = structures
-        return energies
+    system_idx: Tensor
+    structures: D4Structures
+    twice = (0, 1)
 
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
-        positions, cell, system_idx = ctx.saved_tensors
-        weights = _weight_of_structures(upstream[0], system_idx, cell.shape[0])
-        given = (system_idx, ctx.structures, *ctx.gradients)
-        by_positions, by_cell = _Gradients.apply(positions, cell, weights, *given)
-        needed = ctx.needs_input_grad
-        return by_positions if needed[0] else None, by_cell if needed[1] else None, None, None
+    def value(self, *inputs: Tensor) -> tuple[Tensors, Tensors]:
+        positions, cell = inputs
+        gradients = any(x.requires_grad for x in inputs)
+        results = self.structures.evaluate(_array(positions), _array(cell), gradients=gradients)
+        energies, *kept = (torch.as_tensor(x, device=positions.device) for x in results)
+        return (energies,), tuple(kept)
 
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients:
+        by_positions, by_cell = kept
+        weights = _weight_of_structures(upstream[0], self.system_idx, len(by_cell))
+        return weights[self.system_idx, None] * by_positions, weights[:, None, None] * by_cell
 
-class _Gradients(torch.autograd.Function):
-    """w_s ∂E_s/∂(R, h), with derivatives by differences along the one direction that is asked for."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, positions: Tensor, cell: Tensor, weights: Tensor, system_idx: Tensor, structures: D4Structures,
-        by_positions: Tensor, by_cell: Tensor,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        ctx.save_for_backward(positions, cell, weights, system_idx, by_positions, by_cell)
-        ctx.structures = structures
-        return weights[system_idx, None] * by_positions, weights[:, None, None] * by_cell
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
-        positions, cell, weights, system_idx, by_positions, by_cell = ctx.saved_tensors
-        n_systems = cell.shape[0]
-        moved, deformed = upstream
+    def second(
+        self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Sequence[bool]
+    ) -> Gradients:
+        positions, cell = inputs
+        system_idx, n_systems = self.system_idx, len(cell)
+        by_positions, by_cell = kept
+        weights = _weight_of_structures(upstream[0], system_idx, n_systems)
+        moved, deformed = tangents
         size = deformed.abs().amax((1, 2)).scatter_reduce(0, system_idx, moved.abs().amax(1), "amax")
         size = torch.where(size == 0.0, 1.0, size)
         step_positions, step_cell = moved / size[system_idx, None], deformed / size[:, None, None]
         slopes = [torch.zeros_like(positions), torch.zeros_like(cell)]
         for point, factor in STENCIL:
             x, h = positions + point * STEP * step_positions, cell + point * STEP * step_cell
-            results = ctx.structures.evaluate(_array(x), _array(h))[1:]
+            results = self.structures.evaluate(_array(x), _array(h))[1:]
             for slope, gradient in zip(slopes, results):
                 slope += factor / STEP * torch.as_tensor(gradient, device=slope.device)
         scale = weights * size
         by_weights = segment_sum((moved * by_positions).sum(1), system_idx, n_systems)
         by_weights = by_weights + (deformed * by_cell).sum((1, 2))
-        second = scale[system_idx, None] * slopes[0], scale[:, None, None] * slopes[1]
-        return *second, by_weights, None, None, None, None
+        by_upstream = (by_weights / _sizes(system_idx, n_systems)).index_select(0, system_idx)
+        return scale[system_idx, None] * slopes[0], scale[:, None, None] * slopes[1], by_upstream
+
+    def formula(self, *inputs: Tensor) -> Tensors:
+        raise ConfigError("D4 has no third derivatives (the package dftd4 gives first ones): use D3")
 
 
 def _weight_of_structures(weights: Tensor, system_idx: Tensor, n_systems: int) -> Tensor:
     """(n_systems,) the weight that all atoms of a structure share."""
-    count = torch.bincount(system_idx, minlength=n_systems)
-    mean = segment_sum(weights, system_idx, n_systems) / count
+    mean = segment_sum(weights, system_idx, n_systems) / _sizes(system_idx, n_systems)
     deviation = (weights - mean[system_idx]).detach().abs()
     if (deviation > 1e-12 * mean.detach().abs()[system_idx]).any():
         raise ConfigError(
@@ -103,6 +102,11 @@ def _weight_of_structures(weights: Tensor, system_idx: Tensor, n_systems: int) -
             "differentiate sums over structures, or use D3"
         )
     return mean
+
+
+def _sizes(system_idx: Tensor, n_systems: int) -> Tensor:
+    """(n_systems,) number of atoms."""
+    return torch.bincount(system_idx, minlength=n_systems)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

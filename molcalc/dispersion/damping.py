@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from molcalc.nn.switch import smooth_step
+
 
 def rational_damping(
     squared: Float[Tensor, " n_pairs"], roots: Float[Tensor, " n_pairs"], *, s6: float, s8: float, a1: float, a2: float
@@ -63,7 +65,9 @@ def smooth_cutoff(
 ) -> Float[Tensor, "*shape"]:
     r"""Cut a pair quantity off at ``cutoff``; with ``width`` > 0 it falls to zero smoothly before.
 
-    .. math:: S(t) = 1 - 10 t^3 + 15 t^4 - 6 t^5, \qquad t = (r - r_c + w) / w \in [0, 1]
+    .. math:: 1 - P(t), \qquad t = (r - r_c + w) / w \in [0, 1]
+
+    with the polynomial P of :func:`molcalc.nn.switch.smooth_step`.
 
     First and second derivatives vanish at both ends. simple-dftd3 uses the same polynomial. A distance that
     is not a number is not beyond the cutoff: it shows in the result.
@@ -72,5 +76,4 @@ def smooth_cutoff(
         return values
     if width == 0.0:
         return torch.where(distances > cutoff, 0.0, values)
-    t = ((distances - (cutoff - width)) / width).clamp(0.0, 1.0)
-    return values * (1.0 - t * t * t * (10.0 + t * (6.0 * t - 15.0)))
+    return values * (1.0 - smooth_step(((distances - (cutoff - width)) / width).clamp(0.0, 1.0)))

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from molcalc.batch import AtomicBatch
 from molcalc.dispersion.lattice import Translations, complete_pairs, derivative_by_cell, translations
-from molcalc.kernels.runtime import SERIAL_WORK, share_range
+from molcalc.kernels.runtime import share_range, slots_for
 from molcalc.units import BOHR
 
 OPERATIONS_PER_PAIR = 100.0
@@ -81,11 +80,6 @@ def structure_bounds(batch: AtomicBatch) -> tuple[np.ndarray, np.ndarray]:
     """Structure of each atom, and the first atom of each structure and of none (n_systems + 1,)."""
     system_idx: np.ndarray = batch.system_idx.numpy()
     return system_idx, np.searchsorted(system_idx, np.arange(batch.n_systems + 1))
-
-
-def slots_for(work: float) -> int:
-    """Shares to cut work into."""
-    return max(1, min(torch.get_num_threads(), int(work / SERIAL_WORK)))
 
 
 def _coordinates(batch: AtomicBatch) -> np.ndarray:

@@ -13,12 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.errors import UnsupportedElementError
+from molcalc.kernels.dispersion_constants import WEIGHT_STEEPNESS
 
 LAST_ELEMENT = 94
-WEIGHT_STEEPNESS = 4.0
-"""Exponent of the reference weights (k3 of the D3 paper)."""
-LEGACY_MIN_NORM = 1e-5
-"""Sum of pair weights below which the published AIMNet2 files set C6 to zero."""
 LEGACY_SLOTS = 5
 EMPTY_SLOT_CN = -1.0
 MATRIX_WORTH = 4

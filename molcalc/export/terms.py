@@ -11,14 +11,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from molcalc.dispersion.coordination import STEEPNESS
 from molcalc.dispersion.d3 import D3Dispersion
-from molcalc.dispersion.reference import WEIGHT_STEEPNESS, atom_data
+from molcalc.dispersion.reference import atom_data
 from molcalc.electrostatics.coulomb import CoulombEnergy
 from molcalc.electrostatics.pair_formulas import ScreenedCoulomb, beyond_short_range, zbl_repulsion
 from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import ConfigError
+from molcalc.kernels.dispersion_constants import COUNT_STEEPNESS, WEIGHT_STEEPNESS
+from molcalc.nn.switch import smooth_step
 from molcalc.units import BOHR, COULOMB, HARTREE
 
 
@@ -90,7 +91,7 @@ class PaddedD3(nn.Module):
             raise ConfigError("the legacy form of D3 cannot be exported")
         self.s6, self.s8, self.a1, self.a2 = p.s6, p.s8, p.a1, p.a2
         self.bohr, self.scale = BOHR, -0.5 * HARTREE
-        self.cn_steepness, self.weight_steepness = STEEPNESS, WEIGHT_STEEPNESS
+        self.cn_steepness, self.weight_steepness = COUNT_STEEPNESS, WEIGHT_STEEPNESS
         self.cutoff, self.cn_cutoff, self.width = p.cutoff, p.cn_cutoff, p.switch_width
         tables = atom_data(torch.tensor(sorted(elements)))
         self.n_species = tables.n_species
@@ -126,5 +127,4 @@ class PaddedD3(nn.Module):
         """1 inside the cutoff and 0 beyond, smoothly where the term has a switch."""
         if self.width == 0.0:
             return (r <= cutoff).to(r.dtype)
-        t = ((r - (cutoff - self.width)) / self.width).clamp(0.0, 1.0)
-        return 1.0 - t * t * t * (10.0 + t * (6.0 * t - 15.0))
+        return 1.0 - smooth_step(((r - (cutoff - self.width)) / self.width).clamp(0.0, 1.0))

@@ -18,7 +18,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-WIDTH = 16
+from molcalc.kernels.runtime import WIDTH
+
 _SUFFIX = {types.float32: "f32", types.float64: "f64"}
 
 

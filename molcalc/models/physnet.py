@@ -17,7 +17,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
-from molcalc.nn.interaction_stack import InteractionStack, StackShape, compiled_stack_usable
+from molcalc.nn.interaction_stack import compiled_stack_usable, interaction_stack
 from molcalc.nn.radial import ExponentialGaussians
 from molcalc.nn.residual import Residual, shifted_softplus
 from molcalc.nn.segments import segment_sum
@@ -161,7 +161,7 @@ class PhysNet(nn.Module):
         self.radial = ExponentialGaussians(config.n_radial, config.cutoff)
         self.filters = nn.Linear(config.n_radial, config.n_modules * size, bias=False)  # G of all modules
         self.interactions = nn.ModuleList(Interaction(config) for _ in range(config.n_modules))
-        self.shape = StackShape(config.n_modules, (config.n_interaction, config.n_atomic, config.n_output))
+        self.blocks = (config.n_interaction, config.n_atomic, config.n_output)
         self.scales = nn.Parameter(torch.empty(config.max_number + 1, 2))
         self.charge_shifts = nn.Parameter(torch.empty(config.max_number + 1))
 
@@ -199,7 +199,8 @@ class PhysNet(nn.Module):
         """Features after all modules, and the sum of their outputs."""
         if compiled_stack_usable(x, filters):
             weights = torch.cat([weight for module in self.interactions for weight in module.flat_weights()])  # type: ignore[operator]
-            outputs, x = InteractionStack.apply(filters, x, weights, edge_index, self.shape)
+            n_modules = len(self.interactions)
+            outputs, x = interaction_stack(filters, x, weights, edge_index, n_modules, self.blocks)
             return x, outputs
         total = x.new_zeros(len(x), 2)
         for interaction, filter_ in zip(self.interactions, filters.chunk(len(self.interactions), dim=1)):

@@ -54,7 +54,7 @@ def make_term(option):
 def test_every_output_equals_torch_for_any_weights(option, names, kind, n_threads, monkeypatch):
     if n_threads > 1:
         monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
-        monkeypatch.setattr(loops, "SERIAL_WORK", 100.0)
+        monkeypatch.setattr("molcalc.kernels.runtime.SERIAL_WORK", 100.0)
     monkeypatch.setattr(loops, "LISTED_COST", 0.0 if kind == "listed" else 1e9)
     systems, term = {**molecules(), **crystals()}, make_term(option)
     batch = collate([make_batch(rattled(systems[name]), term, listed=True) for name in names])
