@@ -108,8 +108,9 @@ class _Node(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         function: CompiledFunction = ctx.function
-        inputs, kept = ctx.saved_tensors[: ctx.n_inputs], ctx.saved_tensors[ctx.n_inputs :]
-        wanted = [_is_wanted(ctx, k) for k in range(len(inputs))]
+        saved = ctx.saved_tensors
+        inputs, kept = saved[: ctx.n_inputs], saved[ctx.n_inputs :]
+        wanted = _wanted(ctx)
         gradients = None
         if not torch.is_grad_enabled():
             gradients = function.gradient(inputs, kept, upstream, wanted)
@@ -168,15 +169,22 @@ def _by_formula(function: CompiledFunction, inputs: Tensors, upstream: Tensors, 
     return tuple(next(found) if needed else None for needed in wanted)
 
 
-def _is_wanted(ctx: Any, k: int) -> bool:
-    """Whether the running backward pass will use the gradient for input k; True where torch does not tell.
+def _wanted(ctx: Any) -> list[bool]:
+    """Whether the running backward pass will use the gradient for each input; True where torch does not tell.
 
     ``ctx.needs_input_grad`` says which inputs require a gradient at all. When the loss is differentiated for the
     weights alone, positions still require one, and the last step of half the formulas would be computed for nothing.
     """
-    if not ctx.needs_input_grad[1 + k]:
-        return False
+    needed = ctx.needs_input_grad[1:]
+    if sum(needed) == 1:
+        return list(needed)  # why else would the pass come here
+    nodes = (node for node, _ in ctx.next_functions)
+    return [needs and _will_run(node) for needs, node in zip(needed, nodes)]
+
+
+def _will_run(node: Any) -> bool:
+    """Whether the running backward pass comes to a node of the graph."""
     try:
-        return bool(torch._C._will_engine_execute_node(ctx.next_functions[k][0]))
+        return bool(torch._C._will_engine_execute_node(node))
     except (AttributeError, RuntimeError):
         return True  # not known outside a backward pass, or for a leaf

@@ -21,7 +21,7 @@ def switch(r: float, cutoff: float, width: float) -> tuple[float, float]:
 
     The width is never 0: a tiny one makes a step without a branch.
     """
-    value, slope, _ = smooth_step(min(max((cutoff - r) / width, 0.0), 1.0))
+    value, slope = smooth_step(min(max((cutoff - r) / width, 0.0), 1.0))
     return value, -slope / width
 
 

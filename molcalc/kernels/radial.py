@@ -19,7 +19,7 @@ from torch import Tensor
 from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
 from molcalc.kernels.exponential import exp_negative
 from molcalc.kernels.runtime import LANES, OPTIONS, SUMS, array
-from molcalc.kernels.switch import smooth_step
+from molcalc.kernels.switch import smooth_step, smooth_step_curvature
 
 _F = np.float32
 _ZERO, _TWO = _F(0.0), _F(2.0)
@@ -30,8 +30,9 @@ def _envelope(r: float, cutoff: float) -> tuple[float, float, float]:
     """φ, φ' and φ'' in double precision."""
     if r >= cutoff:
         return 0.0, 0.0, 0.0
-    value, slope, bend = smooth_step(r / cutoff)
-    return 1.0 - value, -slope / cutoff, -bend / (cutoff * cutoff)
+    x = r / cutoff
+    value, slope = smooth_step(x)
+    return 1.0 - value, -slope / cutoff, -smooth_step_curvature(x) / (cutoff * cutoff)
 
 
 @numba.njit(**LANES)

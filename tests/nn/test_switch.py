@@ -30,8 +30,9 @@ def test_step_rises_from_0_to_1_with_two_flat_derivatives_at_both_ends() -> None
 
 def test_compiled_step_and_its_derivatives_are_those_of_torch() -> None:
     pytest.importorskip("numba")
-    from molcalc.kernels.switch import smooth_step as compiled
+    from molcalc.kernels import switch as compiled
 
-    found = torch.tensor([compiled(t) for t in T.tolist()], dtype=torch.float64).T
+    rows = [(*compiled.smooth_step(t), compiled.smooth_step_curvature(t)) for t in T.tolist()]
+    found = torch.tensor(rows, dtype=torch.float64).T
     for one, other in zip(found, with_derivatives()):
         torch.testing.assert_close(one, other, rtol=1e-13, atol=1e-13)
