@@ -17,7 +17,7 @@ from tests.helpers.tiny_dcm import KINDS, dcm_batch, dcm_calculator, dcm_potenti
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
-pytestmark = pytest.mark.filterwarnings("ignore::molcalc.calculators.base.OpenShellWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::molcalc.errors.OpenShellWarning")
 
 
 @pytest.fixture(params=KINDS)
