@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,8 +14,7 @@ import torch
 from molcalc.errors import CheckpointMismatchError, UnsafeCheckpointError
 from molcalc.io.checkpoint import Checkpoint, load, save
 from molcalc.models.aimnet2 import AIMNet2
-from molcalc.registry import MODELS, build_members, calculator_class, checkpoint_of, network_config
-from molcalc.train import fit
+from molcalc.registry import DEFAULT_MODEL, MODELS, build_members, calculator_class, checkpoint_of, network_config
 from molcalc.train.config import FitConfig, make_config
 from tests.helpers.model_files import ELEMENTS, UNKNOWN_ARCHITECTURES, small_checkpoint
 
@@ -121,13 +119,13 @@ def test_calculators_are_imported_only_when_they_are_asked_for(kind: str) -> Non
 
 
 def test_a_model_that_is_not_named_is_the_same_everywhere() -> None:
-    assert FitConfig().model == make_config({}).model == inspect.signature(fit).parameters["model"].default
-    assert FitConfig().model in MODELS
+    assert FitConfig().start.model == make_config({}).start.model == DEFAULT_MODEL
+    assert DEFAULT_MODEL in MODELS
 
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_recommended_options_are_options(kind: str) -> None:
-    config = make_config({"model": kind}).to_dict()
+    config = make_config({"model": kind}).flat()
     for name, value in MODELS[kind].training.options.items():
         nested = isinstance(value, dict)
         assert value.items() <= config[name].items() if nested else config[name] == value

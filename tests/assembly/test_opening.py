@@ -58,7 +58,7 @@ def test_members_and_fidelities_are_found_or_named() -> None:
     assert model.index_of("gfn2") == 1
     assert model.chosen_members(1) == [model.members[1]]
     assert model.chosen_members(None) == list(model.members)
-    with pytest.raises(ConfigError, match="member=2; 'aimnet2-multi' has members 0…1"):
+    with pytest.raises(ConfigError, match="member=2; 'aimnet2' has members 0…1"):
         model.chosen_members(2)
     with pytest.raises(FidelityError, match="'pbe0', 'gfn2', 'b3lyp'"):
         model.index_of(None)

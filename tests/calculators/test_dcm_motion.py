@@ -38,9 +38,9 @@ def charged(charge: int) -> Atoms:
 
 
 @kinds
+@pytest.mark.filterwarnings("ignore::molcalc.errors.NonEquivariantWarning")
 def test_orientation_spreads_the_potential_of_the_plain_head_only(kind: str) -> None:
     calc, atoms = dcm_calculator(tiny_dcm(kind)), organic()
-    calc._warned_of_rotation = True
     directions = np.random.default_rng(0).normal(size=(6, 3))
     points = atoms.get_center_of_mass() + 5.0 * directions / np.linalg.norm(directions, axis=1)[:, None]
     values = []

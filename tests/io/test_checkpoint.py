@@ -407,7 +407,7 @@ def test_an_old_configuration_that_fits_no_model_is_refused(tmp_path: Path, argu
     shutil.copytree(DATA / "v1" / "aimnet2", tmp_path / "m")
     edit_config(tmp_path / "m", lambda values: values.update(arguments=arguments))
     with pytest.raises(CheckpointMismatchError, match="arguments"):
-        open_model(tmp_path / "m")
+        read_model(tmp_path / "m")
 
 
 def test_archives_are_small() -> None:

@@ -14,5 +14,5 @@ from molcalc.train.preparation import loss_for
 def test_labels_that_are_not_learned_are_named(labelled_db: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Charges of another definition would keep distributed charges from reproducing the potential."""
     config, data = make_config({"model": "physnet-dcm"}), open_dataset(labelled_db)
-    assert "charges" not in loss_for(config.loss, set(), data, ("charges", "dcm_charges")).weights
+    assert "charges" not in loss_for(config.loss, set(), data, ("charges", "dcm_charges"), "physnet-dcm").weights
     assert "labels that are not in the loss: charges; loss.weights.charges gives them a part" in caplog.text
