@@ -7,18 +7,17 @@ so that one function decides what a label is, which charge a structure has, and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from molcalc.properties import LABELS, from_voigt
 from molcalc.state import STATE_KEYS
+from molcalc.train.data.block import Block
+from molcalc.train.data.limits import FIDELITY_OFFSET, LARGEST_Z
 from molcalc.train.data.problems import Problems
 from molcalc.train.data.states import States
 
-MAX_Z = 118
-FIDELITY_OFFSET = 200
 F8 = 8
 _SIZES = {"numbers": 4, "positions": 24, "cell": 72, "initial_charges": F8, "forces": 24, "stress": 48, "dipole": 24,
           "magmoms": F8, "charges": F8}  # fmt: skip
@@ -57,26 +56,6 @@ class Row(NamedTuple):
     data: Mapping[str, Any]
 
 
-@dataclass
-class Block:
-    """Some structures, packed.
-
-    Attributes
-    ----------
-    systems, atoms, points : arrays by name, of one entry per structure, atom and point.
-    keys : values by key; None where a row does not have it.
-    """
-
-    systems: dict[str, np.ndarray]
-    atoms: dict[str, np.ndarray]
-    points: dict[str, np.ndarray]
-    keys: dict[str, list[Any]] = field(default_factory=dict)
-
-    @property
-    def n_systems(self) -> int:
-        return len(self.systems["n_atoms"])
-
-
 def pack(rows: Sequence[Row], factors: Mapping[str, float], states: States, problems: Problems) -> Block:
     """Join rows into arrays in eV, Å and e.
 
@@ -102,7 +81,7 @@ def pack(rows: Sequence[Row], factors: Mapping[str, float], states: States, prob
     block.systems.update(total_charge=found.charge, multiplicity=found.multiplicity, fidelity=found.fidelity)
     bad = found.bad | _find_bad(block, problems)
     if bad.any():
-        block = _keep(block, ~bad)
+        block = block.only(~bad)
     return block
 
 
@@ -183,14 +162,6 @@ def _as_floats(values: Any) -> np.ndarray | None:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         return None
-
-
-def _wrong_size(row: int, name: str, found: int, expected: int, problems: Problems) -> bool:
-    if 2 * found == expected:
-        problems.add(f"{name} are float32 where ASE expects float64 (repair with: molcalc db repair)", row)
-    else:
-        problems.add(f"{name} have the wrong size ({found} bytes instead of {expected})", row)
-    return False
 
 
 def _join(rows: Sequence[Row]) -> Block:
@@ -277,8 +248,8 @@ def _keys(rows: Sequence[Row]) -> dict[str, list[Any]]:
 
 
 def _protons(block: Block) -> np.ndarray:
-    owner = np.repeat(np.arange(block.n_systems), block.systems["n_atoms"])
-    return np.bincount(owner, weights=block.atoms["numbers"], minlength=block.n_systems).astype(np.int64)
+    owner = np.repeat(np.arange(len(block)), block.systems["n_atoms"])
+    return np.bincount(owner, weights=block.atoms["numbers"], minlength=len(block)).astype(np.int64)
 
 
 def _initial_charges(rows: Sequence[Row]) -> np.ndarray:
@@ -307,7 +278,7 @@ def _drop_undefined_stress(block: Block) -> None:
 
 def _find_bad(block: Block, problems: Problems) -> np.ndarray:
     """(n_systems,) bool, rows that cannot be used."""
-    systems, n = block.systems, block.n_systems
+    systems, n = block.systems, len(block)
     owners = {"atom": np.repeat(np.arange(n), systems["n_atoms"])}
     if "n_points" in systems:
         owners["point"] = np.repeat(np.arange(n), np.maximum(systems["n_points"], 0))
@@ -320,7 +291,7 @@ def _find_bad(block: Block, problems: Problems) -> np.ndarray:
             bad[mask] = True
 
     numbers = block.atoms["numbers"]
-    wrong = (numbers < 1) | (numbers > MAX_Z)
+    wrong = (numbers < 1) | (numbers > LARGEST_Z)
     if wrong.any():
         note(_wrong_number(int(numbers[wrong][0])), wrong, "atom")
     first = block.atoms["positions"][np.cumsum(systems["n_atoms"]) - systems["n_atoms"]]
@@ -345,9 +316,9 @@ def _find_bad(block: Block, problems: Problems) -> np.ndarray:
 
 def _wrong_number(number: int) -> str:
     """What is wrong with an atomic number; some programs add 200 to it for every fidelity after the first."""
-    text = f"an atomic number is {number}, expected 1–{MAX_Z}"
+    text = f"an atomic number is {number}, expected 1–{LARGEST_Z}"
     fidelity, element = divmod(number, FIDELITY_OFFSET)
-    if fidelity < 1 or not 1 <= element <= MAX_Z:
+    if fidelity < 1 or not 1 <= element <= LARGEST_Z:
         return text
     return (
         f"{text}; it seems to be {element} of a fidelity numbered {fidelity}: subtract {FIDELITY_OFFSET * fidelity}, "
@@ -358,18 +329,3 @@ def _wrong_number(number: int) -> str:
 def _any_of(mask: np.ndarray) -> np.ndarray:
     """Whether any value of each entry is true."""
     return np.asarray(mask.any(axis=tuple(range(1, mask.ndim))))
-
-
-def _keep(block: Block, keep: np.ndarray) -> Block:
-    """The block without some of its structures."""
-    atoms = np.repeat(keep, block.systems["n_atoms"])
-    kept = Block(
-        {name: values[keep] for name, values in block.systems.items()},
-        {name: values[atoms] for name, values in block.atoms.items()},
-        {},
-        {name: [v for v, k in zip(values, keep) if k] for name, values in block.keys.items()},
-    )
-    if block.points:
-        points = np.repeat(keep, np.maximum(block.systems["n_points"], 0))
-        kept.points = {name: values[points] for name, values in block.points.items()}
-    return kept

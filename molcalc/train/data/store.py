@@ -80,7 +80,7 @@ class StoreWriter:
 
     def append(self, block: Block, source: int) -> None:
         """Add the rows of a block that come from one source."""
-        n = block.n_systems
+        n = len(block)
         if n == 0:
             return
         systems = {**block.systems, "source": np.full(n, source)}

@@ -113,29 +113,23 @@ class Results:
         data = self.data
         sources, rows = data.row_ids()
         for k in range(len(data)):
-            system = data.indices[k]
-            atoms = slice(data.offsets[system], data.offsets[system + 1])
+            own = data.block([k])
             predicted, errors = self._predicted[k], self._errors(k)
             source = data.sources[int(sources[k])]
             label = source.row_label(int(rows[k]))
             keys: dict[str, Any] = {"source_file": source.name, "source_row": int(label) if label.isdigit() else label}
             if "energy_error" in errors:
                 keys["label_energy"] = float(predicted["energy"]) - errors["energy_error"]
-            points = None
-            if "esp" in predicted:
-                assert data.esp_offsets is not None
-                assert data.esp_points is not None
-                points = np.array(data.esp_points[data.esp_offsets[system] : data.esp_offsets[system + 1]])
             yield Frame(
-                numbers=np.array(data.numbers[atoms]),
-                positions=np.array(data.positions[atoms]),
-                cell=np.array(data.cell[system]),
-                pbc=np.array(data.pbc[system]),
-                total_charge=round(float(data.total_charge[system])),
-                multiplicity=int(data.multiplicity[system]),
-                fidelity=data.fidelities[int(data.fidelity[system])] if len(data.fidelities) > 1 else None,
+                numbers=own.atoms["numbers"],
+                positions=own.atoms["positions"],
+                cell=own.systems["cell"][0],
+                pbc=own.systems["pbc"][0],
+                total_charge=round(float(data.total_charge[k])),
+                multiplicity=int(data.multiplicity[k]),
+                fidelity=data.fidelities[int(data.fidelity[k])] if len(data.fidelities) > 1 else None,
                 labels=predicted,
-                esp_points=points,
+                esp_points=own.points["esp_points"] if "esp" in predicted else None,
                 initial_charges=None,
                 keys={**keys, **errors},
             )

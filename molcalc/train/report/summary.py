@@ -15,7 +15,6 @@ from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import write_atomic
 from molcalc.properties import LABELS
 from molcalc.train.config import make_config
-from molcalc.train.data import views
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.loop.trainer import Trainer
 from molcalc.train.report import figures
@@ -203,7 +202,7 @@ def _orientation(trainer: Trainer, model: Checkpoint, evaluation: Evaluation, da
 def _data(parts: Parts, model: Checkpoint) -> list[Block]:
     train, provenance = parts.train, model.config.provenance
     sizes = train.n_atoms()
-    elements = symbols_of(np.unique(views.numbers(train)))
+    elements = symbols_of(np.unique(train.numbers))
     files = ", ".join(source.name for source in train.sources)
     rows = [
         ["files", files],

@@ -95,8 +95,8 @@ def _check_overlap(train: Dataset, name: str, part: Dataset, allowed: bool) -> N
     """Refuse geometries that a part shares with the training part at the same fidelity; only files of their own can."""
     shared = np.zeros(len(part), dtype=bool)
     for k, fidelity in enumerate(part.fidelities):
-        own = part.fidelity[part.indices] == k
-        there = train.fidelity[train.indices] == train.fidelities.index(fidelity)
+        own = part.fidelity == k
+        there = train.fidelity == train.fidelities.index(fidelity)
         shared |= own & np.isin(geometry_hashes(part), geometry_hashes(train)[there])
     both = np.flatnonzero(shared)
     if not len(both):
@@ -132,7 +132,7 @@ def _check_spins(parts: Parts, predicts: Collection[str]) -> None:
     if "spin_charges" in predicts:
         return
     for name, part in (("training", parts.train), ("validation", parts.valid), ("test", parts.test)):
-        multiplicity = part.multiplicity[part.indices]
+        multiplicity = part.multiplicity
         high = np.flatnonzero(multiplicity > 2)
         if len(high):
             raise DatasetError(
@@ -208,7 +208,7 @@ def loss_for(config: FitConfig, asked: set[str], train: Dataset, predicts: tuple
 
 def _coverage(train: Dataset, name: str) -> str:
     """How many systems have a label, at every fidelity."""
-    has, fidelity = train.has(name), train.fidelity[train.indices]
+    has, fidelity = train.has(name), train.fidelity
     if len(train.fidelities) == 1:
         return f"{int(has.sum())} of {len(train)} training systems have {name}"
     counts = ((k, fidelity == k) for k in range(len(train.fidelities)))
@@ -248,7 +248,7 @@ def make_trainer(
     model_config = replace(model_config, provenance={**model_config.provenance, **_provenance(config, parts)})
     sampler = Sampler(
         train.n_atoms(),
-        train.fidelity[train.indices],
+        train.fidelity,
         batch_size=config.batch_size,
         mode=config.batch_mode,
         batches_per_epoch=config.batches_per_epoch,
@@ -280,7 +280,7 @@ def _provenance(config: FitConfig, parts: Parts) -> dict[str, str]:
 
 
 def _split_hash(parts: Parts) -> str:
-    return sha256(b"".join(part.indices.tobytes() + b"|" for part in (parts.train, parts.valid, parts.test)))[:16]
+    return sha256(b"".join(part.selection + b"|" for part in (parts.train, parts.valid, parts.test)))[:16]
 
 
 def _identity(config: FitConfig, model_config: ModelConfig, parts: Parts, processes: Processes) -> dict[str, str]:
