@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -17,18 +19,31 @@ class Block:
     ----------
     systems : arrays of one entry per structure, by name: ``n_atoms``, ``row`` (number in its file), ``cell`` Å,
         ``pbc``, labels of :data:`molcalc.properties.LABELS`, and ``n_points`` where there is an ESP.
-    atoms : arrays of one entry per atom, by name: ``numbers``, ``positions`` Å and labels.
+    atoms : arrays of one entry per atom, by name: ``numbers``, ``positions`` Å, ``initial_charges`` e and labels.
     points : ``esp_points`` Å and ``esp``, one entry per point.
-    keys : values by key; None where a structure does not have it.
+    keys : names and scalars; None where a structure does not have it.
+    data : names and arrays of whatever else files say; None where a structure does not have it.
+
+    What has a unit is in that of the file when it comes from a reader, and in eV, Å and e everywhere else. A label is
+    NaN throughout a structure that does not have it.
     """
 
     systems: dict[str, np.ndarray]
     atoms: dict[str, np.ndarray]
     points: dict[str, np.ndarray]
     keys: dict[str, list[Any]] = field(default_factory=dict)
+    data: dict[str, list[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.systems["n_atoms"])
+
+    def part(self, kind: str) -> dict[str, np.ndarray]:
+        """Arrays of one entry per "system", "atom" or "point"."""
+        return {"system": self.systems, "atom": self.atoms, "point": self.points}[kind]
+
+    def place(self, kind: str, k: int) -> slice:
+        """Entries of a structure in the arrays of a kind."""
+        return {"system": slice(k, k + 1), "atom": self.atoms_of(k), "point": self.points_of(k)}[kind]
 
     @cached_property
     def offsets(self) -> np.ndarray:
@@ -38,7 +53,7 @@ class Block:
     @cached_property
     def point_offsets(self) -> np.ndarray:
         """(n + 1,) int64, first point of each structure; zeros where there are no points."""
-        return offsets_of(self.systems.get("n_points", np.zeros(len(self), dtype=np.int64)))
+        return offsets_of(np.maximum(self.systems.get("n_points", np.zeros(len(self), dtype=np.int64)), 0))
 
     def atoms_of(self, k: int) -> slice:
         """Place of the atoms of a structure."""
@@ -61,8 +76,44 @@ class Block:
             {name: values[keep] for name, values in self.systems.items()},
             {name: values[atoms] for name, values in self.atoms.items()},
             {name: values[points] for name, values in self.points.items()},
-            {name: [v for v, k in zip(values, keep) if k] for name, values in self.keys.items()},
+            {name: list(compress(values, keep)) for name, values in self.keys.items()},
+            {name: list(compress(values, keep)) for name, values in self.data.items()},
         )
+
+
+def concatenated(blocks: Sequence[Block]) -> Block:
+    """Blocks one after another; what some of them lack is NaN, or None, there."""
+    return Block(
+        _merged([block.systems for block in blocks], "n_atoms"),
+        _merged([block.atoms for block in blocks], "numbers"),
+        _merged([block.points for block in blocks], "esp"),
+        _listed([block.keys for block in blocks], blocks),
+        _listed([block.data for block in blocks], blocks),
+    )
+
+
+def _merged(parts: Sequence[dict[str, np.ndarray]], counted: str) -> dict[str, np.ndarray]:
+    """Arrays of all parts by name; ``counted`` is one that each part that has any entries has."""
+    like = {name: values for arrays in parts for name, values in arrays.items()}
+    sizes = [len(arrays[counted]) if counted in arrays else 0 for arrays in parts]
+    return {
+        name: np.concatenate([
+            arrays[name] if name in arrays else _missing(name, values, n) for arrays, n in zip(parts, sizes)
+        ])
+        for name, values in like.items()
+    }  # fmt: skip
+
+
+def _missing(name: str, like: np.ndarray, n: int) -> np.ndarray:
+    return np.full((n, *like.shape[1:]), 0 if name == "n_points" else np.nan, dtype=like.dtype)
+
+
+def _listed(parts: Sequence[dict[str, list[Any]]], blocks: Sequence[Block]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for values in parts for name in values)
+    return {
+        name: [value for own, block in zip(parts, blocks) for value in own.get(name, [None] * len(block))]
+        for name in names
+    }
 
 
 def offsets_of(sizes: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
 from molcalc.properties import LABELS
 from molcalc.train.data.block import Block, offsets_of, ranges
-from molcalc.train.data.formats.base import Source
+from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.pair_lists import Geometries, edges, pairs
 from molcalc.train.data.store import Store, codes_of, load
 
@@ -35,7 +35,7 @@ class Dataset:
     labels : float64 arrays by name, see :data:`molcalc.properties.LABELS`; NaN where missing.
     """
 
-    def __init__(self, store: Store, sources: Sequence[Source], systems: np.ndarray | None = None) -> None:
+    def __init__(self, store: Store, sources: Sequence[DataFile], systems: np.ndarray | None = None) -> None:
         arrays = store.arrays
         self._store, self._whole = store, systems is None
         self._systems = np.arange(len(arrays["total_charge"])) if systems is None else np.asarray(systems, np.int64)
@@ -339,5 +339,5 @@ class _Labels(Mapping[str, np.ndarray]):
         return len(self._found)
 
 
-def _reopen(folder: Any, sources: Sequence[Source], systems: np.ndarray | None) -> Dataset:
+def _reopen(folder: Any, sources: Sequence[DataFile], systems: np.ndarray | None) -> Dataset:
     return Dataset(load(folder, verify=False), sources, systems)
