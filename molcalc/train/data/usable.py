@@ -33,7 +33,7 @@ def usable_blocks(file: DataFile, names: list[str], problems: Problems, fidelity
         When the file is damaged, or records a charge or fidelity of some structures only.
     """
     file.check()
-    states = States(file.name, file.word, fidelity, names)
+    states = States(file.name, file.word, file.row_label, fidelity, names)
     for block in file.read(problems):
         yield _usable(block, file.factors, states, problems)
     states.finish()

@@ -132,7 +132,7 @@ def test_a_charge_that_only_some_rows_record_is_an_error(tmp_path: Path) -> None
     with connect(tmp_path / "set.db") as database:
         database.write(molecule("H2O"), total_charge=0)
         database.write(molecule("H2O"))
-    with pytest.raises(DatasetError, match="row 2 has no total_charge in its key_value_pairs, while others have"):
+    with pytest.raises(DatasetError, match="row 2 has no total_charge, while others have: write it for every row"):
         open_dataset(tmp_path / "set.db")
 
 
@@ -323,7 +323,7 @@ def test_labels_that_only_some_hdf5_groups_have_are_reported_and_missing(
     assert dataset.has("energy").tolist() == [True] * 3 + [False] * 3
     with h5py.File(tmp_path / "set.h5", "a") as file:
         file["002/charge"] = np.zeros(3)
-    with pytest.raises(DatasetError, match="group 003 has no data set 'charge', while others have: write it"):
+    with pytest.raises(DatasetError, match="group/row 003/0, 003/1, 003/2 has no total_charge, while others"):
         open_dataset(tmp_path / "set.h5")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,12 +10,55 @@ import numpy as np
 
 from molcalc.errors import DatasetError
 from molcalc.properties import LABELS, Property, from_voigt
+from molcalc.state import STATE_KEYS
 from molcalc.train.data.block import Block
-from molcalc.train.data.formats.rows import NOT_OTHER, wrong_shape
+from molcalc.train.data.formats.rows import NOT_OTHER
 from molcalc.train.data.problems import Problems
 
 TEXTS = "texts"
 """Name under which files list the texts that the integers of some keys stand for."""
+
+
+def expected_shape(name: str, rows: int, n_atoms: int) -> tuple[int, ...] | None:
+    """Shape of a row-aligned array that is a label or states charge, multiplicity or fidelity; None for others."""
+    if name in STATE_KEYS:
+        return (rows,)
+    if name not in LABELS or LABELS[name].kind == "point":
+        return None
+    label = LABELS[name]
+    return (rows, n_atoms, *label.shape) if label.kind == "atom" else (rows, *label.shape)
+
+
+def check_shape(where: str, name: str, shape: tuple[int, ...], rows: int, n_atoms: int) -> None:
+    """Refuse an array whose shape is not that of what its name says.
+
+    Parameters
+    ----------
+    where : file and array, for messages.
+    name : of the array here, whatever the file calls it.
+
+    Raises
+    ------
+    DatasetError
+    """
+    expected = expected_shape(name, rows, n_atoms)
+    if expected not in (None, shape) and not (name == "stress" and shape == (rows, 6)):
+        raise DatasetError(f"{where} has shape {shape}; expected {expected} for {rows} structures of {n_atoms} atoms")
+
+
+def shaped(where: str, name: str, values: np.ndarray, rows: int, n_atoms: int) -> np.ndarray:
+    """An array in the shape of what its name says, if it has as many numbers.
+
+    Raises
+    ------
+    DatasetError
+        As :func:`check_shape`.
+    """
+    expected = expected_shape(name, rows, n_atoms)
+    if expected is not None and values.size == math.prod(expected):
+        return values.reshape(expected)
+    check_shape(where, name, values.shape, rows, n_atoms)
+    return values
 
 
 def block_of(
@@ -30,12 +74,17 @@ def block_of(
 
     Parameters
     ----------
-    arrays : by name; after renaming, numbers (m, n) and positions (m, n, 3) are needed. Columns of zeros at the end of
-        numbers are padding.
+    arrays : by name, of shapes that :func:`check_shape` passes; after renaming, numbers (m, n) and positions (m, n, 3)
+        are needed. Columns of zeros at the end of numbers are padding.
     first : number of the first row.
     rename : names of the file that differ from ours.
     texts : what the integers of some keys stand for.
-    problems : takes the rows that cannot be packed.
+    problems : takes the rows without atoms.
+
+    Raises
+    ------
+    ValueError, IndexError
+        When a cell or points have another number of entries, or an integer stands for no text.
     """
     named = {rename.get(name, name): values for name, values in arrays.items()}
     numbers, positions = named.pop("numbers"), named.pop("positions")
@@ -45,8 +94,8 @@ def block_of(
     systems = {
         "n_atoms": n_atoms,
         "row": first + np.arange(m),
-        "cell": _reshaped(named.pop("cell", np.zeros((m, 3, 3))), (m, 3, 3)),
-        "pbc": _reshaped(named.pop("pbc", np.zeros((m, 3))), (m, 3)).astype(bool),
+        "cell": named.pop("cell", np.zeros((m, 3, 3))).reshape(m, 3, 3).astype(np.float64),
+        "pbc": named.pop("pbc", np.zeros((m, 3))).reshape(m, 3).astype(bool),
     }
     block = Block(
         systems,
@@ -57,7 +106,7 @@ def block_of(
     problems.add_many("there are no atoms", systems["row"][~fits])
     for name, label in LABELS.items():
         if label.kind != "point" and name in named:
-            fits &= _add_label(block, label, named.pop(name), present, problems)
+            _add_label(block, label, named.pop(name), present)
     if "esp" in named or "esp_points" in named:
         _add_points(block, named.pop("esp", np.empty((m, 0))), named.pop("esp_points", np.empty((m, 0, 3))))
     for name, values in named.items():
@@ -69,29 +118,13 @@ def block_of(
     return block if fits.all() else block.only(fits)
 
 
-def _reshaped(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if values.size != np.prod(shape):
-        raise DatasetError(f"an array of shape {values.shape} stands for one of shape {shape}")
-    return values.reshape(shape).astype(np.float64)
-
-
-def _add_label(
-    block: Block, label: Property, values: np.ndarray, present: np.ndarray, problems: Problems
-) -> np.ndarray:
-    """Add a label and say which structures can be used with it, (m,) bool."""
-    rows = present.shape if label.kind == "atom" else present.shape[:1]
-    if label.name == "stress" and values.shape == (*rows, 6):
+def _add_label(block: Block, label: Property, values: np.ndarray, present: np.ndarray) -> None:
+    if label.name == "stress" and values.ndim == 2:
         values = from_voigt(values)
-    if values.size != np.prod((*rows, *label.shape)):
-        problems.add_many(wrong_shape(label, present.shape[1]), block.systems["row"])
-        return np.zeros(len(block), dtype=bool)
-    shaped = values.reshape(*rows, *label.shape).astype(np.float64)
+    owner = np.arange(len(block))
     if label.kind == "atom":
-        own, owner = shaped[present], np.repeat(np.arange(len(block)), block.systems["n_atoms"])
-        block.atoms[label.name] = _missing_or_wrong(own, owner, len(block))
-    else:
-        block.systems[label.name] = _missing_or_wrong(shaped, np.arange(len(block)), len(block))
-    return np.ones(len(block), dtype=bool)
+        values, owner = values[present], np.repeat(owner, block.systems["n_atoms"])
+    block.part(label.kind)[label.name] = _missing_or_wrong(values.astype(np.float64), owner, len(block))
 
 
 def _missing_or_wrong(values: np.ndarray, owner: np.ndarray, n: int) -> np.ndarray:

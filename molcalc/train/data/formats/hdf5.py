@@ -14,10 +14,9 @@ import numpy as np
 
 from molcalc.errors import DatasetError
 from molcalc.properties import LABELS
-from molcalc.state import CHARGE_KEYS
 from molcalc.train.data.block import Block, concatenated
 from molcalc.train.data.declared_units import manifest_factors
-from molcalc.train.data.formats.arrays import TEXTS, arrays_of, block_of, texts_of
+from molcalc.train.data.formats.arrays import TEXTS, arrays_of, block_of, check_shape, texts_of
 from molcalc.train.data.formats.base import DataFile, damaged
 from molcalc.train.data.problems import SHOWN, Problems
 
@@ -33,7 +32,6 @@ _FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 NAMES = {"coord": "positions"}
 """Names of these files that differ from ours."""
 _THEIRS = {ours: theirs for theirs, ours in NAMES.items()}
-_STATE = (*CHARGE_KEYS, "mult", "multiplicity")
 
 
 class HDF5File(DataFile):
@@ -146,7 +144,7 @@ class HDF5File(DataFile):
             if group["numbers"].dtype.kind == "f":
                 raise DatasetError(f"{self.path}: {name}/numbers are {group['numbers'].dtype}; expected integers")
             for key, shape in shapes.items():
-                self._check_shape(f"{name}/{key}", key, shape, rows, int(name))
+                check_shape(f"{self.path}: {name}/{key}", NAMES.get(key, key), shape, rows, int(name))
             keys[name] = set(shapes)
             found.append((int(name), name))
         if not found:
@@ -154,32 +152,11 @@ class HDF5File(DataFile):
         self._compare_keys(keys)
         return sorted(found)
 
-    def _check_shape(self, where: str, key: str, shape: tuple[int, ...], rows: int, n_atoms: int) -> None:
-        """Refuse a label whose shape is not that of its kind."""
-        label = LABELS.get(NAMES.get(key, key))
-        if key in _STATE:
-            expected = [(rows,)]
-        elif label is None or label.kind == "point":
-            return
-        else:
-            per_row = (rows, n_atoms) if label.kind == "atom" else (rows,)
-            expected = [(*per_row, *label.shape)] + ([(rows, 6)] if key == "stress" else [])
-        if shape not in expected:
-            raise DatasetError(
-                f"{self.path}: {where} has shape {shape}; expected {expected[0]} for {rows} structures of {n_atoms} "
-                "atoms"
-            )
-
     def _compare_keys(self, keys: Mapping[str, set[str]]) -> None:
-        """Report labels that only some groups have, and refuse charges that only some have."""
-        for key in sorted(set().union(*keys.values())):
+        """Report labels that only some groups have."""
+        for key in sorted(set().union(*keys.values()) & set(LABELS)):
             without = sorted(name for name, own in keys.items() if key not in own)
-            if without and key in CHARGE_KEYS:  # a charge that is missing is not known to be zero
-                raise DatasetError(
-                    f"{self.path}: group {', '.join(without[:SHOWN])} has no data set {key!r}, while others have: "
-                    "write it for every group"
-                )
-            if without and key in LABELS:
+            if without:
                 log.warning(
                     "%s: group %s has no data set %r, while others have; this label is missing there",
                     self.path, ", ".join(without[:SHOWN]) + (", …" if len(without) > SHOWN else ""), key,

@@ -14,7 +14,7 @@ from molcalc.errors import DatasetError
 from molcalc.properties import CYCLIC, to_voigt
 from molcalc.train.data.block import Block, concatenated
 from molcalc.train.data.declared_units import manifest_factors
-from molcalc.train.data.formats.arrays import TEXTS, arrays_of, block_of, texts_of
+from molcalc.train.data.formats.arrays import TEXTS, arrays_of, block_of, shaped, texts_of
 from molcalc.train.data.formats.base import DataFile, damaged
 from molcalc.train.data.problems import Problems
 
@@ -94,7 +94,11 @@ class NpzFile(DataFile):
         """All structures in the order of the file."""
         for start in range(0, len(self._arrays["numbers"]), CHUNK):
             part = {name: values[start : start + CHUNK] for name, values in self._arrays.items()}
-            yield block_of(part, start, {}, self.texts, problems)
+            try:
+                block = block_of(part, start, {}, self.texts, problems)
+            except (ValueError, IndexError) as error:
+                raise damaged(self.path, error) from error
+            yield block
 
     @staticmethod
     def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
@@ -163,14 +167,16 @@ class NpzFile(DataFile):
             raise DatasetError(f"{self.path}: R of shape {arrays['R'].shape} and Z of shape {arrays['Z'].shape}")
         if "N" in arrays and not np.array_equal(np.count_nonzero(arrays["Z"], axis=1), arrays["N"].reshape(rows)):
             raise DatasetError(f"{self.path}: N does not count the non-zero entries of Z")
-        if found.get("energy") is not None:
-            found["energy"] = found["energy"].reshape(rows)
         if "esp" in found and "n_grid" in arrays and (arrays["n_grid"] != found["esp"].shape[1]).any():
             raise DatasetError(
                 f"{self.path}: n_grid says that some rows have fewer ESP points than the array; cut them"
             )
         if "quadrupole" in found:
             found["quadrupole"] = _six(found["quadrupole"], units.get("Q", units.get("quadrupole", "")), self.path)
+        for name in arrays:
+            ours = self._names.get(name, name)
+            if ours in found:
+                found[ours] = shaped(f"{self.path}: {name}", ours, found[ours], rows, arrays["Z"].shape[1])
         return found
 
     def _compare(self, arrays: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> None:

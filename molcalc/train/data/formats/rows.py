@@ -170,12 +170,12 @@ def _data_fits(row: Row, problems: Problems) -> bool:
             shape = (row.natoms, *label.shape) if label.kind == "atom" else label.shape
             values = _as_floats(row.data[label.name])
             if values is None or values.size != np.prod(shape):
-                problems.add(wrong_shape(label, row.natoms), row.id)
+                problems.add(_wrong_shape(label, row.natoms), row.id)
                 return False
     return True
 
 
-def wrong_shape(label: Property, n_atoms: int) -> str:
+def _wrong_shape(label: Property, n_atoms: int) -> str:
     """What is wrong with a label that is no array of its shape."""
     shape = (n_atoms, *label.shape) if label.kind == "atom" else label.shape
     order = f": {', '.join('xyz'[a] + 'xyz'[b] for a, b in label.components)}" if label.components else ""
