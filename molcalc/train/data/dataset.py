@@ -158,12 +158,26 @@ class Dataset:
         ----------
         size : structures of a block.
         overlap : structures that a block begins with and the one before ends with, for what compares neighbors.
+
+        Returns
+        -------
+        Blocks as :meth:`block` gives them.
         """
         for start in range(0, max(1, len(self) - overlap), size - overlap):
             yield self.block(np.arange(start, min(start + size, len(self))))
 
     def block(self, indices: np.ndarray | Sequence[int]) -> Block:
-        """Copies of some structures, without keys; ``row`` is the position in this view."""
+        """Copies of some structures, one after another.
+
+        Parameters
+        ----------
+        indices : positions in this view.
+
+        Returns
+        -------
+        Block without keys and data, whose ``row`` is the position in this view; charge, multiplicity and fidelity are
+        among its ``systems``.
+        """
         chosen = np.asarray(indices, dtype=np.int64)
         systems = self._systems[chosen]
         places = {kind: ranges(*self._places(kind, systems)) for kind in ("system", "atom", "point")}
@@ -244,6 +258,10 @@ class Dataset:
         cutoff, pair_cutoff : Å, see :func:`molcalc.batch.from_atoms`.
         esp_points : random points per structure, drawn with ``rng``; None takes all.
         labels : names of the labels wanted; None takes all there are.
+
+        Returns
+        -------
+        Structures in the order of ``indices``, with float64 labels.
 
         Raises
         ------

@@ -54,6 +54,10 @@ def open_dataset(
     allow_missing : whether only some structures need to have them.
     skip_bad : leave out rows that cannot be used, with a warning, instead of raising.
 
+    Returns
+    -------
+    All structures of all files, in their order.
+
     Raises
     ------
     DatasetError
@@ -108,7 +112,13 @@ def check_labels(dataset: Dataset, require: Collection[str], allow_missing: bool
 def open_sources(
     data: Files | Mapping[str, Files], units: Mapping[str, str], charges: str | None = None
 ) -> tuple[list[DataFile], list[str | None]]:
-    """Readers of all files, with the name of the fidelity that the user gave each."""
+    """Readers of all files, with the name of the fidelity that the user gave each.
+
+    Raises
+    ------
+    DatasetError
+        As :func:`molcalc.train.data.formats.open_files`, or when there are no files.
+    """
     named = list(data.items()) if isinstance(data, Mapping) else [(None, data)]
     sources: list[DataFile] = []
     names: list[str | None] = []

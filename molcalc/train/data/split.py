@@ -47,6 +47,10 @@ def split(
     split_key : key that says to which part a structure belongs ("train", "valid" or "test"). A part that no
         structure claims is drawn from those of the training part.
 
+    Returns
+    -------
+    Positions in the dataset by part.
+
     Raises
     ------
     DatasetError

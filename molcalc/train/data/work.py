@@ -45,6 +45,10 @@ def compared_work(dataset: Dataset) -> tuple[Comparison, Comparison]:
     .. math:: ΔE ≈ -\bar F · Δr + \bar V \barσ : ε
 
     with the strain ε between the cells and Δr without the part that follows it.
+
+    Returns
+    -------
+    Comparisons of forces and of stress, over at most :data:`molcalc.train.data.limits.MOST_PAIRS` pairs together.
     """
     by_forces: list[tuple[float, float]] = []
     by_stress: list[tuple[float, float]] = []

@@ -48,6 +48,10 @@ def open_files(paths: Sequence[Path], declared: Mapping[str, str], charges: str 
     declared : units given by the user, by name of label.
     charges : array that is taken for charges, for kinds of files that may have several; None for the usual one.
 
+    Returns
+    -------
+    Opened files, in the order of the paths, without those that are the second of a pair.
+
     Raises
     ------
     DatasetError

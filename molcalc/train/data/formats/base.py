@@ -65,6 +65,10 @@ class DataFile(ABC):
         ----------
         problems : takes the rows that cannot be packed, which are left out.
 
+        Returns
+        -------
+        Blocks with ``n_atoms``, ``row``, ``cell``, ``pbc``, ``numbers``, ``positions`` and whatever else there is.
+
         Raises
         ------
         DatasetError

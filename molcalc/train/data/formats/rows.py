@@ -94,6 +94,10 @@ def joined_rows(rows: Sequence[Row], problems: Problems) -> Block:
     Parameters
     ----------
     problems : takes the rows that are left out.
+
+    Returns
+    -------
+    Block in the units of the rows, with their keys as they are.
     """
     return _join(_fitting(rows, problems))
 
