@@ -265,7 +265,7 @@ ERRORS = {
         "return torch.tensor(float(self.present(batch).numel())).double()", "tests/train/loop/test_losses.py",
     ),
     "stress of molecules": Planted(
-        "train/data/rows.py", "    _drop_undefined_stress(block)\n", "", "tests/train/loop/test_predictions.py"
+        "train/data/usable.py", "    _drop_undefined_stress(block)\n", "", "tests/train/loop/test_predictions.py"
     ),
     "stress without a graph": Planted(
         "derivatives.py", 'stress = total["strain"] / volume', 'stress = total["strain"].detach() / volume',
@@ -307,6 +307,13 @@ ERRORS = {
     "every epoch in the same order": Planted(
         "train/loop/sampler.py", "default_rng([self._seed, epoch])", "default_rng([self._seed])",
         "tests/train/loop/test_sampler.py",
+    ),
+    "block in the order of the store": Planted(
+        "train/data/dataset.py", "systems = self._systems[chosen]", "systems = chosen",
+        "tests/train/data/test_dataset.py",
+    ),
+    "view in the order of the store": Planted(
+        "train/data/dataset.py", "        if self._whole:\n", "        if True:\n", "tests/train/data/test_dataset.py"
     ),
     "split without a seed": Planted(
         "train/data/split.py", "np.random.default_rng(seed)", "np.random.default_rng()",

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from molcalc.cli.options import Arguments, Subparsers, add_trusted, add_units, parse_units
 
-DATA_SUFFIXES = (".db", ".json", ".aselmdb", ".xyz", ".extxyz", ".traj", ".h5", ".hdf5", ".npz")
-
 _EPILOG = """\
 A TARGET that ends in .db, .json, .aselmdb, .xyz, .traj, .h5 or .npz takes structures with their results from one or
 several files of these kinds; any other TARGET is a model directory.
@@ -58,9 +56,10 @@ def run(args: Arguments) -> int:
     from molcalc.errors import InputError
     from molcalc.io import checkpoint
     from molcalc.io.targets import check_folder
+    from molcalc.train.data.formats import FORMATS
 
     target = Path(args.target)
-    if target.suffix.lower() in DATA_SUFFIXES:
+    if target.suffix.lower() in FORMATS:
         if args.fidelities or args.sae:
             raise InputError(f"--fidelity and --sae are for files of weights; {target} is a file of structures")
         return convert_data(args, target)

@@ -72,7 +72,7 @@ def prepare(
     provenance = {**initial.config.provenance, **_provenance(parts, config.seed, config.start.init)}
     sampler = Sampler(
         train.n_atoms(),
-        train.fidelity[train.indices],
+        train.fidelity,
         batch_size=config.loop.batch_size,
         mode=config.loop.batch_mode,
         batches_per_epoch=config.loop.batches_per_epoch,
@@ -153,7 +153,7 @@ def loss_for(config: LossConfig, asked: set[str], train: Dataset, predicts: Sequ
 
 def _coverage(train: Dataset, name: str) -> str:
     """Number of systems that have a label, at every fidelity."""
-    has, fidelity = train.has(name), train.fidelity[train.indices]
+    has, fidelity = train.has(name), train.fidelity
     if len(train.fidelities) == 1:
         return f"{int(has.sum())} of {len(train)} training systems have {name}"
     counts = ((k, fidelity == k) for k in range(len(train.fidelities)))

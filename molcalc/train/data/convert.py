@@ -10,11 +10,14 @@ from typing import Any
 
 from molcalc.errors import DatasetError
 from molcalc.io.targets import check_file, check_not_input
+from molcalc.train.data.block import Block
 from molcalc.train.data.declared_units import STANDARD_UNITS
-from molcalc.train.data.formats import SUFFIXES
-from molcalc.train.data.formats.base import Source
-from molcalc.train.data.frames import Frame, frames_of
+from molcalc.train.data.formats import FORMATS
+from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.opening import open_sources
+from molcalc.train.data.problems import Problems
+from molcalc.train.data.usable import usable_blocks
+from molcalc.train.data.writing import write_file
 
 log = logging.getLogger(__name__)
 
@@ -57,26 +60,28 @@ def convert(
     ResourceError
         When the target cannot be written.
     """
-    from molcalc.train.data.targets import write_target
-
     path = Path(target)
-    if path.suffix.lower() not in SUFFIXES:
-        raise DatasetError(f"{path}: files that can be written end in {', '.join(SUFFIXES)}")
+    if path.suffix.lower() not in FORMATS:
+        raise DatasetError(f"{path}: files that can be written end in {', '.join(FORMATS)}")
     check_file(path, force=force, error=DatasetError)
     opened, _ = open_sources(sources, units or {}, charges)
     check_not_input(path, [file for source in opened for file in source.files], error=DatasetError)
     for source in opened:
         if "charges_from" in source.metadata:
             log.warning("%s: charges are %s", source.name, source.metadata["charges_from"])
-    return write_target(path, _all_frames(opened, skip_bad), metadata_of(opened))
+    return write_file(path, _all_blocks(opened, skip_bad), metadata_of(opened))
 
 
-def _all_frames(sources: Sequence[Source], skip_bad: bool) -> Iterator[Frame]:
-    for source in sources:
-        yield from frames_of(source, skip_bad)
+def _all_blocks(files: Sequence[DataFile], skip_bad: bool) -> Iterator[Block]:
+    for file in files:
+        problems = Problems()
+        for block in usable_blocks(file, [], problems):
+            if not skip_bad:
+                problems.raise_if_any(file.name, file.word, file.row_label)
+            yield block
 
 
-def metadata_of(sources: Sequence[Source]) -> dict[str, Any]:
+def metadata_of(sources: Sequence[DataFile]) -> dict[str, Any]:
     """What the target says about all its rows: units, where they come from, and what the sources said."""
     metadata: dict[str, Any] = {}
     for source in sources:

@@ -20,7 +20,7 @@ from molcalc.io.targets import check_file
 from molcalc.state import CHARGE_KEYS, without_rounding
 from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.encoding import decode_json
-from molcalc.train.data.formats.sqlite import SQLiteSource
+from molcalc.train.data.formats.sqlite import SQLiteDatabase
 from molcalc.train.data.locking import writing
 from molcalc.train.data.opening import open_dataset
 from molcalc.train.data.split import Split, split
@@ -95,7 +95,7 @@ def merge(sources: Sequence[str | os.PathLike[str]], target: str | os.PathLike[s
     databases = [_checked(source) for source in sources]
     path = Path(target)
     check_file(path, force=force, inputs=databases, error=DatasetError)
-    units = {database: SQLiteSource(database, {}).factors for database in databases}
+    units = {database: SQLiteDatabase(database, {}).factors for database in databases}
     first = databases[0]
     for database in databases:
         if units[database] != units[first]:
@@ -150,7 +150,7 @@ def _checked(path: str | os.PathLike[str]) -> Path:
         raise DatasetError(f"{database} is not an SQLite database (.db): convert it first (molcalc convert)")
     if not database.is_file():
         raise DatasetError(f"there is no file {database}")
-    if not SQLiteSource(database, {}).bulk:
+    if not SQLiteDatabase(database, {}).bulk:
         raise DatasetError(f"{database} has an old format: convert it first (molcalc convert)")
     return database
 
@@ -211,7 +211,7 @@ def _copy(sources: Sequence[tuple[Path, np.ndarray | None]], target: Path) -> in
     with replacing(target) as temporary:
         metadata: dict[str, Any] = {}
         for source, _ in sources:
-            metadata.update(SQLiteSource(source, {}).metadata)
+            metadata.update(SQLiteDatabase(source, {}).metadata)
         connect(str(temporary.absolute()), use_lock_file=False).metadata = metadata
         total = 0
         for source, rows in sources:

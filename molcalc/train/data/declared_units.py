@@ -75,3 +75,34 @@ def unit_factors(declared: Mapping[str, str], where: str) -> dict[str, float]:
     if "positions" in factors:
         factors.setdefault("cell", factors["positions"])
     return {name: factor for name, factor in factors.items() if factor != 1.0}
+
+
+def manifest_factors(
+    units: Mapping[str, str], known: Mapping[str, str], declared: Mapping[str, str], present: set[str], where: str
+) -> dict[str, float]:
+    """Factors from the manifest of a file and what the user declares; what has a unit must have it declared.
+
+    Parameters
+    ----------
+    units : manifest of the file, by its own names.
+    known : names of the file that differ from names of labels.
+    present : labels that the file holds.
+
+    Raises
+    ------
+    DatasetError
+        When the unit of a label is declared nowhere.
+    """
+    said = {known.get(key, key): unit for key, unit in units.items()}
+    said = {name: unit for name, unit in said.items() if name in QUANTITIES}
+    said.update(declared)
+    for name in ("charges", "spin_charges"):  # charges have one unit everywhere
+        said.setdefault(name, "e")
+    missing = sorted(name for name in present if name in QUANTITIES and name not in said)
+    if missing:
+        example = ", ".join(f'"{name}": "…"' for name in missing)
+        raise DatasetError(
+            f"{where} does not say the unit of {', '.join(missing)}: declare it with units={{{example}}}, "
+            "or write a manifest 'units' into the file"
+        )
+    return unit_factors(said, where)

@@ -12,7 +12,6 @@ from molcalc.batch import AtomicBatch
 from molcalc.errors import UnsupportedElementError
 from molcalc.fidelity import Fidelity, match_fidelities
 from molcalc.io.checkpoint import ModelConfig
-from molcalc.train.data import views
 from molcalc.train.data.dataset import Dataset
 from molcalc.units import symbols_of
 
@@ -44,8 +43,8 @@ def at_fidelities(batch: AtomicBatch, of_model: Tensor) -> AtomicBatch:
 
 def elements_of(data: Dataset, fidelity: int) -> tuple[int, ...]:
     """Atomic numbers that occur at a fidelity of a dataset, ascending."""
-    part = data.subset(np.flatnonzero(data.fidelity[data.indices] == fidelity))
-    return tuple(int(z) for z in np.unique(views.numbers(part)))
+    part = data.subset(np.flatnonzero(data.fidelity == fidelity))
+    return tuple(int(z) for z in np.unique(part.numbers))
 
 
 def _check_elements(config: ModelConfig, fidelity: Fidelity, elements: tuple[int, ...]) -> None:

@@ -63,7 +63,7 @@ class Parts:
     @property
     def split_hash(self) -> str:
         """16 hexadecimal digits, different for another division of the same data."""
-        return sha256(b"".join(part.indices.tobytes() + b"|" for part in (self.train, self.valid, self.test)))[:16]
+        return sha256(b"".join(part.selection + b"|" for part in (self.train, self.valid, self.test)))[:16]
 
 
 def open_parts(
@@ -148,7 +148,7 @@ def check_spins(parts: Parts, predicts: Collection[str]) -> None:
     if "spin_charges" in predicts:
         return
     for name, part in (("training", parts.train), ("validation", parts.valid), ("test", parts.test)):
-        multiplicity = part.multiplicity[part.indices]
+        multiplicity = part.multiplicity
         high = np.flatnonzero(multiplicity > 2)
         if len(high):
             raise DatasetError(
@@ -167,8 +167,8 @@ def _check_overlap(train: Dataset, name: str, part: Dataset, allowed: bool) -> N
     """Refuse geometries that a part shares with the training part at the same fidelity; only files of their own can."""
     shared = np.zeros(len(part), dtype=bool)
     for k, fidelity in enumerate(part.fidelities):
-        own = part.fidelity[part.indices] == k
-        there = train.fidelity[train.indices] == train.fidelities.index(fidelity)
+        own = part.fidelity == k
+        there = train.fidelity == train.fidelities.index(fidelity)
         shared |= own & np.isin(geometry_hashes(part), geometry_hashes(train)[there])
     both = np.flatnonzero(shared)
     if not len(both):

@@ -20,7 +20,8 @@ import numpy as np
 
 from molcalc.errors import DatasetError, ResourceError
 from molcalc.properties import LABELS
-from molcalc.train.data.rows import Block
+from molcalc.state import STATE_KEYS
+from molcalc.train.data.block import Block
 
 FORMAT = 1
 INDEX = "index.json"
@@ -80,7 +81,7 @@ class StoreWriter:
 
     def append(self, block: Block, source: int) -> None:
         """Add the rows of a block that come from one source."""
-        n = block.n_systems
+        n = len(block)
         if n == 0:
             return
         systems = {**block.systems, "source": np.full(n, source)}
@@ -98,7 +99,8 @@ class StoreWriter:
                 self._optional(name, values.get(name), total[label.kind], added[label.kind], label.shape)
         self._points(block, n)
         for name, column in block.keys.items():
-            self._key(name, column)
+            if name not in STATE_KEYS:  # they have columns of their own
+                self._key(name, column)
         self.n_systems += n
         self.n_atoms += added["atom"]
 

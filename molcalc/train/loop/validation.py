@@ -47,7 +47,7 @@ class Validation:
         self._data, self._of_model, self._fidelities = data, of_model, fidelities
         self._reader, self._loss, self._measured, self._processes = reader, loss, measured, processes
         self._shares = torch.tensor(shares or [1.0] * len(fidelities), dtype=torch.float64)
-        self._batches = validation_batches(data.n_atoms(), ATOMS_AT_ONCE, data.fidelity[data.indices])
+        self._batches = validation_batches(data.n_atoms(), ATOMS_AT_ONCE, data.fidelity)
 
     def __call__(self, predict: Callable[[AtomicBatch], Mapping[str, Tensor]]) -> tuple[float, ErrorSums]:
         """Average loss of all fidelities, and errors with the fidelities as groups."""

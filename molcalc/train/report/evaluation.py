@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,8 +18,8 @@ from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.schema import from_dict
 from molcalc.nn.segments import segment_sum
 from molcalc.pretrained.sources import read_model
+from molcalc.properties import LABELS
 from molcalc.registry import build_members
-from molcalc.train.data import views
 from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
@@ -208,7 +209,7 @@ class _Collected:
         self.labels = group_labels(data)
         self.names = {kind: list(dict.fromkeys(values)) for kind, values in self.labels.items()}
         self.places = {kind: {name: k for k, name in enumerate(found)} for kind, found in self.names.items()}
-        self.elements = sorted(set(np.unique(views.numbers(data)).tolist()))
+        self.elements = sorted(set(np.unique(data.numbers).tolist()))
         self.overall = ErrorSums(measured)
         self.sums = {kind: ErrorSums(measured, len(found)) for kind, found in self.names.items()}
         self.by_element = ErrorSums(measured, len(self.elements))
@@ -243,12 +244,9 @@ class _Collected:
 
 def _size(data: Dataset, name: str) -> int:
     """About how many numbers the labels of a property are."""
-    if name == "esp":
-        assert data.esp_offsets is not None
-        return int((data.esp_offsets[data.indices + 1] - data.esp_offsets[data.indices]).sum())
-    values = data.labels[name]
-    per_row = values[0].size if len(values) else 1
-    return per_row * (len(data) if len(values) == len(data.total_charge) else int(data.n_atoms().sum()))
+    label = LABELS[name]
+    rows = {"system": len(data), "atom": data.n_atoms().sum(), "point": data.n_points().sum()}[label.kind]
+    return int(rows) * math.prod(label.shape)
 
 
 def _rmse_by_system(name: str, results: Predictions, batch: AtomicBatch) -> Tensor:

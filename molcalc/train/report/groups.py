@@ -18,17 +18,16 @@ def group_labels(data: Dataset) -> dict[str, list[str]]:
         "n_atoms": lambda k: str(sizes[k]),
     }
     if len(data.fidelities) > 1:
-        groups["fidelity"] = lambda k: data.fidelities[int(data.fidelity[data.indices[k]])]
+        groups["fidelity"] = lambda k: data.fidelities[int(data.fidelity[k])]
     return {kind: [name(k) for k in range(len(data))] for kind, name in groups.items()}
 
 
 def formula(data: Dataset, k: int) -> str:
     """Formula and charge of a system, in Hill order: "CH4O", "H4N (+1)"."""
-    system = data.indices[k]
-    numbers = data.numbers[data.offsets[system] : data.offsets[system + 1]]
+    numbers = data.numbers[data.offsets[k] : data.offsets[k + 1]]
     elements, counts = np.unique(numbers, return_counts=True)
     parts = {symbols_of([z]).split()[0]: str(n) if n > 1 else "" for z, n in zip(elements, counts)}
     first = [symbol for symbol in ("C", "H") if "C" in parts and symbol in parts]
     order = first + sorted(symbol for symbol in parts if symbol not in first)
-    charge = int(data.total_charge[system])
+    charge = int(data.total_charge[k])
     return "".join(symbol + parts[symbol] for symbol in order) + (f" ({charge:+d})" if charge else "")

@@ -11,10 +11,11 @@ import numpy as np
 from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
 from molcalc.properties import LABELS
+from molcalc.state import FIDELITY_KEY
+from molcalc.train.data.block import Block
 from molcalc.train.data.databases import write_results
 from molcalc.train.data.dataset import Dataset
-from molcalc.train.data.frames import Frame
-from molcalc.train.data.targets import write_target
+from molcalc.train.data.writing import write_file
 from molcalc.train.report.evaluation import Predictions
 
 ANNOTATED = ".db"
@@ -28,6 +29,7 @@ class Results:
 
     def __init__(self, data: Dataset) -> None:
         self.data = data
+        self._row_ids = data.row_ids()
         self._predicted: list[dict[str, np.ndarray]] = [{} for _ in range(len(data))]
         self._labels: list[dict[str, np.ndarray]] = [{} for _ in range(len(data))]
 
@@ -59,7 +61,7 @@ class Results:
         ------
         DatasetError, ResourceError
         """
-        return write_target(path, self._frames(), metadata)
+        return write_file(path, self._blocks(), metadata)
 
     def check_annotation(self, name: str) -> None:
         """Refuse data whose rows cannot be added to.
@@ -82,7 +84,7 @@ class Results:
         DatasetError, ResourceError
         """
         self.check_annotation(name)
-        sources, rows = self.data.row_ids()
+        sources, rows = self._row_ids
         for index, source in enumerate(self.data.sources):
             own = np.flatnonzero(sources == index)
             if not len(own):
@@ -109,33 +111,37 @@ class Results:
                 found[f"{name}_rmse"] = float(np.sqrt(np.mean(difference[present] ** 2)))
         return found
 
-    def _frames(self) -> Iterator[Frame]:
+    def _blocks(self) -> Iterator[Block]:
+        for block in self.data.blocks():
+            chosen = block.systems.pop("row").tolist()
+            for name, label in LABELS.items():
+                block.part(label.kind).pop(name, None)
+                values = [self._predicted[k][name] for k in chosen if name in self._predicted[k]]
+                if len(values) == len(chosen):
+                    joined = np.stack(values) if label.kind == "system" else np.concatenate(values)
+                    block.part(label.kind)[name] = joined
+            if "esp" not in block.points:
+                block.points.clear()
+                block.systems.pop("n_points", None)
+            rows = [self._keys(k) for k in chosen]
+            names = dict.fromkeys(name for keys in rows for name in keys)
+            block.keys = {name: [keys.get(name) for keys in rows] for name in names}
+            yield block
+
+    def _keys(self, k: int) -> dict[str, Any]:
+        """State of a structure, where it comes from, and its errors."""
         data = self.data
-        sources, rows = data.row_ids()
-        for k in range(len(data)):
-            system = data.indices[k]
-            atoms = slice(data.offsets[system], data.offsets[system + 1])
-            predicted, errors = self._predicted[k], self._errors(k)
-            source = data.sources[int(sources[k])]
-            label = source.row_label(int(rows[k]))
-            keys: dict[str, Any] = {"source_file": source.name, "source_row": int(label) if label.isdigit() else label}
-            if "energy_error" in errors:
-                keys["label_energy"] = float(predicted["energy"]) - errors["energy_error"]
-            points = None
-            if "esp" in predicted:
-                assert data.esp_offsets is not None
-                assert data.esp_points is not None
-                points = np.array(data.esp_points[data.esp_offsets[system] : data.esp_offsets[system + 1]])
-            yield Frame(
-                numbers=np.array(data.numbers[atoms]),
-                positions=np.array(data.positions[atoms]),
-                cell=np.array(data.cell[system]),
-                pbc=np.array(data.pbc[system]),
-                total_charge=round(float(data.total_charge[system])),
-                multiplicity=int(data.multiplicity[system]),
-                fidelity=data.fidelities[int(data.fidelity[system])] if len(data.fidelities) > 1 else None,
-                labels=predicted,
-                esp_points=points,
-                initial_charges=None,
-                keys={**keys, **errors},
-            )
+        keys: dict[str, Any] = {
+            "total_charge": round(float(data.total_charge[k])),
+            "multiplicity": int(data.multiplicity[k]),
+        }
+        if len(data.fidelities) > 1:
+            keys[FIDELITY_KEY] = data.fidelities[int(data.fidelity[k])]
+        source, row = (ids[k] for ids in self._row_ids)
+        file = data.sources[int(source)]
+        label = file.row_label(int(row))
+        keys.update(source_file=file.name, source_row=int(label) if label.isdigit() else label)
+        errors = self._errors(k)
+        if "energy_error" in errors:
+            keys["label_energy"] = float(self._predicted[k]["energy"]) - errors["energy_error"]
+        return {**keys, **errors}

@@ -14,7 +14,6 @@ from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import write_atomic
 from molcalc.properties import LABELS
 from molcalc.registry import MODELS
-from molcalc.train.data import views
 from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.parts import Parts
@@ -224,7 +223,7 @@ def _orientation(spread: float) -> list[Block]:
 def _data(train: Dataset, model: Checkpoint) -> list[Block]:
     provenance = model.config.provenance
     sizes = train.n_atoms()
-    elements = symbols_of(np.unique(views.numbers(train)))
+    elements = symbols_of(np.unique(train.numbers))
     files = ", ".join(source.name for source in train.sources)
     rows = [
         ["files", files],

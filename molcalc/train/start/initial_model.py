@@ -18,7 +18,6 @@ from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.models.network import NetworkConfig, TrainableNetwork
 from molcalc.potential import Potential
 from molcalc.registry import MODELS, network_config
-from molcalc.train.data import views
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
 from molcalc.train.data.label_reader import LabelReader
@@ -179,14 +178,14 @@ def _reference_energies(
     subtracted: Sequence[DispersionSubtraction],
 ) -> dict[int, float]:
     """Self-atomic energies of the labels, or of what a potential without them leaves to be explained."""
-    chosen = np.flatnonzero((train.fidelity[train.indices] == index) & train.has("energy"))
+    chosen = np.flatnonzero((train.fidelity == index) & train.has("energy"))
     what = "training data" if len(train.fidelities) == 1 else f"fidelity {fidelity.name!r}"
     if not len(chosen):
         raise DatasetError(f"{what}: no system has an energy: a potential cannot be trained on this data")
     if len(chosen) > REFERENCE_SYSTEMS and (explained is not None or subtracted):
         chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, REFERENCE_SYSTEMS).astype(np.int64))]
     part = train.subset(chosen)
-    energies = np.asarray(part.labels["energy"][part.indices], dtype=np.float64)
+    energies = np.asarray(part.labels["energy"], dtype=np.float64)
     if explained is not None or subtracted:
         reader = LabelReader(explained, ("energy",), subtracted)
         energies = np.concatenate([
@@ -194,7 +193,7 @@ def _reference_energies(
             for systems in np.array_split(np.arange(len(part)), -(-len(part) // EVALUATED_AT_ONCE))
         ])  # fmt: skip
     elements = fidelity.elements or ()
-    counts = composition(views.numbers(part), views.offsets(part), elements)
+    counts = composition(part.numbers, part.offsets, elements)
     return fit_reference_energies(counts, energies, elements, what)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from molcalc.errors import ConfigError, DatasetError, short
 from molcalc.io.strict_yaml import parse_yaml
-from molcalc.train.data import views
 from molcalc.train.data.dataset import Dataset
 from molcalc.units import ATOMIC_MASSES
 
@@ -111,13 +110,13 @@ def fit_by_fidelity(dataset: Dataset) -> dict[str, ReferenceFit]:
     """
     fits = {}
     for index, name in enumerate(dataset.fidelities):
-        has = dataset.has("energy") & (dataset.fidelity[dataset.indices] == index)
+        has = dataset.has("energy") & (dataset.fidelity == index)
         part = dataset.subset(np.flatnonzero(has))
         if not len(part):
             raise DatasetError(f"fidelity {name!r}: no energies; self-atomic energies cannot be fitted")
-        elements = tuple(int(z) for z in np.unique(views.numbers(part)))
-        counts = composition(views.numbers(part), views.offsets(part), elements)
-        energies = np.asarray(part.labels["energy"][part.indices], dtype=np.float64)
+        elements = tuple(int(z) for z in np.unique(part.numbers))
+        counts = composition(part.numbers, part.offsets, elements)
+        energies = np.asarray(part.labels["energy"], dtype=np.float64)
         found = fit_reference_energies(counts, energies, elements, f"fidelity {name!r}")
         residuals = energies - counts @ np.array([found[z] for z in elements])
         fits[name] = ReferenceFit(found, float(residuals.std()), len(part))

@@ -67,7 +67,7 @@ def test_a_fidelity_without_forces_is_reported_and_masked(
         weights = {"energy": 1.0, "forces": 5.0, "charges": 0.0, "dipole": 0.0}
         trainer = prepared(data, tmp_path / "run", loss={"weights": weights})
     assert "training systems with forces: 28 of 28 at high, 0 of 28 at low; the others are masked" in caplog.text
-    low = np.flatnonzero(trainer.train.fidelity[trainer.train.indices] == 1)
+    low = np.flatnonzero(trainer.train.fidelity == 1)
     batch = trainer.reader.read(trainer.train, low[:4])
     counts = zip((term.name for term in trainer.loss.terms), trainer.loss.counts(batch).tolist())
     assert dict(counts) == {"energy": 4.0, "forces": 0.0}

@@ -1,28 +1,35 @@
-"""Rows as every source gives them, and blocks of packed arrays made from them.
+"""Files that give one row after the other, and blocks made of their rows.
 
-A row is what an ASE database holds: little-endian bytes for arrays, plain values for the rest. All sources yield rows,
-so that one function decides what a label is, which charge a structure has, and what is wrong with it.
+A row is what an ASE database holds: little-endian bytes for arrays, plain values for the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from molcalc.properties import LABELS, from_voigt
+from molcalc.errors import DatasetError, InputError
+from molcalc.properties import LABELS, Property, from_voigt
 from molcalc.state import STATE_KEYS
+from molcalc.train.data.block import Block
+from molcalc.train.data.formats.base import DataFile, damaged
 from molcalc.train.data.problems import Problems
-from molcalc.train.data.states import States
 
-MAX_Z = 118
-FIDELITY_OFFSET = 200
+CHUNK = 1000
+"""Rows that make a block."""
 F8 = 8
 _SIZES = {"numbers": 4, "positions": 24, "cell": 72, "initial_charges": F8, "forces": 24, "stress": 48, "dipole": 24,
           "magmoms": F8, "charges": F8}  # fmt: skip
 """Bytes of the columns of a row, per atom or per structure."""
+_ATOM_COLUMNS = (
+    ("forces", "forces", 24), ("charges", "charges", 8), ("spin_charges", "magmoms", 8),
+    ("initial_charges", "initial_charges", 8),
+)  # fmt: skip
+"""Arrays of atoms, the columns they stand in, and bytes per atom."""
 _PER_ATOM = ("numbers", "positions", "initial_charges", "forces", "magmoms", "charges")
 
 
@@ -57,53 +64,47 @@ class Row(NamedTuple):
     data: Mapping[str, Any]
 
 
-@dataclass
-class Block:
-    """Some structures, packed.
+class RowFile(DataFile):
+    """A file whose reader gives one row after the other and may raise anything."""
 
-    Attributes
-    ----------
-    systems, atoms, points : arrays by name, of one entry per structure, atom and point.
-    keys : values by key; None where a row does not have it.
-    """
+    @abstractmethod
+    def rows(self) -> Iterator[Row]:
+        """All rows in the order of the file."""
 
-    systems: dict[str, np.ndarray]
-    atoms: dict[str, np.ndarray]
-    points: dict[str, np.ndarray]
-    keys: dict[str, list[Any]] = field(default_factory=dict)
+    def read(self, problems: Problems) -> Iterator[Block]:
+        """All structures in the order of the file, :data:`CHUNK` at a time."""
+        rows = self.rows()
+        while True:
+            try:
+                chunk = list(islice(rows, CHUNK))
+            except DatasetError:
+                raise
+            except InputError as error:
+                raise DatasetError(str(error)) from error
+            except Exception as error:  # readers of ASE raise anything
+                raise damaged(self.path, error) from error
+            if not chunk:
+                return
+            yield joined_rows(chunk, problems)
 
-    @property
-    def n_systems(self) -> int:
-        return len(self.systems["n_atoms"])
 
-
-def pack(rows: Sequence[Row], factors: Mapping[str, float], states: States, problems: Problems) -> Block:
-    """Join rows into arrays in eV, Å and e.
-
-    Rows that cannot be used are noted in ``problems`` and left out.
+def joined_rows(rows: Sequence[Row], problems: Problems) -> Block:
+    """Rows as a block, without those whose arrays are not what their number of atoms asks for.
 
     Parameters
     ----------
-    factors : from the units of the source, by name.
-    states : decides charge, multiplicity and fidelity, and remembers what it saw.
+    problems : takes the rows that are left out.
+
+    Returns
+    -------
+    Block in the units of the rows, with their keys as they are.
     """
-    rows = _fitting(rows, problems)
-    block = _join(rows)
-    _scale(block, factors)
-    _drop_undefined_stress(block)
-    found = states.resolve(
-        block.systems["row"],
-        block.systems["n_atoms"],
-        _protons(block),
-        _initial_charges(rows),
-        {key: block.keys.pop(key) for key in STATE_KEYS if key in block.keys},
-        problems,
-    )
-    block.systems.update(total_charge=found.charge, multiplicity=found.multiplicity, fidelity=found.fidelity)
-    bad = found.bad | _find_bad(block, problems)
-    if bad.any():
-        block = _keep(block, ~bad)
-    return block
+    return _join(_fitting(rows, problems))
+
+
+def as_bytes(values: Any) -> bytes | None:
+    """Little-endian float64 bytes of an array; None for None."""
+    return None if values is None else np.ascontiguousarray(values, dtype="<f8").tobytes()
 
 
 def _fitting(rows: Sequence[Row], problems: Problems) -> list[Row]:
@@ -154,6 +155,8 @@ IN_DATA = tuple(label for label in LABELS.values() if label.ase_name is None and
 """Labels that a row keeps among its data, beside the electrostatic potential."""
 LABEL_DATA = ("esp", "esp_points", *(label.name for label in IN_DATA))
 """Names among the data of a row that are labels or belong to them."""
+NOT_OTHER = {*LABELS, "esp_points", *STATE_KEYS}
+"""Names among the data of a row that say what has a place of its own."""
 _POINT_DATA = {"esp": (1, "(n_points,)"), "esp_points": (3, "(n_points, 3)")}
 """Numbers per point, and the shape for messages."""
 
@@ -171,10 +174,16 @@ def _data_fits(row: Row, problems: Problems) -> bool:
             shape = (row.natoms, *label.shape) if label.kind == "atom" else label.shape
             values = _as_floats(row.data[label.name])
             if values is None or values.size != np.prod(shape):
-                order = f": {', '.join('xyz'[a] + 'xyz'[b] for a, b in label.components)}" if label.components else ""
-                problems.add(f"{label.name} has the wrong shape, expected {shape}{order}", row.id)
+                problems.add(_wrong_shape(label, row.natoms), row.id)
                 return False
     return True
+
+
+def _wrong_shape(label: Property, n_atoms: int) -> str:
+    """What is wrong with a label that is no array of its shape."""
+    shape = (n_atoms, *label.shape) if label.kind == "atom" else label.shape
+    order = f": {', '.join('xyz'[a] + 'xyz'[b] for a, b in label.components)}" if label.components else ""
+    return f"{label.name} has the wrong shape, expected {shape}{order}"
 
 
 def _as_floats(values: Any) -> np.ndarray | None:
@@ -183,14 +192,6 @@ def _as_floats(values: Any) -> np.ndarray | None:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         return None
-
-
-def _wrong_size(row: int, name: str, found: int, expected: int, problems: Problems) -> bool:
-    if 2 * found == expected:
-        problems.add(f"{name} are float32 where ASE expects float64 (repair with: molcalc db repair)", row)
-    else:
-        problems.add(f"{name} have the wrong size ({found} bytes instead of {expected})", row)
-    return False
 
 
 def _join(rows: Sequence[Row]) -> Block:
@@ -209,7 +210,7 @@ def _join(rows: Sequence[Row]) -> Block:
     if any(energy is not None for energy in energies):
         blobs = [None if energy is None else np.float64(energy).tobytes() for energy in energies]
         systems["energy"] = _joined(blobs, [8] * len(rows))
-    for name, column, size in (("forces", "forces", 24), ("charges", "charges", 8), ("spin_charges", "magmoms", 8)):
+    for name, column, size in _ATOM_COLUMNS:
         blobs = [getattr(row, column) for row in rows]
         if any(blob is not None for blob in blobs):
             values = _joined(blobs, (size * n_atoms).tolist())
@@ -218,7 +219,7 @@ def _join(rows: Sequence[Row]) -> Block:
     for name, blobs, shape in (("dipole", [row.dipole for row in rows], (3,)), ("stress", stresses, (3, 3))):
         if any(blob is not None for blob in blobs):
             systems[name] = _joined(blobs, [8 * int(np.prod(shape))] * len(rows)).reshape(-1, *shape)
-    block = Block(systems, atoms, {}, _keys(rows))
+    block = Block(systems, atoms, {}, _keys(rows), _data(rows))
     _join_data(rows, block)
     return block
 
@@ -276,100 +277,7 @@ def _keys(rows: Sequence[Row]) -> dict[str, list[Any]]:
     return keys
 
 
-def _protons(block: Block) -> np.ndarray:
-    owner = np.repeat(np.arange(block.n_systems), block.systems["n_atoms"])
-    return np.bincount(owner, weights=block.atoms["numbers"], minlength=block.n_systems).astype(np.int64)
-
-
-def _initial_charges(rows: Sequence[Row]) -> np.ndarray:
-    """(n,) e, sums of initial charges; NaN where a row has none, infinite where one of them is not finite."""
-    sums = np.full(len(rows), np.nan)
-    for k, row in enumerate(rows):
-        if row.initial_charges is not None:
-            total = np.frombuffer(row.initial_charges, dtype="<f8").sum()
-            sums[k] = total if np.isfinite(total) else np.inf
-    return sums
-
-
-def _scale(block: Block, factors: Mapping[str, float]) -> None:
-    for part in (block.systems, block.atoms, block.points):
-        for name in part:
-            if name in factors:
-                part[name] = part[name] * factors[name]
-
-
-def _drop_undefined_stress(block: Block) -> None:
-    """Mark the stress of structures without a periodic direction or a volume as missing: programs write zeros there."""
-    if "stress" in block.systems:
-        defined = block.systems["pbc"].any(axis=1) & (np.linalg.det(block.systems["cell"]) != 0)
-        block.systems["stress"] = np.where(defined[:, None, None], block.systems["stress"], np.nan)
-
-
-def _find_bad(block: Block, problems: Problems) -> np.ndarray:
-    """(n_systems,) bool, rows that cannot be used."""
-    systems, n = block.systems, block.n_systems
-    owners = {"atom": np.repeat(np.arange(n), systems["n_atoms"])}
-    if "n_points" in systems:
-        owners["point"] = np.repeat(np.arange(n), np.maximum(systems["n_points"], 0))
-    bad = np.zeros(n, dtype=bool)
-
-    def note(what: str, wrong: np.ndarray, kind: str = "system") -> None:
-        if wrong.any():
-            mask = wrong if kind == "system" else np.bincount(owners[kind][wrong], minlength=n) > 0
-            problems.add_many(what, systems["row"][mask])
-            bad[mask] = True
-
-    numbers = block.atoms["numbers"]
-    wrong = (numbers < 1) | (numbers > MAX_Z)
-    if wrong.any():
-        note(_wrong_number(int(numbers[wrong][0])), wrong, "atom")
-    first = block.atoms["positions"][np.cumsum(systems["n_atoms"]) - systems["n_atoms"]]
-    apart = _any_of(block.atoms["positions"] != first[owners["atom"]])
-    at_one_place = np.bincount(owners["atom"][apart], minlength=n) == 0
-    note("all atoms are at the same place (was the file written to its end?)", at_one_place & (systems["n_atoms"] > 1))
-    note("positions are not finite", _any_of(~np.isfinite(block.atoms["positions"])), "atom")
-    note("the cell is not finite", _any_of(~np.isfinite(systems["cell"])))
-    zero = np.abs(systems["cell"]).sum(axis=2) == 0
-    note("a periodic direction has a zero cell vector", _any_of(systems["pbc"] & zero))
-    if "n_points" in systems:
-        note("esp and esp_points differ in length", systems["n_points"] < 0)
-        note("esp_points are not finite", _any_of(~np.isfinite(block.points["esp_points"])), "point")
-    for name, label in LABELS.items():
-        values = {"system": systems, "atom": block.atoms, "point": block.points}[label.kind].get(name)
-        if values is not None:
-            verb = "are" if name.endswith("s") and name != "stress" else "is"
-            unusable = ~np.isfinite(values) if label.kind == "point" else np.isinf(values)
-            note(f"{name} {verb} not finite", _any_of(unusable), label.kind)
-    return bad
-
-
-def _wrong_number(number: int) -> str:
-    """What is wrong with an atomic number; some programs add 200 to it for every fidelity after the first."""
-    text = f"an atomic number is {number}, expected 1–{MAX_Z}"
-    fidelity, element = divmod(number, FIDELITY_OFFSET)
-    if fidelity < 1 or not 1 <= element <= MAX_Z:
-        return text
-    return (
-        f"{text}; it seems to be {element} of a fidelity numbered {fidelity}: subtract {FIDELITY_OFFSET * fidelity}, "
-        "and name the fidelity as NAME=FILE (in Python, in a dict) or by a key 'fidelity' of every row"
-    )
-
-
-def _any_of(mask: np.ndarray) -> np.ndarray:
-    """Whether any value of each entry is true."""
-    return np.asarray(mask.any(axis=tuple(range(1, mask.ndim))))
-
-
-def _keep(block: Block, keep: np.ndarray) -> Block:
-    """The block without some of its structures."""
-    atoms = np.repeat(keep, block.systems["n_atoms"])
-    kept = Block(
-        {name: values[keep] for name, values in block.systems.items()},
-        {name: values[atoms] for name, values in block.atoms.items()},
-        {},
-        {name: [v for v, k in zip(values, keep) if k] for name, values in block.keys.items()},
-    )
-    if block.points:
-        points = np.repeat(keep, np.maximum(block.systems["n_points"], 0))
-        kept.points = {name: values[points] for name, values in block.points.items()}
-    return kept
+def _data(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Other data by name."""
+    names = dict.fromkeys(name for row in rows if row.data for name in row.data if name not in NOT_OTHER)
+    return {name: [row.data.get(name) for row in rows] for name in names}

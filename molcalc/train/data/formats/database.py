@@ -1,4 +1,4 @@
-"""ASE databases of any kind through ``ase.db.connect``; calculators of rows are never made into objects."""
+"""ASE databases of any kind through ``ase.db.connect``; no calculators are made of what rows say."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
+from molcalc.train.data.block import Block
 from molcalc.train.data.declared_units import QUANTITIES, unit_factors
-from molcalc.train.data.formats.base import RowByRowSource, as_bytes, damaged
-from molcalc.train.data.rows import Row
+from molcalc.train.data.formats.atoms import atoms_of, data_of, keys_of
+from molcalc.train.data.formats.base import damaged
+from molcalc.train.data.formats.rows import Row, RowFile, as_bytes
 
 
-class DatabaseSource(RowByRowSource):
+class Database(RowFile):
     """An ASE database; units are ASE's unless the user or the metadata of the database declare others."""
 
     def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
@@ -33,21 +35,53 @@ class DatabaseSource(RowByRowSource):
         except Exception as error:  # readers of ASE raise anything
             raise damaged(self.path, error) from error
 
-    def read(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[Row]:
         """All rows in the order of their ids."""
         return map(_row, self._connect().select())
 
-    def _connect(self) -> Any:
-        from ase.db import connect
+    @staticmethod
+    def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
+        """Write structures in one transaction."""
+        return write_rows(_connected(path), blocks, metadata)
 
+    def _connect(self) -> Any:
         try:
-            return connect(str(self.path.absolute()))
-        except ImportError as error:
-            raise DatasetError(
-                f"{self.path}: this kind of database needs the package ase-db-backends ({error})"
-            ) from error
+            return _connected(self.path)
+        except DatasetError:
+            raise
         except Exception as error:
             raise damaged(self.path, error) from error
+
+
+def write_rows(database: Any, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
+    """Write structures as rows of a connected database; the number of rows.
+
+    Raises
+    ------
+    DatasetError
+        When ASE does not accept a key.
+    """
+    count = 0
+    with database:
+        for block in blocks:
+            for k in range(len(block)):
+                count += 1
+                try:
+                    database.write(atoms_of(block, k), key_value_pairs=keys_of(block, k), data=data_of(block, k))
+                except ValueError as error:
+                    raise DatasetError(f"structure {count}: an ASE database does not take this: {error}") from error
+        if count:
+            database.metadata = dict(metadata)
+    return count
+
+
+def _connected(path: Path) -> Any:
+    from ase.db import connect
+
+    try:
+        return connect(str(path.absolute()))
+    except ImportError as error:
+        raise DatasetError(f"{path}: this kind of database needs the package ase-db-backends ({error})") from error
 
 
 def _row(row: Any) -> Row:
