@@ -23,7 +23,7 @@ from molcalc.assembly.potentials import AS_DECLARED, PotentialOptions, potential
 from molcalc.assembly.terms import completed_by
 from molcalc.batch import AtomicBatch, collate
 from molcalc.derivatives import dipole_derivatives, evaluate, hessian
-from molcalc.electrostatics.sites import SOURCES, ChargeSites
+from molcalc.electrostatics.sites import CHARGE_SOURCES, ChargeSites
 from molcalc.errors import (
     ChargeError,
     ConfigError,
@@ -54,6 +54,7 @@ from molcalc.state import State, multiplicity_of_moments, resolve_charge
 BATCH_ATOMS = 2000
 """Atoms evaluated at once."""
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+"""Arithmetic of the networks' large matrix products, by the name that a user gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -433,8 +434,10 @@ class Predictor:
         if source == "auto":
             distributed = "dcm_charges" in self.potential.predicts and self.potential.rotation_invariant
             source = "distributed" if distributed else "charges"
-        if source not in SOURCES:
-            raise ConfigError(f"source={source!r}{suggest(str(source), SOURCES)}; choose one of {list(SOURCES)}")
+        if source not in CHARGE_SOURCES:
+            raise ConfigError(
+                f"source={source!r}{suggest(str(source), CHARGE_SOURCES)}; choose one of {list(CHARGE_SOURCES)}"
+            )
         if source == "distributed" and "dcm_charges" not in self.potential.predicts:
             raise ConfigError(f'source="distributed": {self.model!r} predicts charges on atoms only; use "charges"')
         if source == "distributed" and not self.potential.rotation_invariant:

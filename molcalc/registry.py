@@ -16,8 +16,8 @@ from torch import Tensor
 from molcalc.errors import CheckpointMismatchError, ConfigError, UnsafeCheckpointError, short, suggest
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.io.schema import from_dict
-from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
-from molcalc.models.dcm import NonEquivariantConfig, NonEquivariantDCM, PhysNetDCM, PhysNetDCMConfig
+from molcalc.models.aimnet2 import AIMNet2Config, AIMNet2Network
+from molcalc.models.dcm import NonEquivariantConfig, NonEquivariantDCMNetwork, PhysNetDCMConfig, PhysNetDCMNetwork
 from molcalc.models.network import NetworkConfig, TrainableNetwork
 
 
@@ -87,19 +87,19 @@ atoms too, charges settle where they help the energy, and the potential of CO2 i
 
 MODELS: dict[str, ModelEntry] = {
     "aimnet2": ModelEntry(
-        network=AIMNet2,
+        network=AIMNet2Network,
         config=AIMNet2Config,
         calculator="molcalc.calculators.aimnet2.AIMNet2",
         training=_AIMNET2,
     ),
     "physnet-dcm": ModelEntry(
-        network=PhysNetDCM,
+        network=PhysNetDCMNetwork,
         config=PhysNetDCMConfig,
         calculator="molcalc.calculators.physnet_dcm.PhysNetDCM",
         training=Training(options=_DISTRIBUTED_CHARGES, presets={"reference-size": PhysNetDCMConfig.reference_size}),
     ),
     "noneq-dcm": ModelEntry(
-        network=NonEquivariantDCM,
+        network=NonEquivariantDCMNetwork,
         config=NonEquivariantConfig,
         calculator="molcalc.calculators.physnet_dcm.NonEquivariantDCM",
         training=Training(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
     from molcalc.cli.structures import InputStructure
 
-CHUNK = 64
+FRAMES_AT_ONCE = 64
 """Structures evaluated between two lines of output."""
 _PROPERTIES = ("energy", "free_energy", "energies", "forces", "charges", "dipole", "magmoms", "energy_std")
 _EPILOG = """\
@@ -58,9 +58,9 @@ def run(args: Arguments) -> int:
         output_format(target)
     frames = [frame for name in args.files for frame in read_frames(name)]
     calculator = make_calculator(args)
-    table = Table(frames, calculator)
+    table = EnergyTable(frames, calculator)
     finished: list[Atoms] = []
-    for frame, results in evaluate(calculator, frames):
+    for frame, results in evaluate_frames(calculator, frames):
         table.begin()
         print(table.row(frame, results), flush=True)
         if args.forces or args.charges:
@@ -72,7 +72,7 @@ def run(args: Arguments) -> int:
     return 0
 
 
-def evaluate(
+def evaluate_frames(
     calculator: MolCalculator, frames: list[InputStructure]
 ) -> Iterator[tuple[InputStructure, dict[str, Any]]]:
     """Results of every frame, in order; many frames at once.
@@ -84,8 +84,8 @@ def evaluate(
     """
     from molcalc.errors import MolcalcError
 
-    for start in range(0, len(frames), CHUNK):
-        part = frames[start : start + CHUNK]
+    for start in range(0, len(frames), FRAMES_AT_ONCE):
+        part = frames[start : start + FRAMES_AT_ONCE]
         try:
             yield from zip(part, _results(calculator, part))
         except MolcalcError:
@@ -107,7 +107,7 @@ def _results(calculator: MolCalculator, frames: list[InputStructure]) -> list[di
     return [{**calculator.results, **calculator.extras}]
 
 
-class Table:
+class EnergyTable:
     """Columns wide enough for all frames."""
 
     def __init__(self, frames: list[InputStructure], calculator: MolCalculator) -> None:

@@ -18,7 +18,7 @@ BROKEN_PIPE = 141
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def report(error: BaseException, debug: bool) -> int:
+def report_error(error: BaseException, debug: bool) -> int:
     """Print an error and return the exit status that goes with it."""
     if debug:
         traceback.print_exception(error)
@@ -28,7 +28,7 @@ def report(error: BaseException, debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return status
     kind = "" if status >= INTERRUPTED else "error: "
-    print(f"molcalc: {kind}{message(error, status)}", file=sys.stderr)
+    print(f"molcalc: {kind}{error_line(error, status)}", file=sys.stderr)
     return status
 
 
@@ -59,7 +59,7 @@ def exit_status(error: BaseException) -> int:
     return RESOURCES if type(error).__name__ == "OutOfMemoryError" else UNEXPECTED
 
 
-def message(error: BaseException, status: int) -> str:
+def error_line(error: BaseException, status: int) -> str:
     """What happened, on one line."""
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"

@@ -45,7 +45,9 @@ def run(args: Arguments) -> int:
     if args.model is None:
         values: dict[str, Any] = published_models()
     else:
-        values = describe_program(args.model) or describe(args.model, read_model(args.model, trusted=args.trusted))
+        values = describe_program(args.model) or describe_model(
+            args.model, read_model(args.model, trusted=args.trusted)
+        )
     if args.json:
         print(json.dumps(values, indent=1, ensure_ascii=False))
     else:
@@ -69,7 +71,7 @@ def published_models() -> dict[str, str]:
     return {**found, **dict.fromkeys(BUNDLED, "comes with molcalc")}
 
 
-def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
+def describe_model(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
     """Everything worth knowing about a model, as plain values."""
     from ase.data import chemical_symbols
 
@@ -185,14 +187,14 @@ def _fidelity(fidelity: Fidelity, config: ModelConfig, elements: Sequence[int]) 
 def model_files(name: str) -> list[Path]:
     """Files a model is read from; none for a model on a hub or one that is in the cache only."""
     from molcalc.errors import CheckpointError
-    from molcalc.pretrained.catalog import BUNDLED, FOLDER, PUBLISHED, find_file
+    from molcalc.pretrained.catalog import BUNDLED, BUNDLED_FOLDER, PUBLISHED, find_file
 
     if name in PUBLISHED:
         try:
             return [find_file(PUBLISHED[name].file)]
         except CheckpointError:
             return []
-    path = FOLDER / name if name in BUNDLED else Path(name)
+    path = BUNDLED_FOLDER / name if name in BUNDLED else Path(name)
     if path.is_dir():
         return sorted(file for file in path.iterdir() if file.is_file())
     return [path] if path.is_file() else []

@@ -107,10 +107,10 @@ def _recorded_settings(args: Arguments, path: Path) -> DynamicsSettings:
     """Settings of the run to be continued; what is given must agree with them."""
     from molcalc.errors import ConfigError
     from molcalc.simulate.ensembles import DynamicsSettings
-    from molcalc.simulate.recorder import PROGRAM
+    from molcalc.simulate.recorder import DYNAMICS_PROGRAM
     from molcalc.simulate.trajectory import read_recorded
 
-    recorded = read_recorded(path, PROGRAM, only_last=True).description
+    recorded = read_recorded(path, DYNAMICS_PROGRAM, only_last=True).description
     for name in _DECIDED:
         value = getattr(args, name)
         if value is not None and value != recorded[name]:

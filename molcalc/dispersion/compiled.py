@@ -13,7 +13,7 @@ from molcalc.batch import AtomicBatch
 from molcalc.dispersion.damping import THREE_BODY_RADII
 from molcalc.dispersion.energies import DispersionForm
 from molcalc.dispersion.lattice import complete_pairs
-from molcalc.dispersion.loops import OPERATIONS_PER_PAIR, by_cell, choose_loops, structure_bounds
+from molcalc.dispersion.loops import OPERATIONS_PER_DISPERSION_PAIR, by_cell, choose_loops, structure_bounds
 from molcalc.dispersion.reference import AtomData
 from molcalc.dispersion.three_body import site_pairs
 from molcalc.kernels.runtime import share_range, slots_for
@@ -88,7 +88,7 @@ def _triples(
     kernels.pair_factors(squared, vdw[species[ends[0]], species[ends[1]]], cutoff, width, factors)
     roots = np.empty((atoms.n_atoms, int((bounds[1:] - bounds[:-1]).max(initial=0))))
     kernels.c6_roots(0, atoms.n_atoms, bounds, system_idx, weights, species, projected, roots)
-    work = OPERATIONS_PER_PAIR * float(np.square(np.diff(groups), dtype=np.float64).sum())
+    work = OPERATIONS_PER_DISPERSION_PAIR * float(np.square(np.diff(groups), dtype=np.float64).sum())
     n_slots = slots_for(work)
     shared, by_log_c9 = np.zeros((n_slots, atoms.n_atoms)), np.zeros((n_slots, *roots.shape))
     by_vectors = np.zeros_like(vectors)

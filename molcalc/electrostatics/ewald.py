@@ -14,7 +14,7 @@ from torch import Tensor
 from molcalc.batch import AtomicBatch
 from molcalc.electrostatics.pair_formulas import PairFormula, ScreenedCoulomb
 from molcalc.electrostatics.reciprocal import half_space, structure_factor_energies
-from molcalc.electrostatics.sums import Pairs, pair_sum
+from molcalc.electrostatics.sums import ChargePairs, pair_sum
 from molcalc.errors import CellError, ChargeError, ConfigError, checked_positive
 
 NEUTRAL = 1e-3
@@ -166,7 +166,7 @@ class EwaldSum:
             self._warned = True
 
 
-def _pairs(positions: Tensor, cell: Tensor, cutoff: float) -> Pairs:
+def _pairs(positions: Tensor, cell: Tensor, cutoff: float) -> ChargePairs:
     """Pairs of charges, images included, within the real-space cutoff."""
     from vesin import NeighborList
 
@@ -177,7 +177,7 @@ def _pairs(positions: Tensor, cell: Tensor, cutoff: float) -> Pairs:
     device = positions.device
     index = torch.as_tensor(np.stack([i, j]).astype(np.int64), device=device)
     one_system = torch.zeros(len(positions), dtype=torch.int64, device=device)
-    return Pairs(index, torch.as_tensor(shifts.astype(np.float64), device=device), one_system)
+    return ChargePairs(index, torch.as_tensor(shifts.astype(np.float64), device=device), one_system)
 
 
 def _reciprocal_energies(positions: Tensor, charges: Tensor, cell: Tensor, volume: Tensor, split: Splitting) -> Tensor:

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from molcalc.models.aimnet2 import CHARGE_EPSILON, AIMNet2
+from molcalc.models.aimnet2 import CHARGE_EPSILON, AIMNet2Network
 
 
 class PaddedAIMNet2(nn.Module):
@@ -22,7 +22,7 @@ class PaddedAIMNet2(nn.Module):
     network : its weights are used, and keep their dtypes: the large perceptrons compute in theirs, all else in float64.
     """
 
-    def __init__(self, network: AIMNet2) -> None:
+    def __init__(self, network: AIMNet2Network) -> None:
         super().__init__()
         c = network.config
         self.n_radial, self.n_channels, self.n_charges = c.n_radial, c.n_channels, c.charge_channels

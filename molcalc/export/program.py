@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from molcalc.energy_term import EnergyTerm
 from molcalc.export.network import PaddedAIMNet2
 from molcalc.export.terms import padded_terms
-from molcalc.models.aimnet2 import AIMNet2
+from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.units import symbols_of
 
-CLOSEST = 0.01
+SAME_PLACE = 0.01
 """Å below which programs take two atoms for one given twice."""
 
 
@@ -30,7 +30,7 @@ class PaddedPotential(nn.Module):
     known : (max_number + 1,) whether an element was trained; row 0, the padding, is.
     """
 
-    def __init__(self, members: Sequence[AIMNet2], terms: Sequence[EnergyTerm]) -> None:
+    def __init__(self, members: Sequence[AIMNet2Network], terms: Sequence[EnergyTerm]) -> None:
         super().__init__()
         c = members[0].config
         self.members = nn.ModuleList(PaddedAIMNet2(member) for member in members)
@@ -121,7 +121,7 @@ class Program(nn.Module):
         super().__init__()
         self.potential = potential
         self.cutoff, self.cutoff_lr = potential.cutoff, float("inf")
-        self.supported, self.neutral_only, self.closest = symbols_of(elements), neutral_only, CLOSEST
+        self.supported, self.neutral_only, self.closest = symbols_of(elements), neutral_only, SAME_PLACE
         self.open_shell = potential.n_charges == 2
         self.eval()
 

@@ -15,7 +15,7 @@ from molcalc.export.archives import rewritten
 from molcalc.export.program import Program
 from molcalc.pretrained.foreign.exported import CONTENTS, Contents
 
-SOURCES = ".debug_pkl"
+SOURCE_RECORDS = ".debug_pkl"
 """Records that name the files of the machine that wrote a program; nothing needs them."""
 
 
@@ -31,4 +31,4 @@ def script(program: Program, contents: Contents) -> bytes:
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
         torch.jit.save(torch.jit.script(program), buffer, _extra_files={CONTENTS: contents.to_json()})
-    return rewritten(buffer.getvalue(), without=SOURCES)
+    return rewritten(buffer.getvalue(), without=SOURCE_RECORDS)

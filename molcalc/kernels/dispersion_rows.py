@@ -151,7 +151,9 @@ def spread_by_cn(
 
 
 @numba.njit(**RECIPROCALS)
-def pair_factors(slope: np.ndarray, c6: np.ndarray, upstream: np.ndarray, upstream_i: float, out: np.ndarray) -> None:
+def pair_energy_slopes(
+    slope: np.ndarray, c6: np.ndarray, upstream: np.ndarray, upstream_i: float, out: np.ndarray
+) -> None:
     """Derivative of the pair energies over r."""
     for k in range(out.shape[0]):
         out[k] = -0.5 * (upstream_i + upstream[k]) * c6[k] * slope[k]

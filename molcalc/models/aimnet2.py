@@ -98,7 +98,7 @@ class AIMNet2Config(NetworkConfig):
         return tuple(found)
 
 
-class AIMNet2(ReferenceEnergies):
+class AIMNet2Network(ReferenceEnergies):
     r"""One closed-shell or two-channel AIMNet2 network of F ≥ 1 levels of theory.
 
     The passes belong to all fidelities; embedding, energy head, free atoms and, optionally, charge head to each one.
@@ -160,7 +160,7 @@ class AIMNet2(ReferenceEnergies):
         self._roots = [chain[-1] for chain in chains]
         self._added = [[float(head in chain) for head in range(c.n_fidelities)] for chain in chains]
 
-    def initialize(self) -> AIMNet2:
+    def initialize(self) -> AIMNet2Network:
         """Draw fresh weights (seed torch before) and set all reference energies to zero.
 
         All fidelities begin with one embedding and different heads; corrections begin at zero.

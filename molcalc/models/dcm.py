@@ -108,14 +108,14 @@ class DistributedChargeModel(ReferenceEnergies):
         return predictions
 
 
-class PhysNetDCM(DistributedChargeModel):
+class PhysNetDCMNetwork(DistributedChargeModel):
     """PhysNet with the equivariant head: charges turn with the molecule."""
 
     def __init__(self, config: PhysNetDCMConfig) -> None:
         super().__init__(config, PhysNet(config), EquivariantHead(config))
 
 
-class NonEquivariantDCM(DistributedChargeModel):
+class NonEquivariantDCMNetwork(DistributedChargeModel):
     """PhysNet with the plain head: charges keep their direction in space when the molecule turns."""
 
     def __init__(self, config: NonEquivariantConfig) -> None:

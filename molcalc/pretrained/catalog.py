@@ -46,9 +46,9 @@ PUBLISHED = {
 }
 
 
-FOLDER = Path(__file__).parent / "models"
+BUNDLED_FOLDER = Path(__file__).parent / "models"
 BUNDLED = ("small-species",)
-"""Names of the folders in :data:`FOLDER`; each has a README.md with data, errors and licence."""
+"""Names of the folders in :data:`BUNDLED_FOLDER`; each has a README.md with data, errors and licence."""
 
 
 def load_named(name: str) -> Checkpoint:
@@ -63,7 +63,7 @@ def load_named(name: str) -> Checkpoint:
     CheckpointError, CheckpointCorruptError
         As :func:`load_published`.
     """
-    return checkpoint.load(FOLDER / name) if name in BUNDLED else load_published(name)
+    return checkpoint.load(BUNDLED_FOLDER / name) if name in BUNDLED else load_published(name)
 
 
 def load_published(name: str) -> Checkpoint:
@@ -101,8 +101,8 @@ def convert_published(name: str, data: bytes, path: Path) -> Checkpoint:
     """
     entry = PUBLISHED[name]
     state = read_state(data, str(path), known_sha256=entry.sha256)
-    level = Fidelity(name=name, functional=entry.functional, dispersion=f"d3bj:{entry.functional}")
-    return convert_ensemble(state, level, {"source": path.name, "citation": CITATION})
+    fidelity = Fidelity(name=name, functional=entry.functional, dispersion=f"d3bj:{entry.functional}")
+    return convert_ensemble(state, fidelity, {"source": path.name, "citation": CITATION})
 
 
 def find_published(data_sha256: str) -> str | None:

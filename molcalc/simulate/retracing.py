@@ -18,7 +18,7 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from molcalc.errors import ConfigError
 
-SAME = 1e-6
+RETRACED_WITHIN = 1e-6
 """Å between a retraced and a recorded structure that may come from another processor's rounding."""
 
 
@@ -72,8 +72,8 @@ def check_retraced(atoms: Atoms, recorded: Atoms, path: Path | None) -> None:
     ConfigError
     """
     if not (
-        np.allclose(atoms.positions, recorded.positions, rtol=0.0, atol=SAME)
-        and np.allclose(atoms.cell.array, recorded.cell.array, rtol=0.0, atol=SAME)
+        np.allclose(atoms.positions, recorded.positions, rtol=0.0, atol=RETRACED_WITHIN)
+        and np.allclose(atoms.cell.array, recorded.cell.array, rtol=0.0, atol=RETRACED_WITHIN)
     ):
         raise ConfigError(
             f"the optimizer does not retrace the steps of {path} (written with another version of ASE?): relax its "

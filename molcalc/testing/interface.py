@@ -18,7 +18,7 @@ from ase.io import jsonio
 
 from molcalc.properties import PROPERTIES
 from molcalc.testing.report import CheckFailedError, CheckSkippedError
-from molcalc.testing.subject import Subject, describe
+from molcalc.testing.subject import Subject, describe_error
 
 SCALARS = ("energy", "free_energy", "magmom")
 ARRAY_SHAPES: dict[str, tuple[int | str, ...]] = {
@@ -91,7 +91,7 @@ def properties_delivered(subject: Subject) -> None:
         if isinstance(value, CheckSkippedError):
             problems.append(f"{name} can never be had: {value}")
         elif isinstance(value, Exception):
-            problems.append(f"{name} raises {describe(value)}")
+            problems.append(f"{name} raises {describe_error(value)}")
         elif value is None or not np.all(np.isfinite(value)):
             problems.append(f"{name} is {'None' if value is None else 'not finite'}")
     if problems:

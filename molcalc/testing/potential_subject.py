@@ -33,7 +33,7 @@ BOND = 1.1
 EXACT, RELATIVE = 1e-9, 1e-12
 """Allowed difference of two results in double precision that should be equal: absolute, and relative to the largest."""
 
-Results = dict[str, Tensor]
+BatchResults = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class PotentialSubject:
             raise CheckSkippedError("charges that do not turn with the molecule are part of the energy")
 
     @cached_property
-    def standard(self) -> Results:
+    def standard(self) -> BatchResults:
         """Results of the first sample."""
         return self.results(self.sample)
 
@@ -152,7 +152,7 @@ class PotentialSubject:
 
     def results(
         self, *samples: Sample, potential: Potential | None = None, properties: Sequence[str] = ("forces",)
-    ) -> Results:
+    ) -> BatchResults:
         """Everything that a potential tells about structures, in one batch."""
         chosen = potential or self.potential
         return evaluate(chosen, self.batch(*samples, potential=chosen), properties)
@@ -191,7 +191,9 @@ def rank_of(name: str) -> int:
     return sum(size == 3 for size in shape)
 
 
-def require_equal(found: Results, wanted: Results, when: str, *, exact: bool = False, slack: float = 0.0) -> None:
+def require_equal(
+    found: BatchResults, wanted: BatchResults, when: str, *, exact: bool = False, slack: float = 0.0
+) -> None:
     """Fail unless results agree.
 
     Parameters

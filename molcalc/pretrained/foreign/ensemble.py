@@ -18,12 +18,12 @@ log = logging.getLogger(__name__)
 _RANGE = "outputs.lrcoulomb.rc"
 
 
-def convert_ensemble(state: Mapping[str, Tensor], level: Fidelity, provenance: Mapping[str, str]) -> Checkpoint:
+def convert_ensemble(state: Mapping[str, Tensor], fidelity: Fidelity, provenance: Mapping[str, str]) -> Checkpoint:
     """The model in the state dictionary of such a file.
 
     Parameters
     ----------
-    level : of theory, which the file does not name; its dispersion completes the energy.
+    fidelity : of the model, which the file does not name; its dispersion completes the energy.
     provenance : of the model; "source" is named in messages.
 
     Raises
@@ -46,7 +46,7 @@ def convert_ensemble(state: Mapping[str, Tensor], level: Fidelity, provenance: M
         kind="aimnet2",
         arguments=configs.pop().to_dict(),
         n_members=len(networks),
-        fidelities=(level,),
+        fidelities=(fidelity,),
         coulomb="simple",
         coulomb_range=round(ranges.pop(), 6),
         provenance=dict(provenance),

@@ -156,7 +156,7 @@ def loss_term(name: str) -> Callable[[Term], Term]:
 
 
 @loss_term("energy")
-class EnergyTerm(LabelTerm):
+class TotalEnergyTerm(LabelTerm):
     """Error of total energies, or of energies per atom."""
 
     def difference(

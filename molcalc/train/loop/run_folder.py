@@ -32,7 +32,7 @@ from molcalc.io.files import write_atomic
 from molcalc.io.targets import check_not_file
 
 STATE = "training_state.pt"
-OPTIONS = "training.yaml"
+OPTIONS_FILE = "training.yaml"
 LOCK = ".lock"
 STATE_VERSION = 3
 """Of the state of training; others are not read."""
@@ -136,7 +136,9 @@ class RunFolder:
 
     def write_options(self, options: Mapping[str, Any]) -> None:
         """Write the options of the run as YAML."""
-        write_atomic(self.path / OPTIONS, yaml.safe_dump(_plain(options), sort_keys=False, allow_unicode=True).encode())
+        write_atomic(
+            self.path / OPTIONS_FILE, yaml.safe_dump(_plain(options), sort_keys=False, allow_unicode=True).encode()
+        )
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write all validations as CSV and as one JSON object per line."""

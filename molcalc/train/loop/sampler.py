@@ -9,6 +9,8 @@ import numpy as np
 from molcalc.errors import ConfigError, suggest
 
 MODES = ("molecules", "atoms")
+COMPARED_AT_ONCE = 2000
+"""Atoms in a batch whose predictions are compared with labels and from which nothing is learned."""
 
 
 class Sampler:

@@ -12,7 +12,7 @@ ERROR_HEADER = ["property", "MAE", "RMSE", "MAE", "RMSE", "values"]
 """Columns of :func:`error_rows`."""
 
 
-def number(value: float) -> str:
+def three_digits(value: float) -> str:
     """Three significant digits, without an exponent where that is readable."""
     if not math.isfinite(value):
         return "–" if math.isnan(value) else str(value)
@@ -34,7 +34,7 @@ def with_unit(name: str, value: float, which: int = 0) -> str:
     """
     shown = LABELS[name].shown
     unit, factor = shown[min(which, len(shown) - 1)]
-    return f"{number(value * factor)} {unit}"
+    return f"{three_digits(value * factor)} {unit}"
 
 
 def error_rows(table: dict[str, dict[str, float]]) -> list[list[str]]:
@@ -60,7 +60,7 @@ def group_table(
         order = sorted(table, key=lambda group: -table[group].get(labels[0].name, {"mae": 0.0})["mae"])
 
     def cell(label: Property, errors: Mapping[str, Mapping[str, float]]) -> str:
-        return number(label.shown[0][1] * errors[label.name]["mae"]) if label.name in errors else ""
+        return three_digits(label.shown[0][1] * errors[label.name]["mae"]) if label.name in errors else ""
 
     return header, [[group, *(cell(label, table[group]) for label in labels)] for group in order]
 

@@ -21,7 +21,7 @@ from molcalc.train.report.evaluation import Predictions
 ANNOTATED = ".db"
 
 
-class Results:
+class PredictionWriter:
     """Keeps the predictions of an evaluation, and writes them.
 
     An instance is what :func:`molcalc.train.report.evaluation.evaluate_part` takes as ``on_batch``.

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from molcalc.errors import ConfigError
 
-INSTALL = "pip install 'molcalc[track]'"
+INSTALL_TRACK = "pip install 'molcalc[track]'"
 PROJECT = "molcalc"
 TRACKERS = ("tensorboard", "wandb")
 
@@ -117,7 +117,9 @@ class WandB:
 
 
 def _missing(package: str, error: ImportError) -> ConfigError:
-    return ConfigError(f"track={package!r} needs the package {package}, which cannot be imported ({error}): {INSTALL}")
+    return ConfigError(
+        f"track={package!r} needs the package {package}, which cannot be imported ({error}): {INSTALL_TRACK}"
+    )
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
