@@ -1,4 +1,4 @@
-"""What every energy term beside the network looks like."""
+"""Base of the energy terms beside the network."""
 
 from __future__ import annotations
 

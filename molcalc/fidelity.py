@@ -63,7 +63,7 @@ def find_fidelity(names: Sequence[str], name: str | None, model: str) -> int:
 def fidelities_knowing(
     numbers: np.ndarray, fidelities: Sequence[Fidelity], chosen: Iterable[int], model: str
 ) -> list[int]:
-    """Those of the chosen fidelities that know all elements of a structure, by index.
+    """Indices of the chosen fidelities that know all elements of a structure.
 
     Raises
     ------

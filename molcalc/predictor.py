@@ -59,7 +59,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclass(frozen=True, kw_only=True)
 class PredictorOptions:
-    """How a potential is used, whatever it is.
+    """Settings of a predictor, whatever its potential.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ DEFAULTS = PredictorOptions()
 
 
 class Predictor:
-    """Energies, forces and all else that a potential knows of structures, many at once.
+    """Predictor of energies, forces and all else that a potential knows of structures, many at once.
 
     >>> predictor = Predictor.of_model(open_model("wb97m-d3"))
     >>> results = predictor.evaluate(images, ("energy", "forces"))
@@ -199,7 +199,7 @@ class Predictor:
         self._fidelity = find_fidelity([each.name for each in self.fidelities], value, self.model)
 
     def provenance(self) -> dict[str, Any]:
-        """What makes the results: model and hash, dtype, version, and the fidelity with what completes it."""
+        """Origin of the results: model and hash, dtype, version, and the fidelity with what completes it."""
         values: dict[str, Any] = {**self._provenance, "molcalc": __version__}
         if self.fidelities:
             values.update(fidelity=self.fidelity, **self.completed_by[self._fidelity])
@@ -288,7 +288,7 @@ class Predictor:
         return ("forces", "stress") if has_volume(atoms) and "stress" in self.properties else ("forces",)
 
     def predict(self, batches: Sequence[AtomicBatch], gradients: Sequence[str]) -> list[Prediction]:
-        """Everything about single structures that are evaluated together, or in two halves where memory is short.
+        """Predictions for structures that are evaluated together, or in two halves where memory is short.
 
         Parameters
         ----------
@@ -397,7 +397,7 @@ class Predictor:
     def vibration_inputs(
         self, atoms: Atoms
     ) -> tuple[Float64[np.ndarray, "n_atoms 3 n_atoms 3"], Float64[np.ndarray, "3 n_atoms 3"] | None]:
-        """What harmonic vibrations with infrared intensities are made of.
+        """Second derivatives that harmonic vibrations with infrared intensities are made of.
 
         Returns
         -------

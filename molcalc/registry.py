@@ -23,7 +23,7 @@ from molcalc.models.network import NetworkConfig, TrainableNetwork
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a kind of model is trained unless the user says otherwise.
+    """Recommended training of a kind of model.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
-    """Everything about a kind of model.
+    """Entry of a kind of model: network, configuration, calculator and recommended training.
 
     Attributes
     ----------

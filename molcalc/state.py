@@ -1,4 +1,4 @@
-"""Charge, multiplicity and fidelity of a structure: who decides, and what contradicts what.
+"""Charge, multiplicity and fidelity of a structure: precedence of what states them, and contradictions.
 
 The one rule for calculators, rows of databases, frames of files and commands. What is higher in this table decides;
 two sources of one line that differ, and a charge or multiplicity that differs from a source below it, are errors.

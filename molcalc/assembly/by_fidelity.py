@@ -1,4 +1,4 @@
-"""A term of its own for every fidelity."""
+"""Energy term that is another one at every fidelity."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
 
 SAME_IN_ALL_RUNS = ("coulomb", "coulomb_range", "repulsion", "neutral_only")
-"""What runs of one model have in common."""
+"""Fields that runs of one model have in common."""
 SAME_AT_EVERY_FIDELITY = ("functional", "dispersion", "dispersion_in_labels")
-"""What their fidelities of one name have in common."""
+"""Fields that their fidelities of one name have in common."""
 
 
 def join_runs(runs: Sequence[OpenedModel]) -> OpenedModel:

@@ -1,4 +1,4 @@
-"""From whatever a user names as a model to its networks."""
+"""Opening of models: networks with their weights from a name, a file or a folder, or from several runs."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from molcalc.potential import Potential
 
 @dataclass(frozen=True, kw_only=True)
 class PotentialOptions:
-    """What a user may choose about the energy of a model.
+    """Choices of a user about the energy of a model.
 
     Attributes
     ----------

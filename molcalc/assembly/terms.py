@@ -1,4 +1,4 @@
-"""Which energy terms complete a network, from a model's declaration and the user's choices."""
+"""Energy terms that complete a network, by a model's declaration and the user's choices."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def completing_terms(
 def completed_by(
     config: ModelConfig, chosen: int, *, coulomb: str = "auto", dispersion: DispersionChoice = "auto"
 ) -> tuple[dict[str, str], ...]:
-    """What completes a model, in words.
+    """Energy terms that complete a model, in words.
 
     Parameters
     ----------

@@ -133,7 +133,7 @@ class MolCalculator(Calculator):
         return self.predictor.resolve(atoms)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What changed since the last result, ``atoms.info`` included."""
+        """Changes since the last result, those of ``atoms.info`` included."""
         changes: list[str] = super().check_state(atoms, tol=tol)
         if changes or self._state is None:
             return changes
@@ -151,7 +151,7 @@ class MolCalculator(Calculator):
 
     @property
     def device(self) -> torch.device:
-        """Where the potential is evaluated."""
+        """Device on which the potential is evaluated."""
         return self.predictor.device
 
     @property
@@ -166,7 +166,7 @@ class MolCalculator(Calculator):
 
     @property
     def completed_by(self) -> tuple[Mapping[str, str], ...]:
-        """By fidelity, what completes the network, in words."""
+        """Energy terms that complete the network, in words, by fidelity."""
         return self.predictor.completed_by
 
     def prepare(self, atoms: Atoms) -> tuple[AtomicBatch, State]:
@@ -304,7 +304,7 @@ class MolCalculator(Calculator):
     # -- provenance and copies -------------------------------------------------------------------------
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
-        """What made a result: model and hash, fidelity, dtype, charge and multiplicity, version. Plain values only."""
+        """Origin of a result: model and hash, fidelity, dtype, charge and multiplicity, version. Plain values only."""
         values = self.predictor.provenance()
         if self._state is not None:
             values.update(charge=self._state.charge, multiplicity=self._state.multiplicity)

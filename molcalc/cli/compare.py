@@ -32,7 +32,7 @@ examples:
 
 @dataclass
 class ComparisonRow:
-    """One structure at every fidelity."""
+    """Row of the comparison: one structure at every fidelity."""
 
     frame: InputStructure
     formula: str

@@ -108,7 +108,7 @@ def _results(calculator: MolCalculator, frames: list[InputStructure]) -> list[di
 
 
 class EnergyTable:
-    """Columns wide enough for all frames."""
+    """Table of energies with columns wide enough for all frames."""
 
     def __init__(self, frames: list[InputStructure], calculator: MolCalculator) -> None:
         self._files = max(len("file"), *(len(frame.source) for frame in frames))

@@ -1,4 +1,4 @@
-"""From an exception to one line on stderr and an exit status."""
+"""Failures of commands: one line on stderr and an exit status for every exception."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def exit_status(error: BaseException) -> int:
 
 
 def error_line(error: BaseException, status: int) -> str:
-    """What happened, on one line."""
+    """Message of an exception, on one line."""
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
     else:

@@ -72,7 +72,7 @@ def published_models() -> dict[str, str]:
 
 
 def describe_model(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Everything worth knowing about a model, as plain values."""
+    """Description of a model as plain values: sizes, fidelities, energy terms, origin and files."""
     from ase.data import chemical_symbols
 
     from molcalc.registry import build_members
@@ -99,7 +99,7 @@ def describe_model(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def describe_program(name: str) -> dict[str, Any] | None:
-    """The same of a file that ``molcalc export`` wrote, without running it; None for anything else."""
+    """Description of a file that ``molcalc export`` wrote, without running it; None for anything else."""
     from molcalc.io.files import read_file, sha256
     from molcalc.pretrained.foreign.exported import read_contents
 
@@ -139,7 +139,7 @@ def describe_program(name: str) -> dict[str, Any] | None:
 
 
 def _fragments(checkpoint: Checkpoint) -> str:
-    """Where the model puts the charge of two molecules that are far apart."""
+    """Charges, in words, that the model gives to two molecules which are far apart."""
     from molcalc.analysis.fragment_charges import DISTANCE, fragment_charges
     from molcalc.errors import UnsupportedElementError
 
@@ -174,7 +174,7 @@ def _compared(path: Path, checksum: str) -> str:
 
 
 def _fidelity(fidelity: Fidelity, config: ModelConfig, elements: Sequence[int]) -> dict[str, Any]:
-    """What a fidelity is; with its elements where they can differ from those of the network."""
+    """Description of a fidelity, with its elements where they can differ from those of the network."""
     from ase.data import chemical_symbols
 
     dispersion = "in the labels" if fidelity.dispersion_in_labels else fidelity.dispersion or "none"

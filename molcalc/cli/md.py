@@ -150,7 +150,7 @@ class _Progress:
         self._bar.update(step.step - self._bar.n)
 
     def interrupted(self, stop: Interrupted, path: Path) -> Interrupted:
-        """What a signal stopped, and how to go on."""
+        """Interruption that says what a signal stopped and how to go on."""
         if self._last is None:
             return stop
         kept = f"{self._last.n_frames} frames are in {path}: --restart continues"

@@ -93,7 +93,7 @@ class _StepTable:
         print(f"{step.step:5d}  {step.energy:16.6f}  {step.fmax:12.6f}", flush=True)
 
     def interrupted(self, stop: Interrupted, trajectory: Path | None) -> Interrupted:
-        """What a signal stopped, and how to go on."""
+        """Interruption that says what a signal stopped and how to go on."""
         if self._last is None:
             return stop
         where = f"; {trajectory} has every step: --restart continues" if trajectory else ""

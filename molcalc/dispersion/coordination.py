@@ -40,7 +40,7 @@ def coordination_numbers(
 
 
 def neighbor_counts(radii: Tensor, distances: Tensor, steepness: float = COUNT_STEEPNESS) -> Tensor:
-    """How much of a neighbor each of two atoms is to the other, from 0 to 1.
+    """Counting function: the share of a neighbor, from 0 to 1, that each of two atoms is to the other.
 
     Parameters
     ----------

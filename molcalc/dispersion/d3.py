@@ -118,7 +118,7 @@ class D3Dispersion(EnergyTerm):
         return d3_energies(positions, cell, engine, make_formula, weighted=way == "compiled")
 
     def _way(self, positions: Tensor) -> str:
-        """What computes energies at these positions: "compiled", "dftd3" or "torch"."""
+        """Engine of the energies at these positions: "compiled", "dftd3" or "torch"."""
         if self.backend == "dftd3":
             return "dftd3"
         if usable(positions):

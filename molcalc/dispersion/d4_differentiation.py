@@ -1,4 +1,4 @@
-"""How D4 energies of the dftd4 package get first and second derivatives in torch."""
+"""First and second derivatives in torch of D4 energies that the dftd4 package computes."""
 
 from __future__ import annotations
 

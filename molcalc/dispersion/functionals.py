@@ -89,7 +89,7 @@ class FunctionalTable:
 
 
 def canonical(name: str) -> str:
-    """A functional's name without what does not count."""
+    """Name of a functional without what does not count: case, dashes and underscores."""
     return name.lower().replace("-", "").replace("_", "")
 
 

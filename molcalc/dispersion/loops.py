@@ -1,4 +1,4 @@
-"""Which compiled loops suit a batch, and the arrays they run over."""
+"""Compiled loops that suit a batch, and the arrays they run over."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def _symmetric(upper: np.ndarray, n: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class AtomArrays:
-    """What compiled kernels read; see :class:`AtomData`."""
+    """Arrays of :class:`AtomData` as compiled kernels read them."""
 
     species: np.ndarray
     reference_cn: np.ndarray
@@ -87,7 +87,7 @@ class AtomArrays:
 
 @dataclass(frozen=True)
 class AtomData:
-    """Everything of the tables that a list of atoms needs, for the K slots of its S species.
+    """Reference data of a list of atoms, out of the tables, for the K slots of its S species.
 
     Attributes
     ----------

@@ -29,7 +29,7 @@ class ChargedCellWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Splitting:
-    """How an Ewald sum is divided.
+    """Division of an Ewald sum between real and reciprocal space.
 
     Attributes
     ----------

@@ -50,7 +50,7 @@ def potential_torch(
     point_system_idx: Int[Tensor, " n_points"],
     system_idx: Int[Tensor, " n_charges"],
 ) -> Float64[Tensor, " n_points"]:
-    """What :func:`point_potential` computes, in operations that can be differentiated any number of times."""
+    """Reference of :func:`point_potential`, in operations that can be differentiated any number of times."""
     parts = [points.new_empty(0)]
     for chunk, point, site in pairs_in_chunks(point_system_idx, system_idx):
         distances = (points[chunk].index_select(0, point) - sites.index_select(0, site)).norm(dim=1)

@@ -1,4 +1,4 @@
-"""How pairs of charges are summed in real space: all of a molecule, or those within a cutoff.
+"""Sums over pairs of charges in real space: all of a molecule, or those within a cutoff.
 
 What is summed, q_i q_j φ(r_ij), is a formula of :mod:`molcalc.electrostatics.pair_formulas`; another way to sum is
 :mod:`molcalc.electrostatics.ewald`. Sums run in torch or compiled, with exact gradients of any order.
@@ -242,7 +242,7 @@ def _array(tensor: Tensor) -> np.ndarray:
 def _torch_gradients(
     positions: Tensor, charges: Tensor, cell: Tensor, pairs: ChargePairs, form: ScreenedCoulomb, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What the compiled kernels compute, in operations that can be differentiated again."""
+    """Reference of the compiled kernels, in operations that can be differentiated again."""
     i, j = pairs.index[0], pairs.index[1]
     vectors = pairs.vectors(positions, cell)
     distances = form.distances(vectors)

@@ -1,4 +1,4 @@
-"""What an exported file contains, inside the file, and beside it with its checksum."""
+"""Description of an exported model, inside its file, and beside it with a checksum."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def describe_export(
     model: Checkpoint, members: list[AIMNet2Network], terms: tuple[EnergyTerm, ...], *, form: str, dtype: str,
     source: str, source_hash: str,
 ) -> Contents:  # fmt: skip
-    """Everything about an exported model but the checksum of its file.
+    """Description of an exported model, but for the checksum of its file.
 
     Parameters
     ----------

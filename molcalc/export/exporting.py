@@ -31,7 +31,7 @@ EXPORT_FORMS = {".jpt": "torchscript", ".pt2": "torch.export", "": "model direct
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """Outcome of an export: what was written.
 
     Attributes
     ----------

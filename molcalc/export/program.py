@@ -1,4 +1,4 @@
-"""The whole of a model on padded arrays: what exported programs compute.
+"""Whole models on padded arrays, as exported programs compute them.
 
 Forces are the gradient of all of the energy. They are made in here and not by :mod:`molcalc.derivatives`, because the
 files must work where this package is not.
@@ -105,7 +105,7 @@ def gradient(energy: Tensor, coord: Tensor, keep: bool) -> Tensor:
 
 
 class Program(nn.Module):
-    """What a TorchScript file holds: checks of the input, one structure or many, and results by name.
+    """Program of a TorchScript file: checks of the input, one structure or many, and results by name.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From a model of several fidelities and networks to the part of it that one level of theory needs."""
+"""Reduction of a model of several fidelities and networks to the part that one level of theory needs."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def padded_terms(
 
 
 class PaddedCoulomb(nn.Module):
-    """See :class:`molcalc.electrostatics.coulomb.SimpleCoulomb`."""
+    """Coulomb energy; see :class:`molcalc.electrostatics.coulomb.SimpleCoulomb`."""
 
     def __init__(self, formula: ScreenedCoulomb) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class PaddedCoulomb(nn.Module):
 
 
 class PaddedRepulsion(nn.Module):
-    """See :class:`molcalc.electrostatics.zbl.ZBLRepulsion`."""
+    """Repulsion of nuclei; see :class:`molcalc.electrostatics.zbl.ZBLRepulsion`."""
 
     def __init__(self, term: ZBLRepulsion) -> None:
         super().__init__()

@@ -61,7 +61,7 @@ READ_ATTEMPTS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Everything about a model except its weights.
+    """Configuration of a model: everything except its weights.
 
     Attributes
     ----------

@@ -63,7 +63,7 @@ class CompiledFunction(ABC):
         return None
 
     def formula(self, *inputs: Tensor) -> Tensors:
-        """What the function computes, in torch operations.
+        """Results of the same function by torch operations.
 
         Raises
         ------

@@ -314,7 +314,7 @@ def message(
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the columns of a message are."""
+    """Places of the columns of a message."""
 
     n_own: int
     n_charges: int
@@ -340,7 +340,7 @@ class _Layout:
         return self.used + -self.used % self.lanes
 
     def arguments(self) -> tuple[Any, ...]:
-        """What kernels are told."""
+        """Arguments of the kernels."""
         return self.n_own, self.n_charges, *_columns(self), self.n_norms, self.width
 
     def inputs(self, rows: Tensor) -> tuple[Tensor | None, Tensor]:
@@ -361,7 +361,7 @@ class _Layout:
 
 @lru_cache(maxsize=64)
 def _columns(layout: _Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Where scalars and norms of each channel begin; -1 for scalars that are not there."""
+    """First columns of scalars and norms of each channel; -1 for scalars that are not there."""
     if layout.norms_only:
         return np.full(layout.n_own, -1), layout.n_norms * np.arange(layout.n_own)
     scalars_at, norms_at = [], []
@@ -448,7 +448,7 @@ class _GradientArrays:
         self.weights = basis.new_zeros(self.n_parts, *shape) if wants[1] else basis.new_empty(1)
 
     def arguments(self) -> tuple[Any, ...]:
-        """What kernels are told."""
+        """Arguments of the kernels."""
         with_basis, with_weights = self.wants
         return (
             flat(self.features), flat(self.charges), with_basis, flat(self.basis), with_weights, flat(self.weights)

@@ -234,7 +234,7 @@ class AIMNet2Network(ReferenceEnergies):
         return predictions
 
     def _neighborhood(self, batch: AtomicBatch) -> Neighborhood:
-        """What the passes see of a batch."""
+        """Surroundings of the passes in a batch."""
         return Neighborhood(
             basis=vector_basis(batch.edge_vectors().to(self.embedding.dtype), self.shells),
             rows=EdgeRows.from_edges(batch.edge_index, batch.n_atoms),

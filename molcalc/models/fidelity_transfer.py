@@ -1,4 +1,4 @@
-"""From a network to one of other fidelities that starts from it."""
+"""Networks of other fidelities that start from a given one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From whatever a user names as a model to a checkpoint in memory."""
+"""Reading of models by whatever a user names them: a published name, a file, a folder, a hub."""
 
 from __future__ import annotations
 

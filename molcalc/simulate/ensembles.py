@@ -16,7 +16,7 @@ from molcalc.simulate import ENSEMBLES
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicsSettings:
-    """What decides a trajectory, beside model and start. It is written into the trajectory.
+    """Settings that decide a trajectory, beside model and start. They are written into the trajectory.
 
     Attributes
     ----------
@@ -57,11 +57,11 @@ class DynamicsSettings:
 
     @property
     def thermostat(self) -> str | None:
-        """What keeps the temperature constant; None for constant energy."""
+        """Name of what keeps the temperature constant; None for constant energy."""
         return None if self.ensemble == "nve" else self.ensemble
 
     def description(self) -> dict[str, Any]:
-        """What a trajectory says about them."""
+        """Settings as plain values for the description of a trajectory."""
         words = {"ensemble": "nvt" if self.thermostat else "nve", "thermostat": self.thermostat}
         return words | {name: value for name, value in asdict(self).items() if name != "ensemble"}
 

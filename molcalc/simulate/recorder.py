@@ -1,4 +1,4 @@
-"""What is kept of molecular dynamics: frames, a log, and statistics over the frames."""
+"""Recording of molecular dynamics: frames, a log, and statistics over the frames."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class InitialState:
     n_frames: int = 0
 
     def description(self) -> dict[str, object]:
-        """What the trajectory says about the run."""
+        """Description of the run in its trajectory, as plain values."""
         return {"program": DYNAMICS_PROGRAM, **self.settings.description(), "degrees_of_freedom": self.n_freedom}
 
 

@@ -39,7 +39,7 @@ RELAXATION_PROGRAM = "molcalc relax"
 
 @dataclass(frozen=True, kw_only=True)
 class RelaxationSettings:
-    """How a structure is relaxed, and when it is.
+    """Settings of a relaxation: optimizer, largest force of a relaxed structure, number of steps, cell.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class RelaxationSettings:
             raise ConfigError(f"steps={self.steps} is not a whole number ≥ 0")
 
     def description(self) -> dict[str, Any]:
-        """What a trajectory says about the run, and must be the same when it is continued."""
+        """Description of the run in its trajectory, which must be the same when it is continued."""
         return {"program": RELAXATION_PROGRAM, "optimizer": self.optimizer, "cell": self.cell}
 
 
@@ -253,4 +253,4 @@ def _energy_and_force(atoms: Atoms, target: Any) -> tuple[float, float]:
 
 
 def _unobserved(step: RelaxationStep) -> None:
-    """Nobody looks."""
+    """Observer that does nothing."""

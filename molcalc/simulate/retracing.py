@@ -23,7 +23,7 @@ RETRACED_WITHIN = 1e-6
 
 
 class RetracingCalculator(Calculator):
-    """Recorded results for the structures of a trajectory, another calculator for everything else.
+    """Calculator with recorded results for the structures of a trajectory, and another one for everything else.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class RetracingCalculator(Calculator):
 
     @property
     def name(self) -> str:
-        """What trajectories call the source of the results: the other calculator."""
+        """Name that trajectories give the source of the results: that of the other calculator."""
         return str(self._calculator.name)
 
     def calculate(
@@ -59,7 +59,7 @@ class RetracingCalculator(Calculator):
             self.results = dict(self._calculator.results)
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
-        """What made the results: the other calculator."""
+        """Origin of the results: the other calculator."""
         values: dict[str, Any] = self._calculator.todict()
         return values
 

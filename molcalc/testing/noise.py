@@ -1,4 +1,4 @@
-"""How finely a calculator resolves its energy, and the finite differences that follow from it.
+"""Noise of a calculator's energy and forces, and finite differences that allow for it.
 
 A float32 network has an energy noise of about 1e-6 eV, a total energy in float32 one of 1e-4 to 1e-2 eV.
 A fixed displacement and tolerance would either fail such calculators for their rounding or overlook
@@ -29,7 +29,7 @@ NOISE_MARGIN = 6.0
 
 
 class Noise(NamedTuple):
-    """Standard deviations of the rounding errors: energy in eV, each force component in eV/Å."""
+    """Noise of a calculator, standard deviations of rounding errors: energy in eV, each force component in eV/Å."""
 
     energy: float
     forces: float

@@ -50,7 +50,7 @@ def forces(subject: Subject) -> None:
 
 
 def forces_in_crystal(subject: Subject) -> None:
-    """The same with periodic images."""
+    """With periodic images, too, forces are the negative derivative of the energy."""
     if subject.atoms.pbc.all():
         raise CheckSkippedError("the test structure is a crystal: see 'forces'")
     crystal = subject.crystal

@@ -123,7 +123,7 @@ def batch(subject: PotentialSubject) -> None:
 
 
 def batch_of_crystals(subject: PotentialSubject) -> None:
-    """The same for crystals, with stress, beside molecules where terms allow both."""
+    """A crystal in a batch has the results that it has alone, with stress, beside molecules where terms allow both."""
     crystal, potential = subject.crystal, subject.periodic
     images = [crystal, replace(crystal, atoms=crystal.atoms.repeat((2, 1, 1)))]
     alone = [subject.results(each, potential=potential, properties=("forces", "stress")) for each in images]

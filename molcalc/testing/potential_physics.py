@@ -48,7 +48,7 @@ def forces(subject: PotentialSubject) -> None:
 
 
 def forces_in_crystal(subject: PotentialSubject) -> None:
-    """The same with periodic images."""
+    """With periodic images, too, forces are the negative derivative of the energy."""
     _check_forces(subject, subject.crystal, MOVED_IN_CRYSTAL)
 
 

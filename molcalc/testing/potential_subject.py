@@ -153,7 +153,7 @@ class PotentialSubject:
     def results(
         self, *samples: Sample, potential: Potential | None = None, properties: Sequence[str] = ("forces",)
     ) -> BatchResults:
-        """Everything that a potential tells about structures, in one batch."""
+        """Results of structures in one batch, all that a potential has."""
         chosen = potential or self.potential
         return evaluate(chosen, self.batch(*samples, potential=chosen), properties)
 
@@ -186,7 +186,7 @@ def _chain(elements: Sequence[int], n_atoms: int) -> Atoms:
 
 
 def rank_of(name: str) -> int:
-    """How a result turns: 0 as a number, 1 as a vector, 2 as a matrix."""
+    """Rank by which a result turns: 0 as a number, 1 as a vector, 2 as a matrix."""
     shape = PROPERTIES[name].shape if name in PROPERTIES else ()
     return sum(size == 3 for size in shape)
 

@@ -1,4 +1,4 @@
-"""Training from a database to a calculator, in one call."""
+"""Training in one call, from a database to a calculator."""
 
 from __future__ import annotations
 

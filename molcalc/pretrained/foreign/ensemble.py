@@ -19,7 +19,7 @@ _RANGE = "outputs.lrcoulomb.rc"
 
 
 def convert_ensemble(state: Mapping[str, Tensor], fidelity: Fidelity, provenance: Mapping[str, str]) -> Checkpoint:
-    """The model in the state dictionary of such a file.
+    """Model in the state dictionary of a TorchScript file in the style of the published ensembles.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ _TABLES = ("embedding", "shifts")
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What an exported program is.
+    """Description that an exported program carries.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class Contents:
 
 
 def read_contents(data: bytes, where: str) -> Contents | None:
-    """What an exported program says of itself; None for any other file.
+    """Description inside an exported program; None for any other file.
 
     Raises
     ------

@@ -58,7 +58,7 @@ def is_weights(values: Any) -> bool:
 
 
 def weights_in(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The weights in the content of such a file."""
+    """Weights in the content of a ``.pt`` file of weights."""
     model = values.get("model")
     return model if isinstance(model, Mapping) else values
 

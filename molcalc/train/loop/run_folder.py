@@ -39,7 +39,7 @@ STATE_VERSION = 3
 
 
 class RunFolder:
-    """Reads and writes the files of one run."""
+    """Folder of one run: reads and writes its files."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)

@@ -14,7 +14,7 @@ COMPARED_AT_ONCE = 2000
 
 
 class Sampler:
-    """Cuts shuffled training systems into batches.
+    """Sampler that cuts shuffled training systems into batches.
 
     Parameters
     ----------

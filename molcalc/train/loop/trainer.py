@@ -1,4 +1,4 @@
-"""The loop: batches, gradients, steps, validation, checkpoints."""
+"""Loop of training: batches, gradients, steps, validation, checkpoints."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def state(self) -> dict[str, Any]:
-        """Everything beside the weights; tensors and plain values only.
+        """State of the run beside its weights; tensors and plain values only.
 
         No state of a random generator: whatever is drawn follows from the seed, the epoch and the place in it.
         """

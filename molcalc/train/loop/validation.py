@@ -21,7 +21,7 @@ SMALLEST_ERROR = 1e-12
 
 
 class Validation:
-    """Compares predictions with the labels of a validation part, shared among the processes of a run.
+    """Comparison of predictions with the labels of a validation part, shared among the processes of a run.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ class Console:
 
     @property
     def update(self) -> Callable[[Trainer], None]:
-        """To be called after every step."""
+        """Show the position of a run; to be called after every step."""
         return self._update
 
     def _update(self, trainer: Trainer) -> None:

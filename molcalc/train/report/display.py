@@ -1,4 +1,4 @@
-"""Errors in the units that people think in."""
+"""Errors of a model as text, in the units that people think in."""
 
 from __future__ import annotations
 
@@ -66,6 +66,6 @@ def group_table(
 
 
 def esp_note(radius_factor: float, largest: float | None) -> str:
-    """Which points the errors of the potential are over."""
+    """Note that says over which points the errors of the potential are taken."""
     text = f"ESP errors are over points at least {radius_factor:g} van der Waals radii away from every atom"
     return text + ("." if largest is None else f" with |V| up to {largest:g} V.")

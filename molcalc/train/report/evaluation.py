@@ -201,7 +201,7 @@ class Evaluator:
 
 
 class _Collected:
-    """Everything that an evaluation keeps of its batches."""
+    """Errors and samples that an evaluation collects from its batches."""
 
     def __init__(self, data: Dataset, measured: tuple[str, ...]) -> None:
         self.measured = measured

@@ -1,4 +1,4 @@
-"""Predictions of every system, back into databases."""
+"""Files and databases with the predictions of every system."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANNOTATED = ".db"
 
 
 class PredictionWriter:
-    """Keeps the predictions of an evaluation, and writes them.
+    """Writer of the predictions of an evaluation, which it collects batch by batch.
 
     An instance is what :func:`molcalc.train.report.evaluation.evaluate_part` takes as ``on_batch``.
     """

@@ -16,7 +16,7 @@ TRACKERS = ("tensorboard", "wandb")
 
 
 class Tracker(Protocol):
-    """Takes every validation's row of the history."""
+    """Tracker of a run, which takes every validation's row of the history."""
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Record one row; its ``step`` is the horizontal axis."""
@@ -26,7 +26,7 @@ class Tracker(Protocol):
 
 
 class NoTracker:
-    """Records nothing."""
+    """Tracker that records nothing."""
 
     def log(self, row: Mapping[str, Any]) -> None:
         pass

@@ -86,7 +86,7 @@ class TrainedFidelity:
 
 @dataclass(frozen=True, kw_only=True)
 class StartConfig:
-    """The model before its first step.
+    """Options of the start: a new network or given weights, and the labels of each fidelity.
 
     Attributes
     ----------
