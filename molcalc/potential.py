@@ -102,6 +102,10 @@ class Potential(nn.Module):
     def forward(self, batch: AtomicBatch) -> PotentialOutput:
         """Evaluate all members and terms.
 
+        Returns
+        -------
+        energies by member, those that all share, and predictions by member
+
         Raises
         ------
         CellError

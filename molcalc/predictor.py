@@ -163,6 +163,10 @@ class Predictor:
         fidelity : its name; may be left out where there is only one.
         energy : dispersion, Coulomb energy and member of an ensemble.
 
+        Returns
+        -------
+        predictor with the potential of that fidelity
+
         Raises
         ------
         FidelityError, ConfigError, CheckpointMismatchError
@@ -295,6 +299,10 @@ class Predictor:
         batches : of one structure each, as :meth:`prepare` makes them.
         gradients : "forces" and "stress", as far as they are wanted.
 
+        Returns
+        -------
+        predictions in the order of the batches
+
         Raises
         ------
         ResourceError
@@ -422,6 +430,10 @@ class Predictor:
         source : "distributed" charges, atomic "charges", or "auto": those that the dipole is made of.
         predict : gives the prediction of this structure, where somebody keeps it; None evaluates it.
 
+        Returns
+        -------
+        charges in e at positions in Å, float64
+
         Raises
         ------
         MissingPropertyError
@@ -458,6 +470,10 @@ class Predictor:
         ----------
         points : (n_points, 3) Å.
         source, predict : as in :meth:`charge_sites`.
+
+        Returns
+        -------
+        (n_points,) float64, V
 
         Raises
         ------

@@ -137,6 +137,10 @@ def calculator_class(kind: str) -> type[Any]:
 def entry_of(kind: str) -> ModelEntry:
     """The entry of a kind of model that a file or a user names.
 
+    Returns
+    -------
+    entry of :data:`MODELS`
+
     Raises
     ------
     UnsafeCheckpointError
@@ -151,6 +155,10 @@ def entry_of(kind: str) -> ModelEntry:
 
 def network_config(config: ModelConfig) -> NetworkConfig:
     """The typed configuration of a model's network.
+
+    Returns
+    -------
+    instance of the configuration that the entry names
 
     Raises
     ------
@@ -170,6 +178,10 @@ def network_config(config: ModelConfig) -> NetworkConfig:
 
 def build_members(checkpoint: Checkpoint) -> list[TrainableNetwork]:
     """Networks with their weights, in evaluation mode.
+
+    Returns
+    -------
+    one network for each member
 
     Raises
     ------

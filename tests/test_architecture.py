@@ -317,3 +317,32 @@ def test_the_rule_of_names_finds_planted_twins() -> None:
     assert not may_share("gather", ["kernels/cartesian.py", "kernels/neighbor_sum.py"])
     assert may_share("run", ["cli/md.py", "cli/relax.py"])
     assert not may_share("run", ["cli/md.py", "simulate/dynamics.py"])
+
+
+NO_RESULT = {"None", "NoReturn", "Self"}
+SILENT = ("train/data/",)
+"""Rooms that do not keep the rule yet."""
+
+
+def documented(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef, str]]:
+    """Public functions with docstrings of more than a line, properties and blocks of ``with`` left out."""
+    private = {node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name.startswith("_")}
+    for name, function in functions(tree):
+        text = ast.get_docstring(function) or ""
+        decorators = {ast.unparse(node).rpartition(".")[2] for node in function.decorator_list}
+        public = name.partition(".")[0] not in private and not function.name.startswith("_")
+        if public and "\n" in text and not decorators & {"property", "cached_property", "contextmanager"}:
+            yield name, function, text
+
+
+def test_public_functions_say_what_they_return() -> None:
+    """A docstring that goes beyond its first line has a section for the result."""
+    silent = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for _, path, tree in modules()
+        if not str(path.relative_to(ROOT)).startswith(SILENT)
+        for name, function, text in documented(tree)
+        if function.returns is not None and ast.unparse(function.returns) not in NO_RESULT
+        if not re.search(r"^(Returns|Yields)\n---", text, re.MULTILINE)
+    ]
+    assert not silent

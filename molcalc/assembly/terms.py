@@ -167,6 +167,10 @@ def coulomb_term(config: ModelConfig, method: str = "auto") -> EnergyTerm | None
 def repulsion_term(config: ModelConfig) -> EnergyTerm | None:
     """Repulsion of nuclei that a model was trained with, or None.
 
+    Returns
+    -------
+    the term; None for a model that was trained without
+
     Raises
     ------
     CheckpointMismatchError
@@ -188,6 +192,10 @@ def dispersion_term(
     ----------
     choice : "auto" as the model declares, None for none, "d3bj:FUNCTIONAL", "d4:FUNCTIONAL", or parameters.
     smooth, legacy : as in :func:`molcalc.dispersion.declared.dispersion_from`.
+
+    Returns
+    -------
+    the term; None where nothing is added
 
     Raises
     ------

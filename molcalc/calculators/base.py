@@ -109,6 +109,10 @@ class MolCalculator(Calculator):
     def set(self, **options: Any) -> dict[str, Any]:
         """Change ``charge``, ``multiplicity`` or ``fidelity``; results are discarded.
 
+        Returns
+        -------
+        the options that were changed, as ASE wants them
+
         Raises
         ------
         ConfigError, FidelityError
@@ -186,7 +190,19 @@ class MolCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Fill ``results`` and ``extras`` in one pass."""
+        """Fill ``results`` and ``extras`` in one pass.
+
+        Raises
+        ------
+        MissingPropertyError
+            For a property that the model does not have, or the structure.
+        InputError
+            And its subclasses, as :meth:`prepare` tells.
+        NonFiniteResultError
+            When a result is not finite.
+        ResourceError
+            When the structure does not fit into memory.
+        """
         atoms = self._structure(atoms)
         self.reset()
         for name in properties:

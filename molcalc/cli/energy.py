@@ -77,6 +77,10 @@ def evaluate_frames(
 ) -> Iterator[tuple[InputStructure, dict[str, Any]]]:
     """Results of every frame, in order; many frames at once.
 
+    Yields
+    ------
+    frame, and its results and extras by name
+
     Raises
     ------
     MolcalcError

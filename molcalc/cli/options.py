@@ -142,7 +142,17 @@ def add_units(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_units(texts: list[str]) -> dict[str, str]:
-    """Units by label from LABEL=UNIT."""
+    """Units by label from LABEL=UNIT.
+
+    Returns
+    -------
+    unit by name of the label
+
+    Raises
+    ------
+    ConfigError
+        For text of another form.
+    """
     from molcalc.errors import ConfigError
 
     units = {}

@@ -19,6 +19,10 @@ from molcalc.simulate.provenance import with_initial_charges
 def output_format(path: Path) -> str:
     """ASE's name of the format that a file name asks for.
 
+    Returns
+    -------
+    name of the format in :mod:`ase.io`
+
     Raises
     ------
     InputError

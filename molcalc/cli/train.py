@@ -92,6 +92,10 @@ def run(args: Arguments) -> int:
 def gather_options(args: argparse.Namespace) -> dict[str, Any]:
     """Options of the run: of the run that goes on, then of the files, --set, and flags.
 
+    Returns
+    -------
+    options of :func:`molcalc.train.fit` by key
+
     Raises
     ------
     ConfigError

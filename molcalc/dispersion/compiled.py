@@ -30,6 +30,12 @@ def compiled_energies(
 
     Equal to :func:`molcalc.dispersion.energies.dispersion_energies`, but needs no pair list. ``weights``
     (n_atoms,) weight the energies in the sum; without them it is plain.
+
+    Returns
+    -------
+    energies : (n_atoms,) eV.
+    by_positions : (n_atoms, 3) eV/Å.
+    by_cell : (n_systems, 3, 3) eV/Å.
     """
     upstream = np.ones(atoms.n_atoms) if weights is None else weights.detach().contiguous().numpy()
     loops = choose_loops(batch, max(form.cutoff, form.cn_cutoff) * BOHR)

@@ -28,6 +28,10 @@ def coordination_numbers(
     covalent_radii : (n_atoms,) Bohr, scaled by 4/3.
     cutoff, switch_width : Bohr. The count tends to 1e-7, not to 0: without a cutoff it diverges in a crystal.
 
+    Returns
+    -------
+    (n_atoms,) coordination numbers
+
     References
     ----------
     Grimme, Antony, Ehrlich, Krieg, J. Chem. Phys. 132, 154104 (2010), eq. 15.

@@ -88,7 +88,17 @@ class D4Dispersion(EnergyTerm):
     def forward(
         self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
     ) -> Float64[Tensor, " n_atoms"]:
-        """Return the (n_atoms,) float64 energies in eV; pairs and triples are shared evenly by their atoms."""
+        """Return the (n_atoms,) float64 energies in eV; pairs and triples are shared evenly by their atoms.
+
+        Returns
+        -------
+        (n_atoms,) float64, eV
+
+        Raises
+        ------
+        CellError
+            For a structure with one or two periodic directions, or whose cell has no volume.
+        """
         partly = batch.pbc.any(1) & ~batch.pbc.all(1)
         if partly.any():
             s = int(torch.nonzero(partly)[0])

@@ -143,6 +143,10 @@ class AtomData:
 def atom_data(numbers: Int[Tensor, " n_atoms"], *, legacy: bool = False) -> AtomData:
     """Collect the tables for atoms with atomic ``numbers``; recent answers are kept.
 
+    Returns
+    -------
+    tables on the device of ``numbers``
+
     Raises
     ------
     UnsupportedElementError : an element outside 1 to 94.

@@ -92,6 +92,10 @@ class EwaldSum:
         Parameters
         ----------
         short_range_cutoff : Å that the sum in real space must reach.
+
+        Returns
+        -------
+        screening in 1/Å and the cutoffs of both sums
         """
         digits = math.sqrt(-math.log(self.accuracy))
         alpha = self.given.get("alpha")
@@ -109,6 +113,10 @@ class EwaldSum:
         self, batch: AtomicBatch, charges: Float64[Tensor, " n_atoms"], formula: PairFormula
     ) -> Float64[Tensor, " n_atoms"]:
         """(n_atoms,) energies in e²/Å of charges (n_atoms,) in e.
+
+        Returns
+        -------
+        (n_atoms,) float64, e²/Å
 
         Raises
         ------

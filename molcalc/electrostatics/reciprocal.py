@@ -27,6 +27,10 @@ def half_space(cell: Float[np.ndarray, "3 3"], cutoff: float) -> Int[np.ndarray,
     ----------
     cell : (3, 3) Å, rows are lattice vectors; k = 2π inv(cell) @ h.
     cutoff : 1/Å.
+
+    Returns
+    -------
+    (n_vectors, 3) int64
     """
     largest = np.floor(cutoff * np.linalg.norm(cell, axis=1) / (2.0 * math.pi)).astype(int)
     ranges = [np.arange(0, largest[0] + 1), *(np.arange(-n, n + 1) for n in largest[1:])]

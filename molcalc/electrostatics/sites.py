@@ -52,6 +52,10 @@ class ChargeSites:
         source : "distributed" takes the distributed charges (and atomic quadrupoles) where a model predicts them;
             "charges" the atomic charges in any case.
 
+        Returns
+        -------
+        sites of all systems; positions in Å and charges in e, both in float64
+
         Raises
         ------
         ConfigError

@@ -168,6 +168,10 @@ def pair_sum(
     positions : (n_charges, 3) float64, Å.
     charges : (n_charges,) float64, e.
     cell : (n_systems, 3, 3) float64, Å.
+
+    Returns
+    -------
+    (n_charges,) float64, e²/Å
     """
     if isinstance(formula, ScreenedCoulomb) and usable(positions):
         energies: Tensor = _CompiledPairSum.apply(positions, charges, cell, pairs, formula)

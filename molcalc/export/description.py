@@ -44,6 +44,10 @@ def describe_export(
     model, members, terms : of the one fidelity.
     form : what kind of file it is.
     source, source_hash : name and hash of the model that it was exported from.
+
+    Returns
+    -------
+    description that goes into the file
     """
     config = model.config
     fidelity = config.fidelities[0]

@@ -75,6 +75,10 @@ def export(
     force : replace what is there.
     trusted : allow an unknown TorchScript file as model; reading it runs the code in it.
 
+    Returns
+    -------
+    paths of the file and of its description, and the description itself
+
     Raises
     ------
     FidelityError

@@ -82,6 +82,10 @@ class PaddedAIMNet2(nn.Module):
 
         In this order sums over neighbors are products of matrices without copies, and the tracer of torch.export can
         tell the strides of merged dimensions apart for any N.
+
+        Returns
+        -------
+        (B, G, N·4, N) in the dtype of the vectors
         """
         near = distances.clamp(max=self.cutoff)
         ends = (0.5 + 0.5 * torch.cos((math.pi / self.cutoff) * near)) * pairs

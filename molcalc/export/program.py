@@ -132,6 +132,15 @@ class Program(nn.Module):
         ----------
         data : "coord" (N, 3) or (B, N, 3) in Å, "numbers" (N,) or (B, N) atomic numbers, 0 where there is no atom,
             "charge" () or (B,) in e and, for open shells, "mult" () or (B,) 2S+1.
+
+        Returns
+        -------
+        results by name, with the axis of structures where the input has it
+
+        Raises
+        ------
+        ValueError
+            For wrong shapes, missing or impossible values, elements that were not trained, and atoms given twice.
         """
         self.check_names(data)
         coord, numbers = data["coord"].to(torch.float64), data["numbers"].to(torch.int64)

@@ -39,6 +39,10 @@ def reduced(
     dispersion : as in :func:`molcalc.assembly.terms.dispersion_term`; becomes what the result declares.
     member : one network of an ensemble; None keeps all.
 
+    Returns
+    -------
+    model with one fidelity
+
     Raises
     ------
     FidelityError
@@ -78,6 +82,10 @@ def single_fidelity(network: nn.Module, fidelity: int) -> AIMNet2Network:
     """A network of one fidelity, with separate embeddings, that predicts what a given one does at one of its.
 
     Its dtypes are those of the given one.
+
+    Returns
+    -------
+    network in evaluation mode whose weights need no gradient
     """
     assert isinstance(network, AIMNet2Network)
     old = network.config

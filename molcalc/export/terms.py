@@ -29,6 +29,11 @@ def padded_terms(
 ) -> tuple[nn.ModuleList, nn.ModuleList]:
     """The terms that read charges, and those that do not.
 
+    Returns
+    -------
+    charged : terms that read charges.
+    others : terms of the geometry alone.
+
     Raises
     ------
     ConfigError

@@ -25,6 +25,10 @@ def script(program: Program, contents: Contents) -> bytes:
     Parameters
     ----------
     contents : description of the model, which goes into the file.
+
+    Returns
+    -------
+    content of the file
     """
     buffer = io.BytesIO()
     with warnings.catch_warnings():

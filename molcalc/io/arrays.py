@@ -44,6 +44,10 @@ def unpack_weights(data: bytes, where: str, allow_nan: bool = False) -> dict[str
     The library accepts duplicate names and headers of any length; both are refused here, and numbers that are not
     finite unless ``allow_nan`` is set.
 
+    Returns
+    -------
+    arrays by name
+
     Raises
     ------
     CheckpointCorruptError

@@ -191,6 +191,10 @@ def _commit(folder: Path, names: Iterable[str]) -> None:
 def load(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a model directory.
 
+    Returns
+    -------
+    the model in memory
+
     Raises
     ------
     FileNotFoundError

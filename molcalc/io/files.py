@@ -41,6 +41,10 @@ def read_file(path: Path, limit: int = MAX_FILE) -> bytes:
     ----------
     limit : bytes; a larger file is refused before it is read.
 
+    Returns
+    -------
+    all bytes of the file
+
     Raises
     ------
     FileNotFoundError

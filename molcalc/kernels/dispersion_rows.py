@@ -20,6 +20,11 @@ def switch(r: float, cutoff: float, width: float) -> tuple[float, float]:
     """The factor of :func:`molcalc.dispersion.damping.smooth_cutoff` and its derivative.
 
     The width is never 0: a tiny one makes a step without a branch.
+
+    Returns
+    -------
+    factor : 1 well below the cutoff, 0 beyond.
+    slope : its derivative over r, 1/Bohr.
     """
     value, slope = smooth_step(min(max((cutoff - r) / width, 0.0), 1.0))
     return value, -slope / width

@@ -36,6 +36,11 @@ def interaction_stack(
     weights : all weights of the modules as one vector.
     index : (2, n_edges) int64.
     blocks : residual blocks on the message, on the features and in the output of each module.
+
+    Returns
+    -------
+    outputs : (n_atoms, 2).
+    features : (n_atoms, F).
     """
     outputs, features = differentiable(_InteractionStack(index, n_modules, blocks), filters, x, weights)
     return outputs, features

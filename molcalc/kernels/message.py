@@ -307,6 +307,10 @@ def message(
     formula : the same in torch operations, as a function of the four tensors.
     norms_only : leave out features and scalar sums.
     lanes : add columns of zeros up to the next multiple.
+
+    Returns
+    -------
+    (n_atoms, columns), a multiple of ``lanes``
     """
     layout = _Layout(features.shape[1] // WIDTH, charges.shape[1], weights.shape[2], norms_only, lanes)
     return differentiable(_Message(edges, layout, formula), features, charges, basis, weights)[0]

@@ -112,6 +112,10 @@ def neighbor_sum(
     Parameters
     ----------
     formula : the same in torch operations, as a function of features and basis.
+
+    Returns
+    -------
+    the sums, in the dtype of the features
     """
     return differentiable(_NeighborSum(first, source, formula), features, basis)[0]
 

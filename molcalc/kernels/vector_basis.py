@@ -115,6 +115,10 @@ def vector_basis(
     first_center, spacing, cutoff : Å.
     smallest : Gaussians below it are set to 0.
     formula : the same in torch operations.
+
+    Returns
+    -------
+    (n_edges, 4, 16)
     """
     return differentiable(_VectorBasis((first_center, spacing, cutoff, smallest), formula), vectors)[0]
 

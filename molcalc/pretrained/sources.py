@@ -119,6 +119,10 @@ def _published_with_file(file: str) -> str | None:
 def download(repository: str) -> Path:
     """Fetch a model directory from the Hugging Face hub into its cache.
 
+    Returns
+    -------
+    folder in the cache of the hub
+
     Raises
     ------
     CheckpointError

@@ -77,6 +77,10 @@ def generator(settings: DynamicsSettings, step: int) -> np.random.Generator:
 
     A counter-based generator has an independent stream for every (seed, step), so that a continued run needs no saved
     state to go on with the same noise. Step 0 is for the initial velocities.
+
+    Returns
+    -------
+    generator at the beginning of the step's stream
     """
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(settings.seed), counter=[0, 0, 0, step]))
 
@@ -86,6 +90,10 @@ def degrees_of_freedom(atoms: Atoms, settings: DynamicsSettings) -> int:
 
     NVE and the bussi thermostat conserve the momentum, which is zero, and without periodicity the angular momentum.
     Langevin noise acts on all atoms independently.
+
+    Returns
+    -------
+    number of them
     """
     if atoms.constraints or settings.thermostat == "langevin":
         return int(atoms.get_number_of_degrees_of_freedom())
@@ -126,6 +134,10 @@ def _rigid_rotation(arms: np.ndarray, masses: np.ndarray, velocities: np.ndarray
 
 def integrator(atoms: Atoms, settings: DynamicsSettings, n_freedom: int) -> Any:
     """ASE's integrator of an ensemble.
+
+    Returns
+    -------
+    object of :mod:`ase.md`, or one with its methods
 
     Raises
     ------

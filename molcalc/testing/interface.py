@@ -47,6 +47,10 @@ def collect(subject: Subject) -> list[tuple[str, Any, Atoms]]:
     """Return name, value and structure of all properties of the molecule, then of the crystal.
 
     A property that is refused has the exception as its value.
+
+    Returns
+    -------
+    name, value and structure of every property that could be computed
     """
     calc, atoms = subject.new(), subject.atoms
     names = ase_properties(subject, periodic=bool(atoms.pbc.all()))

@@ -57,6 +57,10 @@ def estimate_noise(
     The resolution of their number type is the lower bound: the samples may all have been rounded to the
     same float32 number.
 
+    Returns
+    -------
+    standard deviations of energy and forces
+
     References
     ----------
     Moré, Wild, SIAM J. Sci. Comput. 33, 1292 (2011).
@@ -102,6 +106,10 @@ def differentiate(derivative: Callable[[float], np.ndarray], noise: float, scale
     noise : standard deviation of the energy, eV.
     scale : size of the derivative, eV/Å; with ``STIFFNESS`` it gives the step where rounding and
         truncation errors are equal.
+
+    Returns
+    -------
+    the derivative with its step and error
     """
     step = (3 * noise / max(STIFFNESS * scale, 1.0)) ** (1 / 3)
     step = min(max(step, SMALLEST_STEP), LARGEST_STEP)

@@ -79,6 +79,10 @@ def make_config(options: Mapping[str, Any], where: str = "") -> FitConfig:
     options : keys in their parts or without them.
     where : named in errors.
 
+    Returns
+    -------
+    complete configuration
+
     Raises
     ------
     ConfigError
@@ -93,6 +97,10 @@ def make_config(options: Mapping[str, Any], where: str = "") -> FitConfig:
 
 def typed(flat: Mapping[str, Any], where: str = "") -> FitConfig:
     """The configuration with keys of :func:`flat_options`, and nothing recommended.
+
+    Returns
+    -------
+    configuration with the defaults of its classes
 
     Raises
     ------

@@ -58,6 +58,10 @@ def current_tables() -> dict[str, np.ndarray]:
 
     Radii are published in Å with two (covalent) and four (van der Waals) decimals. tad-dftd3 hands them out
     in Bohr, the latter as float32 numbers: the published digits are restored before the conversion.
+
+    Returns
+    -------
+    arrays by name, in atomic units
     """
     from tad_dftd3.data import R4R2
     from tad_dftd3.reference import Reference

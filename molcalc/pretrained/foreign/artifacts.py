@@ -50,6 +50,10 @@ _RUNS_CODE = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "R
 def read_pt(path: Path) -> Checkpoint:
     """A single network from a ``.pt`` artifact, or all fidelities of a file of weights.
 
+    Returns
+    -------
+    the model in memory
+
     Raises
     ------
     UnsafeCheckpointError
@@ -87,6 +91,10 @@ def read_weights(
     ----------
     names, sae, elements : see :func:`molcalc.pretrained.foreign.multifidelity.checkpoint_of_weights`.
 
+    Returns
+    -------
+    model of one network with all fidelities
+
     Raises
     ------
     FileNotFoundError, CheckpointCorruptError, CheckpointMismatchError, UnsafeCheckpointError
@@ -108,6 +116,10 @@ def _of_weights(values: Mapping[str, Any], data: bytes, path: Path, **given: Any
 
 def read_directory(path: Path) -> Checkpoint:
     """An ensemble from ``config.json`` and ``ensemble_{k}.safetensors``.
+
+    Returns
+    -------
+    model of one fidelity with all members
 
     Raises
     ------

@@ -26,6 +26,10 @@ def convert_ensemble(state: Mapping[str, Tensor], fidelity: Fidelity, provenance
     fidelity : of the model, which the file does not name; its dispersion completes the energy.
     provenance : of the model; "source" is named in messages.
 
+    Returns
+    -------
+    model of one fidelity with all members
+
     Raises
     ------
     CheckpointMismatchError

@@ -91,6 +91,10 @@ class Contents:
 def read_contents(data: bytes, where: str) -> Contents | None:
     """Description inside an exported program; None for any other file.
 
+    Returns
+    -------
+    the description, or None
+
     Raises
     ------
     CheckpointCorruptError

@@ -82,6 +82,10 @@ def checkpoint_of_weights(
     elements : trained atomic numbers by fidelity; where left out, those with a self-atomic energy in ``sae``, else
         those whose own in the file is not zero.
 
+    Returns
+    -------
+    model of one network with all fidelities
+
     Raises
     ------
     CheckpointMismatchError

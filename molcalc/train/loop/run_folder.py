@@ -102,6 +102,11 @@ class RunFolder:
     def load_last(self) -> tuple[Checkpoint, dict[str, Any]]:
         """The resumable state.
 
+        Returns
+        -------
+        model : configuration and weights.
+        state : everything beside them, as :meth:`molcalc.train.loop.trainer.Trainer.state` gives it.
+
         Raises
         ------
         FileNotFoundError

@@ -105,6 +105,10 @@ def validation_batches(n_atoms: np.ndarray, atoms_per_batch: int, groups: np.nda
     Parameters
     ----------
     groups : number of a group for every system; no batch has systems of two. None leaves them in order.
+
+    Returns
+    -------
+    arrays of indices of systems, one for each batch
     """
     groups = np.zeros(len(n_atoms), dtype=np.int64) if groups is None else groups
     batches: list[np.ndarray] = []
@@ -119,6 +123,10 @@ def validation_batches(n_atoms: np.ndarray, atoms_per_batch: int, groups: np.nda
 
 def by_name(weights: Mapping[str, float] | None, fidelities: Sequence[str]) -> list[float] | None:
     """Fidelity weights in the order of the fidelities.
+
+    Returns
+    -------
+    weights, or None where none are given
 
     Raises
     ------

@@ -136,6 +136,10 @@ class Trainer:
     ) -> bool:
         """Train to the end, or until interrupted; returns whether it ended by itself.
 
+        Returns
+        -------
+        True when the run ended by itself, False when it was interrupted
+
         Raises
         ------
         NonFiniteResultError
@@ -280,6 +284,10 @@ class Trainer:
         """State of the run beside its weights; tensors and plain values only.
 
         No state of a random generator: whatever is drawn follows from the seed, the epoch and the place in it.
+
+        Returns
+        -------
+        values by name, which :meth:`restore` reads
         """
         return {
             "version": STATE_VERSION,

@@ -69,6 +69,10 @@ class Validation:
         """Geometric mean of the mean absolute errors in the units of the history; the smallest is the best.
 
         All properties count alike, whatever their weights in the loss, and a few large errors do not decide.
+
+        Returns
+        -------
+        positive number without unit
         """
         logs = torch.zeros(len(self._fidelities), dtype=torch.float64)
         labelled = torch.zeros(len(self._fidelities), dtype=torch.bool)

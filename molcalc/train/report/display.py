@@ -31,6 +31,10 @@ def with_unit(name: str, value: float, which: int = 0) -> str:
     ----------
     value : in the unit of the property (eV, eV/Å, eV/Å³, e·Å, e·Å², e, V).
     which : position among the units that the property is shown in; the last one where there are fewer.
+
+    Returns
+    -------
+    number of three digits with its unit
     """
     shown = LABELS[name].shown
     unit, factor = shown[min(which, len(shown) - 1)]

@@ -63,6 +63,10 @@ def esp_examples(evaluator: Evaluator, data: Dataset, systems: np.ndarray) -> li
     Parameters
     ----------
     systems : positions in ``data``.
+
+    Returns
+    -------
+    one example for each system, with its points
     """
     potential = evaluator.potential
     of_model = fidelities_of_model(evaluator.checkpoint.config, data)

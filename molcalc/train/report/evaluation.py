@@ -169,6 +169,10 @@ class Evaluator:
     def measured(self, data: Dataset) -> tuple[str, ...]:
         """Properties that are labelled and predicted.
 
+        Returns
+        -------
+        names of properties, at least one
+
         Raises
         ------
         DatasetError
@@ -185,6 +189,12 @@ class Evaluator:
         """Positions of systems, their batch with labels, and what is predicted; everything on the processor.
 
         ESP labels that do not count are marked as missing, and labels are without dispersion.
+
+        Yields
+        ------
+        systems : positions in ``data``.
+        batch : their structures and labels.
+        predictions : by name, in the shapes of the labels.
         """
         of_model = fidelities_of_model(self.checkpoint.config, data, fidelity)
         reader = LabelReader(self.potential, measured, self._subtractions, self.comparison)

@@ -70,6 +70,11 @@ def new_figure(n_rows: int, n_columns: int, width: float, height: float, **optio
     Parameters
     ----------
     width, height : inches.
+
+    Returns
+    -------
+    figure : of matplotlib.
+    axes : (n_rows, n_columns) array of its axes.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

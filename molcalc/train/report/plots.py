@@ -53,6 +53,10 @@ PART_TITLES = {"train": "training systems", "valid": "validation systems", "test
 def draw_run(folder: Path, course: RunCourse) -> list[Picture]:
     """Draw the course of a run and the errors of its model.
 
+    Returns
+    -------
+    pictures that were written
+
     Raises
     ------
     ConfigError
@@ -103,6 +107,10 @@ def draw_schedules(
     total_steps : of the run.
     learning_rate : of the optimizer.
     schedules : what to draw, by title; None draws every kind, with a warm-up of 5 %.
+
+    Returns
+    -------
+    path of the picture
 
     Raises
     ------

@@ -57,6 +57,10 @@ class PredictionWriter:
         Rows have the keys ``source_file``, ``source_row``, ``label_energy`` and ``energy_error`` (eV), and
         ``forces_rmse``, ``dipole_rmse``, … where there are labels.
 
+        Returns
+        -------
+        number of structures
+
         Raises
         ------
         DatasetError, ResourceError

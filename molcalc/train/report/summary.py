@@ -114,6 +114,10 @@ class RunReport:
         ----------
         model : that was evaluated.
         errors : of it, by name of the held-out part.
+
+        Returns
+        -------
+        headings, paragraphs, tables, code and pictures, in order
         """
         trainer = self._trainer
         blocks: list[DocumentPart] = [Heading(self._folder.name, 1), Text(self._summary(model, finished))]

@@ -40,6 +40,10 @@ def all_elements(fidelities: Sequence[Fidelity]) -> tuple[int, ...]:
 def bases(config: StartConfig, names: Sequence[str]) -> tuple[int | None, ...]:
     """For every fidelity the index of the one that it corrects; () when none does.
 
+    Returns
+    -------
+    index or None for each fidelity, or ()
+
     Raises
     ------
     ConfigError
