@@ -39,6 +39,7 @@ from molcalc.errors import (
 from molcalc.fidelity import Fidelity, fidelities_knowing, find_fidelity
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
+from molcalc.prediction.batching import check_structure, initial_charge, make_batch
 from molcalc.prediction.points import charge_sites, field_at, potential_at
 from molcalc.prediction.results import (
     Prediction,
@@ -48,7 +49,6 @@ from molcalc.prediction.results import (
     predicted_properties,
     split_batch,
 )
-from molcalc.prediction.structures import check_structure, initial_charge, make_batch
 from molcalc.state import State, multiplicity_of_moments, resolve_charge
 
 BATCH_ATOMS = 2000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from molcalc.assembly.ensembles import join_runs
+from molcalc.assembly.joined_runs import join_runs
 from molcalc.assembly.opened_model import OpenedModel
 from molcalc.errors import CheckpointMismatchError
 from molcalc.io.checkpoint import Checkpoint

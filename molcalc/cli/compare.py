@@ -12,7 +12,7 @@ from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_c
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
-    from molcalc.cli.structures import InputStructure
+    from molcalc.cli.input_structures import InputStructure
 
 ZEROS = ("first", "lowest", "none")
 PROPERTY_OF = {"relative_energy": "energy", "max_force": "forces"}
@@ -60,7 +60,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print a table, JSON or CSV."""
-    from molcalc.cli.structures import read_frames
+    from molcalc.cli.input_structures import read_frames
 
     frames = [frame for name in args.files for frame in read_frames(name)]
     calculator = make_calculator(args, one_fidelity=False)

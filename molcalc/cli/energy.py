@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from molcalc.calculators.base import MolCalculator
-    from molcalc.cli.structures import InputStructure
+    from molcalc.cli.input_structures import InputStructure
 
 FRAMES_AT_ONCE = 64
 """Structures evaluated between two lines of output."""
@@ -47,8 +47,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print one line per structure; write the results if asked to."""
+    from molcalc.cli.input_structures import read_frames
     from molcalc.cli.output import output_format, write_frames
-    from molcalc.cli.structures import read_frames
     from molcalc.io.targets import check_file
     from molcalc.simulate.provenance import with_results
 

@@ -73,7 +73,7 @@ def run(args: Arguments) -> int:
     from molcalc.train.data.comparison import Comparison
     from molcalc.train.loop.processes import chosen_device
     from molcalc.train.report.evaluation import Evaluator, evaluate_part
-    from molcalc.train.report.results import PredictionWriter
+    from molcalc.train.report.prediction_writer import PredictionWriter
 
     for kind in args.by:
         if kind not in GROUPS:

@@ -55,7 +55,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Run molecular dynamics of one structure."""
-    from molcalc.cli.structures import read_structure
+    from molcalc.cli.input_structures import read_structure
     from molcalc.errors import InputError
     from molcalc.io.targets import check_not_input
     from molcalc.simulate.dynamics import md

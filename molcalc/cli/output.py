@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.io import write
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 
-from molcalc.cli.structures import DATABASES
+from molcalc.cli.input_structures import DATABASES
 from molcalc.errors import InputError
 from molcalc.io.files import replacing
 from molcalc.simulate.provenance import with_initial_charges

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from molcalc.energy_term import EnergyTerm
-from molcalc.export.network import PaddedAIMNet2
-from molcalc.export.terms import padded_terms
+from molcalc.export.padded_network import PaddedAIMNet2
+from molcalc.export.padded_terms import padded_terms
 from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.units import symbols_of
 

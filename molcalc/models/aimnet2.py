@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
 from molcalc.models.aimnet2_passes import MLP, FirstPass, Neighborhood, Pass
+from molcalc.models.free_atoms import ReferenceEnergies, rows_of_atoms
 from molcalc.models.network import NetworkConfig
-from molcalc.models.reference import ReferenceEnergies, rows_of_atoms
 from molcalc.nn.init import farthest_curves, orthogonal_embedding
 from molcalc.nn.neighbor_sum import EdgeRows
 from molcalc.nn.segments import segment_sum

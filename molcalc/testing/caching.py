@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.structures import displaced
 from molcalc.testing.subject import EnergyAndForces, Subject, describe_error
 

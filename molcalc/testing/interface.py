@@ -17,7 +17,7 @@ from ase.calculators.calculator import all_properties
 from ase.io import jsonio
 
 from molcalc.properties import PROPERTIES
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.subject import Subject, describe_error
 
 SCALARS = ("energy", "free_energy", "magmom")

@@ -10,8 +10,8 @@ from ase.calculators.calculator import CalculatorError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.noise import Derivative, Noise, differentiate
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
 from molcalc.testing.structures import RATTLE, displaced, random_rotation, strained, transformed
 from molcalc.testing.subject import SAME_STRUCTURE, EnergyAndForces, Subject, describe_error
 

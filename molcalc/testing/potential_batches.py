@@ -16,8 +16,8 @@ from molcalc.models.network import TrainableNetwork
 from molcalc.nn.segments import segment_sum
 from molcalc.potential import Potential
 from molcalc.properties import PROPERTIES
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.potential_subject import BatchResults, PotentialSubject, Sample, require_equal
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
 
 TOTAL_CHARGE_ERROR = 1e-9
 """e, allowed error of a total charge in double precision."""

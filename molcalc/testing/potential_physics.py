@@ -12,8 +12,8 @@ from ase import Atoms
 from torch import Tensor
 
 from molcalc.derivatives import dipole_derivatives, evaluate, hessian
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.potential_subject import BatchResults, PotentialSubject, Sample, rank_of, require_equal
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
 from molcalc.testing.structures import random_rotation
 
 DIFFERENCE_STEP, STRAIN = 1e-3, 2e-4

@@ -16,8 +16,8 @@ from molcalc.potential import Potential
 from molcalc.registry import MODELS, entry_of
 from molcalc.testing import potential_batches as batches
 from molcalc.testing import potential_physics as physics
+from molcalc.testing.check_report import Report
 from molcalc.testing.potential_subject import PotentialSubject
-from molcalc.testing.report import Report
 from molcalc.testing.runner import refuse_unknown_checks, run_checks
 
 ELEMENTS = (1, 6, 7, 8)

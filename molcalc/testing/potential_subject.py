@@ -21,7 +21,7 @@ from molcalc.derivatives import evaluate
 from molcalc.errors import ConfigError
 from molcalc.potential import Potential
 from molcalc.properties import PROPERTIES
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.structures import boxed, generic
 
 MOLECULES = ("CH3OH", "NH3", "H2O", "CO2", "H2")

@@ -9,8 +9,8 @@ from ase import Atoms
 
 from molcalc.errors import ConfigError
 from molcalc.testing import caching, interface, load, physics, surroundings
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError, Failure, Report, Skip
 from molcalc.testing.process import capture_output
-from molcalc.testing.report import CheckFailedError, CheckSkippedError, Failure, Report, Skip
 from molcalc.testing.subject import CalculatorFactory, NoStructureError, Subject, describe_error
 
 Tested = TypeVar("Tested")

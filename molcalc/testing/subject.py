@@ -10,9 +10,9 @@ import numpy as np
 from ase import Atoms
 
 from molcalc.errors import ConfigError
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.noise import Noise, estimate_noise
 from molcalc.testing.process import watch
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
 from molcalc.testing.structures import boxed, default_structures, displaced, doubled, sheared
 
 CalculatorFactory = Callable[[], Any]

@@ -13,8 +13,8 @@ import warnings
 
 import numpy as np
 
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.process import READERS, capture_output, changed_keys
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
 from molcalc.testing.subject import Subject, describe_error
 
 SEED = 987654321

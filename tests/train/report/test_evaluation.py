@@ -20,7 +20,7 @@ from molcalc.train.data import open_dataset
 from molcalc.train.data.comparison import USUAL, Comparison
 from molcalc.train.report.esp_examples import chosen_examples, esp_examples
 from molcalc.train.report.evaluation import KEPT_SAMPLES, Evaluation, Evaluator, evaluate_part
-from molcalc.train.report.results import PredictionWriter
+from molcalc.train.report.prediction_writer import PredictionWriter
 from tests.helpers.tiny import organic, tiny_calculator, tiny_checkpoint
 
 SHIFT = 0.25
