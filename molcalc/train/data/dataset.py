@@ -222,6 +222,10 @@ class Dataset:
     def key_codes(self, name: str) -> np.ndarray:
         """(len(self),) int64, equal for equal values of a key; 0 where a row does not have it.
 
+        Returns
+        -------
+        (len(self),) int64
+
         Raises
         ------
         DatasetError

@@ -114,6 +114,11 @@ def open_sources(
 ) -> tuple[list[DataFile], list[str | None]]:
     """Readers of all files, with the name of the fidelity that the user gave each.
 
+    Returns
+    -------
+    files : readers, in the given order.
+    names : fidelity of each file; None where the user gave none.
+
     Raises
     ------
     DatasetError

@@ -75,6 +75,10 @@ def report(data: Data, *, units: Mapping[str, str] | None = None, cache: str | N
     Parameters
     ----------
     data, units, cache : as for :func:`molcalc.train.data.open_dataset`.
+
+    Returns
+    -------
+    counts, ranges and suspicions
     """
     dataset = open_dataset(data, units=units, cache=cache, skip_bad=True)
     fidelity = dataset.fidelity

@@ -228,6 +228,10 @@ def load_store(folder: Path, verify: bool = True) -> Store:
     ----------
     verify : compare the checksums of all arrays.
 
+    Returns
+    -------
+    store whose arrays are mapped from their files
+
     Raises
     ------
     DatasetError
