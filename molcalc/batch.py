@@ -126,6 +126,10 @@ def from_atoms(
     cutoff : range of the edges in Å.
     pair_cutoff : range of the pairs in Å; ``math.inf`` takes all pairs (structures without periodicity
         only), ``None`` leaves the list empty.
+
+    Returns
+    -------
+    batch with lists of neighbors, without labels and points
     """
     positions = np.array(atoms.positions, dtype=np.float64)
     cell = np.array(atoms.cell.array, dtype=np.float64)
@@ -186,6 +190,10 @@ def build_batch(
 
 def collate(batches: Sequence[AtomicBatch]) -> AtomicBatch:
     """Join batches into one; atoms keep their order.
+
+    Returns
+    -------
+    one batch, in the order of the given ones
 
     Raises
     ------

@@ -18,7 +18,7 @@ from molcalc.models.network import Network
 
 @dataclass(frozen=True)
 class PotentialOutput:
-    """What one forward pass returns.
+    """Results of one forward pass: energies and predictions of all members.
 
     Attributes
     ----------
@@ -80,12 +80,12 @@ class Potential(nn.Module):
 
     @property
     def networks(self) -> list[Network]:
-        """The members by their contract, which the container of torch does not know."""
+        """Networks of the ensemble by their contract, which the container of torch does not know."""
         return cast("list[Network]", list(self.members))
 
     @property
     def energy_terms(self) -> list[EnergyTerm]:
-        """The terms by their contract."""
+        """Energy terms by their contract."""
         return cast("list[EnergyTerm]", list(self.terms))
 
     def set_dtype(self, dtype: torch.dtype) -> Potential:
@@ -101,6 +101,10 @@ class Potential(nn.Module):
 
     def forward(self, batch: AtomicBatch) -> PotentialOutput:
         """Evaluate all members and terms.
+
+        Returns
+        -------
+        energies by member, those that all share, and predictions by member
 
         Raises
         ------

@@ -23,7 +23,7 @@ from molcalc.assembly.potentials import AS_DECLARED, PotentialOptions, potential
 from molcalc.assembly.terms import completed_by
 from molcalc.batch import AtomicBatch, collate
 from molcalc.derivatives import dipole_derivatives, evaluate, hessian
-from molcalc.electrostatics.sites import SOURCES, ChargeSites
+from molcalc.electrostatics.sites import CHARGE_SOURCES, ChargeSites
 from molcalc.errors import (
     ChargeError,
     ConfigError,
@@ -39,6 +39,7 @@ from molcalc.errors import (
 from molcalc.fidelity import Fidelity, fidelities_knowing, find_fidelity
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
+from molcalc.prediction.batching import check_structure, initial_charge, make_batch
 from molcalc.prediction.points import charge_sites, field_at, potential_at
 from molcalc.prediction.results import (
     Prediction,
@@ -48,17 +49,17 @@ from molcalc.prediction.results import (
     predicted_properties,
     split_batch,
 )
-from molcalc.prediction.structures import check_structure, initial_charge, make_batch
 from molcalc.state import State, multiplicity_of_moments, resolve_charge
 
 BATCH_ATOMS = 2000
 """Atoms evaluated at once."""
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+"""Arithmetic of the networks' large matrix products, by the name that a user gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictorOptions:
-    """How a potential is used, whatever it is.
+    """Settings of a predictor, whatever its potential.
 
     Attributes
     ----------
@@ -90,7 +91,7 @@ DEFAULTS = PredictorOptions()
 
 
 class Predictor:
-    """Energies, forces and all else that a potential knows of structures, many at once.
+    """Predictor of energies, forces and all else that a potential knows of structures, many at once.
 
     >>> predictor = Predictor.of_model(open_model("wb97m-d3"))
     >>> results = predictor.evaluate(images, ("energy", "forces"))
@@ -162,6 +163,10 @@ class Predictor:
         fidelity : its name; may be left out where there is only one.
         energy : dispersion, Coulomb energy and member of an ensemble.
 
+        Returns
+        -------
+        predictor with the potential of that fidelity
+
         Raises
         ------
         FidelityError, ConfigError, CheckpointMismatchError
@@ -198,7 +203,7 @@ class Predictor:
         self._fidelity = find_fidelity([each.name for each in self.fidelities], value, self.model)
 
     def provenance(self) -> dict[str, Any]:
-        """What makes the results: model and hash, dtype, version, and the fidelity with what completes it."""
+        """Origin of the results: model and hash, dtype, version, and the fidelity with what completes it."""
         values: dict[str, Any] = {**self._provenance, "molcalc": __version__}
         if self.fidelities:
             values.update(fidelity=self.fidelity, **self.completed_by[self._fidelity])
@@ -287,12 +292,16 @@ class Predictor:
         return ("forces", "stress") if has_volume(atoms) and "stress" in self.properties else ("forces",)
 
     def predict(self, batches: Sequence[AtomicBatch], gradients: Sequence[str]) -> list[Prediction]:
-        """Everything about single structures that are evaluated together, or in two halves where memory is short.
+        """Predictions for structures that are evaluated together, or in two halves where memory is short.
 
         Parameters
         ----------
         batches : of one structure each, as :meth:`prepare` makes them.
         gradients : "forces" and "stress", as far as they are wanted.
+
+        Returns
+        -------
+        predictions in the order of the batches
 
         Raises
         ------
@@ -396,7 +405,7 @@ class Predictor:
     def vibration_inputs(
         self, atoms: Atoms
     ) -> tuple[Float64[np.ndarray, "n_atoms 3 n_atoms 3"], Float64[np.ndarray, "3 n_atoms 3"] | None]:
-        """What harmonic vibrations with infrared intensities are made of.
+        """Second derivatives that harmonic vibrations with infrared intensities are made of.
 
         Returns
         -------
@@ -421,6 +430,10 @@ class Predictor:
         source : "distributed" charges, atomic "charges", or "auto": those that the dipole is made of.
         predict : gives the prediction of this structure, where somebody keeps it; None evaluates it.
 
+        Returns
+        -------
+        charges in e at positions in Å, float64
+
         Raises
         ------
         MissingPropertyError
@@ -433,8 +446,10 @@ class Predictor:
         if source == "auto":
             distributed = "dcm_charges" in self.potential.predicts and self.potential.rotation_invariant
             source = "distributed" if distributed else "charges"
-        if source not in SOURCES:
-            raise ConfigError(f"source={source!r}{suggest(str(source), SOURCES)}; choose one of {list(SOURCES)}")
+        if source not in CHARGE_SOURCES:
+            raise ConfigError(
+                f"source={source!r}{suggest(str(source), CHARGE_SOURCES)}; choose one of {list(CHARGE_SOURCES)}"
+            )
         if source == "distributed" and "dcm_charges" not in self.potential.predicts:
             raise ConfigError(f'source="distributed": {self.model!r} predicts charges on atoms only; use "charges"')
         if source == "distributed" and not self.potential.rotation_invariant:
@@ -455,6 +470,10 @@ class Predictor:
         ----------
         points : (n_points, 3) Å.
         source, predict : as in :meth:`charge_sites`.
+
+        Returns
+        -------
+        (n_points,) float64, V
 
         Raises
         ------

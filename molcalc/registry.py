@@ -16,14 +16,14 @@ from torch import Tensor
 from molcalc.errors import CheckpointMismatchError, ConfigError, UnsafeCheckpointError, short, suggest
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.io.schema import from_dict
-from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
-from molcalc.models.dcm import NonEquivariantConfig, NonEquivariantDCM, PhysNetDCM, PhysNetDCMConfig
+from molcalc.models.aimnet2 import AIMNet2Config, AIMNet2Network
+from molcalc.models.dcm import NonEquivariantConfig, NonEquivariantDCMNetwork, PhysNetDCMConfig, PhysNetDCMNetwork
 from molcalc.models.network import NetworkConfig, TrainableNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a kind of model is trained unless the user says otherwise.
+    """Recommended training of a kind of model.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
-    """Everything about a kind of model.
+    """Entry of a kind of model: network, configuration, calculator and recommended training.
 
     Attributes
     ----------
@@ -87,19 +87,19 @@ atoms too, charges settle where they help the energy, and the potential of CO2 i
 
 MODELS: dict[str, ModelEntry] = {
     "aimnet2": ModelEntry(
-        network=AIMNet2,
+        network=AIMNet2Network,
         config=AIMNet2Config,
         calculator="molcalc.calculators.aimnet2.AIMNet2",
         training=_AIMNET2,
     ),
     "physnet-dcm": ModelEntry(
-        network=PhysNetDCM,
+        network=PhysNetDCMNetwork,
         config=PhysNetDCMConfig,
         calculator="molcalc.calculators.physnet_dcm.PhysNetDCM",
         training=Training(options=_DISTRIBUTED_CHARGES, presets={"reference-size": PhysNetDCMConfig.reference_size}),
     ),
     "noneq-dcm": ModelEntry(
-        network=NonEquivariantDCM,
+        network=NonEquivariantDCMNetwork,
         config=NonEquivariantConfig,
         calculator="molcalc.calculators.physnet_dcm.NonEquivariantDCM",
         training=Training(
@@ -137,6 +137,10 @@ def calculator_class(kind: str) -> type[Any]:
 def entry_of(kind: str) -> ModelEntry:
     """The entry of a kind of model that a file or a user names.
 
+    Returns
+    -------
+    entry of :data:`MODELS`
+
     Raises
     ------
     UnsafeCheckpointError
@@ -151,6 +155,10 @@ def entry_of(kind: str) -> ModelEntry:
 
 def network_config(config: ModelConfig) -> NetworkConfig:
     """The typed configuration of a model's network.
+
+    Returns
+    -------
+    instance of the configuration that the entry names
 
     Raises
     ------
@@ -170,6 +178,10 @@ def network_config(config: ModelConfig) -> NetworkConfig:
 
 def build_members(checkpoint: Checkpoint) -> list[TrainableNetwork]:
     """Networks with their weights, in evaluation mode.
+
+    Returns
+    -------
+    one network for each member
 
     Raises
     ------

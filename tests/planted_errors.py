@@ -105,8 +105,8 @@ ERRORS = {
         "predictor.py", "self.fidelities, [state.fidelity]", "self.fidelities, [0]", "tests/test_predictor.py",
     ),
     "runs joined by place of fidelity": Planted(
-        "assembly/ensembles.py", "if _names(run) != _names(first):", "if not run.members:",
-        "tests/assembly/test_ensembles.py",
+        "assembly/joined_runs.py", "if _names(run) != _names(first):", "if not run.members:",
+        "tests/assembly/test_joined_runs.py",
     ),
     "dispersion added to labels": Planted(
         "train/data/dispersion_subtraction.py", "label - value", "label + value",
@@ -213,7 +213,7 @@ ERRORS = {
         "tests/test_derivatives.py",
     ),
     "untrained elements accepted": Planted(
-        "prediction/structures.py", "unknown = ~np.isin(atomic_numbers, elements)",
+        "prediction/batching.py", "unknown = ~np.isin(atomic_numbers, elements)",
         "unknown = np.zeros(len(atomic_numbers), dtype=bool)", "tests/calculators/test_inputs.py",
     ),
     "no finite check": Planted(

@@ -261,3 +261,85 @@ def test_predictors_know_nothing_of_calculators_of_ase() -> None:
         if name.startswith("ase.calculators")
     ]
     assert not found
+
+
+TWINS = {
+    **dict.fromkeys(["add_parser", "run"], "cli"),
+    **dict.fromkeys(["CHUNK", "NAMES"], "train/data/formats"),
+    **dict.fromkeys(
+        [
+            "forces", "forces_in_crystal", "stress", "translation", "rotation", "reflection", "permutation",
+            "repeatable",
+        ],
+        "testing",
+    ),
+}  # fmt: skip
+"""Names that mean the same in every module of one folder: parts of a command, of a format, of a table of checks."""
+CONTRACT = {"evaluate"}
+"""A name of the public contract for the errors of a model, and of the function that all results come from."""
+
+
+def public_names(tree: ast.Module) -> Iterator[str]:
+    """Classes, functions and constants that a module defines at its top."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
+
+
+def may_share(name: str, places: list[str]) -> bool:
+    """Whether a name may stand in several modules: a formula and its compiled twin, or a stated exception."""
+    formulas = [place for place in places if not place.startswith("kernels/")]
+    mirrored = len(places) == 2 and len(formulas) == 1 and f"kernels/{formulas[0].partition('/')[2]}" in places
+    together = name in TWINS and all(place.startswith(f"{TWINS[name]}/") for place in places)
+    return name == "log" or name in CONTRACT or mirrored or together
+
+
+def test_two_things_never_share_a_name() -> None:
+    """Whoever reads a name knows what it is without looking where it comes from."""
+    places: dict[str, list[str]] = {}
+    for _, path, tree in modules():
+        for name in {name for name in public_names(tree) if not name.startswith("_")}:
+            places.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    shared = {name: found for name, found in places.items() if len(found) > 1}
+    assert not {name: found for name, found in shared.items() if not may_share(name, found)}
+    assert TWINS.keys() | CONTRACT <= shared.keys(), "remove exceptions that nothing needs any more"
+
+
+def test_the_rule_of_names_finds_planted_twins() -> None:
+    assert list(public_names(ast.parse("A, _b = 1, 2\nC: int = 3\nclass D: e = 1\ndef f(): g = 1"))) == [
+        "A", "_b", "C", "D", "f",
+    ]  # fmt: skip
+    assert may_share("smooth_step", ["kernels/switch.py", "nn/switch.py"])
+    assert not may_share("smooth_step", ["kernels/switch.py", "nn/radial.py"])
+    assert not may_share("gather", ["kernels/cartesian.py", "kernels/neighbor_sum.py"])
+    assert may_share("run", ["cli/md.py", "cli/relax.py"])
+    assert not may_share("run", ["cli/md.py", "simulate/dynamics.py"])
+
+
+NO_RESULT = {"None", "NoReturn", "Self"}
+
+
+def documented(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef, str]]:
+    """Public functions with docstrings of more than a line, properties and blocks of ``with`` left out."""
+    private = {node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name.startswith("_")}
+    for name, function in functions(tree):
+        text = ast.get_docstring(function) or ""
+        decorators = {ast.unparse(node).rpartition(".")[2] for node in function.decorator_list}
+        public = name.partition(".")[0] not in private and not function.name.startswith("_")
+        if public and "\n" in text and not decorators & {"property", "cached_property", "contextmanager"}:
+            yield name, function, text
+
+
+def test_public_functions_say_what_they_return() -> None:
+    """A docstring that goes beyond its first line has a section for the result."""
+    silent = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for _, path, tree in modules()
+        for name, function, text in documented(tree)
+        if function.returns is not None and ast.unparse(function.returns) not in NO_RESULT
+        if not re.search(r"^(Returns|Yields)\n---", text, re.MULTILINE)
+    ]
+    assert not silent

@@ -13,7 +13,7 @@ import torch
 
 from molcalc.errors import CheckpointMismatchError, UnsafeCheckpointError
 from molcalc.io.checkpoint import Checkpoint, load, save
-from molcalc.models.aimnet2 import AIMNet2
+from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.registry import DEFAULT_MODEL, MODELS, build_members, calculator_class, checkpoint_of, network_config
 from molcalc.train.config import FitConfig, make_config
 from tests.helpers.model_files import ELEMENTS, UNKNOWN_ARCHITECTURES, small_checkpoint
@@ -35,7 +35,7 @@ def test_networks_have_their_own_weights_in_order() -> None:
 
 def test_networks_are_ready_for_evaluation() -> None:
     for member in build_members(small_checkpoint(n_members=2)):
-        assert isinstance(member, AIMNet2)
+        assert isinstance(member, AIMNet2Network)
         assert not member.training
         assert not any(parameter.requires_grad for parameter in member.parameters())
         assert {parameter.device.type for parameter in member.parameters()} == {"cpu"}

@@ -20,7 +20,7 @@ from molcalc.cli import main
 from molcalc.errors import ChargeError, DatasetError, OpenShellWarning, SpinError, StateError
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.prediction.structures import initial_charge
+from molcalc.prediction.batching import initial_charge
 from molcalc.state import (
     CHARGE_KEYS,
     MAX_ROUNDING,

@@ -1,1 +1,1 @@
-"""What calculators tell beyond the results of single structures."""
+"""Analyses of calculators beyond the results of single structures."""

@@ -1,1 +1,1 @@
-"""From a name to a potential: models are opened, joined to ensembles, and completed by energy terms."""
+"""Assembly of potentials: models are opened by name, joined to ensembles, and completed by energy terms."""

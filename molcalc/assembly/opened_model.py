@@ -31,6 +31,10 @@ class OpenedModel:
     def index_of(self, fidelity: str | None) -> int:
         """Index of a fidelity by its name; None is enough where there is only one.
 
+        Returns
+        -------
+        index in ``config.fidelities``
+
         Raises
         ------
         FidelityError
@@ -44,6 +48,10 @@ class OpenedModel:
         Parameters
         ----------
         member : one network of an ensemble, from 0; None takes all.
+
+        Returns
+        -------
+        list of one network or of all
 
         Raises
         ------

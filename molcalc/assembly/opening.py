@@ -1,11 +1,11 @@
-"""From whatever a user names as a model to its networks."""
+"""Opening of models: networks with their weights from a name, a file or a folder, or from several runs."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 
-from molcalc.assembly.ensembles import join
+from molcalc.assembly.joined_runs import join_runs
 from molcalc.assembly.opened_model import OpenedModel
 from molcalc.errors import CheckpointMismatchError
 from molcalc.io.checkpoint import Checkpoint
@@ -52,7 +52,7 @@ def open_model(model: AnyModel, *, trusted: bool = False) -> OpenedModel:
         return model
     if isinstance(model, (str, os.PathLike, Checkpoint)):
         return _open_one(model, trusted)
-    return join([_open_one(each, trusted) for each in model])
+    return join_runs([_open_one(each, trusted) for each in model])
 
 
 def _open_one(model: ModelSource, trusted: bool) -> OpenedModel:

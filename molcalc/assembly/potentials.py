@@ -10,7 +10,7 @@ from molcalc.assembly.opened_model import OpenedModel
 from molcalc.assembly.terms import DispersionChoice, completing_terms, coulomb_term, repulsion_term
 from molcalc.energy_term import EnergyTerm
 from molcalc.io.checkpoint import ModelConfig
-from molcalc.models.aimnet2 import AIMNet2
+from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.network import Network
 from molcalc.models.no_network import NoNetwork
 from molcalc.potential import Potential
@@ -18,7 +18,7 @@ from molcalc.potential import Potential
 
 @dataclass(frozen=True, kw_only=True)
 class PotentialOptions:
-    """What a user may choose about the energy of a model.
+    """Choices of a user about the energy of a model.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ def potential_of(model: OpenedModel, fidelity: str | None = None, options: Poten
     members = copy.deepcopy(model.chosen_members(options.member))
     if options.legacy:
         for network in members:
-            if isinstance(network, AIMNet2):
+            if isinstance(network, AIMNet2Network):
                 network.round_shifted_energies = True
     return Potential(members, terms)
 

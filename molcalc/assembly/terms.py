@@ -1,4 +1,4 @@
-"""Which energy terms complete a network, from a model's declaration and the user's choices."""
+"""Energy terms that complete a network, by a model's declaration and the user's choices."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def completing_terms(
 def completed_by(
     config: ModelConfig, chosen: int, *, coulomb: str = "auto", dispersion: DispersionChoice = "auto"
 ) -> tuple[dict[str, str], ...]:
-    """What completes a model, in words.
+    """Energy terms that complete a model, in words.
 
     Parameters
     ----------
@@ -167,6 +167,10 @@ def coulomb_term(config: ModelConfig, method: str = "auto") -> EnergyTerm | None
 def repulsion_term(config: ModelConfig) -> EnergyTerm | None:
     """Repulsion of nuclei that a model was trained with, or None.
 
+    Returns
+    -------
+    the term; None for a model that was trained without
+
     Raises
     ------
     CheckpointMismatchError
@@ -188,6 +192,10 @@ def dispersion_term(
     ----------
     choice : "auto" as the model declares, None for none, "d3bj:FUNCTIONAL", "d4:FUNCTIONAL", or parameters.
     smooth, legacy : as in :func:`molcalc.dispersion.declared.dispersion_from`.
+
+    Returns
+    -------
+    the term; None where nothing is added
 
     Raises
     ------

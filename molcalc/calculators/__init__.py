@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from molcalc.calculators.physnet_dcm import NonEquivariantDCM as NonEquivariantDCM
     from molcalc.calculators.physnet_dcm import PhysNetDCM as PhysNetDCM
 
-HOMES = {
+CALCULATOR_HOMES = {
     "AIMNet2": "molcalc.calculators.aimnet2",
     "D3": "molcalc.calculators.dispersion",
     "D4": "molcalc.calculators.dispersion",
@@ -24,12 +24,12 @@ __all__ = ["D3", "D4", "AIMNet2", "NonEquivariantDCM", "PhysNetDCM"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in HOMES:
+    if name in CALCULATOR_HOMES:
         import importlib
 
-        return getattr(importlib.import_module(HOMES[name]), name)
+        return getattr(importlib.import_module(CALCULATOR_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *HOMES])
+    return sorted([*globals(), *CALCULATOR_HOMES])

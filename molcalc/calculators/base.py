@@ -109,6 +109,10 @@ class MolCalculator(Calculator):
     def set(self, **options: Any) -> dict[str, Any]:
         """Change ``charge``, ``multiplicity`` or ``fidelity``; results are discarded.
 
+        Returns
+        -------
+        the options that were changed, as ASE wants them
+
         Raises
         ------
         ConfigError, FidelityError
@@ -133,7 +137,7 @@ class MolCalculator(Calculator):
         return self.predictor.resolve(atoms)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What changed since the last result, ``atoms.info`` included."""
+        """Changes since the last result, those of ``atoms.info`` included."""
         changes: list[str] = super().check_state(atoms, tol=tol)
         if changes or self._state is None:
             return changes
@@ -151,7 +155,7 @@ class MolCalculator(Calculator):
 
     @property
     def device(self) -> torch.device:
-        """Where the potential is evaluated."""
+        """Device on which the potential is evaluated."""
         return self.predictor.device
 
     @property
@@ -166,7 +170,7 @@ class MolCalculator(Calculator):
 
     @property
     def completed_by(self) -> tuple[Mapping[str, str], ...]:
-        """By fidelity, what completes the network, in words."""
+        """Energy terms that complete the network, in words, by fidelity."""
         return self.predictor.completed_by
 
     def prepare(self, atoms: Atoms) -> tuple[AtomicBatch, State]:
@@ -186,7 +190,19 @@ class MolCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Fill ``results`` and ``extras`` in one pass."""
+        """Fill ``results`` and ``extras`` in one pass.
+
+        Raises
+        ------
+        MissingPropertyError
+            For a property that the model does not have, or the structure.
+        InputError
+            And its subclasses, as :meth:`prepare` tells.
+        NonFiniteResultError
+            When a result is not finite.
+        ResourceError
+            When the structure does not fit into memory.
+        """
         atoms = self._structure(atoms)
         self.reset()
         for name in properties:
@@ -304,7 +320,7 @@ class MolCalculator(Calculator):
     # -- provenance and copies -------------------------------------------------------------------------
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
-        """What made a result: model and hash, fidelity, dtype, charge and multiplicity, version. Plain values only."""
+        """Origin of a result: model and hash, fidelity, dtype, charge and multiplicity, version. Plain values only."""
         values = self.predictor.provenance()
         if self._state is not None:
             values.update(charge=self._state.charge, multiplicity=self._state.multiplicity)

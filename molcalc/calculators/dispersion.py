@@ -73,7 +73,7 @@ class D3(MolCalculator):
         )
         super().__init__(
             Predictor(
-                dispersion_potential(term, range(1, reference.LAST_ELEMENT + 1)),
+                dispersion_potential(term, range(1, reference.D3_LAST_ELEMENT + 1)),
                 PredictorOptions(device=device, dtype="float64"),
                 model=f"d3bj:{functional or 'parameters'}",
                 depends_on=(),
@@ -121,9 +121,9 @@ class D4(MolCalculator):
         atm: bool = True,
         parameters: D4Parameters | None = None,
         charge: int | None = None,
-        cutoff: float = d4.PAIR_CUTOFF,
-        atm_cutoff: float = d4.ATM_CUTOFF,
-        cn_cutoff: float = d4.CN_CUTOFF,
+        cutoff: float = d4.D4_PAIR_CUTOFF,
+        atm_cutoff: float = d4.D4_ATM_CUTOFF,
+        cn_cutoff: float = d4.D4_CN_CUTOFF,
         switch_width: float = 0.0,
         device: str = "auto",
     ) -> None:
@@ -139,7 +139,7 @@ class D4(MolCalculator):
         )
         super().__init__(
             Predictor(
-                dispersion_potential(term, range(1, d4_library.LAST_ELEMENT + 1)),
+                dispersion_potential(term, range(1, d4_library.D4_LAST_ELEMENT + 1)),
                 PredictorOptions(charge=charge, device=device, dtype="float64"),
                 model=f"d4:{functional or 'parameters'}",
                 depends_on=("charge",),

@@ -1,4 +1,4 @@
-"""Calculators of trained models: what they have in common, and which one a model needs."""
+"""Calculators of trained models: their common base, and the choice of the one that a model needs."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from molcalc.predictor import PredictorOptions
 
 
 class DistributedChargeCalculator(ModelCalculator):
-    """What both calculators of distributed charges have in common.
+    """Base of both calculators of distributed charges.
 
     ``extras`` holds ``dcm_charges`` (n_atoms, n_dcm) in e, ``dcm_positions`` (n_atoms, n_dcm, 3) in Å, and the dipoles
     in e·Å of the distributed and of the atomic charges, ``dcm_dipole`` and ``charge_dipole``.

@@ -12,7 +12,7 @@ from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_c
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
-    from molcalc.cli.structures import InputStructure
+    from molcalc.cli.input_structures import InputStructure
 
 ZEROS = ("first", "lowest", "none")
 PROPERTY_OF = {"relative_energy": "energy", "max_force": "forces"}
@@ -31,8 +31,8 @@ examples:
 
 
 @dataclass
-class Row:
-    """One structure at every fidelity."""
+class ComparisonRow:
+    """Row of the comparison: one structure at every fidelity."""
 
     frame: InputStructure
     formula: str
@@ -60,7 +60,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print a table, JSON or CSV."""
-    from molcalc.cli.structures import read_frames
+    from molcalc.cli.input_structures import read_frames
 
     frames = [frame for name in args.files for frame in read_frames(name)]
     calculator = make_calculator(args, one_fidelity=False)
@@ -78,7 +78,7 @@ def run(args: Arguments) -> int:
     return 0
 
 
-def set_relative(rows: list[Row], zero: str) -> None:
+def set_relative(rows: list[ComparisonRow], zero: str) -> None:
     """Fill in the energies relative to the first or lowest structure of the same formula and charge."""
     zeros: dict[tuple[str, str, int], float] = {}
     keys = [[(name, row.formula, row.charge) for name in row.results] for row in rows]
@@ -91,7 +91,7 @@ def set_relative(rows: list[Row], zero: str) -> None:
         row.relative = {key[0]: row.results[key[0]]["energy"] - zeros[key] for key in found} if zero != "none" else {}
 
 
-def _compared(calculator: MolCalculator, frame: InputStructure) -> Row:
+def _compared(calculator: MolCalculator, frame: InputStructure) -> ComparisonRow:
     from molcalc.errors import MolcalcError
 
     try:
@@ -99,7 +99,7 @@ def _compared(calculator: MolCalculator, frame: InputStructure) -> Row:
         charge = calculator.resolve(frame.atoms).charge
     except MolcalcError as error:
         raise type(error)(f"{frame.label}: {error}") from error
-    return Row(frame, frame.atoms.get_chemical_formula(), charge, results, {})
+    return ComparisonRow(frame, frame.atoms.get_chemical_formula(), charge, results, {})
 
 
 def _largest_force(result: dict[str, Any]) -> float:
@@ -108,7 +108,7 @@ def _largest_force(result: dict[str, Any]) -> float:
     return float(np.linalg.norm(result["forces"], axis=1).max())
 
 
-def _values(calculator: MolCalculator, rows: list[Row], zero: str) -> dict[str, Any]:
+def _values(calculator: MolCalculator, rows: list[ComparisonRow], zero: str) -> dict[str, Any]:
     import numpy as np
 
     from molcalc.properties import LABELS, PROPERTIES
@@ -116,7 +116,7 @@ def _values(calculator: MolCalculator, rows: list[Row], zero: str) -> dict[str, 
     reported = {label.ase_name: label.unit for label in LABELS.values() if label.ase_name is not None}
     reported["energy_std"] = PROPERTIES["energy_std"].unit
 
-    def at_fidelity(row: Row, name: str) -> dict[str, Any] | None:
+    def at_fidelity(row: ComparisonRow, name: str) -> dict[str, Any] | None:
         if name not in row.results:
             return None
         relative = {"relative_energy": row.relative[name]} if row.relative else {}
@@ -146,7 +146,7 @@ def _values(calculator: MolCalculator, rows: list[Row], zero: str) -> dict[str, 
     }
 
 
-def _write_csv(rows: list[Row], names: list[str], charges: bool) -> None:
+def _write_csv(rows: list[ComparisonRow], names: list[str], charges: bool) -> None:
     """One line per structure and fidelity; what is not there is empty."""
     from molcalc.properties import PROPERTIES
 
@@ -171,7 +171,7 @@ def _write_csv(rows: list[Row], names: list[str], charges: bool) -> None:
             writer.writerow([*place, *(cells.get(column, "") for column in columns)])
 
 
-def _print(rows: list[Row], names: list[str], zero: str, charges: bool) -> None:
+def _print(rows: list[ComparisonRow], names: list[str], zero: str, charges: bool) -> None:
     from molcalc.cli.tables import print_table
 
     kind = "total energies" if zero == "none" else f"relative to the {zero} structure of the same formula and charge"

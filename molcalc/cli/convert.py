@@ -105,6 +105,10 @@ def convert_model(args: Arguments, source: str, target: Path) -> int:
 def parse_sae(texts: list[str]) -> dict[str, dict[int, float]]:
     """Self-atomic energies by fidelity from ``NAME=FILE``.
 
+    Returns
+    -------
+    energies in eV of free atoms, by name of the fidelity and atomic number
+
     Raises
     ------
     ConfigError

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from molcalc.calculators.base import MolCalculator
-    from molcalc.cli.structures import InputStructure
+    from molcalc.cli.input_structures import InputStructure
 
-CHUNK = 64
+FRAMES_AT_ONCE = 64
 """Structures evaluated between two lines of output."""
 _PROPERTIES = ("energy", "free_energy", "energies", "forces", "charges", "dipole", "magmoms", "energy_std")
 _EPILOG = """\
@@ -47,8 +47,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print one line per structure; write the results if asked to."""
+    from molcalc.cli.input_structures import read_frames
     from molcalc.cli.output import output_format, write_frames
-    from molcalc.cli.structures import read_frames
     from molcalc.io.targets import check_file
     from molcalc.simulate.provenance import with_results
 
@@ -58,9 +58,9 @@ def run(args: Arguments) -> int:
         output_format(target)
     frames = [frame for name in args.files for frame in read_frames(name)]
     calculator = make_calculator(args)
-    table = Table(frames, calculator)
+    table = EnergyTable(frames, calculator)
     finished: list[Atoms] = []
-    for frame, results in evaluate(calculator, frames):
+    for frame, results in evaluate_frames(calculator, frames):
         table.begin()
         print(table.row(frame, results), flush=True)
         if args.forces or args.charges:
@@ -72,10 +72,14 @@ def run(args: Arguments) -> int:
     return 0
 
 
-def evaluate(
+def evaluate_frames(
     calculator: MolCalculator, frames: list[InputStructure]
 ) -> Iterator[tuple[InputStructure, dict[str, Any]]]:
     """Results of every frame, in order; many frames at once.
+
+    Yields
+    ------
+    frame, and its results and extras by name
 
     Raises
     ------
@@ -84,8 +88,8 @@ def evaluate(
     """
     from molcalc.errors import MolcalcError
 
-    for start in range(0, len(frames), CHUNK):
-        part = frames[start : start + CHUNK]
+    for start in range(0, len(frames), FRAMES_AT_ONCE):
+        part = frames[start : start + FRAMES_AT_ONCE]
         try:
             yield from zip(part, _results(calculator, part))
         except MolcalcError:
@@ -107,8 +111,8 @@ def _results(calculator: MolCalculator, frames: list[InputStructure]) -> list[di
     return [{**calculator.results, **calculator.extras}]
 
 
-class Table:
-    """Columns wide enough for all frames."""
+class EnergyTable:
+    """Table of energies with columns wide enough for all frames."""
 
     def __init__(self, frames: list[InputStructure], calculator: MolCalculator) -> None:
         self._files = max(len("file"), *(len(frame.source) for frame in frames))

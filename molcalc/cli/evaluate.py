@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from molcalc.train.report.evaluation import Evaluation
 
 GROUPS = ("formula", "n_atoms", "element", "fidelity")
-SHOWN_GROUPS = 20
+PRINTED_GROUPS = 20
 _EPILOG = """\
 The model is compared with labels as it was trained: with its Coulomb energy, without the dispersion that calculators
 add; --with-dispersion where the labels contain it.
@@ -44,7 +44,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help=f"errors by group: {', '.join(GROUPS)} (default all; nothing: none)",
     )
     parser.add_argument(
-        "--all", action="store_true", help=f"all groups, not the {SHOWN_GROUPS} with the largest errors"
+        "--all", action="store_true", help=f"all groups, not the {PRINTED_GROUPS} with the largest errors"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, in eV, eV/Å, e·Å, e, V")
     parser.add_argument(
@@ -73,7 +73,7 @@ def run(args: Arguments) -> int:
     from molcalc.train.data.comparison import Comparison
     from molcalc.train.loop.processes import chosen_device
     from molcalc.train.report.evaluation import Evaluator, evaluate_part
-    from molcalc.train.report.results import Results
+    from molcalc.train.report.prediction_writer import PredictionWriter
 
     for kind in args.by:
         if kind not in GROUPS:
@@ -86,7 +86,7 @@ def run(args: Arguments) -> int:
         esp_radius_factor=args.esp_radius_factor, esp_max=args.esp_max, dipole_source=args.dipole_source
     )
     device = chosen_device(args.device)
-    results = Results(data) if args.output or args.annotate else None
+    results = PredictionWriter(data) if args.output or args.annotate else None
     if args.annotate:
         assert results is not None
         results.check_annotation(args.annotate)
@@ -131,7 +131,7 @@ def _print(args: argparse.Namespace, found: Evaluation, n_systems: int) -> None:
         if len(table) < 2:
             continue
         header, rows = group_table(table, kind)
-        shown = rows if args.all else rows[:SHOWN_GROUPS]
+        shown = rows if args.all else rows[:PRINTED_GROUPS]
         print()
         print_table(header, shown)
         if len(shown) < len(rows):

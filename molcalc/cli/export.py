@@ -76,7 +76,7 @@ def run(args: Arguments) -> int:
 
 
 def _dispersion(args: Arguments) -> DispersionChoice:
-    """What the options say of dispersion: one of them, or constants."""
+    """Dispersion that the options choose, by name or by constants."""
     from molcalc.dispersion.parameters import D3Parameters
     from molcalc.errors import ConfigError
 

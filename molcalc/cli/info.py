@@ -45,7 +45,9 @@ def run(args: Arguments) -> int:
     if args.model is None:
         values: dict[str, Any] = published_models()
     else:
-        values = describe_program(args.model) or describe(args.model, read_model(args.model, trusted=args.trusted))
+        values = describe_program(args.model) or describe_model(
+            args.model, read_model(args.model, trusted=args.trusted)
+        )
     if args.json:
         print(json.dumps(values, indent=1, ensure_ascii=False))
     else:
@@ -69,8 +71,8 @@ def published_models() -> dict[str, str]:
     return {**found, **dict.fromkeys(BUNDLED, "comes with molcalc")}
 
 
-def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Everything worth knowing about a model, as plain values."""
+def describe_model(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Description of a model as plain values: sizes, fidelities, energy terms, origin and files."""
     from ase.data import chemical_symbols
 
     from molcalc.registry import build_members
@@ -97,7 +99,7 @@ def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def describe_program(name: str) -> dict[str, Any] | None:
-    """The same of a file that ``molcalc export`` wrote, without running it; None for anything else."""
+    """Description of a file that ``molcalc export`` wrote, without running it; None for anything else."""
     from molcalc.io.files import read_file, sha256
     from molcalc.pretrained.foreign.exported import read_contents
 
@@ -137,7 +139,7 @@ def describe_program(name: str) -> dict[str, Any] | None:
 
 
 def _fragments(checkpoint: Checkpoint) -> str:
-    """Where the model puts the charge of two molecules that are far apart."""
+    """Charges, in words, that the model gives to two molecules which are far apart."""
     from molcalc.analysis.fragment_charges import DISTANCE, fragment_charges
     from molcalc.errors import UnsupportedElementError
 
@@ -172,7 +174,7 @@ def _compared(path: Path, checksum: str) -> str:
 
 
 def _fidelity(fidelity: Fidelity, config: ModelConfig, elements: Sequence[int]) -> dict[str, Any]:
-    """What a fidelity is; with its elements where they can differ from those of the network."""
+    """Description of a fidelity, with its elements where they can differ from those of the network."""
     from ase.data import chemical_symbols
 
     dispersion = "in the labels" if fidelity.dispersion_in_labels else fidelity.dispersion or "none"
@@ -185,14 +187,14 @@ def _fidelity(fidelity: Fidelity, config: ModelConfig, elements: Sequence[int]) 
 def model_files(name: str) -> list[Path]:
     """Files a model is read from; none for a model on a hub or one that is in the cache only."""
     from molcalc.errors import CheckpointError
-    from molcalc.pretrained.catalog import BUNDLED, FOLDER, PUBLISHED, find_file
+    from molcalc.pretrained.catalog import BUNDLED, BUNDLED_FOLDER, PUBLISHED, find_file
 
     if name in PUBLISHED:
         try:
             return [find_file(PUBLISHED[name].file)]
         except CheckpointError:
             return []
-    path = FOLDER / name if name in BUNDLED else Path(name)
+    path = BUNDLED_FOLDER / name if name in BUNDLED else Path(name)
     if path.is_dir():
         return sorted(file for file in path.iterdir() if file.is_file())
     return [path] if path.is_file() else []

@@ -55,7 +55,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Run molecular dynamics of one structure."""
-    from molcalc.cli.structures import read_structure
+    from molcalc.cli.input_structures import read_structure
     from molcalc.errors import InputError
     from molcalc.io.targets import check_not_input
     from molcalc.simulate.dynamics import md
@@ -107,10 +107,10 @@ def _recorded_settings(args: Arguments, path: Path) -> DynamicsSettings:
     """Settings of the run to be continued; what is given must agree with them."""
     from molcalc.errors import ConfigError
     from molcalc.simulate.ensembles import DynamicsSettings
-    from molcalc.simulate.recorder import PROGRAM
+    from molcalc.simulate.recorder import DYNAMICS_PROGRAM
     from molcalc.simulate.trajectory import read_recorded
 
-    recorded = read_recorded(path, PROGRAM, only_last=True).description
+    recorded = read_recorded(path, DYNAMICS_PROGRAM, only_last=True).description
     for name in _DECIDED:
         value = getattr(args, name)
         if value is not None and value != recorded[name]:
@@ -150,7 +150,7 @@ class _Progress:
         self._bar.update(step.step - self._bar.n)
 
     def interrupted(self, stop: Interrupted, path: Path) -> Interrupted:
-        """What a signal stopped, and how to go on."""
+        """Interruption that says what a signal stopped and how to go on."""
         if self._last is None:
             return stop
         kept = f"{self._last.n_frames} frames are in {path}: --restart continues"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Arguments = argparse.Namespace
 Subparsers = Any
 """What ``add_subparsers`` returns; argparse has no public name for it."""
-DEFAULT_MODEL = "wb97m-d3"
+DEFAULT_PUBLISHED = "wb97m-d3"
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see '{self.prog} --help'")
 
 
-def refuse_unknown(unknown: list[str], args: Arguments) -> None:
+def refuse_unknown_options(unknown: list[str], args: Arguments) -> None:
     """Raise ConfigError for options that the command does not have."""
     if not unknown:
         return
@@ -75,7 +75,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, one_fidelity: bool = T
         "--model",
         action="append",
         help="published name, model directory, .jpt or .pt file ('molcalc info' lists names; default "
-        f"{DEFAULT_MODEL}); repeat it for an ensemble of several runs",
+        f"{DEFAULT_PUBLISHED}); repeat it for an ensemble of several runs",
     )
     if one_fidelity:
         group.add_argument("--fidelity", metavar="NAME", help="level of theory of a model that has several")
@@ -111,7 +111,7 @@ def make_calculator(args: Arguments, *, one_fidelity: bool = True) -> MolCalcula
     from molcalc.assembly.opening import open_model
     from molcalc.calculators.of_model import calculator_of
 
-    models = args.model or [DEFAULT_MODEL]
+    models = args.model or [DEFAULT_PUBLISHED]
     model = open_model(models[0] if len(models) == 1 else models, trusted=args.trusted)
     if one_fidelity:
         dispersion = None if args.dispersion == "none" else args.dispersion
@@ -142,7 +142,17 @@ def add_units(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_units(texts: list[str]) -> dict[str, str]:
-    """Units by label from LABEL=UNIT."""
+    """Units by label from LABEL=UNIT.
+
+    Returns
+    -------
+    unit by name of the label
+
+    Raises
+    ------
+    ConfigError
+        For text of another form.
+    """
     from molcalc.errors import ConfigError
 
     units = {}

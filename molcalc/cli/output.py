@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.io import write
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 
-from molcalc.cli.structures import DATABASES
+from molcalc.cli.input_structures import DATABASES
 from molcalc.errors import InputError
 from molcalc.io.files import replacing
 from molcalc.simulate.provenance import with_initial_charges
@@ -18,6 +18,10 @@ from molcalc.simulate.provenance import with_initial_charges
 
 def output_format(path: Path) -> str:
     """ASE's name of the format that a file name asks for.
+
+    Returns
+    -------
+    name of the format in :mod:`ase.io`
 
     Raises
     ------

@@ -44,8 +44,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Relax one structure; write it, and the steps if asked to."""
+    from molcalc.cli.input_structures import read_structure
     from molcalc.cli.output import output_format, write_frames
-    from molcalc.cli.structures import read_structure
     from molcalc.errors import ConfigError, InputError
     from molcalc.io.targets import check_file, check_not_input
     from molcalc.simulate.relaxation import RelaxationSettings, check_cell, relax
@@ -93,7 +93,7 @@ class _StepTable:
         print(f"{step.step:5d}  {step.energy:16.6f}  {step.fmax:12.6f}", flush=True)
 
     def interrupted(self, stop: Interrupted, trajectory: Path | None) -> Interrupted:
-        """What a signal stopped, and how to go on."""
+        """Interruption that says what a signal stopped and how to go on."""
         if self._last is None:
             return stop
         where = f"; {trajectory} has every step: --restart continues" if trajectory else ""

@@ -20,6 +20,10 @@ def stated_in(path: str, form: str) -> dict[str, Any]:
     Parameters
     ----------
     form : ASE's name of the format.
+
+    Returns
+    -------
+    values by key; only what the file states
     """
     if form in MOLFILES:
         with open_with_compression(path, "r") as stream:
@@ -32,6 +36,10 @@ def of_molfile(text: str) -> dict[str, int]:
 
     Lines ``M  CHG`` and ``M  RAD`` take the place of the column of the atoms, as the format has it. Formal charges of
     which none is written state nothing; neither do several radical centers, whose spins may be parallel or not.
+
+    Returns
+    -------
+    values by key; only what the file states
 
     References
     ----------

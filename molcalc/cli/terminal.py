@@ -22,7 +22,7 @@ def plain_terminal() -> Iterator[None]:
 
 
 def note(text: str) -> None:
-    """Tell something that is not a result."""
+    """Print a remark, which is no result, on stderr."""
     print(f"molcalc: {text}", file=sys.stderr, flush=True)
 
 

@@ -92,6 +92,10 @@ def run(args: Arguments) -> int:
 def gather_options(args: argparse.Namespace) -> dict[str, Any]:
     """Options of the run: of the run that goes on, then of the files, --set, and flags.
 
+    Returns
+    -------
+    options of :func:`molcalc.train.fit` by key
+
     Raises
     ------
     ConfigError
@@ -103,10 +107,10 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
     from molcalc.registry import MODELS
     from molcalc.train.config import make_config
     from molcalc.train.config_files import join_options, parse_setting, read_options
-    from molcalc.train.loop.run_folder import OPTIONS
+    from molcalc.train.loop.run_folder import OPTIONS_FILE
 
     parts = [read_options(path) for path in args.config]
-    before = Path(args.output) / OPTIONS
+    before = Path(args.output) / OPTIONS_FILE
     if args.resume and before.is_file():
         parts.insert(0, read_options(before))
     parts += [parse_setting(text) for text in args.settings]

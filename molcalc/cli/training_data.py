@@ -18,6 +18,10 @@ _NAMED = re.compile(r"([\w.+()-]+)=(.+)", re.DOTALL)
 def parse_data(texts: Sequence[str]) -> list[str] | dict[str, list[str]]:
     """Files, or files by fidelity. A file that exists under the whole text is meant, whatever is in its name.
 
+    Returns
+    -------
+    files; or lists of them by name of the fidelity
+
     Raises
     ------
     ConfigError
@@ -40,6 +44,10 @@ def parse_data(texts: Sequence[str]) -> list[str] | dict[str, list[str]]:
 
 def parse_held_out(texts: Sequence[str] | None) -> float | list[str] | dict[str, list[str]] | None:
     """A share (< 1) or number of systems, or data files of their own.
+
+    Returns
+    -------
+    share or number; files, or files by fidelity; None where nothing is said
 
     Raises
     ------

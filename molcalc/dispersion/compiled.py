@@ -13,7 +13,7 @@ from molcalc.batch import AtomicBatch
 from molcalc.dispersion.damping import THREE_BODY_RADII
 from molcalc.dispersion.energies import DispersionForm
 from molcalc.dispersion.lattice import complete_pairs
-from molcalc.dispersion.loops import OPERATIONS_PER_PAIR, by_cell, choose_loops, structure_bounds
+from molcalc.dispersion.loops import OPERATIONS_PER_DISPERSION_PAIR, by_cell, choose_loops, structure_bounds
 from molcalc.dispersion.reference import AtomData
 from molcalc.dispersion.three_body import site_pairs
 from molcalc.kernels.runtime import share_range, slots_for
@@ -30,6 +30,12 @@ def compiled_energies(
 
     Equal to :func:`molcalc.dispersion.energies.dispersion_energies`, but needs no pair list. ``weights``
     (n_atoms,) weight the energies in the sum; without them it is plain.
+
+    Returns
+    -------
+    energies : (n_atoms,) eV.
+    by_positions : (n_atoms, 3) eV/Å.
+    by_cell : (n_systems, 3, 3) eV/Å.
     """
     upstream = np.ones(atoms.n_atoms) if weights is None else weights.detach().contiguous().numpy()
     loops = choose_loops(batch, max(form.cutoff, form.cn_cutoff) * BOHR)
@@ -88,7 +94,7 @@ def _triples(
     kernels.pair_factors(squared, vdw[species[ends[0]], species[ends[1]]], cutoff, width, factors)
     roots = np.empty((atoms.n_atoms, int((bounds[1:] - bounds[:-1]).max(initial=0))))
     kernels.c6_roots(0, atoms.n_atoms, bounds, system_idx, weights, species, projected, roots)
-    work = OPERATIONS_PER_PAIR * float(np.square(np.diff(groups), dtype=np.float64).sum())
+    work = OPERATIONS_PER_DISPERSION_PAIR * float(np.square(np.diff(groups), dtype=np.float64).sum())
     n_slots = slots_for(work)
     shared, by_log_c9 = np.zeros((n_slots, atoms.n_atoms)), np.zeros((n_slots, *roots.shape))
     by_vectors = np.zeros_like(vectors)

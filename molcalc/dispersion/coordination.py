@@ -28,6 +28,10 @@ def coordination_numbers(
     covalent_radii : (n_atoms,) Bohr, scaled by 4/3.
     cutoff, switch_width : Bohr. The count tends to 1e-7, not to 0: without a cutoff it diverges in a crystal.
 
+    Returns
+    -------
+    (n_atoms,) coordination numbers
+
     References
     ----------
     Grimme, Antony, Ehrlich, Krieg, J. Chem. Phys. 132, 154104 (2010), eq. 15.
@@ -40,7 +44,7 @@ def coordination_numbers(
 
 
 def neighbor_counts(radii: Tensor, distances: Tensor, steepness: float = COUNT_STEEPNESS) -> Tensor:
-    """How much of a neighbor each of two atoms is to the other, from 0 to 1.
+    """Counting function: the share of a neighbor, from 0 to 1, that each of two atoms is to the other.
 
     Parameters
     ----------

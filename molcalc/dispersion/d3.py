@@ -24,9 +24,9 @@ from molcalc.errors import CellError, ConfigError
 from molcalc.kernels.runtime import available, usable
 from molcalc.units import BOHR, HARTREE
 
-PAIR_CUTOFF = 60.0 * BOHR
-CN_CUTOFF = 40.0 * BOHR
-ATM_CUTOFF = 40.0 * BOHR
+D3_PAIR_CUTOFF = 60.0 * BOHR
+D3_CN_CUTOFF = 40.0 * BOHR
+D3_ATM_CUTOFF = 40.0 * BOHR
 """Å, cutoffs of simple-dftd3 (its ``realspace_cutoff``)."""
 NO_PAIRS = 0.1
 """Å, range of a pair list where none is needed: compiled loops find pairs themselves."""
@@ -84,9 +84,9 @@ class D3Dispersion(EnergyTerm):
         if legacy and p.s9 != 0.0:
             raise ConfigError(f"legacy D3 has no three-body term; got s9={p.s9:g}, expected 0")
         self.damping, self.legacy, self.backend = p, bool(legacy), backend
-        self.cutoff = _length("cutoff", cutoff, math.inf if legacy else PAIR_CUTOFF)
-        self.cn_cutoff = _length("cn_cutoff", cn_cutoff, math.inf if legacy else CN_CUTOFF)
-        self.atm_cutoff = _length("atm_cutoff", atm_cutoff, ATM_CUTOFF)
+        self.cutoff = _length("cutoff", cutoff, math.inf if legacy else D3_PAIR_CUTOFF)
+        self.cn_cutoff = _length("cn_cutoff", cn_cutoff, math.inf if legacy else D3_CN_CUTOFF)
+        self.atm_cutoff = _length("atm_cutoff", atm_cutoff, D3_ATM_CUTOFF)
         ranges = [self.cutoff, self.cn_cutoff] + [self.atm_cutoff] * (p.s9 != 0.0)
         self.switch_width = _switch_width(switch_width, min(ranges))
         self._check_backend()
@@ -118,7 +118,7 @@ class D3Dispersion(EnergyTerm):
         return d3_energies(positions, cell, engine, make_formula, weighted=way == "compiled")
 
     def _way(self, positions: Tensor) -> str:
-        """What computes energies at these positions: "compiled", "dftd3" or "torch"."""
+        """Engine of the energies at these positions: "compiled", "dftd3" or "torch"."""
         if self.backend == "dftd3":
             return "dftd3"
         if usable(positions):

@@ -1,4 +1,4 @@
-"""How D3 energies of compiled loops or of the dftd3 package get derivatives in torch."""
+"""Derivatives in torch of D3 energies that compiled loops or the dftd3 package compute."""
 
 from __future__ import annotations
 

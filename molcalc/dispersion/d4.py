@@ -19,9 +19,9 @@ from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CellError, ConfigError
 from molcalc.units import BOHR
 
-PAIR_CUTOFF = 60.0 * BOHR
-ATM_CUTOFF = 40.0 * BOHR
-CN_CUTOFF = 30.0 * BOHR
+D4_PAIR_CUTOFF = 60.0 * BOHR
+D4_ATM_CUTOFF = 40.0 * BOHR
+D4_CN_CUTOFF = 30.0 * BOHR
 """Å, cutoffs of dftd4 (its ``realspace_cutoff``)."""
 
 
@@ -63,9 +63,9 @@ class D4Dispersion(EnergyTerm):
         self,
         parameters: D4Parameters | str,
         *,
-        cutoff: float = PAIR_CUTOFF,
-        atm_cutoff: float = ATM_CUTOFF,
-        cn_cutoff: float = CN_CUTOFF,
+        cutoff: float = D4_PAIR_CUTOFF,
+        atm_cutoff: float = D4_ATM_CUTOFF,
+        cn_cutoff: float = D4_CN_CUTOFF,
         switch_width: float = 0.0,
     ) -> None:
         super().__init__()
@@ -88,7 +88,17 @@ class D4Dispersion(EnergyTerm):
     def forward(
         self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
     ) -> Float64[Tensor, " n_atoms"]:
-        """Return the (n_atoms,) float64 energies in eV; pairs and triples are shared evenly by their atoms."""
+        """Return the (n_atoms,) float64 energies in eV; pairs and triples are shared evenly by their atoms.
+
+        Returns
+        -------
+        (n_atoms,) float64, eV
+
+        Raises
+        ------
+        CellError
+            For a structure with one or two periodic directions, or whose cell has no volume.
+        """
         partly = batch.pbc.any(1) & ~batch.pbc.all(1)
         if partly.any():
             s = int(torch.nonzero(partly)[0])

@@ -1,4 +1,4 @@
-"""How D4 energies of the dftd4 package get first and second derivatives in torch."""
+"""First and second derivatives in torch of D4 energies that the dftd4 package computes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from molcalc.errors import ConfigError
 from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
 from molcalc.nn.segments import segment_sum
 
-STEP = 1e-3
+GRADIENT_STEP = 1e-3
 """Å, largest shift of an atom in the differences. The error of the formula, which grows as the fourth power of the
 step, and rounding, which grows as its inverse, are then both below 1e-8 of the largest second derivative."""
 STENCIL = ((1, 8 / 12), (-1, -8 / 12), (2, -1 / 12), (-2, 1 / 12))
@@ -78,10 +78,10 @@ class _Energies(CompiledFunction):
         step_positions, step_cell = moved / size[system_idx, None], deformed / size[:, None, None]
         slopes = [torch.zeros_like(positions), torch.zeros_like(cell)]
         for point, factor in STENCIL:
-            x, h = positions + point * STEP * step_positions, cell + point * STEP * step_cell
+            x, h = positions + point * GRADIENT_STEP * step_positions, cell + point * GRADIENT_STEP * step_cell
             results = self.structures.evaluate(_array(x), _array(h))[1:]
             for slope, gradient in zip(slopes, results):
-                slope += factor / STEP * torch.as_tensor(gradient, device=slope.device)
+                slope += factor / GRADIENT_STEP * torch.as_tensor(gradient, device=slope.device)
         scale = weights * size
         by_weights = segment_sum((moved * by_positions).sum(1), system_idx, n_systems)
         by_weights = by_weights + (deformed * by_cell).sum((1, 2))

@@ -15,7 +15,7 @@ from molcalc.dispersion.parameters import D4Parameters
 from molcalc.errors import UnsupportedElementError
 from molcalc.units import BOHR, HARTREE
 
-LAST_ELEMENT = 103
+D4_LAST_ELEMENT = 103
 
 
 class D4Form(NamedTuple):
@@ -100,11 +100,11 @@ def dftd4_interface() -> ModuleType:
 
 
 def _check_elements(numbers: np.ndarray) -> None:
-    bad = (numbers < 1) | (numbers > LAST_ELEMENT)
+    bad = (numbers < 1) | (numbers > D4_LAST_ELEMENT)
     if bad.any():
         first = int(numbers[bad][0])
         atoms = np.nonzero(numbers == first)[0].tolist()
         raise UnsupportedElementError(
-            f"D4 has no data for Z={first} (atoms {atoms[:10]}); supported: Z=1 to {LAST_ELEMENT} (H to Lr). "
+            f"D4 has no data for Z={first} (atoms {atoms[:10]}); supported: Z=1 to {D4_LAST_ELEMENT} (H to Lr). "
             "Remove these atoms or switch dispersion off"
         )

@@ -51,6 +51,10 @@ def three_body_damping(ratio: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"
     ----------
     ratio : product of R_vdW / r over the three sides.
 
+    Returns
+    -------
+    factor f on the undamped energy, in the shape of ``ratio``
+
     References
     ----------
     Grimme, Antony, Ehrlich, Krieg, J. Chem. Phys. 132, 154104 (2010), eq. 14.
@@ -67,6 +71,10 @@ def smooth_cutoff(values: Tensor, distances: Tensor, cutoff: float, width: float
 
     First and second derivatives vanish at both ends. simple-dftd3 uses the same polynomial. A distance that
     is not a number is not beyond the cutoff: it shows in the result.
+
+    Returns
+    -------
+    ``values`` times the factor, 0 beyond the cutoff
     """
     if math.isinf(cutoff):
         return values

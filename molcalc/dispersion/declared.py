@@ -29,6 +29,10 @@ def parse_dispersion(text: str) -> Parameters:
     text : "METHOD:FUNCTIONAL" with an exact name, or "METHOD:s8=0.3908,a1=0.566,a2=3.128"; methods are "d3bj"
         (two-body terms only unless s9 is given) and "d4" (with the three-body term).
 
+    Returns
+    -------
+    parameters of D3 or of D4
+
     Raises
     ------
     ConfigError : the text or functional is unknown, or dftd4 is missing.
@@ -66,6 +70,10 @@ def dispersion_from(wish: str | Parameters, *, smooth: bool = False, legacy: boo
     smooth : let energies fall to zero over the last 2 Å of their range, as crystals need: where they are cut off, the
         stress misses what crosses the cutoff under strain (4e-6 eV/Å³ in urea).
     legacy : D3 in the form inside the published AIMNet2 files; see :class:`molcalc.dispersion.d3.D3Dispersion`.
+
+    Returns
+    -------
+    term of D3 or of D4
 
     Raises
     ------

@@ -34,6 +34,11 @@ class FunctionalTable:
     def find(self, functional: str) -> tuple[str, Schemes]:
         """Name as stored, and parameters, of an exact name; case, dashes and underscores do not count.
 
+        Returns
+        -------
+        name : as the table has it.
+        schemes : parameters by kind of damping.
+
         Raises
         ------
         ConfigError : for another method's prefix, or an unknown name (near matches are listed).
@@ -89,7 +94,7 @@ class FunctionalTable:
 
 
 def canonical(name: str) -> str:
-    """A functional's name without what does not count."""
+    """Name of a functional without what does not count: case, dashes and underscores."""
     return name.lower().replace("-", "").replace("_", "")
 
 

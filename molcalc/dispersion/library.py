@@ -20,6 +20,12 @@ def library_energies(
 
     The library is called for one structure after another. It knows no ``weights`` in the sum but ones, and cuts
     coordination numbers off without a switch: ``form.switch_width`` must be 0.
+
+    Returns
+    -------
+    energies : (n_atoms,) eV.
+    by_positions : (n_atoms, 3) eV/Å.
+    by_cell : (n_systems, 3, 3) eV/Å.
     """
     assert weights is None
     positions, cell = batch.positions.detach().numpy() / BOHR, batch.cell.detach().numpy() / BOHR

@@ -1,4 +1,4 @@
-"""Which compiled loops suit a batch, and the arrays they run over."""
+"""Compiled loops that suit a batch, and the arrays they run over."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from molcalc.dispersion.lattice import Translations, complete_pairs, derivative_
 from molcalc.kernels.runtime import share_range, slots_for
 from molcalc.units import BOHR
 
-OPERATIONS_PER_PAIR = 100.0
+OPERATIONS_PER_DISPERSION_PAIR = 100.0
 """Multiply-adds of one pair, to decide on threads."""
 LISTED_COST = 4.0
 """Cost of a pair from a list, in pairs of the other loops."""
@@ -91,7 +91,7 @@ def _molecules(batch: AtomicBatch, bounds: np.ndarray, n_pairs: int) -> Loops:
     from molcalc.kernels import dispersion_molecules as k
 
     structure = (_coordinates(batch), bounds[batch.system_idx.numpy() + 1])
-    work = OPERATIONS_PER_PAIR * n_pairs
+    work = OPERATIONS_PER_DISPERSION_PAIR * n_pairs
     steps = (k.molecule_counts, k.molecule_pairs, k.molecule_count_gradient)
     return Loops("molecules", structure, work, slots_for(work), *steps)
 
@@ -102,7 +102,7 @@ def _listed(batch: AtomicBatch) -> Loops:
     cell = np.ascontiguousarray(batch.cell.detach().numpy()) * (1.0 / BOHR)
     lists = batch.pair_index.contiguous().numpy(), batch.pair_shifts.contiguous().numpy()
     structure = (_coordinates(batch), cell, batch.system_idx.numpy(), *lists)
-    work = LISTED_COST * OPERATIONS_PER_PAIR * batch.pair_index.shape[1]
+    work = LISTED_COST * OPERATIONS_PER_DISPERSION_PAIR * batch.pair_index.shape[1]
     steps = (k.listed_counts, k.listed_pairs, k.listed_count_gradient)
     return Loops("listed", structure, work, slots_for(work), *steps)
 
@@ -110,7 +110,7 @@ def _listed(batch: AtomicBatch) -> Loops:
 def _lattice(structure: tuple[np.ndarray, ...], n_pairs: int) -> Loops:
     from molcalc.kernels import dispersion_lattice as k
 
-    work = OPERATIONS_PER_PAIR * n_pairs
+    work = OPERATIONS_PER_DISPERSION_PAIR * n_pairs
     steps = (k.lattice_counts, k.lattice_pairs, k.lattice_count_gradient)
     return Loops("lattice", structure, work, slots_for(work), *steps)
 

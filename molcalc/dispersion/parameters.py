@@ -102,6 +102,10 @@ def d3_parameters(functional: str, *, atm: bool = False) -> D3Parameters:
         underscores: "B97-3c" is "b973c".
     atm : keep the s9 of the functional; otherwise s9 = 0, two-body terms only.
 
+    Returns
+    -------
+    parameters with the functional's s6, s8, a1 and a2
+
     Raises
     ------
     ConfigError : the name is unknown (near matches are listed) or has no BJ parameters.
@@ -124,6 +128,10 @@ def d4_parameters(functional: str, *, atm: bool = True) -> D4Parameters:
     ----------
     functional : exact name, "pbe0" or "d4:pbe0"; case, dashes and underscores do not count.
     atm : keep the s9 of the functional, with which the others were fitted; otherwise s9 = 0.
+
+    Returns
+    -------
+    parameters with the functional's s6, s8, a1 and a2
 
     Raises
     ------

@@ -169,6 +169,10 @@ class ScreenedCoulomb:
 
         .. math:: φ(d) = v(d) - v(R) - (d - R)\,v'(R) - \frac{g(d)}{d}, \quad v(d) = \frac{\mathrm{erfc}(α d)}{d}
 
+        Returns
+        -------
+        formula that is zero from the cutoff on
+
         References
         ----------
         Fennell, Gezelter, J. Chem. Phys. 124, 234104 (2006).

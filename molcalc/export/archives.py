@@ -19,6 +19,10 @@ def rewritten(data: bytes, *, without: str | None = None, more: Mapping[str, str
     ----------
     without : ending of the names of records that are left out.
     more : extra files by name.
+
+    Returns
+    -------
+    content of the new archive
     """
     target = io.BytesIO()
     writer = torch._C.PyTorchFileWriter(target)

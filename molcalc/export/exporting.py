@@ -8,32 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import torch
-
 from molcalc.assembly.opening import ModelSource, open_model
 from molcalc.assembly.potentials import potential_of
 from molcalc.assembly.terms import DispersionChoice
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import ConfigError, suggest
 from molcalc.export import package, torchscript
-from molcalc.export.description import describe
+from molcalc.export.description import describe_export
 from molcalc.export.program import PaddedPotential, Program
 from molcalc.export.reduction import reduced
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import CONFIG, Checkpoint
 from molcalc.io.files import sha256, write_atomic
 from molcalc.io.targets import check_file, check_folder, check_not_input
-from molcalc.models.aimnet2 import AIMNet2
+from molcalc.models.aimnet2 import AIMNet2Network
+from molcalc.predictor import DTYPES
 from molcalc.pretrained.foreign.exported import Contents
 
-FORMS = {".jpt": "torchscript", ".pt2": "torch.export", "": "model directory"}
+EXPORT_FORMS = {".jpt": "torchscript", ".pt2": "torch.export", "": "model directory"}
 """What is written, by the ending of its name."""
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """Outcome of an export: what was written.
 
     Attributes
     ----------
@@ -77,6 +75,10 @@ def export(
     force : replace what is there.
     trusted : allow an unknown TorchScript file as model; reading it runs the code in it.
 
+    Returns
+    -------
+    paths of the file and of its description, and the description itself
+
     Raises
     ------
     FidelityError
@@ -96,11 +98,14 @@ def export(
     chosen = reduced(source, fidelity=fidelity, dispersion=dispersion, member=member)
     dtype = dtype or "float64"
     potential = potential_of(open_model(chosen))
-    members, terms = cast(list[AIMNet2], list(potential.members)), cast(tuple[EnergyTerm, ...], tuple(potential.terms))
-    contents = describe(
+    members, terms = (
+        cast(list[AIMNet2Network], list(potential.members)),
+        cast(tuple[EnergyTerm, ...], tuple(potential.terms)),
+    )
+    contents = describe_export(
         chosen, members, terms, form=form, dtype=dtype, source=source.label, source_hash=source.hash
     )  # fmt: skip
-    if form == FORMS[""]:
+    if form == EXPORT_FORMS[""]:
         checkpoint.save(target, chosen)
         return Exported(target, target / CONFIG, contents)
     potential.set_dtype(DTYPES[dtype])
@@ -119,7 +124,7 @@ def export(
 
 def _form(target: Path, dtype: str | None, aot: bool) -> str:
     """What to write; refuses options that do not go with it before any work is done."""
-    form = FORMS.get(target.suffix)
+    form = EXPORT_FORMS.get(target.suffix)
     if form is None or not target.name:
         raise ConfigError(
             f"{target}: unknown ending {target.suffix!r}; .jpt is a TorchScript program, .pt2 one of torch.export, and "
@@ -127,7 +132,7 @@ def _form(target: Path, dtype: str | None, aot: bool) -> str:
         )
     if dtype is not None and dtype not in DTYPES:
         raise ConfigError(f"dtype={dtype!r}{suggest(str(dtype), DTYPES)}; choose one of {list(DTYPES)}")
-    if dtype is not None and form == FORMS[""]:
+    if dtype is not None and form == EXPORT_FORMS[""]:
         raise ConfigError(f"dtype={dtype!r} is for programs; whoever opens the model directory {target} chooses it")
     if aot and form != "torch.export":
         raise ConfigError(f"aot=True compiles a program of torch.export; {target} does not end in .pt2")

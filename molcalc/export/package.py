@@ -24,7 +24,6 @@ from molcalc.export.archives import rewritten
 from molcalc.export.program import PaddedPotential
 from molcalc.pretrained.foreign.exported import CONTENTS, Contents
 
-INPUTS = ("coord", "numbers", "charge", "mult")
 EXAMPLE = (7, 11)
 """Structures and atoms of the example that is traced; no other size in a program is the same, which would tie them."""
 

@@ -1,4 +1,4 @@
-"""From a model of several fidelities and networks to the part of it that one level of theory needs."""
+"""Reduction of a model of several fidelities and networks to the part that one level of theory needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from molcalc.dispersion.parameters import D3Parameters
 from molcalc.errors import ConfigError
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.aimnet2 import AIMNet2
+from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.registry import checkpoint_of
 
 KIND = "aimnet2"
@@ -39,6 +39,10 @@ def reduced(
     dispersion : as in :func:`molcalc.assembly.terms.dispersion_term`; becomes what the result declares.
     member : one network of an ensemble; None keeps all.
 
+    Returns
+    -------
+    model with one fidelity
+
     Raises
     ------
     FidelityError
@@ -52,7 +56,7 @@ def reduced(
     index = source.index_of(fidelity)
     chosen = config.fidelities[index]
     dispersion_term(chosen, dispersion)  # the refusals of the calculators
-    networks = cast("list[AIMNet2]", source.chosen_members(member))
+    networks = cast("list[AIMNet2Network]", source.chosen_members(member))
     if chosen.elements == () or _untrained(networks, index):
         raise ConfigError(
             f"fidelity {chosen.name!r} of {label!r} was never trained, its predictions mean nothing: train it with "
@@ -74,12 +78,16 @@ def reduced(
     return checkpoint_of(declared, list(singles))
 
 
-def single_fidelity(network: nn.Module, fidelity: int) -> AIMNet2:
+def single_fidelity(network: nn.Module, fidelity: int) -> AIMNet2Network:
     """A network of one fidelity, with separate embeddings, that predicts what a given one does at one of its.
 
     Its dtypes are those of the given one.
+
+    Returns
+    -------
+    network in evaluation mode whose weights need no gradient
     """
-    assert isinstance(network, AIMNet2)
+    assert isinstance(network, AIMNet2Network)
     old = network.config
     chain, given = old.chain(fidelity), network.state_dict()
     state = {name: value for name, value in given.items() if name.startswith(("conv_", "passes."))}
@@ -97,7 +105,7 @@ def single_fidelity(network: nn.Module, fidelity: int) -> AIMNet2:
         bases=(),
         energy_hidden=tuple(len(chain) * width for width in old.energy_hidden),
     )
-    result = AIMNet2(config)
+    result = AIMNet2Network(config)
     merged = _sum_of_heads([_layers(network.energy_heads[k]) for k in chain])
     names = [name for name, _ in result.energy_heads[0].named_parameters(prefix="energy_heads.0")]
     state.update(zip(names, (parameter for layer in merged for parameter in layer)))
@@ -131,14 +139,14 @@ def _sum_of_heads(heads: Sequence[Layers]) -> Layers:
     return merged
 
 
-def _untrained(networks: Sequence[AIMNet2], fidelity: int) -> bool:
+def _untrained(networks: Sequence[AIMNet2Network], fidelity: int) -> bool:
     """Whether nothing of a fidelity has changed since it was added: a correction that is zero, or a copy of another."""
 
-    def of_fidelity(network: AIMNet2, k: int) -> list[Tensor]:
+    def of_fidelity(network: AIMNet2Network, k: int) -> list[Tensor]:
         table = network.embedding if network.embedding_offsets is None else network.embedding_offsets
         return [table[k], network.shifts[k], *network.energy_heads[k].parameters()]
 
-    def equal(network: AIMNet2, other: int) -> bool:
+    def equal(network: AIMNet2Network, other: int) -> bool:
         pairs = zip(of_fidelity(network, fidelity), of_fidelity(network, other))
         return all(torch.equal(mine, others) for mine, others in pairs)
 

@@ -15,7 +15,7 @@ from molcalc.export.archives import rewritten
 from molcalc.export.program import Program
 from molcalc.pretrained.foreign.exported import CONTENTS, Contents
 
-SOURCES = ".debug_pkl"
+SOURCE_RECORDS = ".debug_pkl"
 """Records that name the files of the machine that wrote a program; nothing needs them."""
 
 
@@ -25,10 +25,14 @@ def script(program: Program, contents: Contents) -> bytes:
     Parameters
     ----------
     contents : description of the model, which goes into the file.
+
+    Returns
+    -------
+    content of the file
     """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
         torch.jit.save(torch.jit.script(program), buffer, _extra_files={CONTENTS: contents.to_json()})
-    return rewritten(buffer.getvalue(), without=SOURCES)
+    return rewritten(buffer.getvalue(), without=SOURCE_RECORDS)

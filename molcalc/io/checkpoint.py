@@ -61,7 +61,7 @@ READ_ATTEMPTS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Everything about a model except its weights.
+    """Configuration of a model: everything except its weights.
 
     Attributes
     ----------
@@ -190,6 +190,10 @@ def _commit(folder: Path, names: Iterable[str]) -> None:
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a model directory.
+
+    Returns
+    -------
+    the model in memory
 
     Raises
     ------

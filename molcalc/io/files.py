@@ -19,7 +19,7 @@ from molcalc.errors import CheckpointCorruptError, CheckpointError, InputError, 
 
 MAX_FILE = 1 << 33
 """Bytes; more than any model has."""
-LOCK_WAIT = 30.0
+FOLDER_LOCK_WAIT = 30.0
 """Seconds to wait for another process that writes the same folder."""
 _SHOWN_OF_LINE = 40
 """Characters of a damaged line that an error message repeats."""
@@ -40,6 +40,10 @@ def read_file(path: Path, limit: int = MAX_FILE) -> bytes:
     Parameters
     ----------
     limit : bytes; a larger file is refused before it is read.
+
+    Returns
+    -------
+    all bytes of the file
 
     Raises
     ------
@@ -148,7 +152,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     Raises
     ------
     ResourceError
-        When another process holds the folder for longer than LOCK_WAIT.
+        When another process holds the folder for longer than FOLDER_LOCK_WAIT.
     """
     if sys.platform == "win32":
         yield
@@ -157,7 +161,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        end = time.monotonic() + LOCK_WAIT
+        end = time.monotonic() + FOLDER_LOCK_WAIT
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -166,7 +170,7 @@ def exclusive(folder: Path) -> Iterator[None]:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     break
             if time.monotonic() > end:
-                raise ResourceError(f"another process has been writing {folder} for more than {LOCK_WAIT:.0f} s")
+                raise ResourceError(f"another process has been writing {folder} for more than {FOLDER_LOCK_WAIT:.0f} s")
             time.sleep(0.01)
         yield
     finally:

@@ -23,6 +23,10 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     values : plain values by field; one that is a dataclass of the right kind already is taken as it is.
     where : named in errors ("config.json: arguments").
 
+    Returns
+    -------
+    instance of ``cls``
+
     Raises
     ------
     ConfigError

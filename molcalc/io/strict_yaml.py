@@ -15,8 +15,8 @@ import yaml
 
 from molcalc.errors import ConfigError, short
 
-MAX_DEPTH = 20
-TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
+MAX_YAML_DEPTH = 20
+TOO_DEEP = f"nested more than {MAX_YAML_DEPTH} levels deep"
 
 
 class _Loader(yaml.SafeLoader):
@@ -29,7 +29,7 @@ class _Loader(yaml.SafeLoader):
         self._depth = 0
 
     def fetch_flow_collection_start(self, TokenClass: Any) -> None:  # noqa: N803 - the name of the base class
-        if self.flow_level > MAX_DEPTH:  # before the parser looks for the end of ten thousand brackets
+        if self.flow_level > MAX_YAML_DEPTH:  # before the parser looks for the end of ten thousand brackets
             raise ConfigError(TOO_DEEP)
         super().fetch_flow_collection_start(TokenClass)
 
@@ -38,7 +38,7 @@ class _Loader(yaml.SafeLoader):
             event = self.peek_event()
             raise ConfigError(f"line {event.start_mark.line + 1}: aliases (*{event.anchor}) are not read: write it out")
         self._depth += 1
-        if self._depth > MAX_DEPTH:
+        if self._depth > MAX_YAML_DEPTH:
             raise ConfigError(TOO_DEEP)
         node = super().compose_node(parent, index)
         self._depth -= 1

@@ -1,4 +1,4 @@
-"""Guard of what is there: nothing is replaced that nobody meant to replace.
+"""Guard of existing files and folders: nothing is replaced that nobody meant to replace.
 
 Every command and function that writes asks here first, before any work is done:
 

@@ -49,6 +49,10 @@ class CompiledFunction(ABC):
         ----------
         kept : what :meth:`value` kept.
         upstream : one tensor for each result.
+
+        Returns
+        -------
+        one tensor for each input, or None for those that are not wanted
         """
 
     def second(
@@ -59,11 +63,19 @@ class CompiledFunction(ABC):
         Parameters
         ----------
         tangents : one tensor for the gradient by each input in ``twice``.
+
+        Returns
+        -------
+        one tensor for each input and each upstream, or None for those that are not wanted
         """
         return None
 
     def formula(self, *inputs: Tensor) -> Tensors:
-        """What the function computes, in torch operations.
+        """Results of the same function by torch operations.
+
+        Returns
+        -------
+        results, as :meth:`value` computes them
 
         Raises
         ------

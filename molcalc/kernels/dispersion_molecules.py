@@ -19,7 +19,7 @@ from molcalc.kernels.dispersion_rows import (
     add_scaled,
     count_slopes,
     damp,
-    pair_factors,
+    pair_energy_slopes,
     spread_by_cn,
     spread_counts,
     spread_energy,
@@ -117,7 +117,7 @@ def molecule_pairs(
             damp(r2, roots[later], roots[i], form, value, slope)
             energies[slot, i] += spread_energy(c6, value, energies[slot, later])
             by_cn[slot, i] += spread_by_cn(value, upstream[later], upstream[i], c6_by_i, c6_by_j, by_cn[slot, later])
-            pair_factors(slope, c6, upstream[later], upstream[i], r2)
+            pair_energy_slopes(slope, c6, upstream[later], upstream[i], r2)
             for axis in range(3):
                 to_axis = gradient[slot, axis]
                 to_axis[i] -= spread_gradient(r2, xyz[axis, later], xyz[axis, i], to_axis[later])

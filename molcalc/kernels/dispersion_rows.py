@@ -20,6 +20,11 @@ def switch(r: float, cutoff: float, width: float) -> tuple[float, float]:
     """The factor of :func:`molcalc.dispersion.damping.smooth_cutoff` and its derivative.
 
     The width is never 0: a tiny one makes a step without a branch.
+
+    Returns
+    -------
+    factor : 1 well below the cutoff, 0 beyond.
+    slope : its derivative over r, 1/Bohr.
     """
     value, slope = smooth_step(min(max((cutoff - r) / width, 0.0), 1.0))
     return value, -slope / width
@@ -151,7 +156,9 @@ def spread_by_cn(
 
 
 @numba.njit(**RECIPROCALS)
-def pair_factors(slope: np.ndarray, c6: np.ndarray, upstream: np.ndarray, upstream_i: float, out: np.ndarray) -> None:
+def pair_energy_slopes(
+    slope: np.ndarray, c6: np.ndarray, upstream: np.ndarray, upstream_i: float, out: np.ndarray
+) -> None:
     """Derivative of the pair energies over r."""
     for k in range(out.shape[0]):
         out[k] = -0.5 * (upstream_i + upstream[k]) * c6[k] * slope[k]

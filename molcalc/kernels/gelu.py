@@ -105,7 +105,7 @@ def value_and_slope(start: int, stop: int, x: np.ndarray, value: np.ndarray, slo
 
 
 @numba.njit(**LANES)
-def second(
+def slope_gradients(
     start: int, stop: int, x: np.ndarray, slope: np.ndarray, grad: np.ndarray, upstream: np.ndarray,
     for_x: np.ndarray, for_grad: np.ndarray,
 ) -> None:  # fmt: skip

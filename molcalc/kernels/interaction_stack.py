@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
-from molcalc.kernels.interaction_stack_pull import pull
-from molcalc.kernels.interaction_stack_push import forward, push
+from molcalc.kernels.interaction_stack_pull import pull_stack
+from molcalc.kernels.interaction_stack_push import forward, push_stack
 from molcalc.kernels.runtime import array
 
 
@@ -36,6 +36,11 @@ def interaction_stack(
     weights : all weights of the modules as one vector.
     index : (2, n_edges) int64.
     blocks : residual blocks on the message, on the features and in the output of each module.
+
+    Returns
+    -------
+    outputs : (n_atoms, 2).
+    features : (n_atoms, F).
     """
     outputs, features = differentiable(_InteractionStack(index, n_modules, blocks), filters, x, weights)
     return outputs, features
@@ -78,7 +83,7 @@ class _InteractionStack(CompiledFunction):
         features, value, slope = kept
         features_tangent, tangent, curved = (torch.empty_like(x) for x in (features, value, value))
         outputs_tangent = torch.empty_like(upstream[0], memory_format=torch.contiguous_format)
-        push(
+        push_stack(
             array(weights), array(filters), array(tangents[0]), *array(self.index), self.n_modules, self.blocks,
             array(value), array(slope), array(features_tangent), array(tangent), array(curved), array(outputs_tangent),
         )  # fmt: skip
@@ -104,7 +109,7 @@ class _InteractionStack(CompiledFunction):
         to_weights = weights.new_zeros(len(weights) if with_weights else 0)
         features, value, slope = kept
         filters_tangent, features_tangent, tangent, curved = tangents
-        pull(
+        pull_stack(
             array(weights), array(filters), array(filters_tangent), *array(self.index), self.n_modules, self.blocks,
             array(features), array(features_tangent), array(value), array(slope), array(tangent), array(curved),
             array(outputs), array(x), array(to_filters), array(to_weights),

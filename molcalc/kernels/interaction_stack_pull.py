@@ -93,7 +93,7 @@ def _pull_message(
 
 
 @numba.njit(**OPTIONS)
-def pull(
+def pull_stack(
     theta: np.ndarray, filters: np.ndarray, filters_tangent: np.ndarray, receiver: np.ndarray, source: np.ndarray,
     n_modules: int, blocks: tuple[int, int, int], features: np.ndarray, features_tangent: np.ndarray,
     value: np.ndarray, slope: np.ndarray, tangent: np.ndarray, curved: np.ndarray, outputs: np.ndarray,

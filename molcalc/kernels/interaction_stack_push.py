@@ -178,7 +178,7 @@ def _push_residuals(
 
 
 @numba.njit(**OPTIONS)
-def push(
+def push_stack(
     theta: np.ndarray, filters: np.ndarray, filters_tangent: np.ndarray, receiver: np.ndarray, source: np.ndarray,
     n_modules: int, blocks: tuple[int, int, int], value: np.ndarray, slope: np.ndarray, features_tangent: np.ndarray,
     tangent: np.ndarray, curved: np.ndarray, outputs: np.ndarray,

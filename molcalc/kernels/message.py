@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
 from molcalc.kernels.runtime import OPTIONS, WIDTH, array, flat, share_range, slots_for
-from molcalc.kernels.simd import fma, load, load_first, mul, splat, splat_at, store, store_first, zero
+from molcalc.kernels.simd import fma, load_first, load_row, mul, splat, splat_at, store_first, store_row, zero
 
 
 @numba.njit(**OPTIONS)
@@ -34,46 +34,61 @@ def _gather(begin, end, source, features, charges, basis, n_own, n_charges, add,
         at = c * WIDTH
         p0 = p1 = p2 = p3 = q0 = q1 = q2 = q3 = zero(features)
         if add:
-            p0, p1, p2, p3 = load(sums, at), load(sums, at + size), load(sums, at + 2 * size), load(sums, at + 3 * size)
+            p0, p1, p2, p3 = (
+                load_row(sums, at),
+                load_row(sums, at + size),
+                load_row(sums, at + 2 * size),
+                load_row(sums, at + 3 * size),
+            )
             at += WIDTH
-            q0, q1, q2, q3 = load(sums, at), load(sums, at + size), load(sums, at + 2 * size), load(sums, at + 3 * size)
+            q0, q1, q2, q3 = (
+                load_row(sums, at),
+                load_row(sums, at + size),
+                load_row(sums, at + 2 * size),
+                load_row(sums, at + 3 * size),
+            )
             at -= WIDTH
         for e in range(begin, end):
             of = (source[e] * n_own + c) * WIDTH
-            f, h = load(features, of), load(features, of + WIDTH)
+            f, h = load_row(features, of), load_row(features, of + WIDTH)
             of = e * 4 * WIDTH
-            b0, b1 = load(basis, of), load(basis, of + WIDTH)
-            b2, b3 = load(basis, of + 2 * WIDTH), load(basis, of + 3 * WIDTH)
+            b0, b1 = load_row(basis, of), load_row(basis, of + WIDTH)
+            b2, b3 = load_row(basis, of + 2 * WIDTH), load_row(basis, of + 3 * WIDTH)
             p0, p1, p2, p3 = fma(b0, f, p0), fma(b1, f, p1), fma(b2, f, p2), fma(b3, f, p3)
             q0, q1, q2, q3 = fma(b0, h, q0), fma(b1, h, q1), fma(b2, h, q2), fma(b3, h, q3)
-        store(sums, at, p0)
-        store(sums, at + size, p1)
-        store(sums, at + 2 * size, p2)
-        store(sums, at + 3 * size, p3)
+        store_row(sums, at, p0)
+        store_row(sums, at + size, p1)
+        store_row(sums, at + 2 * size, p2)
+        store_row(sums, at + 3 * size, p3)
         at += WIDTH
-        store(sums, at, q0)
-        store(sums, at + size, q1)
-        store(sums, at + 2 * size, q2)
-        store(sums, at + 3 * size, q3)
+        store_row(sums, at, q0)
+        store_row(sums, at + size, q1)
+        store_row(sums, at + 2 * size, q2)
+        store_row(sums, at + 3 * size, q3)
     for c in range(n_own - n_own % 2, n_own + n_charges):
         at = c * WIDTH
         p0 = p1 = p2 = p3 = zero(features)
         if add:
-            p0, p1, p2, p3 = load(sums, at), load(sums, at + size), load(sums, at + 2 * size), load(sums, at + 3 * size)
+            p0, p1, p2, p3 = (
+                load_row(sums, at),
+                load_row(sums, at + size),
+                load_row(sums, at + 2 * size),
+                load_row(sums, at + 3 * size),
+            )
         for e in range(begin, end):
             f = zero(features)
             if c < n_own:
-                f = load(features, (source[e] * n_own + c) * WIDTH)
+                f = load_row(features, (source[e] * n_own + c) * WIDTH)
             else:
                 f = splat_at(charges, source[e] * n_charges + c - n_own)
             of = e * 4 * WIDTH
-            p0, p1 = fma(load(basis, of), f, p0), fma(load(basis, of + WIDTH), f, p1)
-            p2 = fma(load(basis, of + 2 * WIDTH), f, p2)
-            p3 = fma(load(basis, of + 3 * WIDTH), f, p3)
-        store(sums, at, p0)
-        store(sums, at + size, p1)
-        store(sums, at + 2 * size, p2)
-        store(sums, at + 3 * size, p3)
+            p0, p1 = fma(load_row(basis, of), f, p0), fma(load_row(basis, of + WIDTH), f, p1)
+            p2 = fma(load_row(basis, of + 2 * WIDTH), f, p2)
+            p3 = fma(load_row(basis, of + 3 * WIDTH), f, p3)
+        store_row(sums, at, p0)
+        store_row(sums, at + size, p1)
+        store_row(sums, at + 2 * size, p2)
+        store_row(sums, at + 3 * size, p3)
 
 
 @numba.njit(**OPTIONS)
@@ -82,24 +97,24 @@ def _spread(begin, end, source, basis, n_own, n_charges, sums, features, charges
     size = (n_own + n_charges) * WIDTH
     for e in range(begin, end):
         at = e * 4 * WIDTH
-        b0, b1 = load(basis, at), load(basis, at + WIDTH)
-        b2, b3 = load(basis, at + 2 * WIDTH), load(basis, at + 3 * WIDTH)
+        b0, b1 = load_row(basis, at), load_row(basis, at + WIDTH)
+        b2, b3 = load_row(basis, at + 2 * WIDTH), load_row(basis, at + 3 * WIDTH)
         for c in range(n_own + n_charges):
             to, at = (source[e] * n_own + c) * WIDTH, c * WIDTH
             row = zero(features)
             if c < n_own:
-                row = load(features, to)
+                row = load_row(features, to)
             else:
                 to = (source[e] * n_charges + c - n_own) * WIDTH
-                row = load(charges, to)
-            row = fma(b0, load(sums, at), row)
-            row = fma(b1, load(sums, at + size), row)
-            row = fma(b2, load(sums, at + 2 * size), row)
-            row = fma(b3, load(sums, at + 3 * size), row)
+                row = load_row(charges, to)
+            row = fma(b0, load_row(sums, at), row)
+            row = fma(b1, load_row(sums, at + size), row)
+            row = fma(b2, load_row(sums, at + 2 * size), row)
+            row = fma(b3, load_row(sums, at + 3 * size), row)
             if c < n_own:
-                store(features, to, row)
+                store_row(features, to, row)
             else:
-                store(charges, to, row)
+                store_row(charges, to, row)
 
 
 @numba.njit(**OPTIONS)
@@ -110,21 +125,21 @@ def _contract(begin, end, source, features, charges, n_own, n_charges, sums, add
         to = e * 4 * WIDTH
         p0 = p1 = p2 = p3 = zero(features)
         if add:
-            p0, p1 = load(basis, to), load(basis, to + WIDTH)
-            p2, p3 = load(basis, to + 2 * WIDTH), load(basis, to + 3 * WIDTH)
+            p0, p1 = load_row(basis, to), load_row(basis, to + WIDTH)
+            p2, p3 = load_row(basis, to + 2 * WIDTH), load_row(basis, to + 3 * WIDTH)
         for c in range(n_own + n_charges):
             f = zero(features)
             if c < n_own:
-                f = load(features, (source[e] * n_own + c) * WIDTH)
+                f = load_row(features, (source[e] * n_own + c) * WIDTH)
             else:
                 f = splat_at(charges, source[e] * n_charges + c - n_own)
             at = c * WIDTH
-            p0, p1 = fma(load(sums, at), f, p0), fma(load(sums, at + size), f, p1)
-            p2, p3 = fma(load(sums, at + 2 * size), f, p2), fma(load(sums, at + 3 * size), f, p3)
-        store(basis, to, p0)
-        store(basis, to + WIDTH, p1)
-        store(basis, to + 2 * WIDTH, p2)
-        store(basis, to + 3 * WIDTH, p3)
+            p0, p1 = fma(load_row(sums, at), f, p0), fma(load_row(sums, at + size), f, p1)
+            p2, p3 = fma(load_row(sums, at + 2 * size), f, p2), fma(load_row(sums, at + 3 * size), f, p3)
+        store_row(basis, to, p0)
+        store_row(basis, to + WIDTH, p1)
+        store_row(basis, to + 2 * WIDTH, p2)
+        store_row(basis, to + 3 * WIDTH, p3)
 
 
 @numba.njit(inline="always", **OPTIONS)
@@ -132,11 +147,11 @@ def _combined(values, at, step, weights, weights_at):  # type: ignore[no-untyped
     """Rows Σ_k values[at + x step + k] · weights[k] of x = 0, 1, 2."""
     p0 = p1 = p2 = q0 = q1 = q2 = zero(weights)
     for k in range(0, WIDTH, 2):  # two chains of sums, because each waits for itself
-        row = load(weights, weights_at + k * WIDTH)
+        row = load_row(weights, weights_at + k * WIDTH)
         p0 = fma(splat_at(values, at + k), row, p0)
         p1 = fma(splat_at(values, at + step + k), row, p1)
         p2 = fma(splat_at(values, at + 2 * step + k), row, p2)
-        row = load(weights, weights_at + (k + 1) * WIDTH)
+        row = load_row(weights, weights_at + (k + 1) * WIDTH)
         q0 = fma(splat_at(values, at + k + 1), row, q0)
         q1 = fma(splat_at(values, at + step + k + 1), row, q1)
         q2 = fma(splat_at(values, at + 2 * step + k + 1), row, q2)
@@ -147,23 +162,23 @@ def _combined(values, at, step, weights, weights_at):  # type: ignore[no-untyped
 @numba.njit(inline="always", **OPTIONS)
 def _turned_back(x0, x1, x2, buffer, turned, turned_at, sums, at, step):  # type: ignore[no-untyped-def]
     """sums[at + x step] = Σ_h x_h turned[h], the way back of ``_combined``."""
-    store(buffer, 0, x0)
-    store(buffer, WIDTH, x1)
-    store(buffer, 2 * WIDTH, x2)
+    store_row(buffer, 0, x0)
+    store_row(buffer, WIDTH, x1)
+    store_row(buffer, 2 * WIDTH, x2)
     v0, v1, v2 = _combined(buffer, 0, WIDTH, turned, turned_at)
-    store(sums, at, v0)
-    store(sums, at + step, v1)
-    store(sums, at + 2 * step, v2)
+    store_row(sums, at, v0)
+    store_row(sums, at + step, v1)
+    store_row(sums, at + 2 * step, v2)
 
 
 @numba.njit(inline="always", **OPTIONS)
 def _outer(values, at, step, x0, x1, x2, result, result_at):  # type: ignore[no-untyped-def]
     """result[k] += Σ_x values[at + x step + k] · x."""
     for k in range(WIDTH):
-        row = load(result, result_at + k * WIDTH)
+        row = load_row(result, result_at + k * WIDTH)
         row = fma(splat_at(values, at + k), x0, row)
         row = fma(splat_at(values, at + step + k), x1, row)
-        store(result, result_at + k * WIDTH, fma(splat_at(values, at + 2 * step + k), x2, row))
+        store_row(result, result_at + k * WIDTH, fma(splat_at(values, at + 2 * step + k), x2, row))
 
 
 @numba.njit(**OPTIONS)
@@ -180,7 +195,7 @@ def push(
         for c in range(n_own + n_charges):
             at, to = c * WIDTH, i * width
             if scalars_at[c] >= 0:
-                store(message, to + scalars_at[c], load(sums, at))
+                store_row(message, to + scalars_at[c], load_row(sums, at))
             u0, u1, u2 = _combined(sums, at + size, size, weights, c * WIDTH * WIDTH)
             store_first(message, to + norms_at[c], fma(u0, u0, fma(u1, u1, mul(u2, u2))), n_norms)
 
@@ -209,7 +224,7 @@ def pull(
             _gather(begin, end, source, features, charges, basis, n_own, n_charges, False, sums)
             for c in range(n_own + n_charges):
                 at, to, of = c * WIDTH, i * width, c * WIDTH * WIDTH
-                store(moved, at, load(grad, to + scalars_at[c]) if scalars_at[c] >= 0 else zero(grad))
+                store_row(moved, at, load_row(grad, to + scalars_at[c]) if scalars_at[c] >= 0 else zero(grad))
                 g = mul(two, load_first(grad, to + norms_at[c], n_norms))
                 u0, u1, u2 = _combined(sums, at + size, size, weights, of)
                 u0, u1, u2 = mul(g, u0), mul(g, u1), mul(g, u2)
@@ -251,9 +266,9 @@ def pull_back(
             _gather(begin, end, source, features, charges, up_basis, n_own, n_charges, True, tangent)
             for c in range(n_own + n_charges):
                 at, to, of = c * WIDTH, i * width, c * WIDTH * WIDTH
-                store(moved, at, load(grad, to + scalars_at[c]) if scalars_at[c] >= 0 else zero(grad))
+                store_row(moved, at, load_row(grad, to + scalars_at[c]) if scalars_at[c] >= 0 else zero(grad))
                 if scalars_at[c] >= 0:
-                    store(for_grad, to + scalars_at[c], load(tangent, at))
+                    store_row(for_grad, to + scalars_at[c], load_row(tangent, at))
                 g = mul(two, load_first(grad, to + norms_at[c], n_norms))
                 u0, u1, u2 = _combined(sums, at + size, size, weights, of)
                 p0, p1, p2 = _combined(tangent, at + size, size, weights, of)
@@ -292,6 +307,10 @@ def message(
     formula : the same in torch operations, as a function of the four tensors.
     norms_only : leave out features and scalar sums.
     lanes : add columns of zeros up to the next multiple.
+
+    Returns
+    -------
+    (n_atoms, columns), a multiple of ``lanes``
     """
     layout = _Layout(features.shape[1] // WIDTH, charges.shape[1], weights.shape[2], norms_only, lanes)
     return differentiable(_Message(edges, layout, formula), features, charges, basis, weights)[0]
@@ -299,7 +318,7 @@ def message(
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the columns of a message are."""
+    """Places of the columns of a message."""
 
     n_own: int
     n_charges: int
@@ -325,7 +344,7 @@ class _Layout:
         return self.used + -self.used % self.lanes
 
     def arguments(self) -> tuple[Any, ...]:
-        """What kernels are told."""
+        """Arguments of the kernels."""
         return self.n_own, self.n_charges, *_columns(self), self.n_norms, self.width
 
     def inputs(self, rows: Tensor) -> tuple[Tensor | None, Tensor]:
@@ -346,7 +365,7 @@ class _Layout:
 
 @lru_cache(maxsize=64)
 def _columns(layout: _Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Where scalars and norms of each channel begin; -1 for scalars that are not there."""
+    """First columns of scalars and norms of each channel; -1 for scalars that are not there."""
     if layout.norms_only:
         return np.full(layout.n_own, -1), layout.n_norms * np.arange(layout.n_own)
     scalars_at, norms_at = [], []
@@ -433,7 +452,7 @@ class _GradientArrays:
         self.weights = basis.new_zeros(self.n_parts, *shape) if wants[1] else basis.new_empty(1)
 
     def arguments(self) -> tuple[Any, ...]:
-        """What kernels are told."""
+        """Arguments of the kernels."""
         with_basis, with_weights = self.wants
         return (
             flat(self.features), flat(self.charges), with_basis, flat(self.basis), with_weights, flat(self.weights)

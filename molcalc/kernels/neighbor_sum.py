@@ -13,7 +13,7 @@ from torch import Tensor
 
 from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
 from molcalc.kernels.runtime import OPTIONS, WIDTH, array, flat, share_range
-from molcalc.kernels.simd import fma, load, store, zero
+from molcalc.kernels.simd import fma, load_row, store_row, zero
 
 
 @numba.njit(**OPTIONS)
@@ -28,36 +28,36 @@ def gather(
             p0 = p1 = p2 = p3 = q0 = q1 = q2 = q3 = zero(features)
             for e in range(first[i], first[i + 1]):
                 at = source[e] * size + c * WIDTH
-                f, h = load(features, at), load(features, at + WIDTH)
+                f, h = load_row(features, at), load_row(features, at + WIDTH)
                 at = e * 4 * WIDTH
-                b0, b1 = load(basis, at), load(basis, at + WIDTH)
-                b2, b3 = load(basis, at + 2 * WIDTH), load(basis, at + 3 * WIDTH)
+                b0, b1 = load_row(basis, at), load_row(basis, at + WIDTH)
+                b2, b3 = load_row(basis, at + 2 * WIDTH), load_row(basis, at + 3 * WIDTH)
                 p0, p1, p2, p3 = fma(b0, f, p0), fma(b1, f, p1), fma(b2, f, p2), fma(b3, f, p3)
                 q0, q1, q2, q3 = fma(b0, h, q0), fma(b1, h, q1), fma(b2, h, q2), fma(b3, h, q3)
             at = i * 4 * size + c * WIDTH
-            store(sums, at, p0)
-            store(sums, at + size, p1)
-            store(sums, at + 2 * size, p2)
-            store(sums, at + 3 * size, p3)
+            store_row(sums, at, p0)
+            store_row(sums, at + size, p1)
+            store_row(sums, at + 2 * size, p2)
+            store_row(sums, at + 3 * size, p3)
             at += WIDTH
-            store(sums, at, q0)
-            store(sums, at + size, q1)
-            store(sums, at + 2 * size, q2)
-            store(sums, at + 3 * size, q3)
+            store_row(sums, at, q0)
+            store_row(sums, at + size, q1)
+            store_row(sums, at + 2 * size, q2)
+            store_row(sums, at + 3 * size, q3)
         if n_channels % 2:
             c = n_channels - 1
             p0 = p1 = p2 = p3 = zero(features)
             for e in range(first[i], first[i + 1]):
-                f = load(features, source[e] * size + c * WIDTH)
+                f = load_row(features, source[e] * size + c * WIDTH)
                 at = e * 4 * WIDTH
-                p0, p1 = fma(load(basis, at), f, p0), fma(load(basis, at + WIDTH), f, p1)
-                p2 = fma(load(basis, at + 2 * WIDTH), f, p2)
-                p3 = fma(load(basis, at + 3 * WIDTH), f, p3)
+                p0, p1 = fma(load_row(basis, at), f, p0), fma(load_row(basis, at + WIDTH), f, p1)
+                p2 = fma(load_row(basis, at + 2 * WIDTH), f, p2)
+                p3 = fma(load_row(basis, at + 3 * WIDTH), f, p3)
             at = i * 4 * size + c * WIDTH
-            store(sums, at, p0)
-            store(sums, at + size, p1)
-            store(sums, at + 2 * size, p2)
-            store(sums, at + 3 * size, p3)
+            store_row(sums, at, p0)
+            store_row(sums, at + size, p1)
+            store_row(sums, at + 2 * size, p2)
+            store_row(sums, at + 3 * size, p3)
 
 
 @numba.njit(**OPTIONS)
@@ -70,15 +70,15 @@ def spread(
     for i in range(first.shape[0] - 1):
         for e in range(first[i], first[i + 1]):
             at = e * 4 * WIDTH
-            b0, b1 = load(basis, at), load(basis, at + WIDTH)
-            b2, b3 = load(basis, at + 2 * WIDTH), load(basis, at + 3 * WIDTH)
+            b0, b1 = load_row(basis, at), load_row(basis, at + WIDTH)
+            b2, b3 = load_row(basis, at + 2 * WIDTH), load_row(basis, at + 3 * WIDTH)
             for c in range(start, stop):
                 to = source[e] * size + c * WIDTH
                 at = i * 4 * size + c * WIDTH
-                row = fma(b0, load(sums, at), load(features, to))
-                row = fma(b1, load(sums, at + size), row)
-                row = fma(b2, load(sums, at + 2 * size), row)
-                store(features, to, fma(b3, load(sums, at + 3 * size), row))
+                row = fma(b0, load_row(sums, at), load_row(features, to))
+                row = fma(b1, load_row(sums, at + size), row)
+                row = fma(b2, load_row(sums, at + 2 * size), row)
+                store_row(features, to, fma(b3, load_row(sums, at + 3 * size), row))
 
 
 @numba.njit(**OPTIONS)
@@ -92,16 +92,16 @@ def contract(
         for e in range(first[i], first[i + 1]):
             p0 = p1 = p2 = p3 = zero(features)
             for c in range(n_channels):
-                f = load(features, source[e] * size + c * WIDTH)
+                f = load_row(features, source[e] * size + c * WIDTH)
                 at = i * 4 * size + c * WIDTH
-                p0, p1 = fma(load(sums, at), f, p0), fma(load(sums, at + size), f, p1)
-                p2 = fma(load(sums, at + 2 * size), f, p2)
-                p3 = fma(load(sums, at + 3 * size), f, p3)
+                p0, p1 = fma(load_row(sums, at), f, p0), fma(load_row(sums, at + size), f, p1)
+                p2 = fma(load_row(sums, at + 2 * size), f, p2)
+                p3 = fma(load_row(sums, at + 3 * size), f, p3)
             at = e * 4 * WIDTH
-            store(basis, at, p0)
-            store(basis, at + WIDTH, p1)
-            store(basis, at + 2 * WIDTH, p2)
-            store(basis, at + 3 * WIDTH, p3)
+            store_row(basis, at, p0)
+            store_row(basis, at + WIDTH, p1)
+            store_row(basis, at + 2 * WIDTH, p2)
+            store_row(basis, at + 3 * WIDTH, p3)
 
 
 def neighbor_sum(
@@ -112,6 +112,10 @@ def neighbor_sum(
     Parameters
     ----------
     formula : the same in torch operations, as a function of features and basis.
+
+    Returns
+    -------
+    the sums, in the dtype of the features
     """
     return differentiable(_NeighborSum(first, source, formula), features, basis)[0]
 

@@ -151,6 +151,10 @@ def exponential_gaussians(
     cutoff : Å.
     largest : exponents above it make functions that are set to 0.
     formula : the same in torch operations, as a function of the three tensors.
+
+    Returns
+    -------
+    (n_edges, K)
     """
     return differentiable(_ExponentialGaussians(cutoff, largest, formula), distances, centers, widths)[0]
 

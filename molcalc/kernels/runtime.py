@@ -57,12 +57,12 @@ def usable(*tensors: Tensor) -> bool:
 
 
 def array(tensor: Tensor) -> np.ndarray:
-    """What loops read and write for a tensor: its own memory if it is contiguous."""
+    """Array of a tensor that loops read and write: its own memory if it is contiguous."""
     return tensor.detach().contiguous().numpy()
 
 
 def flat(tensor: Tensor) -> np.ndarray:
-    """The same with one axis."""
+    """Flat array of a tensor, otherwise as :func:`array`."""
     return tensor.detach().contiguous().view(-1).numpy()
 
 

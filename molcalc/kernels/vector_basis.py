@@ -31,7 +31,7 @@ def _edge(vectors, e, first_center, spacing, cutoff):  # type: ignore[no-untyped
 
 
 @numba.njit(**OPTIONS)
-def values(
+def basis_values(
     start: int, stop: int, vectors: np.ndarray, first_center: float, spacing: float, cutoff: float,
     smallest: float, basis: np.ndarray,
 ) -> None:  # fmt: skip
@@ -49,7 +49,7 @@ def values(
 
 
 @numba.njit(**OPTIONS)
-def gradient(
+def basis_gradient(
     start: int, stop: int, vectors: np.ndarray, upstream: np.ndarray, first_center: float, spacing: float,
     cutoff: float, smallest: float, result: np.ndarray,
 ) -> None:  # fmt: skip
@@ -115,6 +115,10 @@ def vector_basis(
     first_center, spacing, cutoff : Å.
     smallest : Gaussians below it are set to 0.
     formula : the same in torch operations.
+
+    Returns
+    -------
+    (n_edges, 4, 16)
     """
     return differentiable(_VectorBasis((first_center, spacing, cutoff, smallest), formula), vectors)[0]
 
@@ -128,13 +132,13 @@ class _VectorBasis(CompiledFunction):
     def value(self, *inputs: Tensor) -> tuple[Tensors, Tensors]:
         (vectors,) = inputs
         n, basis = len(vectors), vectors.new_empty(len(vectors), 4, WIDTH)
-        share_range(values, n, 400.0 * n, array(vectors), *self.shells, array(basis))
+        share_range(basis_values, n, 400.0 * n, array(vectors), *self.shells, array(basis))
         return (basis,), ()
 
     def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients:
         (vectors,), n = inputs, len(inputs[0])
         result = torch.empty_like(vectors, memory_format=torch.contiguous_format)
-        share_range(gradient, n, 600.0 * n, array(vectors), array(upstream[0]), *self.shells, array(result))
+        share_range(basis_gradient, n, 600.0 * n, array(vectors), array(upstream[0]), *self.shells, array(result))
         return (result,)
 
     def second(

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
 from molcalc.models.aimnet2_passes import MLP, FirstPass, Neighborhood, Pass
+from molcalc.models.free_atoms import ReferenceEnergies, rows_of_atoms
 from molcalc.models.network import NetworkConfig
-from molcalc.models.reference import ReferenceEnergies, rows_of_atoms
 from molcalc.nn.init import farthest_curves, orthogonal_embedding
 from molcalc.nn.neighbor_sum import EdgeRows
 from molcalc.nn.segments import segment_sum
@@ -98,7 +98,7 @@ class AIMNet2Config(NetworkConfig):
         return tuple(found)
 
 
-class AIMNet2(ReferenceEnergies):
+class AIMNet2Network(ReferenceEnergies):
     r"""One closed-shell or two-channel AIMNet2 network of F ≥ 1 levels of theory.
 
     The passes belong to all fidelities; embedding, energy head, free atoms and, optionally, charge head to each one.
@@ -160,10 +160,14 @@ class AIMNet2(ReferenceEnergies):
         self._roots = [chain[-1] for chain in chains]
         self._added = [[float(head in chain) for head in range(c.n_fidelities)] for chain in chains]
 
-    def initialize(self) -> AIMNet2:
+    def initialize(self) -> AIMNet2Network:
         """Draw fresh weights (seed torch before) and set all reference energies to zero.
 
         All fidelities begin with one embedding and different heads; corrections begin at zero.
+
+        Returns
+        -------
+        the network itself
         """
         c = self.config
         with torch.no_grad():
@@ -214,6 +218,10 @@ class AIMNet2(ReferenceEnergies):
             (\tilde q_i, f_i, Δa_i) &= \mathrm{MLP}_t(m_i(a, q)), \qquad t = 1 … T \\
             q &← \mathrm{equilibrate}(q + \tilde q, f, Q), \qquad a ← a + Δa \\
             E_i &= h(\mathrm{MLP}_{T+1}(m_i(a, q))) + E_{Z_i}
+
+        Returns
+        -------
+        "atomic_energies" (n_atoms,) float64 in eV, "charges" (n_atoms,) in e and, with two channels, "spin_charges"
         """
         c = self.config
         near, targets = self._neighborhood(batch), self._channel_charges(batch)
@@ -234,7 +242,7 @@ class AIMNet2(ReferenceEnergies):
         return predictions
 
     def _neighborhood(self, batch: AtomicBatch) -> Neighborhood:
-        """What the passes see of a batch."""
+        """Surroundings of the passes in a batch."""
         return Neighborhood(
             basis=vector_basis(batch.edge_vectors().to(self.embedding.dtype), self.shells),
             rows=EdgeRows.from_edges(batch.edge_index, batch.n_atoms),
@@ -307,6 +315,10 @@ def equilibrate(
     ----------
     raw, factors : (n_atoms, C) charges q̃ in e and factors f.
     targets : (n_systems, C) total charges Q in e.
+
+    Returns
+    -------
+    (n_atoms, C) charges q in e
     """
     weights = factors.square()
     n_systems = targets.shape[0]

@@ -24,7 +24,7 @@ costs. The smooth energies are worth it for line searches."""
 
 @dataclass(frozen=True)
 class Neighborhood:
-    """What the passes need to know of a batch and of the network around them.
+    """Surroundings of a pass: edges and kinds of atoms of a batch, and weights of the network that passes share.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class Pass(MLP):
         charges: Float[Tensor, "n_atoms C"] | None,
         near: Neighborhood,
     ) -> Float[Tensor, "n_atoms n_out"]:
-        """What the perceptron makes of the features and charges of atoms and their neighbors.
+        """Output of the perceptron for features and charges of atoms and their neighbors.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ class FirstPass(Pass):
         charges: Float[Tensor, "n_atoms C"] | None,
         near: Neighborhood,
     ) -> Float[Tensor, "n_atoms n_out"]:
-        """What the perceptron makes of the features of atoms and their neighbors; charges are not looked at."""
+        """Output of the perceptron for features of atoms and their neighbors; charges are not looked at."""
         if self._trained_in(features.dtype):
             table, kind = self._table(features, near.kinds)
             if len(table) < len(near.conv_features):

@@ -16,8 +16,8 @@ from torch import Tensor
 from molcalc.batch import AtomicBatch
 from molcalc.errors import ConfigError
 from molcalc.models.dcm_heads import ChargeHead, EquivariantHead, EquivariantHeadConfig, PlainHead, PlainHeadConfig
+from molcalc.models.free_atoms import ReferenceEnergies
 from molcalc.models.physnet import Edges, PhysNet, PhysNetConfig
-from molcalc.models.reference import ReferenceEnergies
 
 REFERENCE_TRUNK: dict[str, Any] = {
     "n_features": 64, "n_modules": 2, "n_interaction": 1, "n_atomic": 1, "n_output": 0,
@@ -108,14 +108,14 @@ class DistributedChargeModel(ReferenceEnergies):
         return predictions
 
 
-class PhysNetDCM(DistributedChargeModel):
+class PhysNetDCMNetwork(DistributedChargeModel):
     """PhysNet with the equivariant head: charges turn with the molecule."""
 
     def __init__(self, config: PhysNetDCMConfig) -> None:
         super().__init__(config, PhysNet(config), EquivariantHead(config))
 
 
-class NonEquivariantDCM(DistributedChargeModel):
+class NonEquivariantDCMNetwork(DistributedChargeModel):
     """PhysNet with the plain head: charges keep their direction in space when the molecule turns."""
 
     def __init__(self, config: NonEquivariantConfig) -> None:

@@ -26,7 +26,7 @@ from molcalc.nn.radial import ExponentialGaussians
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig(NetworkConfig):
-    """What every head distributes.
+    """Sizes of every head: the charges that it distributes.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""From a network to one of other fidelities that starts from it."""
+"""Networks of other fidelities that start from a given one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from molcalc.errors import ConfigError
-from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
+from molcalc.models.aimnet2 import AIMNet2Config, AIMNet2Network
 
 
-def with_fidelities(network: AIMNet2, sources: Sequence[int], **changes: Any) -> AIMNet2:
+def with_fidelities(network: AIMNet2Network, sources: Sequence[int], **changes: Any) -> AIMNet2Network:
     """A network that predicts at each of its fidelities what a given one predicts at a source.
 
     Parameters
@@ -36,7 +36,7 @@ def with_fidelities(network: AIMNet2, sources: Sequence[int], **changes: Any) ->
     settings = {**asdict(old), "n_fidelities": len(sources), "bases": _carried(old, sources), **changes}
     config = AIMNet2Config(**settings)
     with torch.random.fork_rng(devices=[]):
-        result = AIMNet2(config).initialize()
+        result = AIMNet2Network(config).initialize()
     tables = {"shifts", "embedding_offsets"} | ({"embedding"} if config.embeddings == "separate" else set())
     picked = torch.tensor(list(sources))
     state = result.to(network.embedding.dtype).state_dict()
@@ -54,7 +54,7 @@ def with_fidelities(network: AIMNet2, sources: Sequence[int], **changes: Any) ->
     return result
 
 
-def _given(network: AIMNet2, changes: Mapping[str, Any]) -> tuple[AIMNet2Config, dict[str, Tensor]]:
+def _given(network: AIMNet2Network, changes: Mapping[str, Any]) -> tuple[AIMNet2Config, dict[str, Tensor]]:
     """Configuration and weights that a new network starts from, with the kind of embeddings it is to have."""
     old, given = network.config, network.state_dict()
     wanted = changes.get("embeddings", old.embeddings)

@@ -13,7 +13,7 @@ from molcalc.models.network import Network
 
 
 class NoNetwork(Network):
-    """Stands where a potential of energy terms alone has its network, and contributes nothing.
+    """Network of a potential of energy terms alone, which contributes nothing.
 
     Parameters
     ----------

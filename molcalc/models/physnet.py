@@ -201,6 +201,10 @@ def conserve_charge(charges: Float[Tensor, " n_atoms"], batch: AtomicBatch) -> F
     Parameters
     ----------
     charges : (n_atoms,) e.
+
+    Returns
+    -------
+    (n_atoms,) e, with the total charge of each system
     """
     total = segment_sum(charges, batch.system_idx, batch.n_systems)
     share = (batch.total_charge.to(charges.dtype) - total) / batch.atoms_per_system()

@@ -134,7 +134,7 @@ def cartesian_formula(
     edges: Directions,
     n_ranks: int,
 ) -> list[Float[Tensor, "n_atoms ... F"]]:
-    """What :func:`cartesian_message` computes, in operations that can be differentiated any number of times."""
+    """Reference of :func:`cartesian_message`, in operations that can be differentiated any number of times."""
     s, v, t = parts
     i, j = edges.index[0], edges.index[1]
     w = weights[:, :, None].unbind(1)

@@ -78,7 +78,7 @@ def _second(x: Tensor, slope: Tensor, grad: Tensor, upstream: Tensor) -> tuple[T
 
     inputs = [tensor.contiguous() for tensor in (x, slope, grad, upstream)]
     for_x, for_grad = torch.empty_like(inputs[0]), torch.empty_like(inputs[0])
-    _share(compiled.second, *inputs, for_x, for_grad)
+    _share(compiled.slope_gradients, *inputs, for_x, for_grad)
     return for_x, for_grad
 
 

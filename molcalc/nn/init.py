@@ -15,6 +15,10 @@ def orthogonal_embedding(
     """(n_rows, n_channels·n_radial) element embedding: orthogonal over rows ≥ 1, constant over radial functions.
 
     Row 0 is zero: it stands for no element.
+
+    Returns
+    -------
+    (n_rows, n_channels·n_radial), the channels outside
     """
     rows = torch.zeros(n_rows, n_channels)
     torch.nn.init.orthogonal_(rows[1:])
@@ -28,6 +32,10 @@ def farthest_curves(
 
     Per channel, 8·n_vector random curves α₁ sin(2πα₂x/G) + α₃ cos(2πα₄x/G) are standardized and thinned by
     farthest-point selection.
+
+    Returns
+    -------
+    (n_channels, n_radial, n_vector)
     """
     x = torch.arange(n_radial, dtype=torch.get_default_dtype()) * (2 * math.pi / n_radial)
     chosen = []

@@ -1,4 +1,4 @@
-r"""What a pass of AIMNet2 reads: features of an atom, and scalars made of sums over its neighbors.
+r"""Message that a pass of AIMNet2 reads: features of an atom, and scalars made of sums over its neighbors.
 
 .. math:: m_i = \left(a,\; S_a,\; R_a,\; q,\; S_q,\; R_q\right), \qquad
           R_{ch} = \sum_x U_{xch}^2, \qquad U_{xch} = \sum_k W_{ckh} V_{xck}
@@ -77,7 +77,7 @@ def message_formula(
     rows: EdgeRows,
     norms_only: bool,
 ) -> Float[Tensor, "n_atoms width"]:
-    """What :func:`message` computes, in operations that can be differentiated any number of times."""
+    """Reference of :func:`message`, in operations that can be differentiated any number of times."""
     n_atoms, n_charges, n_radial = len(features), charges.shape[1], basis.shape[2]
     channels = join([features, charges[:, :, None].expand(-1, -1, n_radial)])
     sums = neighbor_sum(channels.view(n_atoms, -1, n_radial), basis, rows)

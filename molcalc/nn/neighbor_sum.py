@@ -61,7 +61,7 @@ def neighbor_sum(
 def neighbor_sum_formula(
     features: Float[Tensor, "n_atoms n_channels n_radial"], basis: Float[Tensor, "n_edges 4 n_radial"], rows: EdgeRows
 ) -> Float[Tensor, "n_atoms 4 n_channels n_radial"]:
-    """What :func:`neighbor_sum` computes, in operations that can be differentiated any number of times."""
+    """Reference of :func:`neighbor_sum`, in operations that can be differentiated any number of times."""
     n_atoms, n_channels, n_radial = features.shape
     neighbors = features.index_select(0, rows.source)
     zeros = features.new_zeros(n_atoms, n_channels, n_radial)

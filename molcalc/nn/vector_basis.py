@@ -80,7 +80,7 @@ def vector_basis(
 def vector_basis_formula(
     vectors: Float[Tensor, "n_edges 3"], shells: GaussianShells
 ) -> Float[Tensor, "n_edges 4 {shells.n_radial}"]:
-    """What :func:`vector_basis` computes, in operations that can be differentiated any number of times."""
+    """Reference of :func:`vector_basis`, in operations that can be differentiated any number of times."""
     distances = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     steps = torch.arange(shells.n_radial, dtype=vectors.dtype, device=vectors.device)
     centers = shells.start + shells.spacing * steps

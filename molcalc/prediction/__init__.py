@@ -1,1 +1,1 @@
-"""Between structures and arrays: checks and batches of structures, results of each, charges seen from points."""
+"""Checks and batches of structures, results of each, and their charges seen from points."""

@@ -25,6 +25,10 @@ def potential_at(
     points : (n_points, 3) Å.
     sites_of : finds the charges; called when the points are found to be good.
 
+    Returns
+    -------
+    (n_points,) float64, V
+
     Raises
     ------
     InputError
@@ -48,6 +52,10 @@ def charge_sites(atoms: Atoms, prediction: Prediction, source: str) -> ChargeSit
     Parameters
     ----------
     source : "charges" on the atoms; or "distributed" charges, with quadrupoles on the atoms if there are any.
+
+    Returns
+    -------
+    charges in e at positions in Å, float64
     """
     on_atoms = torch.zeros(len(atoms), dtype=torch.int64)
     positions = torch.as_tensor(np.array(atoms.positions))

@@ -1,4 +1,4 @@
-"""From arrays of a batch to results of each structure: Python floats and float64 arrays under the names of ASE."""
+"""Results of each structure out of arrays of a batch: Python floats and float64 arrays under the names of ASE."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from molcalc.properties import PROPERTIES, to_voigt
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a potential says of one structure.
+    """Results of a potential for one structure.
 
     Attributes
     ----------

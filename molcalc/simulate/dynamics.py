@@ -13,7 +13,7 @@ from molcalc.errors import MolcalcError
 from molcalc.io.targets import check_file
 from molcalc.simulate.ensembles import DynamicsSettings, degrees_of_freedom, generator, integrator, set_velocities
 from molcalc.simulate.provenance import keep_state, with_results
-from molcalc.simulate.recorder import PROGRAM, DynamicsRun, DynamicsStep, InitialState, Recorder
+from molcalc.simulate.recorder import DYNAMICS_PROGRAM, DynamicsRun, DynamicsStep, InitialState, Recorder
 from molcalc.simulate.trajectory import (
     PathLike,
     TrajectoryWriter,
@@ -28,7 +28,7 @@ from molcalc.simulate.trajectory import (
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
 
-Observer = Callable[[DynamicsStep], None]
+DynamicsObserver = Callable[[DynamicsStep], None]
 
 
 def md(
@@ -42,7 +42,7 @@ def md(
     log: PathLike | Sequence[PathLike | None] | None = None,
     restart: bool = False,
     force: bool = False,
-    observer: Observer | None = None,
+    observer: DynamicsObserver | None = None,
 ) -> list[DynamicsRun]:
     """Runs of molecular dynamics, in the order of the structures.
 
@@ -101,7 +101,7 @@ def _new(atoms: Atoms, settings: DynamicsSettings, keep_velocities: bool) -> Ini
 
 def _continued(atoms: Atoms, calculator: MolCalculator, settings: DynamicsSettings, path: Path) -> InitialState:
     """The last frame of a trajectory."""
-    run = read_recorded(path, PROGRAM, only_last=True)
+    run = read_recorded(path, DYNAMICS_PROGRAM, only_last=True)
     last = run.frames[-1]
     check_same_atoms(atoms, last, path)
     check_same_model(calculator, last, path)
@@ -117,7 +117,7 @@ def _run(
     steps: int,
     path: Path | None,
     log: Path | None,
-    observer: Observer | None,
+    observer: DynamicsObserver | None,
 ) -> DynamicsRun:
     """Dynamics of one system."""
     atoms, settings = initial.atoms, initial.settings

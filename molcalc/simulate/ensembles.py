@@ -16,7 +16,7 @@ from molcalc.simulate import ENSEMBLES
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicsSettings:
-    """What decides a trajectory, beside model and start. It is written into the trajectory.
+    """Settings that decide a trajectory, beside model and start. They are written into the trajectory.
 
     Attributes
     ----------
@@ -57,11 +57,11 @@ class DynamicsSettings:
 
     @property
     def thermostat(self) -> str | None:
-        """What keeps the temperature constant; None for constant energy."""
+        """Name of what keeps the temperature constant; None for constant energy."""
         return None if self.ensemble == "nve" else self.ensemble
 
     def description(self) -> dict[str, Any]:
-        """What a trajectory says about them."""
+        """Settings as plain values for the description of a trajectory."""
         words = {"ensemble": "nvt" if self.thermostat else "nve", "thermostat": self.thermostat}
         return words | {name: value for name, value in asdict(self).items() if name != "ensemble"}
 
@@ -77,6 +77,10 @@ def generator(settings: DynamicsSettings, step: int) -> np.random.Generator:
 
     A counter-based generator has an independent stream for every (seed, step), so that a continued run needs no saved
     state to go on with the same noise. Step 0 is for the initial velocities.
+
+    Returns
+    -------
+    generator at the beginning of the step's stream
     """
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(settings.seed), counter=[0, 0, 0, step]))
 
@@ -86,6 +90,10 @@ def degrees_of_freedom(atoms: Atoms, settings: DynamicsSettings) -> int:
 
     NVE and the bussi thermostat conserve the momentum, which is zero, and without periodicity the angular momentum.
     Langevin noise acts on all atoms independently.
+
+    Returns
+    -------
+    number of them
     """
     if atoms.constraints or settings.thermostat == "langevin":
         return int(atoms.get_number_of_degrees_of_freedom())
@@ -126,6 +134,10 @@ def _rigid_rotation(arms: np.ndarray, masses: np.ndarray, velocities: np.ndarray
 
 def integrator(atoms: Atoms, settings: DynamicsSettings, n_freedom: int) -> Any:
     """ASE's integrator of an ensemble.
+
+    Returns
+    -------
+    object of :mod:`ase.md`, or one with its methods
 
     Raises
     ------

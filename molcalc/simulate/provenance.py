@@ -1,4 +1,4 @@
-"""Structures on their way into a file: with the state they were computed in, their results, and what made them."""
+"""Structures as files keep them: with the state they were computed in, their results, and what made them."""
 
 from __future__ import annotations
 

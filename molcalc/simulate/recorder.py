@@ -1,4 +1,4 @@
-"""What is kept of molecular dynamics: frames, a log, and statistics over the frames."""
+"""Recording of molecular dynamics: frames, a log, and statistics over the frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from molcalc.simulate.ensembles import DynamicsSettings, temperature
 from molcalc.simulate.interrupts import held
 from molcalc.simulate.trajectory import TrajectoryWriter
 
-PROGRAM = "molcalc md"
+DYNAMICS_PROGRAM = "molcalc md"
 """What trajectories say of who wrote them."""
 DRIFT_TIME = 500.0
 """fs below which a slope of the total energy is vibration rather than drift."""
@@ -41,8 +41,8 @@ class InitialState:
     n_frames: int = 0
 
     def description(self) -> dict[str, object]:
-        """What the trajectory says about the run."""
-        return {"program": PROGRAM, **self.settings.description(), "degrees_of_freedom": self.n_freedom}
+        """Description of the run in its trajectory, as plain values."""
+        return {"program": DYNAMICS_PROGRAM, **self.settings.description(), "degrees_of_freedom": self.n_freedom}
 
 
 @dataclass(frozen=True)

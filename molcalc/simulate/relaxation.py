@@ -33,13 +33,13 @@ from molcalc.simulate.trajectory import (
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
 
-PROGRAM = "molcalc relax"
+RELAXATION_PROGRAM = "molcalc relax"
 """What trajectories say of who wrote them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelaxationSettings:
-    """How a structure is relaxed, and when it is.
+    """Settings of a relaxation: optimizer, largest force of a relaxed structure, number of steps, cell.
 
     Attributes
     ----------
@@ -69,8 +69,8 @@ class RelaxationSettings:
             raise ConfigError(f"steps={self.steps} is not a whole number ≥ 0")
 
     def description(self) -> dict[str, Any]:
-        """What a trajectory says about the run, and must be the same when it is continued."""
-        return {"program": PROGRAM, "optimizer": self.optimizer, "cell": self.cell}
+        """Description of the run in its trajectory, which must be the same when it is continued."""
+        return {"program": RELAXATION_PROGRAM, "optimizer": self.optimizer, "cell": self.cell}
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Relaxation:
     stuck: bool
 
 
-Observer = Callable[[RelaxationStep], None]
+RelaxationObserver = Callable[[RelaxationStep], None]
 
 
 def relax(
@@ -120,7 +120,7 @@ def relax(
     trajectory: PathLike | Sequence[PathLike | None] | None = None,
     restart: bool = False,
     force: bool = False,
-    observer: Observer | None = None,
+    observer: RelaxationObserver | None = None,
 ) -> list[Relaxation]:
     """Relaxed structures, in the order of the input.
 
@@ -192,7 +192,7 @@ class _Run:
         self._recorded = _recorded(atoms, calculator, settings, path) if path and restart and path.exists() else []
         self._atoms = (self._recorded[0] if self._recorded else atoms).copy()
 
-    def take_steps(self, observer: Observer | None) -> Relaxation:
+    def take_steps(self, observer: RelaxationObserver | None) -> Relaxation:
         """Steps until the forces are small or the steps are used up."""
         atoms, calculator, recorded = self._atoms, self._calculator, self._recorded
         keep_state(atoms, calculator)
@@ -204,7 +204,9 @@ class _Run:
         calculator.get_property("energy", atoms)
         return Relaxation(with_results(atoms, calculator.results, calculator), last, converged, stuck)
 
-    def _iterate(self, target: Any, writer: TrajectoryWriter, observer: Observer) -> tuple[RelaxationStep, bool, bool]:
+    def _iterate(
+        self, target: Any, writer: TrajectoryWriter, observer: RelaxationObserver
+    ) -> tuple[RelaxationStep, bool, bool]:
         """The last step, whether it converged, and whether the line search is stuck."""
         optimizer = getattr(ase.optimize, self._settings.optimizer)(target, logfile=None)
         n_recorded = len(self._recorded) - 1
@@ -234,7 +236,7 @@ class _Run:
 
 def _recorded(atoms: Atoms, calculator: MolCalculator, settings: RelaxationSettings, path: Path) -> list[Atoms]:
     """Steps of the trajectory to continue, which the optimizer retraces before it takes new ones."""
-    run = read_recorded(path, PROGRAM)
+    run = read_recorded(path, RELAXATION_PROGRAM)
     check_same_atoms(atoms, run.frames[0], path)
     check_same_model(calculator, run.frames[-1], path)
     check_same_settings(settings.description(), run, path)
@@ -251,4 +253,4 @@ def _energy_and_force(atoms: Atoms, target: Any) -> tuple[float, float]:
 
 
 def _unobserved(step: RelaxationStep) -> None:
-    """Nobody looks."""
+    """Observer that does nothing."""

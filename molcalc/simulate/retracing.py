@@ -18,12 +18,12 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from molcalc.errors import ConfigError
 
-SAME = 1e-6
+RETRACED_WITHIN = 1e-6
 """Å between a retraced and a recorded structure that may come from another processor's rounding."""
 
 
 class RetracingCalculator(Calculator):
-    """Recorded results for the structures of a trajectory, another calculator for everything else.
+    """Calculator with recorded results for the structures of a trajectory, and another one for everything else.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class RetracingCalculator(Calculator):
 
     @property
     def name(self) -> str:
-        """What trajectories call the source of the results: the other calculator."""
+        """Name that trajectories give the source of the results: that of the other calculator."""
         return str(self._calculator.name)
 
     def calculate(
@@ -59,7 +59,7 @@ class RetracingCalculator(Calculator):
             self.results = dict(self._calculator.results)
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
-        """What made the results: the other calculator."""
+        """Origin of the results: the other calculator."""
         values: dict[str, Any] = self._calculator.todict()
         return values
 
@@ -72,8 +72,8 @@ def check_retraced(atoms: Atoms, recorded: Atoms, path: Path | None) -> None:
     ConfigError
     """
     if not (
-        np.allclose(atoms.positions, recorded.positions, rtol=0.0, atol=SAME)
-        and np.allclose(atoms.cell.array, recorded.cell.array, rtol=0.0, atol=SAME)
+        np.allclose(atoms.positions, recorded.positions, rtol=0.0, atol=RETRACED_WITHIN)
+        and np.allclose(atoms.cell.array, recorded.cell.array, rtol=0.0, atol=RETRACED_WITHIN)
     ):
         raise ConfigError(
             f"the optimizer does not retrace the steps of {path} (written with another version of ASE?): relax its "

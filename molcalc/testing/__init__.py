@@ -8,8 +8,8 @@
 ``CHECKS`` and ``POTENTIAL_CHECKS`` map the name of every check to a function whose docstring says what it asks for.
 """
 
+from molcalc.testing.check_report import Failure, Report, Skip
 from molcalc.testing.potential_runner import POTENTIAL_CHECKS, check_potential, random_potential
-from molcalc.testing.report import Failure, Report, Skip
 from molcalc.testing.runner import CHECKS, check_calculator
 
 __all__ = [

@@ -16,10 +16,10 @@ from molcalc.models.network import TrainableNetwork
 from molcalc.nn.segments import segment_sum
 from molcalc.potential import Potential
 from molcalc.properties import PROPERTIES
-from molcalc.testing.potential_subject import PotentialSubject, Results, Sample, require_equal
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
+from molcalc.testing.potential_subject import BatchResults, PotentialSubject, Sample, require_equal
 
-CHARGE = 1e-9
+TOTAL_CHARGE_ERROR = 1e-9
 """e, allowed error of a total charge in double precision."""
 SINGLE_ENERGY, SINGLE_FORCES = 1e-5, 2e-4
 """eV per atom, and eV/Å or relative to the largest force: allowed error of a network in single precision."""
@@ -123,7 +123,7 @@ def batch(subject: PotentialSubject) -> None:
 
 
 def batch_of_crystals(subject: PotentialSubject) -> None:
-    """The same for crystals, with stress, beside molecules where terms allow both."""
+    """A crystal in a batch has the results that it has alone, with stress, beside molecules where terms allow both."""
     crystal, potential = subject.crystal, subject.periodic
     images = [crystal, replace(crystal, atoms=crystal.atoms.repeat((2, 1, 1)))]
     alone = [subject.results(each, potential=potential, properties=("forces", "stress")) for each in images]
@@ -143,7 +143,9 @@ def leak(subject: PotentialSubject) -> None:
         _require_others_equal(found, expected, clean, 2, "when another structure of the batch changes,")
 
 
-def _require_others_equal(found: Results, expected: Results, batch: AtomicBatch, changed: int, when: str) -> None:
+def _require_others_equal(
+    found: BatchResults, expected: BatchResults, batch: AtomicBatch, changed: int, when: str
+) -> None:
     """Fail unless all structures but one have the same results."""
     of_atoms, of_systems = batch.system_idx != changed, torch.arange(batch.n_systems) != changed
     kept = []
@@ -163,7 +165,7 @@ def charge_conservation(subject: PotentialSubject) -> None:
     for name, wanted in (("charges", batch.total_charge), ("spin_charges", batch.multiplicity - 1.0)):
         if name in found:
             error = segment_sum(found[name].double(), batch.system_idx, batch.n_systems) - wanted
-            if float(error.abs().max()) > CHARGE:
+            if float(error.abs().max()) > TOTAL_CHARGE_ERROR:
                 raise CheckFailedError(f"{name} miss what they should add up to by {float(error.abs().max()):.2g} e")
 
 

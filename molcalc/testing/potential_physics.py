@@ -12,11 +12,11 @@ from ase import Atoms
 from torch import Tensor
 
 from molcalc.derivatives import dipole_derivatives, evaluate, hessian
-from molcalc.testing.potential_subject import PotentialSubject, Results, Sample, rank_of, require_equal
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
+from molcalc.testing.potential_subject import BatchResults, PotentialSubject, Sample, rank_of, require_equal
 from molcalc.testing.structures import random_rotation
 
-STEP, STRAIN = 1e-3, 2e-4
+DIFFERENCE_STEP, STRAIN = 1e-3, 2e-4
 """Å, and strain, of central differences; a second one with twice the step removes the leading error."""
 DERIVATIVE = 1e-5
 """Allowed error of a derivative, relative to the largest one."""
@@ -26,7 +26,7 @@ MOVED_IN_CRYSTAL = 2
 """Atoms whose forces are compared with differences; crystals have many edges."""
 TRANSLATIONS = (10.0, 1e3, 1e5)
 """Å."""
-RESOLUTION = 1e-14
+DISTANCE_ROUNDING = 1e-14
 """Relative change of a distance by the rounding of positions, per Å of their distance from the origin."""
 FAR, FARTHER = 40.0, 80.0
 """Å beyond the range of a network."""
@@ -37,7 +37,7 @@ SCAN_STEPS = (2e-2, 2e-3, 2e-4)
 WORST = 6
 LARGEST_JUMP = 1e-3
 """Allowed jump of a force, relative to the largest one on the way."""
-CLOSEST = 1.2
+SCAN_START = 1.2
 """Å, where scans begin."""
 
 
@@ -48,7 +48,7 @@ def forces(subject: PotentialSubject) -> None:
 
 
 def forces_in_crystal(subject: PotentialSubject) -> None:
-    """The same with periodic images."""
+    """With periodic images, too, forces are the negative derivative of the energy."""
     _check_forces(subject, subject.crystal, MOVED_IN_CRYSTAL)
 
 
@@ -67,9 +67,9 @@ def _derivative(
     def moved(move: np.ndarray, k: int) -> Sample:
         return sample.at(sample.atoms.positions + k * move)
 
-    moves = STEP * np.eye(3 * len(sample.atoms)).reshape(-1, len(sample.atoms), 3)
+    moves = DIFFERENCE_STEP * np.eye(3 * len(sample.atoms)).reshape(-1, len(sample.atoms), 3)
     wanted = moves if n_moved is None else moves[: 3 * n_moved]
-    return _differences(function, [partial(moved, move) for move in wanted], STEP)
+    return _differences(function, [partial(moved, move) for move in wanted], DIFFERENCE_STEP)
 
 
 def _differences(
@@ -144,7 +144,7 @@ def gradient_mode(subject: PotentialSubject) -> None:
         potential.requires_grad_(False)
 
 
-def _detached(results: Results) -> Results:
+def _detached(results: BatchResults) -> BatchResults:
     return {name: value.detach() for name, value in results.items()}
 
 
@@ -167,7 +167,7 @@ def smoothness(subject: PotentialSubject) -> None:
     places, largest, jumps = np.array([]), 0.0, np.array([])
     for level, step in enumerate(SCAN_STEPS):
         if level == 0:
-            ways = [np.arange(CLOSEST, subject.potential.cutoff + 0.2, step)]
+            ways = [np.arange(SCAN_START, subject.potential.cutoff + 0.2, step)]
         else:
             wide = SCAN_STEPS[level - 1]
             ways = [np.arange(place - 1.5 * wide, place + 1.5 * wide, step) for place in places]
@@ -215,11 +215,11 @@ def no_edges(subject: PotentialSubject) -> None:
     )
 
 
-def _joined(first: Results, second: Results) -> Results:
+def _joined(first: BatchResults, second: BatchResults) -> BatchResults:
     return {name: torch.cat([first[name], second[name]]) for name in first}
 
 
-def _require_finite(results: Results, of_what: str) -> None:
+def _require_finite(results: BatchResults, of_what: str) -> None:
     bad = [name for name, value in results.items() if not bool(torch.isfinite(value).all())]
     if bad:
         raise CheckFailedError(f"{', '.join(bad)} {of_what}: not finite")
@@ -234,7 +234,7 @@ def translation(subject: PotentialSubject) -> None:
         found = subject.results(ion.at(ion.atoms.positions + shift))
         if "dcm_positions" in found:
             found["dcm_positions"] = found["dcm_positions"] - torch.from_numpy(shift)
-        slack = RESOLUTION * distance * max(1.0, subject.force_scale) * 1e2
+        slack = DISTANCE_ROUNDING * distance * max(1.0, subject.force_scale) * 1e2
         require_equal(found, wanted, f"{distance:g} Å away", slack=slack)
 
 
@@ -303,7 +303,7 @@ def supercell(subject: PotentialSubject) -> None:
     require_equal(large, wanted, "in two cells")
 
 
-def _of_crystal(subject: PotentialSubject, sample: Sample) -> Results:
+def _of_crystal(subject: PotentialSubject, sample: Sample) -> BatchResults:
     """Results that the choice of the cell must not change."""
     found = subject.results(sample, potential=subject.periodic, properties=("forces", "stress"))
     names = ("energy", "atomic_energies", "forces", "stress", "charges", "spin_charges", "dcm_charges")

@@ -16,9 +16,9 @@ from molcalc.potential import Potential
 from molcalc.registry import MODELS, entry_of
 from molcalc.testing import potential_batches as batches
 from molcalc.testing import potential_physics as physics
+from molcalc.testing.check_report import Report
 from molcalc.testing.potential_subject import PotentialSubject
-from molcalc.testing.report import Report
-from molcalc.testing.runner import refuse_unknown, run_checks
+from molcalc.testing.runner import refuse_unknown_checks, run_checks
 
 ELEMENTS = (1, 6, 7, 8)
 """Of networks with random weights."""
@@ -91,7 +91,7 @@ def check_potential(
     FileNotFoundError, CheckpointError
         When the model cannot be found or used.
     """
-    refuse_unknown(skip, POTENTIAL_CHECKS)
+    refuse_unknown_checks(skip, POTENTIAL_CHECKS)
     subject = PotentialSubject(_potential(model), atoms)
     report = Report(type(subject.network).__name__, subject.sample.atoms.get_chemical_formula())
     run_checks(report, POTENTIAL_CHECKS, subject, skip)

@@ -21,7 +21,7 @@ from molcalc.derivatives import evaluate
 from molcalc.errors import ConfigError
 from molcalc.potential import Potential
 from molcalc.properties import PROPERTIES
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.structures import boxed, generic
 
 MOLECULES = ("CH3OH", "NH3", "H2O", "CO2", "H2")
@@ -33,7 +33,7 @@ BOND = 1.1
 EXACT, RELATIVE = 1e-9, 1e-12
 """Allowed difference of two results in double precision that should be equal: absolute, and relative to the largest."""
 
-Results = dict[str, Tensor]
+BatchResults = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class PotentialSubject:
             raise CheckSkippedError("charges that do not turn with the molecule are part of the energy")
 
     @cached_property
-    def standard(self) -> Results:
+    def standard(self) -> BatchResults:
         """Results of the first sample."""
         return self.results(self.sample)
 
@@ -152,8 +152,8 @@ class PotentialSubject:
 
     def results(
         self, *samples: Sample, potential: Potential | None = None, properties: Sequence[str] = ("forces",)
-    ) -> Results:
-        """Everything that a potential tells about structures, in one batch."""
+    ) -> BatchResults:
+        """Results of structures in one batch, all that a potential has."""
         chosen = potential or self.potential
         return evaluate(chosen, self.batch(*samples, potential=chosen), properties)
 
@@ -186,12 +186,14 @@ def _chain(elements: Sequence[int], n_atoms: int) -> Atoms:
 
 
 def rank_of(name: str) -> int:
-    """How a result turns: 0 as a number, 1 as a vector, 2 as a matrix."""
+    """Rank by which a result turns: 0 as a number, 1 as a vector, 2 as a matrix."""
     shape = PROPERTIES[name].shape if name in PROPERTIES else ()
     return sum(size == 3 for size in shape)
 
 
-def require_equal(found: Results, wanted: Results, when: str, *, exact: bool = False, slack: float = 0.0) -> None:
+def require_equal(
+    found: BatchResults, wanted: BatchResults, when: str, *, exact: bool = False, slack: float = 0.0
+) -> None:
     """Fail unless results agree.
 
     Parameters

@@ -9,9 +9,9 @@ from ase import Atoms
 
 from molcalc.errors import ConfigError
 from molcalc.testing import caching, interface, load, physics, surroundings
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError, Failure, Report, Skip
 from molcalc.testing.process import capture_output
-from molcalc.testing.report import CheckFailedError, CheckSkippedError, Failure, Report, Skip
-from molcalc.testing.subject import CalculatorFactory, NoStructureError, Subject, describe
+from molcalc.testing.subject import CalculatorFactory, NoStructureError, Subject, describe_error
 
 Tested = TypeVar("Tested")
 """What the checks of a table look at."""
@@ -104,7 +104,7 @@ def check_calculator(
     ConfigError
         If ``skip`` holds a name that is not a check, or the factory returns the same object twice.
     """
-    refuse_unknown(skip, CHECKS)
+    refuse_unknown_checks(skip, CHECKS)
     try:
         subject = Subject(
             factory,
@@ -126,7 +126,7 @@ def check_calculator(
     return report
 
 
-def refuse_unknown(skip: Collection[str], checks: Mapping[str, object]) -> None:
+def refuse_unknown_checks(skip: Collection[str], checks: Mapping[str, object]) -> None:
     """Raise ConfigError for a name that is not a check."""
     unknown = sorted(set(skip) - set(checks))
     if unknown:
@@ -150,7 +150,7 @@ def run_checks(
         except CheckSkippedError as reason:
             report.skipped.append(Skip(name, str(reason)))
         except Exception as error:  # an unexpected error is a failure of this check alone
-            report.failures.append(Failure(name, f"raises {describe(error)}"))
+            report.failures.append(Failure(name, f"raises {describe_error(error)}"))
         else:
             report.passed.append(name)
 
@@ -160,7 +160,7 @@ def _report_unusable(error: Exception) -> Report:
     if isinstance(error, NoStructureError):
         sentence = f"no test structure is accepted; give one with atoms= ({error})"
     else:
-        sentence = f"the calculator cannot be made: {describe(error)}"
+        sentence = f"the calculator cannot be made: {describe_error(error)}"
     report = Report("calculator", "no structure", failures=[Failure("usable", sentence)])
     report.skipped = [Skip(name, "there is no usable calculator") for name in CHECKS]
     return report

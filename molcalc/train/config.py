@@ -22,7 +22,7 @@ from molcalc.train.optimize.optimizers import OptimizeConfig
 from molcalc.train.report.recording import ReportConfig
 from molcalc.train.start.start_config import StartConfig, TrainedFidelity
 
-PARTS: dict[str, type[Any]] = {
+CONFIG_PARTS: dict[str, type[Any]] = {
     "split": SplitConfig,
     "start": StartConfig,
     "comparison": Comparison,
@@ -31,7 +31,7 @@ PARTS: dict[str, type[Any]] = {
     "report": ReportConfig,
 }
 """Parts of the configuration whose keys may be written without the part."""
-PART_OF: dict[str, str] = {key.name: part for part, kind in PARTS.items() for key in fields(kind)}
+PART_OF: dict[str, str] = {key.name: part for part, kind in CONFIG_PARTS.items() for key in fields(kind)}
 """Part of each key that may be written without it."""
 
 
@@ -79,6 +79,10 @@ def make_config(options: Mapping[str, Any], where: str = "") -> FitConfig:
     options : keys in their parts or without them.
     where : named in errors.
 
+    Returns
+    -------
+    complete configuration
+
     Raises
     ------
     ConfigError
@@ -94,6 +98,10 @@ def make_config(options: Mapping[str, Any], where: str = "") -> FitConfig:
 def typed(flat: Mapping[str, Any], where: str = "") -> FitConfig:
     """The configuration with keys of :func:`flat_options`, and nothing recommended.
 
+    Returns
+    -------
+    configuration with the defaults of its classes
+
     Raises
     ------
     ConfigError
@@ -108,7 +116,7 @@ def typed(flat: Mapping[str, Any], where: str = "") -> FitConfig:
         }
     parts = {
         part: from_dict(kind, {key.name: values.pop(key.name) for key in fields(kind) if key.name in values}, where)
-        for part, kind in PARTS.items()
+        for part, kind in CONFIG_PARTS.items()
     }
     return replace(from_dict(FitConfig, values, where), **parts)
 
@@ -134,12 +142,12 @@ def flat_options(options: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     known = ("seed", "loss", *PART_OF)
     for name, value in options.items():
-        if name not in PARTS and name not in known:
-            valid = (*known, *PARTS)
+        if name not in CONFIG_PARTS and name not in known:
+            valid = (*known, *CONFIG_PARTS)
             raise ConfigError(
                 f"{prefix}unknown key {short(name)}{suggest(str(name), valid)}; valid keys: {', '.join(sorted(valid))}"
             )
-        for key, inner in _within(name, value, prefix).items() if name in PARTS else [(name, value)]:
+        for key, inner in _within(name, value, prefix).items() if name in CONFIG_PARTS else [(name, value)]:
             if key in flat:
                 raise ConfigError(
                     f"{prefix}{key} is given twice, as {key} and as {PART_OF[key]}.{key}: leave one of them out"

@@ -11,7 +11,7 @@ from molcalc.errors import ConfigError, short
 from molcalc.io.strict_yaml import parse_yaml
 from molcalc.train.config import flat_options, merged, typed
 
-MAX_FILE = 1 << 18
+MAX_CONFIG_FILE = 1 << 18
 """Bytes; options have hundreds."""
 
 
@@ -29,8 +29,8 @@ def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     file = Path(path)
     try:
-        if file.stat().st_size > MAX_FILE:
-            raise ConfigError(f"{file} has {file.stat().st_size} bytes; options have at most {MAX_FILE}")
+        if file.stat().st_size > MAX_CONFIG_FILE:
+            raise ConfigError(f"{file} has {file.stat().st_size} bytes; options have at most {MAX_CONFIG_FILE}")
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not a text file: {error}") from error

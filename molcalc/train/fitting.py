@@ -1,4 +1,4 @@
-"""Training from a database to a calculator, in one call."""
+"""Training in one call, from a database to a calculator."""
 
 from __future__ import annotations
 
@@ -50,6 +50,10 @@ class FitResult:
         Parameters
         ----------
         options : those of its class, such as ``dtype`` and ``device``.
+
+        Returns
+        -------
+        calculator of :mod:`molcalc.calculators`
         """
         model = open_model(self.output)
         return calculator_class(model.config.kind)(model, **options)
@@ -86,6 +90,10 @@ def fit(
     skip_bad : leave out rows that cannot be used, with a warning, instead of raising.
     progress : show a progress bar on stderr.
     options : of :class:`molcalc.train.config.FitConfig`, each in its part or without it.
+
+    Returns
+    -------
+    folder of the run, errors of the best model and history
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From options and data to a trainer, with every choice that was left open."""
+"""Preparation of a run: a trainer from options and data, with every choice that was left open."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from molcalc.cli.structures import read_structure
+from molcalc.cli.input_structures import read_structure
 
 PEROXIDE = ["", "  case", "", "  3  2  0  0  0  0            999 V2000"]
 ATOMS = ((0.0, 0.0, "O"), (0.0, 1.3, "O"), (0.9, 1.7, "H"))

@@ -86,5 +86,5 @@ def test_chunks_do_not_change_the_result(monkeypatch):
     monkeypatch.setattr("molcalc.dispersion.d3.usable", lambda *tensors: False)
     term, atoms = D3Dispersion(ONLY_ATM, backend="torch"), molecule("C6H6")
     expected = term_results(atoms, term)
-    monkeypatch.setattr(three_body, "CHUNK", 7)
+    monkeypatch.setattr(three_body, "TRIPLES_AT_ONCE", 7)
     assert_same(term_results(atoms, term), expected, 1e-15)

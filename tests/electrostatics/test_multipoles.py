@@ -148,7 +148,7 @@ def test_many_points_are_taken_in_chunks_with_the_same_result(two_systems, monke
     positions, charges, _, system_idx = two_systems
     arguments = (points_around(), positions, charges, torch.ones(20, dtype=torch.int64), system_idx)
     whole = electrostatic_potential(*arguments), electric_field(*arguments)
-    monkeypatch.setattr(point_potential, "PAIRS_AT_ONCE", 16)
+    monkeypatch.setattr(point_potential, "POINT_PAIRS_AT_ONCE", 16)
     torch.testing.assert_close((electrostatic_potential(*arguments), electric_field(*arguments)), whole)
 
 

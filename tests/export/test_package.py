@@ -18,8 +18,8 @@ from torch import Tensor
 from molcalc.calculators import AIMNet2
 from molcalc.export import export
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.aimnet2 import AIMNet2 as Network
 from molcalc.models.aimnet2 import AIMNet2Config
+from molcalc.models.aimnet2 import AIMNet2Network as Network
 from molcalc.pretrained.foreign.exported import read_contents
 from molcalc.registry import checkpoint_of
 from tests.helpers.export_models import molecules, padded, several

@@ -16,7 +16,7 @@ from molcalc.errors import ConfigError, FidelityError
 from molcalc.export.reduction import reduced, single_fidelity
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.aimnet2 import AIMNet2 as Network
+from molcalc.models.aimnet2 import AIMNet2Network as Network
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.registry import build_members, checkpoint_of
 from tests.helpers.export_models import declared, several

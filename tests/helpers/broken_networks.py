@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
+from molcalc.models.free_atoms import ReferenceEnergies
 from molcalc.models.network import NetworkConfig
 from molcalc.models.physnet import conserve_charge
-from molcalc.models.reference import ReferenceEnergies
 from molcalc.potential import Potential
 
 CUTOFF = 4.0

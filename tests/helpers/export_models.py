@@ -14,7 +14,7 @@ from torch import Tensor
 
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.aimnet2 import AIMNet2
+from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.registry import build_members, checkpoint_of
 from tests.helpers.tiny import ELEMENTS, tiny_checkpoint
@@ -31,7 +31,7 @@ def several(charge_channels: int = 1, n_members: int = 1, **changes: Any) -> Che
     single = tiny_checkpoint(charge_channels, n_members)
     networks = []
     for seed, network in enumerate(build_members(single)):
-        assert isinstance(network, AIMNet2)
+        assert isinstance(network, AIMNet2Network)
         more = with_fidelities(network.double(), [0, 0, 0], **changes)
         torch.manual_seed(seed)
         for parameter in more.parameters():
@@ -40,7 +40,7 @@ def several(charge_channels: int = 1, n_members: int = 1, **changes: Any) -> Che
     return declared(single, networks)
 
 
-def declared(single: Checkpoint, networks: list[AIMNet2], **changes: Any) -> Checkpoint:
+def declared(single: Checkpoint, networks: list[AIMNet2Network], **changes: Any) -> Checkpoint:
     """Networks of three fidelities as a model."""
     config = replace(
         single.config,

@@ -20,7 +20,7 @@ from molcalc.fidelity import Fidelity
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.io.files import sha256
-from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
+from molcalc.models.aimnet2 import AIMNet2Config, AIMNet2Network
 from molcalc.registry import build_members, checkpoint_of
 
 ELEMENTS = (1, 6, 8)
@@ -41,7 +41,7 @@ UNKNOWN_ARCHITECTURES = [
     ),
     *("pickle.loads", "_pickle.loads", "marshal.loads", "shelve.open", "numpy.load", "yaml.unsafe_load"),
     *("importlib.import_module", "runpy.run_path", "shutil.rmtree", "pathlib.Path", "socket.socket", "ctypes.CDLL"),
-    *("webbrowser.open", "urllib.request.urlopen", "multiprocessing.Process", "molcalc.models.aimnet2.AIMNet2"),
+    *("webbrowser.open", "urllib.request.urlopen", "multiprocessing.Process", "molcalc.models.aimnet2.AIMNet2Network"),
     *("AIMNet2", "aimnet2 ", "../aimnet2", "aimnet2\n", "", "a" * 10_000),
 ]
 
@@ -63,7 +63,7 @@ def small_checkpoint(charge_channels: int = 1, n_members: int = 1, seed: int = 5
     networks = []
     for k in range(n_members):
         torch.manual_seed(seed + k)
-        network = AIMNet2(config).initialize()
+        network = AIMNet2Network(config).initialize()
         for z, energy in REFERENCE_ENERGIES.items():
             network.shifts.data[0, z] = energy
         networks.append(network)
@@ -130,7 +130,7 @@ def flip(path: Path, position: int, bit: int = 0) -> None:
     path.write_bytes(data)
 
 
-def v2_state(network: AIMNet2) -> dict[str, Tensor]:
+def v2_state(network: AIMNet2Network) -> dict[str, Tensor]:
     """Weights of a network under the names of the AIMNet2 authors, rows of untrained elements NaN."""
     c = network.config
     names = {"embedding": "afv.weight", "conv_features": "conv_a.agh", "conv_charges": "conv_q.agh"}
@@ -152,7 +152,7 @@ def v2_state(network: AIMNet2) -> dict[str, Tensor]:
     return state
 
 
-def multifidelity_state(network: AIMNet2) -> dict[str, Tensor]:
+def multifidelity_state(network: AIMNet2Network) -> dict[str, Tensor]:
     """Weights of a network under the names that trainers of several fidelities write, random where nothing is trained.
 
     Element Z of fidelity f has number Z + 200·f; the first fidelity's heads stand there a second time.
@@ -217,10 +217,10 @@ def v2_metadata(**changes: Any) -> dict[str, Any]:
     }
 
 
-def first_network(model: Checkpoint) -> AIMNet2:
+def first_network(model: Checkpoint) -> AIMNet2Network:
     """First member of a checkpoint."""
     network = build_members(model)[0]
-    assert isinstance(network, AIMNet2)
+    assert isinstance(network, AIMNet2Network)
     return network
 
 
@@ -241,7 +241,7 @@ def write_hub_directory(folder: Path, model: Checkpoint, **changes: Any) -> Path
     values = {key: value for key, value in {**v2_metadata(), **routing, **changes}.items() if value is not None}
     (folder / "config.json").write_text(json.dumps(values))
     for k, member in enumerate(members):
-        assert isinstance(member, AIMNet2)
+        assert isinstance(member, AIMNet2Network)
         save_file({name: v.contiguous() for name, v in v2_state(member).items()}, folder / f"ensemble_{k}.safetensors")
     return folder
 
@@ -257,7 +257,7 @@ def write_torchscript(path: Path, model: Checkpoint, *, d3: Mapping[str, float] 
     """Write an ensemble as a TorchScript program with the names of the published files."""
     root = Holder()
     for k, member in enumerate(build_members(model)):
-        assert isinstance(member, AIMNet2)
+        assert isinstance(member, AIMNet2Network)
         state = v2_state(member)
         state["outputs.lrcoulomb.rc"] = state.pop("outputs.srcoulomb.rc")
         for name, value in state.items():

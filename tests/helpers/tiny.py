@@ -22,8 +22,8 @@ from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.energy_term import EnergyTerm
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
-from molcalc.models.aimnet2 import AIMNet2 as Network
 from molcalc.models.aimnet2 import AIMNet2Config
+from molcalc.models.aimnet2 import AIMNet2Network as Network
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.potential import Potential
 from molcalc.predictor import Predictor, PredictorOptions

@@ -336,7 +336,7 @@ def test_writers_of_one_folder_take_turns(tmp_path: Path) -> None:
 
 
 def test_a_folder_held_by_another_process_is_reported(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LOCK_WAIT", 0.05)
+    monkeypatch.setattr(files, "FOLDER_LOCK_WAIT", 0.05)
     with files.exclusive(saved), pytest.raises(ResourceError, match="another process has been writing"):
         save(saved, small_checkpoint(seed=9))
     save(saved, small_checkpoint(seed=9))

@@ -165,7 +165,7 @@ def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path, k
 
 
 def test_a_lock_keeps_others_out_until_it_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LOCK_WAIT", 0.05)
+    monkeypatch.setattr(files, "FOLDER_LOCK_WAIT", 0.05)
     with (
         exclusive(tmp_path),
         pytest.raises(ResourceError, match="another process has been writing"),

@@ -12,13 +12,13 @@ from torch.nn import functional
 
 from molcalc.batch import AtomicBatch, collate, from_atoms
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config, equilibrate
+from molcalc.models.aimnet2 import AIMNet2Config, AIMNet2Network, equilibrate
 from molcalc.registry import build_members
 from molcalc.train.start.initial_model import cast
 from tests.helpers.tiny import FIDELITY_KINDS, mixed_batch, organic, tiny_checkpoint, tiny_multifidelity
 
 
-def dense_forward(network: AIMNet2, batch: AtomicBatch) -> tuple[Tensor, Tensor]:
+def dense_forward(network: AIMNet2Network, batch: AtomicBatch) -> tuple[Tensor, Tensor]:
     """Atomic energies and charges of one molecule, every pair explicit (Anstine 2025, methods section)."""
     weights = {name: value.double() for name, value in network.state_dict().items()}
     x, z, n = batch.positions, batch.numbers, batch.n_atoms
@@ -157,7 +157,7 @@ def test_every_pass_conserves_charges_when_products_run_in_half_precision(monkey
         assert abs(float(charges.detach().sum()) - 1.0) < 1e-5
 
 
-def predicted(network: AIMNet2, batch: AtomicBatch) -> dict[str, Tensor]:
+def predicted(network: AIMNet2Network, batch: AtomicBatch) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in network(batch).items()}
 
 
@@ -176,7 +176,7 @@ def test_heads_are_different_tensors_and_draw_different_weights() -> None:
     """Spec 6.9: configuring two heads from one object made them one module."""
     torch.manual_seed(1)
     config = AIMNet2Config(**{**tiny_checkpoint().config.arguments, "n_fidelities": 3})
-    heads = AIMNet2(config).initialize().energy_heads
+    heads = AIMNet2Network(config).initialize().energy_heads
     weights = [dict(head.named_parameters())["0.weight"] for head in heads]
     assert len({id(weight) for weight in weights}) == len({weight.data_ptr() for weight in weights}) == 3
     assert not torch.equal(weights[0], weights[1])

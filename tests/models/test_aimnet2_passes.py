@@ -9,19 +9,19 @@ import pytest
 import torch
 
 from molcalc.batch import collate, from_atoms
-from molcalc.models.aimnet2 import AIMNet2
+from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.aimnet2_passes import FirstPass, Pass
 from molcalc.registry import build_members
 from tests.helpers.tiny import organic, tiny_checkpoint
 
 
-def mixed_network() -> tuple[AIMNet2, AIMNet2]:
+def mixed_network() -> tuple[AIMNet2Network, AIMNet2Network]:
     """A network whose large perceptrons are in single precision, and the same in double precision."""
     double = build_members(tiny_checkpoint())[0].double()
     mixed = build_members(tiny_checkpoint())[0].double()
     mixed.passes.float()
-    assert isinstance(mixed, AIMNet2)
-    assert isinstance(double, AIMNet2)
+    assert isinstance(mixed, AIMNet2Network)
+    assert isinstance(double, AIMNet2Network)
     return mixed, double
 
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from molcalc.errors import ConfigError
-from molcalc.models.aimnet2 import AIMNet2
+from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.registry import build_members
 from tests.helpers.tiny import FIDELITY_KINDS, mixed_batch, tiny_checkpoint, tiny_multifidelity
 
 
-def single(charge_channels: int = 1) -> AIMNet2:
+def single(charge_channels: int = 1) -> AIMNet2Network:
     network = build_members(tiny_checkpoint(charge_channels))[0].double()
-    assert isinstance(network, AIMNet2)
+    assert isinstance(network, AIMNet2Network)
     return network
 
 

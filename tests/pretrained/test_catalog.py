@@ -22,7 +22,7 @@ from molcalc.io.files import sha256
 from molcalc.pretrained import catalog as module
 from molcalc.pretrained.catalog import (
     BUNDLED,
-    FOLDER,
+    BUNDLED_FOLDER,
     PUBLISHED,
     cache_directory,
     find_file,
@@ -280,14 +280,14 @@ def test_a_folder_of_the_user_comes_before_the_package(tmp_path: Path, monkeypat
 
 
 def test_every_bundled_model_is_small_and_has_its_report() -> None:
-    assert {path.name for path in FOLDER.iterdir() if path.is_dir()} == set(BUNDLED)
+    assert {path.name for path in BUNDLED_FOLDER.iterdir() if path.is_dir()} == set(BUNDLED)
     for name in BUNDLED:
-        files = {path.name: path.stat().st_size for path in (FOLDER / name).iterdir()}
+        files = {path.name: path.stat().st_size for path in (BUNDLED_FOLDER / name).iterdir()}
         assert sum(files.values()) < LARGEST
         assert {"config.json", "weights.safetensors", "training.yaml", "README.md"} <= set(files)
-        text = (FOLDER / name / "README.md").read_text()
+        text = (BUNDLED_FOLDER / name / "README.md").read_text()
         assert "licence" in text
-        assert checkpoint.load(FOLDER / name).hash in text
+        assert checkpoint.load(BUNDLED_FOLDER / name).hash in text
 
 
 def test_both_levels_of_theory_are_learned() -> None:

@@ -83,5 +83,5 @@ def test_structures_that_do_not_fit_and_unknown_checks_are_refused() -> None:
 
 def test_a_structure_of_the_user_is_used() -> None:
     report = check_potential(dcm_potential(tiny_dcm()), quiet=True, atoms=molecule("HCN"), skip=only(*FEW))
-    assert report.calculator == "PhysNetDCM"
+    assert report.calculator == "PhysNetDCMNetwork"
     assert report.structure == "CHN"

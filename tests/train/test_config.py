@@ -10,7 +10,7 @@ import pytest
 from molcalc.errors import ConfigError, DatasetError
 from molcalc.fidelity import Fidelity
 from molcalc.train import fit
-from molcalc.train.config import PART_OF, PARTS, FitConfig, make_config
+from molcalc.train.config import CONFIG_PARTS, PART_OF, FitConfig, make_config
 from molcalc.train.config_files import parse_setting, read_options
 from molcalc.train.loop.losses import LossConfig
 from molcalc.train.optimize.optimizers import GroupConfig
@@ -51,10 +51,10 @@ def test_a_key_means_the_same_in_its_part_and_without_it() -> None:
 
 
 def test_every_key_has_one_part_and_no_part_is_named_like_a_key() -> None:
-    sizes = [len(kind.__dataclass_fields__) for kind in PARTS.values()]
+    sizes = [len(kind.__dataclass_fields__) for kind in CONFIG_PARTS.values()]
     assert len(PART_OF) == sum(sizes)
-    assert not PARTS.keys() & PART_OF.keys()
-    assert set(FitConfig.__dataclass_fields__) == {"seed", "loss", *PARTS}
+    assert not CONFIG_PARTS.keys() & PART_OF.keys()
+    assert set(FitConfig.__dataclass_fields__) == {"seed", "loss", *CONFIG_PARTS}
 
 
 def test_a_user_wins_over_what_is_recommended_for_the_model() -> None:

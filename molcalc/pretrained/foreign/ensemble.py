@@ -18,13 +18,17 @@ log = logging.getLogger(__name__)
 _RANGE = "outputs.lrcoulomb.rc"
 
 
-def convert_ensemble(state: Mapping[str, Tensor], level: Fidelity, provenance: Mapping[str, str]) -> Checkpoint:
-    """The model in the state dictionary of such a file.
+def convert_ensemble(state: Mapping[str, Tensor], fidelity: Fidelity, provenance: Mapping[str, str]) -> Checkpoint:
+    """Model in the state dictionary of a TorchScript file in the style of the published ensembles.
 
     Parameters
     ----------
-    level : of theory, which the file does not name; its dispersion completes the energy.
+    fidelity : of the model, which the file does not name; its dispersion completes the energy.
     provenance : of the model; "source" is named in messages.
+
+    Returns
+    -------
+    model of one fidelity with all members
 
     Raises
     ------
@@ -46,7 +50,7 @@ def convert_ensemble(state: Mapping[str, Tensor], level: Fidelity, provenance: M
         kind="aimnet2",
         arguments=configs.pop().to_dict(),
         n_members=len(networks),
-        fidelities=(level,),
+        fidelities=(fidelity,),
         coulomb="simple",
         coulomb_range=round(ranges.pop(), 6),
         provenance=dict(provenance),

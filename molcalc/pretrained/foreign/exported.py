@@ -24,7 +24,7 @@ CONTENTS = "molcalc.json"
 EXPORT_FORMAT = 2
 MEMBERS = "potential.members."
 """Beginning of the names of the networks' weights in a program."""
-DERIVED = ("centers",)
+DERIVED_ARRAYS = ("centers",)
 """What a network in a program holds beside its weights."""
 _HEAD = re.compile(r"(energy|charge)_head\.")
 _TABLES = ("embedding", "shifts")
@@ -33,7 +33,7 @@ _TABLES = ("embedding", "shifts")
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What an exported program is.
+    """Description that an exported program carries.
 
     Attributes
     ----------
@@ -89,7 +89,11 @@ class Contents:
 
 
 def read_contents(data: bytes, where: str) -> Contents | None:
-    """What an exported program says of itself; None for any other file.
+    """Description inside an exported program; None for any other file.
+
+    Returns
+    -------
+    the description, or None
 
     Raises
     ------
@@ -129,7 +133,7 @@ def checkpoint_of_program(state: Mapping[str, Tensor], contents: Contents) -> Ch
     weights = {}
     for name, value in state.items():
         member, _, rest = name.removeprefix(MEMBERS).partition(".")
-        if not name.startswith(MEMBERS) or rest in DERIVED:
+        if not name.startswith(MEMBERS) or rest in DERIVED_ARRAYS:
             continue
         rest = _HEAD.sub(r"\1_heads.0.", rest)
         weights[f"members.{member}.{rest}"] = value[None] if rest in _TABLES else value

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from molcalc.errors import CheckpointCorruptError, CheckpointMismatchError
-from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
+from molcalc.models.aimnet2 import AIMNet2Config, AIMNet2Network
 
 _RENAMES = (
     (r"afv\.weight", "embedding"),
@@ -171,7 +171,7 @@ def _widths(weights: Mapping[str, Tensor], prefix: str) -> list[int]:
 
 def _check_shapes(config: AIMNet2Config, weights: Mapping[str, Tensor], where: str) -> None:
     with torch.device("meta"):
-        expected = {name: tuple(v.shape) for name, v in AIMNet2(config).state_dict().items()}
+        expected = {name: tuple(v.shape) for name, v in AIMNet2Network(config).state_dict().items()}
     actual = {name: tuple(value.shape) for name, value in weights.items()}
     wrong = sorted(name for name in expected.keys() | actual if expected.get(name) != actual.get(name))
     if wrong:

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 OFFSET = 200
 """Between the numbers of an element at two fidelities."""
-BLOCK = (129, 128)
+LAST_ROWS = (129, 128)
 """Rows of the last fidelity in tables of several."""
 HEAVIEST = 118
 MANY = 60
@@ -58,7 +58,7 @@ def is_weights(values: Any) -> bool:
 
 
 def weights_in(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The weights in the content of such a file."""
+    """Weights in the content of a ``.pt`` file of weights."""
     model = values.get("model")
     return model if isinstance(model, Mapping) else values
 
@@ -81,6 +81,10 @@ def checkpoint_of_weights(
     sae : self-atomic energies in eV by fidelity and atomic number, which are added to those of the file.
     elements : trained atomic numbers by fidelity; where left out, those with a self-atomic energy in ``sae``, else
         those whose own in the file is not zero.
+
+    Returns
+    -------
+    model of one network with all fidelities
 
     Raises
     ------
@@ -202,7 +206,7 @@ def _blocks(parts: _Parts, where: str) -> list[dict[str, Tensor]]:
         block = {name: value for name, value in parts.backbone.items() if name != _EMBEDDING}
         block[_EMBEDDING] = _rows(parts.backbone[_EMBEDDING], f, count, _EMBEDDING, where)
         for name, value in readout.items():
-            whole = name != _SHIFTS or (value.ndim == 2 and len(value) in BLOCK)  # a table of its own
+            whole = name != _SHIFTS or (value.ndim == 2 and len(value) in LAST_ROWS)  # a table of its own
             block[f"outputs.{name}"] = value if whole else _rows(value, f, count, name, where)
         block[f"outputs.{_SHIFTS}"] = block[f"outputs.{_SHIFTS}"][: len(block[_EMBEDDING])]
         blocks.append(block)
@@ -211,8 +215,8 @@ def _blocks(parts: _Parts, where: str) -> list[dict[str, Tensor]]:
 
 def _rows(table: Tensor, fidelity: int, count: int, name: str, where: str) -> Tensor:
     """Rows of the elements of one fidelity."""
-    expected = [(count - 1) * OFFSET + rows for rows in BLOCK]
-    fits = table.ndim == 2 and (len(table) in expected or (count == 1 and len(table) <= BLOCK[0]))
+    expected = [(count - 1) * OFFSET + rows for rows in LAST_ROWS]
+    fits = table.ndim == 2 and (len(table) in expected or (count == 1 and len(table) <= LAST_ROWS[0]))
     if not fits:
         raise CheckpointMismatchError(
             f"{where}: {name} has shape {tuple(table.shape)}; expected {expected[0]} rows (fidelities: {count}, their "

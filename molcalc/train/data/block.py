@@ -69,6 +69,10 @@ class Block:
         Parameters
         ----------
         keep : (n,) bool.
+
+        Returns
+        -------
+        block of the structures that are kept
         """
         atoms = np.repeat(keep, self.systems["n_atoms"])
         points = np.repeat(keep, np.maximum(self.systems["n_points"], 0)) if self.points else keep

@@ -60,6 +60,10 @@ def doubtful_derivatives(dataset: Dataset) -> list[str]:
     """Signs that forces or stresses are not derivatives of the energies, from :func:`compared_work`.
 
     A stress of the wrong sign (ΔE is −1 times its work) or in another unit is named with the factor.
+
+    Returns
+    -------
+    one sentence for each sign; an empty list where there is none
     """
     found = []
     for name, pairs in zip(("forces", "stress"), compared_work(dataset)):

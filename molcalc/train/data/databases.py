@@ -44,6 +44,10 @@ def repair(path: str | os.PathLike[str], *, charge: int | None = None) -> Repair
     Parameters
     ----------
     charge : total charge of the rows that record none; None leaves them.
+
+    Returns
+    -------
+    numbers of rows with restored arrays and with new charges
     """
     database = _checked(path)
     with writing(database), _transaction(database) as connection:
@@ -86,6 +90,10 @@ def split_database(
 
 def merge(sources: Sequence[str | os.PathLike[str]], target: str | os.PathLike[str], *, force: bool = False) -> int:
     """Write the rows of several databases into one, in that order; rows are numbered anew.
+
+    Returns
+    -------
+    number of rows
 
     Raises
     ------

@@ -16,7 +16,7 @@ from molcalc.properties import LABELS
 from molcalc.train.data.block import Block, offsets_of, ranges
 from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.pair_lists import Geometries, edges, pairs
-from molcalc.train.data.store import Store, codes_of, load
+from molcalc.train.data.store import Store, codes_of, load_store
 
 
 class Dataset:
@@ -222,6 +222,10 @@ class Dataset:
     def key_codes(self, name: str) -> np.ndarray:
         """(len(self),) int64, equal for equal values of a key; 0 where a row does not have it.
 
+        Returns
+        -------
+        (len(self),) int64
+
         Raises
         ------
         DatasetError
@@ -358,4 +362,4 @@ class _Labels(Mapping[str, np.ndarray]):
 
 
 def _reopen(folder: Any, sources: Sequence[DataFile], systems: np.ndarray | None) -> Dataset:
-    return Dataset(load(folder, verify=False), sources, systems)
+    return Dataset(load_store(folder, verify=False), sources, systems)

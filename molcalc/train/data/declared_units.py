@@ -37,6 +37,10 @@ def unit_factor(name: str, unit: str, where: str) -> float:
     name : label, or positions, cell, esp_points.
     where : file, for messages.
 
+    Returns
+    -------
+    number that values in the declared unit are multiplied by
+
     Raises
     ------
     DatasetError
@@ -61,6 +65,10 @@ def _plain(unit: str) -> str:
 
 def unit_factors(declared: Mapping[str, str], where: str) -> dict[str, float]:
     """Factors other than one by name.
+
+    Returns
+    -------
+    factor by name; names whose factor is 1 are left out
 
     Raises
     ------
@@ -87,6 +95,10 @@ def manifest_factors(
     units : manifest of the file, by its own names.
     known : names of the file that differ from names of labels.
     present : labels that the file holds.
+
+    Returns
+    -------
+    factor by name; names whose factor is 1 are left out
 
     Raises
     ------

@@ -17,6 +17,10 @@ def geometry_hashes(dataset: Dataset) -> np.ndarray:
     """(len(dataset),) uint64, equal for structures of the same elements, charge, distances and cell.
 
     Fidelity does not enter. Mirror images are equal.
+
+    Returns
+    -------
+    (len(dataset),) uint64
     """
     sums = np.empty(len(dataset), dtype=np.uint64)
     sizes = dataset.n_atoms()
@@ -42,6 +46,10 @@ def geometry_hashes(dataset: Dataset) -> np.ndarray:
 
 def mix(values: np.ndarray) -> np.ndarray:
     """Spread uint64 values over all 64 bits.
+
+    Returns
+    -------
+    uint64 in the shape of ``values``
 
     References
     ----------

@@ -63,6 +63,10 @@ class LabelReader:
         ----------
         esp_points, rng : so many random points of every system; all of them by default.
         of_model : for every fidelity of the data the index of the model's, where they differ.
+
+        Returns
+        -------
+        batch with labels, on the device of the reader
         """
         names = [name for name in self._measured if name in data.labels]
         with_esp = "esp" in names

@@ -23,6 +23,10 @@ def fidelities_of_model(config: ModelConfig, data: Dataset, fidelity: str | None
     ----------
     fidelity : of the model, for data whose fidelity has no name.
 
+    Returns
+    -------
+    (n,) int64
+
     Raises
     ------
     FidelityError

@@ -114,6 +114,11 @@ def open_sources(
 ) -> tuple[list[DataFile], list[str | None]]:
     """Readers of all files, with the name of the fidelity that the user gave each.
 
+    Returns
+    -------
+    files : readers, in the given order.
+    names : fidelity of each file; None where the user gave none.
+
     Raises
     ------
     DatasetError
@@ -140,14 +145,14 @@ def _cached(sources: Sequence[DataFile], names: Sequence[str | None], cache: Any
     target = folder / key
     if (target / store.INDEX).is_file():
         try:
-            return store.load(target)
+            return store.load_store(target)
         except DatasetError as error:
             log.warning("%s; it is made again", error)
             shutil.rmtree(target, ignore_errors=True)
     with _temporary(folder, key) as temporary:
         _build(temporary, sources, names)
         store.publish(temporary, target)
-    return store.load(target, verify=False)
+    return store.load_store(target, verify=False)
 
 
 def _key(sources: Sequence[DataFile], names: Sequence[str | None]) -> str:

@@ -84,6 +84,10 @@ def open_parts(
     valid, test : files of held-out systems; None takes the share or number that ``config`` says.
     units, skip_bad : as :func:`molcalc.train.data.opening.open_dataset` takes them.
 
+    Returns
+    -------
+    data sets of training, validation and test
+
     Raises
     ------
     DatasetError

@@ -16,7 +16,7 @@ from molcalc.train.data.limits import FAR_ENERGY, LARGE_FORCE, ROUNDED_CHARGE, S
 from molcalc.train.data.opening import Data, open_dataset
 from molcalc.train.data.suspicions import suspicious_units
 
-SHOWN = 5
+SHOWN_SUSPECTS = 5
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,10 @@ def report(data: Data, *, units: Mapping[str, str] | None = None, cache: str | N
     Parameters
     ----------
     data, units, cache : as for :func:`molcalc.train.data.open_dataset`.
+
+    Returns
+    -------
+    counts, ranges and suspicions
     """
     dataset = open_dataset(data, units=units, cache=cache, skip_bad=True)
     fidelity = dataset.fidelity
@@ -192,7 +196,7 @@ def _far_energies(dataset: Dataset, has: dict[str, np.ndarray]) -> np.ndarray:
         _, formula = np.unique(composition[own], axis=0, return_inverse=True)
         for group in range(int(formula.max()) + 1):  # one bad energy must not make the others look bad
             members = formula.reshape(-1) == group
-            if members.sum() >= SHOWN:
+            if members.sum() >= SHOWN_SUSPECTS:
                 residual[members] -= np.median(residual[members])
         spread = 1.4826 * np.median(np.abs(residual))
         found.append(own[np.abs(residual) > FAR_ENERGY * max(spread, SMALLEST_SPREAD)])
@@ -200,8 +204,8 @@ def _far_energies(dataset: Dataset, has: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _names(dataset: Dataset, positions: np.ndarray | list[int]) -> str:
-    shown = [dataset.row_name(int(k)) for k in positions[:SHOWN]]
-    return ", ".join(shown) + (", …" if len(positions) > SHOWN else "")
+    shown = [dataset.row_name(int(k)) for k in positions[:SHOWN_SUSPECTS]]
+    return ", ".join(shown) + (", …" if len(positions) > SHOWN_SUSPECTS else "")
 
 
 def _listed(counts: Mapping[str, int] | Mapping[int, int]) -> str:

@@ -67,6 +67,10 @@ class States:
         initial_charges : (n,) e, sums; NaN where a row has none.
         columns : values by key of :data:`molcalc.state.STATE_KEYS`, None where a row does not have it.
         problems : takes the rows that cannot be used.
+
+        Returns
+        -------
+        arrays by row, and which rows cannot be used
         """
         fidelity = self._fidelities(columns.get(FIDELITY_KEY), ids)
         keys = {key: values for key, values in columns.items() if key != FIDELITY_KEY}

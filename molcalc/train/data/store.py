@@ -27,7 +27,7 @@ FORMAT = 1
 INDEX = "index.json"
 KEPT_TEXTS = 1000
 """Different values of a key that are kept as text; of more only the hashes stay, which is enough to tell them apart."""
-READ_SIZE = 1 << 24
+VERIFIED_AT_ONCE = 1 << 24
 _FILL_ROWS = 1 << 16
 
 _SYSTEMS = {
@@ -221,12 +221,16 @@ class Store:
     arrays: dict[str, np.ndarray]
 
 
-def load(folder: Path, verify: bool = True) -> Store:
+def load_store(folder: Path, verify: bool = True) -> Store:
     """Open a store read-only.
 
     Parameters
     ----------
     verify : compare the checksums of all arrays.
+
+    Returns
+    -------
+    store whose arrays are mapped from their files
 
     Raises
     ------
@@ -256,7 +260,7 @@ def _map(folder: Path, described: Mapping[str, Any], verify: bool) -> np.ndarray
     if verify:
         crc = 0
         with open(path, "rb") as handle:
-            while part := handle.read(READ_SIZE):
+            while part := handle.read(VERIFIED_AT_ONCE):
                 crc = zlib.crc32(part, crc)
         if crc != described["crc32"]:
             raise DatasetError(f"the cache {folder} is damaged: {path.name} fails its checksum")

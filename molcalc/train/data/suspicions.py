@@ -60,6 +60,10 @@ def atomic_energies(numbers: np.ndarray) -> np.ndarray:
 
     .. math:: E = -0.768745 Z^{7/3} + Z^2/2 - 0.269900 Z^{5/3}
 
+    Returns
+    -------
+    eV, in the shape of ``numbers``
+
     References
     ----------
     Schwinger, Phys. Rev. A 24, 2353 (1981).

@@ -27,6 +27,10 @@ def usable_blocks(file: DataFile, names: list[str], problems: Problems, fidelity
     problems : takes the rows that cannot be used.
     fidelity : of all structures, given by the user.
 
+    Yields
+    ------
+    blocks in the order of the file
+
     Raises
     ------
     DatasetError

@@ -11,8 +11,8 @@ from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.limits import FEWEST_PAIRS, LARGEST_MOVE, LARGEST_STRAIN, MOST_PAIRS
 
 
-class Comparison(NamedTuple):
-    """What derivatives say about differences of energies, and what these are; one entry per pair of rows.
+class WorkAndDifference(NamedTuple):
+    """Differences of energies as derivatives say, and as they are; one entry per pair of rows.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Comparison(NamedTuple):
         return slope(self.work, self.difference)
 
 
-def compared_work(dataset: Dataset) -> tuple[Comparison, Comparison]:
+def compared_work(dataset: Dataset) -> tuple[WorkAndDifference, WorkAndDifference]:
     r"""Work of the forces in one cell, and of the stress between two cells, beside what they explain.
 
     .. math:: ΔE ≈ -\bar F · Δr + \bar V \barσ : ε
@@ -48,7 +48,7 @@ def compared_work(dataset: Dataset) -> tuple[Comparison, Comparison]:
 
     Returns
     -------
-    Comparisons of forces and of stress, over at most :data:`molcalc.train.data.limits.MOST_PAIRS` pairs together.
+    Those of forces and of stress, over at most :data:`molcalc.train.data.limits.MOST_PAIRS` pairs together.
     """
     by_forces: list[tuple[float, float]] = []
     by_stress: list[tuple[float, float]] = []
@@ -73,8 +73,8 @@ def slope(x: np.ndarray, y: np.ndarray) -> float:
     return float((x * y).sum() / (x**2).sum())
 
 
-def _comparison(pairs: list[tuple[float, float]]) -> Comparison:
-    return Comparison(*np.array(pairs, dtype=np.float64).reshape(-1, 2).T)
+def _comparison(pairs: list[tuple[float, float]]) -> WorkAndDifference:
+    return WorkAndDifference(*np.array(pairs, dtype=np.float64).reshape(-1, 2).T)
 
 
 def _compare(block: Block, k: int, by_forces: list[tuple[float, float]], by_stress: list[tuple[float, float]]) -> None:

@@ -29,6 +29,10 @@ def rotated(batch: AtomicBatch, rng: np.random.Generator) -> AtomicBatch:
     """Turn every system about its first atom, with its labels and its ESP points.
 
     Vectors (forces, dipoles) and tensors (quadrupoles, stress) turn along; energies, charges and potentials stay.
+
+    Returns
+    -------
+    new batch; the given one stays as it is
     """
     rotations = random_rotations(batch.n_systems, rng).to(batch.positions.device)
     first = torch.cumsum(batch.atoms_per_system(), 0) - batch.atoms_per_system()

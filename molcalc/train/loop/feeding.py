@@ -17,7 +17,7 @@ from molcalc.train.loop.sampler import share
 
 
 class Feed:
-    """Deals out the batches of a run to its processes, ahead of time.
+    """Feed of a run: deals out its batches to processes, ahead of time.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What training minimizes: weighted errors of every labelled quantity, averaged over what is present.
+"""Loss of training: weighted errors of every labelled quantity, averaged over what is present.
 
 A label that is NaN contributes nothing, neither to sums nor to counts, and its prediction gets no gradient. Every label
 of :data:`molcalc.properties.LABELS` has a term; one that is not the plain error of its label is a class of its own.
@@ -25,7 +25,7 @@ METRICS = ("mse", "mae", "huber")
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """Weights and forms of the terms.
+    """Options of the loss: weights and forms of its terms.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ class LabelTerm(LossTerm):
         self.requires = PROPERTIES[name].requires
 
     def present(self, batch: AtomicBatch) -> Bool[Tensor, "*rows"]:
-        """Which components of the label there are."""
+        """Mask of the components of the label that are there."""
         return torch.isfinite(batch.labels[self.labels[0]])
 
     def difference(self, results: Mapping[str, Float[Tensor, " ..."]], batch: AtomicBatch) -> Float64[Tensor, "*rows"]:
@@ -156,7 +156,7 @@ def loss_term(name: str) -> Callable[[Term], Term]:
 
 
 @loss_term("energy")
-class EnergyTerm(LabelTerm):
+class TotalEnergyTerm(LabelTerm):
     """Error of total energies, or of energies per atom."""
 
     def difference(

@@ -67,6 +67,10 @@ class ErrorSums:
         """Errors by property (``mae``, ``rmse``, ``n``) of one group or of all; only those that have labels.
 
         Units: those of :data:`molcalc.properties.LABELS`.
+
+        Returns
+        -------
+        "mae", "rmse" and number of values "n", by property
         """
         sums = self.sums.sum(dim=1) if group is None else self.sums[:, group]
         return {

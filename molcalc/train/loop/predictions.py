@@ -1,4 +1,4 @@
-"""From a potential and a batch to everything that labels are compared with."""
+"""Predictions for a batch of everything that labels are compared with."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def predict(
     dipole_source: str = "auto",
     create_graph: bool = False,
 ) -> dict[str, Float[Tensor, " ..."]]:
-    """Evaluate a potential and what training compares beside it.
+    """Predictions of a potential, with what training compares beside them.
 
     Parameters
     ----------

@@ -33,6 +33,10 @@ class Processes:
     def sum(self, values: Tensor) -> Tensor:
         """The sum of a tensor over all processes, in place.
 
+        Returns
+        -------
+        the tensor itself
+
         Raises
         ------
         ResourceError
@@ -74,6 +78,10 @@ def chosen_device(name: str) -> torch.device:
     Parameters
     ----------
     name : "cpu", "cuda", or "auto" for a GPU where there is one; torchrun says which GPU.
+
+    Returns
+    -------
+    device of torch
 
     Raises
     ------

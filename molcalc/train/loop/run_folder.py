@@ -32,14 +32,14 @@ from molcalc.io.files import write_atomic
 from molcalc.io.targets import check_not_file
 
 STATE = "training_state.pt"
-OPTIONS = "training.yaml"
+OPTIONS_FILE = "training.yaml"
 LOCK = ".lock"
 STATE_VERSION = 3
 """Of the state of training; others are not read."""
 
 
 class RunFolder:
-    """Reads and writes the files of one run."""
+    """Folder of one run: reads and writes its files."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -102,6 +102,11 @@ class RunFolder:
     def load_last(self) -> tuple[Checkpoint, dict[str, Any]]:
         """The resumable state.
 
+        Returns
+        -------
+        model : configuration and weights.
+        state : everything beside them, as :meth:`molcalc.train.loop.trainer.Trainer.state` gives it.
+
         Raises
         ------
         FileNotFoundError
@@ -136,7 +141,9 @@ class RunFolder:
 
     def write_options(self, options: Mapping[str, Any]) -> None:
         """Write the options of the run as YAML."""
-        write_atomic(self.path / OPTIONS, yaml.safe_dump(_plain(options), sort_keys=False, allow_unicode=True).encode())
+        write_atomic(
+            self.path / OPTIONS_FILE, yaml.safe_dump(_plain(options), sort_keys=False, allow_unicode=True).encode()
+        )
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write all validations as CSV and as one JSON object per line."""

@@ -1,4 +1,4 @@
-"""The loop: batches, gradients, steps, validation, checkpoints."""
+"""Loop of training: batches, gradients, steps, validation, checkpoints."""
 
 from __future__ import annotations
 
@@ -135,6 +135,10 @@ class Trainer:
         on_validation: Callable[[Trainer], None],
     ) -> bool:
         """Train to the end, or until interrupted; returns whether it ended by itself.
+
+        Returns
+        -------
+        True when the run ended by itself, False when it was interrupted
 
         Raises
         ------
@@ -277,9 +281,13 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def state(self) -> dict[str, Any]:
-        """Everything beside the weights; tensors and plain values only.
+        """State of the run beside its weights; tensors and plain values only.
 
         No state of a random generator: whatever is drawn follows from the seed, the epoch and the place in it.
+
+        Returns
+        -------
+        values by name, which :meth:`restore` reads
         """
         return {
             "version": STATE_VERSION,

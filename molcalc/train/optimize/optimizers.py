@@ -196,6 +196,10 @@ def create_optimizer(
     groups : own settings by name; the first match counts. A frozen group's ``requires_grad`` is switched off.
     options : of the optimizer, as :func:`get_recommended_optimizer_config` lists them.
 
+    Returns
+    -------
+    one or two optimizers that behave as one
+
     Raises
     ------
     ConfigError

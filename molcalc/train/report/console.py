@@ -7,7 +7,7 @@ from types import TracebackType
 
 from molcalc.train.loop.trainer import Trainer
 
-SHOWN = {"energy_mae": ("E", 1e3, "meV"), "forces_mae": ("F", 1e3, "meV/Å"), "dipole_mae": ("D", 1e3, "me·Å"),
+BAR_ERRORS = {"energy_mae": ("E", 1e3, "meV"), "forces_mae": ("F", 1e3, "meV/Å"), "dipole_mae": ("D", 1e3, "me·Å"),
          "esp_rmse": ("ESP", 1e3, "mV"), "charges_mae": ("q", 1e3, "me")}  # fmt: skip
 """Errors of the last validation: label, factor and unit."""
 
@@ -44,7 +44,7 @@ class Console:
 
     @property
     def update(self) -> Callable[[Trainer], None]:
-        """To be called after every step."""
+        """Show the position of a run; to be called after every step."""
         return self._update
 
     def _update(self, trainer: Trainer) -> None:
@@ -54,7 +54,9 @@ class Console:
         self._shown = len(trainer.history)
         row = trainer.history[-1]
         errors = [
-            f"{label} {row[name] * factor:.3g} {unit}" for name, (label, factor, unit) in SHOWN.items() if name in row
+            f"{label} {row[name] * factor:.3g} {unit}"
+            for name, (label, factor, unit) in BAR_ERRORS.items()
+            if name in row
         ]
         self._bar.set_description_str(f"epoch {row['epoch']}")
         self._bar.set_postfix_str(", ".join(errors), refresh=False)

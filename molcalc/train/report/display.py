@@ -1,4 +1,4 @@
-"""Errors in the units that people think in."""
+"""Errors of a model as text, in the units that people think in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ERROR_HEADER = ["property", "MAE", "RMSE", "MAE", "RMSE", "values"]
 """Columns of :func:`error_rows`."""
 
 
-def number(value: float) -> str:
+def three_digits(value: float) -> str:
     """Three significant digits, without an exponent where that is readable."""
     if not math.isfinite(value):
         return "–" if math.isnan(value) else str(value)
@@ -31,10 +31,14 @@ def with_unit(name: str, value: float, which: int = 0) -> str:
     ----------
     value : in the unit of the property (eV, eV/Å, eV/Å³, e·Å, e·Å², e, V).
     which : position among the units that the property is shown in; the last one where there are fewer.
+
+    Returns
+    -------
+    number of three digits with its unit
     """
     shown = LABELS[name].shown
     unit, factor = shown[min(which, len(shown) - 1)]
-    return f"{number(value * factor)} {unit}"
+    return f"{three_digits(value * factor)} {unit}"
 
 
 def error_rows(table: dict[str, dict[str, float]]) -> list[list[str]]:
@@ -60,12 +64,12 @@ def group_table(
         order = sorted(table, key=lambda group: -table[group].get(labels[0].name, {"mae": 0.0})["mae"])
 
     def cell(label: Property, errors: Mapping[str, Mapping[str, float]]) -> str:
-        return number(label.shown[0][1] * errors[label.name]["mae"]) if label.name in errors else ""
+        return three_digits(label.shown[0][1] * errors[label.name]["mae"]) if label.name in errors else ""
 
     return header, [[group, *(cell(label, table[group]) for label in labels)] for group in order]
 
 
 def esp_note(radius_factor: float, largest: float | None) -> str:
-    """Which points the errors of the potential are over."""
+    """Note that says over which points the errors of the potential are taken."""
     text = f"ESP errors are over points at least {radius_factor:g} van der Waals radii away from every atom"
     return text + ("." if largest is None else f" with |V| up to {largest:g} V.")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from molcalc.properties import LABELS
-from molcalc.train.report.display import number, with_unit
+from molcalc.train.report.display import three_digits, with_unit
 from molcalc.train.report.evaluation import Evaluation
 from molcalc.train.report.figures import BLUE, CYCLE, GRAY, RED, SEQUENTIAL, log_scale, new_figure
 
@@ -17,7 +17,7 @@ FEW_POINTS = 2000
 SHOWN_QUANTILE = 0.995
 """Share of the errors inside a histogram; the rest is counted in its outermost bars."""
 BINS = 41
-SHOWN_GROUPS = 30
+DRAWN_GROUPS = 30
 COLUMNS = 3
 
 
@@ -61,7 +61,7 @@ def draw_histograms(evaluation: Evaluation, title: str) -> Any:
         mean, spread = float(errors.mean()), float(errors.std())
         axis.axvline(mean, color=RED, linestyle="--", linewidth=1.2)
         shown = 0.0 if abs(mean) < 1e-3 * spread else mean
-        axis.set_title(f"{LABELS[name].title}\nmean {number(shown)}, σ {number(spread)} {unit}")
+        axis.set_title(f"{LABELS[name].title}\nmean {three_digits(shown)}, σ {three_digits(spread)} {unit}")
         axis.set(xlabel=f"prediction − label ({unit})", ylabel="values")
     figure.suptitle(f"Errors, {title}")
     return figure
@@ -75,7 +75,7 @@ def draw_groups(evaluation: Evaluation, kind: str, title: str) -> Any:
         return None
     by = names[0]
     order = sorted(table, key=lambda group: table[group].get(by, {"mae": -1.0})["mae"], reverse=True)
-    shown = order[:SHOWN_GROUPS]
+    shown = order[:DRAWN_GROUPS]
     figure, axes = new_figure(1, len(names), 3.2 * len(names) + 0.8, 1.1 + 0.2 * len(shown), sharey=True)
     places = np.arange(len(shown))
     for name, axis in zip(names, axes[0]):
@@ -84,7 +84,7 @@ def draw_groups(evaluation: Evaluation, kind: str, title: str) -> Any:
         errors = [factor * table[shown[k]][name]["mae"] for k in present]
         overall = factor * evaluation.overall[name]["mae"]
         axis.barh(places[present], errors, color=BLUE, height=0.7)
-        axis.axvline(overall, color=RED, linestyle="--", linewidth=1.2, label=f"all: {number(overall)} {unit}")
+        axis.axvline(overall, color=RED, linestyle="--", linewidth=1.2, label=f"all: {three_digits(overall)} {unit}")
         axis.set(xlabel=f"MAE ({unit})", title=LABELS[name].title, yticks=places, ylim=(len(shown) - 0.4, -0.6))
         axis.set_yticklabels([f"{group}  ×{_systems(table[group])}" for group in shown])
         axis.grid(visible=False, axis="y")
@@ -129,7 +129,7 @@ def _error_curves(
     lines += [(f"MAE, {part}", f"{part}_{name}_mae", CYCLE[2 + k % 4]) for k, part in enumerate(parts)]
     for label, key, color in lines:
         values = [factor * row.get(key, np.nan) for row in history]
-        axis.plot(epochs, values, color=color, marker=marker, markersize=3, label=f"{label} {number(values[-1])}")
+        axis.plot(epochs, values, color=color, marker=marker, markersize=3, label=f"{label} {three_digits(values[-1])}")
     axis.set(title=f"validation, {LABELS[name].title}", ylabel=unit)
     log_scale(axis)
     axis.legend()

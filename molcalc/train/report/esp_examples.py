@@ -63,6 +63,10 @@ def esp_examples(evaluator: Evaluator, data: Dataset, systems: np.ndarray) -> li
     Parameters
     ----------
     systems : positions in ``data``.
+
+    Returns
+    -------
+    one example for each system, with its points
     """
     potential = evaluator.potential
     of_model = fidelities_of_model(evaluator.checkpoint.config, data)
@@ -89,7 +93,7 @@ def esp_examples(evaluator: Evaluator, data: Dataset, systems: np.ndarray) -> li
 
 
 def chosen_examples(evaluation: Evaluation) -> tuple[dict[str, int], np.ndarray]:
-    """Which systems to draw, by what they are examples of; and those for the dependence on distance."""
+    """Indices of systems to draw, by what they are examples of; and of those for the dependence on distance."""
     errors = evaluation.system_rmse.get("esp", np.empty(0))
     labelled = np.flatnonzero(np.isfinite(errors))
     if not len(labelled):

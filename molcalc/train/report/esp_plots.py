@@ -33,6 +33,10 @@ def draw_esp_map(example: EspExample, what: str) -> Any:
 
     The first three share one color scale; the fourth shows the difference in its own. Only the half of the points that
     faces the viewer is drawn.
+
+    Returns
+    -------
+    figure of matplotlib
     """
     figure, axes = new_figure(2, 4, 12.0, 6.3)
     counted = example.counted if example.counted.any() else np.ones(len(example.points), dtype=bool)

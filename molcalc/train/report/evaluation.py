@@ -29,11 +29,10 @@ from molcalc.train.data.opening import Data, open_dataset
 from molcalc.train.loop.metrics import ErrorSums, compared, differences
 from molcalc.train.loop.predictions import predict
 from molcalc.train.loop.processes import chosen_device
-from molcalc.train.loop.sampler import validation_batches
+from molcalc.train.loop.sampler import COMPARED_AT_ONCE, validation_batches
 from molcalc.train.report.groups import group_labels
 from molcalc.units import symbols_of
 
-ATOMS_AT_ONCE = 2000
 KEPT_SAMPLES = 100_000
 """Pairs of label and prediction of one property that are kept for plots."""
 
@@ -170,6 +169,10 @@ class Evaluator:
     def measured(self, data: Dataset) -> tuple[str, ...]:
         """Properties that are labelled and predicted.
 
+        Returns
+        -------
+        names of properties, at least one
+
         Raises
         ------
         DatasetError
@@ -186,10 +189,16 @@ class Evaluator:
         """Positions of systems, their batch with labels, and what is predicted; everything on the processor.
 
         ESP labels that do not count are marked as missing, and labels are without dispersion.
+
+        Yields
+        ------
+        systems : positions in ``data``.
+        batch : their structures and labels.
+        predictions : by name, in the shapes of the labels.
         """
         of_model = fidelities_of_model(self.checkpoint.config, data, fidelity)
         reader = LabelReader(self.potential, measured, self._subtractions, self.comparison)
-        for systems in validation_batches(data.n_atoms(), ATOMS_AT_ONCE):
+        for systems in validation_batches(data.n_atoms(), COMPARED_AT_ONCE):
             batch = reader.read(data, systems, of_model=of_model)
             sent = batch.to(self.device)
             results = predict(self.potential, sent, measured, dipole_source=self.comparison.dipole_source)
@@ -202,7 +211,7 @@ class Evaluator:
 
 
 class _Collected:
-    """Everything that an evaluation keeps of its batches."""
+    """Errors and samples that an evaluation collects from its batches."""
 
     def __init__(self, data: Dataset, measured: tuple[str, ...]) -> None:
         self.measured = measured

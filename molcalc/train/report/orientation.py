@@ -26,6 +26,10 @@ def potential_spread(model: Checkpoint, data: Dataset, comparison: Comparison, s
     ----------
     comparison : says which points count.
     seed : of the rotations.
+
+    Returns
+    -------
+    V
     """
     potential = training_potential(model.config, build_members(model)[:1]).set_dtype(torch.float64)
     batch = LabelReader(potential, ("esp",), (), comparison).read(data, np.arange(min(SYSTEMS, len(data))))

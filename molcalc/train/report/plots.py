@@ -47,11 +47,15 @@ class RunCourse:
     radial: Sequence[EspExample] = ()
 
 
-PARTS = {"train": "training systems", "valid": "validation systems", "test": "test systems"}
+PART_TITLES = {"train": "training systems", "valid": "validation systems", "test": "test systems"}
 
 
 def draw_run(folder: Path, course: RunCourse) -> list[Picture]:
     """Draw the course of a run and the errors of its model.
+
+    Returns
+    -------
+    pictures that were written
 
     Raises
     ------
@@ -64,14 +68,14 @@ def draw_run(folder: Path, course: RunCourse) -> list[Picture]:
 
     def keep(figure: Any, name: str, caption: str) -> None:
         if figure is not None:
-            drawn.append(Picture(figures.save(figure, folder / f"{name}.png"), caption))
+            drawn.append(Picture(figures.save_figure(figure, folder / f"{name}.png"), caption))
 
     with figures.style():
         if course.history:
             curves = error_plots.draw_learning_curves(course.history, course.measured)
             keep(curves, "learning_curves", "Losses, validation errors and learning rate.")
         for part, evaluation in course.evaluations.items():
-            title = PARTS.get(part, part)
+            title = PART_TITLES.get(part, part)
             keep(error_plots.draw_parity(evaluation, title), f"parity_{part}", f"Labels and predictions, {title}.")
             histograms = error_plots.draw_histograms(evaluation, title)
             keep(histograms, f"errors_{part}", f"Distribution of the errors, {title}; outliers in the outermost bars.")
@@ -104,6 +108,10 @@ def draw_schedules(
     learning_rate : of the optimizer.
     schedules : what to draw, by title; None draws every kind, with a warm-up of 5 %.
 
+    Returns
+    -------
+    path of the picture
+
     Raises
     ------
     ConfigError
@@ -131,7 +139,7 @@ def draw_schedules(
             axis.set_xlabel("step")
         for axis in axes[:, 0]:
             axis.set_ylabel("learning rate")
-        return figures.save(figure, Path(path))
+        return figures.save_figure(figure, Path(path))
 
 
 def _rates(config: ScheduleConfig, total_steps: int, learning_rate: float) -> tuple[list[int], list[float]]:

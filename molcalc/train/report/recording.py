@@ -37,7 +37,7 @@ class ReportConfig:
 
 
 class Recording:
-    """To be called with the trainer after every validation, in every process; does its work in the first.
+    """Recording of a run, to be called with the trainer after every validation, in every process; the first one writes.
 
     A failure (a network that is gone, a disk that is full) is reported and ends the recording, not the run.
 

@@ -19,12 +19,12 @@ from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.parts import Parts
 from molcalc.train.loop.trainer import Trainer
 from molcalc.train.report import figures
-from molcalc.train.report.display import ERROR_HEADER, error_rows, esp_note, group_table, number, with_unit
-from molcalc.train.report.document import Block, Code, Heading, Image, Table, Text, as_html, as_markdown
+from molcalc.train.report.display import ERROR_HEADER, error_rows, esp_note, group_table, three_digits, with_unit
+from molcalc.train.report.document import Code, DocumentPart, Heading, Image, Table, Text, as_html, as_markdown
 from molcalc.train.report.esp_examples import chosen_examples, esp_examples
 from molcalc.train.report.evaluation import Evaluation, Evaluator, evaluate_part
 from molcalc.train.report.orientation import potential_spread
-from molcalc.train.report.plots import PARTS, Picture, RunCourse, draw_run
+from molcalc.train.report.plots import PART_TITLES, Picture, RunCourse, draw_run
 from molcalc.units import symbols_of
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class RunReport:
 
     def _write(self, evaluator: Evaluator, errors: Mapping[str, Evaluation], finished: bool) -> None:
         pictures: list[Picture] = []
-        if self._with_pictures and figures.available():
+        if self._with_pictures and figures.can_draw():
             folder = self._folder / PLOTS
             try:
                 pictures = draw_run(folder, self._course(evaluator, errors))
@@ -107,16 +107,20 @@ class RunReport:
 
     def blocks(
         self, model: Checkpoint, errors: Mapping[str, Evaluation], pictures: Sequence[Picture], finished: bool
-    ) -> list[Block]:
+    ) -> list[DocumentPart]:
         """The report as a document.
 
         Parameters
         ----------
         model : that was evaluated.
         errors : of it, by name of the held-out part.
+
+        Returns
+        -------
+        headings, paragraphs, tables, code and pictures, in order
         """
         trainer = self._trainer
-        blocks: list[Block] = [Heading(self._folder.name, 1), Text(self._summary(model, finished))]
+        blocks: list[DocumentPart] = [Heading(self._folder.name, 1), Text(self._summary(model, finished))]
         blocks += [Heading("How to use it"), Code(_usage(self._folder, model))]
         blocks += [Heading("Errors"), *_errors(errors, trainer.loss.labels, trainer.comparison)]
         if errors:
@@ -130,8 +134,8 @@ class RunReport:
         blocks += [Heading("Options that differ from the defaults"), *_options(self._options, self._usual)]
         if pictures:
             blocks += [Heading("Pictures"), *(Image(picture.path, picture.caption) for picture in pictures)]
-        elif self._with_pictures and not figures.available():
-            blocks.append(Text(f"There are no pictures: matplotlib is not installed ({figures.INSTALL})."))
+        elif self._with_pictures and not figures.can_draw():
+            blocks.append(Text(f"There are no pictures: matplotlib is not installed ({figures.INSTALL_PLOT})."))
         return blocks
 
     def _summary(self, model: Checkpoint, finished: bool) -> str:
@@ -166,34 +170,34 @@ def _usage(folder: Path, model: Checkpoint) -> str:
     )
 
 
-def _errors(errors: Mapping[str, Evaluation], trained: Collection[str], comparison: Comparison) -> list[Block]:
-    blocks: list[Block] = []
+def _errors(errors: Mapping[str, Evaluation], trained: Collection[str], comparison: Comparison) -> list[DocumentPart]:
+    blocks: list[DocumentPart] = []
     for part, evaluation in errors.items():
         rows = error_rows(evaluation.overall)
         for row, name in zip(rows, evaluation.overall):
             if name not in trained:
                 row[0] += " (not trained on)"
-        blocks += [Heading(PARTS.get(part, part), 3), Table(ERROR_HEADER, rows)]
+        blocks += [Heading(PART_TITLES.get(part, part), 3), Table(ERROR_HEADER, rows)]
     if any("esp" in evaluation.overall for evaluation in errors.values()):
         blocks.append(Text(esp_note(comparison.esp_radius_factor, comparison.esp_max)))
     return blocks
 
 
-def _groups(evaluation: Evaluation, part: str) -> list[Block]:
-    blocks: list[Block] = []
+def _groups(evaluation: Evaluation, part: str) -> list[DocumentPart]:
+    blocks: list[DocumentPart] = []
     for kind, title in GROUP_TITLES.items():
         table = {name: row for name, row in evaluation.groups.get(kind, {}).items() if row}
         if len(table) < 2:
             continue
         header, rows = group_table(table, title)
         more = "" if len(rows) <= SHOWN_GROUPS else f" (largest {SHOWN_GROUPS} of {len(rows)})"
-        blocks += [Heading(f"By {title}, {PARTS.get(part, part)}{more}", 3), Table(header, rows[:SHOWN_GROUPS])]
+        blocks += [Heading(f"By {title}, {PART_TITLES.get(part, part)}{more}", 3), Table(header, rows[:SHOWN_GROUPS])]
     return blocks
 
 
-def _largest(evaluation: Evaluation, data: Dataset) -> list[Block]:
+def _largest(evaluation: Evaluation, data: Dataset) -> list[DocumentPart]:
     """The systems with the largest errors, so that their labels can be looked at."""
-    blocks: list[Block] = []
+    blocks: list[DocumentPart] = []
     names = [name for name in ("energy", "forces", "esp") if name in evaluation.system_rmse]
     rows = []
     for name in names:
@@ -209,18 +213,18 @@ def _largest(evaluation: Evaluation, data: Dataset) -> list[Block]:
     return blocks
 
 
-def _orientation(spread: float) -> list[Block]:
+def _orientation(spread: float) -> list[DocumentPart]:
     """A warning with a number in V, for models whose potential does not turn with the molecule."""
     return [
         Heading("Orientation", 3),
         Text(
             "The distributed charges of this model do not turn with the molecule: over random orientations, the "
-            f"potential at one point has a standard deviation of {number(1e3 * spread)} mV."
+            f"potential at one point has a standard deviation of {three_digits(1e3 * spread)} mV."
         ),
     ]
 
 
-def _data(train: Dataset, model: Checkpoint) -> list[Block]:
+def _data(train: Dataset, model: Checkpoint) -> list[DocumentPart]:
     provenance = model.config.provenance
     sizes = train.n_atoms()
     elements = symbols_of(np.unique(train.numbers))
@@ -228,7 +232,7 @@ def _data(train: Dataset, model: Checkpoint) -> list[Block]:
     rows = [
         ["files", files],
         ["structures", provenance.get("trained_on", str(len(train)))],
-        ["atoms per structure", f"{sizes.min()}–{sizes.max()}, {number(float(sizes.mean()))} on average"],
+        ["atoms per structure", f"{sizes.min()}–{sizes.max()}, {three_digits(float(sizes.mean()))} on average"],
         ["elements", elements],
         ["training labels", ", ".join(f"{name} {count}" for name, count in train.counts().items() if count)],
         ["data hash", train.hash],
@@ -242,7 +246,7 @@ def _data(train: Dataset, model: Checkpoint) -> list[Block]:
     return [Table(["", ""], [row for row in rows if row[1]], numeric=False)]
 
 
-def _options(options: Mapping[str, Any], usual: Mapping[str, Any]) -> list[Block]:
+def _options(options: Mapping[str, Any], usual: Mapping[str, Any]) -> list[DocumentPart]:
     default, chosen = _flat(usual), _flat(options)
     names = [name for name in dict.fromkeys([*chosen, *default]) if chosen.get(name) != default.get(name)]
     rows = [[name, _text(chosen, name), _text(default, name)] for name in names]
@@ -267,5 +271,5 @@ def _text(values: Mapping[str, Any], name: str) -> str:
 
 def _duration(seconds: float) -> str:
     if seconds < 120:
-        return f"{number(seconds)} s"
-    return f"{number(seconds / 60)} min" if seconds < 7200 else f"{number(seconds / 3600)} h"
+        return f"{three_digits(seconds)} s"
+    return f"{three_digits(seconds / 60)} min" if seconds < 7200 else f"{three_digits(seconds / 3600)} h"

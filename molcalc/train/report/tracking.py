@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 from molcalc.errors import ConfigError
 
-INSTALL = "pip install 'molcalc[track]'"
+INSTALL_TRACK = "pip install 'molcalc[track]'"
 PROJECT = "molcalc"
 TRACKERS = ("tensorboard", "wandb")
 
 
 class Tracker(Protocol):
-    """Takes every validation's row of the history."""
+    """Tracker of a run, which takes every validation's row of the history."""
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Record one row; its ``step`` is the horizontal axis."""
@@ -26,7 +26,7 @@ class Tracker(Protocol):
 
 
 class NoTracker:
-    """Records nothing."""
+    """Tracker that records nothing."""
 
     def log(self, row: Mapping[str, Any]) -> None:
         pass
@@ -117,7 +117,9 @@ class WandB:
 
 
 def _missing(package: str, error: ImportError) -> ConfigError:
-    return ConfigError(f"track={package!r} needs the package {package}, which cannot be imported ({error}): {INSTALL}")
+    return ConfigError(
+        f"track={package!r} needs the package {package}, which cannot be imported ({error}): {INSTALL_TRACK}"
+    )
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

@@ -1,1 +1,1 @@
-"""The model before its first step: random or given weights, and reference energies fitted to the data."""
+"""Start of a run: random or given weights, and reference energies fitted to the data."""

@@ -31,6 +31,10 @@ def composition(numbers: np.ndarray, offsets: np.ndarray, elements: tuple[int, .
     numbers : (n_atoms,) atomic numbers.
     offsets : (n_systems + 1,) first atom of each system.
     elements : columns.
+
+    Returns
+    -------
+    (n_systems, n_elements) float64
     """
     counts = np.empty((len(offsets) - 1, len(elements)))
     for column, element in enumerate(elements):
@@ -103,6 +107,10 @@ class ReferenceFit:
 def fit_by_fidelity(dataset: Dataset) -> dict[str, ReferenceFit]:
     """Self-atomic energies of every fidelity of a dataset, for the elements that occur in it.
 
+    Returns
+    -------
+    fit by name of the fidelity
+
     Raises
     ------
     DatasetError
@@ -134,6 +142,10 @@ def as_yaml(energies: Mapping[int, float]) -> str:
 
 def read_yaml(path: str | os.PathLike[str], fidelity: str) -> dict[int, float]:
     """Self-atomic energies in eV by atomic number, from lines ``Z: energy`` or the block of them of one fidelity.
+
+    Returns
+    -------
+    eV by atomic number
 
     Raises
     ------

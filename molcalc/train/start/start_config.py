@@ -11,7 +11,7 @@ from molcalc.fidelity import Fidelity
 from molcalc.io.schema import check_choices, from_dict
 from molcalc.registry import DEFAULT_MODEL
 
-COULOMB = ("auto", "simple", "physnet", "distributed", None)
+COULOMB_OF_LABELS = ("auto", "simple", "physnet", "distributed", None)
 REPULSION = ("zbl", None)
 OF_LABELS = ("functional", "dispersion", "dispersion_in_labels")
 """Options of a fidelity that say what its labels are."""
@@ -86,7 +86,7 @@ class TrainedFidelity:
 
 @dataclass(frozen=True, kw_only=True)
 class StartConfig:
-    """The model before its first step.
+    """Options of the start: a new network or given weights, and the labels of each fidelity.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class StartConfig:
     fidelities: dict[str, TrainedFidelity] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_choices(self, coulomb=COULOMB, repulsion=REPULSION)
+        check_choices(self, coulomb=COULOMB_OF_LABELS, repulsion=REPULSION)
 
     def trained_fidelity(self, name: str) -> TrainedFidelity:
         """Options of a fidelity; nothing but its name where a user says nothing of it."""

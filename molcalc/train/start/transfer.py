@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, suggest
 from molcalc.fidelity import UNNAMED, Fidelity
 from molcalc.io.checkpoint import ModelConfig
-from molcalc.models.aimnet2 import AIMNet2
+from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
 from molcalc.pretrained.sources import read_model
@@ -39,6 +39,10 @@ def all_elements(fidelities: Sequence[Fidelity]) -> tuple[int, ...]:
 
 def bases(config: StartConfig, names: Sequence[str]) -> tuple[int | None, ...]:
     """For every fidelity the index of the one that it corrects; () when none does.
+
+    Returns
+    -------
+    index or None for each fidelity, or ()
 
     Raises
     ------
@@ -103,7 +107,7 @@ def transferred(
     _check_options(config, init, found)
     check_fidelities(found.kind, len(wanted))
     network: TrainableNetwork = build_members(checkpoint)[config.init_member]
-    if isinstance(network, AIMNet2):
+    if isinstance(network, AIMNet2Network):
         corrected = bases(config, [fidelity.name for fidelity in wanted])
         changes = {"bases": corrected} if corrected else {}
         network = with_fidelities(network, sources, **changes, **config.arguments)

@@ -26,7 +26,7 @@ from molcalc.errors import (
 )
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.aimnet2 import AIMNet2 as Network
+from molcalc.models.aimnet2 import AIMNet2Network as Network
 from molcalc.pretrained.foreign.artifacts import read_weights
 from molcalc.pretrained.sources import read_model
 from molcalc.registry import build_members, checkpoint_of

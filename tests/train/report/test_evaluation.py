@@ -20,7 +20,7 @@ from molcalc.train.data import open_dataset
 from molcalc.train.data.comparison import USUAL, Comparison
 from molcalc.train.report.esp_examples import chosen_examples, esp_examples
 from molcalc.train.report.evaluation import KEPT_SAMPLES, Evaluation, Evaluator, evaluate_part
-from molcalc.train.report.results import Results
+from molcalc.train.report.prediction_writer import PredictionWriter
 from tests.helpers.tiny import organic, tiny_calculator, tiny_checkpoint
 
 SHIFT = 0.25
@@ -174,7 +174,7 @@ def test_examples_of_the_potential_are_the_median_and_the_worst(shifted_db: Path
 
 def test_predictions_go_into_a_new_database(shifted_db: Path, model: Checkpoint, tmp_path: Path) -> None:
     data = open_dataset(shifted_db)
-    results = Results(data)
+    results = PredictionWriter(data)
     evaluate_part(evaluator(model), data, on_batch=results)
     assert results.write(tmp_path / "out.db", {"model": "tiny"}) == 36
     original = connect(shifted_db)
@@ -196,7 +196,7 @@ def test_predictions_are_added_to_the_rows_they_are_of(shifted_db: Path, model: 
     with connect(copy) as db:
         db.delete([1])
     data = open_dataset(copy)
-    results = Results(data)
+    results = PredictionWriter(data)
     evaluate_part(evaluator(model), data, on_batch=results)
     results.annotate("tiny")
     original = connect(shifted_db)

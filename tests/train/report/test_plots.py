@@ -136,6 +136,6 @@ def test_without_matplotlib_an_error_says_how_to_get_it(tmp_path: Path, monkeypa
         return real(name, *more, **options)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    assert not figures.available()
+    assert not figures.can_draw()
     with pytest.raises(ConfigError, match=r"pip install 'molcalc\[plot\]'"):
         draw_schedules(tmp_path / "x.png")

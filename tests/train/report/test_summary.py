@@ -98,7 +98,7 @@ def test_the_html_needs_no_other_file(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_without_matplotlib_there_is_a_report_that_says_how_to_get_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "available", lambda: False)
+    monkeypatch.setattr(figures, "can_draw", lambda: False)
     fit_co2(tmp_path / "co2", plots=True)
     assert "matplotlib is not installed (pip install 'molcalc[plot]')" in (tmp_path / "co2" / "report.md").read_text()
     assert not (tmp_path / "co2" / "plots").exists()
@@ -110,7 +110,7 @@ def test_pictures_that_cannot_be_drawn_do_not_end_a_run(
     def fail(folder: Path, course: Any) -> list[Any]:
         raise RuntimeError("no font")
 
-    monkeypatch.setattr(figures, "available", lambda: True)
+    monkeypatch.setattr(figures, "can_draw", lambda: True)
     monkeypatch.setattr(summary, "draw_run", fail)
     result = fit_co2(tmp_path / "co2", plots=True)
     assert "could not be drawn: no font" in caplog.text

@@ -17,7 +17,7 @@ from ase.db import connect
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, UnsupportedElementError
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.aimnet2 import AIMNet2
+from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.pretrained.sources import read_model
 from molcalc.registry import build_members
 from molcalc.train import evaluate, fit
@@ -85,7 +85,7 @@ def test_two_fidelities_train_into_one_model(two_levels: Path, labelled_db: Path
 def test_heads_are_different_tensors_after_training(two_levels: Path) -> None:
     """Spec 6.9: heads that were one object had equal weights to the last bit."""
     (network,) = build_members(checkpoint.load(two_levels))
-    assert isinstance(network, AIMNet2)
+    assert isinstance(network, AIMNet2Network)
     high, low = (dict(head.named_parameters()) for head in network.energy_heads)
     for name in high:
         assert high[name].data_ptr() != low[name].data_ptr()

@@ -49,6 +49,10 @@ def check_shape(where: str, name: str, shape: tuple[int, ...], rows: int, n_atom
 def shaped(where: str, name: str, values: np.ndarray, rows: int, n_atoms: int) -> np.ndarray:
     """An array in the shape of what its name says, if it has as many numbers.
 
+    Returns
+    -------
+    view of the values, or the values themselves
+
     Raises
     ------
     DatasetError
@@ -80,6 +84,10 @@ def block_of(
     rename : names of the file that differ from ours.
     texts : what the integers of some keys stand for.
     problems : takes the rows without atoms.
+
+    Returns
+    -------
+    block without the rows that have no atoms
 
     Raises
     ------
@@ -163,6 +171,10 @@ def arrays_of(block: Block, whole: Block, texts: Mapping[str, Sequence[str]], wi
     whole : all structures of the file: what any of them has gets an array, with NaN where it is missing.
     texts : different texts of each key that has any, from :func:`texts_of`.
     width : atoms that rows are filled up to with zeros.
+
+    Returns
+    -------
+    arrays by name, each with a row per structure
 
     Raises
     ------

@@ -23,6 +23,10 @@ def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
     ----------
     number : of the frame.
     results : of its calculator, raw.
+
+    Returns
+    -------
+    row with arrays as they were stored
     """
     # What states charge or spin goes on even if it cannot: left out, it would mean 0 and the lowest.
     keys = {key: _plain(value) for key, value in atoms.info.items() if _is_scalar(value) or key in STATE_KEYS}
@@ -62,6 +66,10 @@ def atoms_of(block: Block, k: int) -> Atoms:
     """A structure of a block with its results; initial charges of ions add up to the charge, as databases count those.
 
     Keys and data are left out.
+
+    Returns
+    -------
+    structure; what it has of results is in its calculator
     """
     own = block.atoms_of(k)
     atoms = Atoms(

@@ -56,6 +56,10 @@ class Database(RowFile):
 def write_rows(database: Any, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
     """Write structures as rows of a connected database; the number of rows.
 
+    Returns
+    -------
+    number of rows
+
     Raises
     ------
     DatasetError

@@ -70,6 +70,10 @@ class NpzFile(DataFile):
     def partners(cls, paths: Sequence[Path]) -> dict[Path, Path]:
         """The archive of ESP that belongs to each of energies: the first to the first, and so on.
 
+        Returns
+        -------
+        path of the ESP archive by that of the energies
+
         Raises
         ------
         DatasetError

@@ -1,4 +1,4 @@
-"""What a run of the kit found, and how a check says that it failed or does not apply."""
+"""Report of a run of checks, and the exceptions by which a check fails or is skipped."""
 
 from __future__ import annotations
 

@@ -58,6 +58,10 @@ def read_frames(name: str, default: Index = slice(None)) -> list[InputStructure]
     ----------
     default : the frames taken when the name has no index.
 
+    Returns
+    -------
+    structures with the file and frame that each comes from
+
     Raises
     ------
     FileNotFoundError, InputError
@@ -81,7 +85,17 @@ def read_frames(name: str, default: Index = slice(None)) -> list[InputStructure]
 
 
 def read_structure(name: str) -> InputStructure:
-    """One structure of ``FILE`` (the last one), ``FILE@INDEX`` or ``-``."""
+    """One structure of ``FILE`` (the last one), ``FILE@INDEX`` or ``-``.
+
+    Returns
+    -------
+    the structure with the file and frame that it comes from
+
+    Raises
+    ------
+    FileNotFoundError, InputError
+        As :func:`read_frames`, and when the index selects several.
+    """
     frames = read_frames(name, default=-1)
     if len(frames) > 1:
         raise InputError(f"{name} selects {len(frames)} structures; this command takes one: FILE@-1 is the last")
@@ -89,7 +103,19 @@ def read_structure(name: str) -> InputStructure:
 
 
 def split_index(name: str) -> tuple[str, Index | None]:
-    """Path and index of ``FILE@INDEX``; a file whose own name has an @ is that file."""
+    """Path and index of ``FILE@INDEX``; a file whose own name has an @ is that file.
+
+    Returns
+    -------
+    path, and index or None
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    InputError
+        For an index that is none.
+    """
     if "@" not in os.path.basename(name) or os.path.lexists(name):
         return name, None
     path, _, text = name.rpartition("@")

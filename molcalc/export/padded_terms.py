@@ -29,6 +29,11 @@ def padded_terms(
 ) -> tuple[nn.ModuleList, nn.ModuleList]:
     """The terms that read charges, and those that do not.
 
+    Returns
+    -------
+    charged : terms that read charges.
+    others : terms of the geometry alone.
+
     Raises
     ------
     ConfigError
@@ -51,7 +56,7 @@ def padded_terms(
 
 
 class PaddedCoulomb(nn.Module):
-    """See :class:`molcalc.electrostatics.coulomb.SimpleCoulomb`."""
+    """Coulomb energy; see :class:`molcalc.electrostatics.coulomb.SimpleCoulomb`."""
 
     def __init__(self, formula: ScreenedCoulomb) -> None:
         super().__init__()
@@ -65,7 +70,7 @@ class PaddedCoulomb(nn.Module):
 
 
 class PaddedRepulsion(nn.Module):
-    """See :class:`molcalc.electrostatics.zbl.ZBLRepulsion`."""
+    """Repulsion of nuclei; see :class:`molcalc.electrostatics.zbl.ZBLRepulsion`."""
 
     def __init__(self, term: ZBLRepulsion) -> None:
         super().__init__()

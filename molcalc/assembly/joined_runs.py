@@ -9,17 +9,17 @@ from molcalc.assembly.opened_model import OpenedModel
 from molcalc.errors import CheckpointMismatchError, ConfigError
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import MAX_MEMBERS
-from molcalc.models.aimnet2 import AIMNet2
+from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
 
-SAME = ("coulomb", "coulomb_range", "repulsion", "neutral_only")
-"""What runs of one model have in common."""
+SAME_IN_ALL_RUNS = ("coulomb", "coulomb_range", "repulsion", "neutral_only")
+"""Fields that runs of one model have in common."""
 SAME_AT_EVERY_FIDELITY = ("functional", "dispersion", "dispersion_in_labels")
-"""What their fidelities of one name have in common."""
+"""Fields that their fidelities of one name have in common."""
 
 
-def join(runs: Sequence[OpenedModel]) -> OpenedModel:
+def join_runs(runs: Sequence[OpenedModel]) -> OpenedModel:
     """One ensemble of the networks of several runs.
 
     Fidelities are matched by name; of their elements, those count that all runs know.
@@ -64,7 +64,7 @@ def _like(first: OpenedModel, run: OpenedModel) -> Sequence[TrainableNetwork]:
 
     if run.config.kind != first.config.kind:
         raise refuse("kind", run.config.kind, first.config.kind)
-    for name in SAME:
+    for name in SAME_IN_ALL_RUNS:
         here, there = getattr(run.config, name), getattr(first.config, name)
         if here != there:
             raise refuse(name, here, there)
@@ -87,7 +87,7 @@ def _like(first: OpenedModel, run: OpenedModel) -> Sequence[TrainableNetwork]:
 
 
 def _reordered(member: TrainableNetwork, order: list[int]) -> TrainableNetwork:
-    assert isinstance(member, AIMNet2)
+    assert isinstance(member, AIMNet2Network)
     return with_fidelities(member, order).requires_grad_(False).eval()
 
 

@@ -1,4 +1,4 @@
-"""From a structure to a batch: checks before any network sees it, and the neighbors that a potential needs."""
+"""Batches of structures: checks before any network sees one, and the neighbors that a potential needs."""
 
 from __future__ import annotations
 

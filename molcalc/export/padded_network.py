@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from molcalc.models.aimnet2 import CHARGE_EPSILON, AIMNet2
+from molcalc.models.aimnet2 import CHARGE_EPSILON, AIMNet2Network
 
 
 class PaddedAIMNet2(nn.Module):
@@ -22,7 +22,7 @@ class PaddedAIMNet2(nn.Module):
     network : its weights are used, and keep their dtypes: the large perceptrons compute in theirs, all else in float64.
     """
 
-    def __init__(self, network: AIMNet2) -> None:
+    def __init__(self, network: AIMNet2Network) -> None:
         super().__init__()
         c = network.config
         self.n_radial, self.n_channels, self.n_charges = c.n_radial, c.n_channels, c.charge_channels
@@ -82,6 +82,10 @@ class PaddedAIMNet2(nn.Module):
 
         In this order sums over neighbors are products of matrices without copies, and the tracer of torch.export can
         tell the strides of merged dimensions apart for any N.
+
+        Returns
+        -------
+        (B, G, N·4, N) in the dtype of the vectors
         """
         near = distances.clamp(max=self.cutoff)
         ends = (0.5 + 0.5 * torch.cos((math.pi / self.cutoff) * near)) * pairs

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from molcalc.errors import CheckpointError, CheckpointMismatchError, UnsafeCheckpointError
-from molcalc.pretrained.foreign.description import EMBEDDED_CLASSES, MODEL_CLASSES, PART_CLASSES, validate
+from molcalc.pretrained.foreign.metadata import EMBEDDED_CLASSES, MODEL_CLASSES, PART_CLASSES, validate
 from tests.helpers.model_files import UNKNOWN_ARCHITECTURES, v2_metadata
 
 HERE = Path("here")

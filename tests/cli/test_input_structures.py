@@ -12,7 +12,7 @@ from ase.build import molecule
 from ase.db import connect
 from ase.io import write
 
-from molcalc.cli.structures import read_frames, read_structure
+from molcalc.cli.input_structures import read_frames, read_structure
 from molcalc.errors import InputError
 
 NAMES = [

@@ -24,7 +24,7 @@ OTHER_CLASSES = {"torch.nn.GELU"}
 FORBIDDEN_KEYS = {"ptfile", "fn", "trainer", "evaluator"}
 MAX_YAML = 100_000
 MAX_NODES = 10_000
-MAX_DEPTH = 30
+MAX_METADATA_DEPTH = 30
 _PLAIN = re.compile(r"[\w.+ -]*")
 """Names, class paths and numbers: no file paths, templates or markup."""
 _NAME = re.compile(r"[\w.+() -]{1,100}")
@@ -161,7 +161,7 @@ def _check_tokens(text: str, path: Path) -> None:
             depth += isinstance(token, (*opening, yaml.BlockMappingStartToken)) - isinstance(token, closing)
             if isinstance(token, yaml.TagToken) or (isinstance(token, yaml.ScalarToken) and token.value == "<<"):
                 raise UnsafeCheckpointError(f"{path}: model_yaml uses tags or merged mappings")
-            if count > MAX_NODES or depth > MAX_DEPTH:
+            if count > MAX_NODES or depth > MAX_METADATA_DEPTH:
                 raise UnsafeCheckpointError(f"{path}: model_yaml is too large or nested too deeply")
     except (yaml.YAMLError, ValueError) as error:
         raise CheckpointMismatchError(f"{path}: model_yaml cannot be read: {str(error)[:200]}") from error

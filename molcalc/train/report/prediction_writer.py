@@ -1,4 +1,4 @@
-"""Predictions of every system, back into databases."""
+"""Files and databases with the predictions of every system."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from molcalc.train.report.evaluation import Predictions
 ANNOTATED = ".db"
 
 
-class Results:
-    """Keeps the predictions of an evaluation, and writes them.
+class PredictionWriter:
+    """Writer of the predictions of an evaluation, which it collects batch by batch.
 
     An instance is what :func:`molcalc.train.report.evaluation.evaluate_part` takes as ``on_batch``.
     """
@@ -56,6 +56,10 @@ class Results:
 
         Rows have the keys ``source_file``, ``source_row``, ``label_energy`` and ``energy_error`` (eV), and
         ``forces_rmse``, ``dipole_rmse``, … where there are labels.
+
+        Returns
+        -------
+        number of structures
 
         Raises
         ------
