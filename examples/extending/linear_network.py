@@ -66,6 +66,7 @@ class LinearPairs(ReferenceEnergies):
 
     float32_parameters = ("weights",)
     predicts = ()
+    config: LinearPairsConfig
 
     def __init__(self, config: LinearPairsConfig) -> None:
         super().__init__(config.max_number)

@@ -53,8 +53,8 @@ class Lion(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "betas": betas})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:
-        """Apply the gradients."""
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update all weights that have a gradient."""
         for group in self.param_groups:
             rate, (of_update, of_momentum) = group["lr"], group["betas"]
             for weight in (each for each in group["params"] if each.grad is not None):
