@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from molcalc.assembly.terms import COULOMB_SUMS, REPULSIONS
 from molcalc.errors import ConfigError, short, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.io.schema import check_choices, from_dict
 from molcalc.registry import DEFAULT_MODEL
 
-COULOMB_OF_LABELS = ("auto", "simple", "physnet", "distributed", None)
-REPULSION = ("zbl", None)
 OF_LABELS = ("functional", "dispersion", "dispersion_in_labels")
 """Options of a fidelity that say what its labels are."""
 OF_TRAINING = ("subtract_dispersion", "base", "like")
@@ -114,7 +113,8 @@ class StartConfig:
     fidelities: dict[str, TrainedFidelity] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_choices(self, coulomb=COULOMB_OF_LABELS, repulsion=REPULSION)
+        energies = dict.fromkeys(row.trained_with for row in COULOMB_SUMS)
+        check_choices(self, coulomb=("auto", *energies, None), repulsion=(*REPULSIONS, None))
 
     def trained_fidelity(self, name: str) -> TrainedFidelity:
         """Options of a fidelity; nothing but its name where a user says nothing of it."""
