@@ -1,4 +1,4 @@
-"""Forces, stress and second derivatives are derivatives of the energy (acceptance A9, A12–A15, A30–A32)."""
+"""Forces, stress and second derivatives are derivatives of the energy."""
 
 from __future__ import annotations
 

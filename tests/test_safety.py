@@ -1,4 +1,4 @@
-"""Nothing in the package runs what a file says (acceptance F3), and damaged files give our own errors only (F20)."""
+"""Nothing in the package runs what a file says, and damaged files give our own errors only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ASE bridge (acceptance A25, A47, A48, A52, G4–G7 and design of calculators)."""
+"""Calculators of molcalc as ASE sees them: cache, charge and spin, copies, threads, state of the process."""
 
 from __future__ import annotations
 

@@ -134,7 +134,6 @@ def declaring(**changes: object) -> Checkpoint:
 
 @pytest.mark.parametrize(("name", "charge"), [("CH3OH", 0), ("OH", -1)])
 def test_a_model_that_declares_d4_adds_exactly_d4(name: str, charge: int) -> None:
-    """A45."""
     atoms = distorted(name)
     atoms.info["charge"] = charge
     whole = AIMNet2(declaring(dispersion="d4:pbe0"), dtype="float64")

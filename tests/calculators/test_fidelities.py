@@ -1,4 +1,4 @@
-"""Several levels of theory in one calculator (acceptance A45–A48, A52)."""
+"""Several levels of theory in one calculator: own energies, cache, dispersion, charge and state of the process."""
 
 from __future__ import annotations
 
@@ -62,7 +62,6 @@ def fourth_order(differences: Callable[[float], np.ndarray], step: float = 1e-4)
 
 
 def test_every_fidelity_has_its_own_energy(several: Checkpoint, tmp_path: Path) -> None:
-    """A46."""
     found = energies(several, organic())
     values = sorted(found.values())
     assert min(b - a for a, b in zip(values, values[1:])) > DIFFERENT
@@ -71,7 +70,6 @@ def test_every_fidelity_has_its_own_energy(several: Checkpoint, tmp_path: Path) 
 
 
 def test_fidelities_are_known_by_name_not_by_place(several: Checkpoint) -> None:
-    """A46."""
     order = [2, 0, 1]
     network = with_fidelities(build_members(several)[0], order)  # type: ignore[arg-type]
     config = replace(several.config, fidelities=tuple(FIDELITIES[k] for k in order))
@@ -112,7 +110,6 @@ def test_a_model_that_names_more_fidelities_than_it_has_is_refused(several: Chec
 
 @pytest.mark.parametrize("how", ["attribute", "set"])
 def test_a_changed_fidelity_discards_results(several: Checkpoint, how: str) -> None:
-    """A48."""
     expected = energies(several, organic())
     atoms = organic()
     calc = atoms.calc = tiny_calculator(several, fidelity="pbe0")
@@ -130,7 +127,7 @@ def test_a_changed_fidelity_discards_results(several: Checkpoint, how: str) -> N
 
 @pytest.mark.parametrize("how", ["sum", "deepcopy", "pickle"])
 def test_no_copy_and_no_wrapper_serves_the_energy_of_another_fidelity(several: Checkpoint, how: str) -> None:
-    """A48. A SumCalculator keeps results of its own whatever changes below it, unless use_cache is off."""
+    """A SumCalculator keeps results of its own whatever changes below it, unless use_cache is off."""
     expected = energies(several, organic())
     calc = tiny_calculator(several, fidelity="pbe0")
     calc.get_potential_energy(organic())
@@ -152,7 +149,6 @@ def test_no_copy_and_no_wrapper_serves_the_energy_of_another_fidelity(several: C
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_fidelity_is_completed_by_its_own_dispersion(several: Checkpoint, name: str) -> None:
-    """A45."""
     bare = tiny_calculator(several, fidelity=name, dispersion=None)
     calc = tiny_calculator(several, fidelity=name)
     added = calc.get_potential_energy(organic()) - bare.get_potential_energy(organic())
@@ -177,7 +173,6 @@ def test_an_explicit_dispersion_is_for_the_fidelity_it_was_given_with(several: C
 
 @pytest.mark.parametrize("name", NAMES)
 def test_charge_and_spin_are_used_at_every_fidelity(name: str) -> None:
-    """A47."""
     checkpoint = tiny_multifidelity_checkpoint(charge_channels=2)
     water = molecule("H2O")
     found = {}
@@ -320,8 +315,6 @@ def test_two_threads_at_two_fidelities_never_mix(several: Checkpoint) -> None:
 
 
 def test_global_state_is_left_alone_at_every_fidelity(several: Checkpoint) -> None:
-    """A52."""
-
     def state() -> tuple[object, ...]:
         return (
             torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""Wrong input gets one clear error, and leaves the calculator as good as new (acceptance B1–B28)."""
+"""Wrong input gets one clear error, and leaves the calculator as good as new."""
 
 from __future__ import annotations
 

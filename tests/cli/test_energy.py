@@ -229,7 +229,7 @@ def test_the_same_numbers_come_out_in_every_locale(run: Any, model: Path, water:
 
 
 def test_a_charge_gives_distributed_charges_the_same_energy_by_every_route(run: Any, tmp_path: Path) -> None:
-    """A47: argument, ``atoms.info``, setter, batch, command line and database."""
+    """Argument, ``atoms.info``, setter, batch, command line and database."""
     checkpoint.save(tmp_path / "dcm", tiny_dcm("physnet-dcm"))
     water, energies = molecule("H2O"), []
     water.rattle(0.05, seed=2)

@@ -57,7 +57,7 @@ def test_direction_of_vacuum_vectors_does_not_matter(name):
 
 @pytest.mark.parametrize("name", ["CO on Pt(111)", "polyacetylene"])
 @pytest.mark.parametrize("shift", [-30.0, -7.0, -1.0, 5.0, 17.0])
-def test_place_along_a_direction_without_periodicity_does_not_matter(name, shift):  # A23
+def test_place_along_a_direction_without_periodicity_does_not_matter(name, shift):
     """The library alone wraps the atoms of a slab that crosses the boundary of its cell, which cuts it in two."""
     atoms = rattled(crystals()[name])
     term = D3Dispersion("pbe0", backend="dftd3")

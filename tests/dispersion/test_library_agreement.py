@@ -69,7 +69,7 @@ def test_crystals_agree_with_the_three_body_term(name, functional, path):
 @pytest.mark.parametrize("vacuum", [0, 1, 2], ids="xyz".__getitem__)
 @pytest.mark.parametrize("skew", [-0.6, 0.35, 1.4])
 @pytest.mark.parametrize("atm", [False, True])
-def test_skewed_slabs_agree(vacuum, skew, atm, path):  # A43
+def test_skewed_slabs_agree(vacuum, skew, atm, path):
     """Skewed in the plane; the vacuum vector is orthogonal to it, because the reference moves when it is tilted."""
     atoms = bulk("NaCl", "rocksalt", 5.64, cubic=True)
     plane = [axis for axis in range(3) if axis != vacuum]

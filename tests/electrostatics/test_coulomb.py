@@ -136,7 +136,7 @@ def test_float32_charges_are_summed_in_float64():
     assert float(energies.detach().sum()) == total_energy(SimpleCoulomb(), batch, charges.detach().double())
 
 
-def test_two_waters_interact_as_dipoles_far_apart():  # A17
+def test_two_waters_interact_as_dipoles_far_apart():
     charges = torch.cat([WATER_CHARGES, WATER_CHARGES])
 
     def interaction(distance):

@@ -103,7 +103,7 @@ def _forces(term, atoms, charges, pair_cutoff):
 
 
 def assert_smooth_at(term, radius, pair_cutoff=np.inf, width=0.05, closest=1.0):
-    """Energy and force are continuous when a pair, or a third body's pair, crosses a radius (A27)."""
+    """Energy and force are continuous when a pair, or a third body's pair, crosses a radius."""
     charges = torch.tensor([0.6, -0.8, 0.5], dtype=torch.float64)
 
     def scan(distances, n_atoms):
@@ -123,7 +123,7 @@ def assert_smooth_at(term, radius, pair_cutoff=np.inf, width=0.05, closest=1.0):
 
 
 def assert_nan_stays_in_its_system(term, structures, charges, pair_cutoff=np.inf):
-    """A position that is not a number spoils the energies of its own system and leaves the others alone (A36)."""
+    """A position that is not a number spoils the energies of its own system and leaves the others alone."""
     batch = batch_of(*structures, pair_cutoff=pair_cutoff)
     whole = energies_of(term, batch, torch.cat(charges))
     positions = batch.positions.clone()

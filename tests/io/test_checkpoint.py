@@ -1,4 +1,4 @@
-"""Model directories come back bit for bit, and damage to them is always noticed (acceptance D2–D5, F22)."""
+"""Model directories come back bit for bit, and damage to them is always noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model directory survives crashes, full disks and concurrent processes (acceptance D1, D9, D10)."""
+"""A model directory survives crashes, full disks and concurrent processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files made to do harm: all checksums are right, the content is not (acceptance F5, F6, F11, F12, F22)."""
+"""Files made to do harm: all checksums are right, the content is not."""
 
 from __future__ import annotations
 
@@ -204,7 +204,6 @@ SHIFTS = "members.0.shifts"
 def test_weights_that_do_not_fit_are_named(
     saved: Path, change: Callable[[dict[str, torch.Tensor]], object], message: str
 ) -> None:
-    """D5."""
     replace_weights(saved, with_weights(change))
     with pytest.raises(CheckpointMismatchError, match=message):
         build_members(load(saved))

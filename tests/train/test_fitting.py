@@ -200,7 +200,7 @@ def test_a_database_without_energies_is_refused(labelled_db: Path, tmp_path: Pat
         fit(db, "aimnet2", output=tmp_path / "run", **SHORT)
 
 
-def test_labels_that_ase_dropped_because_atoms_moved_are_counted(tmp_path: Path, caplog: Any) -> None:  # C4
+def test_labels_that_ase_dropped_because_atoms_moved_are_counted(tmp_path: Path, caplog: Any) -> None:
     """ASE writes no results of a calculator whose structure is another one by now."""
     with connect(tmp_path / "moved.db") as db:
         for k in range(12):
@@ -299,7 +299,7 @@ def test_a_loss_that_is_not_finite_names_the_rows_and_keeps_the_last_state(
 
 
 def test_a_full_disk_keeps_the_last_good_state(labelled_db: Path, tmp_path: Path) -> None:
-    """D9: no file may grow beyond 60 kB; the first state fits, the one with moments of the optimizer does not."""
+    """No file may grow beyond 60 kB; the first state fits, the one with moments of the optimizer does not."""
     script = """
     import resource, signal, sys
     from molcalc.errors import ResourceError
@@ -343,7 +343,7 @@ def _numpy_state() -> np.ndarray:
 
 
 def test_settings_of_the_process_are_left_alone(labelled_db: Path, tmp_path: Path) -> None:
-    """A52: generators, number of threads, default dtype, and signal handlers."""
+    """Generators, number of threads, default dtype, and signal handlers."""
     before = torch.get_rng_state(), _numpy_state(), torch.get_num_threads()
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     fit(labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY_AIMNET2, threads=1, **SHORT)

@@ -1,4 +1,4 @@
-"""Files of the second generation: sound ones give their energies, others are refused (acceptance F1, F2, F9, F10)."""
+"""Files of the second generation: sound ones give their energies, others are refused."""
 
 from __future__ import annotations
 
@@ -333,7 +333,7 @@ def test_an_endless_list_of_contents_is_refused(artifact: Path, monkeypatch: pyt
 
 
 def test_names_of_records_do_not_lead_outside(artifact: Path, tmp_path: Path) -> None:
-    """F10: nothing is ever unpacked to disk."""
+    """Nothing is ever unpacked to disk."""
     before, absolute = set(tmp_path.rglob("*")), str(tmp_path / "absolute")
     rewrite(artifact, zipfile.ZIP_STORED, {"../../outside": b"x", absolute: b"x", "small/../../y": b"x"})
     with contextlib.suppress(MolcalcError):

@@ -1,4 +1,4 @@
-"""A TorchScript file is a program: it is opened only when it is known or trusted (acceptance F9)."""
+"""A TorchScript file is a program: it is opened only when it is known or trusted."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def test_resuming_nothing_is_an_error(labelled_db: Path, tmp_path: Path) -> None
 
 
 def test_loading_a_state_executes_nothing(finished: Path, tmp_path: Path) -> None:
-    """F1: a pickle in place of the training state is refused, even with a matching checksum."""
+    """A pickle in place of the training state is refused, even with a matching checksum."""
     import pickle
 
     from molcalc.errors import CheckpointCorruptError
