@@ -5,16 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-import random
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import Calculator
@@ -29,14 +26,10 @@ from molcalc.io.checkpoint import Checkpoint, load, save
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.registry import build_members, checkpoint_of
 from molcalc.testing import check_calculator
-from tests.helpers.tiny import (
-    FIDELITIES,
-    crystal,
-    organic,
-    tiny_calculator,
-    tiny_checkpoint,
-    tiny_multifidelity_checkpoint,
-)
+from tests.helpers.calculators import tiny_calculator
+from tests.helpers.checks import fourth_order, state_of_process
+from tests.helpers.networks import FIDELITIES, tiny_checkpoint, tiny_multifidelity_checkpoint
+from tests.helpers.structures import crystal, organic, rattled
 
 NAMES = tuple(level.name for level in FIDELITIES)
 COMPLETED_BY = {"pbe0": "d3bj:pbe0", "gfn2": "in labels", "b3lyp": "d3bj:b3lyp"}
@@ -54,11 +47,6 @@ def energies(checkpoint: Checkpoint, atoms: Atoms, **options: Any) -> dict[str, 
     return {
         name: tiny_calculator(checkpoint, fidelity=name, **options).get_potential_energy(atoms.copy()) for name in NAMES
     }
-
-
-def fourth_order(differences: Callable[[float], np.ndarray], step: float = 1e-4) -> np.ndarray:
-    """Central differences without their error of second order; random networks are steep."""
-    return (4.0 * differences(step) - differences(2.0 * step)) / 3.0
 
 
 def test_every_fidelity_has_its_own_energy(several: Checkpoint, tmp_path: Path) -> None:
@@ -202,8 +190,7 @@ def test_charge_and_spin_are_used_at_every_fidelity(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("changes", [{}, {"bases": (None, 0, 1)}, {"charge_heads": True}], ids=str)
 def test_forces_equal_minus_energy_gradient_at_every_fidelity(name: str, changes: dict[str, Any]) -> None:
-    atoms = molecule("CH3OH")
-    atoms.rattle(0.05, seed=2)
+    atoms = rattled("CH3OH", seed=2)
     atoms.calc = tiny_calculator(tiny_multifidelity_checkpoint(**changes), fidelity=name)
     forces = atoms.get_forces()
     assert np.abs(forces).max() > 0.1
@@ -315,14 +302,7 @@ def test_two_threads_at_two_fidelities_never_mix(several: Checkpoint) -> None:
 
 
 def test_global_state_is_left_alone_at_every_fidelity(several: Checkpoint) -> None:
-    def state() -> tuple[object, ...]:
-        return (
-            torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(),
-            torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled(),
-            torch.random.get_rng_state().sum().item(), str(np.random.get_state()), random.getstate(),  # noqa: NPY002
-        )  # fmt: skip
-
-    before = state()
+    before = state_of_process()
     calc = tiny_calculator(several, "float32", fidelity="pbe0")
     calc.get_potential_energy(organic())
     calc.compare_fidelities(organic())
@@ -330,7 +310,7 @@ def test_global_state_is_left_alone_at_every_fidelity(several: Checkpoint) -> No
     calc.get_potential_energy(organic())
     with pytest.raises(FidelityError):
         calc.fidelity = "ccsd"
-    assert state() == before
+    assert state_of_process() == before
 
 
 def test_a_database_row_says_which_fidelity_made_it(several: Checkpoint, tmp_path: Path) -> None:

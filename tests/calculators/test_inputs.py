@@ -24,7 +24,9 @@ from molcalc.errors import (
     UnsupportedElementError,
 )
 from molcalc.io.checkpoint import Checkpoint
-from tests.helpers.tiny import crystal, periodic_calculator, tiny_calculator, tiny_checkpoint
+from tests.helpers.calculators import periodic_calculator, tiny_calculator
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.structures import crystal
 
 
 def water() -> Atoms:

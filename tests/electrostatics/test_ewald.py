@@ -13,7 +13,7 @@ from molcalc.electrostatics.ewald import ChargedCellWarning, EwaldSum
 from molcalc.electrostatics.pair_formulas import SoftenedCoulomb
 from molcalc.errors import CellError, ChargeError, ConfigError
 from molcalc.units import COULOMB
-from tests.helpers.electrostatics_checks import (
+from tests.helpers.checks import (
     IDENTITY,
     assert_batch_equals_single,
     assert_derivatives_exact,
@@ -21,10 +21,10 @@ from tests.helpers.electrostatics_checks import (
     assert_nan_stays_in_its_system,
     batch_of,
     energies_of,
-    random_atoms,
     random_charges,
     total_energy,
 )
+from tests.helpers.structures import random_atoms
 
 pytestmark = pytest.mark.usefixtures("path")
 

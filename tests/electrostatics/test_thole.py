@@ -13,7 +13,8 @@ from molcalc.electrostatics.pair_formulas import thole_damped_inverse
 from molcalc.electrostatics.thole import POLARIZABILITIES, TholeCoulomb
 from molcalc.errors import CellError, ConfigError, UnsupportedElementError
 from molcalc.units import BOHR, COULOMB
-from tests.helpers.electrostatics_checks import batch_of, random_atoms
+from tests.helpers.checks import batch_of
+from tests.helpers.structures import random_atoms
 
 
 def distributed(batch, n_dcm=3, seed=0):

@@ -20,7 +20,8 @@ import pytest
 from molcalc.errors import CheckpointError, ResourceError
 from molcalc.io import checkpoint, files
 from molcalc.io.checkpoint import CONFIG, STAGED, WEIGHTS, load, save
-from tests.helpers.model_files import STATE, flip, number_in, save_numbered, small_checkpoint
+from tests.helpers.model_files import STATE, flip, number_in, save_numbered
+from tests.helpers.networks import small_checkpoint
 
 KILLS = 25
 STEPS = {"replace": 6, "fsync": 7}

@@ -22,7 +22,8 @@ from molcalc.io.checkpoint import CONFIG, STAGED, WEIGHTS, load, save
 from molcalc.io.files import sha256
 from molcalc.pretrained.sources import read_model
 from molcalc.registry import build_members
-from tests.helpers.model_files import UNKNOWN_ARCHITECTURES, edit_config, replace_weights, sealed, small_checkpoint
+from tests.helpers.model_files import UNKNOWN_ARCHITECTURES, edit_config, replace_weights, sealed
+from tests.helpers.networks import small_checkpoint
 
 REFUSAL_TIME = 1.0  # s, within which a hostile file is refused
 

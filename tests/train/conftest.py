@@ -11,7 +11,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
 from molcalc.units import COULOMB
-from tests.helpers.tiny import tiny_calculator, tiny_checkpoint
+from tests.helpers.calculators import tiny_calculator
+from tests.helpers.networks import tiny_checkpoint
 
 NAMES = ("CH4", "H2O", "NH3", "CH3OH", "CO2", "C2H4")
 TINY_AIMNET2 = {

@@ -34,15 +34,8 @@ from molcalc.pretrained.catalog import PUBLISHED, find_file
 from molcalc.pretrained.foreign import artifacts
 from molcalc.pretrained.foreign.artifacts import read_directory, read_pt
 from molcalc.pretrained.sources import read_model
-from tests.helpers.model_files import (
-    Touch,
-    first_network,
-    small_checkpoint,
-    v2_metadata,
-    v2_state,
-    write_hub_directory,
-    write_v2,
-)
+from tests.helpers.model_files import Touch, first_network, v2_metadata, v2_state, write_hub_directory, write_v2
+from tests.helpers.networks import small_checkpoint
 from tests.helpers.peers import write_v2_file
 
 SAME_ENERGY = 1e-9  # eV, the same weights in double precision

@@ -19,9 +19,9 @@ from molcalc.errors import CheckpointError, CheckpointMismatchError, InputError
 from molcalc.io import checkpoint
 from molcalc.train import fit
 from molcalc.train.loop.run_folder import STATE_VERSION, RunFolder
-from tests.train.conftest import TINY_AIMNET2
+from tests.helpers.training_runs import TINY
 
-OPTIONS = {"epochs": 6, "batch_size": 8, "batch_mode": "molecules", "arguments": TINY_AIMNET2, "seed": 3,
+OPTIONS = {"epochs": 6, "batch_size": 8, "batch_mode": "molecules", "arguments": TINY["aimnet2"], "seed": 3,
            "validate_every": 2, "learning_rate": 3e-3, "keep_top": 2, "plots": False}  # fmt: skip
 
 
@@ -169,7 +169,7 @@ def test_a_finished_run_is_not_overwritten(finished: Path, labelled_db: Path) ->
     ("changes", "named"),
     [
         ({"learning_rate": 1e-3}, "option learning_rate was 0.003 and is 0.001"),
-        ({"arguments": {**TINY_AIMNET2, "aim_size": 8}}, "network was"),
+        ({"arguments": {**TINY["aimnet2"], "aim_size": 8}}, "network was"),
         ({"seed": 4}, "split was"),
         ({"precision": "float64"}, "option precision"),
     ],

@@ -21,7 +21,7 @@ from molcalc.train.report.evaluation import Evaluation
 from molcalc.train.report.orientation import potential_spread
 from molcalc.train.report.recording import Recording, ReportConfig
 from molcalc.train.report.summary import RunReport
-from tests.helpers.tiny_dcm import tiny_dcm
+from tests.helpers.networks import tiny_dcm
 from tests.helpers.training_runs import copied, fit_co2, fit_molecules
 
 
