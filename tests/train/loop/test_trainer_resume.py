@@ -118,7 +118,7 @@ SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
 from molcalc.train import fit
-from tests.train.loop.test_resume import OPTIONS
+from tests.train.loop.test_trainer_resume import OPTIONS
 options = {**OPTIONS, "checkpoint_minutes": 1e-4}
 fit(sys.argv[1], "aimnet2", output=sys.argv[2], progress=False, resume=sys.argv[3] == "resume", **options)
 """
