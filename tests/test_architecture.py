@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
 import molcalc
 
 ROOT = Path(molcalc.__file__).parent
+TESTS = Path(__file__).parent
 LEVELS = [
     {"_version", "units", "errors"},
     {"properties"},
@@ -50,6 +51,17 @@ DIFFERENTIATE = {
 }
 """Functions that call autograd for derivatives: of results, and of what is compiled. The export runs where
 molcalc.derivatives does not."""
+CROSS_CUTTING = {
+    "test_annotations",
+    "test_architecture",
+    "test_docs",
+    "test_examples",
+    "test_extending",
+    "test_peers",
+    "test_planted_errors",
+    "test_safety",
+}
+"""Suites of the whole package; every other one stands where what it tests stands."""
 ASE_EDGES = {
     *(
         "batch",
@@ -343,3 +355,37 @@ def test_public_functions_say_what_they_return() -> None:
         if not re.search(r"^(Returns|Yields)\n---", text, re.MULTILINE)
     ]
     assert not silent
+
+
+def mirrored(suite: PurePath, rooms: set[PurePath]) -> bool:
+    """Whether a suite, from the folder of tests, has the place and the name of a module or room; a part may follow.
+
+    ``x/test_y.py`` and ``x/test_y_part.py`` test ``molcalc/x/y.py`` or ``molcalc/x/y``, ``x/test_init.py`` the room x.
+    """
+    words = suite.stem.removeprefix("test_").split("_")
+    return any(suite.parent / "_".join(words[: k + 1]) in rooms for k in range(len(words)))
+
+
+def test_tests_stand_where_what_they_test_stands() -> None:
+    rooms = {path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py")}
+    rooms |= {room.parent for room in rooms if room.name == "__init__"}
+    rooms |= {room.with_name("init") for room in rooms if room.name == "__init__"}
+    suites = {path.relative_to(TESTS) for path in TESTS.rglob("test_*.py")}
+    lost = {suite for suite in suites if not mirrored(suite, rooms)}
+    assert lost == {PurePath(f"{name}.py") for name in CROSS_CUTTING}
+
+
+@pytest.mark.parametrize(
+    ("suite", "right"),
+    [
+        ("io/test_checkpoint.py", True),
+        ("io/test_checkpoint_crashes.py", True),
+        ("cli/test_init.py", True),
+        ("test_checkpoint.py", False),
+        ("cli/test_checkpoint.py", False),
+        ("io/test_crashes.py", False),
+        ("io/test_checkpoints.py", False),
+    ],
+)
+def test_the_rule_finds_a_lost_suite(suite: str, right: bool) -> None:
+    assert mirrored(PurePath(suite), {PurePath("io/checkpoint"), PurePath("cli"), PurePath("cli/init")}) is right

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from ase.build import molecule
 
-from tests.helpers.tiny import tiny_calculator, tiny_checkpoint
+from tests.helpers.calculators import tiny_calculator
+from tests.helpers.networks import tiny_checkpoint
 from tests.helpers.training_runs import fit_molecules
 from tests.test_architecture import LEVELS, functions
 

@@ -41,9 +41,10 @@ from molcalc.train.loop.losses import TERMS, LossConfig
 from molcalc.train.loop.predictions import predict
 from molcalc.train.optimize.optimizers import OPTIMIZERS
 from molcalc.units import HARTREE
-from tests.helpers.electrostatics_checks import assert_smooth_at
-from tests.helpers.tiny import crystal, organic, periodic_calculator, random_rotation, tiny_checkpoint
-from tests.helpers.tiny_dcm import dcm_batch, dcm_potential, tiny_dcm
+from tests.helpers.calculators import periodic_calculator
+from tests.helpers.checks import assert_smooth_at
+from tests.helpers.networks import dcm_batch, dcm_potential, tiny_checkpoint, tiny_dcm
+from tests.helpers.structures import crystal, organic, random_rotation
 from tests.helpers.training_runs import copied
 
 REPOSITORY = Path(__file__).parents[1]

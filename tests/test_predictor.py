@@ -28,8 +28,9 @@ from molcalc.errors import (
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.potential import Potential
 from molcalc.predictor import Predictor, PredictorOptions
-from tests.helpers.tiny import FIDELITIES, organic, tiny_calculator, tiny_checkpoint, tiny_multifidelity_checkpoint
-from tests.helpers.tiny_dcm import dcm_calculator, tiny_dcm
+from tests.helpers.calculators import tiny_calculator
+from tests.helpers.networks import FIDELITIES, tiny_checkpoint, tiny_dcm, tiny_multifidelity_checkpoint
+from tests.helpers.structures import organic
 
 WITHOUT_OXYGEN = (FIDELITIES[0], replace(FIDELITIES[1], elements=(1, 6, 7)), replace(FIDELITIES[2], elements=(1, 6)))
 
@@ -56,7 +57,7 @@ def test_one_network_has_no_standard_deviation(closed_shell: Checkpoint) -> None
 
 @pytest.mark.parametrize("n_members", [1, 2])
 def test_extra_properties_are_what_extras_hold(n_members: int) -> None:
-    calc = dcm_calculator(tiny_dcm(n_members=n_members, quadrupoles=True))
+    calc = tiny_calculator(tiny_dcm(n_members=n_members, quadrupoles=True))
     calc.calculate(organic())
     assert set(calc.extras) == set(calc.extra_properties)
     found = calc.evaluate([molecule("H2O"), organic()], calc.extra_properties)[1]
@@ -268,7 +269,7 @@ POINTS = np.array([[5.0, 0.0, 0.0], [0.0, -6.0, 1.0]])
 
 @pytest.mark.parametrize("kind", ["physnet-dcm", "noneq-dcm"])
 def test_potentials_are_those_of_the_charges_that_make_the_dipole(kind: str) -> None:
-    calc = dcm_calculator(tiny_dcm(kind))
+    calc = tiny_calculator(tiny_dcm(kind))
     alone, source = calc.predictor, "distributed" if kind == "physnet-dcm" else "charges"
     expected = calc.get_esp(POINTS, organic(), source=source)
     assert alone.esp(POINTS, organic()) == pytest.approx(expected, abs=1e-12)
@@ -277,7 +278,7 @@ def test_potentials_are_those_of_the_charges_that_make_the_dipole(kind: str) -> 
 
 
 def test_charges_that_do_not_turn_are_warned_of_once() -> None:
-    alone = dcm_calculator(tiny_dcm("noneq-dcm")).predictor
+    alone = tiny_calculator(tiny_dcm("noneq-dcm")).predictor
     with pytest.warns(NonEquivariantWarning):
         alone.charge_sites(organic(), "distributed")
     alone.charge_sites(organic(), "distributed")  # a second warning would be an error

@@ -16,7 +16,8 @@ from molcalc.io.checkpoint import Checkpoint, load, save
 from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.registry import DEFAULT_MODEL, MODELS, build_members, calculator_class, checkpoint_of, network_config
 from molcalc.train.config import FitConfig, make_config
-from tests.helpers.model_files import ELEMENTS, UNKNOWN_ARCHITECTURES, small_checkpoint
+from tests.helpers.model_files import UNKNOWN_ARCHITECTURES
+from tests.helpers.networks import SMALLER_ELEMENTS, small_checkpoint
 
 
 def with_arguments(**changes: Any) -> Checkpoint:
@@ -39,7 +40,7 @@ def test_networks_are_ready_for_evaluation() -> None:
         assert not member.training
         assert not any(parameter.requires_grad for parameter in member.parameters())
         assert {parameter.device.type for parameter in member.parameters()} == {"cpu"}
-        assert member.elements == ELEMENTS
+        assert member.elements == SMALLER_ELEMENTS
 
 
 def test_changing_a_network_leaves_the_checkpoint_and_other_networks_alone() -> None:

@@ -1,4 +1,4 @@
-"""Nothing in the package runs what a file says (acceptance F3), and damaged files give our own errors only (F20)."""
+"""Nothing in the package runs what a file says, and damaged files give our own errors only."""
 
 from __future__ import annotations
 
@@ -20,15 +20,8 @@ from molcalc.calculators import AIMNet2
 from molcalc.errors import MolcalcError
 from molcalc.io.checkpoint import CONFIG, WEIGHTS, save
 from molcalc.pretrained.sources import read_model
-from tests.helpers.model_files import (
-    edit_config,
-    first_network,
-    small_checkpoint,
-    v2_metadata,
-    v2_state,
-    write_hub_directory,
-    write_v2,
-)
+from tests.helpers.model_files import edit_config, first_network, v2_metadata, v2_state, write_hub_directory, write_v2
+from tests.helpers.networks import small_checkpoint
 
 ROOT = Path(molcalc.__file__).parent
 TORCHSCRIPT = ("pretrained/foreign/torchscript.py", "dispersion/data/make_tables.py")

@@ -34,7 +34,7 @@ from molcalc.state import (
     without_rounding,
 )
 from molcalc.train.data import open_dataset
-from tests.helpers.tiny import tiny_calculator
+from tests.helpers.calculators import tiny_calculator
 
 Found = tuple[int, int]
 """Charge and multiplicity."""

@@ -29,10 +29,9 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print one line per structure."""
-    from molcalc.cli.structures import read_frames
-    from molcalc.prediction.structures import initial_charge
-
+    from molcalc.cli.input_structures import read_frames
     from molcalc.cli.tables import print_table
+    from molcalc.prediction.batching import initial_charge
     from molcalc.state import resolve_charge
 
     rows = []

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from molcalc.models.reference import ReferenceEnergies
 from torch import Tensor, nn
 
 from molcalc.assembly.opening import AnyModel
 from molcalc.assembly.potentials import PotentialOptions
 from molcalc.batch import AtomicBatch
 from molcalc.calculators.of_model import ModelCalculator
+from molcalc.models.free_atoms import ReferenceEnergies
 from molcalc.models.network import NetworkConfig
 from molcalc.nn.radial import exponential_gaussians
 from molcalc.nn.segments import segment_sum

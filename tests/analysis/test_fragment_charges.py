@@ -8,7 +8,7 @@ import pytest
 
 from molcalc.analysis.fragment_charges import fragment_charges
 from molcalc.errors import UnsupportedElementError
-from tests.helpers.tiny import tiny_checkpoint, tiny_multifidelity_checkpoint
+from tests.helpers.networks import tiny_checkpoint, tiny_multifidelity_checkpoint
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["one fidelity", "several"])

@@ -23,14 +23,9 @@ from molcalc.energy_term import EnergyTerm
 from molcalc.fidelity import Fidelity
 from molcalc.models.no_network import NoNetwork
 from molcalc.potential import Potential
-from tests.helpers.tiny import (
-    FIDELITIES,
-    crystal,
-    organic,
-    tiny_calculator,
-    tiny_checkpoint,
-    tiny_multifidelity_checkpoint,
-)
+from tests.helpers.calculators import tiny_calculator
+from tests.helpers.networks import FIDELITIES, tiny_checkpoint, tiny_multifidelity_checkpoint
+from tests.helpers.structures import crystal, organic
 
 
 class Counted(D3Dispersion):

@@ -15,8 +15,9 @@ from molcalc.errors import CheckpointMismatchError, ConfigError
 from molcalc.io.checkpoint import Checkpoint, save
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.registry import build_members, checkpoint_of
-from tests.helpers.tiny import FIDELITIES, organic, tiny_calculator, tiny_checkpoint, tiny_multifidelity_checkpoint
-from tests.helpers.tiny_dcm import tiny_dcm
+from tests.helpers.calculators import tiny_calculator
+from tests.helpers.networks import FIDELITIES, tiny_checkpoint, tiny_dcm, tiny_multifidelity_checkpoint
+from tests.helpers.structures import organic
 
 
 @pytest.fixture

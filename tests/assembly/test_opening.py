@@ -12,7 +12,7 @@ from molcalc import open_model
 from molcalc.assembly.opened_model import OpenedModel
 from molcalc.errors import CheckpointMismatchError, ConfigError, FidelityError
 from molcalc.io.checkpoint import Checkpoint, save
-from tests.helpers.tiny import FIDELITIES, tiny_checkpoint, tiny_multifidelity_checkpoint
+from tests.helpers.networks import FIDELITIES, tiny_checkpoint, tiny_multifidelity_checkpoint
 
 
 def weights(model: OpenedModel) -> list[torch.Tensor]:

@@ -20,8 +20,8 @@ from molcalc.electrostatics.coulomb import DSFCoulomb, SimpleCoulomb
 from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.errors import ConfigError, FidelityError
 from molcalc.registry import build_members
-from tests.helpers.tiny import organic, tiny_checkpoint, tiny_multifidelity_checkpoint
-from tests.helpers.tiny_dcm import tiny_dcm
+from tests.helpers.networks import tiny_checkpoint, tiny_dcm, tiny_multifidelity_checkpoint
+from tests.helpers.structures import organic
 
 
 def test_one_opened_model_serves_calculators_of_different_arithmetic() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk
 
 from molcalc.assembly.terms import completing_terms, coulomb_term, dispersion_term, dispersion_words
 from molcalc.batch import from_atoms
@@ -20,15 +20,14 @@ from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.no_network import NoNetwork
 from molcalc.potential import Potential
-from tests.helpers.tiny import tiny_checkpoint
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.structures import rattled
 
 COMPLETED = Fidelity(name="pbe0", functional="pbe0", dispersion="d3bj:pbe0")
 
 
 def test_energy_with_dispersion_less_energy_without_is_that_of_d3() -> None:
-    """A45."""
-    atoms = molecule("CH3OH")
-    atoms.rattle(0.05, seed=1)
+    atoms = rattled("CH3OH", seed=1)
     with_d3, without = (AIMNet2(tiny_checkpoint(), dtype="float64", dispersion=x) for x in ("auto", None))
     difference = with_d3.get_potential_energy(atoms) - without.get_potential_energy(atoms)
     assert difference == pytest.approx(D3("pbe0").get_potential_energy(atoms), abs=1e-10)
@@ -50,20 +49,17 @@ def test_auto_takes_what_the_fidelity_declares() -> None:
 
 @pytest.mark.parametrize("choice", ["d3bj:pbe0", d3_parameters("pbe0")], ids=str)
 def test_dispersion_is_never_added_to_labels_that_contain_it(choice: str | D3Parameters) -> None:
-    """A45."""
     with pytest.raises(ConfigError, match="count it twice"):
         dispersion_term(replace(COMPLETED, dispersion_in_labels=True), choice)
 
 
 @pytest.mark.parametrize("choice", [False, True, 3, ["d3bj:pbe0"]], ids=str)
 def test_dispersion_of_another_type_is_refused(choice: object) -> None:
-    """A45."""
     with pytest.raises(TypeError, match="give 'auto', None, 'd3bj:FUNCTIONAL'"):
         dispersion_term(COMPLETED, choice)  # type: ignore[arg-type]
 
 
 def test_the_word_false_is_no_functional() -> None:
-    """A45."""
     with pytest.raises(ConfigError, match="dispersion='False'; give 'auto', None"):
         dispersion_term(COMPLETED, "False")
 

@@ -17,13 +17,13 @@ from molcalc.dispersion.parameters import D3Parameters
 from molcalc.errors import ConfigError, UnsupportedElementError
 from molcalc.testing import check_calculator
 from molcalc.units import BOHR, HARTREE
+from tests.helpers.structures import rattled
 
 
 @pytest.mark.parametrize("backend", ["auto", "torch", "dftd3"])
 @pytest.mark.parametrize("atm", [False, True])
 def test_energy_and_forces_are_those_of_the_dftd3_package(backend: str, atm: bool) -> None:
-    atoms = molecule("C6H6")
-    atoms.rattle(0.05, seed=1)
+    atoms = rattled("C6H6", seed=1)
     atoms.calc = D3("pbe0", backend=backend, atm=atm)
     model = DispersionModel(atoms.numbers, atoms.positions / Bohr)
     expected = model.get_dispersion(RationalDampingParam(method="pbe0", atm=atm), grad=True)

@@ -18,20 +18,15 @@ from molcalc.errors import CellError, ChargeError, ConfigError, UnsupportedEleme
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.testing import check_calculator
 from molcalc.units import BOHR, HARTREE
-from tests.helpers.tiny import tiny_checkpoint
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.structures import rattled
 
 interface = pytest.importorskip("dftd4.interface")
 
 
-def distorted(name: str) -> Atoms:
-    atoms = molecule(name)
-    atoms.rattle(0.05, seed=1)
-    return atoms
-
-
 @pytest.mark.parametrize("atm", [False, True])
 def test_energy_and_forces_are_those_of_the_dftd4_package(atm: bool) -> None:
-    atoms = distorted("CH3CONH2")
+    atoms = rattled("CH3CONH2", seed=1)
     atoms.calc = D4("pbe0", atm=atm)
     model = interface.DispersionModel(atoms.numbers, atoms.positions / BOHR)
     expected = model.get_dispersion(interface.DampingParam(method="pbe0", atm=atm), grad=True)
@@ -41,7 +36,7 @@ def test_energy_and_forces_are_those_of_the_dftd4_package(atm: bool) -> None:
 
 @pytest.mark.parametrize("charge", [-1, 0, 1])
 def test_forces_of_ions_match_finite_differences(charge: int) -> None:
-    atoms = distorted("CH3OH")
+    atoms = rattled("CH3OH", seed=1)
     atoms.info["charge"] = charge
     atoms.calc = D4("b3lyp")
     error = np.abs(calculate_numerical_forces(atoms, eps=1e-4) - atoms.get_forces()).max()
@@ -84,7 +79,7 @@ def test_parameters_may_be_given() -> None:
 
 
 def test_many_structures_at_once_equal_one_after_another() -> None:
-    images = [distorted("CH3OH"), molecule("OH"), molecule("H")]
+    images = [rattled("CH3OH", seed=1), molecule("OH"), molecule("H")]
     images[1].info["charge"] = -1
     calc = D4("pbe0")
     for image, result in zip(images, calc.evaluate(images)):
@@ -134,8 +129,7 @@ def declaring(**changes: object) -> Checkpoint:
 
 @pytest.mark.parametrize(("name", "charge"), [("CH3OH", 0), ("OH", -1)])
 def test_a_model_that_declares_d4_adds_exactly_d4(name: str, charge: int) -> None:
-    """A45."""
-    atoms = distorted(name)
+    atoms = rattled(name, seed=1)
     atoms.info["charge"] = charge
     whole = AIMNet2(declaring(dispersion="d4:pbe0"), dtype="float64")
     bare = AIMNet2(declaring(dispersion="d4:pbe0"), dtype="float64", dispersion=None)
@@ -148,7 +142,7 @@ def test_a_model_that_declares_d4_adds_exactly_d4(name: str, charge: int) -> Non
 
 
 def test_hessian_of_a_model_with_d4_matches_finite_differences() -> None:
-    atoms = distorted("H2O")
+    atoms = rattled("H2O", seed=1)
     calc = AIMNet2(declaring(dispersion="d4:pbe0"), dtype="float64")
     matrix = calc.get_hessian(atoms)
     sides = []

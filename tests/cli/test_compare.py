@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ase.build import molecule
 from ase.db import connect
 from ase.io import read, write
 
 from molcalc.calculators import AIMNet2
+from tests.helpers.structures import rattled
 
 NAMES = ["pbe0", "gfn2", "b3lyp"]
 PRINTED = 1.1e-6
@@ -24,9 +24,7 @@ PRINTED = 1.1e-6
 @pytest.fixture
 def frames(tmp_path: Path) -> Path:
     """Three waters and an ammonia."""
-    images = [molecule("H2O") for _ in range(3)] + [molecule("NH3")]
-    for k, atoms in enumerate(images):
-        atoms.rattle(0.05, seed=k)
+    images = [rattled(name, seed=k) for k, name in enumerate(("H2O", "H2O", "H2O", "NH3"))]
     write(tmp_path / "frames.xyz", images)
     return tmp_path / "frames.xyz"
 

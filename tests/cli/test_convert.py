@@ -11,7 +11,7 @@ import torch
 from molcalc.io import checkpoint
 from molcalc.pretrained.sources import read_model
 from tests.helpers.model_files import multifidelity_state
-from tests.helpers.tiny import tiny_multifidelity
+from tests.helpers.networks import tiny_multifidelity
 
 
 def test_a_model_is_written_as_a_directory_with_the_same_hash(run: Any, models: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from molcalc.io import checkpoint
-from tests.helpers.tiny import tiny_checkpoint
+from tests.helpers.networks import tiny_checkpoint
 
 
 def test_everything_about_a_model_directory_is_printed(run: Any, models: Path) -> None:

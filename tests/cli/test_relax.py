@@ -17,7 +17,7 @@ from ase.io import read, write
 from molcalc.calculators import AIMNet2
 from molcalc.calculators.base import MolCalculator
 from molcalc.simulate import OPTIMIZERS
-from tests.helpers.tiny import crystal
+from tests.helpers.structures import crystal
 
 SAME = 1e-12
 """Å, eV/Å between a relaxation in one piece and one in two: neighbor lists may be summed in another order."""

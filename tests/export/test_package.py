@@ -22,8 +22,9 @@ from molcalc.models.aimnet2 import AIMNet2Config
 from molcalc.models.aimnet2 import AIMNet2Network as Network
 from molcalc.pretrained.foreign.exported import read_contents
 from molcalc.registry import checkpoint_of
-from tests.helpers.export_models import molecules, padded, several
-from tests.helpers.tiny import ELEMENTS, tiny_checkpoint
+from tests.helpers.exported_inputs import padded
+from tests.helpers.networks import ELEMENTS, tiny_checkpoint, uneven_checkpoint
+from tests.helpers.structures import charged_molecules
 
 SAME = 1e-9
 ARGUMENTS = ("coord", "numbers", "charge", "mult")
@@ -47,7 +48,7 @@ def batch(images: list[Any]) -> list[Tensor]:
 
 def check(run: Run, calc: AIMNet2, charge_channels: int = 1) -> None:
     """Compare a program with a calculator for batches of several sizes."""
-    images = molecules(charge_channels)
+    images = charged_molecules(charge_channels)
     for chosen in (images[:1], images[1:4], images[4:10], images[10:]):
         found = run(*batch(chosen))
         for k, atoms in enumerate(chosen):
@@ -65,7 +66,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_program_equals_the_calculator(file: Path) -> None:
     program = torch.export.load(file).module()
     check(program, AIMNet2(two_passes(), dtype="float64"))  # type: ignore[arg-type]
-    arguments = batch(molecules()[:1])
+    arguments = batch(charged_molecules()[:1])
     for z in (5, 92):
         numbers = torch.full_like(arguments[1], z)
         with pytest.raises(RuntimeError, match="numbers holds an element that is not covered by this model"):
@@ -101,7 +102,7 @@ def test_the_program_runs_where_molcalc_is_not(file: Path, tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_open_shells_ensembles_and_several_fidelities_equal_the_calculator(tmp_path: Path) -> None:
-    model = several(2, n_members=2, charge_heads=True, bases=(None, 0, 1))
+    model = uneven_checkpoint(2, n_members=2, charge_heads=True, bases=(None, 0, 1))
     done = export(model, tmp_path / "x.pt2", fidelity="pbe0")
     program = torch.export.load(done.path).module()
     check(program, AIMNet2(model, fidelity="pbe0", dtype="float64"), 2)  # type: ignore[arg-type]

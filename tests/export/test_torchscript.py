@@ -23,8 +23,9 @@ from molcalc.errors import ConfigError
 from molcalc.export import export
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
-from tests.helpers.export_models import inputs, molecules, padded, several
-from tests.helpers.tiny import FIDELITY_KINDS, organic, tiny_checkpoint
+from tests.helpers.exported_inputs import inputs, padded
+from tests.helpers.networks import FIDELITY_KINDS, tiny_checkpoint, uneven_checkpoint
+from tests.helpers.structures import charged_molecules, organic
 
 ENERGY, FORCE = 1e-5, 1e-5
 """eV and eV/Å: what is asked of an exported file."""
@@ -71,8 +72,8 @@ MODELS: dict[str, tuple[Checkpoint, dict[str, Any]]] = {
     "open shell": (tiny_checkpoint(2), {}),
     "ensemble": (tiny_checkpoint(1, n_members=2), {}),
     "inexact charges": (tiny_checkpoint(1, exact_charges=False), {}),
-    "several fidelities": (several(), {"fidelity": "pbe0"}),
-    "corrections and charge heads": (several(2, **FIDELITY_KINDS["all"]), {"fidelity": "pbe0"}),
+    "several fidelities": (uneven_checkpoint(), {"fidelity": "pbe0"}),
+    "corrections and charge heads": (uneven_checkpoint(2, **FIDELITY_KINDS["all"]), {"fidelity": "pbe0"}),
 }
 
 
@@ -82,7 +83,7 @@ def test_the_program_equals_the_calculator_on_85_molecules(name: str, tmp_path: 
     model, options = MODELS[name]
     calc = AIMNet2(model, dtype="float64", **options)
     run = program(model, tmp_path / "x.jpt", **options)
-    images = molecules(2 if "magmoms" in calc.implemented_properties else 1)
+    images = charged_molecules(2 if "magmoms" in calc.implemented_properties else 1)
     assert len(images) == 85
     batch = run(padded(images))
     for k, atoms in enumerate(images):
@@ -237,7 +238,7 @@ def test_open_shells_need_a_multiplicity_and_neutral_models_no_charge(tmp_path: 
 
 
 def test_elements_that_a_fidelity_does_not_know_are_refused(tmp_path: Path) -> None:
-    run = program(several(), tmp_path / "x.jpt", fidelity="wb97m")
+    run = program(uneven_checkpoint(), tmp_path / "x.jpt", fidelity="wb97m")
     assert torch.isfinite(run(inputs(molecule("H2O")))["energy"])
     with pytest.raises(torch.jit.Error, match="element Z=7 is not covered"):  # type: ignore[attr-defined]
         run(inputs(molecule("NH3")))

@@ -1,6 +1,6 @@
 """Small model files of every kind, sound ones and ones made to do harm.
 
-Sizes are tiny because the files matter here, not the physics.
+The networks are those of :func:`tests.helpers.networks.small_checkpoint`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,13 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from molcalc.fidelity import Fidelity
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.io.files import sha256
-from molcalc.models.aimnet2 import AIMNet2Config, AIMNet2Network
-from molcalc.registry import build_members, checkpoint_of
+from molcalc.models.aimnet2 import AIMNet2Network
+from molcalc.registry import build_members
+from tests.helpers.networks import COULOMB_RANGE, D3, SMALLER_AIMNET2, SMALLER_ELEMENTS
 
-ELEMENTS = (1, 6, 8)
-REFERENCE_ENERGIES = {1: -13.6, 6: -1029.5, 8: -2041.9}
-D3 = {"s6": 1.0, "s8": 1.2177, "a1": 0.4145, "a2": 4.8593}
-COULOMB_RANGE = 4.6
 STATE = "training_state.pt"
 UNKNOWN_ARCHITECTURES = [
     *("os.system", "os.popen", "os.execv", "posix.system", "nt.system", "subprocess.Popen", "subprocess.run"),
@@ -44,39 +40,6 @@ UNKNOWN_ARCHITECTURES = [
     *("webbrowser.open", "urllib.request.urlopen", "multiprocessing.Process", "molcalc.models.aimnet2.AIMNet2Network"),
     *("AIMNet2", "aimnet2 ", "../aimnet2", "aimnet2\n", "", "a" * 10_000),
 ]
-
-
-def small_checkpoint(charge_channels: int = 1, n_members: int = 1, seed: int = 5, **changes: Any) -> Checkpoint:
-    """Random network(s) of about 7000 weights for H, C and O, with Coulomb "simple" and D3(BJ) for PBE0."""
-    config = AIMNet2Config(
-        elements=ELEMENTS,
-        charge_channels=charge_channels,
-        n_channels=4,
-        n_radial=8,
-        n_vector=4,
-        hidden=((16, 12), (16, 12), (16, 12)),
-        aim_size=16,
-        energy_hidden=(8,),
-        max_number=8,
-        **changes,
-    )
-    networks = []
-    for k in range(n_members):
-        torch.manual_seed(seed + k)
-        network = AIMNet2Network(config).initialize()
-        for z, energy in REFERENCE_ENERGIES.items():
-            network.shifts.data[0, z] = energy
-        networks.append(network)
-    dispersion = "d3bj:" + ",".join(f"{key}={value!r}" for key, value in D3.items())
-    model = ModelConfig(
-        kind="aimnet2",
-        arguments=config.to_dict(),
-        n_members=n_members,
-        fidelities=(Fidelity(name="pbe0", functional="pbe0", dispersion=dispersion),),
-        coulomb="simple",
-        coulomb_range=COULOMB_RANGE,
-    )
-    return checkpoint_of(model, networks)
 
 
 def edit_config(folder: Path, change: Callable[[dict[str, Any]], object], *, seal: bool = True) -> None:
@@ -188,11 +151,15 @@ def v2_metadata(**changes: Any) -> dict[str, Any]:
     description = {
         "class": "aimnet.models.AIMNet2",
         "kwargs": {
-            "hidden": [[16, 12], [16, 12], [16, 12]],
+            "hidden": [list(widths) for widths in SMALLER_AIMNET2["hidden"]],
             "outputs": {
                 "energy_mlp": {
                     "class": "aimnet.modules.Output",
-                    "kwargs": {"n_in": 16, "n_out": 1, "mlp": {"activation_fn": "torch.nn.GELU", "last_linear": True}},
+                    "kwargs": {
+                        "n_in": SMALLER_AIMNET2["aim_size"],
+                        "n_out": 1,
+                        "mlp": {"activation_fn": "torch.nn.GELU", "last_linear": True},
+                    },
                 },
                 "atomic_shift": {"class": "aimnet.modules.AtomicShift", "kwargs": {"key_in": "energy"}},
                 "atomic_sum": {"class": "aimnet.modules.AtomicSum"},
@@ -212,7 +179,7 @@ def v2_metadata(**changes: Any) -> dict[str, Any]:
         "d3_params": dict(D3),
         "has_embedded_lr": True,
         "has_embedded_d3ts": False,
-        "implemented_species": list(ELEMENTS),
+        "implemented_species": list(SMALLER_ELEMENTS),
         **changes,
     }
 

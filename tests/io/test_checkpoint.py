@@ -1,4 +1,4 @@
-"""Model directories come back bit for bit, and damage to them is always noticed (acceptance D2–D5, F22)."""
+"""Model directories come back bit for bit, and damage to them is always noticed."""
 
 from __future__ import annotations
 
@@ -40,16 +40,8 @@ from molcalc.io.checkpoint import (
 from molcalc.io.files import read_file
 from molcalc.pretrained.sources import read_model
 from molcalc.registry import MODELS
-from tests.helpers.model_files import (
-    STATE,
-    edit_config,
-    flip,
-    number_in,
-    numbered,
-    replace_weights,
-    save_numbered,
-    small_checkpoint,
-)
+from tests.helpers.model_files import STATE, edit_config, flip, number_in, numbered, replace_weights, save_numbered
+from tests.helpers.networks import small_checkpoint
 
 DATA = Path(__file__).parents[1] / "data" / "checkpoints"
 ARCHIVES = sorted(DATA.glob("v*/*"), key=lambda folder: (len(folder.parent.name), folder))

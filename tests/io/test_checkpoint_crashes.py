@@ -1,4 +1,4 @@
-"""A model directory survives crashes, full disks and concurrent processes (acceptance D1, D9, D10)."""
+"""A model directory survives crashes, full disks and concurrent processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ import pytest
 from molcalc.errors import CheckpointError, ResourceError
 from molcalc.io import checkpoint, files
 from molcalc.io.checkpoint import CONFIG, STAGED, WEIGHTS, load, save
-from tests.helpers.model_files import STATE, flip, number_in, save_numbered, small_checkpoint
+from tests.helpers.model_files import STATE, flip, number_in, save_numbered
+from tests.helpers.networks import small_checkpoint
 
 KILLS = 25
 STEPS = {"replace": 6, "fsync": 7}

@@ -1,4 +1,4 @@
-"""Files made to do harm: all checksums are right, the content is not (acceptance F5, F6, F11, F12, F22)."""
+"""Files made to do harm: all checksums are right, the content is not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from molcalc.io.checkpoint import CONFIG, STAGED, WEIGHTS, load, save
 from molcalc.io.files import sha256
 from molcalc.pretrained.sources import read_model
 from molcalc.registry import build_members
-from tests.helpers.model_files import UNKNOWN_ARCHITECTURES, edit_config, replace_weights, sealed, small_checkpoint
+from tests.helpers.model_files import UNKNOWN_ARCHITECTURES, edit_config, replace_weights, sealed
+from tests.helpers.networks import small_checkpoint
 
 REFUSAL_TIME = 1.0  # s, within which a hostile file is refused
 
@@ -204,7 +205,6 @@ SHIFTS = "members.0.shifts"
 def test_weights_that_do_not_fit_are_named(
     saved: Path, change: Callable[[dict[str, torch.Tensor]], object], message: str
 ) -> None:
-    """D5."""
     replace_weights(saved, with_weights(change))
     with pytest.raises(CheckpointMismatchError, match=message):
         build_members(load(saved))

@@ -15,7 +15,8 @@ from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2Config, AIMNet2Network, equilibrate
 from molcalc.registry import build_members
 from molcalc.train.start.initial_model import cast
-from tests.helpers.tiny import FIDELITY_KINDS, mixed_batch, organic, tiny_checkpoint, tiny_multifidelity
+from tests.helpers.networks import FIDELITY_KINDS, mixed_batch, tiny_checkpoint, tiny_multifidelity
+from tests.helpers.structures import organic
 
 
 def dense_forward(network: AIMNet2Network, batch: AtomicBatch) -> tuple[Tensor, Tensor]:

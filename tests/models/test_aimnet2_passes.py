@@ -12,7 +12,8 @@ from molcalc.batch import collate, from_atoms
 from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.aimnet2_passes import FirstPass, Pass
 from molcalc.registry import build_members
-from tests.helpers.tiny import organic, tiny_checkpoint
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.structures import organic
 
 
 def mixed_network() -> tuple[AIMNet2Network, AIMNet2Network]:

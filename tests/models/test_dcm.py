@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from ase import Atoms
@@ -20,12 +19,12 @@ from molcalc.electrostatics.thole import TholeCoulomb
 from molcalc.errors import ConfigError
 from molcalc.potential import Potential
 from molcalc.registry import MODELS
-from tests.helpers.tiny import organic, random_rotation
-from tests.helpers.tiny_dcm import KINDS, dcm_batch, dcm_potential, tiny_dcm
+from tests.helpers.networks import DCM_KINDS, dcm_batch, dcm_potential, tiny_dcm
+from tests.helpers.structures import organic, points_around, random_rotation
 
 DOUBLE, SINGLE = 1e-12, 1e-5
 CHARGES = 1e-10
-kinds = pytest.mark.parametrize("kind", KINDS)
+kinds = pytest.mark.parametrize("kind", DCM_KINDS)
 
 
 def symmetric_molecules() -> dict[str, Atoms]:
@@ -35,8 +34,7 @@ def symmetric_molecules() -> dict[str, Atoms]:
 
 
 def probes(atoms: Atoms, n_points: int = 8) -> Tensor:
-    directions = np.random.default_rng(5).normal(size=(n_points, 3))
-    return torch.tensor(atoms.positions.mean(axis=0) + 5.0 * directions / np.linalg.norm(directions, axis=1)[:, None])
+    return torch.tensor(points_around(atoms.positions.mean(axis=0), n_points, seed=5))
 
 
 def results_of(potential: Potential, atoms: Atoms, points: Tensor, charge: int = 0) -> dict[str, Tensor]:

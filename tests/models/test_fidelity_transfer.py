@@ -12,7 +12,7 @@ from molcalc.errors import ConfigError
 from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.registry import build_members
-from tests.helpers.tiny import FIDELITY_KINDS, mixed_batch, tiny_checkpoint, tiny_multifidelity
+from tests.helpers.networks import FIDELITY_KINDS, mixed_batch, tiny_checkpoint, tiny_multifidelity
 
 
 def single(charge_channels: int = 1) -> AIMNet2Network:

@@ -9,7 +9,7 @@ from molcalc.models.network import Network, NetworkConfig, TrainableNetwork
 from molcalc.models.no_network import NoNetwork
 from molcalc.registry import MODELS
 from molcalc.testing import random_potential
-from tests.helpers.broken_networks import PairNetwork
+from tests.helpers.mistakes.networks import PairNetwork
 
 
 @pytest.mark.parametrize("missing", ["forward", "cutoff", "predicts", "initialize", "dtype"])

@@ -15,7 +15,7 @@ from molcalc.nn.cartesian import (
     scalar_message,
     to_matrix,
 )
-from tests.helpers.tiny import random_rotation
+from tests.helpers.structures import random_rotation
 
 N_ATOMS, N_EDGES, SIZE = 5, 12, 4
 

@@ -14,8 +14,8 @@ from molcalc.nn import radial
 from molcalc.nn.interaction_stack import interaction_stack
 from molcalc.nn.radial import ExponentialGaussians
 from molcalc.potential import Potential
-from tests.helpers.tiny import organic
-from tests.helpers.tiny_dcm import KINDS, dcm_batch, dcm_potential, tiny_dcm
+from tests.helpers.networks import DCM_KINDS, dcm_batch, dcm_potential, tiny_dcm
+from tests.helpers.structures import organic
 
 SINGLE = 3e-5
 """Relative to the largest value; torch in single precision is off by as much."""
@@ -36,7 +36,7 @@ def loss_gradients(potential: Potential) -> list[Tensor]:
 
 
 @needs_numba
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DCM_KINDS)
 @pytest.mark.parametrize("blocks", [(1, 1, 1), (2, 0, 0), (0, 2, 1)], ids=str)
 def test_training_gradients_equal_those_of_torch(
     kind: str, blocks: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch

@@ -1,4 +1,4 @@
-"""Whatever a user names as a model is found, or an error says what was expected (acceptance B27, D21, F19)."""
+"""Whatever a user names as a model is found, or an error says what was expected."""
 
 from __future__ import annotations
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from ase import Atoms
-from ase.build import molecule
 
 from molcalc.calculators import AIMNet2
-from tests.helpers.tiny import tiny_checkpoint
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.structures import rattled
 
 
 @pytest.fixture
@@ -19,7 +19,4 @@ def calculator() -> AIMNet2:
 @pytest.fixture
 def images() -> list[Atoms]:
     """Water and carbon dioxide, slightly distorted."""
-    structures = [molecule("H2O"), molecule("CO2")]
-    for k, atoms in enumerate(structures):
-        atoms.rattle(0.05, seed=k + 1)
-    return structures
+    return [rattled("H2O", seed=1), rattled("CO2", seed=2)]

@@ -8,7 +8,7 @@ from ase.build import molecule
 
 from molcalc.calculators import AIMNet2
 from molcalc.simulate.provenance import keep_state, with_initial_charges, with_results
-from tests.helpers.tiny import tiny_checkpoint
+from tests.helpers.networks import tiny_checkpoint
 
 
 def test_the_total_charge_is_noted_and_a_label_of_another_fidelity_forgotten(calculator: AIMNet2) -> None:

@@ -1,4 +1,4 @@
-"""Files of the second generation: sound ones give their energies, others are refused (acceptance F1, F2, F9, F10)."""
+"""Files of the second generation: sound ones give their energies, others are refused."""
 
 from __future__ import annotations
 
@@ -34,15 +34,8 @@ from molcalc.pretrained.catalog import PUBLISHED, find_file
 from molcalc.pretrained.foreign import artifacts
 from molcalc.pretrained.foreign.artifacts import read_directory, read_pt
 from molcalc.pretrained.sources import read_model
-from tests.helpers.model_files import (
-    Touch,
-    first_network,
-    small_checkpoint,
-    v2_metadata,
-    v2_state,
-    write_hub_directory,
-    write_v2,
-)
+from tests.helpers.model_files import Touch, first_network, v2_metadata, v2_state, write_hub_directory, write_v2
+from tests.helpers.networks import small_checkpoint
 from tests.helpers.peers import write_v2_file
 
 SAME_ENERGY = 1e-9  # eV, the same weights in double precision
@@ -333,7 +326,7 @@ def test_an_endless_list_of_contents_is_refused(artifact: Path, monkeypatch: pyt
 
 
 def test_names_of_records_do_not_lead_outside(artifact: Path, tmp_path: Path) -> None:
-    """F10: nothing is ever unpacked to disk."""
+    """Nothing is ever unpacked to disk."""
     before, absolute = set(tmp_path.rglob("*")), str(tmp_path / "absolute")
     rewrite(artifact, zipfile.ZIP_STORED, {"../../outside": b"x", absolute: b"x", "small/../../y": b"x"})
     with contextlib.suppress(MolcalcError):

@@ -11,7 +11,8 @@ from molcalc.errors import CheckpointMismatchError
 from molcalc.fidelity import Fidelity
 from molcalc.pretrained.foreign.ensemble import convert_ensemble, embedded_dispersion
 from molcalc.registry import build_members
-from tests.helpers.model_files import small_checkpoint, v2_state
+from tests.helpers.model_files import v2_state
+from tests.helpers.networks import small_checkpoint
 
 
 def test_members_beyond_ten_keep_their_order() -> None:

@@ -1,4 +1,4 @@
-"""What a foreign file says about itself is checked as data and never acted upon (acceptance F5–F8)."""
+"""What a foreign file says about itself is checked as data and never acted upon."""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ from molcalc.pretrained.foreign.artifacts import read_weights
 from molcalc.pretrained.sources import read_model
 from molcalc.registry import build_members, checkpoint_of
 from tests.helpers.model_files import multifidelity_state
-from tests.helpers.tiny import ELEMENTS, FIDELITIES, tiny_multifidelity
+from tests.helpers.networks import ELEMENTS, FIDELITIES, tiny_multifidelity
+from tests.helpers.structures import rattled
 
 NAMES = [level.name for level in FIDELITIES]
 SAE = {
@@ -93,8 +94,7 @@ def test_energies_forces_and_charges_are_those_of_the_network(file: Path, fideli
     reference = AIMNet2(expected(), fidelity=fidelity, dtype="float64", dispersion=None)
     found = AIMNet2(tmp_path / "three", fidelity=fidelity, dtype="float64", dispersion=None)
     for name in ("CH3OH", "CH3CONH2", "NH3", "CO2"):
-        atoms = molecule(name)
-        atoms.rattle(0.05, seed=1)
+        atoms = rattled(name, seed=1)
         reference.calculate(atoms)
         found.calculate(atoms)
         assert found.results["energy"] == pytest.approx(reference.results["energy"], abs=SAME_ENERGY)

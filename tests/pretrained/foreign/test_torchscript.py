@@ -1,4 +1,4 @@
-"""A TorchScript file is a program: it is opened only when it is known or trusted (acceptance F9)."""
+"""A TorchScript file is a program: it is opened only when it is known or trusted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import sha256
 from molcalc.pretrained.foreign.torchscript import is_torchscript, read_state
 from molcalc.pretrained.sources import read_model
-from tests.helpers.model_files import D3, write_v2
+from tests.helpers.model_files import write_v2
+from tests.helpers.networks import D3
 
 Intruder = Callable[[str], tuple[Path, Path]]
 NAMES = ["model.jpt", "model.pt"]

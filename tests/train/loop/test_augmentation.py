@@ -16,7 +16,8 @@ from molcalc.registry import build_members
 from molcalc.train.data import open_dataset
 from molcalc.train.loop.augmentation import random_rotations, rotated
 from molcalc.train.loop.predictions import predict
-from tests.helpers.tiny import crystal, tiny_checkpoint
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.structures import crystal
 
 
 def test_rotations_are_proper_and_orthogonal() -> None:

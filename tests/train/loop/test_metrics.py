@@ -20,7 +20,7 @@ def batch(labelled_db: Path, tmp_path: Path) -> AtomicBatch:
 
 
 def test_a_known_residual_gives_its_mae_and_rmse(batch: AtomicBatch) -> None:
-    """C15: in eV, eV/Å, e·Å, e and V."""
+    """In eV, eV/Å, e·Å, e and V."""
     shifted = {name: label + 0.25 for name, label in batch.labels.items()}
     sums = ErrorSums(("energy", "forces", "dipole", "charges", "esp"))
     sums.add(shifted, batch)

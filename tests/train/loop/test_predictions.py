@@ -23,9 +23,9 @@ from molcalc.train import fit
 from molcalc.train.data import open_dataset
 from molcalc.train.loop.losses import Loss, LossConfig
 from molcalc.train.loop.predictions import predict
-from tests.helpers.tiny import crystal, tiny_checkpoint
-from tests.helpers.tiny_dcm import tiny_dcm
-from tests.train.conftest import TINY_AIMNET2
+from tests.helpers.networks import tiny_checkpoint, tiny_dcm
+from tests.helpers.structures import crystal
+from tests.helpers.training_runs import TINY
 
 GRADIENT_FD = 1e-6  # relative, central differences of a loss in float64
 STEP = 1e-4  # of a weight
@@ -116,7 +116,7 @@ def test_a_fit_to_stress_labels_lowers_the_error_of_the_stress(
     data = copper(tmp_path / "copper.db")
     assert open_dataset(data).counts()["stress"] == 16
     options = {
-        "arguments": {**TINY_AIMNET2, "max_number": 29}, "coulomb": None, "epochs": 8, "batch_size": 4,
+        "arguments": {**TINY["aimnet2"], "max_number": 29}, "coulomb": None, "epochs": 8, "batch_size": 4,
         "batch_mode": "molecules", "valid": 4, "test": 0, "learning_rate": 3e-3, "ema": 0.0, "progress": False,
         "plots": False, "seed": 1,
     }  # fmt: skip

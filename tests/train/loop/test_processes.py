@@ -23,9 +23,9 @@ SCRIPT = """
 import json, os, sys, torch
 torch.set_num_threads(1)
 from molcalc.train import fit
-from tests.train.conftest import TINY_AIMNET2
+from tests.helpers.training_runs import TINY
 fit(json.loads(sys.argv[1]), "aimnet2", output=sys.argv[2], progress=False, epochs=int(sys.argv[4]),
-    batch_size=int(sys.argv[3]), batch_mode="molecules", arguments=TINY_AIMNET2, seed=3, precision="float64",
+    batch_size=int(sys.argv[3]), batch_mode="molecules", arguments=TINY["aimnet2"], seed=3, precision="float64",
     validate_every=2, plots=False, dist_timeout=float(sys.argv[5]), fidelity_weights=json.loads(sys.argv[6]))
 """
 

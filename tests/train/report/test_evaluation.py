@@ -21,7 +21,9 @@ from molcalc.train.data.comparison import USUAL, Comparison
 from molcalc.train.report.esp_examples import chosen_examples, esp_examples
 from molcalc.train.report.evaluation import KEPT_SAMPLES, Evaluation, Evaluator, evaluate_part
 from molcalc.train.report.prediction_writer import PredictionWriter
-from tests.helpers.tiny import organic, tiny_calculator, tiny_checkpoint
+from tests.helpers.calculators import tiny_calculator
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.structures import organic
 
 SHIFT = 0.25
 """eV that the labels of one kind of molecule are wrong by."""

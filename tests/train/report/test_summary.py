@@ -21,7 +21,7 @@ from molcalc.train.report.evaluation import Evaluation
 from molcalc.train.report.orientation import potential_spread
 from molcalc.train.report.recording import Recording, ReportConfig
 from molcalc.train.report.summary import RunReport
-from tests.helpers.tiny_dcm import tiny_dcm
+from tests.helpers.networks import tiny_dcm
 from tests.helpers.training_runs import copied, fit_co2, fit_molecules
 
 
@@ -207,7 +207,6 @@ def test_only_the_first_process_records(ended: tuple[RunReport, Trainer], monkey
 
 
 def test_the_report_says_how_much_the_potential_of_a_plain_head_depends_on_orientation(tmp_path: Path) -> None:
-    """A6."""
     fit_co2(tmp_path / "co2")
     (found,) = re.findall(r"standard deviation of (\S+) mV", (tmp_path / "co2" / "report.md").read_text())
     data = open_dataset(tmp_path / "co2_esp.db")

@@ -29,8 +29,8 @@ from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.preparation import prepare
 from molcalc.train.start.initial_model import checkpointed, new_model
 from tests.helpers.model_files import multifidelity_state
-from tests.helpers.tiny import tiny_checkpoint, tiny_multifidelity
-from tests.train.conftest import OFFSET, TINY_AIMNET2
+from tests.helpers.networks import tiny_checkpoint, tiny_multifidelity
+from tests.helpers.training_runs import OFFSET, TINY
 
 SHORT = {"epochs": 2, "batch_size": 8, "batch_mode": "molecules", "progress": False, "plots": False}
 
@@ -50,14 +50,14 @@ def two_levels(labelled_db: Path, low_db: Path, tmp_path_factory: pytest.TempPat
     """A run on two fidelities."""
     output = tmp_path_factory.mktemp("runs") / "two"
     data = {"high": labelled_db, "low": low_db}
-    fit(data, "aimnet2", output=output, arguments=TINY_AIMNET2, fidelity_weights={"high": 1.0, "low": 3.0}, **SHORT)
+    fit(data, "aimnet2", output=output, arguments=TINY["aimnet2"], fidelity_weights={"high": 1.0, "low": 3.0}, **SHORT)
     return output
 
 
 def start(data: dict[str, Path] | Path, **options: Any) -> Checkpoint:
     """A model before its first step."""
     sources = {k: str(v) for k, v in data.items()} if isinstance(data, dict) else str(data)
-    size = {} if "init" in options else {"arguments": TINY_AIMNET2}
+    size = {} if "init" in options else {"arguments": TINY["aimnet2"]}
     config = make_config({"model": "aimnet2", **size, **options})
     model = new_model(config.start, open_dataset(sources), config.seed)
     return checkpointed(model.config, model.network.state_dict())
@@ -215,7 +215,7 @@ def test_held_out_data_may_have_the_fidelities_in_another_order_or_not_all(
     labelled_db: Path, low_db: Path, tmp_path: Path
 ) -> None:
     data = {"high": str(labelled_db), "low": str(low_db)}
-    arguments: dict[str, Any] = {"arguments": TINY_AIMNET2, "seed": 3, **SHORT, "epochs": 1, "allow_overlap": True}
+    arguments: dict[str, Any] = {"arguments": TINY["aimnet2"], "seed": 3, **SHORT, "epochs": 1, "allow_overlap": True}
     errors = []
     for k, held_out in enumerate(({"low": str(low_db), "high": str(labelled_db)}, {"high": str(labelled_db)})):
         result = fit(data, "aimnet2", output=tmp_path / str(k), valid=held_out, test=0, **arguments)
@@ -231,7 +231,7 @@ def test_every_fidelity_counts_equally_in_the_validation_loss(low_db: Path, labe
             new.write(row, total_charge=0, multiplicity=1, data=row.data)
     data = {"high": str(tmp_path / "few.db"), "low": str(low_db)}
     losses = {}
-    options: dict[str, Any] = {"arguments": TINY_AIMNET2, "test": 0, **SHORT, "epochs": 1, "ema": 0.0,
+    options: dict[str, Any] = {"arguments": TINY["aimnet2"], "test": 0, **SHORT, "epochs": 1, "ema": 0.0,
                                "allow_overlap": True}  # fmt: skip
     fit(data, "aimnet2", output=tmp_path / "run", valid=data, **options)
     for name, valid in (("both", data), *(((name, {name: path}) for name, path in data.items()))):

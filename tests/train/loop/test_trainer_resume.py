@@ -19,9 +19,9 @@ from molcalc.errors import CheckpointError, CheckpointMismatchError, InputError
 from molcalc.io import checkpoint
 from molcalc.train import fit
 from molcalc.train.loop.run_folder import STATE_VERSION, RunFolder
-from tests.train.conftest import TINY_AIMNET2
+from tests.helpers.training_runs import TINY
 
-OPTIONS = {"epochs": 6, "batch_size": 8, "batch_mode": "molecules", "arguments": TINY_AIMNET2, "seed": 3,
+OPTIONS = {"epochs": 6, "batch_size": 8, "batch_mode": "molecules", "arguments": TINY["aimnet2"], "seed": 3,
            "validate_every": 2, "learning_rate": 3e-3, "keep_top": 2, "plots": False}  # fmt: skip
 
 
@@ -118,7 +118,7 @@ SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
 from molcalc.train import fit
-from tests.train.loop.test_resume import OPTIONS
+from tests.train.loop.test_trainer_resume import OPTIONS
 options = {**OPTIONS, "checkpoint_minutes": 1e-4}
 fit(sys.argv[1], "aimnet2", output=sys.argv[2], progress=False, resume=sys.argv[3] == "resume", **options)
 """
@@ -169,7 +169,7 @@ def test_a_finished_run_is_not_overwritten(finished: Path, labelled_db: Path) ->
     ("changes", "named"),
     [
         ({"learning_rate": 1e-3}, "option learning_rate was 0.003 and is 0.001"),
-        ({"arguments": {**TINY_AIMNET2, "aim_size": 8}}, "network was"),
+        ({"arguments": {**TINY["aimnet2"], "aim_size": 8}}, "network was"),
         ({"seed": 4}, "split was"),
         ({"precision": "float64"}, "option precision"),
     ],
@@ -206,7 +206,7 @@ def test_resuming_nothing_is_an_error(labelled_db: Path, tmp_path: Path) -> None
 
 
 def test_loading_a_state_executes_nothing(finished: Path, tmp_path: Path) -> None:
-    """F1: a pickle in place of the training state is refused, even with a matching checksum."""
+    """A pickle in place of the training state is refused, even with a matching checksum."""
     import pickle
 
     from molcalc.errors import CheckpointCorruptError

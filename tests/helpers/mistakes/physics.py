@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.helpers.good_calculators import MoleculesOnly, Reference
+from tests.helpers.mistakes.pair_potential import MoleculesOnly, Reference
 
 
 class Float32Total(Reference):

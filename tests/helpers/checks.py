@@ -1,5 +1,7 @@
-"""Structures and derivative checks shared by the tests of the electrostatic energy terms."""
+"""Checks that every energy term has to pass, exact differences, and the state of the process."""
 
+import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -7,22 +9,9 @@ import torch
 from ase import Atoms
 
 from molcalc.batch import collate, from_atoms
+from tests.helpers.structures import random_rotation
 
 IDENTITY = torch.eye(3, dtype=torch.float64)
-
-
-def random_atoms(n_atoms, seed=0, cell=None, min_distance=0.9, numbers=(1, 6, 7, 8)):
-    """Atoms at random places, none too close; in a cell, or in a box of the density of a liquid."""
-    rng = np.random.default_rng(seed)
-    box = np.diag([(n_atoms / 0.08) ** (1 / 3)] * 3) if cell is None else np.asarray(cell, dtype=float)
-    shifts = np.array(np.meshgrid(*[[-1, 0, 1]] * 3)).reshape(3, -1).T @ box if cell is not None else 0.0
-    positions: list = []
-    while len(positions) < n_atoms:
-        trial = rng.random(3) @ box
-        images = [trial - other + shifts for other in positions]
-        if all(np.linalg.norm(np.atleast_2d(image), axis=1).min() > min_distance for image in images):
-            positions.append(trial)
-    return Atoms(rng.choice(numbers, n_atoms), positions, cell=cell, pbc=cell is not None)
 
 
 def random_charges(n_atoms, seed=0, total=0.0):
@@ -34,13 +23,17 @@ def batch_of(*structures, pair_cutoff=np.inf):
     return collate([from_atoms(atoms, cutoff=3.0, pair_cutoff=pair_cutoff) for atoms in structures])
 
 
+def strained(batch, positions, strain):
+    """The batch with its atoms at given positions, which a strain moves together with all cells."""
+    deformation = IDENTITY + strain
+    return replace(batch, positions=positions @ deformation, cell=batch.cell @ deformation)
+
+
 def energies_of(term, batch, charges, positions=None, strain=None):
     """Atomic energies with given charges, at given positions, and under a strain of all systems."""
     positions = batch.positions if positions is None else positions
     strain = torch.zeros_like(IDENTITY) if strain is None else strain
-    deform = IDENTITY + 0.5 * (strain + strain.T)
-    moved = replace(batch, positions=positions @ deform, cell=batch.cell @ deform)
-    return term(moved, {"charges": charges})
+    return term(strained(batch, positions, strain), {"charges": charges})
 
 
 def total_energy(term, batch, charges):
@@ -81,9 +74,8 @@ def assert_batch_equals_single(term, structures, charges, pair_cutoff=np.inf, at
 
 def assert_invariant(term, atoms, charges, pair_cutoff=np.inf, atol=1e-10):
     """Energy unchanged and forces turned under rotation, reflection, translation and permutation."""
-    rng = np.random.default_rng(5)
-    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    order = rng.permutation(len(atoms))
+    turn = random_rotation(5)
+    order = np.random.default_rng(5).permutation(len(atoms))
     forces, energy = _forces(term, atoms, charges, pair_cutoff)
     for matrix in (turn, -turn):
         moved = atoms.copy()
@@ -103,7 +95,7 @@ def _forces(term, atoms, charges, pair_cutoff):
 
 
 def assert_smooth_at(term, radius, pair_cutoff=np.inf, width=0.05, closest=1.0):
-    """Energy and force are continuous when a pair, or a third body's pair, crosses a radius (A27)."""
+    """Energy and force are continuous when a pair, or a third body's pair, crosses a radius."""
     charges = torch.tensor([0.6, -0.8, 0.5], dtype=torch.float64)
 
     def scan(distances, n_atoms):
@@ -123,7 +115,7 @@ def assert_smooth_at(term, radius, pair_cutoff=np.inf, width=0.05, closest=1.0):
 
 
 def assert_nan_stays_in_its_system(term, structures, charges, pair_cutoff=np.inf):
-    """A position that is not a number spoils the energies of its own system and leaves the others alone (A36)."""
+    """A position that is not a number spoils the energies of its own system and leaves the others alone."""
     batch = batch_of(*structures, pair_cutoff=pair_cutoff)
     whole = energies_of(term, batch, torch.cat(charges))
     positions = batch.positions.clone()
@@ -132,3 +124,22 @@ def assert_nan_stays_in_its_system(term, structures, charges, pair_cutoff=np.inf
     first = len(structures[0])
     assert bool(spoilt[:first].isnan().any())
     assert bool((spoilt[first:] == whole[first:]).all())
+
+
+def fourth_order(differences: Callable[[float], np.ndarray], step: float = 1e-4) -> np.ndarray:
+    """Central differences of a step, without their error of second order; random networks are steep."""
+    return (4.0 * differences(step) - differences(2.0 * step)) / 3.0
+
+
+def state_of_process() -> tuple[object, ...]:
+    """What a calculation must leave as it was: settings of torch, and generators of random numbers."""
+    return (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.random.get_rng_state().tolist(),
+        str(np.random.get_state()),  # noqa: NPY002
+        random.getstate(),
+    )

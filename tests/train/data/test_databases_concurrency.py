@@ -1,4 +1,4 @@
-"""Several processes at one database, and databases of a size that does not fit into memory (acceptance E6, G1, G2)."""
+"""Several processes at one database, and databases of a size that does not fit into memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,6 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def test_two_processes_that_write_results_lose_nothing(tmp_path: Path) -> None:
-    """G1."""
     path, n_rows = tmp_path / "shared.db", 100
     write(path, n_rows)
     code = """
@@ -61,7 +60,7 @@ def test_two_processes_that_write_results_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_a_database_is_read_while_another_process_writes_it(tmp_path: Path) -> None:
-    """G2: whole transactions are seen, whatever the moment."""
+    """Whole transactions are seen, whatever the moment."""
     path = tmp_path / "growing.db"
     write(path, 10)
     code = """
@@ -89,7 +88,6 @@ def test_a_database_is_read_while_another_process_writes_it(tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_reading_twenty_thousand_rows_takes_little_memory(tmp_path: Path) -> None:
-    """E6."""
     path = tmp_path / "large.db"
     write(path, 20_000, n_atoms=20)
     code = """

@@ -12,8 +12,7 @@ from molcalc.io.checkpoint import Checkpoint
 from molcalc.potential import Potential
 from molcalc.registry import MODELS, build_members
 from molcalc.testing import check_potential, random_potential
-from tests.helpers.tiny import FIDELITY_KINDS, tiny_checkpoint, tiny_multifidelity_checkpoint
-from tests.helpers.tiny_dcm import tiny_dcm
+from tests.helpers.networks import FIDELITY_KINDS, tiny_checkpoint, tiny_dcm, tiny_multifidelity_checkpoint
 
 
 def crystalline() -> Potential:

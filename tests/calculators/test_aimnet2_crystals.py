@@ -12,7 +12,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
 from molcalc.calculators import AIMNet2
-from tests.helpers.dispersion_systems import crystals
+from tests.helpers.structures import known_crystals, rattled
 
 pytestmark = pytest.mark.usefixtures("published")
 METHODS = ("dsf", "ewald")
@@ -27,9 +27,7 @@ def calculator(method: str, dtype: str = "float64") -> AIMNet2:
 
 
 def urea() -> Atoms:
-    atoms = crystals()["urea"]
-    atoms.rattle(0.03, seed=2)
-    return atoms
+    return rattled(known_crystals()["urea"], 0.03, seed=2)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -76,7 +74,7 @@ def attached(method: str) -> Atoms:
 
 def test_relaxation_of_atoms_and_cell_converges_in_single_precision() -> None:
     """With "ewald", examples/molecular_crystal.py does it."""
-    atoms = crystals()["urea"]
+    atoms = known_crystals()["urea"]
     atoms.calc = calculator("dsf", "float32")
     optimizer = BFGS(FrechetCellFilter(atoms), logfile=None)
     assert optimizer.run(fmax=0.01, steps=80)

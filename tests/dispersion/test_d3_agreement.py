@@ -9,13 +9,14 @@ from ase.build import bulk
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.parameters import d3_parameters
 from molcalc.units import BOHR
-from tests.helpers.dispersion_systems import assert_same, crystals, library_results, molecules, rattled, term_results
+from tests.helpers.dispersion import assert_same, atomic_results, library_results
+from tests.helpers.structures import known_crystals, known_molecules, rattled
 
 # Hartree, Hartree/Bohr, Hartree; the requirement is 1e-9.
 TOLERANCE = 1e-11
 FUNCTIONALS = ("pbe", "pbe0", "b3lyp", "wb97m", "b97-3c")
-MOLECULES = molecules()
-CRYSTALS = crystals()
+MOLECULES = known_molecules()
+CRYSTALS = known_crystals()
 # Bohr; short enough for the three-body sums of the plain torch path.
 SHORT = (40.0, 25.0, 16.0)
 
@@ -45,7 +46,7 @@ def test_molecules_agree_for_five_functionals(name, path):
     for functional in FUNCTIONALS if path == "compiled" else FUNCTIONALS[1:2]:
         for atm in (False, True):
             parameters = d3_parameters(functional, atm=atm)
-            ours = term_results(atoms, make_term(parameters))
+            ours = atomic_results(atoms, make_term(parameters))
             assert_same(ours, library_results(atoms, parameters), TOLERANCE)
 
 
@@ -53,7 +54,7 @@ def test_molecules_agree_for_five_functionals(name, path):
 def test_crystals_agree_with_default_cutoffs(name, path):
     atoms = rattled(CRYSTALS[name])
     parameters = d3_parameters("pbe0")
-    assert_same(term_results(atoms, D3Dispersion(parameters)), library_crystal_results(atoms, parameters), TOLERANCE)
+    assert_same(atomic_results(atoms, D3Dispersion(parameters)), library_crystal_results(atoms, parameters), TOLERANCE)
 
 
 @pytest.mark.parametrize("name", CRYSTALS)
@@ -62,14 +63,14 @@ def test_crystals_agree_with_the_three_body_term(name, functional, path):
     atoms = rattled(CRYSTALS[name])
     cutoffs = SHORT if len(atoms) < 20 else (*SHORT[:2], 11.0)
     parameters = d3_parameters(functional, atm=True)
-    ours = term_results(atoms, make_term(parameters, cutoffs))
+    ours = atomic_results(atoms, make_term(parameters, cutoffs))
     assert_same(ours, library_crystal_results(atoms, parameters, cutoffs), TOLERANCE)
 
 
 @pytest.mark.parametrize("vacuum", [0, 1, 2], ids="xyz".__getitem__)
 @pytest.mark.parametrize("skew", [-0.6, 0.35, 1.4])
 @pytest.mark.parametrize("atm", [False, True])
-def test_skewed_slabs_agree(vacuum, skew, atm, path):  # A43
+def test_skewed_slabs_agree(vacuum, skew, atm, path):
     """Skewed in the plane; the vacuum vector is orthogonal to it, because the reference moves when it is tilted."""
     atoms = bulk("NaCl", "rocksalt", 5.64, cubic=True)
     plane = [axis for axis in range(3) if axis != vacuum]
@@ -82,7 +83,7 @@ def test_skewed_slabs_agree(vacuum, skew, atm, path):  # A43
     atoms = rattled(atoms, seed=vacuum, amount=0.1)
     cutoffs = (40.0, 25.0, 16.0) if atm else (60.0, 40.0, 40.0)
     parameters = d3_parameters("b3lyp", atm=atm)
-    ours = term_results(atoms, make_term(parameters, cutoffs))
+    ours = atomic_results(atoms, make_term(parameters, cutoffs))
     assert max(np.abs(ours[1]).max(), np.abs(ours[2]).max()) > 1e-4
     assert_same(ours, library_crystal_results(atoms, parameters, cutoffs), TOLERANCE)
 
@@ -91,14 +92,14 @@ def test_skewed_slabs_agree(vacuum, skew, atm, path):  # A43
 @pytest.mark.parametrize("atm", [False, True])
 def test_backend_dftd3_is_the_library(name, atm):
     atoms, parameters = rattled(MOLECULES[name]), d3_parameters("b3lyp", atm=atm)
-    ours = term_results(atoms, make_term(parameters, backend="dftd3"))
+    ours = atomic_results(atoms, make_term(parameters, backend="dftd3"))
     assert_same(ours, library_crystal_results(atoms, parameters), TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ["urea", "MgO", "CO on Pt(111)", "polyacetylene"])
 def test_backend_dftd3_is_the_library_for_crystals(name):
     atoms, parameters = rattled(CRYSTALS[name]), d3_parameters("pbe0", atm=True)
-    ours = term_results(atoms, make_term(parameters, SHORT, backend="dftd3"))
+    ours = atomic_results(atoms, make_term(parameters, SHORT, backend="dftd3"))
     assert_same(ours, library_crystal_results(atoms, parameters, SHORT), TOLERANCE)
 
 
@@ -107,13 +108,13 @@ def test_molecules_larger_than_the_cutoffs_agree(path):
     atoms = rattled(MOLECULES["s22 Adenine-thymine_complex_stack"])
     parameters, cutoffs = d3_parameters("pbe0", atm=True), (9.0, 6.0, 7.0)
     for backend in ("torch", "dftd3"):
-        ours = term_results(atoms, make_term(parameters, cutoffs, backend=backend))
+        ours = atomic_results(atoms, make_term(parameters, cutoffs, backend=backend))
         assert_same(ours, library_crystal_results(atoms, parameters, cutoffs), TOLERANCE)
 
 
 def test_planted_error_in_a_parameter_is_seen():
     atoms, parameters = MOLECULES["C6H6"], d3_parameters("pbe0")
     wrong = replace(parameters, a2=parameters.a2 * (1.0 + 1e-6))
-    ours = term_results(atoms, D3Dispersion(wrong))
+    ours = atomic_results(atoms, D3Dispersion(wrong))
     with pytest.raises(AssertionError, match="energy"):
         assert_same(ours, library_crystal_results(atoms, parameters), TOLERANCE)

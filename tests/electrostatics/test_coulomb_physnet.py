@@ -8,17 +8,17 @@ from ase import Atoms
 from molcalc.electrostatics.coulomb import PhysNetCoulomb
 from molcalc.errors import CellError, ConfigError
 from molcalc.units import COULOMB
-from tests.helpers.electrostatics_checks import (
+from tests.helpers.checks import (
     assert_batch_equals_single,
     assert_derivatives_exact,
     assert_invariant,
     assert_smooth_at,
     batch_of,
     energies_of,
-    random_atoms,
     random_charges,
     total_energy,
 )
+from tests.helpers.structures import random_atoms
 
 CELL = [[6.0, 0.0, 0.0], [1.0, 5.5, 0.0], [-0.5, 0.7, 5.0]]
 BOTH = pytest.mark.parametrize("long_cutoff", [None, 7.0], ids=["all pairs", "L=7"])

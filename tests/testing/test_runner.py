@@ -12,11 +12,11 @@ from ase.calculators.lj import LennardJones
 
 from molcalc.errors import ConfigError
 from molcalc.testing import CHECKS, Failure, check_calculator
-from tests.helpers.broken_physics import ForcesUphill, StressOrder, StressSign
-from tests.helpers.broken_results import NotCopyable
-from tests.helpers.broken_state import Prints
-from tests.helpers.good_calculators import Float32Network, HardCutoff, MoleculesOnly, Reference
-from tests.helpers.mistakes import MISTAKES
+from tests.helpers.mistakes.calculators import MISTAKES
+from tests.helpers.mistakes.pair_potential import Float32Network, HardCutoff, MoleculesOnly, Reference
+from tests.helpers.mistakes.physics import ForcesUphill, StressOrder, StressSign
+from tests.helpers.mistakes.results import NotCopyable
+from tests.helpers.mistakes.state import Prints
 
 THREAD_CHECKS = ("two_instances", "shared_by_threads")
 MEMORY_STEPS = 100

@@ -14,8 +14,8 @@ from molcalc.io.checkpoint import save
 from molcalc.models.no_network import NoNetwork
 from molcalc.potential import Potential
 from molcalc.testing import POTENTIAL_CHECKS, check_potential
-from tests.helpers.broken_networks import MISTAKES, PairNetwork
-from tests.helpers.tiny_dcm import dcm_potential, tiny_dcm
+from tests.helpers.mistakes.networks import MISTAKES, PairNetwork
+from tests.helpers.networks import dcm_potential, tiny_dcm
 
 FEW = ("predictions", "forces")
 

@@ -14,14 +14,15 @@ from molcalc.dispersion.parameters import D3Parameters
 from molcalc.dispersion.reference import reference_tables
 from molcalc.errors import CellError
 from molcalc.units import BOHR, HARTREE
-from tests.helpers.dispersion_systems import make_batch, molecules
+from tests.helpers.dispersion import make_batch
+from tests.helpers.structures import known_molecules
 
 WB97M = D3Parameters(s6=1.0, s8=0.3908, a1=0.566, a2=3.128)
 PUBLISHED = json.loads((Path(__file__).parents[1] / "data" / "aimnet2_published.json").read_text())["models"]
 
 
 def energies(atoms, term):
-    return term(make_batch(atoms, term), {})
+    return term(make_batch(atoms), {})
 
 
 @pytest.mark.parametrize("model", PUBLISHED)
@@ -65,7 +66,7 @@ def legacy_energy(atoms, p):
 
 @pytest.mark.parametrize("name", ["Ni(CO)4", "Fe(CO)5", "PdCl2(PH3)2", "H2 at 3 Å", "He2", "WF6", "UF6"])
 def test_legacy_form_follows_its_definition_where_it_differs(name, path):
-    atoms = molecules()[name]
+    atoms = known_molecules()[name]
     expected = legacy_energy(atoms, WB97M)
     assert energies(atoms, D3Dispersion(WB97M, legacy=True)).sum() / HARTREE == pytest.approx(expected, abs=1e-13)
 
@@ -74,7 +75,9 @@ def test_legacy_form_is_off_for_nickel_and_right_for_organics(path):
     """The reason why it is not the default; eV."""
     differences = {}
     for name in ("Ni(CO)4", "H2 at 3 Å", "CH3CONH2"):
-        old, new = (energies(molecules()[name], D3Dispersion(WB97M, legacy=x)).sum().item() for x in (True, False))
+        old, new = (
+            energies(known_molecules()[name], D3Dispersion(WB97M, legacy=x)).sum().item() for x in (True, False)
+        )
         differences[name] = old - new
     assert differences["Ni(CO)4"] > 0.05
     assert 1e-4 < differences["H2 at 3 Å"] < 1e-3
@@ -84,7 +87,7 @@ def test_legacy_form_is_off_for_nickel_and_right_for_organics(path):
 def test_legacy_form_without_cutoffs_refuses_crystals():
     atoms = bulk("NaCl", "rocksalt", 5.64)
     term = D3Dispersion(WB97M, legacy=True)
-    batch = make_batch(atoms, term)
+    batch = make_batch(atoms)
     assert not term.supports_periodic
     with pytest.raises(CellError, match="molecules only"):
         term(batch, {})

@@ -1,20 +1,17 @@
-"""Several levels of theory in one calculator (acceptance A45–A48, A52)."""
+"""Several levels of theory in one calculator: own energies, cache, dispersion, charge and state of the process."""
 
 from __future__ import annotations
 
 import copy
 import json
 import pickle
-import random
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import Calculator
@@ -29,14 +26,10 @@ from molcalc.io.checkpoint import Checkpoint, load, save
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.registry import build_members, checkpoint_of
 from molcalc.testing import check_calculator
-from tests.helpers.tiny import (
-    FIDELITIES,
-    crystal,
-    organic,
-    tiny_calculator,
-    tiny_checkpoint,
-    tiny_multifidelity_checkpoint,
-)
+from tests.helpers.calculators import tiny_calculator
+from tests.helpers.checks import fourth_order, state_of_process
+from tests.helpers.networks import FIDELITIES, tiny_checkpoint, tiny_multifidelity_checkpoint
+from tests.helpers.structures import crystal, organic, rattled
 
 NAMES = tuple(level.name for level in FIDELITIES)
 COMPLETED_BY = {"pbe0": "d3bj:pbe0", "gfn2": "in labels", "b3lyp": "d3bj:b3lyp"}
@@ -56,13 +49,7 @@ def energies(checkpoint: Checkpoint, atoms: Atoms, **options: Any) -> dict[str, 
     }
 
 
-def fourth_order(differences: Callable[[float], np.ndarray], step: float = 1e-4) -> np.ndarray:
-    """Central differences without their error of second order; random networks are steep."""
-    return (4.0 * differences(step) - differences(2.0 * step)) / 3.0
-
-
 def test_every_fidelity_has_its_own_energy(several: Checkpoint, tmp_path: Path) -> None:
-    """A46."""
     found = energies(several, organic())
     values = sorted(found.values())
     assert min(b - a for a, b in zip(values, values[1:])) > DIFFERENT
@@ -71,7 +58,6 @@ def test_every_fidelity_has_its_own_energy(several: Checkpoint, tmp_path: Path) 
 
 
 def test_fidelities_are_known_by_name_not_by_place(several: Checkpoint) -> None:
-    """A46."""
     order = [2, 0, 1]
     network = with_fidelities(build_members(several)[0], order)  # type: ignore[arg-type]
     config = replace(several.config, fidelities=tuple(FIDELITIES[k] for k in order))
@@ -112,7 +98,6 @@ def test_a_model_that_names_more_fidelities_than_it_has_is_refused(several: Chec
 
 @pytest.mark.parametrize("how", ["attribute", "set"])
 def test_a_changed_fidelity_discards_results(several: Checkpoint, how: str) -> None:
-    """A48."""
     expected = energies(several, organic())
     atoms = organic()
     calc = atoms.calc = tiny_calculator(several, fidelity="pbe0")
@@ -130,7 +115,7 @@ def test_a_changed_fidelity_discards_results(several: Checkpoint, how: str) -> N
 
 @pytest.mark.parametrize("how", ["sum", "deepcopy", "pickle"])
 def test_no_copy_and_no_wrapper_serves_the_energy_of_another_fidelity(several: Checkpoint, how: str) -> None:
-    """A48. A SumCalculator keeps results of its own whatever changes below it, unless use_cache is off."""
+    """A SumCalculator keeps results of its own whatever changes below it, unless use_cache is off."""
     expected = energies(several, organic())
     calc = tiny_calculator(several, fidelity="pbe0")
     calc.get_potential_energy(organic())
@@ -152,7 +137,6 @@ def test_no_copy_and_no_wrapper_serves_the_energy_of_another_fidelity(several: C
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_fidelity_is_completed_by_its_own_dispersion(several: Checkpoint, name: str) -> None:
-    """A45."""
     bare = tiny_calculator(several, fidelity=name, dispersion=None)
     calc = tiny_calculator(several, fidelity=name)
     added = calc.get_potential_energy(organic()) - bare.get_potential_energy(organic())
@@ -177,7 +161,6 @@ def test_an_explicit_dispersion_is_for_the_fidelity_it_was_given_with(several: C
 
 @pytest.mark.parametrize("name", NAMES)
 def test_charge_and_spin_are_used_at_every_fidelity(name: str) -> None:
-    """A47."""
     checkpoint = tiny_multifidelity_checkpoint(charge_channels=2)
     water = molecule("H2O")
     found = {}
@@ -207,8 +190,7 @@ def test_charge_and_spin_are_used_at_every_fidelity(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("changes", [{}, {"bases": (None, 0, 1)}, {"charge_heads": True}], ids=str)
 def test_forces_equal_minus_energy_gradient_at_every_fidelity(name: str, changes: dict[str, Any]) -> None:
-    atoms = molecule("CH3OH")
-    atoms.rattle(0.05, seed=2)
+    atoms = rattled("CH3OH", seed=2)
     atoms.calc = tiny_calculator(tiny_multifidelity_checkpoint(**changes), fidelity=name)
     forces = atoms.get_forces()
     assert np.abs(forces).max() > 0.1
@@ -320,16 +302,7 @@ def test_two_threads_at_two_fidelities_never_mix(several: Checkpoint) -> None:
 
 
 def test_global_state_is_left_alone_at_every_fidelity(several: Checkpoint) -> None:
-    """A52."""
-
-    def state() -> tuple[object, ...]:
-        return (
-            torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(),
-            torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled(),
-            torch.random.get_rng_state().sum().item(), str(np.random.get_state()), random.getstate(),  # noqa: NPY002
-        )  # fmt: skip
-
-    before = state()
+    before = state_of_process()
     calc = tiny_calculator(several, "float32", fidelity="pbe0")
     calc.get_potential_energy(organic())
     calc.compare_fidelities(organic())
@@ -337,7 +310,7 @@ def test_global_state_is_left_alone_at_every_fidelity(several: Checkpoint) -> No
     calc.get_potential_energy(organic())
     with pytest.raises(FidelityError):
         calc.fidelity = "ccsd"
-    assert state() == before
+    assert state_of_process() == before
 
 
 def test_a_database_row_says_which_fidelity_made_it(several: Checkpoint, tmp_path: Path) -> None:

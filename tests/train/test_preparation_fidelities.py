@@ -21,7 +21,7 @@ from molcalc.train.loop.processes import joined
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.trainer import Trainer
 from molcalc.train.preparation import prepare
-from tests.train.conftest import TINY_AIMNET2
+from tests.helpers.training_runs import TINY
 
 Change = Callable[[Atoms, dict[str, Any], dict[str, Any]], bool | None]
 
@@ -45,7 +45,7 @@ def changed(labelled_db: Path, tmp_path: Path) -> Callable[[str, Change], Path]:
 
 def prepared(data: dict[str, Path], folder: Path, **options: Any) -> Trainer:
     """A run before its first step."""
-    config = make_config({"model": "aimnet2", "arguments": TINY_AIMNET2, "batch_mode": "molecules", **options})
+    config = make_config({"model": "aimnet2", "arguments": TINY["aimnet2"], "batch_mode": "molecules", **options})
     asked = set(options.get("loss", {}).get("weights", {}))
     parts = open_parts({name: str(path) for name, path in data.items()}, config.split, seed=config.seed)
     with joined(torch.device("cpu"), 60.0) as processes:

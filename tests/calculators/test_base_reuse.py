@@ -10,7 +10,8 @@ from ase.build import molecule
 
 from molcalc.calculators.base import MolCalculator
 from molcalc.io.checkpoint import Checkpoint
-from tests.helpers.tiny import crystal, organic, periodic_calculator, tiny_calculator
+from tests.helpers.calculators import periodic_calculator, results_of, tiny_calculator
+from tests.helpers.structures import crystal, organic
 
 
 @pytest.fixture(params=["closed shell", "open shell"])
@@ -23,17 +24,11 @@ def calc(checkpoint: Checkpoint) -> MolCalculator:
     return tiny_calculator(checkpoint)
 
 
-def results(calc: MolCalculator, atoms: Atoms) -> dict[str, np.ndarray]:
-    atoms = atoms.copy()
-    calc.calculate(atoms)
-    return {name: np.array(value) for name, value in calc.results.items()}
-
-
 @pytest.mark.filterwarnings("ignore::molcalc.errors.OpenShellWarning")
 def test_dipole_is_that_of_the_charges_about_the_center_of_mass(calc: MolCalculator) -> None:
     atoms = organic()
     atoms.info["charge"] = 1
-    found = results(calc, atoms)
+    found = results_of(calc, atoms)
     expected = found["charges"] @ (atoms.positions - atoms.get_center_of_mass())
     assert np.abs(found["dipole"] - expected).max() < 1e-8
 
@@ -41,7 +36,7 @@ def test_dipole_is_that_of_the_charges_about_the_center_of_mass(calc: MolCalcula
 def test_cell_smaller_than_the_cutoff_equals_its_supercell(closed_shell: Checkpoint) -> None:
     calc = periodic_calculator(closed_shell)
     atom = Atoms("O", cell=[2.0, 2.1, 2.2], pbc=True)
-    small, large = results(calc, atom), results(calc, atom.repeat((4, 4, 4)))
+    small, large = results_of(calc, atom), results_of(calc, atom.repeat((4, 4, 4)))
     assert abs(large["energy"] / 64 - small["energy"]) < 1e-9
     assert np.abs(small["forces"]).max() < 1e-9
 
@@ -50,7 +45,7 @@ def test_dummy_cell_of_a_molecule_is_ignored(calc: MolCalculator) -> None:
     atoms = organic()
     boxed = atoms.copy()
     boxed.cell = np.eye(3)
-    before, after = results(calc, atoms), results(calc, boxed)
+    before, after = results_of(calc, atoms), results_of(calc, boxed)
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
@@ -61,7 +56,7 @@ def test_calculator_that_saw_other_sizes_equals_a_fresh_one(closed_shell: Checkp
     sequence = [organic(), Atoms("O"), large * (1, 1, 1), crystal(), crystal().repeat((2, 1, 1)), Atoms("O"), organic()]
     for atoms in sequence:
         fresh = periodic_calculator(closed_shell)
-        a, b = results(used, atoms), results(fresh, atoms)
+        a, b = results_of(used, atoms), results_of(fresh, atoms)
         assert all(np.array_equal(a[name], b[name]) for name in b)
 
 
@@ -75,21 +70,21 @@ def test_moving_structure_equals_a_fresh_neighbor_list(closed_shell: Checkpoint)
             atoms.set_cell(atoms.cell * 1.003, scale_atoms=True)
             atoms.wrap()
         fresh = periodic_calculator(closed_shell)
-        assert abs(results(used, atoms)["energy"] - results(fresh, atoms)["energy"]) < 1e-10
+        assert abs(results_of(used, atoms)["energy"] - results_of(fresh, atoms)["energy"]) < 1e-10
 
 
 def test_repeated_calls_are_bitwise_equal(calc: MolCalculator) -> None:
-    first = results(calc, organic())
+    first = results_of(calc, organic())
     for _ in range(20):
-        again = results(calc, organic())
+        again = results_of(calc, organic())
         assert all(np.array_equal(first[name], again[name]) for name in first)
 
 
 def test_number_of_threads_changes_nothing(calc: MolCalculator) -> None:
     atoms = organic().repeat((1, 1, 1))
-    one = results(calc, atoms)
+    one = results_of(calc, atoms)
     torch.set_num_threads(2)
-    two = results(calc, atoms)
+    two = results_of(calc, atoms)
     torch.set_num_threads(1)
     assert np.abs(one["forces"] - two["forces"]).max() < 1e-12 * np.abs(one["forces"]).max()
 
@@ -97,11 +92,11 @@ def test_number_of_threads_changes_nothing(calc: MolCalculator) -> None:
 def test_compiled_and_torch_kernels_agree(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
     calc = periodic_calculator(checkpoint)
-    compiled = {name: results(calc, atoms) for name, atoms in (("molecule", organic()), ("crystal", crystal()))}
+    compiled = {name: results_of(calc, atoms) for name, atoms in (("molecule", organic()), ("crystal", crystal()))}
     hessian = calc.get_hessian(molecule("H2O"))
     monkeypatch.setattr("molcalc.kernels.runtime.available", lambda: False)
     for name, atoms in (("molecule", organic()), ("crystal", crystal())):
-        plain = results(calc, atoms)
+        plain = results_of(calc, atoms)
         for key, value in plain.items():
             assert np.abs(value - compiled[name][key]).max() < 1e-10, key
     assert np.abs(calc.get_hessian(molecule("H2O")) - hessian).max() < 1e-9

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 from ase.calculators.calculator import Calculator
 
-from tests.helpers.good_calculators import Reference
+from tests.helpers.mistakes.pair_potential import Reference
 
 
 class KeepsReference(Reference):

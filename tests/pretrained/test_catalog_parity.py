@@ -1,4 +1,4 @@
-"""The published ensembles reproduce their reference values (acceptance: ``aimnet2_published.json``)."""
+"""The published ensembles reproduce their reference values (``tests/data/aimnet2_published.json``)."""
 
 from __future__ import annotations
 

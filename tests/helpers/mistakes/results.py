@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.helpers.good_calculators import Reference, switch
+from tests.helpers.mistakes.pair_potential import Reference, switch
 
 
 class ExtraResult(Reference):

@@ -1,17 +1,91 @@
-"""Structures for the D3 tests, and results of the term and of the dftd3 package in atomic units."""
+"""Molecules and crystals: rattled, rotated, charged, random, and of many elements."""
 
-from dataclasses import asdict, replace
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, molecule
-from ase.collections import s22
-from ase.spacegroup import crystal
-from dftd3.interface import DispersionModel, RationalDampingParam
+from ase.collections import g2, s22
+from ase.spacegroup import crystal as from_spacegroup
 
-from molcalc.batch import from_atoms
-from molcalc.units import BOHR, HARTREE
+
+def random_rotation(seed: int) -> np.ndarray:
+    """Proper rotation matrix."""
+    matrix, upper = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    matrix = matrix * np.sign(np.diag(upper))
+    return matrix if np.linalg.det(matrix) > 0 else -matrix
+
+
+def rattled(structure: str | Atoms, amount: float = 0.05, seed: int = 0) -> Atoms:
+    """Copy, or a molecule of that name, with atoms moved off symmetric places, where forces are zero by symmetry."""
+    atoms = molecule(structure) if isinstance(structure, str) else structure.copy()
+    atoms.rattle(amount, seed=seed)
+    return atoms
+
+
+def organic(seed: int = 0) -> Atoms:
+    """Rattled acetamide in a random orientation: nothing is aligned with an axis."""
+    atoms = rattled("CH3CONH2", seed=seed)
+    rng = np.random.default_rng(seed)
+    atoms.rotate(rng.uniform(20, 160), rng.normal(size=3))
+    atoms.translate([0.31, -0.72, 0.44])
+    return atoms
+
+
+def crystal() -> Atoms:
+    """Water and ammonia in a small triclinic cell."""
+    water, ammonia = molecule("H2O"), molecule("NH3")
+    water.rotate(40, (1, 2, 0.5))
+    ammonia.rotate(70, (0.3, -1, 0.8))
+    ammonia.translate((2.2, 2.0, 2.3))
+    atoms = water + ammonia
+    atoms.set_cell([[4.4, 0.3, 0.5], [0.2, 4.6, 0.4], [-0.5, 0.6, 4.9]])
+    atoms.pbc = True
+    return rattled(atoms, seed=5)
+
+
+def random_atoms(
+    n_atoms: int, seed: int = 0, cell: Any = None, min_distance: float = 0.9, numbers: Any = (1, 6, 7, 8)
+) -> Atoms:
+    """Atoms at random places, none too close; in a cell, or in a box of the density of a liquid."""
+    rng = np.random.default_rng(seed)
+    box = np.diag([(n_atoms / 0.08) ** (1 / 3)] * 3) if cell is None else np.asarray(cell, dtype=float)
+    shifts = np.array(np.meshgrid(*[[-1, 0, 1]] * 3)).reshape(3, -1).T @ box if cell is not None else 0.0
+    positions: list = []
+    while len(positions) < n_atoms:
+        trial = rng.random(3) @ box
+        images = [trial - other + shifts for other in positions]
+        if all(np.linalg.norm(np.atleast_2d(image), axis=1).min() > min_distance for image in images):
+            positions.append(trial)
+    return Atoms(rng.choice(numbers, n_atoms), positions, cell=cell, pbc=cell is not None)
+
+
+def points_around(center: np.ndarray, n_points: int, seed: int, radius: float = 5.0) -> np.ndarray:
+    """(n_points, 3) random points on a sphere (Å)."""
+    directions = np.random.default_rng(seed).normal(size=(n_points, 3))
+    return center + radius * directions / np.linalg.norm(directions, axis=1)[:, None]
+
+
+def charged_molecules(charge_channels: int = 1) -> list[Atoms]:
+    """Molecules of H, C, N and O with charges −1, 0, 1 and, for open shells, several multiplicities."""
+    found = []
+    for name in g2.names:
+        if not set(molecule(name).numbers) <= {1, 6, 7, 8}:
+            continue
+        k = len(found)
+        atoms = rattled(name, 0.03, seed=k)
+        electrons = int(atoms.numbers.sum())
+        charge = k % 3 - 1 if electrons > 1 else 0
+        if charge_channels == 1 and (electrons - charge) % 2:
+            charge += 1 if charge < 1 else -1
+        lowest = 1 + (electrons - charge) % 2
+        higher = charge_channels == 2 and k % 4 == 0 and lowest + 1 < electrons - charge
+        atoms.info = {"charge": charge, "spin": lowest + 2 * higher}
+        found.append(atoms)
+    return found
+
 
 ORGANIC = [  # names of ase.build.molecule
     "CH4",
@@ -47,14 +121,13 @@ ORGANIC = [  # names of ase.build.molecule
 NOBLE_GASES = {"He": 3.0, "Ne": 3.1, "Ar": 3.8, "Kr": 4.0, "Xe": 4.4, "Rn": 4.5}
 
 
-IDENTITY = torch.eye(3, dtype=torch.float64)
-
-
-def dimer(symbols, distance):
+def dimer(symbols: str, distance: float) -> Atoms:
     return Atoms(symbols, [[0.0, 0.0, 0.0], [0.1, 0.2, distance]])
 
 
-def star(center, ligand, distance, directions, tail=None, tail_distance=0.0):
+def star(
+    center: str, ligand: str, distance: float, directions: Any, tail: str | None = None, tail_distance: float = 0.0
+) -> Atoms:
     """Central atom with ligands, each optionally with one more atom behind."""
     directions = np.array(directions, dtype=float)
     directions /= np.linalg.norm(directions, axis=1)[:, None]
@@ -71,7 +144,7 @@ OCTAHEDRON = [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1
 SQUARE = OCTAHEDRON[:4]
 
 
-def palladium_complex():
+def palladium_complex() -> Atoms:
     """Trans-PdCl2(PH3)2."""
     atoms = Atoms("PdCl2P2", [[0, 0, 0], [2.31, 0, 0], [-2.31, 0, 0], [0, 2.33, 0], [0, -2.33, 0]])
     for side in (1, -1):
@@ -80,7 +153,7 @@ def palladium_complex():
     return atoms
 
 
-def molecules():
+def known_molecules() -> dict[str, Atoms]:
     """Name → Atoms: organics, ion pairs, noble gases, metals, heavy elements, the 22 dimers of S22."""
     systems = {name: molecule(name) for name in ORGANIC}
     systems |= {f"{symbol}2": dimer(f"{symbol}2", r) for symbol, r in NOBLE_GASES.items()}
@@ -108,9 +181,9 @@ def molecules():
     return systems | {f"s22 {name}": s22[name] for name in s22.names}
 
 
-def crystals():
+def known_crystals() -> dict[str, Atoms]:
     """Name → Atoms, periodic in three directions or fewer; vacuum vectors are orthogonal."""
-    benzene = crystal(
+    benzene = from_spacegroup(
         "C3H3",
         [
             [-0.0569, 0.1387, -0.0054],
@@ -123,7 +196,7 @@ def crystals():
         spacegroup=61,
         cellpar=[7.39, 9.42, 6.81, 90, 90, 90],
     )  # Bacon, Curry, Wilson, Proc. R. Soc. A 279, 98 (1964)
-    urea = crystal(
+    urea = from_spacegroup(
         "CONH2",
         [
             [0, 0.5, 0.3260],
@@ -135,7 +208,7 @@ def crystals():
         spacegroup=113,
         cellpar=[5.565, 5.565, 4.684, 90, 90, 90],
     )  # Swaminathan, Craven, McMullan, Acta Cryst. B 40, 300 (1984)
-    graphite = crystal(
+    graphite = from_spacegroup(
         "CC", [[0, 0, 0.25], [1 / 3, 2 / 3, 0.25]], spacegroup=194, cellpar=[2.46, 2.46, 6.71, 90, 90, 120]
     )
     slab = fcc111("Pt", (2, 1, 2), vacuum=6.0)
@@ -151,41 +224,3 @@ def crystals():
         "CO on Pt(111)": slab,
         "polyacetylene": polymer,
     }
-
-
-def rattled(atoms, seed=0, amount=0.03):
-    """Move atoms off symmetric places, where forces would be zero by symmetry."""
-    atoms = atoms.copy()
-    atoms.positions += np.random.default_rng(seed).normal(0.0, amount, atoms.positions.shape)
-    return atoms
-
-
-def make_batch(atoms, term, listed=False):
-    """Batch of one structure, with a pair list or without."""
-    return from_atoms(atoms, cutoff=0.1, pair_cutoff=term.range if listed else None)
-
-
-def term_results(atoms, term, listed=False):
-    """Energy (Ha), gradient (Ha/Bohr) and strain derivative (Ha) of the term."""
-    batch = make_batch(atoms, term, listed)
-    positions = batch.positions.clone().requires_grad_()
-    strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
-    deformation = IDENTITY + strain
-    deformed = replace(batch, positions=positions @ deformation, cell=batch.cell @ deformation)
-    energy = term(deformed, {}).sum()
-    gradient, virial = torch.autograd.grad(energy, (positions, strain), materialize_grads=True)
-    return energy.item() / HARTREE, gradient.numpy() * BOHR / HARTREE, virial.numpy() / HARTREE
-
-
-def library_results(atoms, parameters, cutoffs=(60.0, 40.0, 40.0)):
-    """The same from the dftd3 package; ``cutoffs`` of pairs, counts and triples in Bohr."""
-    lattice = (atoms.cell.array / BOHR, atoms.pbc) if atoms.pbc.any() else ()
-    model = DispersionModel(atoms.numbers, atoms.positions / BOHR, *lattice)
-    model.set_realspace_cutoff(disp2=cutoffs[0], cn=cutoffs[1], disp3=cutoffs[2])
-    results = model.get_dispersion(RationalDampingParam(**asdict(parameters)), grad=True)
-    return float(results["energy"]), results["gradient"], results["virial"]
-
-
-def assert_same(ours, theirs, tolerance):
-    for name, a, b in zip(("energy", "gradient", "virial"), ours, theirs):
-        np.testing.assert_allclose(a, b, rtol=0.0, atol=tolerance, err_msg=name)

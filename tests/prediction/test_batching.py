@@ -1,4 +1,4 @@
-"""Wrong input gets one clear error, and leaves the calculator as good as new (acceptance B1–B28)."""
+"""Wrong input gets one clear error, and leaves the calculator as good as new."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from molcalc.errors import (
     UnsupportedElementError,
 )
 from molcalc.io.checkpoint import Checkpoint
-from tests.helpers.tiny import crystal, periodic_calculator, tiny_calculator, tiny_checkpoint
+from tests.helpers.calculators import periodic_calculator, tiny_calculator
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.structures import crystal
 
 
 def water() -> Atoms:

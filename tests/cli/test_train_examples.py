@@ -16,14 +16,14 @@ from molcalc.pretrained.sources import read_model
 from molcalc.train.config import make_config
 from molcalc.train.config_files import read_options
 from molcalc.train.optimize.schedules import SCHEDULES
-from tests.helpers.training_runs import TINY, copied
+from tests.helpers.training_runs import FOR_SMALL_MOLECULES, TINY, copied
 
 CONFIG = Path(__file__).parents[2] / "examples" / "config"
 SHORT = ("--epochs", "2", "--set", "batches_per_epoch=2", "--no-plots", "--quiet")
 
 
-def arguments(model: str) -> tuple[str, str]:
-    return "--set", f"arguments={json.dumps(TINY[model])}"
+def arguments(network: dict[str, Any]) -> tuple[str, str]:
+    return "--set", f"arguments={json.dumps(network)}"
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def test_every_file_is_tested_here_and_every_schedule_has_one() -> None:
 def test_every_schedule_trains(run: Any, tmp_path: Path, schedule: str) -> None:
     data = copied("co2_esp.db", tmp_path)
     result = run("train", data, "--model", "noneq-dcm", "--config", CONFIG / "schedules" / f"{schedule}.yaml",
-                 "--output", "run", "--batch-size", "8", *arguments("noneq-dcm"), *SHORT)  # fmt: skip
+                 "--output", "run", "--batch-size", "8", *arguments(TINY["noneq-dcm"]), *SHORT)  # fmt: skip
     assert result.status == 0, result.err
     rates = [row["learning_rate"] for row in history(tmp_path)]
     assert len(rates) == 2
@@ -54,7 +54,9 @@ def test_every_schedule_trains(run: Any, tmp_path: Path, schedule: str) -> None:
 
 def test_one_level_of_theory_trains(run: Any, tmp_path: Path) -> None:
     data = copied("small_molecules.db", tmp_path)
-    result = run("train", data, "--config", CONFIG / "aimnet2.yaml", "--output", "run", *arguments("aimnet2"), *SHORT)
+    result = run(
+        "train", data, "--config", CONFIG / "aimnet2.yaml", "--output", "run", *arguments(FOR_SMALL_MOLECULES), *SHORT
+    )
     assert result.status == 0, result.err
     assert "default" in run("info", "run").out
 
@@ -77,7 +79,9 @@ def levels(folder: Path, *names: str) -> list[str]:
 def test_several_levels_of_theory_train(run: Any, tmp_path: Path, name: str) -> None:
     options = read_options(CONFIG / f"{name}.yaml")
     data = levels(tmp_path, *options["fidelities"])
-    result = run("train", *data, "--config", CONFIG / f"{name}.yaml", "--output", "run", *arguments("aimnet2"), *SHORT)
+    result = run(
+        "train", *data, "--config", CONFIG / f"{name}.yaml", "--output", "run", *arguments(FOR_SMALL_MOLECULES), *SHORT
+    )
     assert result.status == 0, result.err
     config = checkpoint.load("run").config
     assert [level.name for level in config.fidelities] == list(options["fidelities"])
