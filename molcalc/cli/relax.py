@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from molcalc.cli.failures import NOT_CONVERGED
 from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_calculator, number
-from molcalc.simulate import OPTIMIZERS
+from molcalc.simulate import GEOMETRY_OPTIMIZERS
 from molcalc.simulate.interrupts import Interrupted
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--fmax", type=number(float, 0, open_end=True), default=0.05, metavar="F", help="wanted, eV/Å (default 0.05)"
     )
     parser.add_argument("--steps", type=number(int, 0), default=500, metavar="N", help="at most (default 500)")
-    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="BFGS", help="default BFGS")
+    parser.add_argument("--optimizer", choices=GEOMETRY_OPTIMIZERS, default="BFGS", help="default BFGS")
     parser.add_argument("--cell", action="store_true", help="relax the cell as well (periodic structures)")
     parser.add_argument("--trajectory", metavar="FILE", help="write every step (.traj)")
     parser.add_argument("--restart", action="store_true", help="continue --trajectory, if it exists")

@@ -19,11 +19,11 @@ _HOMES = {
     "DynamicsRun": "molcalc.simulate.recorder",
     "DynamicsStep": "molcalc.simulate.recorder",
 }
-OPTIMIZERS = ("BFGS", "LBFGS", "FIRE", "BFGSLineSearch")
+GEOMETRY_OPTIMIZERS = ("BFGS", "LBFGS", "FIRE", "BFGSLineSearch")
 """Optimizers of ASE that are deterministic, so that they retrace recorded steps."""
 ENSEMBLES = ("nve", "langevin", "bussi")
 """Constant energy; constant temperature by friction and noise, or by scaled velocities."""
-__all__ = ["ENSEMBLES", "OPTIMIZERS", *_HOMES]
+__all__ = ["ENSEMBLES", "GEOMETRY_OPTIMIZERS", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

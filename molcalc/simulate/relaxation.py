@@ -15,7 +15,7 @@ from ase.filters import FrechetCellFilter
 
 from molcalc.errors import ConfigError, InputError, MolcalcError, NonFiniteResultError, suggest
 from molcalc.io.targets import check_file
-from molcalc.simulate import OPTIMIZERS
+from molcalc.simulate import GEOMETRY_OPTIMIZERS
 from molcalc.simulate.interrupts import held
 from molcalc.simulate.provenance import keep_state, with_results
 from molcalc.simulate.retracing import RetracingCalculator, check_retraced
@@ -45,7 +45,7 @@ class RelaxationSettings:
     ----------
     fmax : largest force on an atom of a relaxed structure, eV/Å; with ``cell`` also of the cell's degrees of freedom.
     steps : at most, with those of a trajectory that is continued.
-    optimizer : one of :data:`molcalc.simulate.OPTIMIZERS`.
+    optimizer : one of :data:`molcalc.simulate.GEOMETRY_OPTIMIZERS`.
     cell : relax the cell as well.
 
     Raises
@@ -60,9 +60,9 @@ class RelaxationSettings:
     cell: bool = False
 
     def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            near = suggest(self.optimizer, OPTIMIZERS)
-            raise ConfigError(f"optimizer={self.optimizer!r}{near}; choose one of {', '.join(OPTIMIZERS)}")
+        if self.optimizer not in GEOMETRY_OPTIMIZERS:
+            near = suggest(self.optimizer, GEOMETRY_OPTIMIZERS)
+            raise ConfigError(f"optimizer={self.optimizer!r}{near}; choose one of {', '.join(GEOMETRY_OPTIMIZERS)}")
         if not (math.isfinite(self.fmax) and self.fmax > 0.0):
             raise ConfigError(f"fmax={self.fmax} eV/Å is not a number > 0")
         if self.steps < 0:

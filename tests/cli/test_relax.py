@@ -16,7 +16,7 @@ from ase.io import read, write
 
 from molcalc.calculators import AIMNet2
 from molcalc.calculators.base import MolCalculator
-from molcalc.simulate import OPTIMIZERS
+from molcalc.simulate import GEOMETRY_OPTIMIZERS
 from tests.helpers.structures import crystal
 
 SAME = 1e-12
@@ -42,7 +42,7 @@ def at_evaluation(monkeypatch: pytest.MonkeyPatch, number: int, action: Any) -> 
     monkeypatch.setattr(MolCalculator, "calculate", counted)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", GEOMETRY_OPTIMIZERS)
 def test_the_relaxed_structure_has_small_forces(relax: Any, model: Path, water: Path, optimizer: str) -> None:
     result = relax("-o", "relaxed.xyz", "--fmax", "0.01", "--optimizer", optimizer)
     assert result.status == 0, result.err
@@ -56,7 +56,7 @@ def test_the_relaxed_structure_has_small_forces(relax: Any, model: Path, water: 
     assert f"{written:.6f} eV, written to relaxed.xyz" in result.out
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", GEOMETRY_OPTIMIZERS)
 def test_a_relaxation_in_two_parts_takes_the_steps_of_one_in_a_piece(relax: Any, optimizer: str) -> None:
     options = ("--fmax", "0.001", "--optimizer", optimizer)
     relax("-o", "whole.xyz", "--trajectory", "whole.traj", "--steps", "12", *options)
