@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from molcalc.batch import collate
-from molcalc.dispersion import loops
-from molcalc.dispersion.compiled import compiled_energies
+from molcalc.dispersion import compiled
+from molcalc.dispersion.compiled import choose_loops, compiled_energies
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.energies import dispersion_energies
-from molcalc.dispersion.loops import choose_loops
 from molcalc.dispersion.parameters import d3_parameters
 from molcalc.dispersion.reference import atom_data
 from molcalc.kernels.runtime import available
@@ -55,7 +54,7 @@ def test_every_output_equals_torch_for_any_weights(option, names, kind, n_thread
     if n_threads > 1:
         monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
         monkeypatch.setattr("molcalc.kernels.runtime.SERIAL_WORK", 100.0)
-    monkeypatch.setattr(loops, "LISTED_COST", 0.0 if kind == "listed" else 1e9)
+    monkeypatch.setattr(compiled, "LISTED_COST", 0.0 if kind == "listed" else 1e9)
     systems, term = {**molecules(), **crystals()}, make_term(option)
     batch = collate([make_batch(rattled(systems[name]), term, listed=True) for name in names])
     weights = torch.as_tensor(np.random.default_rng(1).normal(size=batch.n_atoms))

@@ -1,4 +1,4 @@
-"""The D4 energy term: numbers of other programs, periodicity, batches, bad input."""
+"""The D4 energy term: numbers of other programs, periodicity, batches, bad input; first and second derivatives."""
 
 import math
 import sys
@@ -16,7 +16,7 @@ from molcalc.dispersion.parameters import D4Parameters, d4_parameters
 from molcalc.errors import CellError, ConfigError, UnsupportedElementError
 from molcalc.units import BOHR, HARTREE
 from tests.helpers.d4_systems import SMOOTH, SYSTEMS, make_batch, results, sums_of_structures
-from tests.helpers.dispersion_systems import assert_same, crystals, rattled
+from tests.helpers.dispersion_systems import IDENTITY, assert_same, crystals, rattled
 
 interface = pytest.importorskip("dftd4.interface")
 
@@ -208,3 +208,80 @@ def test_missing_package_is_one_error_that_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "dftd4.interface", None)
     with pytest.raises(ConfigError, match="D4 needs the package dftd4, which is not installed: pip install dftd4"):
         D4Dispersion(D4Parameters(1.0, 1.2, 0.4, 5.0))
+
+
+# Derivatives
+
+
+@pytest.mark.parametrize("name", ["C6H6", "OH", "urea", "NaCl"])
+def test_forces_and_strain_derivatives_equal_finite_differences(name):
+    system = rattled((SYSTEMS | crystals())[name])
+    if system.pbc.any():
+        shear = IDENTITY.numpy() + [[0.0, 0.02, 0.0], [0.0, 0.0, 0.03], [0.01, 0.0, 0.0]]
+        system.set_cell(system.cell.array @ shear, scale_atoms=True)
+    term, charge = D4Dispersion("pbe0", **SMOOTH), -1 if name == "OH" else 0
+    batch = make_batch(system, charge)
+    _, by_positions, by_strain = results(batch, term)
+
+    def energy(positions, cell):
+        return term(replace(batch, positions=positions, cell=cell), {}).sum().item()
+
+    largest = by_positions.abs().max().item()
+    for atom, axis in ((0, 0), (1, 1), (len(system) - 1, 2)):
+        step = torch.zeros_like(batch.positions)
+        step[atom, axis] = 1e-3
+        difference = fourth_order(lambda t, d=step: energy(batch.positions + t * d, batch.cell)) / 1e-3
+        assert difference == pytest.approx(by_positions[atom, axis].item(), abs=1e-6 * largest)
+    for i, j in ((0, 0), (0, 1), (2, 1)) if system.pbc.any() else ():
+        strain = torch.zeros(3, 3, dtype=torch.float64)
+        strain[i, j] = 1e-3
+        deformed = [(IDENTITY + t * strain) for t in (-2, -1, 0, 1, 2)]
+        difference = fourth_order(lambda t, d=deformed: energy(batch.positions @ d[t + 2], batch.cell @ d[t + 2]))
+        assert difference / 1e-3 == pytest.approx(by_strain[i, j].item(), abs=1e-6 * by_strain.abs().max().item())
+
+
+def fourth_order(function):
+    """Derivative of a function of whole steps at 0, per step."""
+    return (8.0 * (function(1) - function(-1)) - (function(2) - function(-2))) / 12.0
+
+
+@pytest.mark.parametrize("systems", [["H2O"], ["LiH"], ["H2O", "LiH", "OH"]], ids=str)
+def test_second_derivatives_are_exact(systems):
+    images = {"H2O": molecule("H2O"), "LiH": bulk("LiH", "rocksalt", 4.08), "OH": molecule("OH")}
+    batch = collate([make_batch(rattled(images[name]), -1 if name == "OH" else 0) for name in systems])
+    # Third derivatives of a narrower switch jump too much for differences.
+    term = D4Dispersion("pbe0", cutoff=12.0, atm_cutoff=8.0, switch_width=4.0)
+    function, arguments = sums_of_structures(batch, term)
+    assert torch.autograd.gradcheck(function, arguments, atol=1e-8, fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, arguments, atol=1e-8, fast_mode=True)
+
+
+def test_hessian_is_symmetric_and_equals_differences_of_forces():
+    atoms, term = rattled(molecule("C2H4")), D4Dispersion("pbe0")
+    function, (positions, cell) = sums_of_structures(make_batch(atoms), term)
+    (gradient,) = torch.autograd.grad(function(positions, cell).sum(), positions, create_graph=True)
+    rows = [torch.autograd.grad(x, positions, retain_graph=True)[0] for x in gradient.reshape(-1)]
+    hessian = torch.stack(rows).reshape(18, 18).numpy()
+    largest = np.abs(hessian).max()
+    np.testing.assert_allclose(hessian, hessian.T, atol=1e-8 * largest)
+    np.testing.assert_allclose(hessian.reshape(18, 6, 3).sum(1), 0.0, atol=1e-7 * largest)
+    moved = [make_batch(atoms) for _ in range(2)]
+    for batch, step in zip(moved, (1e-4, -1e-4)):
+        batch.positions[2, 1] += step
+    sides = [results(batch, term)[1].reshape(-1).numpy() for batch in moved]
+    np.testing.assert_allclose(hessian[7], (sides[0] - sides[1]) / 2e-4, atol=1e-6 * largest)
+
+
+def test_third_derivatives_do_not_exist():
+    function, (positions, cell) = sums_of_structures(make_batch(molecule("H2O")), D4Dispersion("pbe0"))
+    (gradient,) = torch.autograd.grad(function(positions, cell).sum(), positions, create_graph=True)
+    with pytest.raises(ConfigError, match="D4 has no third derivatives"):
+        torch.autograd.grad(gradient[0, 2], positions, create_graph=True)
+
+
+def test_derivatives_of_single_atomic_energies_are_refused():
+    function, (positions, _) = sums_of_structures(make_batch(molecule("H2O")), D4Dispersion("pbe0"))
+    batch = replace(make_batch(molecule("H2O")), positions=positions)
+    energies = D4Dispersion("pbe0")(batch, {})
+    with pytest.raises(ConfigError, match="differentiate sums over structures"):
+        torch.autograd.grad(energies[0], positions)

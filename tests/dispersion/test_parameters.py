@@ -1,4 +1,4 @@
-"""D3 parameters: exact names, from the dftd3 package, and nothing else."""
+"""Parameters of D3 and D4: exact names, from the tables of the packages, and nothing else; short texts for them."""
 
 import math
 
@@ -7,13 +7,16 @@ import pytest
 from ase.build import molecule
 from dftd3.interface import DispersionModel, RationalDampingParam
 
+from molcalc.dispersion import parameters
 from molcalc.dispersion.parameters import (
     CRITICAL_RADII,
     D3Parameters,
     D4Parameters,
+    FunctionalTable,
     available_functionals,
     d3_parameters,
     d4_parameters,
+    parse_dispersion,
 )
 from molcalc.dispersion.reference import reference_tables
 from molcalc.errors import ConfigError
@@ -159,10 +162,8 @@ def test_unknown_d4_names_are_refused_with_near_matches(dftd4):
 
 
 def test_looking_up_d4_without_its_package_says_how_to_get_it(monkeypatch):
-    from molcalc.dispersion import functionals
-
-    table = functionals.FunctionalTable("D4", prefix="d4:", package="dftd4", folder="dftd4", key="d4")
-    monkeypatch.setattr(functionals, "find_spec", lambda name: None)
+    table = FunctionalTable("D4", prefix="d4:", package="dftd4", folder="dftd4", key="d4")
+    monkeypatch.setattr(parameters, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="D4 needs the package dftd4, which is not installed: pip install dftd4"):
         table.find("pbe0")
 
@@ -172,3 +173,36 @@ def test_d4_values_must_be_finite_numbers(name):
     values = {"s6": 1.0, "s8": 0.8, "a1": 0.4, "a2": 4.8, name: math.nan}
     with pytest.raises(ConfigError, match=f"D4 parameter {name}=nan is not finite"):
         D4Parameters(**values)
+
+
+def test_texts_name_functionals_and_values_of_both_methods():
+    assert parse_dispersion("d3bj:pbe0") == d3_parameters("pbe0")
+    assert parse_dispersion("d3bj:s8=0.4,a1=0.5,a2=3.0,s9=1") == D3Parameters(1.0, 0.4, 0.5, 3.0, s9=1.0)
+    assert parse_dispersion("d4:s6=0.6,s8=0.4,a1=0.5,a2=3.0,ga=2,gc=1") == D4Parameters(0.6, 0.4, 0.5, 3.0, 1.0, 2, 1)
+
+
+def test_texts_name_functionals_of_d4(dftd4):
+    assert parse_dispersion("d4:pbe0") == d4_parameters("pbe0")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pbe0", "d3bj:FUNCTIONAL"),
+        ("d3:pbe0", "did you mean 'd3bj'"),
+        ("d5:pbe0", "d4:FUNCTIONAL"),
+        ("d4:", "d4:FUNCTIONAL"),
+        ("D3(BJ)", "d3bj:FUNCTIONAL"),
+        ("d3bj:pbee0", "near matches: .*pbe0"),
+        ("d3bj:s8=1.0", "missing a1, a2"),
+        ("d4:a1=1.0,a2=2.0", "missing s8"),
+        ("d3bj:s8=x,a1=1,a2=1", "s8='x' is not a number"),
+        ("d3bj:s8=1,a1=1,a2=1,ga=3", "unknown parameter 'ga'; known: s6, s8, a1, a2, s9"),
+        ("d4:s8=1,a1=0,a2=0", "switch the damping off"),
+        ("d4:s8=nan,a1=1,a2=1", "not finite"),
+    ],
+    ids=str,
+)
+def test_wrong_texts_are_named(text, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_dispersion(text)
