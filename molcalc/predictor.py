@@ -18,7 +18,7 @@ from ase.data import chemical_symbols
 from jaxtyping import Float64
 
 from molcalc._version import __version__
-from molcalc.assembly.opened_model import OpenedModel
+from molcalc.assembly.opening import OpenedModel
 from molcalc.assembly.potentials import AS_DECLARED, PotentialOptions, potential_of
 from molcalc.assembly.terms import completed_by
 from molcalc.batch import AtomicBatch, collate

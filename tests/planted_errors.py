@@ -106,18 +106,18 @@ ERRORS = {
         "predictor.py", "self.fidelities, [state.fidelity]", "self.fidelities, [0]", "tests/test_predictor.py",
     ),
     "runs joined by place of fidelity": Planted(
-        "assembly/joined_runs.py", "if _names(run) != _names(first):", "if not run.members:",
-        "tests/assembly/test_joined_runs.py",
+        "assembly/opening.py", "if _names(run) != _names(first):", "if not run.members:",
+        "tests/assembly/test_opening_joined_runs.py",
     ),
     "dispersion added to labels": Planted(
         "train/data/dispersion_subtraction.py", "label - value", "label + value",
         "tests/train/data/test_dispersion_subtraction.py",
     ),
     "D4 without the total charge": Planted(
-        "dispersion/d4_library.py", "float(self.charges[s])", "0.0", "tests/dispersion/test_d4.py"
+        "dispersion/d4.py", "float(self.charges[s])", "0.0", "tests/dispersion/test_d4.py"
     ),
     "D4 Hessian by a wrong stencil": Planted(
-        "dispersion/d4_differentiation.py", "(2, -1 / 12)", "(2, 1 / 12)", "tests/dispersion/test_d4_differentiation.py"
+        "dispersion/d4.py", "(2, -1 / 12)", "(2, 1 / 12)", "tests/dispersion/test_d4_differentiation.py"
     ),
     "sign of forces": Planted(
         "derivatives.py", 'results["forces"] = -total', 'results["forces"] = total', "tests/test_derivatives.py"
@@ -333,7 +333,8 @@ ERRORS = {
         "tests/train/loop/test_trainer.py",
     ),
     "sums by own element": Planted(
-        "nn/element_sums.py", "kind.index_select(0, rows.source)", "kind.index_select(0, rows.receiver)", "tests/nn"
+        "models/aimnet2_passes.py", "kind.index_select(0, rows.source)", "kind.index_select(0, rows.receiver)",
+        "tests/models/test_aimnet2_passes_element_sums.py",
     ),
     "change across an edge forgotten": Planted(
         "kernels/vector_basis.py", "dg * uz + g * tz", "dg * uz", "tests/nn/test_vector_basis.py"

@@ -27,7 +27,7 @@ from molcalc.assembly.terms import REPULSIONS
 from molcalc.batch import AtomicBatch, collate
 from molcalc.calculators.base import MolCalculator
 from molcalc.errors import ConfigError, DatasetError, UnsafeCheckpointError
-from molcalc.models.no_network import NoNetwork
+from molcalc.models.network import NoNetwork
 from molcalc.potential import Potential
 from molcalc.predictor import Predictor, PredictorOptions
 from molcalc.properties import CYCLIC, from_voigt

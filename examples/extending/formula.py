@@ -30,7 +30,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: Arguments) -> int:
     """Print one line per structure."""
     from molcalc.cli.input_structures import read_frames
-    from molcalc.cli.tables import print_table
+    from molcalc.cli.terminal import print_table
     from molcalc.prediction.batching import initial_charge
     from molcalc.state import resolve_charge
 

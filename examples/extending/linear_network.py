@@ -22,8 +22,7 @@ from molcalc.assembly.opening import AnyModel
 from molcalc.assembly.potentials import PotentialOptions
 from molcalc.batch import AtomicBatch
 from molcalc.calculators.of_model import ModelCalculator
-from molcalc.models.free_atoms import ReferenceEnergies
-from molcalc.models.network import NetworkConfig
+from molcalc.models.network import NetworkConfig, ReferenceEnergies
 from molcalc.nn.radial import exponential_gaussians
 from molcalc.nn.segments import segment_sum
 from molcalc.predictor import PredictorOptions

@@ -6,13 +6,12 @@ import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from molcalc.assembly.opened_model import OpenedModel
+from molcalc.assembly.opening import OpenedModel
 from molcalc.assembly.terms import DispersionChoice, completing_terms, coulomb_term, repulsion_term
 from molcalc.energy_term import EnergyTerm
 from molcalc.io.checkpoint import ModelConfig
 from molcalc.models.aimnet2 import AIMNet2Network
-from molcalc.models.network import Network
-from molcalc.models.no_network import NoNetwork
+from molcalc.models.network import Network, NoNetwork
 from molcalc.potential import Potential
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from molcalc.assembly.by_fidelity import ByFidelity
-from molcalc.dispersion.declared import dispersion_from
-from molcalc.dispersion.parameters import D3Parameters, D4Parameters
+from molcalc.dispersion.d3 import D3Dispersion
+from molcalc.dispersion.d4 import D4Dispersion
+from molcalc.dispersion.parameters import D3Parameters, D4Parameters, Parameters, parse_dispersion
 from molcalc.electrostatics.coulomb import DSFCoulomb, EwaldCoulomb, PhysNetCoulomb, PMECoulomb, SimpleCoulomb
 from molcalc.electrostatics.thole import TholeCoulomb
 from molcalc.electrostatics.zbl import ZBLRepulsion
@@ -20,6 +21,8 @@ DispersionChoice = str | D3Parameters | D4Parameters | None
 """Dispersion that a user chooses: "auto", a text such as "d3bj:pbe0", parameters, or None for none."""
 SHIFTED_CUTOFF = 15.0
 """Å, where PhysNet's Coulomb energy ends in crystals and liquids."""
+SWITCH_WIDTH = 2.0
+"""Å, over which dispersion falls to zero before its cutoff where that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,7 @@ def dispersion_term(
     Parameters
     ----------
     choice : "auto" as the model declares, None for none, "d3bj:FUNCTIONAL", "d4:FUNCTIONAL", or parameters.
-    smooth, legacy : as in :func:`molcalc.dispersion.declared.dispersion_from`.
+    smooth, legacy : as in :func:`dispersion_from`.
 
     Returns
     -------
@@ -206,6 +209,32 @@ def dispersion_term(
     """
     added = _added_dispersion(fidelity, choice)
     return None if added is None else dispersion_from(added, smooth=smooth, legacy=legacy)
+
+
+def dispersion_from(wish: str | Parameters, *, smooth: bool = False, legacy: bool = False) -> EnergyTerm:
+    """The energy term of a text or of parameters.
+
+    Parameters
+    ----------
+    smooth : let energies fall to zero over the last 2 Å of their range, as crystals need: where they are cut off, the
+        stress misses what crosses the cutoff under strain (4e-6 eV/Å³ in urea).
+    legacy : D3 in the form inside the published AIMNet2 files; see :class:`molcalc.dispersion.d3.D3Dispersion`.
+
+    Returns
+    -------
+    term of D3 or of D4
+
+    Raises
+    ------
+    ConfigError : as :func:`molcalc.dispersion.parameters.parse_dispersion`, or ``legacy`` with D4.
+    """
+    parameters = parse_dispersion(wish) if isinstance(wish, str) else wish
+    width = SWITCH_WIDTH if smooth and not legacy else 0.0
+    if isinstance(parameters, D3Parameters):
+        return D3Dispersion(parameters, switch_width=width, legacy=legacy)
+    if legacy:
+        raise ConfigError(f"dispersion={wish!r}: legacy=True reproduces models with D3; leave it out with D4")
+    return D4Dispersion(parameters, switch_width=width)
 
 
 def dispersion_words(fidelity: Fidelity, choice: DispersionChoice = "auto") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from molcalc.assembly.potentials import dispersion_potential
 from molcalc.calculators.base import MolCalculator
-from molcalc.dispersion import d4, d4_library, reference
+from molcalc.dispersion import d4, reference
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.parameters import D3Parameters, D4Parameters, d3_parameters, d4_parameters
 from molcalc.errors import ConfigError
@@ -139,7 +139,7 @@ class D4(MolCalculator):
         )
         super().__init__(
             Predictor(
-                dispersion_potential(term, range(1, d4_library.D4_LAST_ELEMENT + 1)),
+                dispersion_potential(term, range(1, d4.D4_LAST_ELEMENT + 1)),
                 PredictorOptions(charge=charge, device=device, dtype="float64"),
                 model=f"d4:{functional or 'parameters'}",
                 depends_on=("charge",),

@@ -3,9 +3,8 @@
 Every command is a module of this package with ``add_parser(subparsers)`` and ``run(args) -> int``, listed in
 :data:`COMMANDS`. It parses, calls the library and prints. Modules import torch and ase inside ``run``, so that
 ``molcalc --help`` answers at once. What commands share: :mod:`options <molcalc.cli.options>`,
-:mod:`structures <molcalc.cli.input_structures>` and :mod:`training_data <molcalc.cli.training_data>` that they read,
-:mod:`output <molcalc.cli.output>` that they write, and :mod:`tables <molcalc.cli.tables>`,
-:mod:`terminal <molcalc.cli.terminal>` and :mod:`failures <molcalc.cli.failures>` that they show.
+:mod:`structures <molcalc.cli.input_structures>` that they read, :mod:`output <molcalc.cli.output>` that they write, and
+:mod:`text on the terminal <molcalc.cli.terminal>` and :mod:`failures <molcalc.cli.failures>` that they show.
 """
 
 from __future__ import annotations

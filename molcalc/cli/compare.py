@@ -172,7 +172,7 @@ def _write_csv(rows: list[ComparisonRow], names: list[str], charges: bool) -> No
 
 
 def _print(rows: list[ComparisonRow], names: list[str], zero: str, charges: bool) -> None:
-    from molcalc.cli.tables import print_table
+    from molcalc.cli.terminal import print_table
 
     kind = "total energies" if zero == "none" else f"relative to the {zero} structure of the same formula and charge"
     print(f"energies in eV, {kind}")

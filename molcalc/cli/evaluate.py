@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.options import Arguments, Subparsers, add_units, number, parse_units
-from molcalc.cli.training_data import DATA_HELP, parse_data
+from molcalc.cli.options import DATA_HELP, Arguments, Subparsers, add_units, number, parse_data, parse_units
 
 if TYPE_CHECKING:
     from molcalc.train.report.evaluation import Evaluation
@@ -119,7 +118,7 @@ def _values(args: argparse.Namespace, found: Evaluation, n_systems: int) -> dict
 
 
 def _print(args: argparse.Namespace, found: Evaluation, n_systems: int) -> None:
-    from molcalc.cli.tables import print_table
+    from molcalc.cli.terminal import print_table
     from molcalc.train.report.display import ERROR_HEADER, error_rows, esp_note, group_table
 
     print(f"{n_systems} systems, {args.model}\n")

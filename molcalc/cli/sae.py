@@ -6,8 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from molcalc.cli.options import Arguments, Subparsers, add_units, parse_units
-from molcalc.cli.training_data import DATA_HELP, parse_data
+from molcalc.cli.options import DATA_HELP, Arguments, Subparsers, add_units, parse_data, parse_units
 
 _EPILOG = """\
 Linear regression of total energies on compositions, repeated without the outermost 2 % of the residuals on either

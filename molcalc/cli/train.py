@@ -10,8 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.options import Arguments, Subparsers, add_units, number, parse_units
-from molcalc.cli.training_data import DATA_HELP, parse_data, parse_held_out
+from molcalc.cli.options import (
+    DATA_HELP,
+    Arguments,
+    Subparsers,
+    add_units,
+    number,
+    parse_data,
+    parse_held_out,
+    parse_units,
+)
 
 if TYPE_CHECKING:
     from molcalc.train.fitting import FitResult
@@ -129,7 +137,7 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _print_result(result: FitResult) -> None:
-    from molcalc.cli.tables import print_table
+    from molcalc.cli.terminal import print_table
     from molcalc.train.report.display import ERROR_HEADER, error_rows
 
     for part, errors in result.metrics.items():

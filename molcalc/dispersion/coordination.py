@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.dispersion.damping import smooth_cutoff
-from molcalc.kernels.dispersion_constants import COUNT_STEEPNESS
+from molcalc.kernels.constants import COUNT_STEEPNESS
 
 
 def coordination_numbers(

@@ -17,7 +17,7 @@ from molcalc.dispersion.reference import (
     reference_weights,
 )
 from molcalc.dispersion.three_body import site_pairs, triple_energies
-from molcalc.kernels.dispersion_constants import LEGACY_MIN_NORM
+from molcalc.kernels.constants import LEGACY_MIN_NORM
 
 
 class DispersionForm(NamedTuple):

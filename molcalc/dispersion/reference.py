@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.errors import UnsupportedElementError
-from molcalc.kernels.dispersion_constants import WEIGHT_STEEPNESS
+from molcalc.kernels.constants import WEIGHT_STEEPNESS
 
 D3_LAST_ELEMENT = 94
 LEGACY_SLOTS = 5

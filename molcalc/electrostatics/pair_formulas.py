@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from molcalc.kernels.charge_constants import LARGEST_ENVELOPE_ARGUMENT, MIN_SQUARED_DISTANCE
+from molcalc.kernels.constants import LARGEST_ENVELOPE_ARGUMENT, MIN_SQUARED_DISTANCE
 from molcalc.nn.switch import smooth_step
 from molcalc.units import BOHR
 

@@ -13,7 +13,7 @@ from molcalc.assembly.potentials import potential_of
 from molcalc.assembly.terms import DispersionChoice
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import ConfigError, suggest
-from molcalc.export import package, torchscript
+from molcalc.export import program_files
 from molcalc.export.description import describe_export
 from molcalc.export.program import PaddedPotential, Program
 from molcalc.export.reduction import reduced
@@ -112,9 +112,9 @@ def export(
     padded = PaddedPotential(members, terms)
     if form == "torchscript":
         program = Program(padded, members[0].elements, chosen.config.neutral_only)
-        data = torchscript.script(program, contents)
+        data = program_files.script(program, contents)
     else:
-        data = package.packed(padded, contents, aot=aot)
+        data = program_files.packed(padded, contents, aot=aot)
     sidecar = target.with_suffix(".json")
     more = {"file": target.name, "bytes": len(data), "sha256": sha256(data)}
     write_atomic(target, data)
@@ -137,7 +137,7 @@ def _form(target: Path, dtype: str | None, aot: bool) -> str:
     if aot and form != "torch.export":
         raise ConfigError(f"aot=True compiles a program of torch.export; {target} does not end in .pt2")
     if aot:
-        package.check_compiler()
+        program_files.check_compiler()
         form = "aotinductor"
     return form
 

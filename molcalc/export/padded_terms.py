@@ -20,7 +20,7 @@ from molcalc.electrostatics.pair_formulas import ScreenedCoulomb, beyond_short_r
 from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import ConfigError
-from molcalc.kernels.dispersion_constants import WEIGHT_STEEPNESS
+from molcalc.kernels.constants import WEIGHT_STEEPNESS
 from molcalc.units import BOHR, COULOMB, HARTREE
 
 

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from molcalc.assembly.opened_model import OpenedModel
+from molcalc.assembly.opening import OpenedModel
 from molcalc.assembly.terms import DispersionChoice, dispersion_term
 from molcalc.dispersion.parameters import D3Parameters
 from molcalc.errors import ConfigError

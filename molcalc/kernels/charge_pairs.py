@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
-from molcalc.kernels.charge_constants import LARGEST_ENVELOPE_ARGUMENT, MIN_SQUARED_DISTANCE
+from molcalc.kernels.constants import LARGEST_ENVELOPE_ARGUMENT, MIN_SQUARED_DISTANCE
 from molcalc.kernels.runtime import OPTIONS, SUMS
 
 ERFC_END, INTERVALS, DEGREE = 6.0, 96, 9

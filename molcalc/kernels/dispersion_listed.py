@@ -6,7 +6,7 @@ Pairs are gathered in blocks, those beyond the cutoff left out, and handed to th
 import numba
 import numpy as np
 
-from molcalc.kernels.dispersion_constants import LEGACY_MIN_NORM
+from molcalc.kernels.constants import LEGACY_MIN_NORM
 from molcalc.kernels.dispersion_rows import count_slopes, damp, spread_counts
 from molcalc.kernels.runtime import OPTIONS
 

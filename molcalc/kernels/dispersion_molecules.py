@@ -14,7 +14,7 @@ import math
 import numba
 import numpy as np
 
-from molcalc.kernels.dispersion_constants import LEGACY_MIN_NORM, WEIGHT_STEEPNESS
+from molcalc.kernels.constants import LEGACY_MIN_NORM, WEIGHT_STEEPNESS
 from molcalc.kernels.dispersion_rows import (
     add_scaled,
     count_slopes,

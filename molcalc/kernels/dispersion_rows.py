@@ -10,7 +10,7 @@ import math
 import numba
 import numpy as np
 
-from molcalc.kernels.dispersion_constants import COUNT_STEEPNESS
+from molcalc.kernels.constants import COUNT_STEEPNESS
 from molcalc.kernels.runtime import RECIPROCALS
 from molcalc.kernels.switch import smooth_step
 

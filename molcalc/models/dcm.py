@@ -16,7 +16,7 @@ from torch import Tensor
 from molcalc.batch import AtomicBatch
 from molcalc.errors import ConfigError
 from molcalc.models.dcm_heads import ChargeHead, EquivariantHead, EquivariantHeadConfig, PlainHead, PlainHeadConfig
-from molcalc.models.free_atoms import ReferenceEnergies
+from molcalc.models.network import ReferenceEnergies
 from molcalc.models.physnet import Edges, PhysNet, PhysNetConfig
 
 REFERENCE_TRUNK: dict[str, Any] = {

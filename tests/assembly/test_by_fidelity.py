@@ -21,7 +21,7 @@ from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.electrostatics.coulomb import SimpleCoulomb
 from molcalc.energy_term import EnergyTerm
 from molcalc.fidelity import Fidelity
-from molcalc.models.no_network import NoNetwork
+from molcalc.models.network import NoNetwork
 from molcalc.potential import Potential
 from tests.helpers.calculators import tiny_calculator
 from tests.helpers.networks import FIDELITIES, tiny_checkpoint, tiny_multifidelity_checkpoint

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from molcalc import open_model
-from molcalc.assembly.opened_model import OpenedModel
+from molcalc.assembly.opening import OpenedModel
 from molcalc.errors import CheckpointMismatchError, ConfigError, FidelityError
 from molcalc.io.checkpoint import Checkpoint, save
 from tests.helpers.networks import FIDELITIES, tiny_checkpoint, tiny_multifidelity_checkpoint

@@ -18,7 +18,7 @@ from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.errors import CellError, ConfigError
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.no_network import NoNetwork
+from molcalc.models.network import NoNetwork
 from molcalc.potential import Potential
 from tests.helpers.networks import tiny_checkpoint
 from tests.helpers.structures import rattled

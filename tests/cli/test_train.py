@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from molcalc.cli import build_parser
+from molcalc.cli.options import parse_data, parse_held_out
 from molcalc.cli.train import gather_options
-from molcalc.cli.training_data import parse_data, parse_held_out
 from molcalc.errors import ConfigError
 from tests.helpers.training_runs import TINY, copied
 

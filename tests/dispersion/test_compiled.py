@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from molcalc.batch import collate
-from molcalc.dispersion import loops
-from molcalc.dispersion.compiled import compiled_energies
+from molcalc.dispersion import compiled as loops
+from molcalc.dispersion.compiled import choose_loops, compiled_energies
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.energies import dispersion_energies
-from molcalc.dispersion.loops import choose_loops
 from molcalc.dispersion.parameters import d3_parameters
 from molcalc.dispersion.reference import atom_data
 from molcalc.kernels.runtime import available

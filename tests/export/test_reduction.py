@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from molcalc.assembly.opened_model import OpenedModel
+from molcalc.assembly.opening import OpenedModel
 from molcalc.batch import AtomicBatch, collate, from_atoms
 from molcalc.calculators import AIMNet2
 from molcalc.dispersion.parameters import D3Parameters

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from molcalc.models.network import Network, NetworkConfig, TrainableNetwork
-from molcalc.models.no_network import NoNetwork
+from molcalc.models.network import Network, NetworkConfig, NoNetwork, TrainableNetwork
 from molcalc.registry import MODELS
 from molcalc.testing import random_potential
 from tests.helpers.mistakes.networks import PairNetwork

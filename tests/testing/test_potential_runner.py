@@ -11,7 +11,7 @@ from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.electrostatics.thole import TholeCoulomb
 from molcalc.errors import ConfigError
 from molcalc.io.checkpoint import save
-from molcalc.models.no_network import NoNetwork
+from molcalc.models.network import NoNetwork
 from molcalc.potential import Potential
 from molcalc.testing import POTENTIAL_CHECKS, check_potential
 from tests.helpers.mistakes.networks import MISTAKES, PairNetwork

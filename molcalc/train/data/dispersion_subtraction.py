@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from molcalc.assembly.potentials import dispersion_potential
+from molcalc.assembly.terms import dispersion_from
 from molcalc.batch import AtomicBatch
 from molcalc.derivatives import evaluate
-from molcalc.dispersion.declared import dispersion_from
 from molcalc.errors import ConfigError
 from molcalc.fidelity import Fidelity
 

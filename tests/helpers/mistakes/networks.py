@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
-from molcalc.models.free_atoms import ReferenceEnergies
-from molcalc.models.network import NetworkConfig
+from molcalc.models.network import NetworkConfig, ReferenceEnergies
 from molcalc.models.physnet import conserve_charge
 from molcalc.potential import Potential
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from molcalc.assembly.terms import dispersion_from
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.d4 import D4Dispersion
-from molcalc.dispersion.declared import dispersion_from, parse_dispersion
-from molcalc.dispersion.parameters import D3Parameters, D4Parameters, d3_parameters, d4_parameters
+from molcalc.dispersion.parameters import D3Parameters, D4Parameters, d3_parameters, d4_parameters, parse_dispersion
 from molcalc.errors import ConfigError
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from molcalc.nn.element_sums import layer_of_kinds
+from molcalc.models.aimnet2_passes import layer_of_kinds
 from molcalc.nn.message import ROW_LANES, message
 from molcalc.nn.neighbor_sum import EdgeRows
 
