@@ -60,7 +60,7 @@ ERRORS = {
         "tests/train/data/test_parts.py",
     ),
     "orientation of the potential not turned": Planted(
-        "train/report/orientation.py", "rotated(batch, rng), (", "batch, (", "tests/train/report/test_summary.py",
+        "train/report/evaluation.py", "rotated(batch, rng), (", "batch, (", "tests/train/report/test_summary.py",
     ),
     "one energy head for all fidelities": Planted(
         "models/aimnet2.py", "added.index_select(0, batch.fidelity)", "added.index_select(0, 0 * batch.fidelity)",

@@ -113,8 +113,7 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
 
     from molcalc.errors import ConfigError
     from molcalc.registry import MODELS
-    from molcalc.train.config import make_config
-    from molcalc.train.config_files import join_options, parse_setting, read_options
+    from molcalc.train.config import join_options, make_config, parse_setting, read_options
     from molcalc.train.loop.run_folder import OPTIONS_FILE
 
     parts = [read_options(path) for path in args.config]

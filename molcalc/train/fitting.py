@@ -22,8 +22,7 @@ from molcalc.train.loop.processes import chosen_device, joined
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.trainer import Interruption, Trainer
 from molcalc.train.preparation import prepare
-from molcalc.train.report.console import Console
-from molcalc.train.report.recording import Recording
+from molcalc.train.report.recording import Console, Recording
 from molcalc.train.report.summary import RunReport
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,7 @@ from ase.db import connect
 
 from molcalc.io import checkpoint
 from molcalc.pretrained.sources import read_model
-from molcalc.train.config import make_config
-from molcalc.train.config_files import read_options
+from molcalc.train.config import make_config, read_options
 from molcalc.train.optimize.schedules import SCHEDULES
 from tests.helpers.training_runs import FOR_SMALL_MOLECULES, TINY, copied
 

@@ -10,8 +10,7 @@ import pytest
 from molcalc.errors import ConfigError, DatasetError
 from molcalc.fidelity import Fidelity
 from molcalc.train import fit
-from molcalc.train.config import CONFIG_PARTS, PART_OF, FitConfig, make_config
-from molcalc.train.config_files import parse_setting, read_options
+from molcalc.train.config import CONFIG_PARTS, PART_OF, FitConfig, make_config, parse_setting, read_options
 from molcalc.train.loop.losses import LossConfig
 from molcalc.train.optimize.optimizers import GroupConfig
 from molcalc.train.optimize.schedules import ScheduleConfig

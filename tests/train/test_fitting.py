@@ -353,16 +353,16 @@ def test_settings_of_the_process_are_left_alone(labelled_db: Path, tmp_path: Pat
 def test_memory_stays_flat_over_two_thousand_steps(labelled_db: Path, tmp_path: Path) -> None:
     import psutil
 
-    from molcalc.train.report import console
+    from molcalc.train.report import recording
 
-    sizes, original = [], console.Console._update
+    sizes, original = [], recording.Console._update
 
     def update(self, trainer) -> None:
         original(self, trainer)
         sizes.append(psutil.Process().memory_info().rss)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(console.Console, "_update", update)
+        patch.setattr(recording.Console, "_update", update)
         fit(labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY["aimnet2"],
             **{**SHORT, "epochs": 525, "validate_every": 100})  # fmt: skip
     assert len(sizes) >= 2000

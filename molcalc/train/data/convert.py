@@ -1,4 +1,4 @@
-"""Files of one kind into files of another."""
+"""Files of one kind into files of another, each written in one step."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from molcalc.errors import DatasetError
+from molcalc.io.files import replacing
 from molcalc.io.targets import check_file, check_not_input
 from molcalc.train.data.block import Block
 from molcalc.train.data.declared_units import STANDARD_UNITS
@@ -17,7 +18,6 @@ from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.opening import open_sources
 from molcalc.train.data.problems import Problems
 from molcalc.train.data.usable import usable_blocks
-from molcalc.train.data.writing import write_file
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +72,33 @@ def convert(
     return write_file(path, _all_blocks(opened, skip_bad), metadata_of(opened))
 
 
-def _all_blocks(files: Sequence[DataFile], skip_bad: bool) -> Iterator[Block]:
-    for file in files:
-        problems = Problems()
-        for block in usable_blocks(file, [], problems):
-            if not skip_bad:
-                problems.raise_if_any(file.name, file.word, file.row_label)
-            yield block
+def write_file(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
+    """Write structures into a file of the kind that its suffix says; it appears when it is complete.
+
+    Parameters
+    ----------
+    blocks : in eV, Å and e, with ``total_charge`` and ``multiplicity`` among their keys.
+    metadata : what the file says about all structures.
+
+    Returns
+    -------
+    Number of structures.
+
+    Raises
+    ------
+    DatasetError
+        When there are no structures, or files of this kind cannot hold what they carry.
+    ResourceError
+        When the disk is full or not writable.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise DatasetError(f"{path}: files that can be written end in {', '.join(FORMATS)}")
+    with replacing(path) as temporary:
+        count = FORMATS[suffix].load().write(temporary, (block for block in blocks if len(block)), metadata)
+        if count == 0:
+            raise DatasetError(f"{path}: the sources hold no structures")
+    return int(count)
 
 
 def metadata_of(sources: Sequence[DataFile]) -> dict[str, Any]:
@@ -95,3 +115,12 @@ def metadata_of(sources: Sequence[DataFile]) -> dict[str, Any]:
     metadata["source"] = [file.name for source in sources for file in source.files if not file.name.endswith("-wal")]
     metadata["units"] = STANDARD_UNITS
     return metadata
+
+
+def _all_blocks(files: Sequence[DataFile], skip_bad: bool) -> Iterator[Block]:
+    for file in files:
+        problems = Problems()
+        for block in usable_blocks(file, [], problems):
+            if not skip_bad:
+                problems.raise_if_any(file.name, file.word, file.row_label)
+            yield block

@@ -1,31 +1,34 @@
 """Work on ASE databases in SQLite: repair, split, merge, and write results back.
 
-Rows are copied as they are, with everything that ASE keeps of them.
+Rows are copied as they are, with everything that ASE keeps of them. Who changes a database holds its lock file, as ASE
+uses it, with the number of the process in it.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, ResourceError
 from molcalc.io.files import replacing
 from molcalc.io.targets import check_file
 from molcalc.state import CHARGE_KEYS, without_rounding
 from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.encoding import decode_json
 from molcalc.train.data.formats.sqlite import SQLiteDatabase
-from molcalc.train.data.locking import writing
 from molcalc.train.data.opening import open_dataset
 from molcalc.train.data.split import Split, split
 
 TABLES = ("species", "keys", "text_key_values", "number_key_values")
+LOCK_WAIT = 8.0
+"""Seconds to wait for another writer; ASE itself waits for ever."""
 _PER_ATOM = ("initial_magmoms", "initial_charges", "masses", "momenta", "forces", "magmoms", "charges")
 _WIDTH = {"positions": 3, "momenta": 3, "forces": 3}
 _FIXED = {"cell": 9, "dipole": 3, "stress": 6}
@@ -149,6 +152,56 @@ def write_results(
             raise DatasetError(f"{database}: an ASE database does not take this: {error}") from error
         except sqlite3.Error as error:
             raise damaged(database, error) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Hold the lock file of a database, as ASE does, with the number of this process in it.
+
+    Raises
+    ------
+    DatasetError
+        When another process holds it for longer than LOCK_WAIT, or one that has died left it behind.
+    """
+    lock = path.with_name(path.name + ".lock")
+    end = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            break
+        except FileExistsError:
+            _check_holder(lock)
+        except OSError as error:
+            raise ResourceError(f"cannot write {lock}: {error.strerror or error}") from error
+        if time.monotonic() > end:
+            raise DatasetError(
+                f"{path} is locked: {lock} has been there for more than {LOCK_WAIT:.0f} s; if no program writes the "
+                "database, delete that file"
+            )
+        time.sleep(0.1)
+    try:
+        os.write(handle, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(handle)
+        with suppress(OSError):
+            lock.unlink()
+
+
+def _check_holder(lock: Path) -> None:
+    """Raise when the process that made a lock file is no more."""
+    try:
+        process = int(lock.read_text())
+    except (OSError, ValueError):  # it is gone, or ASE made it, which leaves it empty
+        return
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        raise DatasetError(
+            f"{lock} was left behind by process {process}, which has died: delete that file and try again"
+        ) from None
+    except OSError:  # it belongs to another user
+        return
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:

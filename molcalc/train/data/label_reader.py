@@ -1,4 +1,4 @@
-"""Systems of a dataset as a model sees them: with the neighbors it needs, and with labels as they are learned."""
+"""Systems of a dataset as a model sees them: with the neighbors it needs, at its fidelities, with labels as learned."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
+from molcalc.errors import UnsupportedElementError
+from molcalc.fidelity import Fidelity, match_fidelities
+from molcalc.io.checkpoint import ModelConfig
 from molcalc.potential import Potential
 from molcalc.properties import LABELS
-from molcalc.train.data.comparison import USUAL, Comparison
+from molcalc.train.data.comparison import USUAL, Comparison, without_masked_points
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
-from molcalc.train.data.esp_mask import without_masked_points
-from molcalc.train.data.model_fidelities import at_fidelities
+from molcalc.units import symbols_of
 
 
 class LabelReader:
@@ -88,6 +90,41 @@ class LabelReader:
         return batch.to(self._device)
 
 
+def fidelities_of_model(config: ModelConfig, data: Dataset, fidelity: str | None = None) -> Tensor:
+    """For every fidelity of the data the index of the one of a model that it is compared with, (n,) int64.
+
+    Parameters
+    ----------
+    fidelity : of the model, for data whose fidelity has no name.
+
+    Returns
+    -------
+    (n,) int64
+
+    Raises
+    ------
+    FidelityError
+        As :func:`molcalc.fidelity.match_fidelities` tells.
+    UnsupportedElementError
+        When the data have an element that the fidelity of the model does not know.
+    """
+    found = match_fidelities([item.name for item in config.fidelities], data.fidelities, fidelity)
+    for k, index in enumerate(found):
+        _check_elements(config, config.fidelities[index], elements_of(data, k))
+    return torch.tensor(found)
+
+
+def at_fidelities(batch: AtomicBatch, of_model: Tensor) -> AtomicBatch:
+    """The batch with fidelities of a model, from :func:`fidelities_of_model`, in place of those of the data."""
+    return replace(batch, fidelity=of_model.index_select(0, batch.fidelity))
+
+
+def elements_of(data: Dataset, fidelity: int) -> tuple[int, ...]:
+    """Atomic numbers that occur at a fidelity of a dataset, ascending."""
+    part = data.subset(np.flatnonzero(data.fidelity == fidelity))
+    return tuple(int(z) for z in np.unique(part.numbers))
+
+
 def _with_missing(batch: AtomicBatch, names: Sequence[str]) -> AtomicBatch:
     """The batch with labels that its data do not have: NaN, and no points for the electrostatic potential."""
     rows = {"system": batch.n_systems, "atom": batch.n_atoms, "point": 0}
@@ -96,3 +133,13 @@ def _with_missing(batch: AtomicBatch, names: Sequence[str]) -> AtomicBatch:
         points = torch.empty((0, 3), dtype=torch.float64)
         batch = replace(batch, esp_points=points, esp_system_idx=torch.empty(0, dtype=torch.int64))
     return replace(batch, labels={**batch.labels, **missing}) if missing else batch
+
+
+def _check_elements(config: ModelConfig, fidelity: Fidelity, elements: tuple[int, ...]) -> None:
+    known = config.arguments["elements"] if fidelity.elements is None else fidelity.elements
+    strange = set(elements) - set(known)
+    if strange:
+        at = f" at fidelity {fidelity.name!r}" if len(config.fidelities) > 1 else ""
+        raise UnsupportedElementError(
+            f"the data have {symbols_of(strange)}, which the model does not know{at}; it knows {symbols_of(known)}"
+        )

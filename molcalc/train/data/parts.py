@@ -11,12 +11,11 @@ import numpy as np
 from molcalc.errors import DatasetError
 from molcalc.io.files import sha256
 from molcalc.io.schema import check_least
-from molcalc.train.data.comparison import Comparison
+from molcalc.train.data.comparison import Comparison, check_points
 from molcalc.train.data.contradictions import check_charges, warn_of_doubtful_derivatives
 from molcalc.train.data.dataset import Dataset
-from molcalc.train.data.esp_mask import check_points
 from molcalc.train.data.geometry_hash import geometry_hashes
-from molcalc.train.data.model_fidelities import elements_of
+from molcalc.train.data.label_reader import elements_of
 from molcalc.train.data.opening import Data, open_dataset
 from molcalc.train.data.split import split
 from molcalc.train.data.suspicions import check_units

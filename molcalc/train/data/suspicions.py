@@ -10,8 +10,8 @@ from molcalc.errors import UnitMismatchError
 from molcalc.properties import ENERGY, FORCE
 from molcalc.train.data import limits
 from molcalc.train.data.block import Block
+from molcalc.train.data.contradictions import compared_work, correlation, slope
 from molcalc.train.data.dataset import Dataset
-from molcalc.train.data.work import compared_work, correlation, slope
 from molcalc.units import ATOMIC_MASSES, BOHR, COULOMB, DEBYE, HARTREE
 
 _ENERGY_UNITS = ("Hartree", "kcal/mol", "kJ/mol")

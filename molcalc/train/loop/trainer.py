@@ -20,8 +20,7 @@ from molcalc.io.checkpoint import Checkpoint
 from molcalc.potential import Potential
 from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
-from molcalc.train.data.label_reader import LabelReader
-from molcalc.train.data.model_fidelities import fidelities_of_model
+from molcalc.train.data.label_reader import LabelReader, fidelities_of_model
 from molcalc.train.loop.ema import WeightAverage
 from molcalc.train.loop.feeding import Feed
 from molcalc.train.loop.loop_config import LoopConfig

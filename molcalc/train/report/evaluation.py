@@ -1,4 +1,4 @@
-"""Errors of a model on labelled data, in all and by fidelity, element, size and molecule."""
+"""Errors of a model on labelled data, in all and by fidelity, element, size and molecule, and by orientation."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from molcalc.registry import build_members
 from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
-from molcalc.train.data.label_reader import LabelReader
-from molcalc.train.data.model_fidelities import fidelities_of_model
+from molcalc.train.data.label_reader import LabelReader, fidelities_of_model
 from molcalc.train.data.opening import Data, open_dataset
+from molcalc.train.loop.augmentation import rotated
 from molcalc.train.loop.metrics import ErrorSums, compared, differences
 from molcalc.train.loop.predictions import predict
 from molcalc.train.loop.processes import chosen_device
 from molcalc.train.loop.sampler import COMPARED_AT_ONCE, validation_batches
-from molcalc.train.report.groups import group_labels
 from molcalc.units import symbols_of
 
 KEPT_SAMPLES = 100_000
 """Pairs of label and prediction of one property that are kept for plots."""
+TURNED_SYSTEMS, ROTATIONS = 16, 50
+"""Systems, and random orientations of each, that show how far a potential depends on them."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,50 @@ class Evaluator:
         """(n_systems,) eV: sum of the model's self-atomic energies."""
         energies = [network.reference_energies(batch) for network in self.networks]
         return segment_sum(torch.stack(energies).mean(dim=0), batch.system_idx, batch.n_systems)
+
+
+def potential_spread(model: Checkpoint, data: Dataset, comparison: Comparison, seed: int) -> float:
+    """Standard deviation of the electrostatic potential over random rotations, in V.
+
+    Root mean square over all points of the first systems of ``data``; zero for a model that turns with the molecule.
+
+    Parameters
+    ----------
+    comparison : says which points count.
+    seed : of the rotations.
+
+    Returns
+    -------
+    V
+    """
+    potential = training_potential(model.config, build_members(model)[:1]).set_dtype(torch.float64)
+    batch = LabelReader(potential, ("esp",), (), comparison).read(data, np.arange(min(TURNED_SYSTEMS, len(data))))
+    rng = np.random.default_rng(seed)
+    values = [predict(potential, rotated(batch, rng), ("esp",))["esp"] for _ in range(ROTATIONS)]
+    return float(torch.stack(values).std(dim=0).square().mean().sqrt())
+
+
+def group_labels(data: Dataset) -> dict[str, list[str]]:
+    """Name of the group of every system, by kind of group."""
+    sizes = data.n_atoms()
+    groups: dict[str, Callable[[int], str]] = {
+        "formula": lambda k: formula(data, k),
+        "n_atoms": lambda k: str(sizes[k]),
+    }
+    if len(data.fidelities) > 1:
+        groups["fidelity"] = lambda k: data.fidelities[int(data.fidelity[k])]
+    return {kind: [name(k) for k in range(len(data))] for kind, name in groups.items()}
+
+
+def formula(data: Dataset, k: int) -> str:
+    """Formula and charge of a system, in Hill order: "CH4O", "H4N (+1)"."""
+    numbers = data.numbers[data.offsets[k] : data.offsets[k + 1]]
+    elements, counts = np.unique(numbers, return_counts=True)
+    parts = {symbols_of([z]).split()[0]: str(n) if n > 1 else "" for z, n in zip(elements, counts)}
+    first = [symbol for symbol in ("C", "H") if "C" in parts and symbol in parts]
+    order = first + sorted(symbol for symbol in parts if symbol not in first)
+    charge = int(data.total_charge[k])
+    return "".join(symbol + parts[symbol] for symbol in order) + (f" ({charge:+d})" if charge else "")
 
 
 class _Collected:

@@ -12,7 +12,7 @@ from typing import Any
 
 from molcalc.train.optimize.schedules import SCHEDULES, Schedule, ScheduleConfig
 from molcalc.train.report import figures
-from molcalc.train.report.esp_examples import EspExample
+from molcalc.train.report.esp_plots import EspExample
 from molcalc.train.report.evaluation import Evaluation
 
 PLATEAU_VALIDATIONS = 100

@@ -13,9 +13,9 @@ from molcalc.errors import DatasetError
 from molcalc.properties import LABELS
 from molcalc.state import FIDELITY_KEY
 from molcalc.train.data.block import Block
+from molcalc.train.data.convert import write_file
 from molcalc.train.data.databases import write_results
 from molcalc.train.data.dataset import Dataset
-from molcalc.train.data.writing import write_file
 from molcalc.train.report.evaluation import Predictions
 
 ANNOTATED = ".db"

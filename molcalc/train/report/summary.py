@@ -21,9 +21,8 @@ from molcalc.train.loop.trainer import Trainer
 from molcalc.train.report import figures
 from molcalc.train.report.display import ERROR_HEADER, error_rows, esp_note, group_table, three_digits, with_unit
 from molcalc.train.report.document import Code, DocumentPart, Heading, Image, Table, Text, as_html, as_markdown
-from molcalc.train.report.esp_examples import chosen_examples, esp_examples
-from molcalc.train.report.evaluation import Evaluation, Evaluator, evaluate_part
-from molcalc.train.report.orientation import potential_spread
+from molcalc.train.report.esp_plots import chosen_examples, esp_examples
+from molcalc.train.report.evaluation import Evaluation, Evaluator, evaluate_part, potential_spread
 from molcalc.train.report.plots import PART_TITLES, Picture, RunCourse, draw_run
 from molcalc.units import symbols_of
 

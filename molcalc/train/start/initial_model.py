@@ -20,8 +20,7 @@ from molcalc.potential import Potential
 from molcalc.registry import MODELS, network_config
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
-from molcalc.train.data.label_reader import LabelReader
-from molcalc.train.data.model_fidelities import elements_of
+from molcalc.train.data.label_reader import LabelReader, elements_of
 from molcalc.train.start.reference_energies import composition, fit_reference_energies
 from molcalc.train.start.start_config import StartConfig
 from molcalc.train.start.transfer import all_elements, bases, check_fidelities, transferred

@@ -71,16 +71,16 @@ class StopAt:
     """Ask for a stop after some steps, as a signal does."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-        from molcalc.train.report import console
+        from molcalc.train.report import recording
 
-        original = console.Console._update
+        original = recording.Console._update
 
         def update(self, trainer) -> None:
             original(self, trainer)
             if trainer.progress.step == step:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        monkeypatch.setattr(console.Console, "_update", update)
+        monkeypatch.setattr(recording.Console, "_update", update)
 
 
 @pytest.mark.parametrize("step", [1, 5, 8, 13, 23])

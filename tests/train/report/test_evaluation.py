@@ -18,12 +18,13 @@ from molcalc.io.checkpoint import Checkpoint
 from molcalc.train import evaluate
 from molcalc.train.data import open_dataset
 from molcalc.train.data.comparison import USUAL, Comparison
-from molcalc.train.report.esp_examples import chosen_examples, esp_examples
-from molcalc.train.report.evaluation import KEPT_SAMPLES, Evaluation, Evaluator, evaluate_part
+from molcalc.train.report.esp_plots import chosen_examples, esp_examples
+from molcalc.train.report.evaluation import KEPT_SAMPLES, Evaluation, Evaluator, evaluate_part, potential_spread
 from molcalc.train.report.prediction_writer import PredictionWriter
 from tests.helpers.calculators import tiny_calculator
-from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.networks import tiny_checkpoint, tiny_dcm
 from tests.helpers.structures import organic
+from tests.helpers.training_runs import copied
 
 SHIFT = 0.25
 """eV that the labels of one kind of molecule are wrong by."""
@@ -210,3 +211,9 @@ def test_predictions_are_added_to_the_rows_they_are_of(shifted_db: Path, model: 
         assert row.data["esp"].shape == (20,)
     with pytest.raises(DatasetError, match="cannot begin the name of a key"):
         results.annotate("1 x")
+
+
+def test_a_potential_that_turns_with_the_molecule_does_not_spread(tmp_path: Path) -> None:
+    model = tiny_dcm("physnet-dcm")
+    data = open_dataset(copied("co2_esp.db", tmp_path))
+    assert potential_spread(model, data, USUAL, seed=0) < 1e-9

@@ -13,7 +13,7 @@ import pytest
 from molcalc.errors import ConfigError
 from molcalc.train.optimize.schedules import SCHEDULES, ScheduleConfig
 from molcalc.train.report import error_plots, esp_plots, figures
-from molcalc.train.report.esp_examples import EspExample
+from molcalc.train.report.esp_plots import EspExample
 from molcalc.train.report.evaluation import Evaluation
 from molcalc.train.report.plots import RunCourse, draw_run, draw_schedules
 

@@ -17,12 +17,10 @@ from molcalc.train.loop.trainer import Trainer
 from molcalc.train.report import figures, summary
 from molcalc.train.report.display import with_unit
 from molcalc.train.report.document import Code, Heading, Table, Text, as_html, as_markdown
-from molcalc.train.report.evaluation import Evaluation
-from molcalc.train.report.orientation import potential_spread
+from molcalc.train.report.evaluation import Evaluation, potential_spread
 from molcalc.train.report.recording import Recording, ReportConfig
 from molcalc.train.report.summary import RunReport
-from tests.helpers.networks import tiny_dcm
-from tests.helpers.training_runs import copied, fit_co2, fit_molecules
+from tests.helpers.training_runs import fit_co2, fit_molecules
 
 
 @pytest.fixture(scope="module")
@@ -213,9 +211,3 @@ def test_the_report_says_how_much_the_potential_of_a_plain_head_depends_on_orien
     spread = potential_spread(checkpoint.load(tmp_path / "co2"), data, USUAL, seed=0)
     assert 1e3 * spread == pytest.approx(float(found), rel=0.5)  # of other systems
     assert spread > 1e-4
-
-
-def test_a_potential_that_turns_with_the_molecule_does_not_spread(tmp_path: Path) -> None:
-    model = tiny_dcm("physnet-dcm")
-    data = open_dataset(copied("co2_esp.db", tmp_path))
-    assert potential_spread(model, data, USUAL, seed=0) < 1e-9

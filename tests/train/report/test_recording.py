@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from molcalc.errors import ConfigError
-from molcalc.train.report.tracking import NoTracker, TensorBoard, WandB, open_tracker
+from molcalc.train.report.recording import NoTracker, TensorBoard, WandB, open_tracker
 
 ROW = {"epoch": 2, "step": 20, "train_loss": 0.5, "valid_loss": 0.4, "energy_mae": 0.01, "learning_rate": 1e-3}
 NAMES = {"run/epoch", "loss/train_loss", "loss/valid_loss", "validation/energy_mae", "run/learning_rate"}

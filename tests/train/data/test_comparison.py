@@ -13,8 +13,7 @@ from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
 from molcalc.train import fit
 from molcalc.train.data import open_dataset
-from molcalc.train.data.comparison import Comparison
-from molcalc.train.data.esp_mask import check_points, without_masked_points
+from molcalc.train.data.comparison import Comparison, check_points, without_masked_points
 from molcalc.units import VDW_RADII
 
 
