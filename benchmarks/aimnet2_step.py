@@ -22,8 +22,8 @@ from ase.build import molecule
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from molcalc.calculators import AIMNet2
-from molcalc.pretrained.published import PUBLISHED, find_file
+from molcalc import AIMNet2
+from molcalc.pretrained.catalog import PUBLISHED, find_file
 from tests.helpers.peers import write_v2_file
 
 SIZES = (3, 30, 81, 192, 648)

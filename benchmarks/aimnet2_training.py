@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
-from molcalc.train.config import make_config
 from molcalc.train.data import open_dataset
 from molcalc.train.loop.losses import Loss, LossConfig
 from molcalc.train.loop.predictions import predict
 from molcalc.train.optimize.optimizers import create_optimizer
-from molcalc.train.start import network as networks
+from molcalc.train.start import initial_model
+from molcalc.train.start.start_config import StartConfig
 
 DATA = Path(__file__).parents[1] / "tests" / "data" / "training" / "small_molecules.db"
 LABELS = ("energy", "forces", "charges")
@@ -56,10 +57,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as cache:
-        config = make_config({"model": "aimnet2"})
-        model_config, network = networks.new_model(config, open_dataset(DATA, cache=cache))
-        network = networks.cast(network, "float32")
-        potential = networks.potential_of(model_config, network)
+        start = initial_model.new_model(StartConfig(model="aimnet2"), open_dataset(DATA, cache=cache), seed=0)
+        network = initial_model.cast(start.network, "float32")
+        potential = training_potential(start.config, [network])
         batch = batch_of(options.atoms, potential.cutoff, potential.pair_cutoff, cache)
         loss = Loss(LossConfig(weights={"energy": 1.0, "forces": 5.0, "charges": 5.0}))
         optimizer = create_optimizer("adamw", network, 1e-5)

@@ -23,7 +23,7 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from tqdm import tqdm
 
-from molcalc.calculators import AIMNet2
+from molcalc import AIMNet2
 
 MOLECULE = Path(__file__).parents[1] / "examples" / "data" / "caffeine.xyz"
 

@@ -13,7 +13,7 @@ import torch
 from ase.build import molecule
 from ase.optimize import BFGS, FIRE, LBFGS, BFGSLineSearch
 
-from molcalc.calculators import AIMNet2
+from molcalc import AIMNet2
 
 MOLECULES = (
     "H2O", "CH3OH", "CH3CONH2", "C6H6", "CH3COOH", "C5H5N", "C4H4NH", "C4H4O", "CH3SH", "CH3CH2OCH3",

@@ -49,7 +49,7 @@ def make_potential(kind: str, size: str, double: bool, coulomb: bool = True) -> 
     entry = MODELS[kind]
     config = entry.config(elements=ELEMENTS) if size == "default" else entry.config.reference_size(ELEMENTS)
     terms: list[EnergyTerm] = [PhysNetCoulomb(config.cutoff)] if coulomb else []
-    potential = Potential([entry.model(config).initialize()], terms)
+    potential = Potential([entry.network(config).initialize()], terms)
     return potential.set_dtype(torch.float64 if double else torch.float32)
 
 

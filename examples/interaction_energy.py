@@ -10,7 +10,7 @@ import numpy as np
 from ase import units
 from ase.data.s22 import create_s22_system, get_interaction_energy_s22, get_number_of_dimer_atoms, s22
 
-from molcalc.calculators import AIMNet2
+from molcalc import AIMNet2
 
 KCAL = units.kcal / units.mol
 

@@ -15,7 +15,7 @@ from ase.io import read
 from ase.md.nose_hoover_chain import MTKNPT
 from ase.optimize import BFGS
 
-from molcalc.calculators import AIMNet2
+from molcalc import AIMNet2
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--steps", type=int, default=2000, help="of molecular dynamics, 0.5 fs each")

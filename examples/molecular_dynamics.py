@@ -14,7 +14,7 @@ from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
-from molcalc.calculators import AIMNet2
+from molcalc import AIMNet2
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--steps", type=int, default=2000, help="of 0.5 fs, in each of the two parts")

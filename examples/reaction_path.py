@@ -14,7 +14,7 @@ from ase.io import read, write
 from ase.mep import NEB
 from ase.optimize import BFGS
 
-from molcalc.calculators import AIMNet2
+from molcalc import AIMNet2
 
 HERE = Path(__file__).parent
 MIRRORED = [4, 3, 2, 1, 0, 7, 6, 5, 8]  # the atom that takes the place of each

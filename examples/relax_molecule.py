@@ -10,7 +10,7 @@ import numpy as np
 from ase.io import read, write
 from ase.optimize import BFGS
 
-from molcalc.calculators import AIMNet2
+from molcalc import AIMNet2
 
 HERE = Path(__file__).parent
 

@@ -13,7 +13,7 @@ from ase.build import molecule
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 
-from molcalc.calculators import AIMNet2
+from molcalc import AIMNet2
 from molcalc.export import export
 from molcalc.train import fit
 from molcalc.train.data import open_dataset

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.build import molecule
 
-from molcalc.calculators import AIMNet2
+from molcalc import AIMNet2
 
 calculator = AIMNet2("wb97m-d3")
 

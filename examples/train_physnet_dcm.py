@@ -13,7 +13,7 @@ from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
-from molcalc.calculators import PhysNetDCM
+from molcalc import PhysNetDCM
 from molcalc.train import fit
 
 HERE = Path(__file__).parent

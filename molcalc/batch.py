@@ -78,6 +78,10 @@ class AtomicBatch:
         """Whether any structure has a periodic direction."""
         return bool(self.pbc.any())
 
+    def has_volume(self) -> Bool[Tensor, " n_systems"]:
+        """(n_systems,) bool, which structures have a stress: some direction is periodic and the cell has a volume."""
+        return self.pbc.any(dim=1) & (torch.linalg.det(self.cell.detach()) != 0)
+
     def atoms_per_system(self) -> Int64[Tensor, " n_systems"]:
         """(n_systems,) int64 number of atoms of each structure."""
         return torch.bincount(self.system_idx, minlength=self.n_systems)
@@ -122,6 +126,10 @@ def from_atoms(
     cutoff : range of the edges in Å.
     pair_cutoff : range of the pairs in Å; ``math.inf`` takes all pairs (structures without periodicity
         only), ``None`` leaves the list empty.
+
+    Returns
+    -------
+    batch with lists of neighbors, without labels and points
     """
     positions = np.array(atoms.positions, dtype=np.float64)
     cell = np.array(atoms.cell.array, dtype=np.float64)
@@ -182,6 +190,10 @@ def build_batch(
 
 def collate(batches: Sequence[AtomicBatch]) -> AtomicBatch:
     """Join batches into one; atoms keep their order.
+
+    Returns
+    -------
+    one batch, in the order of the given ones
 
     Raises
     ------

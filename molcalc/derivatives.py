@@ -34,7 +34,8 @@ def evaluate(
     ----------
     batch : its positions are differentiated as they are when they require a gradient.
     properties : names from :data:`molcalc.properties.PROPERTIES`; energy, atomic energies and predictions
-        are returned in any case, forces, stress and esp (at the points of the batch) when asked for.
+        are returned in any case, forces, stress and esp (at the points of the batch) when asked for. The stress of a
+        structure that has none (see :meth:`~molcalc.batch.AtomicBatch.has_volume`) is NaN.
     create_graph : keep results differentiable (training, second derivatives).
 
     Returns
@@ -149,8 +150,10 @@ def _gradients(
         if len(members) > 1:
             results["forces_std"] = torch.stack([member[names.index("positions")] for member in members]).std(dim=0)
     if "strain" in total:
-        volume = torch.linalg.det(batch.cell.detach()).abs()
-        results["stress"] = total["strain"] / volume[:, None, None]
+        defined = batch.has_volume()
+        volume = torch.where(defined, torch.linalg.det(batch.cell.detach()).abs(), 1.0)[:, None, None]
+        stress = total["strain"] / volume
+        results["stress"] = torch.where(defined[:, None, None], stress, torch.nan)
     return results
 
 

@@ -1,4 +1,4 @@
-"""What every energy term beside the network looks like."""
+"""Base of the energy terms beside the network."""
 
 from __future__ import annotations
 
@@ -34,5 +34,9 @@ class EnergyTerm(nn.Module):
         """Return the (n_atoms,) float64 contribution in eV.
 
         ``batch.pair_index`` may hold pairs beyond the range of the term: mask them.
+
+        Returns
+        -------
+        (n_atoms,) float64, eV
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Exceptions raised by molcalc.
+"""Exceptions raised by molcalc, and its warnings.
 
 Every message says what is wrong, where (0-based atom index, row or file), the value seen, the value
 allowed and what to do. Errors about a user's structure are also ``ase.calculators.calculator.InputError``
@@ -7,13 +7,14 @@ and ``ValueError``, so existing ``except`` clauses keep working.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ase.calculators.calculator import CalculationFailed
+from ase.calculators.calculator import CalculationFailed, PropertyNotImplementedError
 from ase.calculators.calculator import InputError as AseInputError
 
 
@@ -66,6 +67,10 @@ class ConfigError(InputError):
     """An option is unknown, misspelt, or out of range."""
 
 
+class MissingPropertyError(MolcalcError, PropertyNotImplementedError):
+    """A property is asked for that a model does not predict, or that a structure does not have."""
+
+
 class NonFiniteResultError(MolcalcError, CalculationFailed):
     """A computed energy, force or charge is not finite."""
 
@@ -98,6 +103,18 @@ class ResourceError(MolcalcError, RuntimeError):
     """Memory, disk space or another process stands in the way."""
 
 
+class OpenShellWarning(UserWarning):
+    """Unpaired electrons of a structure are not seen: a closed-shell model, or initial magnetic moments alone."""
+
+
+class FidelityWarning(UserWarning):
+    """A fidelity is left out of a comparison."""
+
+
+class NonEquivariantWarning(UserWarning):
+    """Distributed charges are used that do not turn with the molecule."""
+
+
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 3
 _SHORT.maxstring = _SHORT.maxother = 80
@@ -122,3 +139,21 @@ def checked_positive(name: str, value: float) -> float:
     if not (math.isfinite(value) and value > 0):
         raise ConfigError(f"{name}={value} must be a positive, finite number")
     return float(value)
+
+
+@contextlib.contextmanager
+def memory_named(work: str, cure: str) -> Iterator[None]:
+    """Say what did not fit into memory, of the processor or of a graphics card.
+
+    Raises
+    ------
+    ResourceError
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # Torch says so in words, and in a class of its own for graphics cards only.
+        words = ("allocate memory", "out of memory")
+        if not isinstance(error, MemoryError) and not any(each in str(error) for each in words):
+            raise
+        raise ResourceError(f"{work} does not fit into memory: {cure}") from error

@@ -42,6 +42,10 @@ class Fidelity:
 def find_fidelity(names: Sequence[str], name: str | None, model: str) -> int:
     """Index of a fidelity; None is enough where there is only one.
 
+    Returns
+    -------
+    position in ``names``
+
     Raises
     ------
     FidelityError
@@ -63,7 +67,11 @@ def find_fidelity(names: Sequence[str], name: str | None, model: str) -> int:
 def fidelities_knowing(
     numbers: np.ndarray, fidelities: Sequence[Fidelity], chosen: Iterable[int], model: str
 ) -> list[int]:
-    """Those of the chosen fidelities that know all elements of a structure, by index.
+    """Indices of the chosen fidelities that know all elements of a structure.
+
+    Returns
+    -------
+    indices in ``fidelities``, at least one
 
     Raises
     ------
@@ -91,6 +99,10 @@ def match_fidelities(of_model: Sequence[str], of_data: Sequence[str], fidelity: 
     Parameters
     ----------
     fidelity : of the model, for data whose fidelity has no name; None is right for a model that has only one.
+
+    Returns
+    -------
+    position in ``of_model`` for each name in ``of_data``
 
     Raises
     ------

@@ -69,6 +69,11 @@ def unique_pairs(index: Int[np.ndarray, "2 n_all"], shifts: Float[np.ndarray, "n
 
     A pair of an atom with its own image appears with +shift and −shift; the one whose first non-zero
     shift is positive stays.
+
+    Returns
+    -------
+    index : (2, n_pairs).
+    shifts : (n_pairs, 3).
     """
     i, j = index
     sign = np.sign(shifts @ np.array([1e8, 1e4, 1.0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import torch
 from jaxtyping import Float, Float64
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from molcalc.batch import AtomicBatch
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CellError, ConfigError
+from molcalc.models.network import Network
 
 
 @dataclass(frozen=True)
 class PotentialOutput:
-    """What one forward pass returns.
+    """Results of one forward pass: energies and predictions of all members.
 
     Attributes
     ----------
@@ -44,8 +45,7 @@ class Potential(nn.Module):
     supports_periodic : whether every term is defined for periodic structures.
     pair_cutoff : Å, range of the pair list the terms need in a periodic structure; None without terms.
     cutoff : Å, range of the edges.
-    predicts, elements : of the network.
-    rotation_invariant : whether all predictions turn with the structure.
+    predicts, elements, rotation_invariant : of the network, as :class:`molcalc.models.network.Network` has them.
 
     Raises
     ------
@@ -53,7 +53,7 @@ class Potential(nn.Module):
         When a term needs a prediction that the network does not make.
     """
 
-    def __init__(self, members: Sequence[Any], terms: Sequence[EnergyTerm] = ()) -> None:
+    def __init__(self, members: Sequence[Network], terms: Sequence[EnergyTerm] = ()) -> None:
         super().__init__()
         if not members:
             raise ConfigError("a potential needs at least one network; got none")
@@ -61,10 +61,10 @@ class Potential(nn.Module):
         self.terms = nn.ModuleList(terms)
         self.supports_periodic = all(term.supports_periodic for term in terms)
         self.pair_cutoff = max((term.pair_cutoff for term in terms), default=None)
-        self.cutoff: float = members[0].cutoff
-        self.predicts: tuple[str, ...] = members[0].predicts
-        self.elements: tuple[int, ...] = members[0].elements
-        self.rotation_invariant: bool = getattr(members[0], "rotation_invariant", True)
+        self.cutoff = members[0].cutoff
+        self.predicts = members[0].predicts
+        self.elements = members[0].elements
+        self.rotation_invariant = members[0].rotation_invariant
         for term in terms:
             missing = sorted(set(term.requires) - set(self.predicts))
             if missing:
@@ -75,22 +75,36 @@ class Potential(nn.Module):
 
     @property
     def n_members(self) -> int:
+        """Networks in the ensemble."""
         return len(self.members)
 
-    def set_dtype(self, dtype: torch.dtype) -> Potential:
-        """Choose the arithmetic of the network.
+    @property
+    def networks(self) -> list[Network]:
+        """Networks of the ensemble by their contract, which the container of torch does not know."""
+        return cast("list[Network]", list(self.members))
 
-        With float32, the parameters that the network names in ``float32_parameters`` (its large matrix products) are
-        converted, all others are in float64.
+    @property
+    def energy_terms(self) -> list[EnergyTerm]:
+        """Energy terms by their contract."""
+        return cast("list[EnergyTerm]", list(self.terms))
+
+    def set_dtype(self, dtype: torch.dtype) -> Potential:
+        """Choose the arithmetic of the networks' large matrix products; everything else is in float64.
+
+        Returns
+        -------
+        the potential itself
         """
-        for member in self.members:
-            prefixes: tuple[str, ...] = member.float32_parameters  # type: ignore[assignment]
-            for name, parameter in member.named_parameters():
-                parameter.data = parameter.data.to(dtype if name.startswith(prefixes) else torch.float64)
+        for network in self.networks:
+            network.set_dtype(dtype)
         return self
 
     def forward(self, batch: AtomicBatch) -> PotentialOutput:
         """Evaluate all members and terms.
+
+        Returns
+        -------
+        energies by member, those that all share, and predictions by member
 
         Raises
         ------

@@ -1,40 +1,164 @@
-"""The closed table of networks: kind → class. Nothing else is ever built from a model file."""
+"""The closed table of networks: everything that depends on the kind of a model. Nothing else is ever built from a file.
+
+A kind is one entry: its network, the configuration of it, the calculator for it, and how it is trained.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from molcalc.errors import CheckpointMismatchError, ConfigError, UnsafeCheckpointError, short, suggest
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.io.schema import from_dict
-from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
-from molcalc.models.dcm import NonEquivariantConfig, NonEquivariantDCM, PhysNetDCM, PhysNetDCMConfig
-from molcalc.models.multifidelity import MultiFidelityAIMNet2, MultiFidelityConfig
+from molcalc.models.aimnet2 import AIMNet2Config, AIMNet2Network
+from molcalc.models.dcm import NonEquivariantConfig, NonEquivariantDCMNetwork, PhysNetDCMConfig, PhysNetDCMNetwork
+from molcalc.models.network import NetworkConfig, TrainableNetwork
 
 
-class Entry(NamedTuple):
-    """A network class and the dataclass of its arguments."""
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Recommended training of a kind of model.
 
-    model: type[nn.Module]
-    config: type[Any]
+    Attributes
+    ----------
+    options : differences from the defaults of :class:`molcalc.train.config.FitConfig`.
+    coulomb : Coulomb energy of the model, see :class:`molcalc.io.checkpoint.ModelConfig`.
+    presets : named sizes beside "default", each a function of the elements and of changes by name.
+    """
+
+    options: Mapping[str, Any]
+    coulomb: str | None = None
+    presets: Mapping[str, Callable[..., NetworkConfig]] = field(default_factory=dict)
 
 
-MODELS: dict[str, Entry] = {
-    "aimnet2": Entry(AIMNet2, AIMNet2Config),
-    "aimnet2-multi": Entry(MultiFidelityAIMNet2, MultiFidelityConfig),
-    "physnet-dcm": Entry(PhysNetDCM, PhysNetDCMConfig),
-    "noneq-dcm": Entry(NonEquivariantDCM, NonEquivariantConfig),
+@dataclass(frozen=True, kw_only=True)
+class ModelEntry:
+    """Entry of a kind of model: network, configuration, calculator and recommended training.
+
+    Attributes
+    ----------
+    network, config : class of the networks and dataclass of their arguments.
+    calculator : dotted name of the ASE calculator, which is imported only when it is asked for.
+    training : how it is trained unless the user says otherwise.
+    """
+
+    network: type[TrainableNetwork]
+    config: type[NetworkConfig]
+    calculator: str
+    training: Training
+
+    @property
+    def learns_fidelities(self) -> bool:
+        """Whether one network may learn several levels of theory."""
+        return any(each.name == "n_fidelities" for each in fields(self.config))
+
+    @property
+    def calculator_name(self) -> str:
+        """Name of the calculator's class alone."""
+        return self.calculator.rpartition(".")[2]
+
+
+_AIMNET2 = Training(
+    options={
+        "batch_size": 512,
+        "batch_mode": "atoms",
+        "epochs": 200,
+        "loss": {"weights": {"energy": 1.0, "forces": 5.0, "charges": 5.0, "spin_charges": 5.0, "dipole": 1.0}},
+        "schedule": {"name": "cosine", "warmup": 0.02},
+    },
+    coulomb="simple",
+)
+_DISTRIBUTED_CHARGES: dict[str, Any] = {
+    "batch_size": 32,
+    "epochs": 300,
+    "loss": {"weights": {"energy": 100.0, "forces": 50.0, "dipole": 100.0, "esp": 50.0}},
+    "optimizer": "muon",
+    "schedule": {"name": "cosine", "warmup": 0.02, "final_factor": 0.001},
+    "ema": 0.99,
 }
+"""Models of distributed charges are trained without a Coulomb energy: with PhysNet's own, which acts between bonded
+atoms too, charges settle where they help the energy, and the potential of CO2 is fitted half as well."""
+
+MODELS: dict[str, ModelEntry] = {
+    "aimnet2": ModelEntry(
+        network=AIMNet2Network,
+        config=AIMNet2Config,
+        calculator="molcalc.calculators.aimnet2.AIMNet2",
+        training=_AIMNET2,
+    ),
+    "physnet-dcm": ModelEntry(
+        network=PhysNetDCMNetwork,
+        config=PhysNetDCMConfig,
+        calculator="molcalc.calculators.physnet_dcm.PhysNetDCM",
+        training=Training(options=_DISTRIBUTED_CHARGES, presets={"reference-size": PhysNetDCMConfig.reference_size}),
+    ),
+    "noneq-dcm": ModelEntry(
+        network=NonEquivariantDCMNetwork,
+        config=NonEquivariantConfig,
+        calculator="molcalc.calculators.physnet_dcm.NonEquivariantDCM",
+        training=Training(
+            options=_DISTRIBUTED_CHARGES, presets={"reference-size": NonEquivariantConfig.reference_size}
+        ),
+    ),
+}
+DEFAULT_MODEL = "physnet-dcm"
+"""Kind that is trained when none is named."""
 MAX_VALUES = 1000
 """Single values in the arguments of a network; more would take long to build."""
 
 
-def network_config(config: ModelConfig) -> Any:
+def calculator_class(kind: str) -> type[Any]:
+    """Class of the ASE calculator for a kind of model.
+
+    Parameters
+    ----------
+    kind : key of :data:`MODELS`.
+
+    Returns
+    -------
+    subclass of :class:`ase.calculators.calculator.Calculator`
+
+    Raises
+    ------
+    UnsafeCheckpointError
+        When the kind is not in the table: no name out of a file is ever imported.
+    """
+    module, _, name = entry_of(kind).calculator.rpartition(".")
+    found: type[Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def entry_of(kind: str) -> ModelEntry:
+    """The entry of a kind of model that a file or a user names.
+
+    Returns
+    -------
+    entry of :data:`MODELS`
+
+    Raises
+    ------
+    UnsafeCheckpointError
+        When the kind is not in the table.
+    """
+    if kind not in MODELS:
+        raise UnsafeCheckpointError(
+            f"unknown architecture {short(kind)}{suggest(kind[:80], MODELS)}; known: {', '.join(MODELS)}"
+        )
+    return MODELS[kind]
+
+
+def network_config(config: ModelConfig) -> NetworkConfig:
     """The typed configuration of a model's network.
+
+    Returns
+    -------
+    instance of the configuration that the entry names
 
     Raises
     ------
@@ -43,20 +167,21 @@ def network_config(config: ModelConfig) -> Any:
     CheckpointMismatchError
         When the arguments do not fit.
     """
-    if config.kind not in MODELS:
-        raise UnsafeCheckpointError(
-            f"unknown architecture {short(config.kind)}{suggest(config.kind[:80], MODELS)}; known: {', '.join(MODELS)}"
-        )
+    entry = entry_of(config.kind)
     if _count(config.arguments) > MAX_VALUES:
         raise CheckpointMismatchError(f"arguments hold more than {MAX_VALUES} values")
     try:
-        return from_dict(MODELS[config.kind].config, config.arguments, "arguments")
+        return from_dict(entry.config, config.arguments, "arguments")
     except ConfigError as error:
         raise CheckpointMismatchError(str(error)) from error
 
 
-def build_members(checkpoint: Checkpoint) -> list[nn.Module]:
+def build_members(checkpoint: Checkpoint) -> list[TrainableNetwork]:
     """Networks with their weights, in evaluation mode.
+
+    Returns
+    -------
+    one network for each member
 
     Raises
     ------
@@ -75,12 +200,12 @@ def build_members(checkpoint: Checkpoint) -> list[nn.Module]:
     return members
 
 
-def _build_empty(config: ModelConfig) -> nn.Module:
+def _build_empty(config: ModelConfig) -> TrainableNetwork:
     """A network whose weights take no memory, whatever sizes a file claims."""
     arguments = network_config(config)
     try:
         with torch.device("meta"):
-            return MODELS[config.kind].model(arguments)
+            return entry_of(config.kind).network(arguments)
     except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointMismatchError(f"arguments {short(config.arguments)} describe no network: {reason}") from error
@@ -108,7 +233,7 @@ def _count(values: Any) -> int:
     return 1
 
 
-def checkpoint_of(config: ModelConfig, members: list[nn.Module]) -> Checkpoint:
+def checkpoint_of(config: ModelConfig, members: Sequence[TrainableNetwork]) -> Checkpoint:
     """Collect the weights of networks under the names that :func:`build_members` expects."""
     weights = {
         f"members.{k}.{name}": value.detach()

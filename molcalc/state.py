@@ -1,4 +1,4 @@
-"""Charge, multiplicity and fidelity of a structure: who decides, and what contradicts what.
+"""Charge, multiplicity and fidelity of a structure: precedence of what states them, and contradictions.
 
 The one rule for calculators, rows of databases, frames of files and commands. What is higher in this table decides;
 two sources of one line that differ, and a charge or multiplicity that differs from a source below it, are errors.
@@ -119,6 +119,10 @@ def resolve_charge(
 
     Parameters are those of :meth:`State.of`.
 
+    Returns
+    -------
+    charge in e, or None
+
     Raises
     ------
     ChargeError
@@ -148,6 +152,10 @@ def resolve_multiplicity(
 ) -> int | None:
     """Multiplicity 2S+1 that an argument or a key states; None, which means the lowest, when nothing does.
 
+    Returns
+    -------
+    2S+1, or None
+
     Raises
     ------
     SpinError
@@ -174,6 +182,10 @@ def multiplicity_of_moments(total_moment: float, electrons: int) -> int | None:
     """Multiplicity 2S+1 that initial magnetic moments (their sum in μ_B) hint at; None where they cannot hold.
 
     It decides nothing: programs that make structures set moments of isolated atoms and of other charges.
+
+    Returns
+    -------
+    2S+1, or None
     """
     moment = abs(total_moment)
     if not np.isfinite(moment) or abs(moment - round(moment)) > WHOLE:

@@ -20,6 +20,8 @@ KCAL_PER_MOL: float = units.kcal / units.mol
 """1 kcal/mol in eV."""
 COULOMB: float = HARTREE * BOHR
 """Coulomb constant e²/(4πε₀) in eV·Å."""
+PASCAL: float = HARTREE / 4.3597447222071e-18 * 1e-30
+"""1 Pa in eV/Å³; the Hartree in J is CODATA 2018."""
 
 ATOMIC_MASSES: np.ndarray = atomic_masses
 """(119,) u by atomic number."""

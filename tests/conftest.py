@@ -18,8 +18,8 @@ check_tensor_signatures()  # before anything of molcalc is imported
 
 from molcalc.calculators import AIMNet2  # noqa: E402
 from molcalc.io.checkpoint import Checkpoint  # noqa: E402
-from molcalc.pretrained.published import PUBLISHED, find_file  # noqa: E402
-from tests.helpers.tiny import tiny_checkpoint  # noqa: E402
+from molcalc.pretrained.catalog import PUBLISHED, find_file  # noqa: E402
+from tests.helpers.networks import tiny_checkpoint  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="session")

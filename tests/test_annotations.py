@@ -22,15 +22,18 @@ from tests.helpers.tensor_signatures import PACKAGE, CheckedLoader, SignatureErr
 
 ANNOTATED = (
     "batch.py", "neighbors.py", "potential.py", "derivatives.py", "energy_term.py", "nn", "models", "electrostatics",
-    "dispersion", "assembly/by_fidelity.py", "calculators/points.py", "train/loop/losses.py", "train/report/metrics.py",
-    "train/loop/augmentation.py", "train/loop/predictions.py",
+    "dispersion", "assembly/by_fidelity.py", "prediction/points.py", "predictor.py", "train/loop/losses.py",
+    "train/loop/metrics.py", "train/loop/augmentation.py", "train/loop/predictions.py",
 )  # fmt: skip
 ANY_TENSOR = {
     "nn/interaction_stack.py: compiled_stack_usable": "asks for device and dtype only",
 }
 """Functions that take tensors of any shape and dtype."""
-READ_BY_COMPILERS = ("electrostatics/pair_formulas.py", "nn/switch.py")
-"""Files with functions of plain tensors, as exported programs call them."""
+READ_BY_COMPILERS = (
+    "electrostatics/pair_formulas.py", "nn/switch.py", "dispersion/coordination.py: neighbor_counts",
+    "dispersion/damping.py: rational_damping", "dispersion/damping.py: smooth_cutoff",
+)  # fmt: skip
+"""Functions of plain tensors, as exported programs call them."""
 
 
 def test_a_wrong_number_of_axes_is_refused() -> None:

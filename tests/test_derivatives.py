@@ -1,4 +1,4 @@
-"""Forces, stress and second derivatives are derivatives of the energy (acceptance A9, A12–A15, A30–A32)."""
+"""Forces, stress and second derivatives are derivatives of the energy."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms, units
-from ase.build import molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.md.verlet import VelocityVerlet
-from ase.optimize import BFGS
 
 from molcalc.derivatives import charge_derivatives, dipole_derivatives, evaluate
 from molcalc.io.checkpoint import Checkpoint
-from tests.helpers.tiny import crystal, organic, periodic_calculator, tiny_calculator
+from tests.helpers.calculators import periodic_calculator, tiny_calculator, trembling
+from tests.helpers.structures import crystal, organic, rattled
 
 FORCE_FD = 1e-5  # eV/Å at a displacement of 1e-4 Å
 STRESS_FD = 1e-8  # eV/Å³ at a strain of 1e-5
@@ -106,8 +105,7 @@ def test_stress_of_a_molecule_is_refused(closed_shell: Checkpoint, cell: np.ndar
 
 
 def test_hessian_is_the_derivative_of_the_forces(checkpoint: Checkpoint) -> None:
-    atoms = molecule("H2O")
-    atoms.rattle(0.05, seed=1)
+    atoms = rattled("H2O", seed=1)
     calc = tiny_calculator(checkpoint)
     hessian = calc.get_hessian(atoms)
     assert hessian.shape == (3, 3, 3, 3)
@@ -171,20 +169,15 @@ def test_training_gradients_reach_every_weight(closed_shell: Checkpoint) -> None
 
 
 @pytest.fixture(scope="module")
-def trembling(closed_shell: Checkpoint) -> Atoms:
-    """A molecule near a minimum of the random potential, with small velocities."""
-    atoms = molecule("CH3OH")
-    atoms.calc = tiny_calculator(closed_shell)
-    BFGS(atoms, logfile=None).run(fmax=0.02, steps=200)
-    atoms.set_velocities(np.random.default_rng(0).normal(scale=0.004, size=(len(atoms), 3)))
-    return atoms
+def moving(closed_shell: Checkpoint) -> Atoms:
+    return trembling(tiny_calculator(closed_shell))
 
 
-def test_energy_error_of_dynamics_is_of_second_order_in_the_time_step(trembling: Atoms) -> None:
+def test_energy_error_of_dynamics_is_of_second_order_in_the_time_step(moving: Atoms) -> None:
     spreads = []
     for timestep in (0.5, 0.25):
-        atoms = trembling.copy()
-        atoms.calc = trembling.calc
+        atoms = moving.copy()
+        atoms.calc = moving.calc
         energies: list[float] = []
         dynamics = VelocityVerlet(atoms, timestep * units.fs)
         dynamics.attach(lambda atoms=atoms, energies=energies: energies.append(atoms.get_total_energy()))
@@ -193,10 +186,10 @@ def test_energy_error_of_dynamics_is_of_second_order_in_the_time_step(trembling:
     assert 3.2 < spreads[0] / spreads[1] < 4.8
 
 
-def test_motion_is_reversible_in_time(trembling: Atoms) -> None:
-    atoms = trembling.copy()
-    atoms.calc = trembling.calc
+def test_motion_is_reversible_in_time(moving: Atoms) -> None:
+    atoms = moving.copy()
+    atoms.calc = moving.calc
     VelocityVerlet(atoms, 0.5 * units.fs).run(200)
     atoms.set_momenta(-atoms.get_momenta())
     VelocityVerlet(atoms, 0.5 * units.fs).run(200)
-    assert np.abs(atoms.positions - trembling.positions).max() < 1e-8
+    assert np.abs(atoms.positions - moving.positions).max() < 1e-8

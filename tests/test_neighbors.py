@@ -1,4 +1,4 @@
-"""Neighbor lists against counting all images by hand (acceptance A20–A22, A26)."""
+"""Neighbor lists against counting all images by hand."""
 
 from __future__ import annotations
 

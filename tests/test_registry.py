@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ import torch
 
 from molcalc.errors import CheckpointMismatchError, UnsafeCheckpointError
 from molcalc.io.checkpoint import Checkpoint, load, save
-from molcalc.models.aimnet2 import AIMNet2
-from molcalc.registry import MODELS, build_members, checkpoint_of, network_config
-from tests.helpers.model_files import ELEMENTS, UNKNOWN_ARCHITECTURES, small_checkpoint
+from molcalc.models.aimnet2 import AIMNet2Network
+from molcalc.registry import DEFAULT_MODEL, MODELS, build_members, calculator_class, checkpoint_of, network_config
+from molcalc.train.config import FitConfig, make_config
+from tests.helpers.model_files import UNKNOWN_ARCHITECTURES
+from tests.helpers.networks import SMALLER_ELEMENTS, small_checkpoint
 
 
 def with_arguments(**changes: Any) -> Checkpoint:
@@ -32,11 +36,11 @@ def test_networks_have_their_own_weights_in_order() -> None:
 
 def test_networks_are_ready_for_evaluation() -> None:
     for member in build_members(small_checkpoint(n_members=2)):
-        assert isinstance(member, AIMNet2)
+        assert isinstance(member, AIMNet2Network)
         assert not member.training
         assert not any(parameter.requires_grad for parameter in member.parameters())
         assert {parameter.device.type for parameter in member.parameters()} == {"cpu"}
-        assert member.elements == ELEMENTS
+        assert member.elements == SMALLER_ELEMENTS
 
 
 def test_changing_a_network_leaves_the_checkpoint_and_other_networks_alone() -> None:
@@ -67,6 +71,8 @@ def test_only_names_in_the_table_are_known(kind: str) -> None:
     model = small_checkpoint()
     with pytest.raises(UnsafeCheckpointError, match=f"unknown architecture .*known: {', '.join(MODELS)}"):
         build_members(replace(model, config=replace(model.config, kind=kind)))
+    with pytest.raises(UnsafeCheckpointError, match="unknown architecture"):
+        calculator_class(kind)
 
 
 def test_a_misspelt_architecture_is_suggested() -> None:
@@ -82,8 +88,8 @@ def test_a_misspelt_architecture_is_suggested() -> None:
         ({"elements": (1, 9)}, r"arguments: elements=\(1, 9\); allowed are 1…8"),
         ({"charge_channels": 3}, "charge_channels=3; allowed are 1 and 2"),
         ({"hidden": ((16, 12),)}, "at least 2 are needed"),
-        ({"n_radial": 9}, r"embedding has shape \(9, 32\); expected \(9, 36\)"),
-        ({"energy_hidden": (8, 8)}, r"missing \['members\.0\.energy_head\.4"),
+        ({"n_radial": 9}, r"embedding has shape \(1, 9, 32\); expected \(1, 9, 36\)"),
+        ({"energy_hidden": (8, 8)}, r"missing \['members\.0\.energy_heads\.0\.4"),
         ({"n_channels": -4}, "describe no network"),
         ({"n_channels": 2**62, "n_radial": 2**62}, "describe no network|has shape"),
     ],
@@ -100,3 +106,33 @@ def test_members_must_be_as_many_as_declared() -> None:
         build_members(replace(model, config=replace(model.config, n_members=1)))
     with pytest.raises(CheckpointMismatchError, match=r"missing \['members\.2\."):
         build_members(replace(model, config=replace(model.config, n_members=3)))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_calculators_are_imported_only_when_they_are_asked_for(kind: str) -> None:
+    code = (
+        "import sys, molcalc.registry as registry\n"
+        "assert not [name for name in sys.modules if name.startswith('molcalc.calculators')]\n"
+        f"print(registry.calculator_class({kind!r}).__name__)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    assert found == MODELS[kind].calculator_name
+
+
+def test_a_model_that_is_not_named_is_the_same_everywhere() -> None:
+    assert FitConfig().start.model == make_config({}).start.model == DEFAULT_MODEL
+    assert DEFAULT_MODEL in MODELS
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_recommended_options_are_options(kind: str) -> None:
+    config = make_config({"model": kind}).flat()
+    for name, value in MODELS[kind].training.options.items():
+        nested = isinstance(value, dict)
+        assert value.items() <= config[name].items() if nested else config[name] == value
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_presets_are_sizes_of_the_network(kind: str) -> None:
+    for preset in MODELS[kind].training.presets.values():
+        assert isinstance(preset(elements=(1, 8)), MODELS[kind].config)

@@ -16,12 +16,11 @@ from ase.db import connect
 from ase.io import write
 
 from molcalc.calculators import AIMNet2
-from molcalc.calculators.base import OpenShellWarning
-from molcalc.calculators.inputs import initial_charge
 from molcalc.cli import main
-from molcalc.errors import ChargeError, DatasetError, SpinError, StateError
+from molcalc.errors import ChargeError, DatasetError, OpenShellWarning, SpinError, StateError
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
+from molcalc.prediction.batching import initial_charge
 from molcalc.state import (
     CHARGE_KEYS,
     MAX_ROUNDING,
@@ -35,7 +34,7 @@ from molcalc.state import (
     without_rounding,
 )
 from molcalc.train.data import open_dataset
-from tests.helpers.tiny import tiny_calculator
+from tests.helpers.calculators import tiny_calculator
 
 Found = tuple[int, int]
 """Charge and multiplicity."""

@@ -1,1 +1,1 @@
-"""From the name of a model to a potential: opened networks, the energy terms that complete them, ensembles."""
+"""Assembly of potentials: models are opened by name, joined to ensembles, and completed by energy terms."""

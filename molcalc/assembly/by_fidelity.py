@@ -1,4 +1,4 @@
-"""A term of its own for every fidelity."""
+"""Energy term that is another one at every fidelity."""
 
 from __future__ import annotations
 
@@ -59,6 +59,11 @@ def part_of(
     Parameters
     ----------
     systems : (n_systems,) bool, which ones.
+
+    Returns
+    -------
+    part : the batch of these structures alone.
+    atoms : (n_part_atoms,) int64, indices of their atoms in the whole batch.
     """
     chosen = systems.index_select(0, batch.system_idx)
     atoms, kept = chosen.nonzero()[:, 0], systems.nonzero()[:, 0]

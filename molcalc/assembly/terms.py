@@ -1,12 +1,14 @@
-"""Which energy terms complete a network, from a model's declaration and the user's wishes."""
+"""Energy terms that complete a network, by a model's declaration and the user's choices."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from molcalc.assembly.by_fidelity import ByFidelity
-from molcalc.dispersion.declared import dispersion_from
-from molcalc.dispersion.parameters import D3Parameters, D4Parameters
+from molcalc.dispersion.d3 import D3Dispersion
+from molcalc.dispersion.d4 import D4Dispersion
+from molcalc.dispersion.parameters import D3Parameters, D4Parameters, Parameters, parse_dispersion
 from molcalc.electrostatics.coulomb import DSFCoulomb, EwaldCoulomb, PhysNetCoulomb, PMECoulomb, SimpleCoulomb
 from molcalc.electrostatics.thole import TholeCoulomb
 from molcalc.electrostatics.zbl import ZBLRepulsion
@@ -15,85 +17,119 @@ from molcalc.errors import CheckpointMismatchError, ConfigError, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import ModelConfig
 
-COULOMB_METHODS = ("auto", "simple", "dsf", "ewald", "pme", "shifted")
+DispersionChoice = str | D3Parameters | D4Parameters | None
+"""Dispersion that a user chooses: "auto", a text such as "d3bj:pbe0", parameters, or None for none."""
 SHIFTED_CUTOFF = 15.0
 """Å, where PhysNet's Coulomb energy ends in crystals and liquids."""
-Wish = str | D3Parameters | D4Parameters | None
-"""What a user may say of dispersion."""
-_ALLOWED = {
-    "simple": ("auto", "simple", "dsf", "ewald", "pme"),
-    "physnet": ("auto", "shifted"),
-    "distributed": ("auto",),
-}
-"""What a user may choose, by the method a model was trained with."""
+SWITCH_WIDTH = 2.0
+"""Å, over which dispersion falls to zero before its cutoff where that is asked for."""
 
 
 @dataclass(frozen=True)
-class Completion:
-    """What completes a network at one fidelity.
+class CoulombSum:
+    """One way to sum the Coulomb energy of a model.
 
     Attributes
     ----------
-    shared : Coulomb energy and repulsion, as far as they are there: the same at every fidelity.
-    dispersion : or None.
-    provenance : what was chosen, in words.
+    trained_with : Coulomb energy of the models that it is for, as :class:`molcalc.io.checkpoint.ModelConfig` names it.
+    name : what a user calls it; "auto" is what the model was trained with.
+    build : the energy term, from a model's declaration.
     """
 
-    shared: tuple[EnergyTerm, ...]
-    dispersion: EnergyTerm | None
-    provenance: dict[str, str]
-
-    @property
-    def terms(self) -> tuple[EnergyTerm, ...]:
-        """All energy terms."""
-        return self.shared if self.dispersion is None else (*self.shared, self.dispersion)
+    trained_with: str
+    name: str
+    build: Callable[[ModelConfig], EnergyTerm]
 
 
-def completion(
-    config: ModelConfig, fidelity: Fidelity, *, coulomb: str = "auto", dispersion: Wish = "auto", legacy: bool = False
-) -> Completion:
-    """What completes a model at one fidelity.
+COULOMB_SUMS = (
+    CoulombSum("simple", "auto", lambda config: SimpleCoulomb(config.coulomb_range)),
+    CoulombSum("simple", "simple", lambda config: SimpleCoulomb(config.coulomb_range)),
+    CoulombSum("simple", "dsf", lambda config: DSFCoulomb(short_range_cutoff=config.coulomb_range)),
+    CoulombSum("simple", "ewald", lambda config: EwaldCoulomb(short_range_cutoff=config.coulomb_range)),
+    CoulombSum("simple", "pme", lambda config: PMECoulomb(short_range_cutoff=config.coulomb_range)),
+    CoulombSum("physnet", "auto", lambda config: PhysNetCoulomb(config.coulomb_range or 10.0, None)),
+    CoulombSum("physnet", "shifted", lambda config: PhysNetCoulomb(config.coulomb_range or 10.0, SHIFTED_CUTOFF)),
+    CoulombSum("distributed", "auto", lambda config: TholeCoulomb()),
+)
+"""All ways to sum the Coulomb energy. A new one is a row here."""
+REPULSIONS: dict[str, Callable[[], EnergyTerm]] = {"zbl": ZBLRepulsion}
+"""Repulsion of nuclei that a model may be trained with, by its name."""
+
+
+def completing_terms(
+    config: ModelConfig,
+    chosen: int,
+    *,
+    coulomb: str = "auto",
+    dispersion: DispersionChoice = "auto",
+    legacy: bool = False,
+) -> tuple[EnergyTerm, ...]:
+    """Energy terms that complete a model at every fidelity.
 
     Dispersion ends smoothly where the other terms allow periodic structures, for which it is cut off.
 
     Parameters
     ----------
+    chosen : index of the fidelity that ``dispersion`` is for; the others have what they declare.
     coulomb, dispersion, legacy : as in :func:`coulomb_term` and :func:`dispersion_term`.
+
+    Returns
+    -------
+    tuple of EnergyTerm
+        Coulomb energy, repulsion and dispersion, as far as they are there.
 
     Raises
     ------
     ConfigError, CheckpointMismatchError
+        As :func:`coulomb_term`, :func:`repulsion_term` and :func:`dispersion_term`.
     """
     charged, repulsion = coulomb_term(config, coulomb), repulsion_term(config)
     crystals = charged is None or charged.supports_periodic
-    dispersed, described = dispersion_term(fidelity, dispersion, smooth=crystals, legacy=legacy)
-    method = (config.coulomb or "none") if coulomb == "auto" else coulomb
-    shared = tuple(term for term in (charged, repulsion) if term is not None)
-    return Completion(shared, dispersed, {"dispersion": described, "coulomb": method})
+    terms: dict[str, EnergyTerm | None] = {}
+    by_fidelity = []
+    for fidelity, choice in _choices(config, chosen, dispersion):
+        words = dispersion_words(fidelity, choice)
+        if words not in terms:
+            terms[words] = dispersion_term(fidelity, choice, smooth=crystals, legacy=legacy)
+        by_fidelity.append(terms[words])
+    dispersed = by_fidelity[0]
+    if any(term is not dispersed for term in by_fidelity):
+        dispersed = ByFidelity(by_fidelity)
+    return tuple(term for term in (charged, repulsion, dispersed) if term is not None)
 
 
-def completions(
-    config: ModelConfig, chosen: int, *, coulomb: str = "auto", dispersion: Wish = "auto", legacy: bool = False
-) -> tuple[tuple[EnergyTerm, ...], list[dict[str, str]]]:
-    """Terms that complete a model at every fidelity, and by fidelity what they are, in words.
+def completed_by(
+    config: ModelConfig, chosen: int, *, coulomb: str = "auto", dispersion: DispersionChoice = "auto"
+) -> tuple[dict[str, str], ...]:
+    """Energy terms that complete a model, in words.
 
     Parameters
     ----------
-    chosen : index of the fidelity that ``dispersion`` is for; the others have what they declare.
+    chosen, coulomb, dispersion : as in :func:`completing_terms`.
+
+    Returns
+    -------
+    tuple of dict
+        By fidelity, what ``dispersion`` and ``coulomb`` are.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`dispersion_term`.
     """
-    found = [
-        completion(config, fidelity, coulomb=coulomb, dispersion=dispersion if k == chosen else "auto", legacy=legacy)
-        for k, fidelity in enumerate(config.fidelities)
-    ]
-    equal: dict[str, EnergyTerm | None] = {}
-    dispersed = [equal.setdefault(each.provenance["dispersion"], each.dispersion) for each in found]
-    first = dispersed[0]
-    if any(term is not first for term in dispersed):
-        first = ByFidelity(dispersed)
-    return replace(found[0], dispersion=first).terms, [each.provenance for each in found]
+    method = (config.coulomb or "none") if coulomb == "auto" else coulomb
+    return tuple(
+        {"dispersion": dispersion_words(fidelity, choice), "coulomb": method}
+        for fidelity, choice in _choices(config, chosen, dispersion)
+    )
 
 
-def coulomb_term(config: ModelConfig, method: str) -> EnergyTerm | None:
+def _choices(config: ModelConfig, chosen: int, dispersion: DispersionChoice) -> list[tuple[Fidelity, DispersionChoice]]:
+    """Every fidelity with the dispersion that is chosen for it."""
+    return [(each, dispersion if k == chosen else "auto") for k, each in enumerate(config.fidelities)]
+
+
+def coulomb_term(config: ModelConfig, method: str = "auto") -> EnergyTerm | None:
     """Coulomb term of a model.
 
     Parameters
@@ -102,79 +138,129 @@ def coulomb_term(config: ModelConfig, method: str) -> EnergyTerm | None:
         shifted, 15 Å), "ewald" and "pme" (three periodic directions) replace it in crystals and liquids; "shifted" does
         for models with PhysNet's Coulomb energy.
 
+    Returns
+    -------
+    EnergyTerm or None
+        None for a model that was trained without.
+
     Raises
     ------
     ConfigError
         For an unknown method, or one for a model that has no Coulomb term.
+    CheckpointMismatchError
+        When the model names a Coulomb energy that is not in the table.
     """
-    if method not in COULOMB_METHODS:
-        raise ConfigError(
-            f"coulomb={method!r}{suggest(str(method), COULOMB_METHODS)}; choose one of {list(COULOMB_METHODS)}"
-        )
+    known = list(dict.fromkeys(row.name for row in COULOMB_SUMS))
+    if method not in known:
+        raise ConfigError(f"coulomb={method!r}{suggest(str(method), known)}; choose one of {known}")
     if config.coulomb is None:
         if method != "auto":
             raise ConfigError(f"coulomb={method!r}: this model was trained without a Coulomb term")
         return None
-    allowed = _ALLOWED.get(config.coulomb)
-    if allowed is None:
+    allowed = {row.name: row for row in COULOMB_SUMS if row.trained_with == config.coulomb}
+    if not allowed:
         raise CheckpointMismatchError(f"unknown Coulomb method {config.coulomb!r} in the model file")
     if method not in allowed:
         raise ConfigError(
             f"coulomb={method!r}: this model was trained with {config.coulomb!r}, which allows {', '.join(allowed)}"
         )
-    if config.coulomb == "distributed":
-        return TholeCoulomb()
-    if config.coulomb == "physnet":
-        return PhysNetCoulomb(config.coulomb_range or 10.0, SHIFTED_CUTOFF if method == "shifted" else None)
-    if method == "dsf":
-        return DSFCoulomb(short_range_cutoff=config.coulomb_range)
-    if method == "ewald":
-        return EwaldCoulomb(short_range_cutoff=config.coulomb_range)
-    if method == "pme":
-        return PMECoulomb(short_range_cutoff=config.coulomb_range)
-    return SimpleCoulomb(config.coulomb_range)
+    return allowed[method].build(config)
 
 
 def repulsion_term(config: ModelConfig) -> EnergyTerm | None:
-    """Repulsion of nuclei that a model was trained with; raises CheckpointMismatchError for an unknown one."""
+    """Repulsion of nuclei that a model was trained with, or None.
+
+    Returns
+    -------
+    the term; None for a model that was trained without
+
+    Raises
+    ------
+    CheckpointMismatchError
+        When the model names one that is not in the table.
+    """
     if config.repulsion is None:
         return None
-    if config.repulsion != "zbl":
+    if config.repulsion not in REPULSIONS:
         raise CheckpointMismatchError(f"unknown repulsion {config.repulsion!r} in the model file")
-    return ZBLRepulsion()
+    return REPULSIONS[config.repulsion]()
 
 
 def dispersion_term(
-    fidelity: Fidelity, wish: Wish, *, smooth: bool = False, legacy: bool = False
-) -> tuple[EnergyTerm | None, str]:
-    """Dispersion term of a fidelity, and its description.
+    fidelity: Fidelity, choice: DispersionChoice = "auto", *, smooth: bool = False, legacy: bool = False
+) -> EnergyTerm | None:
+    """Dispersion term of a fidelity, or None.
 
     Parameters
     ----------
-    wish : "auto" as the model declares, None for none, "d3bj:FUNCTIONAL", "d4:FUNCTIONAL", or parameters.
-    smooth, legacy : as in :func:`molcalc.dispersion.declared.dispersion_from`.
+    choice : "auto" as the model declares, None for none, "d3bj:FUNCTIONAL", "d4:FUNCTIONAL", or parameters.
+    smooth, legacy : as in :func:`dispersion_from`.
+
+    Returns
+    -------
+    the term; None where nothing is added
 
     Raises
     ------
     ConfigError
         When labels already contain dispersion and a term is asked for, or the functional is unknown.
+    TypeError
+        When the choice is nothing of the above.
     """
-    if wish is None:
-        return None, "none"
-    if isinstance(wish, str) and wish == "auto":
-        if fidelity.dispersion_in_labels or fidelity.dispersion is None:
-            return None, "in labels" if fidelity.dispersion_in_labels else "none"
-        wish = fidelity.dispersion
-    if not isinstance(wish, (str, D3Parameters, D4Parameters)):
+    added = _added_dispersion(fidelity, choice)
+    return None if added is None else dispersion_from(added, smooth=smooth, legacy=legacy)
+
+
+def dispersion_from(wish: str | Parameters, *, smooth: bool = False, legacy: bool = False) -> EnergyTerm:
+    """The energy term of a text or of parameters.
+
+    Parameters
+    ----------
+    smooth : let energies fall to zero over the last 2 Å of their range, as crystals need: where they are cut off, the
+        stress misses what crosses the cutoff under strain (4e-6 eV/Å³ in urea).
+    legacy : D3 in the form inside the published AIMNet2 files; see :class:`molcalc.dispersion.d3.D3Dispersion`.
+
+    Returns
+    -------
+    term of D3 or of D4
+
+    Raises
+    ------
+    ConfigError : as :func:`molcalc.dispersion.parameters.parse_dispersion`, or ``legacy`` with D4.
+    """
+    parameters = parse_dispersion(wish) if isinstance(wish, str) else wish
+    width = SWITCH_WIDTH if smooth and not legacy else 0.0
+    if isinstance(parameters, D3Parameters):
+        return D3Dispersion(parameters, switch_width=width, legacy=legacy)
+    if legacy:
+        raise ConfigError(f"dispersion={wish!r}: legacy=True reproduces models with D3; leave it out with D4")
+    return D4Dispersion(parameters, switch_width=width)
+
+
+def dispersion_words(fidelity: Fidelity, choice: DispersionChoice = "auto") -> str:
+    """The dispersion of a fidelity in words: "d3bj:pbe0", "none", or "in labels"; errors as :func:`dispersion_term`."""
+    added = _added_dispersion(fidelity, choice)
+    if added is None:
+        return "in labels" if choice is not None and fidelity.dispersion_in_labels else "none"
+    if isinstance(added, str):
+        return added
+    return f"{'d4' if isinstance(added, D4Parameters) else 'd3bj'}:{added}"
+
+
+def _added_dispersion(fidelity: Fidelity, choice: DispersionChoice) -> DispersionChoice:
+    """Text or parameters of what is added at a fidelity, or None; never "auto"."""
+    if choice is None:
+        return None
+    if isinstance(choice, str) and choice == "auto":
+        return None if fidelity.dispersion_in_labels else fidelity.dispersion
+    if not isinstance(choice, (str, D3Parameters, D4Parameters)):
         raise TypeError(
-            f"dispersion={wish!r} is a {type(wish).__name__}; give 'auto', None, 'd3bj:FUNCTIONAL', 'd4:FUNCTIONAL', "
-            "D3Parameters or D4Parameters"
+            f"dispersion={choice!r} is a {type(choice).__name__}; give 'auto', None, 'd3bj:FUNCTIONAL', "
+            "'d4:FUNCTIONAL', D3Parameters or D4Parameters"
         )
     if fidelity.dispersion_in_labels:
         raise ConfigError(
-            f"dispersion={wish!r}: the labels of fidelity {fidelity.name!r} already contain dispersion; adding "
+            f"dispersion={choice!r}: the labels of fidelity {fidelity.name!r} already contain dispersion; adding "
             "it would count it twice: use dispersion='auto'"
         )
-    prefix = "d4" if isinstance(wish, D4Parameters) else "d3bj"
-    description = wish if isinstance(wish, str) else f"{prefix}:{wish}"
-    return dispersion_from(wish, smooth=smooth, legacy=legacy), description
+    return choice

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from molcalc.calculators.aimnet2 import AIMNet2 as AIMNet2
-    from molcalc.calculators.d3 import D3 as D3
-    from molcalc.calculators.d4 import D4 as D4
+    from molcalc.calculators.dispersion import D3 as D3
+    from molcalc.calculators.dispersion import D4 as D4
     from molcalc.calculators.physnet_dcm import NonEquivariantDCM as NonEquivariantDCM
     from molcalc.calculators.physnet_dcm import PhysNetDCM as PhysNetDCM
 
-HOMES = {
+CALCULATOR_HOMES = {
     "AIMNet2": "molcalc.calculators.aimnet2",
-    "D3": "molcalc.calculators.d3",
-    "D4": "molcalc.calculators.d4",
+    "D3": "molcalc.calculators.dispersion",
+    "D4": "molcalc.calculators.dispersion",
     "NonEquivariantDCM": "molcalc.calculators.physnet_dcm",
     "PhysNetDCM": "molcalc.calculators.physnet_dcm",
 }
@@ -24,12 +24,12 @@ __all__ = ["D3", "D4", "AIMNet2", "NonEquivariantDCM", "PhysNetDCM"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in HOMES:
+    if name in CALCULATOR_HOMES:
         import importlib
 
-        return getattr(importlib.import_module(HOMES[name]), name)
+        return getattr(importlib.import_module(CALCULATOR_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *HOMES])
+    return sorted([*globals(), *CALCULATOR_HOMES])

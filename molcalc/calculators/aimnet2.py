@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ase.calculators.calculator import external_calculators, register_calculator_class
 
-from molcalc.assembly.ensembles import Source
-from molcalc.assembly.terms import Wish
+from molcalc.assembly.opening import AnyModel
+from molcalc.assembly.potentials import PotentialOptions
+from molcalc.assembly.terms import DispersionChoice
 from molcalc.calculators.of_model import ModelCalculator
-from molcalc.calculators.sources import Model, open_source
+from molcalc.predictor import PredictorOptions
 
 
 class AIMNet2(ModelCalculator):
@@ -20,7 +19,8 @@ class AIMNet2(ModelCalculator):
     Parameters
     ----------
     model : published name ("wb97m-d3", "b973c-d3"), model directory, ``.jpt`` or ``.pt`` file, directory in Hugging
-        Face style or its name on the hub; or a checkpoint in memory. A list of runs of one model makes an ensemble.
+        Face style or its name on the hub; a checkpoint in memory; or what :func:`molcalc.open_model` returns. A list
+        of runs of one model makes an ensemble.
     fidelity : level of theory, by name; may be left out where the model has only one. ``calc.fidelity = "gfn2"``
         changes it at any time.
     dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" or "d4:FUNCTIONAL" with an exact name,
@@ -33,7 +33,7 @@ class AIMNet2(ModelCalculator):
     dtype : "float32" or "float64", arithmetic of the large matrix products of more than 32 atoms; the rest is in
         float64 in any case.
     coulomb : "auto" as the model declares ("simple", molecules only), or for periodic structures "dsf" (any periodic
-        directions, 15 Å) or "ewald" (three periodic directions).
+        directions, 15 Å), "ewald" or "pme" (three periodic directions).
     legacy : reproduce the arithmetic inside the published TorchScript files: reference energies added in
         float32 per atom, and their form of D3.
     trusted : allow an unknown TorchScript file; reading it runs the code in it.
@@ -54,14 +54,13 @@ class AIMNet2(ModelCalculator):
     """
 
     name = "aimnet2"
-    kinds = ("aimnet2", "aimnet2-multi")
 
     def __init__(
         self,
-        model: Model | Sequence[Model] | Source = "wb97m-d3",
+        model: AnyModel = "wb97m-d3",
         *,
         fidelity: str | None = None,
-        dispersion: Wish = "auto",
+        dispersion: DispersionChoice = "auto",
         charge: int | None = None,
         multiplicity: int | None = None,
         member: int | None = None,
@@ -72,22 +71,14 @@ class AIMNet2(ModelCalculator):
         trusted: bool = False,
         min_distance: float | None = None,
     ) -> None:
-        source = open_source(model, trusted=trusted)
-        if legacy:
-            for network in source.members:
-                network.round_shifted_energies = True  # type: ignore[assignment]
         super().__init__(
-            source,
-            fidelity=fidelity,
-            dispersion=dispersion,
-            charge=charge,
-            multiplicity=multiplicity,
-            member=member,
-            device=device,
-            dtype=dtype,
-            coulomb=coulomb,
-            min_distance=min_distance,
-            legacy=legacy,
+            model,
+            fidelity,
+            PotentialOptions(dispersion=dispersion, coulomb=coulomb, member=member, legacy=legacy),
+            PredictorOptions(
+                charge=charge, multiplicity=multiplicity, device=device, dtype=dtype, min_distance=min_distance
+            ),
+            trusted=trusted,
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from molcalc.calculators import HOMES
+from molcalc.calculators import CALCULATOR_HOMES
 
 __ase_plugins__: set[Any] = set()
 try:
@@ -17,5 +17,5 @@ except ImportError:
 else:
     __ase_plugins__ = {
         CalculatorPlugin(f"molcalc-{name.lower()}", citation="molcalc", implementation=f"{home}.{name}")
-        for name, home in HOMES.items()
+        for name, home in CALCULATOR_HOMES.items()
     }

@@ -1,37 +1,31 @@
-"""The bridge between ASE and a potential."""
+"""The bridge between ASE and a predictor."""
 
 from __future__ import annotations
 
 import threading
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import Calculator, all_changes
 
-from molcalc._version import __version__
 from molcalc.batch import AtomicBatch
-from molcalc.calculators.beyond_ase import BeyondASE
-from molcalc.calculators.inputs import check_structure, initial_charge
-from molcalc.calculators.results import beyond_ase, check_finite, extra_properties, has_volume, to_ase
-from molcalc.calculators.structures import make_batch
-from molcalc.errors import ChargeError, ConfigError, InputError, SpinError, suggest
-from molcalc.fidelity import Fidelity, fidelities_knowing, find_fidelity
+from molcalc.errors import ConfigError, InputError, MissingPropertyError, suggest
+from molcalc.fidelity import Fidelity
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
-from molcalc.state import State, multiplicity_of_moments
+from molcalc.prediction.results import Prediction, check_finite
+from molcalc.predictor import Predictor
+from molcalc.state import State
 
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+if TYPE_CHECKING:
+    from molcalc.calculators.vibrations import InfraredVibrations
 
 
-class OpenShellWarning(UserWarning):
-    """Unpaired electrons of a structure are not seen: a closed-shell model, or initial magnetic moments alone."""
-
-
-class MolCalculator(BeyondASE, Calculator):
+class MolCalculator(Calculator):
     """ASE calculator of one potential.
 
     One pass fills everything that is cheap: energy, free_energy, energies, forces, charges, dipole, magmoms where there
@@ -40,18 +34,7 @@ class MolCalculator(BeyondASE, Calculator):
 
     Parameters
     ----------
-    potential : network(s) and energy terms.
-    model : name used in messages and in ``todict``.
-    model_hash : identifies the weights.
-    charge, multiplicity : for every structure; None reads them from each Atoms (see the README).
-    neutral_only : refuse charged structures.
-    device : "auto", "cpu" or "cuda"; "auto" takes a GPU if there is one.
-    dtype : "float32" or "float64", arithmetic of the large matrix products; the rest is in float64 in any case.
-    min_distance : Å below which two atoms are an error; None takes a quarter of their covalent radii.
-    fidelities : by their index; none where the potential knows no difference.
-    fidelity : index of the one that is used at first.
-    completed_by : by fidelity, what completes the network, in words.
-    provenance : what ``todict`` says beside model, fidelity and state.
+    predictor : computes the results; the calculator keeps those of the last structure.
 
     Attributes
     ----------
@@ -61,83 +44,74 @@ class MolCalculator(BeyondASE, Calculator):
 
     name = "molcalc"
 
-    def __init__(
-        self,
-        potential: Potential,
-        *,
-        model: str,
-        model_hash: str,
-        charge: int | None = None,
-        multiplicity: int | None = None,
-        neutral_only: bool = False,
-        device: str = "auto",
-        dtype: str = "float32",
-        min_distance: float | None = None,
-        fidelities: Sequence[Fidelity] = (),
-        fidelity: int = 0,
-        completed_by: Sequence[Mapping[str, str]] = (),
-        provenance: dict[str, str | bool] | None = None,
-    ) -> None:
-        if dtype not in _DTYPES:
-            raise ConfigError(f"dtype={dtype!r}{suggest(str(dtype), _DTYPES)}; choose one of {list(_DTYPES)}")
-        if min_distance is not None and not 0.0 < min_distance < 1.0:
-            raise ConfigError(f"min_distance={min_distance!r} Å; allowed is 0 < min_distance < 1")
-        self.device = _device(device)
-        self.potential = potential.set_dtype(_DTYPES[dtype]).to(self.device)
-        self.model = model
-        self.neutral_only = neutral_only
-        self.min_distance = min_distance
-        self.fidelities, self._fidelity = tuple(fidelities), fidelity
-        self.completed_by = tuple(completed_by)
-        self._charge, self._multiplicity = charge, multiplicity
-        self._provenance = {"model": model, "model_hash": model_hash, "dtype": dtype, **(provenance or {})}
-        self._edges = VerletList(potential.cutoff)
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self._edges = VerletList(predictor.potential.cutoff)
         self._state: State | None = None
         self._lock = threading.RLock()
-        self._told: set[str] = set()
         self.extras: dict[str, Any] = {}
         super().__init__()
-        names = ["energy", "free_energy", "energies", "forces"]
-        names += ["stress"] if potential.supports_periodic else []
-        names += ["charges", "dipole"] if "charges" in potential.predicts else []
-        names += ["magmoms"] if "spin_charges" in potential.predicts else []
-        self.implemented_properties = names
-        self.extra_properties = extra_properties(potential)
+        self.implemented_properties = list(predictor.properties)
+        self.extra_properties = list(predictor.extra_properties)
 
     # -- what decides a result beside positions ------------------------------------------------------
 
     @property
     def charge(self) -> int | None:
         """Total charge imposed on every structure, or None."""
-        return self._charge
+        return self.predictor.charge
 
     @charge.setter
     def charge(self, value: int | None) -> None:
-        self._charge = value
+        self.predictor.charge = value
         self.reset()
 
     @property
     def multiplicity(self) -> int | None:
         """Spin multiplicity imposed on every structure, or None."""
-        return self._multiplicity
+        return self.predictor.multiplicity
 
     @multiplicity.setter
     def multiplicity(self, value: int | None) -> None:
-        self._multiplicity = value
+        self.predictor.multiplicity = value
         self.reset()
 
     @property
     def fidelity(self) -> str | None:
-        """Name of the level of theory in use; None where there is no choice, as of dispersion alone."""
-        return self.fidelities[self._fidelity].name if self.fidelities else None
+        """Name of the fidelity in use; None where there is no choice, as of dispersion alone."""
+        return self.predictor.fidelity
 
     @fidelity.setter
     def fidelity(self, value: str) -> None:
-        self._fidelity = find_fidelity([each.name for each in self.fidelities], value, self.model)
+        self.predictor.fidelity = value
+        self.reset()
+
+    @property
+    def neutral_only(self) -> bool:
+        """Whether charged structures are refused."""
+        return self.predictor.neutral_only
+
+    @neutral_only.setter
+    def neutral_only(self, value: bool) -> None:
+        self.predictor.neutral_only = value
+        self.reset()
+
+    @property
+    def min_distance(self) -> float | None:
+        """Å below which two atoms are an error; None takes a quarter of their covalent radii."""
+        return self.predictor.min_distance
+
+    @min_distance.setter
+    def min_distance(self, value: float | None) -> None:
+        self.predictor.min_distance = value
         self.reset()
 
     def set(self, **options: Any) -> dict[str, Any]:
         """Change ``charge``, ``multiplicity`` or ``fidelity``; results are discarded.
+
+        Returns
+        -------
+        the options that were changed, as ASE wants them
 
         Raises
         ------
@@ -159,58 +133,11 @@ class MolCalculator(BeyondASE, Calculator):
         self.atoms = None
 
     def resolve(self, atoms: Atoms) -> State:
-        """Charge, multiplicity and fidelity that hold for a structure.
-
-        Returns
-        -------
-        By the rule of :mod:`molcalc.state`, with the index of the fidelity in use.
-
-        Raises
-        ------
-        ChargeError, SpinError
-            When the structure contradicts itself or the arguments, or the model does not know this charge or spin.
-        """
-        protons = int(atoms.numbers.sum())
-        state = State.of(
-            atoms.info,
-            n_atoms=len(atoms),
-            protons=protons,
-            initial_charge=initial_charge(atoms),
-            charge=self._charge,
-            multiplicity=self._multiplicity,
-            fidelity=self._fidelity,
-        )
-        if state.charge and self.neutral_only:
-            raise ChargeError(f"charge {state.charge}: {self.model!r} knows neutral molecules only")
-        if "spin_charges" not in self.potential.predicts and state.multiplicity != 1:
-            if state.multiplicity_stated:
-                raise SpinError(
-                    f"multiplicity {state.multiplicity}: {self.model!r} does not use spin (closed shells only); use an "
-                    "open-shell model"
-                )
-            self._tell_once(
-                "odd",
-                f"{atoms.get_chemical_formula()} with charge {state.charge} has an odd number of electrons; "
-                f"{self.model!r} was trained on closed shells and does not see the unpaired one",
-            )
-        if atoms.has("initial_magmoms") and not state.multiplicity_stated:
-            hinted = multiplicity_of_moments(atoms.get_initial_magnetic_moments().sum(), protons - state.charge)
-            if hinted not in (None, state.multiplicity):
-                self._tell_once(
-                    "moments",
-                    f"{atoms.get_chemical_formula()} is computed with multiplicity {state.multiplicity}, although its "
-                    f"initial magnetic moments add up to one of {hinted}: moments do not count, "
-                    'set atoms.info["multiplicity"]',
-                )
-        return state
-
-    def _tell_once(self, kind: str, text: str) -> None:
-        if kind not in self._told:
-            self._told.add(kind)
-            warnings.warn(text, OpenShellWarning, stacklevel=3)
+        """Charge, multiplicity and fidelity that hold for a structure; raises ChargeError and SpinError."""
+        return self.predictor.resolve(atoms)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What changed since the last result, ``atoms.info`` included."""
+        """Changes since the last result, those of ``atoms.info`` included."""
         changes: list[str] = super().check_state(atoms, tol=tol)
         if changes or self._state is None:
             return changes
@@ -219,7 +146,38 @@ class MolCalculator(BeyondASE, Calculator):
         except InputError:
             return ["info"]  # the old results go, and calculate() raises
 
-    # -- results ------------------------------------------------------------------------------------
+    # -- what the predictor is made of ----------------------------------------------------------------
+
+    @property
+    def potential(self) -> Potential:
+        """Network(s) and energy terms."""
+        return self.predictor.potential
+
+    @property
+    def device(self) -> torch.device:
+        """Device on which the potential is evaluated."""
+        return self.predictor.device
+
+    @property
+    def model(self) -> str:
+        """Name of the model, used in messages and in :meth:`todict`."""
+        return self.predictor.model
+
+    @property
+    def fidelities(self) -> tuple[Fidelity, ...]:
+        """Fidelities of the model by their index; none where the potential knows no difference."""
+        return self.predictor.fidelities
+
+    @property
+    def completed_by(self) -> tuple[Mapping[str, str], ...]:
+        """Energy terms that complete the network, in words, by fidelity."""
+        return self.predictor.completed_by
+
+    def prepare(self, atoms: Atoms) -> tuple[AtomicBatch, State]:
+        """Check a structure and make a batch of it; see :meth:`molcalc.predictor.Predictor.prepare`."""
+        return self.predictor.prepare(atoms)
+
+    # -- results of one structure ---------------------------------------------------------------------
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """One property; safe to call from several threads."""
@@ -232,54 +190,138 @@ class MolCalculator(BeyondASE, Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Fill ``results`` and ``extras`` in one pass."""
-        atoms = atoms if atoms is not None else self.atoms
-        if atoms is None:
-            raise ConfigError("calculate needs a structure: attach the calculator to an Atoms object")
+        """Fill ``results`` and ``extras`` in one pass.
+
+        Raises
+        ------
+        MissingPropertyError
+            For a property that the model does not have, or the structure.
+        InputError
+            And its subclasses, as :meth:`prepare` tells.
+        NonFiniteResultError
+            When a result is not finite.
+        ResourceError
+            When the structure does not fit into memory.
+        """
+        atoms = self._structure(atoms)
         self.reset()
         for name in properties:
             if name not in self.implemented_properties:
-                raise PropertyNotImplementedError(f"{name} is not implemented by {self.model!r}")
-        has_stress = has_volume(atoms) and "stress" in self.implemented_properties
-        if "stress" in properties and not has_stress:
-            raise PropertyNotImplementedError(
+                raise MissingPropertyError(f"{name} is not implemented by {self.model!r}")
+        gradients = self.predictor.gradients_of(atoms)
+        if "stress" in properties and "stress" not in gradients:
+            raise MissingPropertyError(
                 f"stress needs 3 periodic cell vectors; this structure has pbc={atoms.pbc.tolist()} and "
                 f"cell rank {atoms.cell.rank}"
             )
-        batch, state = self.prepare(atoms, self._edges)
-        values = self._evaluate(batch, ("forces", "stress") if has_stress else ("forces",))
-        results = to_ase(values)
-        check_finite(results, self.model)
+        batch, state = self.predictor.prepare(atoms, self._edges)
+        (prediction,) = self.predictor.predict([batch], gradients)
+        check_finite(prediction.results, self.model)
         self.atoms = atoms.copy()
         self._state = state
-        self.extras = beyond_ase(values)
-        self.results = results
+        self.extras = prediction.extras
+        self.results = prediction.results
 
-    def prepare(
-        self, atoms: Atoms, edges: VerletList | None = None, fidelity: int | None = None
-    ) -> tuple[AtomicBatch, State]:
-        """Check a structure and make a batch of it.
+    def _structure(self, atoms: Atoms | None) -> Atoms:
+        atoms = atoms if atoms is not None else self.atoms
+        if atoms is None:
+            raise ConfigError("no structure: attach the calculator to an Atoms object, or pass atoms=…")
+        return atoms
+
+    # -- beyond ASE ------------------------------------------------------------------------------------
+
+    def evaluate(
+        self, images: Iterable[Atoms], properties: Sequence[str] = ("energy", "forces")
+    ) -> list[dict[str, Any]]:
+        """Properties of many structures, evaluated together.
 
         Parameters
         ----------
-        edges : follows earlier steps, and saves finding the neighbors again.
-        fidelity : its index; None takes the chosen one.
-        """
-        check_structure(atoms, self.potential.elements, self.model, self.potential.supports_periodic)
-        state = self.resolve(atoms)
-        if fidelity is not None:
-            state = replace(state, fidelity=fidelity)
-        if self.fidelities:
-            fidelities_knowing(atoms.numbers, self.fidelities, [state.fidelity], self.model)
-        return make_batch(atoms, self.potential, state, self.min_distance, edges), state
+        images : structures of any size; charge and multiplicity are resolved for each.
+        properties : ASE names, and those in ``extra_properties``: standard deviations of an ensemble
+            ("energy_std", "forces_std", "charges_std"). Stress needs periodic structures.
 
-    # -- provenance and copies ------------------------------------------------------------------------
+        Returns
+        -------
+        One dict per structure: float or float64 arrays, as ASE would return them.
+
+        Raises
+        ------
+        MissingPropertyError, InputError, NonFiniteResultError
+            As :meth:`molcalc.predictor.Predictor.evaluate`.
+        """
+        with self._lock:
+            return self.predictor.evaluate(images, properties)
+
+    def compare_fidelities(self, atoms: Atoms | None = None) -> dict[str, dict[str, Any]]:
+        """Results at every fidelity of the model, from one pass of its network.
+
+        Each fidelity is completed as it declares, the chosen one as the calculator was asked to. ``results`` stay.
+
+        Returns
+        -------
+        dict of fidelity name → dict of energy, forces, charges and everything else that :meth:`calculate` finds, as
+        Python floats and float64 arrays. Fidelities that do not know an element of the structure are left out, with a
+        FidelityWarning.
+
+        Raises
+        ------
+        UnsupportedElementError
+            When no fidelity knows all elements.
+        """
+        with self._lock:
+            return self.predictor.compare_fidelities(self._structure(atoms))
+
+    def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
+        """Second derivatives of the energy, (n, 3, n, 3) float64 in eV/Å²."""
+        with self._lock:
+            return self.predictor.hessian(self._structure(atoms))
+
+    def get_vibrations(self, atoms: Atoms | None = None) -> InfraredVibrations:
+        """Harmonic modes about a structure (relax it first), with ``ir_intensities`` in km/mol."""
+        from molcalc.calculators.vibrations import InfraredVibrations  # brings half of ASE with it
+
+        atoms = self._structure(atoms)
+        with self._lock:
+            return InfraredVibrations(atoms, *self.predictor.vibration_inputs(atoms))
+
+    def get_esp(self, points: np.ndarray, atoms: Atoms | None = None) -> np.ndarray:
+        """Electrostatic potential of the charges of a molecule.
+
+        Parameters
+        ----------
+        points : (n_points, 3) Å.
+
+        Returns
+        -------
+        (n_points,) float64, V
+
+        Raises
+        ------
+        MissingPropertyError
+            When the model predicts no charges.
+        InputError
+            For points of the wrong shape, or on a charge; for a periodic structure.
+        """
+        atoms = self._structure(atoms)
+        return self.predictor.esp(points, atoms, "charges", partial(self._predicted, atoms))
+
+    def get_electric_field(self, points: np.ndarray, atoms: Atoms | None = None) -> np.ndarray:
+        """Electric field of the charges of a molecule, (n_points, 3) float64 in V/Å; otherwise as :meth:`get_esp`."""
+        atoms = self._structure(atoms)
+        return self.predictor.electric_field(points, atoms, "charges", partial(self._predicted, atoms))
+
+    def _predicted(self, atoms: Atoms) -> Prediction:
+        """Results and extras of a structure: those that are kept, or new ones."""
+        with self._lock:
+            self.get_property("energy", atoms)
+            return Prediction(self.results, self.extras)
+
+    # -- provenance and copies -------------------------------------------------------------------------
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
-        """What made a result: model and hash, fidelity, dtype, charge and multiplicity, version. Plain values only."""
-        values: dict[str, Any] = {**self._provenance, "molcalc": __version__}
-        if self.fidelities:
-            values.update(fidelity=self.fidelity, **self.completed_by[self._fidelity])
+        """Origin of a result: model and hash, fidelity, dtype, charge and multiplicity, version. Plain values only."""
+        values = self.predictor.provenance()
         if self._state is not None:
             values.update(charge=self._state.charge, multiplicity=self._state.multiplicity)
         return values
@@ -290,15 +332,3 @@ class MolCalculator(BeyondASE, Calculator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.RLock()
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device={name!r} is not a torch device; use 'auto', 'cpu' or 'cuda'") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device={name!r}: torch finds no GPU here; use device='cpu'")
-    return device

@@ -1,16 +1,15 @@
-"""What all calculators of a trained model have in common."""
+"""Calculators of trained models: their common base, and the choice of the one that a model needs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any
 
-from molcalc.assembly.ensembles import Source
-from molcalc.assembly.terms import Wish, completions
+from molcalc.assembly.opening import AnyModel, open_model
+from molcalc.assembly.potentials import PotentialOptions
 from molcalc.calculators.base import MolCalculator
-from molcalc.calculators.sources import Model, check_kind, chosen_members, open_source
-from molcalc.fidelity import find_fidelity
-from molcalc.potential import Potential
+from molcalc.errors import CheckpointMismatchError
+from molcalc.predictor import Predictor, PredictorOptions
+from molcalc.registry import calculator_class
 
 
 class ModelCalculator(MolCalculator):
@@ -18,52 +17,52 @@ class ModelCalculator(MolCalculator):
 
     Parameters
     ----------
-    model : as :func:`molcalc.calculators.sources.open_source` takes it.
-    fidelity, dispersion, member, coulomb, legacy : as in :class:`molcalc.calculators.aimnet2.AIMNet2`.
-    provenance : more for ``todict``.
-    """
+    model, trusted : as :func:`molcalc.assembly.opening.open_model` takes them.
+    fidelity : its name; may be left out where there is only one.
+    energy, options : what a user chooses about the energy, and how it is computed.
 
-    kinds: ClassVar[tuple[str, ...]]
-    """Kinds of models that it is for."""
+    Raises
+    ------
+    CheckpointMismatchError
+        When it is a model of another kind; the message names the calculator to use.
+    """
 
     def __init__(
         self,
-        model: Model | Sequence[Model] | Source,
-        *,
+        model: AnyModel,
         fidelity: str | None,
-        dispersion: Wish,
-        charge: int | None,
-        multiplicity: int | None,
-        member: int | None,
-        device: str,
-        dtype: str,
-        coulomb: str,
-        min_distance: float | None,
-        legacy: bool = False,
-        provenance: dict[str, str | bool] | None = None,
+        energy: PotentialOptions,
+        options: PredictorOptions,
+        *,
+        trusted: bool = False,
     ) -> None:
-        source = open_source(model)
-        config, label = source.config, source.label
-        check_kind(config, self.kinds, label)
-        chosen = find_fidelity([each.name for each in config.fidelities], fidelity, label)
-        members = chosen_members(source.members, member, label)
-        terms, described = completions(config, chosen, coulomb=coulomb, dispersion=dispersion, legacy=legacy)
-        super().__init__(
-            Potential(members, terms),
-            model=label,
-            model_hash=source.hash,
-            charge=charge,
-            multiplicity=multiplicity,
-            neutral_only=config.neutral_only,
-            device=device,
-            dtype=dtype,
-            min_distance=min_distance,
-            fidelities=config.fidelities,
-            fidelity=chosen,
-            completed_by=described,
-            provenance={
-                **({} if member is None else {"member": str(member)}),
-                **({"legacy": True} if legacy else {}),
-                **(provenance or {}),
-            },
-        )
+        opened = open_model(model, trusted=trusted)
+        right = calculator_class(opened.config.kind)
+        if not isinstance(self, right):
+            raise CheckpointMismatchError(
+                f"{opened.label!r} holds a {opened.config.kind!r} model, not {self.name!r}: load it with "
+                f"{right.__name__}({opened.label!r})"
+            )
+        super().__init__(Predictor.of_model(opened, fidelity, energy, options))
+
+
+def calculator_of(model: AnyModel, *, trusted: bool = False, **options: Any) -> ModelCalculator:
+    """The calculator for a model of any kind.
+
+    Parameters
+    ----------
+    model, trusted : as :func:`molcalc.assembly.opening.open_model` takes them.
+    options : those of its class.
+
+    Returns
+    -------
+    ModelCalculator
+
+    Raises
+    ------
+    FileNotFoundError, CheckpointError, FidelityError, ConfigError
+        As the class tells.
+    """
+    opened = open_model(model, trusted=trusted)
+    found: ModelCalculator = calculator_class(opened.config.kind)(opened, **options)
+    return found

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from functools import partial
 
 import numpy as np
 from ase import Atoms
 
-from molcalc.assembly.ensembles import Source
-from molcalc.assembly.terms import Wish
+from molcalc.assembly.opening import AnyModel
+from molcalc.assembly.potentials import PotentialOptions
+from molcalc.assembly.terms import DispersionChoice
 from molcalc.calculators.of_model import ModelCalculator
-from molcalc.calculators.points import atomic_sites, check_points, distributed_sites, values_at
-from molcalc.calculators.sources import Model
-from molcalc.electrostatics.sites import SOURCES, ChargeSites
-from molcalc.errors import ConfigError, suggest
-
-
-class NonEquivariantWarning(UserWarning):
-    """Distributed charges are used that do not turn with the molecule."""
+from molcalc.predictor import PredictorOptions
 
 
 class DistributedChargeCalculator(ModelCalculator):
-    """What both calculators of distributed charges have in common.
+    """Base of both calculators of distributed charges.
 
     ``extras`` holds ``dcm_charges`` (n_atoms, n_dcm) in e, ``dcm_positions`` (n_atoms, n_dcm, 3) in Å, and the dipoles
     in e·Å of the distributed and of the atomic charges, ``dcm_dipole`` and ``charge_dipole``.
     """
 
-    rotation_invariant: ClassVar[bool]
-
     def __init__(
         self,
-        model: Model | Sequence[Model] | Source,
+        model: AnyModel,
         *,
         fidelity: str | None = None,
-        dispersion: Wish = "auto",
+        dispersion: DispersionChoice = "auto",
         charge: int | None = None,
         multiplicity: int | None = None,
         member: int | None = None,
@@ -47,18 +37,13 @@ class DistributedChargeCalculator(ModelCalculator):
     ) -> None:
         super().__init__(
             model,
-            fidelity=fidelity,
-            dispersion=dispersion,
-            charge=charge,
-            multiplicity=multiplicity,
-            member=member,
-            device=device,
-            dtype=dtype,
-            coulomb=coulomb,
-            min_distance=min_distance,
-            provenance={"equivariant": self.rotation_invariant},
+            fidelity,
+            PotentialOptions(dispersion=dispersion, coulomb=coulomb, member=member),
+            PredictorOptions(
+                charge=charge, multiplicity=multiplicity, device=device, dtype=dtype, min_distance=min_distance
+            ),
         )
-        self.parameters["equivariant"] = self.rotation_invariant
+        self.parameters["equivariant"] = self.potential.rotation_invariant
 
     def get_distributed_charges(self, atoms: Atoms | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Distributed charges of a structure.
@@ -68,7 +53,8 @@ class DistributedChargeCalculator(ModelCalculator):
         positions : (n_sites, 3) float64, Å, those of atom 0 first.
         charges : (n_sites,) float64, e.
         """
-        sites = self._sites(self._structure(atoms), "distributed")
+        atoms = self._structure(atoms)
+        sites = self.predictor.charge_sites(atoms, "distributed", partial(self._predicted, atoms))
         return sites.positions.numpy().copy(), sites.charges.numpy().copy()
 
     def get_esp(self, points: np.ndarray, atoms: Atoms | None = None, source: str = "distributed") -> np.ndarray:
@@ -91,24 +77,14 @@ class DistributedChargeCalculator(ModelCalculator):
             For another source.
         """
         atoms = self._structure(atoms)
-        where = check_points(points, atoms)
-        return values_at(where, self._sites(atoms, source).potential)
+        return self.predictor.esp(points, atoms, source, partial(self._predicted, atoms))
 
     def get_electric_field(
         self, points: np.ndarray, atoms: Atoms | None = None, source: str = "distributed"
     ) -> np.ndarray:
         """Electric field −∇V of a molecule, (n_points, 3) float64 in V/Å; otherwise as :meth:`get_esp`."""
         atoms = self._structure(atoms)
-        where = check_points(points, atoms)
-        return values_at(where, self._sites(atoms, source).field)
-
-    def _sites(self, atoms: Atoms, source: str) -> ChargeSites:
-        if source not in SOURCES:
-            raise ConfigError(f"source={source!r}{suggest(str(source), SOURCES)}; choose one of {list(SOURCES)}")
-        with self._lock:
-            charges = self.get_property("charges", atoms)
-            extras: dict[str, Any] = self.extras
-        return atomic_sites(atoms, charges) if source == "charges" else distributed_sites(atoms, extras)
+        return self.predictor.electric_field(points, atoms, source, partial(self._predicted, atoms))
 
 
 class PhysNetDCM(DistributedChargeCalculator):
@@ -120,8 +96,8 @@ class PhysNetDCM(DistributedChargeCalculator):
 
     Parameters
     ----------
-    model : model directory as :func:`molcalc.train.fit` writes it, or a checkpoint in memory. A list of runs of one
-        model makes an ensemble.
+    model : model directory as :func:`molcalc.train.fit` writes it, a checkpoint in memory, or what
+        :func:`molcalc.open_model` returns. A list of runs of one model makes an ensemble.
     fidelity : models of this kind have a single one; its name may be given.
     dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" or "d4:FUNCTIONAL" with an exact name, or
         parameters.
@@ -149,8 +125,6 @@ class PhysNetDCM(DistributedChargeCalculator):
     """
 
     name = "physnet-dcm"
-    kinds = ("physnet-dcm",)
-    rotation_invariant = True
 
 
 class NonEquivariantDCM(DistributedChargeCalculator):
@@ -160,23 +134,9 @@ class NonEquivariantDCM(DistributedChargeCalculator):
 
     Energy, forces, charges and the ``dipole`` in the results, which is that of the atomic charges, turn with the
     molecule. The distributed charges do not: asking for them, or for their potential or field, gives a
-    :class:`NonEquivariantWarning`, once. ``parameters["equivariant"]`` is False.
+    :class:`molcalc.errors.NonEquivariantWarning`, once. ``parameters["equivariant"]`` is False.
 
     Parameters and errors are those of :class:`PhysNetDCM`.
     """
 
     name = "noneq-dcm"
-    kinds = ("noneq-dcm",)
-    rotation_invariant = False
-    _warned_of_rotation = False
-
-    def _sites(self, atoms: Atoms, source: str) -> ChargeSites:
-        if source == "distributed" and not self._warned_of_rotation:
-            self._warned_of_rotation = True
-            warnings.warn(
-                "the distributed charges of this model keep their direction in space when the molecule turns: results "
-                'depend on its orientation; use PhysNetDCM, or source="charges"',
-                NonEquivariantWarning,
-                stacklevel=3,
-            )
-        return super()._sites(atoms, source)

@@ -1,7 +1,10 @@
 """The command ``molcalc``.
 
 Every command is a module of this package with ``add_parser(subparsers)`` and ``run(args) -> int``, listed in
-:data:`COMMANDS`. Modules import torch and ase inside ``run``, so that ``molcalc --help`` answers at once.
+:data:`COMMANDS`. It parses, calls the library and prints. Modules import torch and ase inside ``run``, so that
+``molcalc --help`` answers at once. What commands share: :mod:`options <molcalc.cli.options>`,
+:mod:`structures <molcalc.cli.input_structures>` that they read, :mod:`output <molcalc.cli.output>` that they write, and
+:mod:`text on the terminal <molcalc.cli.terminal>` and :mod:`failures <molcalc.cli.failures>` that they show.
 """
 
 from __future__ import annotations
@@ -11,10 +14,10 @@ import sys
 from collections.abc import Sequence
 
 from molcalc._version import __version__
-from molcalc.cli.failures import report
-from molcalc.cli.interrupts import Interrupted, signals_raise
-from molcalc.cli.options import Parser, refuse_unknown
+from molcalc.cli.failures import report_error
+from molcalc.cli.options import Parser, refuse_unknown_options
 from molcalc.cli.terminal import plain_terminal
+from molcalc.simulate.interrupts import Interrupted, signals_raise
 
 COMMANDS = ("energy", "compare", "relax", "md", "info", "convert", "db", "train", "evaluate", "sae", "export")
 
@@ -52,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = _run(arguments)
             sys.stdout.flush()
         except (Exception, Interrupted, KeyboardInterrupt) as error:
-            status = report(error, debug="--debug" in arguments)
+            status = report_error(error, debug="--debug" in arguments)
     return status
 
 
@@ -61,5 +64,5 @@ def _run(arguments: list[str]) -> int:
         args, unknown = build_parser().parse_known_args(arguments)
     except SystemExit as finished:  # --help and --version
         return int(finished.code or 0)
-    refuse_unknown(unknown, args)
+    refuse_unknown_options(unknown, args)
     return int(args.run(args))

@@ -12,11 +12,11 @@ from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_c
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
-    from molcalc.cli.structures import Frame
+    from molcalc.cli.input_structures import InputStructure
 
 ZEROS = ("first", "lowest", "none")
-UNITS = {"energy": "eV", "relative_energy": "eV", "energy_std": "eV", "max_force": "eV/Å", "charges": "e"}
-REPORTED = ("energy", "energy_std", "forces", "charges", "dipole", "magmoms", "stress")
+PROPERTY_OF = {"relative_energy": "energy", "max_force": "forces"}
+"""Properties of columns that are not called after one."""
 MISSING = "-"
 _EPILOG = """\
 Energies are relative to the first structure (--relative-to first) of the same formula and charge, or to the lowest, at
@@ -31,10 +31,10 @@ examples:
 
 
 @dataclass
-class Row:
-    """One structure at every fidelity."""
+class ComparisonRow:
+    """Row of the comparison: one structure at every fidelity."""
 
-    frame: Frame
+    frame: InputStructure
     formula: str
     charge: int
     results: dict[str, dict[str, Any]]
@@ -60,7 +60,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print a table, JSON or CSV."""
-    from molcalc.cli.structures import read_frames
+    from molcalc.cli.input_structures import read_frames
 
     frames = [frame for name in args.files for frame in read_frames(name)]
     calculator = make_calculator(args, one_fidelity=False)
@@ -78,7 +78,7 @@ def run(args: Arguments) -> int:
     return 0
 
 
-def set_relative(rows: list[Row], zero: str) -> None:
+def set_relative(rows: list[ComparisonRow], zero: str) -> None:
     """Fill in the energies relative to the first or lowest structure of the same formula and charge."""
     zeros: dict[tuple[str, str, int], float] = {}
     keys = [[(name, row.formula, row.charge) for name in row.results] for row in rows]
@@ -91,7 +91,7 @@ def set_relative(rows: list[Row], zero: str) -> None:
         row.relative = {key[0]: row.results[key[0]]["energy"] - zeros[key] for key in found} if zero != "none" else {}
 
 
-def _compared(calculator: MolCalculator, frame: Frame) -> Row:
+def _compared(calculator: MolCalculator, frame: InputStructure) -> ComparisonRow:
     from molcalc.errors import MolcalcError
 
     try:
@@ -99,7 +99,7 @@ def _compared(calculator: MolCalculator, frame: Frame) -> Row:
         charge = calculator.resolve(frame.atoms).charge
     except MolcalcError as error:
         raise type(error)(f"{frame.label}: {error}") from error
-    return Row(frame, frame.atoms.get_chemical_formula(), charge, results, {})
+    return ComparisonRow(frame, frame.atoms.get_chemical_formula(), charge, results, {})
 
 
 def _largest_force(result: dict[str, Any]) -> float:
@@ -108,21 +108,26 @@ def _largest_force(result: dict[str, Any]) -> float:
     return float(np.linalg.norm(result["forces"], axis=1).max())
 
 
-def _values(calculator: MolCalculator, rows: list[Row], zero: str) -> dict[str, Any]:
+def _values(calculator: MolCalculator, rows: list[ComparisonRow], zero: str) -> dict[str, Any]:
     import numpy as np
 
-    def at_fidelity(row: Row, name: str) -> dict[str, Any] | None:
+    from molcalc.properties import LABELS, PROPERTIES
+
+    reported = {label.ase_name: label.unit for label in LABELS.values() if label.ase_name is not None}
+    reported["energy_std"] = PROPERTIES["energy_std"].unit
+
+    def at_fidelity(row: ComparisonRow, name: str) -> dict[str, Any] | None:
         if name not in row.results:
             return None
         relative = {"relative_energy": row.relative[name]} if row.relative else {}
-        found = {key: row.results[name][key] for key in REPORTED if key in row.results[name]}
+        found = {key: row.results[name][key] for key in reported if key in row.results[name]}
         return {**relative, **{key: np.asarray(value).tolist() for key, value in found.items()}}
 
     made_by = calculator.todict()
     return {
         "model": made_by["model"],
         "model_hash": made_by["model_hash"],
-        "units": {"energy": "eV", "forces": "eV/Å", "charges": "e", "dipole": "e·Å"},
+        "units": reported,
         "relative_to": zero,
         "fidelities": {
             fidelity.name: dict(words) for fidelity, words in zip(calculator.fidelities, calculator.completed_by)
@@ -141,15 +146,18 @@ def _values(calculator: MolCalculator, rows: list[Row], zero: str) -> dict[str, 
     }
 
 
-def _write_csv(rows: list[Row], names: list[str], charges: bool) -> None:
+def _write_csv(rows: list[ComparisonRow], names: list[str], charges: bool) -> None:
     """One line per structure and fidelity; what is not there is empty."""
+    from molcalc.properties import PROPERTIES
+
     results = [result for row in rows for result in row.results.values()]
     columns = ["energy", "max_force"]
     columns += ["relative_energy"] if any(row.relative for row in rows) else []
     columns += ["energy_std"] if any("energy_std" in result for result in results) else []
     columns += ["charges"] if charges and any("charges" in result for result in results) else []
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "frame", "formula", "charge", "fidelity", *(f"{c} ({UNITS[c]})" for c in columns)])
+    header = [f"{column} ({PROPERTIES[PROPERTY_OF.get(column, column)].unit})" for column in columns]
+    writer.writerow(["file", "frame", "formula", "charge", "fidelity", *header])
     for row in rows:
         for name in names:
             cells: dict[str, Any] = {}
@@ -163,8 +171,8 @@ def _write_csv(rows: list[Row], names: list[str], charges: bool) -> None:
             writer.writerow([*place, *(cells.get(column, "") for column in columns)])
 
 
-def _print(rows: list[Row], names: list[str], zero: str, charges: bool) -> None:
-    from molcalc.cli.tables import print_table
+def _print(rows: list[ComparisonRow], names: list[str], zero: str, charges: bool) -> None:
+    from molcalc.cli.terminal import print_table
 
     kind = "total energies" if zero == "none" else f"relative to the {zero} structure of the same formula and charge"
     print(f"energies in eV, {kind}")

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from molcalc.cli.options import Arguments, Subparsers, add_trusted, add_units, parse_units
 
-DATA_SUFFIXES = (".db", ".json", ".aselmdb", ".xyz", ".extxyz", ".traj", ".h5", ".hdf5", ".npz")
-
 _EPILOG = """\
 A TARGET that ends in .db, .json, .aselmdb, .xyz, .traj, .h5 or .npz takes structures with their results from one or
 several files of these kinds; any other TARGET is a model directory.
@@ -56,9 +54,12 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: Arguments) -> int:
     """Convert one model, or files of structures."""
     from molcalc.errors import InputError
+    from molcalc.io import checkpoint
+    from molcalc.io.targets import check_folder
+    from molcalc.train.data.formats import FORMATS
 
     target = Path(args.target)
-    if target.suffix.lower() in DATA_SUFFIXES:
+    if target.suffix.lower() in FORMATS:
         if args.fidelities or args.sae:
             raise InputError(f"--fidelity and --sae are for files of weights; {target} is a file of structures")
         return convert_data(args, target)
@@ -66,16 +67,16 @@ def run(args: Arguments) -> int:
         raise InputError(f"a model is converted from one source; {len(args.sources)} are given")
     if args.units or args.skip_bad or args.charges:
         raise InputError(f"--units, --charges and --skip-bad are for structures; {target} is a model directory")
-    check_directory(target, args.force)
+    check_folder(target, force=args.force, kind="a model directory", owns=checkpoint.belongs)
     return convert_model(args, args.sources[0], target)
 
 
 def convert_data(args: Arguments, target: Path) -> int:
     """Convert files of structures."""
-    from molcalc.cli.output import check_target
+    from molcalc.io.targets import check_file
     from molcalc.train.data.convert import convert
 
-    check_target(target, args.force)
+    check_file(target, force=args.force)
     count = convert(
         args.sources, target, units=parse_units(args.units), charges=args.charges, skip_bad=args.skip_bad,
         force=args.force,
@@ -88,13 +89,13 @@ def convert_model(args: Arguments, source: str, target: Path) -> int:
     """Read a model in any form and write a model directory."""
     from molcalc.io import checkpoint
     from molcalc.pretrained.foreign.artifacts import read_weights
-    from molcalc.pretrained.sources import open_model
+    from molcalc.pretrained.sources import read_model
     from molcalc.registry import build_members
 
     if args.fidelities or args.sae:
         model = read_weights(source, names=args.fidelities or None, sae=parse_sae(args.sae))
     else:
-        model = open_model(source, trusted=args.trusted)
+        model = read_model(source, trusted=args.trusted)
     build_members(model)  # refuses weights that do not fit before anything is written
     checkpoint.save(target, model)
     print(f"{target}: {model.config.kind}, {model.config.n_members} network(s), hash {model.hash}")
@@ -103,6 +104,10 @@ def convert_model(args: Arguments, source: str, target: Path) -> int:
 
 def parse_sae(texts: list[str]) -> dict[str, dict[int, float]]:
     """Self-atomic energies by fidelity from ``NAME=FILE``.
+
+    Returns
+    -------
+    energies in eV of free atoms, by name of the fidelity and atomic number
 
     Raises
     ------
@@ -118,22 +123,3 @@ def parse_sae(texts: list[str]) -> dict[str, dict[int, float]]:
             raise ConfigError(f"--sae {text}: expected NAME=FILE, once for a fidelity")
         found[name] = read_yaml(file, name)
     return found
-
-
-def check_directory(target: Path, force: bool) -> None:
-    """Refuse to write a model over something else.
-
-    Raises
-    ------
-    InputError
-    """
-    from molcalc.errors import InputError
-    from molcalc.io import checkpoint
-
-    if target.is_dir() and any(target.iterdir()):
-        if not (target / checkpoint.CONFIG).is_file():
-            raise InputError(f"{target} is a folder with other files, not a model directory: choose another name")
-        if not force:
-            raise InputError(f"{target} exists: give another name, or --force to replace it")
-    elif target.exists() and not target.is_dir():
-        raise InputError(f"{target} is a file; a model is written as a folder: choose another name")

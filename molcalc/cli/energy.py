@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from molcalc.calculators.base import MolCalculator
-    from molcalc.cli.structures import Frame
+    from molcalc.cli.input_structures import InputStructure
 
-CHUNK = 64
+FRAMES_AT_ONCE = 64
 """Structures evaluated between two lines of output."""
 _PROPERTIES = ("energy", "free_energy", "energies", "forces", "charges", "dipole", "magmoms", "energy_std")
 _EPILOG = """\
@@ -47,18 +47,20 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print one line per structure; write the results if asked to."""
-    from molcalc.cli.output import check_target, output_format, with_results, write_frames
-    from molcalc.cli.structures import read_frames
+    from molcalc.cli.input_structures import read_frames
+    from molcalc.cli.output import output_format, write_frames
+    from molcalc.io.targets import check_file
+    from molcalc.simulate.provenance import with_results
 
     target = Path(args.output) if args.output else None
     if target is not None:
-        check_target(target, args.force)
+        check_file(target, force=args.force)
         output_format(target)
     frames = [frame for name in args.files for frame in read_frames(name)]
     calculator = make_calculator(args)
-    table = Table(frames, calculator)
+    table = EnergyTable(frames, calculator)
     finished: list[Atoms] = []
-    for frame, results in evaluate(calculator, frames):
+    for frame, results in evaluate_frames(calculator, frames):
         table.begin()
         print(table.row(frame, results), flush=True)
         if args.forces or args.charges:
@@ -70,8 +72,14 @@ def run(args: Arguments) -> int:
     return 0
 
 
-def evaluate(calculator: MolCalculator, frames: list[Frame]) -> Iterator[tuple[Frame, dict[str, Any]]]:
+def evaluate_frames(
+    calculator: MolCalculator, frames: list[InputStructure]
+) -> Iterator[tuple[InputStructure, dict[str, Any]]]:
     """Results of every frame, in order; many frames at once.
+
+    Yields
+    ------
+    frame, and its results and extras by name
 
     Raises
     ------
@@ -80,8 +88,8 @@ def evaluate(calculator: MolCalculator, frames: list[Frame]) -> Iterator[tuple[F
     """
     from molcalc.errors import MolcalcError
 
-    for start in range(0, len(frames), CHUNK):
-        part = frames[start : start + CHUNK]
+    for start in range(0, len(frames), FRAMES_AT_ONCE):
+        part = frames[start : start + FRAMES_AT_ONCE]
         try:
             yield from zip(part, _results(calculator, part))
         except MolcalcError:
@@ -94,7 +102,7 @@ def evaluate(calculator: MolCalculator, frames: list[Frame]) -> Iterator[tuple[F
                 yield frame, results[0]
 
 
-def _results(calculator: MolCalculator, frames: list[Frame]) -> list[dict[str, Any]]:
+def _results(calculator: MolCalculator, frames: list[InputStructure]) -> list[dict[str, Any]]:
     if len(frames) > 1:
         known = (*calculator.implemented_properties, *calculator.extra_properties)
         names = [name for name in _PROPERTIES if name in known]
@@ -103,10 +111,10 @@ def _results(calculator: MolCalculator, frames: list[Frame]) -> list[dict[str, A
     return [{**calculator.results, **calculator.extras}]
 
 
-class Table:
-    """Columns wide enough for all frames."""
+class EnergyTable:
+    """Table of energies with columns wide enough for all frames."""
 
-    def __init__(self, frames: list[Frame], calculator: MolCalculator) -> None:
+    def __init__(self, frames: list[InputStructure], calculator: MolCalculator) -> None:
         self._files = max(len("file"), *(len(frame.source) for frame in frames))
         self._formulas = max(len("formula"), *(len(frame.atoms.get_chemical_formula()) for frame in frames))
         self._begun = False
@@ -127,7 +135,7 @@ class Table:
         )
         print(header.rstrip())
 
-    def row(self, frame: Frame, results: dict[str, Any]) -> str:
+    def row(self, frame: InputStructure, results: dict[str, Any]) -> str:
         """One structure."""
         import numpy as np
 
@@ -143,7 +151,7 @@ class Table:
         ).rstrip()
 
 
-def atom_table(frame: Frame, results: dict[str, Any], charges: bool, forces: bool) -> str:
+def atom_table(frame: InputStructure, results: dict[str, Any], charges: bool, forces: bool) -> str:
     """Charge and force of every atom."""
     charges = charges and "charges" in results
     lines = ["  atom     " + ("   charge/e" if charges else "") + ("       force/(eV/Å)" if forces else "")]

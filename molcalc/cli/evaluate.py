@@ -7,14 +7,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.options import Arguments, Subparsers, add_units, number, parse_units
-from molcalc.cli.training_data import DATA_HELP, parse_data
+from molcalc.cli.options import DATA_HELP, Arguments, Subparsers, add_units, number, parse_data, parse_units
 
 if TYPE_CHECKING:
     from molcalc.train.report.evaluation import Evaluation
 
 GROUPS = ("formula", "n_atoms", "element", "fidelity")
-SHOWN_GROUPS = 20
+PRINTED_GROUPS = 20
 _EPILOG = """\
 The model is compared with labels as it was trained: with its Coulomb energy, without the dispersion that calculators
 add; --with-dispersion where the labels contain it.
@@ -44,7 +43,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help=f"errors by group: {', '.join(GROUPS)} (default all; nothing: none)",
     )
     parser.add_argument(
-        "--all", action="store_true", help=f"all groups, not the {SHOWN_GROUPS} with the largest errors"
+        "--all", action="store_true", help=f"all groups, not the {PRINTED_GROUPS} with the largest errors"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, in eV, eV/Å, e·Å, e, V")
     parser.add_argument(
@@ -66,30 +65,32 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print errors; write predictions if asked to."""
-    from molcalc.cli.output import check_target
     from molcalc.errors import ConfigError, suggest
-    from molcalc.pretrained.sources import open_model
-    from molcalc.train.config import FitConfig
+    from molcalc.io.targets import check_file
+    from molcalc.pretrained.sources import read_model
     from molcalc.train.data import open_dataset
-    from molcalc.train.report.evaluation import evaluate_part
-    from molcalc.train.report.results import Results
+    from molcalc.train.data.comparison import Comparison
+    from molcalc.train.loop.processes import chosen_device
+    from molcalc.train.report.evaluation import Evaluator, evaluate_part
+    from molcalc.train.report.prediction_writer import PredictionWriter
 
     for kind in args.by:
         if kind not in GROUPS:
             raise ConfigError(f"--by {kind!r}{suggest(kind, GROUPS)}; groups are {', '.join(GROUPS)}")
     if args.output:
-        check_target(Path(args.output), args.force)
-    checkpoint = open_model(args.model)
+        check_file(Path(args.output), force=args.force)
+    checkpoint = read_model(args.model)
     data = open_dataset(parse_data(args.data), units=parse_units(args.units))
-    names = ("esp_radius_factor", "esp_max", "dipole_source", "device")
-    config = FitConfig(model=checkpoint.config.kind, **{name: getattr(args, name) for name in names})
-    results = Results(data) if args.output or args.annotate else None
+    comparison = Comparison(
+        esp_radius_factor=args.esp_radius_factor, esp_max=args.esp_max, dipole_source=args.dipole_source
+    )
+    device = chosen_device(args.device)
+    results = PredictionWriter(data) if args.output or args.annotate else None
     if args.annotate:
         assert results is not None
         results.check_annotation(args.annotate)
-    found = evaluate_part(
-        checkpoint, data, config, fidelity=args.fidelity, with_dispersion=args.with_dispersion, on_batch=results
-    )
+    evaluator = Evaluator(checkpoint, comparison, device=device, with_dispersion=args.with_dispersion)
+    found = evaluate_part(evaluator, data, fidelity=args.fidelity, on_batch=results)
     if args.json:
         print(json.dumps(_values(args, found, len(data)), indent=1, ensure_ascii=False))
     else:
@@ -102,12 +103,12 @@ def run(args: Arguments) -> int:
 
 
 def _values(args: argparse.Namespace, found: Evaluation, n_systems: int) -> dict[str, Any]:
-    from molcalc.train.report.metrics import UNITS
+    from molcalc.properties import LABELS
 
     values: dict[str, Any] = {
         "model": args.model,
         "systems": n_systems,
-        "units": {name: UNITS[name] for name in found.overall},
+        "units": {name: LABELS[name].unit for name in found.overall},
         "errors": found.overall,
         "by": {kind: {name: row for name, row in found.groups.get(kind, {}).items() if row} for kind in args.by},
     }
@@ -117,7 +118,7 @@ def _values(args: argparse.Namespace, found: Evaluation, n_systems: int) -> dict
 
 
 def _print(args: argparse.Namespace, found: Evaluation, n_systems: int) -> None:
-    from molcalc.cli.tables import print_table
+    from molcalc.cli.terminal import print_table
     from molcalc.train.report.display import ERROR_HEADER, error_rows, esp_note, group_table
 
     print(f"{n_systems} systems, {args.model}\n")
@@ -129,7 +130,7 @@ def _print(args: argparse.Namespace, found: Evaluation, n_systems: int) -> None:
         if len(table) < 2:
             continue
         header, rows = group_table(table, kind)
-        shown = rows if args.all else rows[:SHOWN_GROUPS]
+        shown = rows if args.all else rows[:PRINTED_GROUPS]
         print()
         print_table(header, shown)
         if len(shown) < len(rows):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from molcalc.cli.options import Arguments, Subparsers, add_trusted, number
 
 if TYPE_CHECKING:
-    from molcalc.assembly.terms import Wish
+    from molcalc.assembly.terms import DispersionChoice
 
 _EPILOG = """\
 The ending of the output decides what is written: .jpt a TorchScript program, .pt2 a program of torch.export, and a name
@@ -75,8 +75,8 @@ def run(args: Arguments) -> int:
     return 0
 
 
-def _dispersion(args: Arguments) -> Wish:
-    """What the options say of dispersion: one of them, or constants."""
+def _dispersion(args: Arguments) -> DispersionChoice:
+    """Dispersion that the options choose, by name or by constants."""
     from molcalc.dispersion.parameters import D3Parameters
     from molcalc.errors import ConfigError
 

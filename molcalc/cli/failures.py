@@ -1,4 +1,4 @@
-"""From an exception to one line on stderr and an exit status."""
+"""Failures of commands: one line on stderr and an exit status for every exception."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 
-from molcalc.cli.interrupts import Interrupted
+from molcalc.simulate.interrupts import Interrupted
 
 INPUT, DATA, MODEL, NOT_FINITE, RESOURCES = 2, 3, 4, 5, 6
 UNEXPECTED = 1
@@ -18,7 +18,7 @@ BROKEN_PIPE = 141
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def report(error: BaseException, debug: bool) -> int:
+def report_error(error: BaseException, debug: bool) -> int:
     """Print an error and return the exit status that goes with it."""
     if debug:
         traceback.print_exception(error)
@@ -28,7 +28,7 @@ def report(error: BaseException, debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return status
     kind = "" if status >= INTERRUPTED else "error: "
-    print(f"molcalc: {kind}{message(error, status)}", file=sys.stderr)
+    print(f"molcalc: {kind}{error_line(error, status)}", file=sys.stderr)
     return status
 
 
@@ -59,8 +59,8 @@ def exit_status(error: BaseException) -> int:
     return RESOURCES if type(error).__name__ == "OutOfMemoryError" else UNEXPECTED
 
 
-def message(error: BaseException, status: int) -> str:
-    """What happened, on one line."""
+def error_line(error: BaseException, status: int) -> str:
+    """Message of an exception, on one line."""
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
     else:

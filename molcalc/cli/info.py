@@ -40,12 +40,14 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print a description of one model, or the published names."""
-    from molcalc.pretrained.sources import open_model
+    from molcalc.pretrained.sources import read_model
 
     if args.model is None:
         values: dict[str, Any] = published_models()
     else:
-        values = describe_program(args.model) or describe(args.model, open_model(args.model, trusted=args.trusted))
+        values = describe_program(args.model) or describe_model(
+            args.model, read_model(args.model, trusted=args.trusted)
+        )
     if args.json:
         print(json.dumps(values, indent=1, ensure_ascii=False))
     else:
@@ -58,8 +60,7 @@ def run(args: Arguments) -> int:
 def published_models() -> dict[str, str]:
     """Names of models, and whether their weights are here."""
     from molcalc.errors import CheckpointError
-    from molcalc.pretrained.bundled import BUNDLED
-    from molcalc.pretrained.published import PUBLISHED, find_file
+    from molcalc.pretrained.catalog import BUNDLED, PUBLISHED, find_file
 
     found = {}
     for name, entry in PUBLISHED.items():
@@ -70,30 +71,27 @@ def published_models() -> dict[str, str]:
     return {**found, **dict.fromkeys(BUNDLED, "comes with molcalc")}
 
 
-def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Everything worth knowing about a model, as plain values."""
+def describe_model(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Description of a model as plain values: sizes, fidelities, energy terms, origin and files."""
     from ase.data import chemical_symbols
 
-    from molcalc.cli.fragments import fragment_charges
-    from molcalc.registry import build_members, network_config
+    from molcalc.registry import build_members
 
     config = checkpoint.config
     network = build_members(checkpoint)[0]
-    predicts: tuple[str, ...] = network.predicts  # type: ignore[assignment]
-    architecture = network_config(config)
     return {
         "model": name,
         "kind": config.kind,
         "members": config.n_members,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "elements": [chemical_symbols[z] for z in architecture.elements],
-        "cutoff": f"{architecture.cutoff:g} Å",
-        "fidelities": [_fidelity(fidelity, config, architecture.elements) for fidelity in config.fidelities],
+        "elements": [chemical_symbols[z] for z in network.elements],
+        "cutoff": f"{network.cutoff:g} Å",
+        "fidelities": [_fidelity(fidelity, config, network.elements) for fidelity in config.fidelities],
         "coulomb": _coulomb(config.coulomb, config.coulomb_range),
         "charged": "no, neutral molecules only" if config.neutral_only else "yes",
-        "fragments": fragment_charges(checkpoint),
-        "open shells": "yes" if "spin_charges" in predicts else "no",
-        "predicts": ["atomic_energies", *predicts],
+        "fragments": _fragments(checkpoint),
+        "open shells": "yes" if "spin_charges" in network.predicts else "no",
+        "predicts": ["atomic_energies", *network.predicts],
         "hash": checkpoint.hash,
         "provenance": config.provenance or "not recorded",
         "files": [f"{path} ({path.stat().st_size} bytes)" for path in model_files(name)],
@@ -101,7 +99,7 @@ def describe(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def describe_program(name: str) -> dict[str, Any] | None:
-    """The same of a file that ``molcalc export`` wrote, without running it; None for anything else."""
+    """Description of a file that ``molcalc export`` wrote, without running it; None for anything else."""
     from molcalc.io.files import read_file, sha256
     from molcalc.pretrained.foreign.exported import read_contents
 
@@ -140,6 +138,20 @@ def describe_program(name: str) -> dict[str, Any] | None:
     }
 
 
+def _fragments(checkpoint: Checkpoint) -> str:
+    """Charges, in words, that the model gives to two molecules which are far apart."""
+    from molcalc.analysis.fragment_charges import DISTANCE, fragment_charges
+    from molcalc.errors import UnsupportedElementError
+
+    if checkpoint.config.neutral_only:
+        return "not measured: for neutral molecules only"
+    try:
+        found = fragment_charges(checkpoint)
+    except UnsupportedElementError:
+        return "not measured: the model does not know H, N and O"
+    return f"NH4⁺ {found.ion:+.3f} e, H2O {found.water:+.3f} e at {DISTANCE:g} Å (right: +1, 0)"
+
+
 def _coulomb(method: str | None, reach: float | None) -> str:
     if method is None:
         return "none"
@@ -162,7 +174,7 @@ def _compared(path: Path, checksum: str) -> str:
 
 
 def _fidelity(fidelity: Fidelity, config: ModelConfig, elements: Sequence[int]) -> dict[str, Any]:
-    """What a fidelity is; with its elements where they can differ from those of the network."""
+    """Description of a fidelity, with its elements where they can differ from those of the network."""
     from ase.data import chemical_symbols
 
     dispersion = "in the labels" if fidelity.dispersion_in_labels else fidelity.dispersion or "none"
@@ -175,15 +187,14 @@ def _fidelity(fidelity: Fidelity, config: ModelConfig, elements: Sequence[int]) 
 def model_files(name: str) -> list[Path]:
     """Files a model is read from; none for a model on a hub or one that is in the cache only."""
     from molcalc.errors import CheckpointError
-    from molcalc.pretrained.bundled import BUNDLED, FOLDER
-    from molcalc.pretrained.published import PUBLISHED, find_file
+    from molcalc.pretrained.catalog import BUNDLED, BUNDLED_FOLDER, PUBLISHED, find_file
 
     if name in PUBLISHED:
         try:
             return [find_file(PUBLISHED[name].file)]
         except CheckpointError:
             return []
-    path = FOLDER / name if name in BUNDLED else Path(name)
+    path = BUNDLED_FOLDER / name if name in BUNDLED else Path(name)
     if path.is_dir():
         return sorted(file for file in path.iterdir() if file.is_file())
     return [path] if path.is_file() else []

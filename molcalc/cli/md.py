@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_calculator, number
+from molcalc.simulate import ENSEMBLES
+from molcalc.simulate.interrupts import Interrupted
 
 if TYPE_CHECKING:
-    from ase import Atoms
+    from molcalc.simulate.ensembles import DynamicsSettings
+    from molcalc.simulate.recorder import DynamicsRun, DynamicsStep
 
-    from molcalc.calculators.base import MolCalculator
-    from molcalc.cli.dynamics import Begin
-    from molcalc.cli.recorder import Recorder
-
-PROGRAM = "molcalc md"
-_GIVEN = ("ensemble", "thermostat", "temperature", "timestep", "friction", "seed", "interval")
+_THERMOSTATS = tuple(name for name in ENSEMBLES if name != "nve")
+_DECIDED = ("ensemble", "thermostat", "temperature", "timestep", "friction", "seed", "interval")
+"""Options that decide a trajectory, under the names that it records them."""
 _EPILOG = """\
 --steps counts the whole run. A run that was interrupted goes on from its last frame with --restart, with the settings
 and the random numbers it was begun with, and ends with the frames that it would have had in one piece. Frames carry
@@ -35,7 +36,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("file", metavar="FILE", help="structure (the last frame; FILE@INDEX selects; - = stdin)")
     parser.add_argument("--steps", type=number(int, 0), default=10000, metavar="N", help="default 10000")
     parser.add_argument("--ensemble", choices=("nve", "nvt"), help="constant energy or temperature (default nvt)")
-    parser.add_argument("--thermostat", choices=("langevin", "bussi"), help="for nvt (default langevin)")
+    parser.add_argument("--thermostat", choices=_THERMOSTATS, help="for nvt (default langevin)")
     parser.add_argument("--temperature", type=number(float, 0), metavar="T", help="K (default 300)")
     parser.add_argument("--timestep", type=positive, metavar="DT", help="fs (default 0.5)")
     parser.add_argument(
@@ -54,93 +55,131 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Run molecular dynamics of one structure."""
-    from molcalc.cli.dynamics import integrator
-    from molcalc.cli.output import keep_state
-    from molcalc.cli.recorder import Recorder
-    from molcalc.cli.structures import read_structure
-    from molcalc.cli.trajectory import TrajectoryWriter
+    from molcalc.cli.input_structures import read_structure
+    from molcalc.errors import InputError
+    from molcalc.io.targets import check_not_input
+    from molcalc.simulate.dynamics import md
 
     start = read_structure(args.file)
     path = Path(args.trajectory or f"{start.stem}-md.traj")
     log = Path(args.log) if args.log else None
+    continues = args.restart and path.exists()
+    if not continues:
+        for target in (path, log):
+            if target is not None:
+                check_not_input(target, [Path(start.source)])
+        if args.keep_velocities and not start.atoms.has("momenta"):
+            raise InputError(f"--keep-velocities: {args.file} has no velocities")
+    settings = _recorded_settings(args, path) if continues else _new_settings(args)
     calculator = make_calculator(args)
-    begin = _continued(args, start.atoms, path, calculator) or _new(args, start.atoms, path, log)
-    keep_state(begin.atoms, calculator)
-    begin.atoms.calc = calculator
-    begin.atoms.get_forces()
-    dynamics = integrator(begin.atoms, begin.settings, begin.n_freedom)
-    dynamics.nsteps = max(begin.step, 0)
-    print(f"{begin.atoms.get_chemical_formula()}, {begin.settings.text()}; frames in {path}", flush=True)
-    writer = TrajectoryWriter(path, begin.description(), begin.n_frames)
-    with writer, Recorder(begin, writer, log) as recorder:
-        _propagate(dynamics, begin, recorder, args.steps, path)
-    print(recorder.summary(args.steps))
+    title = f"{start.atoms.get_chemical_formula()}, {_words(settings)}; frames in {path}"
+    with _Progress(title, args.steps) as progress:
+        try:
+            (done,) = md(
+                start.atoms, calculator, settings, steps=args.steps, keep_velocities=args.keep_velocities,
+                trajectory=path, log=log, restart=args.restart, force=args.force, observer=progress,
+            )  # fmt: skip
+        except Interrupted as stop:
+            raise progress.interrupted(stop, path) from stop
+    print(_summary(done, args.steps))
     return 0
 
 
-def _new(args: Arguments, atoms: Atoms, path: Path, log: Path | None) -> Begin:
+def _new_settings(args: Arguments) -> DynamicsSettings:
+    """Settings of a new run: what was given, defaults for the rest."""
     import secrets
 
-    from molcalc.cli.dynamics import Begin, degrees_of_freedom, new_settings, set_velocities
-    from molcalc.cli.output import check_target
-    from molcalc.errors import InputError
+    from molcalc.errors import ConfigError
+    from molcalc.simulate.ensembles import DynamicsSettings
 
-    for target in (path, log):
-        if target is not None:
-            check_target(target, args.force)
-    settings = new_settings({name: getattr(args, name) for name in _GIVEN}, seed=secrets.randbelow(2**32))
-    if not args.keep_velocities:
-        set_velocities(atoms, settings)
-    elif not atoms.has("momenta"):
-        raise InputError(f"--keep-velocities: {args.file} has no velocities")
-    return Begin(atoms, settings, degrees_of_freedom(atoms, settings))
-
-
-def _continued(args: Arguments, atoms: Atoms, path: Path, calculator: MolCalculator) -> Begin | None:
-    from molcalc.cli.dynamics import Begin, recorded_settings
-    from molcalc.cli.trajectory import check_same_atoms, check_same_model, read_written
-
-    if not args.restart or not path.exists():
-        return None
-    written = read_written(path, PROGRAM, only_last=True)
-    last = written.frames[-1]
-    check_same_atoms(atoms, last, path)
-    check_same_model(calculator, last, path)
-    settings = recorded_settings(written.description, {name: getattr(args, name) for name in _GIVEN}, str(path))
-    n_freedom = written.description["degrees_of_freedom"]
-    return Begin(last.copy(), settings, n_freedom, step=int(last.info["step"]), n_frames=written.n_frames)
+    if args.ensemble == "nve":
+        for name in ("thermostat", "friction"):
+            if getattr(args, name) is not None:
+                raise ConfigError(f"--{name} has no meaning with --ensemble nve: leave it out")
+    given = {name: getattr(args, name) for name in ("temperature", "timestep", "friction", "seed", "interval")}
+    return DynamicsSettings(
+        ensemble="nve" if args.ensemble == "nve" else args.thermostat or "langevin",
+        **{"seed": secrets.randbelow(2**32), **{name: value for name, value in given.items() if value is not None}},
+    )
 
 
-def _propagate(dynamics: Any, begin: Begin, recorder: Recorder, steps: int, path: Path) -> None:
-    """Take steps with a progress bar, recording frames.
+def _recorded_settings(args: Arguments, path: Path) -> DynamicsSettings:
+    """Settings of the run to be continued; what is given must agree with them."""
+    from molcalc.errors import ConfigError
+    from molcalc.simulate.ensembles import DynamicsSettings
+    from molcalc.simulate.recorder import DYNAMICS_PROGRAM
+    from molcalc.simulate.trajectory import read_recorded
 
-    Raises
-    ------
-    NonFiniteResultError, InputError
-        When a result is not finite, or atoms collide; names the step.
+    recorded = read_recorded(path, DYNAMICS_PROGRAM, only_last=True).description
+    for name in _DECIDED:
+        value = getattr(args, name)
+        if value is not None and value != recorded[name]:
+            raise ConfigError(
+                f"--{name} {value}: {path} was made with {recorded[name]}; a restart continues the same run: leave "
+                "the option out, or begin a new run with --keep-velocities"
+            )
+    return DynamicsSettings.from_description(recorded)
+
+
+class _Progress:
+    """Prints what is run, and shows a bar of the steps.
+
+    Parameters
+    ----------
+    title : printed before the first step.
+    n_steps : of the whole run.
     """
-    import sys
 
-    from tqdm import tqdm
+    def __init__(self, title: str, n_steps: int) -> None:
+        self._title, self._n_steps = title, n_steps
+        self._bar: Any = None
+        self._last: DynamicsStep | None = None
 
-    from molcalc.cli.dynamics import generator
-    from molcalc.cli.interrupts import Interrupted
-    from molcalc.errors import MolcalcError
+    def __call__(self, step: DynamicsStep) -> None:
+        from tqdm import tqdm
 
-    step, settings = dynamics.nsteps, begin.settings
-    # A file, unlike a terminal, keeps every update of the bar.
-    seconds = 0.5 if sys.stderr.isatty() else 10.0
-    bar = tqdm(total=max(steps, step), initial=step, unit="step", mininterval=seconds, file=sys.stderr, desc="md")
-    with bar:
-        try:
-            for _ in dynamics.irun(steps=max(steps - step, 0)):
-                recorder.visit(dynamics.nsteps)
-                step = dynamics.nsteps
-                bar.update(step - bar.n)
-                if settings.thermostat is not None:
-                    dynamics.rng = generator(settings, step + 1)
-        except Interrupted as stop:
-            kept = f"{recorder.n_frames} frames are in {path}: --restart continues"
-            raise Interrupted(stop.signal_number, f"stopped at step {dynamics.nsteps} of {steps}; {kept}") from stop
-        except MolcalcError as error:
-            raise type(error)(f"step {step + 1}: {error}") from error
+        if self._bar is None:
+            print(self._title, flush=True)
+            # A file, unlike a terminal, keeps every update of the bar.
+            seconds = 0.5 if sys.stderr.isatty() else 10.0
+            total = max(self._n_steps, step.step)
+            self._bar = tqdm(
+                total=total, initial=step.step, unit="step", mininterval=seconds, file=sys.stderr, desc="md"
+            )
+        self._last = step
+        self._bar.update(step.step - self._bar.n)
+
+    def interrupted(self, stop: Interrupted, path: Path) -> Interrupted:
+        """Interruption that says what a signal stopped and how to go on."""
+        if self._last is None:
+            return stop
+        kept = f"{self._last.n_frames} frames are in {path}: --restart continues"
+        return Interrupted(stop.signal_number, f"stopped at step {self._last.step} of {self._n_steps}; {kept}")
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _words(settings: DynamicsSettings) -> str:
+    """Settings in one line for people."""
+    if settings.thermostat is None:
+        return f"nve, time step {settings.timestep:g} fs, seed {settings.seed}"
+    ensemble = f"nvt ({settings.thermostat}) at {settings.temperature:g} K"
+    return f"{ensemble}, time step {settings.timestep:g} fs, seed {settings.seed}"
+
+
+def _summary(done: DynamicsRun, steps: int) -> str:
+    """Mean temperature, and how constant a constant energy was, over the frames of this run."""
+    text = f"{steps} steps, {done.n_frames} frames"
+    if not len(done.times):
+        return text
+    text += f"; mean temperature {done.temperatures.mean():.1f} K, last total energy {done.total_energies[-1]:.6f} eV"
+    if done.settings.thermostat is None:
+        text += f", fluctuation {done.fluctuation:.1e} eV/atom"
+        if done.drift is not None:
+            text += f", drift {done.drift:.1e} eV/atom/ps"
+    return text

@@ -1,11 +1,15 @@
-"""Parsing of options: strict names, checked numbers, and the options that several commands share."""
+"""Parsing of options: strict names, checked numbers, and the options and data files that several commands share.
+
+A data file is FILE, or NAME=FILE for the level of theory that its labels are of.
+"""
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -14,7 +18,12 @@ if TYPE_CHECKING:
 Arguments = argparse.Namespace
 Subparsers = Any
 """What ``add_subparsers`` returns; argparse has no public name for it."""
-DEFAULT_MODEL = "wb97m-d3"
+DEFAULT_PUBLISHED = "wb97m-d3"
+DATA_HELP = (
+    "ASE database (.db, .json), .xyz, .traj, .h5 or a pair of .npz; NAME=FILE names the fidelity of its labels, "
+    "for several levels of theory"
+)
+_NAMED = re.compile(r"([\w.+()-]+)=(.+)", re.DOTALL)
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see '{self.prog} --help'")
 
 
-def refuse_unknown(unknown: list[str], args: Arguments) -> None:
+def refuse_unknown_options(unknown: list[str], args: Arguments) -> None:
     """Raise ConfigError for options that the command does not have."""
     if not unknown:
         return
@@ -75,7 +84,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, one_fidelity: bool = T
         "--model",
         action="append",
         help="published name, model directory, .jpt or .pt file ('molcalc info' lists names; default "
-        f"{DEFAULT_MODEL}); repeat it for an ensemble of several runs",
+        f"{DEFAULT_PUBLISHED}); repeat it for an ensemble of several runs",
     )
     if one_fidelity:
         group.add_argument("--fidelity", metavar="NAME", help="level of theory of a model that has several")
@@ -108,17 +117,18 @@ def add_trusted(group: Any) -> None:
 
 def make_calculator(args: Arguments, *, one_fidelity: bool = True) -> MolCalculator:
     """The calculator that the model options describe, at the first fidelity when all of them are wanted."""
-    from molcalc.calculators.sources import calculator_of, open_source
+    from molcalc.assembly.opening import open_model
+    from molcalc.calculators.of_model import calculator_of
 
-    models = args.model or [DEFAULT_MODEL]
-    source = open_source(models[0] if len(models) == 1 else models, trusted=args.trusted)
+    models = args.model or [DEFAULT_PUBLISHED]
+    model = open_model(models[0] if len(models) == 1 else models, trusted=args.trusted)
     if one_fidelity:
         dispersion = None if args.dispersion == "none" else args.dispersion
         choice = {"fidelity": args.fidelity, "dispersion": dispersion}
     else:
-        choice = {"fidelity": source.config.fidelities[0].name}
+        choice = {"fidelity": model.config.fidelities[0].name}
     return calculator_of(
-        source,
+        model,
         member=args.member,
         charge=args.charge,
         multiplicity=args.multiplicity,
@@ -141,7 +151,17 @@ def add_units(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_units(texts: list[str]) -> dict[str, str]:
-    """Units by label from LABEL=UNIT."""
+    """Units by label from LABEL=UNIT.
+
+    Returns
+    -------
+    unit by name of the label
+
+    Raises
+    ------
+    ConfigError
+        For text of another form.
+    """
     from molcalc.errors import ConfigError
 
     units = {}
@@ -151,3 +171,57 @@ def parse_units(texts: list[str]) -> dict[str, str]:
             raise ConfigError(f"--units {text!r} is not LABEL=UNIT, such as energy=Hartree")
         units[label.strip()] = unit.strip()
     return units
+
+
+def parse_data(texts: Sequence[str]) -> list[str] | dict[str, list[str]]:
+    """Files, or files by fidelity. A file that exists under the whole text is meant, whatever is in its name.
+
+    Returns
+    -------
+    files; or lists of them by name of the fidelity
+
+    Raises
+    ------
+    ConfigError
+        When some files have a fidelity and others have none.
+    """
+    from molcalc.errors import ConfigError
+
+    files: dict[str, list[str]] = {}
+    for text in texts:
+        match = None if os.path.exists(text) else _NAMED.fullmatch(text)
+        files.setdefault(match[1] if match else "", []).append(match[2] if match else text)
+    if "" not in files:
+        return files
+    if len(files) > 1:
+        raise ConfigError(
+            f"{files[''][0]} has no fidelity, but other files have one: write NAME=FILE for every file, or for none"
+        )
+    return files[""]
+
+
+def parse_held_out(texts: Sequence[str] | None) -> float | list[str] | dict[str, list[str]] | None:
+    """A share (< 1) or number of systems, or data files of their own.
+
+    Returns
+    -------
+    share or number; files, or files by fidelity; None where nothing is said
+
+    Raises
+    ------
+    ConfigError
+    """
+    if texts is None:
+        return None
+    if len(texts) == 1 and re.fullmatch(r"[-+.\d][\d.eE+-]*", texts[0]) and not os.path.exists(texts[0]):
+        import argparse
+
+        from molcalc.errors import ConfigError
+
+        try:
+            return float(number(float, 0)(texts[0]))
+        except argparse.ArgumentTypeError as error:
+            raise ConfigError(
+                f"held-out systems: {error}; give a share (0.1), a number of systems, or files"
+            ) from error
+    return parse_data(texts)

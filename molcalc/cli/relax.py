@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 
 from molcalc.cli.failures import NOT_CONVERGED
 from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_calculator, number
+from molcalc.simulate import GEOMETRY_OPTIMIZERS
+from molcalc.simulate.interrupts import Interrupted
 
 if TYPE_CHECKING:
-    from ase import Atoms
+    from molcalc.simulate.relaxation import Relaxation, RelaxationStep
 
-    from molcalc.calculators.base import MolCalculator
-    from molcalc.cli.relaxation import Result
-    from molcalc.cli.structures import Frame
-
-OPTIMIZERS = ("BFGS", "LBFGS", "FIRE", "BFGSLineSearch")
 _EPILOG = """\
 --steps counts the whole relaxation, including the part that --restart continues. The relaxed structure is written with
 its energy, forces and charges also when the steps did not suffice; the exit status is 1 then.
@@ -36,7 +33,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--fmax", type=number(float, 0, open_end=True), default=0.05, metavar="F", help="wanted, eV/Å (default 0.05)"
     )
     parser.add_argument("--steps", type=number(int, 0), default=500, metavar="N", help="at most (default 500)")
-    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="BFGS", help="default BFGS")
+    parser.add_argument("--optimizer", choices=GEOMETRY_OPTIMIZERS, default="BFGS", help="default BFGS")
     parser.add_argument("--cell", action="store_true", help="relax the cell as well (periodic structures)")
     parser.add_argument("--trajectory", metavar="FILE", help="write every step (.traj)")
     parser.add_argument("--restart", action="store_true", help="continue --trajectory, if it exists")
@@ -47,69 +44,73 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Relax one structure; write it, and the steps if asked to."""
-    from molcalc.cli.output import check_target, keep_state, output_format, with_results, write_frames
-    from molcalc.cli.relaxation import relax
-    from molcalc.cli.retrace import Recorded
-    from molcalc.cli.structures import read_structure
-    from molcalc.errors import ConfigError
+    from molcalc.cli.input_structures import read_structure
+    from molcalc.cli.output import output_format, write_frames
+    from molcalc.errors import ConfigError, InputError
+    from molcalc.io.targets import check_file, check_not_input
+    from molcalc.simulate.relaxation import RelaxationSettings, check_cell, relax
+    from molcalc.simulate.trajectory import check_distinct
 
     trajectory = Path(args.trajectory) if args.trajectory else None
     if args.restart and trajectory is None:
         raise ConfigError("--restart continues a trajectory: name it with --trajectory")
     start = read_structure(args.file)
     output = Path(args.output or f"{start.stem}-relaxed.xyz")
-    check_target(output, args.force)
+    check_file(output, force=args.force)
     output_format(output)
+    check_distinct([output, trajectory])
     if trajectory is not None and not args.restart:
-        check_target(trajectory, args.force)
+        check_not_input(trajectory, [Path(start.source)])
+    settings = RelaxationSettings(fmax=args.fmax, steps=args.steps, optimizer=args.optimizer, cell=args.cell)
     calculator = make_calculator(args)
-    _check_cell(args.cell, start, calculator)
-    recorded = _recorded(args, trajectory, start.atoms, calculator)
-    atoms = (recorded[0] if recorded else start.atoms).copy()
-    keep_state(atoms, calculator)
-    atoms.calc = Recorded(calculator, recorded) if recorded else calculator
-    atoms.get_forces()
-    result = relax(atoms, args, trajectory, recorded)
-    calculator.get_property("energy", atoms)
-    write_frames(output, [with_results(atoms, calculator.results, calculator)])
-    return _summary(result, args.fmax, output)
+    if settings.cell:
+        try:
+            check_cell(start.atoms, calculator, start.label)
+        except InputError as error:
+            raise InputError(f"--cell: {error}") from error
+    printed = _StepTable()
+    try:
+        (relaxed,) = relax(
+            start.atoms, calculator, settings,
+            trajectory=trajectory, restart=args.restart, force=args.force, observer=printed,
+        )  # fmt: skip
+    except Interrupted as stop:
+        raise printed.interrupted(stop, trajectory) from stop
+    write_frames(output, [relaxed.atoms])
+    return _summary(relaxed, settings.fmax, output)
 
 
-def _check_cell(wanted: bool, start: Frame, calculator: MolCalculator) -> None:
-    from molcalc.errors import InputError
+class _StepTable:
+    """Prints a line for every step."""
 
-    if wanted and not start.atoms.pbc.any():
-        raise InputError(f"--cell: {start.label} is not periodic: there is no cell to relax")
-    if wanted and "stress" not in calculator.implemented_properties:
-        raise InputError(f"--cell: {calculator.model!r} as it is set up here has no stress")
+    def __init__(self) -> None:
+        self._last: RelaxationStep | None = None
 
+    def __call__(self, step: RelaxationStep) -> None:
+        if self._last is None:
+            print(f"{'step':>5}  {'energy/eV':>16}  {'fmax/(eV/Å)':>12}")
+        self._last = step
+        print(f"{step.step:5d}  {step.energy:16.6f}  {step.fmax:12.6f}", flush=True)
 
-def _recorded(args: Arguments, path: Path | None, atoms: Atoms, calculator: MolCalculator) -> list[Atoms]:
-    """Steps of the trajectory to continue."""
-    from molcalc.cli.relaxation import PROGRAM, description
-    from molcalc.cli.trajectory import check_same_atoms, check_same_model, read_written
-    from molcalc.errors import ConfigError
-
-    if path is None or not args.restart or not path.exists():
-        return []
-    written = read_written(path, PROGRAM)
-    check_same_atoms(atoms, written.frames[0], path)
-    check_same_model(calculator, written.frames[-1], path)
-    for name, value in description(args).items():
-        if written.description.get(name) != value:
-            raise ConfigError(
-                f"{path} was made with {name}={written.description.get(name)}, this run has {name}={value}"
-            )
-    return written.frames
+    def interrupted(self, stop: Interrupted, trajectory: Path | None) -> Interrupted:
+        """Interruption that says what a signal stopped and how to go on."""
+        if self._last is None:
+            return stop
+        where = f"; {trajectory} has every step: --restart continues" if trajectory else ""
+        return Interrupted(stop.signal_number, f"stopped after step {self._last.step}{where}")
 
 
-def _summary(result: Result, fmax: float, output: Path) -> int:
+def _summary(relaxed: Relaxation, fmax: float, output: Path) -> int:
     """Print how it ended; the exit status."""
     from molcalc.cli.terminal import note
 
-    if result.converged:
-        print(f"converged after {result.step} steps: {result.energy:.6f} eV, written to {output}")
+    last = relaxed.last
+    if relaxed.converged:
+        print(f"converged after {last.step} steps: {last.energy:.6f} eV, written to {output}")
         return 0
+    reason = "more --steps, with --trajectory and --restart, go on from here"
+    if relaxed.stuck:
+        reason = "the line search found no lower energy (rounding: try --dtype float64)"
     print(f"the last structure is in {output}")
-    note(f"not converged after {result.step} steps: fmax {result.fmax:.4f} > {fmax:g} eV/Å; {result.reason}")
+    note(f"not converged after {last.step} steps: fmax {last.fmax:.4f} > {fmax:g} eV/Å; {reason}")
     return NOT_CONVERGED

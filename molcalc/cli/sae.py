@@ -6,8 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from molcalc.cli.options import Arguments, Subparsers, add_units, parse_units
-from molcalc.cli.training_data import DATA_HELP, parse_data
+from molcalc.cli.options import DATA_HELP, Arguments, Subparsers, add_units, parse_data, parse_units
 
 _EPILOG = """\
 Linear regression of total energies on compositions, repeated without the outermost 2 % of the residuals on either
@@ -34,13 +33,13 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Fit, print what is left to learn, and write the file."""
-    from molcalc.cli.output import check_target
     from molcalc.io.files import write_atomic
+    from molcalc.io.targets import check_file
     from molcalc.train.data import open_dataset
     from molcalc.train.start.reference_energies import as_yaml, fit_by_fidelity
 
     if args.output != "-":
-        check_target(Path(args.output), args.force)
+        check_file(Path(args.output), force=args.force)
     dataset = open_dataset(parse_data(args.data), units=parse_units(args.units))
     fits = fit_by_fidelity(dataset)
     if len(fits) == 1:

@@ -10,8 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.options import Arguments, Subparsers, add_units, number, parse_units
-from molcalc.cli.training_data import DATA_HELP, parse_data, parse_held_out
+from molcalc.cli.options import (
+    DATA_HELP,
+    Arguments,
+    Subparsers,
+    add_units,
+    number,
+    parse_data,
+    parse_held_out,
+    parse_units,
+)
 
 if TYPE_CHECKING:
     from molcalc.train.fitting import FitResult
@@ -92,6 +100,10 @@ def run(args: Arguments) -> int:
 def gather_options(args: argparse.Namespace) -> dict[str, Any]:
     """Options of the run: of the run that goes on, then of the files, --set, and flags.
 
+    Returns
+    -------
+    options of :func:`molcalc.train.fit` by key
+
     Raises
     ------
     ConfigError
@@ -100,12 +112,12 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
     from pathlib import Path
 
     from molcalc.errors import ConfigError
-    from molcalc.train.config import make_config
-    from molcalc.train.config_files import join_options, parse_setting, read_options
-    from molcalc.train.loop.run_folder import OPTIONS
+    from molcalc.registry import MODELS
+    from molcalc.train.config import join_options, make_config, parse_setting, read_options
+    from molcalc.train.loop.run_folder import OPTIONS_FILE
 
     parts = [read_options(path) for path in args.config]
-    before = Path(args.output) / OPTIONS
+    before = Path(args.output) / OPTIONS_FILE
     if args.resume and before.is_file():
         parts.insert(0, read_options(before))
     parts += [parse_setting(text) for text in args.settings]
@@ -115,13 +127,16 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
         parts.append({"plots": False})
     options = join_options(*parts)
     if "model" not in options:
-        raise ConfigError("which kind of model? Give --model physnet-dcm, noneq-dcm or aimnet2, or a --config with it")
+        kinds = list(MODELS)
+        raise ConfigError(
+            f"which kind of model? Give --model {', '.join(kinds[:-1])} or {kinds[-1]}, or a --config with it"
+        )
     make_config(options)  # before any data is read
     return options
 
 
 def _print_result(result: FitResult) -> None:
-    from molcalc.cli.tables import print_table
+    from molcalc.cli.terminal import print_table
     from molcalc.train.report.display import ERROR_HEADER, error_rows
 
     for part, errors in result.metrics.items():

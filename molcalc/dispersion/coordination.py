@@ -7,9 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.dispersion.damping import smooth_cutoff
-
-STEEPNESS = 16.0
-"""k1 of the D3 paper."""
+from molcalc.kernels.constants import COUNT_STEEPNESS
 
 
 def coordination_numbers(
@@ -30,15 +28,34 @@ def coordination_numbers(
     covalent_radii : (n_atoms,) Bohr, scaled by 4/3.
     cutoff, switch_width : Bohr. The count tends to 1e-7, not to 0: without a cutoff it diverges in a crystal.
 
+    Returns
+    -------
+    (n_atoms,) coordination numbers
+
     References
     ----------
     Grimme, Antony, Ehrlich, Krieg, J. Chem. Phys. 132, 154104 (2010), eq. 15.
     """
     i, j = pair_index[0], pair_index[1]
     radii = covalent_radii.index_select(0, i) + covalent_radii.index_select(0, j)
-    counts = torch.sigmoid(STEEPNESS * (radii / distances - 1.0))
+    counts = neighbor_counts(radii, distances)
     counts = smooth_cutoff(counts, distances, cutoff, switch_width)
     return scatter_pairs(counts, pair_index, covalent_radii.shape[0])
+
+
+def neighbor_counts(radii: Tensor, distances: Tensor, steepness: float = COUNT_STEEPNESS) -> Tensor:
+    """Counting function: the share of a neighbor, from 0 to 1, that each of two atoms is to the other.
+
+    Parameters
+    ----------
+    radii : sums of scaled covalent radii in Bohr, of any shape.
+    distances : Bohr, of the same shape.
+
+    Returns
+    -------
+    Numbers of that shape; the sum over all other atoms is the coordination number.
+    """
+    return torch.sigmoid(steepness * (radii / distances - 1.0))
 
 
 def scatter_pairs(

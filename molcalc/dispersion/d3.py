@@ -1,12 +1,13 @@
-"""D3(BJ) dispersion as an energy term."""
+"""D3(BJ) dispersion: the energy term, its derivatives in torch, and the calls of the compiled library of dftd3."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
@@ -14,23 +15,29 @@ from torch import Tensor
 from molcalc.batch import AtomicBatch
 from molcalc.dispersion.compiled import compiled_energies
 from molcalc.dispersion.energies import DispersionForm, dispersion_energies
-from molcalc.dispersion.lattice import check_cells, complete_pairs
-from molcalc.dispersion.library import library_energies
+from molcalc.dispersion.lattice import check_cells, complete_pairs, completed_cell, derivative_by_cell
 from molcalc.dispersion.parameters import D3Parameters, d3_parameters
 from molcalc.dispersion.reference import AtomData, atom_data
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CellError, ConfigError
-from molcalc.kernels.differentiation import Engine, differentiable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
 from molcalc.kernels.runtime import available, usable
 from molcalc.units import BOHR, HARTREE
 
-PAIR_CUTOFF = 60.0 * BOHR
-CN_CUTOFF = 40.0 * BOHR
-ATM_CUTOFF = 40.0 * BOHR
+D3_PAIR_CUTOFF = 60.0 * BOHR
+D3_CN_CUTOFF = 40.0 * BOHR
+D3_ATM_CUTOFF = 40.0 * BOHR
 """Å, cutoffs of simple-dftd3 (its ``realspace_cutoff``)."""
 NO_PAIRS = 0.1
 """Å, range of a pair list where none is needed: compiled loops find pairs themselves."""
 BACKENDS = ("auto", "torch", "dftd3")
+Engine = Callable[
+    [Float64[Tensor, " n_atoms"] | None],
+    tuple[Float64[Tensor, " n_atoms"], Float64[Tensor, "n_atoms 3"], Float64[Tensor, "n_systems 3 3"]],
+]
+"""weights w → energies e, derivatives of Σ_i w_i e_i at given positions and cell; no weights are ones."""
+Formula = Callable[[Float64[Tensor, "n_atoms 3"], Float64[Tensor, "n_systems 3 3"]], Float64[Tensor, " n_atoms"]]
+"""(positions, cell) → energies, in torch operations."""
 
 
 class D3Dispersion(EnergyTerm):
@@ -84,9 +91,9 @@ class D3Dispersion(EnergyTerm):
         if legacy and p.s9 != 0.0:
             raise ConfigError(f"legacy D3 has no three-body term; got s9={p.s9:g}, expected 0")
         self.damping, self.legacy, self.backend = p, bool(legacy), backend
-        self.cutoff = _length("cutoff", cutoff, math.inf if legacy else PAIR_CUTOFF)
-        self.cn_cutoff = _length("cn_cutoff", cn_cutoff, math.inf if legacy else CN_CUTOFF)
-        self.atm_cutoff = _length("atm_cutoff", atm_cutoff, ATM_CUTOFF)
+        self.cutoff = _length("cutoff", cutoff, math.inf if legacy else D3_PAIR_CUTOFF)
+        self.cn_cutoff = _length("cn_cutoff", cn_cutoff, math.inf if legacy else D3_CN_CUTOFF)
+        self.atm_cutoff = _length("atm_cutoff", atm_cutoff, D3_ATM_CUTOFF)
         ranges = [self.cutoff, self.cn_cutoff] + [self.atm_cutoff] * (p.s9 != 0.0)
         self.switch_width = _switch_width(switch_width, min(ranges))
         self._check_backend()
@@ -109,16 +116,16 @@ class D3Dispersion(EnergyTerm):
         atoms = atom_data(batch.numbers, legacy=self.legacy)
         way = self._way(positions)
         if way == "torch":
-            return self._reference(batch, atoms)(positions, cell)
+            return self._formula(batch, atoms)(positions, cell)
         if way == "dftd3":
             engine: Engine = partial(library_energies, batch, self.form)
         else:
             engine = partial(compiled_energies, batch, atoms, self.form)
-        make_reference = partial(self._reference, batch, atoms)
-        return differentiable(positions, cell, engine, make_reference, weighted=way == "compiled")
+        make_formula = partial(self._formula, batch, atoms)
+        return d3_energies(positions, cell, engine, make_formula, weighted=way == "compiled")
 
     def _way(self, positions: Tensor) -> str:
-        """What computes energies at these positions: "compiled", "dftd3" or "torch"."""
+        """Engine of the energies at these positions: "compiled", "dftd3" or "torch"."""
         if self.backend == "dftd3":
             return "dftd3"
         if usable(positions):
@@ -126,15 +133,15 @@ class D3Dispersion(EnergyTerm):
         library = self.backend == "auto" and positions.device.type == "cpu" and self._library_can()
         return "dftd3" if library else "torch"
 
-    def _reference(self, batch: AtomicBatch, atoms: AtomData) -> Callable[[Tensor, Tensor], Tensor]:
+    def _formula(self, batch: AtomicBatch, atoms: AtomData) -> Formula:
         """Energies as a function of positions and cell, in torch operations."""
         listed = complete_pairs(batch, self.range)
 
-        def reference(positions: Tensor, cell: Tensor) -> Tensor:
+        def formula(positions: Tensor, cell: Tensor) -> Tensor:
             in_bohr = replace(listed, positions=positions / BOHR, cell=cell / BOHR)
             return HARTREE * dispersion_energies(in_bohr, atoms, self.form)
 
-        return reference
+        return formula
 
     def _library_can(self) -> bool:
         return not self.legacy and self.switch_width == 0.0
@@ -173,3 +180,112 @@ def _switch_width(value: float, shortest: float) -> float:
             f"switch_width={value} Å must be at least 0 and less than the shortest cutoff, {shortest:g} Å"
         )
     return float(value)
+
+
+def d3_energies(
+    positions: Float64[Tensor, "n_atoms 3"],
+    cell: Float64[Tensor, "n_systems 3 3"],
+    engine: Engine,
+    make_formula: Callable[[], Formula],
+    *,
+    weighted: bool,
+) -> Float64[Tensor, " n_atoms"]:
+    """Energies of an engine on the CPU, with first derivatives by it and higher ones by the formula.
+
+    Parameters
+    ----------
+    positions, cell : float64; those the engine works at.
+    make_formula : returns the formula; called only when it is needed.
+    weighted : whether the engine takes weights other than ones; where not, the formula does their work.
+
+    Returns
+    -------
+    (n_atoms,)
+    """
+    return differentiable(_Energies(engine, make_formula, weighted), positions, cell)[0]
+
+
+@dataclass(frozen=True)
+class _Energies(CompiledFunction):
+    """The derivatives of the plain sum come with the energies; only other weights need a second pass."""
+
+    engine: Engine
+    make_formula: Callable[[], Formula]
+    weighted: bool
+
+    def value(self, *inputs: Tensor) -> tuple[Tensors, Tensors]:
+        energies, *of_plain_sum = self.engine(None)
+        return (energies,), tuple(of_plain_sum)
+
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients | None:
+        factor = _common_value(upstream[0])
+        if factor is not None:
+            return tuple(gradient * factor for gradient in kept)
+        return self.engine(upstream[0])[1:] if self.weighted else None
+
+    def formula(self, *inputs: Tensor) -> Tensors:
+        return (self.make_formula()(*inputs),)
+
+
+def _common_value(weights: Float64[Tensor, " n_atoms"]) -> float | None:
+    """The value that all weights have, if there is one."""
+    values = weights.numpy()
+    return float(values[0]) if values.size and (values == values[0]).all() else None
+
+
+def library_energies(
+    batch: AtomicBatch, form: DispersionForm, weights: Float64[Tensor, " n_atoms"] | None
+) -> tuple[Float64[Tensor, " n_atoms"], Float64[Tensor, "n_atoms 3"], Float64[Tensor, "n_systems 3 3"]]:
+    """Energies (n_atoms,), and derivatives of their sum by positions and cell; in eV and Å.
+
+    The library is called for one structure after another. It knows no ``weights`` in the sum but ones, and cuts
+    coordination numbers off without a switch: ``form.switch_width`` must be 0.
+
+    Returns
+    -------
+    energies : (n_atoms,) eV.
+    by_positions : (n_atoms, 3) eV/Å.
+    by_cell : (n_systems, 3, 3) eV/Å.
+    """
+    assert weights is None
+    positions, cell = batch.positions.detach().numpy() / BOHR, batch.cell.detach().numpy() / BOHR
+    pbc, numbers = batch.pbc.numpy(), batch.numbers.numpy()
+    energies, by_positions, by_cell = np.zeros(len(numbers)), np.zeros_like(positions), np.zeros_like(cell)
+    bounds = np.searchsorted(batch.system_idx.numpy(), np.arange(batch.n_systems + 1))
+    for s, (first, last) in enumerate(zip(bounds[:-1], bounds[1:])):
+        atoms = slice(first, last)
+        energies[atoms], by_positions[atoms], by_cell[s] = _one_structure(
+            numbers[atoms], positions[atoms], cell[s], pbc[s], form
+        )
+    gradient_unit = HARTREE / BOHR
+    return (
+        torch.from_numpy(energies * HARTREE),
+        torch.from_numpy(by_positions * gradient_unit),
+        torch.from_numpy(by_cell * gradient_unit),
+    )
+
+
+def _one_structure(
+    numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, form: DispersionForm
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Results for one structure in atomic units."""
+    from dftd3.interface import DispersionModel, RationalDampingParam
+
+    lattice, periodic, inside = None, None, positions
+    if pbc.any():
+        lattice = completed_cell(cell, pbc, positions, vacuum=max(form.cutoff, form.cn_cutoff, form.atm_cutoff))
+        # In version 1.7, rows without periodicity change the result unless they are orthogonal to the others;
+        # and it sums over the images of a chain on one side only: one is given as a crystal of far chains.
+        periodic = pbc if pbc.sum() > 1 else np.ones_like(pbc)
+        # It also wraps atoms into the cell where there is no periodicity, which would cut a slab in two.
+        fractions = positions @ np.linalg.inv(lattice)
+        middle = 0.5 * (fractions.min(axis=0) + fractions.max(axis=0))
+        inside = positions + np.where(pbc, 0.0, 0.5 - middle) @ lattice
+    model = DispersionModel(numbers, inside, lattice, periodic)
+    model.set_realspace_cutoff(form.cutoff, form.atm_cutoff or form.cutoff, form.cn_cutoff)
+    damping = RationalDampingParam(s6=form.s6, s8=form.s8, s9=form.s9, a1=form.a1, a2=form.a2)
+    results = model.get_dispersion(damping, grad=True)
+    by_pair = model.get_pairwise_dispersion(damping)
+    energies = sum(part.sum(1) for part in by_pair.values())
+    gradient = results["gradient"]
+    return energies, gradient, derivative_by_cell(results["virial"], gradient, positions, cell, pbc)

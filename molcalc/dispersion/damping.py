@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from molcalc.nn.switch import smooth_step
 
-def rational_damping(
-    squared: Float[Tensor, " n_pairs"], roots: Float[Tensor, " n_pairs"], *, s6: float, s8: float, a1: float, a2: float
-) -> Float[Tensor, " n_pairs"]:
+
+def rational_damping(squared: Tensor, roots: Tensor, *, s6: float, s8: float, a1: float, a2: float) -> Tensor:
     r"""Distance dependence of the pair energy with rational (Becke-Johnson) damping.
 
     .. math::
@@ -21,12 +21,12 @@ def rational_damping(
 
     Parameters
     ----------
-    squared : (n_pairs,) r² in Bohr².
-    roots : (n_pairs,) √q in Bohr.
+    squared : r² in Bohr², of any shape.
+    roots : √q in Bohr.
 
     Returns
     -------
-    (n_pairs,) Bohr⁻⁶; the energy of a pair is −C6 f.
+    Bohr⁻⁶, of the shape of ``squared``; the energy of a pair is −C6 f.
 
     References
     ----------
@@ -51,6 +51,10 @@ def three_body_damping(ratio: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"
     ----------
     ratio : product of R_vdW / r over the three sides.
 
+    Returns
+    -------
+    factor f on the undamped energy, in the shape of ``ratio``
+
     References
     ----------
     Grimme, Antony, Ehrlich, Krieg, J. Chem. Phys. 132, 154104 (2010), eq. 14.
@@ -58,19 +62,22 @@ def three_body_damping(ratio: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"
     return 1.0 / (1.0 + 6.0 * (THREE_BODY_RADII**3 * ratio) ** (16.0 / 3.0))
 
 
-def smooth_cutoff(
-    values: Float[Tensor, "*shape"], distances: Float[Tensor, "*shape"], cutoff: float, width: float
-) -> Float[Tensor, "*shape"]:
+def smooth_cutoff(values: Tensor, distances: Tensor, cutoff: float, width: float) -> Tensor:
     r"""Cut a pair quantity off at ``cutoff``; with ``width`` > 0 it falls to zero smoothly before.
 
-    .. math:: S(t) = 1 - 10 t^3 + 15 t^4 - 6 t^5, \qquad t = (r - r_c + w) / w \in [0, 1]
+    .. math:: 1 - P(t), \qquad t = (r - r_c + w) / w \in [0, 1]
+
+    with the polynomial P of :func:`molcalc.nn.switch.smooth_step`.
 
     First and second derivatives vanish at both ends. simple-dftd3 uses the same polynomial. A distance that
     is not a number is not beyond the cutoff: it shows in the result.
+
+    Returns
+    -------
+    ``values`` times the factor, 0 beyond the cutoff
     """
     if math.isinf(cutoff):
         return values
     if width == 0.0:
         return torch.where(distances > cutoff, 0.0, values)
-    t = ((distances - (cutoff - width)) / width).clamp(0.0, 1.0)
-    return values * (1.0 - t * t * t * (10.0 + t * (6.0 * t - 15.0)))
+    return values * (1.0 - smooth_step(((distances - (cutoff - width)) / width).clamp(0.0, 1.0)))

@@ -12,12 +12,12 @@ from molcalc.batch import AtomicBatch
 from molcalc.dispersion.coordination import coordination_numbers, scatter_pairs
 from molcalc.dispersion.damping import rational_damping, smooth_cutoff
 from molcalc.dispersion.reference import (
-    LEGACY_MIN_NORM,
     AtomData,
     InterpolatedC6,
     reference_weights,
 )
 from molcalc.dispersion.three_body import site_pairs, triple_energies
+from molcalc.kernels.constants import LEGACY_MIN_NORM
 
 
 class DispersionForm(NamedTuple):

@@ -52,6 +52,10 @@ def completed_cell(cell: np.ndarray, pbc: np.ndarray, positions: np.ndarray, vac
     Parameters
     ----------
     cell, pbc, positions : (3, 3), (3,) bool, (n_atoms, 3); any unit of length.
+
+    Returns
+    -------
+    (3, 3) rows in the given unit
     """
     if pbc.all():
         return cell

@@ -1,20 +1,26 @@
-"""Damping parameters of D3(BJ) and D4, by functional name or by value."""
+"""Damping parameters of D3(BJ) and D4: by value, by functional name, and by the short texts of models and options.
+
+Functionals are looked up in the tables that come with the packages dftd3 and dftd4.
+"""
 
 from __future__ import annotations
 
+import difflib
 import math
-from dataclasses import dataclass, fields
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from functools import cached_property
+from importlib.util import find_spec
 from numbers import Real
+from pathlib import Path
 from typing import Any, ClassVar
 
-from molcalc.dispersion.functionals import FunctionalTable
-from molcalc.errors import ConfigError
+from molcalc.errors import ConfigError, suggest
 
 PREFIX = "d3bj:"
 CRITICAL_RADII = (2.7, 23.0)
 """Bohr, range of R0 = sqrt(C8/C6) over all pairs of elements (He-He to Fr-Fr)."""
-D3_TABLE = FunctionalTable("D3", prefix=PREFIX, package="dftd3", folder="s-dftd3", key="d3")
-D4_TABLE = FunctionalTable("D4", prefix="d4:", package="dftd4", folder="dftd4", key="d4")
 STRONGER_CHARGE_SCALING = {"r2scan-3c": (2.0, 1.0)}
 """ga, gc of functionals that were not fitted with (3, 2), which the table does not hold: Grimme, Hansen, Ehlert,
 Mewes, J. Chem. Phys. 154, 064103 (2021)."""
@@ -93,6 +99,102 @@ def _finite(method: str, name: str, value: Any) -> float:
     return float(value)
 
 
+Schemes = dict[str, dict[str, Any]]
+"""Kind of damping → parameters by name."""
+
+
+class FunctionalTable:
+    """Damping parameters by functional.
+
+    The packages' own readers need one of three TOML packages, hence the reading here.
+
+    Parameters
+    ----------
+    method : "D3" or "D4".
+    prefix : what may stand before the name of a functional.
+    package : holds ``parameters.toml``; conda installs keep it under ``share/FOLDER``.
+    key : of the method in that file.
+    """
+
+    def __init__(self, method: str, *, prefix: str, package: str, folder: str, key: str) -> None:
+        self.method, self.prefix, self.package, self.folder, self.key = method, prefix, package, folder, key
+
+    def find(self, functional: str) -> tuple[str, Schemes]:
+        """Name as stored, and parameters, of an exact name; case, dashes and underscores do not count.
+
+        Returns
+        -------
+        name : as the table has it.
+        schemes : parameters by kind of damping.
+
+        Raises
+        ------
+        ConfigError : for another method's prefix, or an unknown name (near matches are listed).
+        """
+        if not isinstance(functional, str):
+            raise ConfigError(f"functional must be a string such as 'pbe0', got {functional!r}")
+        name = functional.strip()
+        if ":" in name:
+            if not name.lower().startswith(self.prefix):
+                raise ConfigError(f"unknown dispersion {functional!r}: write '{self.prefix}pbe0' for {self._title}")
+            name = name[len(self.prefix) :]
+        entry = self._entries.get(canonical(name))
+        if entry is None:
+            near = [self._entries[k][0] for k in difflib.get_close_matches(canonical(name), self._entries, n=5)]
+            instead = f"give {self.method}Parameters(s6, s8, a1, a2) instead"
+            hint = f"near matches: {', '.join(near)}" if near else instead
+            raise ConfigError(f"no {self.method} parameters for functional {functional!r}; {hint}")
+        return entry
+
+    def names(self, scheme: str) -> list[str]:
+        """Functionals that have parameters of one kind of damping."""
+        return sorted(name for name, schemes in self._entries.values() if scheme in schemes)
+
+    def defaults(self, scheme: str) -> dict[str, Any]:
+        """Parameters that hold where a functional does not say otherwise."""
+        return dict(self._database["default"]["parameter"][self.key][scheme])
+
+    @property
+    def _title(self) -> str:
+        return "D3(BJ)" if self.method == "D3" else self.method
+
+    @cached_property
+    def _entries(self) -> dict[str, tuple[str, Schemes]]:
+        entries = self._database["parameter"].items()
+        return {canonical(name): (name, entry[self.key]) for name, entry in entries if self.key in entry}
+
+    @cached_property
+    def _database(self) -> dict[str, Any]:
+        if sys.version_info >= (3, 11):
+            import tomllib
+        else:
+            import tomli as tomllib
+
+        spec = find_spec(self.package)
+        if spec is None or not spec.origin:
+            raise missing_package(self.method, self.package)
+        folders = [Path(spec.origin).parent, Path(sys.prefix, "share", self.folder)]
+        for folder in (*folders, Path(sys.prefix, "Library", "share", self.folder)):
+            path = folder / "parameters.toml"
+            if path.is_file():
+                return tomllib.loads(path.read_text())
+        raise ConfigError(f"the parameter file of the package {self.package} is missing: install {self.package} again")
+
+
+def canonical(name: str) -> str:
+    """Name of a functional without what does not count: case, dashes and underscores."""
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def missing_package(method: str, package: str) -> ConfigError:
+    """The error that says how to install a package."""
+    return ConfigError(f"{method} needs the package {package}, which is not installed: pip install {package}")
+
+
+D3_TABLE = FunctionalTable("D3", prefix=PREFIX, package="dftd3", folder="s-dftd3", key="d3")
+D4_TABLE = FunctionalTable("D4", prefix="d4:", package="dftd4", folder="dftd4", key="d4")
+
+
 def d3_parameters(functional: str, *, atm: bool = False) -> D3Parameters:
     """Look up the D3(BJ) parameters of a functional in the table of the dftd3 package.
 
@@ -101,6 +203,10 @@ def d3_parameters(functional: str, *, atm: bool = False) -> D3Parameters:
     functional : exact name, "pbe0" or "d3bj:pbe0". As in dftd3, case and dashes do not count, nor do
         underscores: "B97-3c" is "b973c".
     atm : keep the s9 of the functional; otherwise s9 = 0, two-body terms only.
+
+    Returns
+    -------
+    parameters with the functional's s6, s8, a1 and a2
 
     Raises
     ------
@@ -125,6 +231,10 @@ def d4_parameters(functional: str, *, atm: bool = True) -> D4Parameters:
     functional : exact name, "pbe0" or "d4:pbe0"; case, dashes and underscores do not count.
     atm : keep the s9 of the functional, with which the others were fitted; otherwise s9 = 0.
 
+    Returns
+    -------
+    parameters with the functional's s6, s8, a1 and a2
+
     Raises
     ------
     ConfigError : the name is unknown (near matches are listed) or has no such parameters, or dftd4 is missing.
@@ -145,3 +255,51 @@ def d4_parameters(functional: str, *, atm: bool = True) -> D4Parameters:
 def available_functionals() -> list[str]:
     """Names that :func:`d3_parameters` accepts, as the dftd3 package spells them."""
     return D3_TABLE.names("bj")
+
+
+Parameters = D3Parameters | D4Parameters
+METHODS: dict[str, tuple[type[Parameters], Callable[[str], Parameters]]] = {
+    "d3bj": (D3Parameters, d3_parameters),
+    "d4": (D4Parameters, d4_parameters),
+}
+
+
+def parse_dispersion(text: str) -> Parameters:
+    """Parameters that a text names.
+
+    Parameters
+    ----------
+    text : "METHOD:FUNCTIONAL" with an exact name, or "METHOD:s8=0.3908,a1=0.566,a2=3.128"; methods are "d3bj"
+        (two-body terms only unless s9 is given) and "d4" (with the three-body term).
+
+    Returns
+    -------
+    parameters of D3 or of D4
+
+    Raises
+    ------
+    ConfigError : the text or functional is unknown, or dftd4 is missing.
+    """
+    method, _, rest = text.partition(":")
+    if method not in METHODS or not rest:
+        raise ConfigError(
+            f"dispersion={text!r}{suggest(method, METHODS)}; give 'auto', None, 'd3bj:FUNCTIONAL' or 'd4:FUNCTIONAL' "
+            "(for example 'd3bj:pbe0'), D3Parameters or D4Parameters"
+        )
+    kind, look_up = METHODS[method]
+    if "=" not in rest:
+        return look_up(rest)
+    known = [field.name for field in fields(kind)]
+    values = {"s6": 1.0}
+    for part in rest.split(","):
+        key, _, number = part.partition("=")
+        if key not in known:
+            raise ConfigError(f"dispersion={text!r}: unknown parameter {key!r}; known: {', '.join(known)}")
+        try:
+            values[key] = float(number)
+        except ValueError as error:
+            raise ConfigError(f"dispersion={text!r}: {key}={number!r} is not a number") from error
+    missing = {field.name for field in fields(kind) if field.default is MISSING} - values.keys()
+    if missing:
+        raise ConfigError(f"dispersion={text!r}: missing {', '.join(sorted(missing))}")
+    return kind(**values)

@@ -13,12 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from molcalc.errors import UnsupportedElementError
+from molcalc.kernels.constants import WEIGHT_STEEPNESS
 
-LAST_ELEMENT = 94
-WEIGHT_STEEPNESS = 4.0
-"""Exponent of the reference weights (k3 of the D3 paper)."""
-LEGACY_MIN_NORM = 1e-5
-"""Sum of pair weights below which the published AIMNet2 files set C6 to zero."""
+D3_LAST_ELEMENT = 94
 LEGACY_SLOTS = 5
 EMPTY_SLOT_CN = -1.0
 MATRIX_WORTH = 4
@@ -63,7 +60,7 @@ def reference_tables(legacy: bool = False) -> ReferenceTables:
         c6=_symmetric(floats["reference_c6"], int(n_references.sum())),
         covalent_radii=floats["covalent_radii"],
         r4r2=floats["r4r2"],
-        vdw_radii=None if legacy else _symmetric(floats["vdw_radii"], LAST_ELEMENT + 1),
+        vdw_radii=None if legacy else _symmetric(floats["vdw_radii"], D3_LAST_ELEMENT + 1),
         cn_max=floats["cn_max"] if legacy else None,
     )
 
@@ -76,7 +73,7 @@ def _symmetric(upper: np.ndarray, n: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class AtomArrays:
-    """What compiled kernels read; see :class:`AtomData`."""
+    """Arrays of :class:`AtomData` as compiled kernels read them."""
 
     species: np.ndarray
     reference_cn: np.ndarray
@@ -90,7 +87,7 @@ class AtomArrays:
 
 @dataclass(frozen=True)
 class AtomData:
-    """Everything of the tables that a list of atoms needs, for the K slots of its S species.
+    """Reference data of a list of atoms, out of the tables, for the K slots of its S species.
 
     Attributes
     ----------
@@ -146,6 +143,10 @@ class AtomData:
 def atom_data(numbers: Int[Tensor, " n_atoms"], *, legacy: bool = False) -> AtomData:
     """Collect the tables for atoms with atomic ``numbers``; recent answers are kept.
 
+    Returns
+    -------
+    tables on the device of ``numbers``
+
     Raises
     ------
     UnsupportedElementError : an element outside 1 to 94.
@@ -184,12 +185,12 @@ def _atom_data(numbers_bytes: bytes, legacy: bool, device: torch.device) -> Atom
 
 def check_elements(numbers: Int[np.ndarray, " n_atoms"]) -> None:
     """Raise UnsupportedElementError for an element without D3 data."""
-    bad = (numbers < 1) | (numbers > LAST_ELEMENT)
+    bad = (numbers < 1) | (numbers > D3_LAST_ELEMENT)
     if bad.any():
         first = int(numbers[bad][0])
         atoms = np.nonzero(numbers == first)[0].tolist()
         raise UnsupportedElementError(
-            f"D3 has no data for Z={first} (atoms {atoms[:10]}); supported: Z=1 to {LAST_ELEMENT} (H to Pu). "
+            f"D3 has no data for Z={first} (atoms {atoms[:10]}); supported: Z=1 to {D3_LAST_ELEMENT} (H to Pu). "
             "Remove these atoms or switch dispersion off"
         )
 

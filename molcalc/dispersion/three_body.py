@@ -12,7 +12,7 @@ from torch import Tensor
 from molcalc.dispersion.damping import smooth_cutoff, three_body_damping
 from molcalc.dispersion.reference import AtomData, InterpolatedC6
 
-CHUNK = 200_000
+TRIPLES_AT_ONCE = 200_000
 """Triples computed at once."""
 
 
@@ -113,7 +113,7 @@ def _pairs_of_pairs(center: Tensor, n_atoms: int) -> Iterator[tuple[Tensor, Tens
     """Positions p < q of two pairs with the same first atom, in chunks; ``center`` is sorted."""
     last = torch.cumsum(torch.bincount(center, minlength=n_atoms), 0).index_select(0, center)
     partners = last - torch.arange(len(center), device=center.device) - 1
-    chunk = torch.cumsum(partners, 0) // CHUNK
+    chunk = torch.cumsum(partners, 0) // TRIPLES_AT_ONCE
     for members in torch.split(torch.arange(len(center), device=center.device), torch.bincount(chunk).tolist()):
         counts = partners.index_select(0, members)
         p = members.repeat_interleave(counts)

@@ -14,7 +14,7 @@ from torch import Tensor
 from molcalc.batch import AtomicBatch
 from molcalc.electrostatics.pair_formulas import PairFormula, ScreenedCoulomb
 from molcalc.electrostatics.reciprocal import half_space, structure_factor_energies
-from molcalc.electrostatics.sums import Pairs, pair_sum
+from molcalc.electrostatics.sums import ChargePairs, pair_sum
 from molcalc.errors import CellError, ChargeError, ConfigError, checked_positive
 
 NEUTRAL = 1e-3
@@ -29,7 +29,7 @@ class ChargedCellWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Splitting:
-    """How an Ewald sum is divided.
+    """Division of an Ewald sum between real and reciprocal space.
 
     Attributes
     ----------
@@ -92,6 +92,10 @@ class EwaldSum:
         Parameters
         ----------
         short_range_cutoff : Å that the sum in real space must reach.
+
+        Returns
+        -------
+        screening in 1/Å and the cutoffs of both sums
         """
         digits = math.sqrt(-math.log(self.accuracy))
         alpha = self.given.get("alpha")
@@ -109,6 +113,10 @@ class EwaldSum:
         self, batch: AtomicBatch, charges: Float64[Tensor, " n_atoms"], formula: PairFormula
     ) -> Float64[Tensor, " n_atoms"]:
         """(n_atoms,) energies in e²/Å of charges (n_atoms,) in e.
+
+        Returns
+        -------
+        (n_atoms,) float64, e²/Å
 
         Raises
         ------
@@ -166,7 +174,7 @@ class EwaldSum:
             self._warned = True
 
 
-def _pairs(positions: Tensor, cell: Tensor, cutoff: float) -> Pairs:
+def _pairs(positions: Tensor, cell: Tensor, cutoff: float) -> ChargePairs:
     """Pairs of charges, images included, within the real-space cutoff."""
     from vesin import NeighborList
 
@@ -177,7 +185,7 @@ def _pairs(positions: Tensor, cell: Tensor, cutoff: float) -> Pairs:
     device = positions.device
     index = torch.as_tensor(np.stack([i, j]).astype(np.int64), device=device)
     one_system = torch.zeros(len(positions), dtype=torch.int64, device=device)
-    return Pairs(index, torch.as_tensor(shifts.astype(np.float64), device=device), one_system)
+    return ChargePairs(index, torch.as_tensor(shifts.astype(np.float64), device=device), one_system)
 
 
 def _reciprocal_energies(positions: Tensor, charges: Tensor, cell: Tensor, volume: Tensor, split: Splitting) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from molcalc.kernels.charge_constants import LARGEST_ENVELOPE_ARGUMENT, MIN_SQUARED_DISTANCE
+from molcalc.kernels.constants import LARGEST_ENVELOPE_ARGUMENT, MIN_SQUARED_DISTANCE
 from molcalc.nn.switch import smooth_step
 from molcalc.units import BOHR
 
@@ -168,6 +168,10 @@ class ScreenedCoulomb:
         r"""The formula whose energy and force vanish at the cutoff R.
 
         .. math:: φ(d) = v(d) - v(R) - (d - R)\,v'(R) - \frac{g(d)}{d}, \quad v(d) = \frac{\mathrm{erfc}(α d)}{d}
+
+        Returns
+        -------
+        formula that is zero from the cutoff on
 
         References
         ----------

@@ -16,11 +16,11 @@ from torch import Tensor
 from molcalc.kernels.runtime import share_range, usable
 from molcalc.nn.segments import segment_sum
 
-PAIRS_AT_ONCE = 1_000_000
+POINT_PAIRS_AT_ONCE = 1_000_000
 """Pairs of a point and a charge that are held in memory together."""
 BLOCK_POINTS = 4096
 """Points of one system that a thread works on at a time."""
-OPERATIONS_PER_PAIR = 20.0
+OPERATIONS_PER_POINT_PAIR = 20.0
 """Multiply-adds of one pair, to decide on threads."""
 
 
@@ -50,7 +50,7 @@ def potential_torch(
     point_system_idx: Int[Tensor, " n_points"],
     system_idx: Int[Tensor, " n_charges"],
 ) -> Float64[Tensor, " n_points"]:
-    """What :func:`point_potential` computes, in operations that can be differentiated any number of times."""
+    """Reference of :func:`point_potential`, in operations that can be differentiated any number of times."""
     parts = [points.new_empty(0)]
     for chunk, point, site in pairs_in_chunks(point_system_idx, system_idx):
         distances = (points[chunk].index_select(0, point) - sites.index_select(0, site)).norm(dim=1)
@@ -66,7 +66,7 @@ def pairs_in_chunks(
     counts = torch.bincount(system_idx, minlength=n_systems)
     first = counts.cumsum(0) - counts
     per_point = counts.index_select(0, point_system_idx)
-    step = max(1, PAIRS_AT_ONCE // max([1, *counts.tolist()]))
+    step = max(1, POINT_PAIRS_AT_ONCE // max([1, *counts.tolist()]))
     for start in range(0, len(point_system_idx), step):
         chunk = slice(start, start + step)
         n_pairs = per_point[chunk]
@@ -141,7 +141,7 @@ def _split(blocks: np.ndarray) -> np.ndarray:
 
 
 def _work(blocks: np.ndarray) -> float:
-    return OPERATIONS_PER_PAIR * float(((blocks[:, 1] - blocks[:, 0]) * (blocks[:, 3] - blocks[:, 2])).sum())
+    return OPERATIONS_PER_POINT_PAIR * float(((blocks[:, 1] - blocks[:, 0]) * (blocks[:, 3] - blocks[:, 2])).sum())
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -27,6 +27,10 @@ def half_space(cell: Float[np.ndarray, "3 3"], cutoff: float) -> Int[np.ndarray,
     ----------
     cell : (3, 3) Å, rows are lattice vectors; k = 2π inv(cell) @ h.
     cutoff : 1/Å.
+
+    Returns
+    -------
+    (n_vectors, 3) int64
     """
     largest = np.floor(cutoff * np.linalg.norm(cell, axis=1) / (2.0 * math.pi)).astype(int)
     ranges = [np.arange(0, largest[0] + 1), *(np.arange(-n, n + 1) for n in largest[1:])]
@@ -89,11 +93,13 @@ class _StructureFactorEnergies(torch.autograd.Function):
         return *_gradients(fractional, charges, weights, ctx.indices, scale), None
 
 
-Gradients = tuple[Tensor, Tensor, Tensor]
+ChargeGradients = tuple[Tensor, Tensor, Tensor]
 """Derivatives by fractional coordinates, charges and weights."""
 
 
-def _gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor, upstream: Tensor) -> Gradients:
+def _gradients(
+    fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor, upstream: Tensor
+) -> ChargeGradients:
     """Derivatives of Σ_i u_i e_i = Σ_h w_h Re[conj(T_h) S_h] with T_h = Σ_i u_i q_i exp(2πi h·s_i)."""
     h = indices.to(fractional.dtype)
     angles = 2.0 * math.pi * fractional @ h.T
@@ -107,7 +113,7 @@ def _gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Te
     return by_place, by_charges, t_re * s_re + t_im * s_im
 
 
-def _compiled_gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> Gradients:
+def _compiled_gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> ChargeGradients:
     """Derivatives of Σ_i e_i by compiled loops."""
     from molcalc.kernels import reciprocal as reciprocal_kernels
 
@@ -127,7 +133,7 @@ def _compiled_gradients(fractional: Tensor, charges: Tensor, weights: Tensor, in
     return torch.from_numpy(by_place), torch.from_numpy(2.0 * potential), torch.from_numpy(re * re + im * im)
 
 
-def _factored_gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> Gradients:
+def _factored_gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> ChargeGradients:
     """Derivatives of Σ_i e_i by matrix products, one plane of constant first index at a time.
 
     exp(2πi h·s) is a product of one factor per axis, so that a plane of structure factors is

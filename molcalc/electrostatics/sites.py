@@ -14,9 +14,10 @@ from molcalc.electrostatics.multipoles import electric_field, electrostatic_pote
 from molcalc.electrostatics.point_potential import pairs_in_chunks
 from molcalc.errors import ConfigError, suggest
 from molcalc.nn.segments import segment_sum
+from molcalc.properties import CYCLIC, to_voigt
 from molcalc.units import COULOMB
 
-SOURCES = ("distributed", "charges")
+CHARGE_SOURCES = ("distributed", "charges")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +52,19 @@ class ChargeSites:
         source : "distributed" takes the distributed charges (and atomic quadrupoles) where a model predicts them;
             "charges" the atomic charges in any case.
 
+        Returns
+        -------
+        sites of all systems; positions in Å and charges in e, both in float64
+
         Raises
         ------
         ConfigError
             For another source.
         """
-        if source not in SOURCES:
-            raise ConfigError(f"source={source!r}{suggest(str(source), SOURCES)}; choose one of {list(SOURCES)}")
+        if source not in CHARGE_SOURCES:
+            raise ConfigError(
+                f"source={source!r}{suggest(str(source), CHARGE_SOURCES)}; choose one of {list(CHARGE_SOURCES)}"
+            )
         if source == "charges" or "dcm_charges" not in predictions:
             return cls(positions=batch.positions, charges=predictions["charges"].double(), system_idx=batch.system_idx)
         charges = predictions["dcm_charges"].double()
@@ -80,7 +87,7 @@ class ChargeSites:
         moment = quadrupole(center, self.positions, self.charges, self.system_idx)
         if self.quadrupoles is None or self.center_idx is None:
             return moment
-        own = self.quadrupoles[:, [0, 1, 2, 0, 1, 2], [0, 1, 2, 1, 2, 0]]
+        own = to_voigt(self.quadrupoles, CYCLIC)
         return moment + segment_sum(own, self.center_idx, len(center))
 
     def potential(

@@ -1,4 +1,4 @@
-"""How pairs of charges are summed in real space: all of a molecule, or those within a cutoff.
+"""Sums over pairs of charges in real space: all of a molecule, or those within a cutoff.
 
 What is summed, q_i q_j φ(r_ij), is a formula of :mod:`molcalc.electrostatics.pair_formulas`; another way to sum is
 :mod:`molcalc.electrostatics.ewald`. Sums run in torch or compiled, with exact gradients of any order.
@@ -20,7 +20,7 @@ from molcalc.electrostatics.pair_formulas import PairFormula, ScreenedCoulomb
 from molcalc.errors import CellError, ConfigError
 from molcalc.kernels.runtime import SERIAL_WORK, share_range, usable
 
-OPERATIONS_PER_PAIR = 50.0
+OPERATIONS_PER_CHARGE_PAIR = 50.0
 """Multiply-adds of one pair, to decide on threads."""
 
 NO_SHIFTS = torch.empty(0, 3, dtype=torch.float64)
@@ -28,7 +28,7 @@ NO_SHIFTS = torch.empty(0, 3, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
-class Pairs:
+class ChargePairs:
     """A list of pairs of charges: each unordered pair once.
 
     Attributes
@@ -55,10 +55,10 @@ class Pairs:
             vectors = vectors + torch.einsum("ei,eij->ej", self.shifts, rows)
         return vectors
 
-    def select(self, kept: Int[Tensor, " n_kept"]) -> Pairs:
+    def select(self, kept: Int[Tensor, " n_kept"]) -> ChargePairs:
         """The pairs with the given indices."""
         shifts = self.shifts.index_select(0, kept) if self.shifts.shape[0] else self.shifts
-        return Pairs(self.index.index_select(1, kept), shifts, self.system_idx)
+        return ChargePairs(self.index.index_select(1, kept), shifts, self.system_idx)
 
 
 class ChargeSum(Protocol):
@@ -97,7 +97,7 @@ class AllPairs:
     def __init__(self, instead: str) -> None:
         self.instead = instead
 
-    def pairs(self, batch: AtomicBatch) -> Pairs:
+    def pairs(self, batch: AtomicBatch) -> ChargePairs:
         """All pairs of the batch; raises CellError for a periodic structure."""
         if batch.periodic:
             pbc = batch.pbc[batch.pbc.any(dim=1)][0].tolist()
@@ -127,7 +127,7 @@ class WithinCutoff:
     def __init__(self, pair_cutoff: float) -> None:
         self.pair_cutoff = pair_cutoff
 
-    def pairs(self, batch: AtomicBatch) -> Pairs:
+    def pairs(self, batch: AtomicBatch) -> ChargePairs:
         """Pairs of the batch; raises ConfigError when its list ends before the cutoff."""
         return batch_pairs(batch, self.pair_cutoff)
 
@@ -138,7 +138,7 @@ class WithinCutoff:
         return pair_sum(batch.positions, charges, batch.cell, self.pairs(batch), formula)
 
 
-def batch_pairs(batch: AtomicBatch, cutoff: float) -> Pairs:
+def batch_pairs(batch: AtomicBatch, cutoff: float) -> ChargePairs:
     """Pairs of the batch, complete up to ``cutoff`` Å; raises ConfigError when the list ends before."""
     complete, periodic = math.isinf(batch.pair_cutoff), batch.periodic
     if batch.pair_cutoff < cutoff:
@@ -151,14 +151,14 @@ def batch_pairs(batch: AtomicBatch, cutoff: float) -> Pairs:
             f"pair_cutoff={batch.pair_cutoff} lists no periodic images: build the batch with pair_cutoff={cutoff}"
         )
     shifts = batch.pair_shifts if periodic else NO_SHIFTS
-    return Pairs(batch.pair_index, shifts, batch.system_idx, complete)
+    return ChargePairs(batch.pair_index, shifts, batch.system_idx, complete)
 
 
 def pair_sum(
     positions: Float[Tensor, "n_charges 3"],
     charges: Float[Tensor, " n_charges"],
     cell: Float[Tensor, "n_systems 3 3"],
-    pairs: Pairs,
+    pairs: ChargePairs,
     formula: PairFormula,
 ) -> Float64[Tensor, " n_charges"]:
     """(n_charges,) float64 sums of ½ q_i q_j φ(r_ij) in e²/Å: half of every pair goes to each partner.
@@ -168,6 +168,10 @@ def pair_sum(
     positions : (n_charges, 3) float64, Å.
     charges : (n_charges,) float64, e.
     cell : (n_systems, 3, 3) float64, Å.
+
+    Returns
+    -------
+    (n_charges,) float64, e²/Å
     """
     if isinstance(formula, ScreenedCoulomb) and usable(positions):
         energies: Tensor = _CompiledPairSum.apply(positions, charges, cell, pairs, formula)
@@ -187,7 +191,7 @@ class _CompiledPairSum(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, positions: Tensor, charges: Tensor, cell: Tensor, pairs: Pairs, form: ScreenedCoulomb
+        ctx: Any, positions: Tensor, charges: Tensor, cell: Tensor, pairs: ChargePairs, form: ScreenedCoulomb
     ) -> Tensor:
         ctx.save_for_backward(positions, charges, cell)
         ctx.pairs, ctx.form = pairs, form
@@ -210,13 +214,13 @@ class _CompiledPairSum(torch.autograd.Function):
 
 
 def _compiled_gradients(
-    positions: Tensor, charges: Tensor, cell: Tensor, pairs: Pairs, form: ScreenedCoulomb, weights: np.ndarray
+    positions: Tensor, charges: Tensor, cell: Tensor, pairs: ChargePairs, form: ScreenedCoulomb, weights: np.ndarray
 ) -> list[np.ndarray]:
     """Derivatives of Σ_i weights_i e_i with respect to positions, charges and cell."""
     from molcalc.kernels import charge_pairs as pair_kernels
 
     n_charges, n_pairs = charges.shape[0], pairs.index.shape[1]
-    work = OPERATIONS_PER_PAIR * n_pairs
+    work = OPERATIONS_PER_CHARGE_PAIR * n_pairs
     n_slots = max(1, min(torch.get_num_threads(), int(work / SERIAL_WORK)))
     to_charges, to_cell = np.zeros((n_slots, n_charges)), np.zeros((n_slots, *cell.shape))
     q, system_idx = _array(charges), _array(pairs.system_idx)
@@ -240,9 +244,9 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 def _torch_gradients(
-    positions: Tensor, charges: Tensor, cell: Tensor, pairs: Pairs, form: ScreenedCoulomb, weights: Tensor
+    positions: Tensor, charges: Tensor, cell: Tensor, pairs: ChargePairs, form: ScreenedCoulomb, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What the compiled kernels compute, in operations that can be differentiated again."""
+    """Reference of the compiled kernels, in operations that can be differentiated again."""
     i, j = pairs.index[0], pairs.index[1]
     vectors = pairs.vectors(positions, cell)
     distances = form.distances(vectors)

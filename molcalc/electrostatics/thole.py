@@ -65,6 +65,10 @@ class TholeCoulomb(EnergyTerm):
     ) -> Float64[Tensor, " n_atoms"]:
         """Return the (n_atoms,) energies in eV.
 
+        Returns
+        -------
+        (n_atoms,) float64, eV
+
         Raises
         ------
         CellError

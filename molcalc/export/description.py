@@ -1,4 +1,4 @@
-"""What an exported file contains, inside the file, and beside it with its checksum."""
+"""Description of an exported model, inside its file, and beside it with a checksum."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from molcalc._version import __version__
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.energy_term import EnergyTerm
 from molcalc.io.checkpoint import UNITS, Checkpoint
-from molcalc.models.aimnet2 import AIMNet2
+from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.pretrained.foreign.exported import Contents
 from molcalc.units import symbols_of
 
@@ -33,20 +33,24 @@ OF_ENSEMBLES = {
 }
 
 
-def describe(
-    model: Checkpoint, members: list[AIMNet2], terms: tuple[EnergyTerm, ...], *, form: str, dtype: str, source: str,
-    source_hash: str,
+def describe_export(
+    model: Checkpoint, members: list[AIMNet2Network], terms: tuple[EnergyTerm, ...], *, form: str, dtype: str,
+    source: str, source_hash: str,
 ) -> Contents:  # fmt: skip
-    """Everything about an exported model but the checksum of its file.
+    """Description of an exported model, but for the checksum of its file.
 
     Parameters
     ----------
     model, members, terms : of the one fidelity.
     form : what kind of file it is.
     source, source_hash : name and hash of the model that it was exported from.
+
+    Returns
+    -------
+    description that goes into the file
     """
     config = model.config
-    level = config.fidelities[0]
+    fidelity = config.fidelities[0]
     network = members[0].config
     dispersion = [term for term in terms if isinstance(term, D3Dispersion)]
     return Contents(
@@ -56,16 +60,16 @@ def describe(
         source=source,
         source_hash=source_hash,
         hash=model.hash,
-        fidelity=level.name,
-        functional=level.functional,
-        dispersion="in the labels" if level.dispersion_in_labels else level.dispersion,
+        fidelity=fidelity.name,
+        functional=fidelity.functional,
+        dispersion="in the labels" if fidelity.dispersion_in_labels else fidelity.dispersion,
         dispersion_parameters=_constants(dispersion[0]) if dispersion else {},
         coulomb=config.coulomb,
         coulomb_range=config.coulomb_range,
         repulsion=config.repulsion,
         elements=tuple(_symbol(z) for z in network.elements),
         self_atomic_energies={
-            _symbol(z): tuple(float(member.shifts.reshape(-1)[z]) for member in members) for z in network.elements
+            _symbol(z): tuple(float(member.shifts[0, z]) for member in members) for z in network.elements
         },
         charged=not config.neutral_only,
         open_shells=network.charge_channels == 2,

@@ -8,31 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import torch
-
-from molcalc.assembly.terms import Wish, completion
-from molcalc.calculators.sources import Model, open_source
-from molcalc.errors import ConfigError, InputError, suggest
-from molcalc.export import package, torchscript
-from molcalc.export.description import describe
+from molcalc.assembly.opening import ModelSource, open_model
+from molcalc.assembly.potentials import potential_of
+from molcalc.assembly.terms import DispersionChoice
+from molcalc.energy_term import EnergyTerm
+from molcalc.errors import ConfigError, suggest
+from molcalc.export import program_files
+from molcalc.export.description import describe_export
 from molcalc.export.program import PaddedPotential, Program
 from molcalc.export.reduction import reduced
 from molcalc.io import checkpoint
-from molcalc.io.checkpoint import CONFIG, WEIGHTS, Checkpoint
+from molcalc.io.checkpoint import CONFIG, Checkpoint
 from molcalc.io.files import sha256, write_atomic
-from molcalc.models.aimnet2 import AIMNet2
-from molcalc.potential import Potential
+from molcalc.io.targets import check_file, check_folder, check_not_input
+from molcalc.models.aimnet2 import AIMNet2Network
+from molcalc.predictor import DTYPES
 from molcalc.pretrained.foreign.exported import Contents
-from molcalc.registry import build_members
 
-FORMS = {".jpt": "torchscript", ".pt2": "torch.export", "": "model directory"}
+EXPORT_FORMS = {".jpt": "torchscript", ".pt2": "torch.export", "": "model directory"}
 """What is written, by the ending of its name."""
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """Outcome of an export: what was written.
 
     Attributes
     ----------
@@ -47,11 +46,11 @@ class Exported:
 
 
 def export(
-    model: Model | Sequence[Model],
+    model: ModelSource | Sequence[ModelSource],
     output: str | os.PathLike[str],
     *,
     fidelity: str | None = None,
-    dispersion: Wish = "auto",
+    dispersion: DispersionChoice = "auto",
     member: int | None = None,
     dtype: str | None = None,
     aot: bool = False,
@@ -76,6 +75,10 @@ def export(
     force : replace what is there.
     trusted : allow an unknown TorchScript file as model; reading it runs the code in it.
 
+    Returns
+    -------
+    paths of the file and of its description, and the description itself
+
     Raises
     ------
     FidelityError
@@ -91,24 +94,27 @@ def export(
     form = _form(target, dtype, aot)
     models = [model] if isinstance(model, (str, os.PathLike, Checkpoint)) else model
     _check_target(target, models, force)
-    source = open_source(model, trusted=trusted)
+    source = open_model(model, trusted=trusted)
     chosen = reduced(source, fidelity=fidelity, dispersion=dispersion, member=member)
     dtype = dtype or "float64"
-    members = cast(list[AIMNet2], build_members(chosen))
-    terms = completion(chosen.config, chosen.config.fidelities[0]).terms
-    contents = describe(
+    potential = potential_of(open_model(chosen))
+    members, terms = (
+        cast(list[AIMNet2Network], list(potential.members)),
+        cast(tuple[EnergyTerm, ...], tuple(potential.terms)),
+    )
+    contents = describe_export(
         chosen, members, terms, form=form, dtype=dtype, source=source.label, source_hash=source.hash
     )  # fmt: skip
-    if form == FORMS[""]:
+    if form == EXPORT_FORMS[""]:
         checkpoint.save(target, chosen)
         return Exported(target, target / CONFIG, contents)
-    Potential(members, terms).set_dtype(DTYPES[dtype])
-    potential = PaddedPotential(members, terms)
+    potential.set_dtype(DTYPES[dtype])
+    padded = PaddedPotential(members, terms)
     if form == "torchscript":
-        program = Program(potential, members[0].elements, chosen.config.neutral_only)
-        data = torchscript.script(program, contents)
+        program = Program(padded, members[0].elements, chosen.config.neutral_only)
+        data = program_files.script(program, contents)
     else:
-        data = package.packed(potential, contents, aot=aot)
+        data = program_files.packed(padded, contents, aot=aot)
     sidecar = target.with_suffix(".json")
     more = {"file": target.name, "bytes": len(data), "sha256": sha256(data)}
     write_atomic(target, data)
@@ -118,7 +124,7 @@ def export(
 
 def _form(target: Path, dtype: str | None, aot: bool) -> str:
     """What to write; refuses options that do not go with it before any work is done."""
-    form = FORMS.get(target.suffix)
+    form = EXPORT_FORMS.get(target.suffix)
     if form is None or not target.name:
         raise ConfigError(
             f"{target}: unknown ending {target.suffix!r}; .jpt is a TorchScript program, .pt2 one of torch.export, and "
@@ -126,35 +132,22 @@ def _form(target: Path, dtype: str | None, aot: bool) -> str:
         )
     if dtype is not None and dtype not in DTYPES:
         raise ConfigError(f"dtype={dtype!r}{suggest(str(dtype), DTYPES)}; choose one of {list(DTYPES)}")
-    if dtype is not None and form == FORMS[""]:
+    if dtype is not None and form == EXPORT_FORMS[""]:
         raise ConfigError(f"dtype={dtype!r} is for programs; whoever opens the model directory {target} chooses it")
     if aot and form != "torch.export":
         raise ConfigError(f"aot=True compiles a program of torch.export; {target} does not end in .pt2")
     if aot:
-        package.check_compiler()
+        program_files.check_compiler()
         form = "aotinductor"
     return form
 
 
-def _check_target(target: Path, models: Sequence[Model], force: bool) -> None:
+def _check_target(target: Path, models: Sequence[ModelSource], force: bool) -> None:
     """Refuse to write over the model itself, over what nobody asked to replace, or over what is no export."""
-    files = [Path(model).resolve() for model in models if not isinstance(model, Checkpoint)]
-    if target.exists() and target.resolve() in files:
-        raise InputError(f"{target} is the model itself: give another name for its export")
-    if target.suffix:
-        if not target.parent.is_dir():
-            raise InputError(f"{target}: the folder {target.parent} does not exist")
-        for path in (target, target.with_suffix(".json")):
-            if path.is_dir():
-                raise InputError(f"{path} is a folder; give the name of a file")
-            if os.path.lexists(path) and not force:
-                raise InputError(f"{path} exists: give another name, or --force (force=True) to replace it")
+    files = [Path(model) for model in models if not isinstance(model, Checkpoint)]
+    check_not_input(target, files)
+    if not target.suffix:
+        check_folder(target, force=force, kind="a model directory", owns=checkpoint.belongs)
         return
-    if target.is_dir():
-        strange = sorted({path.name for path in target.iterdir()} - {CONFIG, WEIGHTS})
-        if strange:
-            raise InputError(f"{target} is a folder with other files ({strange[0]}): choose another name")
-        if any(target.iterdir()) and not force:
-            raise InputError(f"{target} exists: give another name, or --force (force=True) to replace it")
-    elif os.path.lexists(target):
-        raise InputError(f"{target} is a file; a model directory is a folder: choose another name")
+    for path in (target, target.with_suffix(".json")):
+        check_file(path, force=force)

@@ -1,4 +1,4 @@
-"""The whole of a model on padded arrays: what exported programs compute.
+"""Whole models on padded arrays, as exported programs compute them.
 
 Forces are the gradient of all of the energy. They are made in here and not by :mod:`molcalc.derivatives`, because the
 files must work where this package is not.
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from molcalc.energy_term import EnergyTerm
-from molcalc.export.network import PaddedAIMNet2
-from molcalc.export.terms import padded_terms
-from molcalc.models.aimnet2 import AIMNet2
+from molcalc.export.padded_network import PaddedAIMNet2
+from molcalc.export.padded_terms import padded_terms
+from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.units import symbols_of
 
-CLOSEST = 0.01
+SAME_PLACE = 0.01
 """Å below which programs take two atoms for one given twice."""
 
 
@@ -26,14 +26,15 @@ class PaddedPotential(nn.Module):
 
     Attributes
     ----------
+    cutoff : Å, range of the networks.
     known : (max_number + 1,) whether an element was trained; row 0, the padding, is.
     """
 
-    def __init__(self, members: Sequence[AIMNet2], terms: Sequence[EnergyTerm]) -> None:
+    def __init__(self, members: Sequence[AIMNet2Network], terms: Sequence[EnergyTerm]) -> None:
         super().__init__()
         c = members[0].config
         self.members = nn.ModuleList(PaddedAIMNet2(member) for member in members)
-        self.n_members, self.n_charges = len(members), c.charge_channels
+        self.n_members, self.n_charges, self.cutoff = len(members), c.charge_channels, c.cutoff
         self.charge_terms, self.terms = padded_terms(terms, c.elements, c.max_number)
         known = torch.zeros(c.max_number + 1, dtype=torch.bool)
         known[[0, *c.elements]] = True
@@ -104,7 +105,7 @@ def gradient(energy: Tensor, coord: Tensor, keep: bool) -> Tensor:
 
 
 class Program(nn.Module):
-    """What a TorchScript file holds: checks of the input, one structure or many, and results by name.
+    """Program of a TorchScript file: checks of the input, one structure or many, and results by name.
 
     Parameters
     ----------
@@ -119,8 +120,8 @@ class Program(nn.Module):
     def __init__(self, potential: PaddedPotential, elements: Sequence[int], neutral_only: bool = False) -> None:
         super().__init__()
         self.potential = potential
-        self.cutoff, self.cutoff_lr = float(potential.members[0].cutoff), float("inf")  # type: ignore[arg-type]
-        self.supported, self.neutral_only, self.closest = symbols_of(elements), neutral_only, CLOSEST
+        self.cutoff, self.cutoff_lr = potential.cutoff, float("inf")
+        self.supported, self.neutral_only, self.closest = symbols_of(elements), neutral_only, SAME_PLACE
         self.open_shell = potential.n_charges == 2
         self.eval()
 
@@ -131,6 +132,15 @@ class Program(nn.Module):
         ----------
         data : "coord" (N, 3) or (B, N, 3) in Å, "numbers" (N,) or (B, N) atomic numbers, 0 where there is no atom,
             "charge" () or (B,) in e and, for open shells, "mult" () or (B,) 2S+1.
+
+        Returns
+        -------
+        results by name, with the axis of structures where the input has it
+
+        Raises
+        ------
+        ValueError
+            For wrong shapes, missing or impossible values, elements that were not trained, and atoms given twice.
         """
         self.check_names(data)
         coord, numbers = data["coord"].to(torch.float64), data["numbers"].to(torch.int64)

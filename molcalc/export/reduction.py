@@ -1,44 +1,47 @@
-"""From a model of several fidelities and networks to the part of it that one level of theory needs."""
+"""Reduction of a model of several fidelities and networks to the part that one level of theory needs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from molcalc.assembly.ensembles import Source
-from molcalc.assembly.terms import Wish, completion
-from molcalc.calculators.sources import chosen_members
+from molcalc.assembly.opening import OpenedModel
+from molcalc.assembly.terms import DispersionChoice, dispersion_term
 from molcalc.dispersion.parameters import D3Parameters
 from molcalc.errors import ConfigError
-from molcalc.fidelity import Fidelity, find_fidelity
+from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
-from molcalc.models.multifidelity import MultiFidelityAIMNet2, MultiFidelityConfig
+from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.registry import checkpoint_of
 
-KINDS = ("aimnet2", "aimnet2-multi")
+KIND = "aimnet2"
+"""Kind of the models that can be exported."""
 
 
 def reduced(
-    source: Source,
+    source: OpenedModel,
     *,
     fidelity: str | None = None,
-    dispersion: Wish = "auto",
+    dispersion: DispersionChoice = "auto",
     member: int | None = None,
 ) -> Checkpoint:
     """The model of one fidelity alone, whose predictions are those of the whole model.
 
-    The heads that a fidelity adds up (its own and those of what it corrects) become one of blocks. A charge head stays:
-    the result is then a model "aimnet2-multi" of one fidelity, else an "aimnet2".
+    The heads that a fidelity adds up (its own and those of what it corrects) become one of blocks.
 
     Parameters
     ----------
     fidelity : its name; may be left out where there is only one.
     dispersion : as in :func:`molcalc.assembly.terms.dispersion_term`; becomes what the result declares.
     member : one network of an ensemble; None keeps all.
+
+    Returns
+    -------
+    model with one fidelity
 
     Raises
     ------
@@ -48,12 +51,12 @@ def reduced(
         When the fidelity was never trained, or dispersion would be counted twice.
     """
     config, label = source.config, source.label
-    if config.kind not in KINDS:
-        raise ConfigError(f"{label!r} holds a {config.kind!r} model; {' and '.join(KINDS)} models can be exported")
-    index = find_fidelity([each.name for each in config.fidelities], fidelity, label)
+    if config.kind != KIND:
+        raise ConfigError(f"{label!r} holds a {config.kind!r} model; {KIND} models can be exported")
+    index = source.index_of(fidelity)
     chosen = config.fidelities[index]
-    completion(config, chosen, dispersion=dispersion)  # the refusals of the calculators
-    networks = chosen_members(source.members, member, label)
+    dispersion_term(chosen, dispersion)  # the refusals of the calculators
+    networks = cast("list[AIMNet2Network]", source.chosen_members(member))
     if chosen.elements == () or _untrained(networks, index):
         raise ConfigError(
             f"fidelity {chosen.name!r} of {label!r} was never trained, its predictions mean nothing: train it with "
@@ -67,7 +70,6 @@ def reduced(
         provenance["member"] = str(member)
     declared = replace(
         config,
-        kind="aimnet2-multi" if isinstance(singles[0], MultiFidelityAIMNet2) else "aimnet2",
         arguments=arguments,
         n_members=len(singles),
         fidelities=(replace(chosen, dispersion=_declared(chosen, dispersion), elements=elements),),
@@ -76,39 +78,37 @@ def reduced(
     return checkpoint_of(declared, list(singles))
 
 
-def single_fidelity(network: nn.Module, fidelity: int) -> AIMNet2:
-    """A network that predicts what a given one does at one fidelity.
+def single_fidelity(network: nn.Module, fidelity: int) -> AIMNet2Network:
+    """A network of one fidelity, with separate embeddings, that predicts what a given one does at one of its.
 
     Its dtypes are those of the given one.
+
+    Returns
+    -------
+    network in evaluation mode whose weights need no gradient
     """
-    assert isinstance(network, AIMNet2)
-    if not isinstance(network, MultiFidelityAIMNet2):
-        return network
+    assert isinstance(network, AIMNet2Network)
     old = network.config
     chain, given = old.chain(fidelity), network.state_dict()
     state = {name: value for name, value in given.items() if name.startswith(("conv_", "passes."))}
-    if old.embeddings == "separate":
-        state["embedding"] = given["embedding"][chain[-1]]
+    if old.embeddings == "shared":
+        state["embedding"] = (given["embedding"] + given["embedding_offsets"][chain[-1]])[None]
     else:
-        state["embedding"] = given["embedding"] + given["embedding_offsets"][chain[-1]]
-    state["shifts"] = given["shifts"][fidelity]
-    head = _sum_of_heads([_layers(network.energy_heads[k]) for k in chain])
-    sizes = {field: getattr(old, field) for field in AIMNet2Config.__dataclass_fields__}
-    sizes["energy_hidden"] = tuple(len(chain) * width for width in old.energy_hidden)
-    places = [name.rpartition(".")[0] for name, _ in network.energy_heads[0].named_parameters() if "weight" in name]
-    config: AIMNet2Config
-    if old.charge_heads:
-        config = MultiFidelityConfig(**sizes, n_fidelities=1, charge_heads=True, charge_hidden=old.charge_hidden)
-        state["embedding"], state["shifts"] = state["embedding"][None], state["shifts"][None]
-        own = f"charge_heads.{fidelity}."
-        state.update({f"charge_heads.0.{k.removeprefix(own)}": v for k, v in given.items() if k.startswith(own)})
-        result: AIMNet2 = MultiFidelityAIMNet2(config)
-    else:
-        config = AIMNet2Config(**sizes)
-        result = AIMNet2(config)
-    prefix = "energy_heads.0" if old.charge_heads else "energy_head"
-    for place, (weight, bias) in zip(places, head):
-        state[f"{prefix}.{place}.weight"], state[f"{prefix}.{place}.bias"] = weight, bias
+        state["embedding"] = given["embedding"][chain[-1]][None]
+    state["shifts"] = given["shifts"][fidelity][None]
+    own = f"charge_heads.{fidelity}."
+    state.update({f"charge_heads.0.{k.removeprefix(own)}": v for k, v in given.items() if k.startswith(own)})
+    config = replace(
+        old,
+        n_fidelities=1,
+        embeddings="separate",
+        bases=(),
+        energy_hidden=tuple(len(chain) * width for width in old.energy_hidden),
+    )
+    result = AIMNet2Network(config)
+    merged = _sum_of_heads([_layers(network.energy_heads[k]) for k in chain])
+    names = [name for name, _ in result.energy_heads[0].named_parameters(prefix="energy_heads.0")]
+    state.update(zip(names, (parameter for layer in merged for parameter in layer)))
     result.load_state_dict({name: value.detach().clone() for name, value in state.items()}, strict=True, assign=True)
     return result.requires_grad_(False).eval()
 
@@ -139,27 +139,24 @@ def _sum_of_heads(heads: Sequence[Layers]) -> Layers:
     return merged
 
 
-def _untrained(networks: Sequence[nn.Module], fidelity: int) -> bool:
+def _untrained(networks: Sequence[AIMNet2Network], fidelity: int) -> bool:
     """Whether nothing of a fidelity has changed since it was added: a correction that is zero, or a copy of another."""
 
-    def of_fidelity(network: MultiFidelityAIMNet2, k: int) -> list[Tensor]:
-        tables = [network.embedding[k]] if network.config.embeddings == "separate" else [network.embedding_offsets[k]]
-        return [*tables, network.shifts[k], *network.energy_heads[k].parameters()]
+    def of_fidelity(network: AIMNet2Network, k: int) -> list[Tensor]:
+        table = network.embedding if network.embedding_offsets is None else network.embedding_offsets
+        return [table[k], network.shifts[k], *network.energy_heads[k].parameters()]
 
-    def equal(network: MultiFidelityAIMNet2, other: int) -> bool:
+    def equal(network: AIMNet2Network, other: int) -> bool:
         pairs = zip(of_fidelity(network, fidelity), of_fidelity(network, other))
         return all(torch.equal(mine, others) for mine, others in pairs)
 
-    several = [network for network in networks if isinstance(network, MultiFidelityAIMNet2)]
-    if not several:
-        return False
-    last = [_layers(network.energy_heads[fidelity])[-1] for network in several]
+    last = [_layers(network.energy_heads[fidelity])[-1] for network in networks]
     if not any(bool(weight.any()) or bool(bias.any()) for weight, bias in last):
         return True
-    return any(all(equal(network, other) for network in several) for other in range(fidelity))
+    return any(all(equal(network, other) for network in networks) for other in range(fidelity))
 
 
-def _declared(chosen: Fidelity, wish: Wish) -> str | None:
+def _declared(chosen: Fidelity, wish: DispersionChoice) -> str | None:
     """The text that names the chosen dispersion in a model."""
     if wish == "auto":
         return chosen.dispersion

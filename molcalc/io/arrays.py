@@ -15,7 +15,7 @@ from molcalc.errors import CheckpointCorruptError, CheckpointMismatchError
 
 MAX_HEADER = 1 << 20
 """Bytes; a larger header is an attack or damage."""
-DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32)
+STORED_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32)
 
 
 def pack_weights(weights: Mapping[str, Tensor]) -> bytes:
@@ -44,6 +44,10 @@ def unpack_weights(data: bytes, where: str, allow_nan: bool = False) -> dict[str
     The library accepts duplicate names and headers of any length; both are refused here, and numbers that are not
     finite unless ``allow_nan`` is set.
 
+    Returns
+    -------
+    arrays by name
+
     Raises
     ------
     CheckpointCorruptError
@@ -64,7 +68,7 @@ def unpack_weights(data: bytes, where: str, allow_nan: bool = False) -> dict[str
         weights: dict[str, Tensor] = load(data)
     except (ValueError, KeyError, RecursionError, SafetensorError) as error:
         raise CheckpointCorruptError(f"{where} cannot be read: {error}") from error
-    odd = sorted(name for name, value in weights.items() if value.dtype not in DTYPES)
+    odd = sorted(name for name, value in weights.items() if value.dtype not in STORED_DTYPES)
     if odd:
         raise CheckpointMismatchError(f"{where}: {odd[0]} has numbers of type {weights[odd[0]].dtype}")
     bad = sorted(name for name, value in weights.items() if not torch.isfinite(value).all())

@@ -4,7 +4,8 @@ The configuration names everything that is needed to rebuild the model and holds
 files are replaced as one: all new ones are staged beside the old (``NAME.new``), the configuration last, and renamed
 after that. Whenever the process dies, either the old or the new set is complete, and :func:`load` picks it.
 
-Loading reads JSON and raw arrays; it executes nothing and imports nothing that a file names.
+Loading reads JSON and raw arrays; it executes nothing and imports nothing that a file names. What an older version of
+the format wrote is brought up to date, step by step (:data:`UPGRADES`).
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,12 +34,20 @@ from molcalc.errors import (
 )
 from molcalc.fidelity import Fidelity
 from molcalc.io.arrays import digest, pack_weights, unpack_weights
-from molcalc.io.files import exclusive, read_file, remove_temporaries, sha256, sync_directory, write_atomic
+from molcalc.io.files import (
+    exclusive,
+    is_temporary,
+    read_file,
+    remove_temporaries,
+    sha256,
+    sync_directory,
+    write_atomic,
+)
 from molcalc.io.schema import from_dict
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 STAGED = ".new"
@@ -51,7 +61,7 @@ READ_ATTEMPTS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Everything about a model except its weights.
+    """Configuration of a model: everything except its weights.
 
     Attributes
     ----------
@@ -96,7 +106,10 @@ class Checkpoint:
 
     @property
     def hash(self) -> str:
-        """First twelve digits of the SHA-256 of configuration and weights."""
+        """First twelve digits of the SHA-256 of configuration and weights.
+
+        Both are those of the present format: a model of an older one has the hash that it has when saved again.
+        """
         return sha256(_canonical(asdict(self.config)) + digest(self.weights).encode())[:12]
 
 
@@ -135,11 +148,16 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint, extra: Mapping[st
         raise ResourceError(f"cannot write {folder}: {error.strerror or error}") from error
 
 
+def belongs(name: str) -> bool:
+    """Whether a file of this name is part of a model directory, or what a save that was killed left in it."""
+    return name.removesuffix(STAGED) in (CONFIG, WEIGHTS) or is_temporary(name)
+
+
 def _settle(folder: Path) -> None:
     """Finish a save that was killed between its renames, or drop it when it was not complete."""
     staged = folder / (CONFIG + STAGED)
     try:
-        _, checksums = _parse(staged, read_file(staged, MAX_CONFIG))
+        checksums = _parse(staged, read_file(staged, MAX_CONFIG)).checksums
         for name, checksum in checksums.items():
             _read_checked(folder, name, checksum)
     except FileNotFoundError:
@@ -173,6 +191,10 @@ def _commit(folder: Path, names: Iterable[str]) -> None:
 def load(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a model directory.
 
+    Returns
+    -------
+    the model in memory
+
     Raises
     ------
     FileNotFoundError
@@ -182,11 +204,52 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     CheckpointMismatchError
         When the format is newer than this version of the package.
     """
-    config, files = read_files(path, (WEIGHTS,))
-    return Checkpoint(config, unpack_weights(files[WEIGHTS], f"{path}/{WEIGHTS}"))
+    return load_with(path, ())[0]
 
 
-def read_files(path: str | os.PathLike[str], names: tuple[str, ...]) -> tuple[ModelConfig, dict[str, bytes]]:
+def load_with(path: str | os.PathLike[str], names: tuple[str, ...]) -> tuple[Checkpoint, dict[str, bytes]]:
+    """Read a model directory and further files of it that were saved with the model.
+
+    Parameters
+    ----------
+    names : of the further files.
+
+    Returns
+    -------
+    The model, and the content of the files by name.
+
+    Raises
+    ------
+    FileNotFoundError, CheckpointCorruptError, CheckpointMismatchError
+        As :func:`load`.
+    """
+    header, files = _read_files(path, (WEIGHTS, *names))
+    weights = unpack_weights(files.pop(WEIGHTS), f"{path}/{WEIGHTS}")
+    values = header.values
+    for version in range(header.version, FORMAT_VERSION):
+        values, weights = UPGRADES[version](values, weights)
+    try:
+        return Checkpoint(from_dict(ModelConfig, values, f"{path}/{CONFIG}"), weights), files
+    except ConfigError as error:
+        raise CheckpointMismatchError(str(error)) from error
+
+
+class _Header(NamedTuple):
+    """Content of a configuration file.
+
+    Attributes
+    ----------
+    version : of the format.
+    values : fields of :class:`ModelConfig` in that version.
+    checksums : SHA-256 by file name.
+    """
+
+    version: int
+    values: dict[str, Any]
+    checksums: dict[str, str]
+
+
+def _read_files(path: str | os.PathLike[str], names: tuple[str, ...]) -> tuple[_Header, dict[str, bytes]]:
     """Read the configuration and files of a model directory, verified against the checksums.
 
     A directory that another process is writing gives its old or its new content.
@@ -216,25 +279,25 @@ def _read_configs(folder: Path) -> dict[Path, bytes]:
     return configs
 
 
-def _read_newest(configs: Mapping[Path, bytes], names: tuple[str, ...]) -> tuple[ModelConfig, dict[str, bytes]]:
+def _read_newest(configs: Mapping[Path, bytes], names: tuple[str, ...]) -> tuple[_Header, dict[str, bytes]]:
     """Read the files that the first usable configuration lists."""
     problem: CheckpointCorruptError | None = None
     for path, data in configs.items():
         try:
-            config, checksums = _parse(path, data)
-            files = {name: _read_checked(path.parent, name, checksums.get(name)) for name in names}
+            header = _parse(path, data)
+            files = {name: _read_checked(path.parent, name, header.checksums.get(name)) for name in names}
         except CheckpointCorruptError as error:
             problem = problem or error
             continue
         if problem is not None:
             log.warning("an unfinished save is damaged (%s): using the previous model of %s", problem, path)
-        return config, files
+        return header, files
     assert problem is not None
     raise problem
 
 
-def _parse(path: Path, data: bytes) -> tuple[ModelConfig, dict[str, str]]:
-    """Configuration and checksums by file name, from the content of a configuration file."""
+def _parse(path: Path, data: bytes) -> _Header:
+    """Read the content of a configuration file, whose fields are not looked at yet."""
     try:
         values = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
         if not isinstance(values, dict) or not isinstance(values.get("sha256"), dict):
@@ -258,10 +321,49 @@ def _parse(path: Path, data: bytes) -> tuple[ModelConfig, dict[str, str]]:
     units = values.pop("units", UNITS)
     if units != UNITS:
         raise CheckpointMismatchError(f"{path} has units {short(units)}; expected {UNITS}")
-    try:
-        return from_dict(ModelConfig, values, str(path)), checksums
-    except ConfigError as error:
-        raise CheckpointMismatchError(str(error)) from error
+    return _Header(version, values, checksums)
+
+
+Upgrade = Callable[[dict[str, Any], dict[str, Tensor]], tuple[dict[str, Any], dict[str, Tensor]]]
+
+
+def upgrade_1_to_2(
+    config: Mapping[str, Any], weights: Mapping[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A model of format version 1 in version 2, where every network has tables and heads by fidelity.
+
+    Version 1 had kinds of its own for one fidelity, whose arrays lack the first axis, and for several.
+
+    Parameters
+    ----------
+    config : fields of :class:`ModelConfig`; what does not fit them is passed on, for others to refuse.
+    weights : arrays by name.
+
+    Returns
+    -------
+    The same in version 2; what was given stays as it is.
+    """
+    several = config.get("kind") == "aimnet2-multi"
+    upgraded = dict(config)
+    if several:
+        upgraded["kind"] = "aimnet2"
+    if upgraded.get("kind") == "aimnet2" and isinstance(config.get("arguments"), Mapping):
+        added = {"n_fidelities": 2 if several else 1, **_ADDED_IN_2}
+        upgraded["arguments"] = {**added, **config["arguments"]}
+    if several:
+        return upgraded, dict(weights)
+    return upgraded, {
+        _HEAD_IN_1.sub(r"\1energy_heads.0.", name): value[None] if _TABLE_IN_1.fullmatch(name) else value
+        for name, value in weights.items()
+    }
+
+
+_ADDED_IN_2 = {"embeddings": "separate", "bases": [], "charge_heads": False, "charge_hidden": [64]}
+"""Arguments of AIMNet2 that version 1 wrote for several fidelities only, with their defaults."""
+_HEAD_IN_1 = re.compile(r"^(members\.\d+\.)energy_head\.")
+_TABLE_IN_1 = re.compile(r"members\.\d+\.(shifts|embedding)")
+UPGRADES: dict[int, Upgrade] = {1: upgrade_1_to_2}
+"""By the version that they start from."""
 
 
 def _read_checked(folder: Path, name: str, checksum: Any) -> bytes:

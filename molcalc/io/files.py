@@ -19,11 +19,14 @@ from molcalc.errors import CheckpointCorruptError, CheckpointError, InputError, 
 
 MAX_FILE = 1 << 33
 """Bytes; more than any model has."""
-LOCK_WAIT = 30.0
+FOLDER_LOCK_WAIT = 30.0
 """Seconds to wait for another process that writes the same folder."""
 _SHOWN_OF_LINE = 40
 """Characters of a damaged line that an error message repeats."""
-_TEMPORARY = re.compile(r"\..+\.\d+-\d+\.tmp")
+_TEMPORARY = re.compile(r"\.\d+-\d+\.tmp\..+|\..+\.\d+-\d+\.tmp")
+"""Names of temporary files; the second form was written before versions kept the ending."""
+_COMPANIONS = ("", "-journal", "-wal", "-shm", "-lock")
+"""Endings of a temporary file and of what databases put beside it."""
 
 
 def sha256(data: bytes) -> str:
@@ -37,6 +40,10 @@ def read_file(path: Path, limit: int = MAX_FILE) -> bytes:
     Parameters
     ----------
     limit : bytes; a larger file is refused before it is read.
+
+    Returns
+    -------
+    all bytes of the file
 
     Raises
     ------
@@ -65,33 +72,63 @@ def read_file(path: Path, limit: int = MAX_FILE) -> bytes:
         raise ResourceError(f"{path} has {size} bytes and does not fit into memory") from error
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file in one step: temporary file in the same folder, flush to disk, rename.
+@contextlib.contextmanager
+def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
+    """Name of a temporary file, which takes the place of a file in one step when the block ends well.
+
+    It is in the same folder and has the same ending. It is flushed to disk before it is renamed.
+
+    Parameters
+    ----------
+    size : bytes of the content where they are known, for the error.
+
+    Returns
+    -------
+    The name to write to, of a file that does not exist.
 
     Raises
     ------
     ResourceError
-        When the disk is full or not writable; the temporary file is removed and an old file stays.
+        When the disk is full or not writable; the temporary file is removed, as after any other error, and an old file
+        stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp.{path.name}")
     try:
-        with open(temporary, "wb") as handle:
-            handle.write(data)
-            handle.flush()
+        yield temporary
+        with open(temporary, "rb+") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
         sync_directory(path.parent)
     except OSError as error:
-        raise ResourceError(f"cannot write {path} ({len(data)} bytes): {error.strerror or error}") from error
+        content = "" if size is None else f" ({size} bytes)"
+        raise ResourceError(f"cannot write {path}{content}: {error.strerror or error}") from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        for ending in _COMPANIONS:
+            with contextlib.suppress(OSError):
+                temporary.with_name(temporary.name + ending).unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file in one step, see :func:`replacing`.
+
+    Raises
+    ------
+    ResourceError
+        When the disk is full or not writable; an old file stays.
+    """
+    with replacing(path, len(data)) as temporary:
+        temporary.write_bytes(data)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is what a writer that was killed left behind."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def remove_temporaries(folder: Path) -> None:
     """Delete what writers that were killed left behind; call it under :func:`exclusive`."""
     for path in folder.iterdir():
-        if _TEMPORARY.fullmatch(path.name):
+        if is_temporary(path.name):
             path.unlink(missing_ok=True)
 
 
@@ -115,7 +152,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     Raises
     ------
     ResourceError
-        When another process holds the folder for longer than LOCK_WAIT.
+        When another process holds the folder for longer than FOLDER_LOCK_WAIT.
     """
     if sys.platform == "win32":
         yield
@@ -124,7 +161,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        end = time.monotonic() + LOCK_WAIT
+        end = time.monotonic() + FOLDER_LOCK_WAIT
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,7 +170,7 @@ def exclusive(folder: Path) -> Iterator[None]:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     break
             if time.monotonic() > end:
-                raise ResourceError(f"another process has been writing {folder} for more than {LOCK_WAIT:.0f} s")
+                raise ResourceError(f"another process has been writing {folder} for more than {FOLDER_LOCK_WAIT:.0f} s")
             time.sleep(0.01)
         yield
     finally:

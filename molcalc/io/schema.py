@@ -1,4 +1,4 @@
-"""Strict conversion of plain dictionaries (JSON, YAML) into dataclasses."""
+"""Strict conversion of plain dictionaries (JSON, YAML) into dataclasses, and the checks these make of themselves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from molcalc.errors import ConfigError, short, suggest
@@ -20,7 +20,12 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
 
     Parameters
     ----------
+    values : plain values by field; one that is a dataclass of the right kind already is taken as it is.
     where : named in errors ("config.json: arguments").
+
+    Returns
+    -------
+    instance of ``cls``
 
     Raises
     ------
@@ -87,6 +92,8 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
             raise _wrong(name, value, "a mapping")
         return {str(key): _convert(item, typing.get_args(hint)[1], f"{name}.{key}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
+        if isinstance(value, hint):  # type: ignore[arg-type]
+            return value
         return from_dict(hint, value, name)  # type: ignore[arg-type]
     if hint is Any:
         return value
@@ -109,3 +116,32 @@ def _number(value: int | float, name: str) -> float:
 
 def _wrong(name: str, value: Any, expected: str) -> ConfigError:
     return ConfigError(f"{name}: {short(value)} is a {type(value).__name__}; expected {expected}")
+
+
+def check_choices(config: Any, **allowed: Sequence[str | None]) -> None:
+    """Refuse a configuration whose fields are not among the values they may have.
+
+    Raises
+    ------
+    ValueError
+        Names the field, its value, the nearest allowed one, and all of them; :func:`from_dict` adds where it stood.
+    """
+    for name, values in allowed.items():
+        value = getattr(config, name)
+        if value not in values:
+            names = [str(item) for item in values]
+            raise ValueError(f"{name}={value!r}{suggest(str(value), names)}; choose one of {', '.join(names)}")
+
+
+def check_least(config: Any, least: float, *names: str) -> None:
+    """Refuse a configuration with a field below its smallest value; None is no value.
+
+    Raises
+    ------
+    ValueError
+        Names the field and its value.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < least:
+            raise ValueError(f"{name}={value}; expected at least {least}")

@@ -12,12 +12,8 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
-from molcalc.kernels.charge_constants import LARGEST_ENVELOPE_ARGUMENT, MIN_SQUARED_DISTANCE
-
-_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
-_LANES = {"fastmath": {"reassoc", "nsz", "contract"}, **_OPTIONS}
-"""Sums may be reordered, so that a loop can use all lanes of the processor; each such loop is a function with
-few arguments because the compiler must rule out that they overlap."""
+from molcalc.kernels.constants import LARGEST_ENVELOPE_ARGUMENT, MIN_SQUARED_DISTANCE
+from molcalc.kernels.runtime import OPTIONS, SUMS
 
 ERFC_END, INTERVALS, DEGREE = 6.0, 96, 9
 """erfc and its derivative are polynomials on each of 96 intervals of [0, 6], exact to 1e-15; erfc(6) = 2e-17."""
@@ -34,7 +30,7 @@ _ERFC = _polynomials(math.erfc)
 _ERFC_DERIVATIVE = _polynomials(lambda x: -2.0 / math.sqrt(math.pi) * math.exp(-x * x))
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _erfc(x: float) -> tuple[float, float]:
     """erfc(x) and its derivative, for x ≥ 0."""
     if not x < ERFC_END:
@@ -49,7 +45,7 @@ def _erfc(x: float) -> tuple[float, float]:
     return value, derivative
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _damping(d: float, short: float) -> tuple[float, float]:
     """1 − g(d) and its derivative, for d < short."""
     x = min(d / short, LARGEST_ENVELOPE_ARGUMENT)
@@ -58,7 +54,7 @@ def _damping(d: float, short: float) -> tuple[float, float]:
     return damping, (1.0 - damping) * 2.0 * x * rest * rest / short
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _screened(d: float, alpha: float, short: float) -> tuple[float, float]:
     """erfc(αd) − g(d) and its derivative."""
     numerator, change = 1.0, 0.0
@@ -72,7 +68,7 @@ def _screened(d: float, alpha: float, short: float) -> tuple[float, float]:
     return numerator, change
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def listed(
     start: int, stop: int, positions: np.ndarray, charges: np.ndarray, cell: np.ndarray,
     system_idx: np.ndarray, index: np.ndarray, shifts: np.ndarray, form: np.ndarray, weights: np.ndarray,
@@ -130,7 +126,7 @@ def listed(
                 to_m[s, 2, 2] += c * z
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def complete(
     start: int, stop: int, xyz: np.ndarray, charges: np.ndarray, system_idx: np.ndarray, short: float,
     weights: np.ndarray, to_charges: np.ndarray, to_xyz: np.ndarray,
@@ -166,14 +162,14 @@ def complete(
                 to_axis[i] -= _spread_gradient(f, xyz[axis, later], xyz[axis, i], to_axis[later])
 
 
-@numba.njit(**_LANES)
+@numba.njit(**SUMS)
 def _squared_distances(x: np.ndarray, y: np.ndarray, z: np.ndarray, center: np.ndarray, out: np.ndarray) -> None:
     x_i, y_i, z_i = center
     for k in range(out.shape[0]):
         out[k] = (x[k] - x_i) ** 2 + (y[k] - y_i) ** 2 + (z[k] - z_i) ** 2
 
 
-@numba.njit(**_LANES)
+@numba.njit(**SUMS)
 def _bare(squared: np.ndarray, value: np.ndarray, factor: np.ndarray) -> None:
     """1/d and its derivative over d."""
     for k in range(value.shape[0]):
@@ -181,7 +177,7 @@ def _bare(squared: np.ndarray, value: np.ndarray, factor: np.ndarray) -> None:
         factor[k] = -value[k] / squared[k]
 
 
-@numba.njit(**_LANES)
+@numba.njit(**SUMS)
 def _spread_potential(
     value: np.ndarray, q: np.ndarray, w: np.ndarray, q_i: float, w_i: float, out: np.ndarray
 ) -> float:
@@ -193,13 +189,13 @@ def _spread_potential(
     return total
 
 
-@numba.njit(**_LANES)
+@numba.njit(**SUMS)
 def _scale(q: np.ndarray, w: np.ndarray, q_i: float, w_i: float, factor: np.ndarray) -> None:
     for k in range(factor.shape[0]):
         factor[k] *= 0.5 * (w_i + w[k]) * q_i * q[k]
 
 
-@numba.njit(**_LANES)
+@numba.njit(**SUMS)
 def _spread_gradient(factor: np.ndarray, x: np.ndarray, x_i: float, out: np.ndarray) -> float:
     total = 0.0
     for k in range(out.shape[0]):

@@ -12,12 +12,10 @@ import numpy as np
 
 from molcalc.kernels.dispersion_listed import pair_c6
 from molcalc.kernels.dispersion_rows import count_and_slope, damped_and_slope
-
-_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
-_LANES = {"fastmath": {"reassoc", "nsz", "contract", "arcp"}, **_OPTIONS}
+from molcalc.kernels.runtime import OPTIONS, RECIPROCALS
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _within(lengths: np.ndarray, reach: float) -> int:
     """How many of the sorted lengths do not exceed ``reach``; NaN reaches all."""
     low, high = 0, lengths.shape[0]
@@ -30,7 +28,7 @@ def _within(lengths: np.ndarray, reach: float) -> int:
     return low
 
 
-@numba.njit(**_LANES)
+@numba.njit(**RECIPROCALS)
 def _sum_counts(t: np.ndarray, x: float, y: float, z: float, radii: float, form: tuple) -> float:
     tx, ty, tz = t[0], t[1], t[2]
     total = 0.0
@@ -40,7 +38,7 @@ def _sum_counts(t: np.ndarray, x: float, y: float, z: float, radii: float, form:
     return total
 
 
-@numba.njit(**_LANES)
+@numba.njit(**RECIPROCALS)
 def _sum_count_slopes(t: np.ndarray, x: float, y: float, z: float, radii: float, form: tuple) -> tuple:
     """Σ s v and Σ s v⊗v with the derivative of the count over r, s, and the pair vector v."""
     tx, ty, tz = t[0], t[1], t[2]
@@ -61,7 +59,7 @@ def _sum_count_slopes(t: np.ndarray, x: float, y: float, z: float, radii: float,
     return sx, sy, sz, xx, yy, zz, yz, xz, xy
 
 
-@numba.njit(**_LANES)
+@numba.njit(**RECIPROCALS)
 def _sum_pairs(t: np.ndarray, x: float, y: float, z: float, root: float, form: tuple) -> tuple:
     """Σ f, and as above with the derivative of f over r."""
     tx, ty, tz = t[0], t[1], t[2]
@@ -83,7 +81,7 @@ def _sum_pairs(t: np.ndarray, x: float, y: float, z: float, root: float, form: t
     return value, (sx, sy, sz, xx, yy, zz, yz, xz, xy)
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _add(i: int, j: int, factor: float, sums: tuple, gradient: np.ndarray, virial: np.ndarray) -> None:
     sx, sy, sz, xx, yy, zz, yz, xz, xy = sums
     for axis, component in enumerate((sx, sy, sz)):
@@ -95,7 +93,7 @@ def _add(i: int, j: int, factor: float, sums: tuple, gradient: np.ndarray, viria
         virial[row, column] += factor * component
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _images(
     i: int, j: int, xyz: np.ndarray, first: int, last: int, translations: np.ndarray, cutoff: float
 ) -> tuple[float, float, float, np.ndarray]:
@@ -106,7 +104,7 @@ def _images(
     return x, y, z, translations[:, first + (i == j) : first + max(count, 1)]
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def lattice_counts(
     start: int, stop: int, xyz: np.ndarray, ends: np.ndarray, system_idx: np.ndarray, starts: np.ndarray,
     translations: np.ndarray, radii: np.ndarray, form: tuple, counts: np.ndarray,
@@ -124,7 +122,7 @@ def lattice_counts(
                     counts[slot, j] += count
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def lattice_pairs(
     start: int, stop: int, xyz: np.ndarray, ends: np.ndarray, system_idx: np.ndarray, starts: np.ndarray,
     translations: np.ndarray, roots: np.ndarray, weights: np.ndarray, norms: np.ndarray, species: np.ndarray,
@@ -149,7 +147,7 @@ def lattice_pairs(
                 _add(i, j, weight * c6, sums, gradient[slot], virial[slot, system])
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def lattice_count_gradient(
     start: int, stop: int, xyz: np.ndarray, ends: np.ndarray, system_idx: np.ndarray, starts: np.ndarray,
     translations: np.ndarray, radii: np.ndarray, by_cn: np.ndarray, form: tuple, gradient: np.ndarray,

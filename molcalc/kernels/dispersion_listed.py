@@ -6,15 +6,15 @@ Pairs are gathered in blocks, those beyond the cutoff left out, and handed to th
 import numba
 import numpy as np
 
-from molcalc.dispersion.reference import LEGACY_MIN_NORM
+from molcalc.kernels.constants import LEGACY_MIN_NORM
 from molcalc.kernels.dispersion_rows import count_slopes, damp, spread_counts
+from molcalc.kernels.runtime import OPTIONS
 
-_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
 BLOCK = 256
 """Pairs handled at once; the buffers then stay in the first-level cache."""
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _gather(
     first: int, last: int, xyz: np.ndarray, cell: np.ndarray, system_idx: np.ndarray, index: np.ndarray,
     shifts: np.ndarray, cutoff: float, chosen: np.ndarray, vectors: np.ndarray, squared: np.ndarray,
@@ -40,7 +40,7 @@ def _gather(
     return n, pair
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _scatter_gradient(
     n: int, chosen: np.ndarray, vectors: np.ndarray, factor: np.ndarray, index: np.ndarray, shifts: np.ndarray,
     system_idx: np.ndarray, gradient: np.ndarray, by_cell: np.ndarray,
@@ -57,7 +57,7 @@ def _scatter_gradient(
                 by_cell[system_idx[i], row, axis] += shifts[pair, row] * term
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def listed_counts(
     start: int, stop: int, xyz: np.ndarray, cell: np.ndarray, system_idx: np.ndarray, index: np.ndarray,
     shifts: np.ndarray, radii: np.ndarray, form: tuple, counts: np.ndarray,
@@ -79,7 +79,7 @@ def listed_counts(
                 counts[slot, index[1, chosen[k]]] += count[k]
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def pair_c6(
     i: int, j: int, weights: np.ndarray, norms: np.ndarray, species: np.ndarray, projected: np.ndarray
 ) -> tuple[float, float, float]:
@@ -96,7 +96,7 @@ def pair_c6(
     return c6, by_i, by_j
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def listed_pairs(
     start: int, stop: int, xyz: np.ndarray, cell: np.ndarray, system_idx: np.ndarray, index: np.ndarray,
     shifts: np.ndarray, roots: np.ndarray, weights: np.ndarray, norms: np.ndarray, species: np.ndarray,
@@ -126,7 +126,7 @@ def listed_pairs(
             _scatter_gradient(n, chosen, vectors, slope, index, shifts, system_idx, gradient[slot], by_cell[slot])
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def listed_count_gradient(
     start: int, stop: int, xyz: np.ndarray, cell: np.ndarray, system_idx: np.ndarray, index: np.ndarray,
     shifts: np.ndarray, radii: np.ndarray, by_cn: np.ndarray, form: tuple, gradient: np.ndarray,

@@ -14,23 +14,22 @@ import math
 import numba
 import numpy as np
 
-from molcalc.dispersion.reference import LEGACY_MIN_NORM, WEIGHT_STEEPNESS
+from molcalc.kernels.constants import LEGACY_MIN_NORM, WEIGHT_STEEPNESS
 from molcalc.kernels.dispersion_rows import (
     add_scaled,
     count_slopes,
     damp,
-    pair_factors,
+    pair_energy_slopes,
     spread_by_cn,
     spread_counts,
     spread_energy,
     spread_gradient,
     squared_distances,
 )
+from molcalc.kernels.runtime import OPTIONS
 
-_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
 
-
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def interpolate(
     start: int, stop: int, cn: np.ndarray, cn_max: np.ndarray, reference_cn: np.ndarray, slot_mask: np.ndarray,
     species: np.ndarray, c6: np.ndarray, weights: np.ndarray, norms: np.ndarray, projected: np.ndarray,
@@ -64,7 +63,7 @@ def interpolate(
                 projected[order, row, i] = total
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _row_c6(weights: np.ndarray, projected: np.ndarray, norm: float, norms: np.ndarray, out: np.ndarray) -> None:
     """C6, or its derivative, of one atom with consecutive others; ``norms`` is empty but in the legacy form."""
     out[:] = 0.0
@@ -76,7 +75,7 @@ def _row_c6(weights: np.ndarray, projected: np.ndarray, norm: float, norms: np.n
             out[k] = 0.0
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def molecule_counts(
     start: int, stop: int, xyz: np.ndarray, ends: np.ndarray, radii: np.ndarray, form: tuple, counts: np.ndarray
 ) -> None:
@@ -94,7 +93,7 @@ def molecule_counts(
             counts[slot, i] += spread_counts(r2, radii[later], radii[i], form, counts[slot, later])
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def molecule_pairs(
     start: int, stop: int, xyz: np.ndarray, ends: np.ndarray, roots: np.ndarray, weights: np.ndarray,
     norms: np.ndarray, species: np.ndarray, projected: np.ndarray, form: tuple, upstream: np.ndarray,
@@ -118,13 +117,13 @@ def molecule_pairs(
             damp(r2, roots[later], roots[i], form, value, slope)
             energies[slot, i] += spread_energy(c6, value, energies[slot, later])
             by_cn[slot, i] += spread_by_cn(value, upstream[later], upstream[i], c6_by_i, c6_by_j, by_cn[slot, later])
-            pair_factors(slope, c6, upstream[later], upstream[i], r2)
+            pair_energy_slopes(slope, c6, upstream[later], upstream[i], r2)
             for axis in range(3):
                 to_axis = gradient[slot, axis]
                 to_axis[i] -= spread_gradient(r2, xyz[axis, later], xyz[axis, i], to_axis[later])
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def molecule_count_gradient(
     start: int, stop: int, xyz: np.ndarray, ends: np.ndarray, radii: np.ndarray, by_cn: np.ndarray, form: tuple,
     gradient: np.ndarray,

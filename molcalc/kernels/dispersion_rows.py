@@ -10,29 +10,27 @@ import math
 import numba
 import numpy as np
 
-from molcalc.dispersion.coordination import STEEPNESS
-
-_LANES = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",
-    "fastmath": {"reassoc", "nsz", "contract", "arcp"},
-}
-_INLINE = {"inline": "always", **_LANES}
+from molcalc.kernels.constants import COUNT_STEEPNESS
+from molcalc.kernels.runtime import RECIPROCALS
+from molcalc.kernels.switch import smooth_step
 
 
-@numba.njit(**_INLINE)
+@numba.njit(inline="always", **RECIPROCALS)
 def switch(r: float, cutoff: float, width: float) -> tuple[float, float]:
-    """1 − S(t) of :func:`molcalc.dispersion.damping.smooth_cutoff` and its derivative.
+    """The factor of :func:`molcalc.dispersion.damping.smooth_cutoff` and its derivative.
 
     The width is never 0: a tiny one makes a step without a branch.
+
+    Returns
+    -------
+    factor : 1 well below the cutoff, 0 beyond.
+    slope : its derivative over r, 1/Bohr.
     """
-    t = min(max((cutoff - r) / width, 0.0), 1.0)
-    rest = t * (1.0 - t)
-    return t * t * t * (10.0 + t * (6.0 * t - 15.0)), -30.0 * rest * rest / width
+    value, slope = smooth_step(min(max((cutoff - r) / width, 0.0), 1.0))
+    return value, -slope / width
 
 
-@numba.njit(**_INLINE)
+@numba.njit(inline="always", **RECIPROCALS)
 def _exp(x: float) -> float:
     """exp(x) for −40 ≤ x ≤ 16 as (exp(x/64))^64: a call would keep a loop from using all lanes.
 
@@ -54,19 +52,19 @@ def _exp(x: float) -> float:
     return p
 
 
-@numba.njit(**_INLINE)
+@numba.njit(inline="always", **RECIPROCALS)
 def count_and_slope(r: float, radii: float, form: tuple) -> tuple[float, float]:
     """Counting function of a pair with sum of covalent radii ``radii``, and its derivative over r."""
     inverse = 1.0 / r
     ratio = radii * inverse
-    exponential = _exp(max(STEEPNESS * (1.0 - ratio), -40.0))
+    exponential = _exp(max(COUNT_STEEPNESS * (1.0 - ratio), -40.0))
     count = 1.0 / (1.0 + exponential)
-    slope = -count * count * exponential * STEEPNESS * ratio * inverse
+    slope = -count * count * exponential * COUNT_STEEPNESS * ratio * inverse
     scale, change = switch(r, form[5], form[6])
     return scale * count, (scale * slope + change * count) * inverse
 
 
-@numba.njit(**_INLINE)
+@numba.njit(inline="always", **RECIPROCALS)
 def damped_and_slope(r2: float, root: float, form: tuple) -> tuple[float, float]:
     """f(r) of the pair energy −C6 f and its derivative over r; ``root`` is (C8/C6)^½."""
     s6, s8, a1, a2, cutoff, _, width = form
@@ -85,7 +83,7 @@ def damped_and_slope(r2: float, root: float, form: tuple) -> tuple[float, float]
     return scale * f, change * f / r - scale * (6.0 * s6 * r4 * t6 * t6 + 8.0 * q * r6 * t8 * t8)
 
 
-@numba.njit(**_LANES)
+@numba.njit(**RECIPROCALS)
 def squared_distances(
     x: np.ndarray, y: np.ndarray, z: np.ndarray, x_i: float, y_i: float, z_i: float, out: np.ndarray
 ) -> None:
@@ -94,7 +92,7 @@ def squared_distances(
         out[k] = (x[k] - x_i) ** 2 + (y[k] - y_i) ** 2 + (z[k] - z_i) ** 2
 
 
-@numba.njit(**_LANES)
+@numba.njit(**RECIPROCALS)
 def spread_counts(squared: np.ndarray, radii: np.ndarray, radius: float, form: tuple, out: np.ndarray) -> float:
     """Add the count of each pair to the partners in ``out`` and return the sum for the atom itself."""
     total = 0.0
@@ -105,7 +103,7 @@ def spread_counts(squared: np.ndarray, radii: np.ndarray, radius: float, form: t
     return total
 
 
-@numba.njit(**_LANES)
+@numba.njit(**RECIPROCALS)
 def count_slopes(
     squared: np.ndarray, radii: np.ndarray, radius: float, by_cn: np.ndarray, by_cn_i: float, form: tuple,
     out: np.ndarray,
@@ -116,7 +114,7 @@ def count_slopes(
         out[k] = (by_cn_i + by_cn[k]) * slope
 
 
-@numba.njit(**_LANES)
+@numba.njit(**RECIPROCALS)
 def damp(
     squared: np.ndarray, roots: np.ndarray, root: float, form: tuple, value: np.ndarray, slope: np.ndarray
 ) -> None:
@@ -125,14 +123,14 @@ def damp(
         value[k], slope[k] = damped_and_slope(squared[k], root * roots[k], form)
 
 
-@numba.njit(**_LANES)
+@numba.njit(**RECIPROCALS)
 def add_scaled(factor: float, values: np.ndarray, out: np.ndarray) -> None:
     """out += factor · values."""
     for k in range(out.shape[0]):
         out[k] += factor * values[k]
 
 
-@numba.njit(**_LANES)
+@numba.njit(**RECIPROCALS)
 def spread_energy(c6: np.ndarray, value: np.ndarray, out: np.ndarray) -> float:
     """Give half of each pair energy to the partners and return the other halves."""
     total = 0.0
@@ -143,7 +141,7 @@ def spread_energy(c6: np.ndarray, value: np.ndarray, out: np.ndarray) -> float:
     return total
 
 
-@numba.njit(**_LANES)
+@numba.njit(**RECIPROCALS)
 def spread_by_cn(
     value: np.ndarray, upstream: np.ndarray, upstream_i: float, c6_by_i: np.ndarray, c6_by_j: np.ndarray,
     out: np.ndarray,
@@ -157,14 +155,16 @@ def spread_by_cn(
     return total
 
 
-@numba.njit(**_LANES)
-def pair_factors(slope: np.ndarray, c6: np.ndarray, upstream: np.ndarray, upstream_i: float, out: np.ndarray) -> None:
+@numba.njit(**RECIPROCALS)
+def pair_energy_slopes(
+    slope: np.ndarray, c6: np.ndarray, upstream: np.ndarray, upstream_i: float, out: np.ndarray
+) -> None:
     """Derivative of the pair energies over r."""
     for k in range(out.shape[0]):
         out[k] = -0.5 * (upstream_i + upstream[k]) * c6[k] * slope[k]
 
 
-@numba.njit(**_LANES)
+@numba.njit(**RECIPROCALS)
 def spread_gradient(factor: np.ndarray, x: np.ndarray, x_i: float, out: np.ndarray) -> float:
     """Gradient along one axis: added to the partners, and the sum that the atom itself loses."""
     total = 0.0

@@ -12,12 +12,10 @@ import numpy as np
 
 from molcalc.kernels.dispersion_listed import pair_c6
 from molcalc.kernels.dispersion_rows import switch
-
-_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
-_LANES = {"fastmath": {"reassoc", "nsz", "contract", "arcp"}, **_OPTIONS}
+from molcalc.kernels.runtime import OPTIONS, RECIPROCALS
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def c6_roots(
     start: int, stop: int, bounds: np.ndarray, system_idx: np.ndarray, weights: np.ndarray, species: np.ndarray,
     projected: np.ndarray, roots: np.ndarray,
@@ -30,7 +28,7 @@ def c6_roots(
             roots[i, k - first] = math.sqrt(pair_c6(i, k, weights, no_norms, species, projected)[0])
 
 
-@numba.njit(**_LANES)
+@numba.njit(**RECIPROCALS)
 def _side_factors(squared: np.ndarray, cutoff: float, width: float, factors: np.ndarray) -> None:
     """Rows of ``factors``: S r⁻³, its logarithmic derivative by r², and r^(−16/3).
 
@@ -54,7 +52,7 @@ def _side_factors(squared: np.ndarray, cutoff: float, width: float, factors: np.
         power[k] = eighth * eighth
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def pair_factors(squared: np.ndarray, vdw: np.ndarray, cutoff: float, width: float, factors: np.ndarray) -> None:
     """The rows of ``factors`` (3, n_pairs) named at the top; ``vdw`` is (4/3 R_vdW)^(16/3) per pair."""
     _side_factors(squared, cutoff, width, factors)
@@ -62,7 +60,7 @@ def pair_factors(squared: np.ndarray, vdw: np.ndarray, cutoff: float, width: flo
         factors[2, k] *= vdw[k]
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def triples(
     start: int, stop: int, groups: np.ndarray, partners: np.ndarray, vectors: np.ndarray, squared: np.ndarray,
     factors: np.ndarray, vdw: np.ndarray, species: np.ndarray, offsets: np.ndarray, roots: np.ndarray,
@@ -123,7 +121,7 @@ def triples(
                 by_vectors[2, p] += fz
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _third_sides(
     p: int, last: int, vectors: np.ndarray, cutoff: float, chosen: np.ndarray, difference: np.ndarray,
     squared: np.ndarray,
@@ -141,7 +139,7 @@ def _third_sides(
     return n
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def add_by_cn(
     bounds: np.ndarray, system_idx: np.ndarray, weights: np.ndarray, species: np.ndarray, projected: np.ndarray,
     by_log_c9: np.ndarray, by_cn: np.ndarray,

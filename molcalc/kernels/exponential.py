@@ -8,6 +8,8 @@ import math
 import numba
 import numpy as np
 
+from molcalc.kernels.runtime import LANES
+
 _F = np.float32
 _LOG2E = _F(1.0 / math.log(2.0))
 _LN2_HIGH, _LN2_LOW = _F(0.693145751953125), _F(math.log(2.0) - 0.693145751953125)
@@ -18,9 +20,7 @@ _POWERS = tuple(_F(1.0 / math.factorial(k)) for k in range(7, -1, -1))
 """Powers of exp(r) for |r| ≤ ½ ln 2: the rest is below 1e-8."""
 
 
-@numba.njit(
-    fastmath={"contract", "nsz"}, inline="always", nogil=True, cache=True, error_model="numpy", boundscheck=False
-)
+@numba.njit(inline="always", **LANES)
 def exp_negative(x: np.float32) -> np.float32:
     """exp(x) for x ≤ 0, at least exp(−80)."""
     m = max(x, _LOWEST)

@@ -5,7 +5,6 @@ number.
 """
 
 import math
-from typing import Any
 
 import numba
 import numpy as np
@@ -13,10 +12,8 @@ from numba import types
 from numba.extending import overload
 
 from molcalc.kernels.exponential import exp_negative
+from molcalc.kernels.runtime import LANES
 
-_OPTIONS: dict[str, Any] = {
-    "nogil": True, "cache": True, "error_model": "numpy", "boundscheck": False, "fastmath": {"contract", "nsz"},
-}  # fmt: skip
 _F = np.float32
 _ONE, _TWO, _HALF = _F(1.0), _F(2.0), _F(0.5)
 _FAR = _F(20.0)
@@ -81,7 +78,7 @@ def _distribution_of(x, density):  # type: ignore[no-untyped-def]
     return lambda x, density: 0.5 * math.erfc(-x * _ROOT)
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**LANES)
 def _value_and_slope(x: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
     for i in range(x.size):
         v = x[i]
@@ -91,7 +88,7 @@ def _value_and_slope(x: np.ndarray, value: np.ndarray, slope: np.ndarray) -> Non
         slope[i] = phi + v * density
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**LANES)
 def _second(
     x: np.ndarray, slope: np.ndarray, grad: np.ndarray, upstream: np.ndarray, for_x: np.ndarray, for_grad: np.ndarray
 ) -> None:
@@ -101,14 +98,14 @@ def _second(
         for_grad[i] = slope[i] * u
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**LANES)
 def value_and_slope(start: int, stop: int, x: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
     """y = x Φ and y' = Φ + x φ of numbers start…stop."""
     _value_and_slope(x[start:stop], value[start:stop], slope[start:stop])
 
 
-@numba.njit(**_OPTIONS)
-def second(
+@numba.njit(**LANES)
+def slope_gradients(
     start: int, stop: int, x: np.ndarray, slope: np.ndarray, grad: np.ndarray, upstream: np.ndarray,
     for_x: np.ndarray, for_grad: np.ndarray,
 ) -> None:  # fmt: skip

@@ -5,12 +5,13 @@ import math
 import numba
 import numpy as np
 
-_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "boundscheck": False}
+from molcalc.kernels.runtime import OPTIONS
+
 _A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _30, _27, _31, _48, _56 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(48), np.uint64(56)
 
 
-@numba.njit(inline="always", **_OPTIONS)
+@numba.njit(inline="always", **OPTIONS)
 def _mix(value: np.uint64) -> np.uint64:
     value = value + _A
     value = (value ^ (value >> _30)) * _B
@@ -18,7 +19,7 @@ def _mix(value: np.uint64) -> np.uint64:
     return value ^ (value >> _31)
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def sum_of_pairs(
     start: int, stop: int, starts: np.ndarray, sizes: np.ndarray, numbers: np.ndarray, positions: np.ndarray,
     per_step: float, sums: np.ndarray,

@@ -3,8 +3,7 @@
 import numba
 import numpy as np
 
-from molcalc.kernels.interaction_stack import (
-    _OPTIONS,
+from molcalc.kernels.interaction_stack_push import (
     _add,
     _add_product,
     _block_size,
@@ -14,9 +13,10 @@ from molcalc.kernels.interaction_stack import (
     _scale_pair,
     _set_product,
 )
+from molcalc.kernels.runtime import OPTIONS
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _pull_activation(cotangent: np.ndarray, slope: np.ndarray, curved: np.ndarray) -> None:
     """From (S, n, F) cotangents of activations to those of their arguments, in place."""
     if len(cotangent) == 2:
@@ -25,7 +25,7 @@ def _pull_activation(cotangent: np.ndarray, slope: np.ndarray, curved: np.ndarra
         _scale(cotangent[0].ravel(), slope.ravel())
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _pull_linear(cotangent: np.ndarray, theta: np.ndarray, at: int, out: np.ndarray) -> None:
     """From (S, n, F') to (S, n, F)."""
     rows, columns = cotangent.shape[2], out.shape[2]
@@ -33,7 +33,7 @@ def _pull_linear(cotangent: np.ndarray, theta: np.ndarray, at: int, out: np.ndar
     np.dot(cotangent.reshape(n, rows), _matrix(theta, at, rows, columns), out.reshape(n, columns))
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _outer(cotangent: np.ndarray, value: np.ndarray, tangent: np.ndarray, gradient: np.ndarray, at: int) -> None:
     """Gradient of the weights of a linear map, at their place."""
     rows, columns = cotangent.shape[2], value.shape[1]
@@ -43,14 +43,14 @@ def _outer(cotangent: np.ndarray, value: np.ndarray, tangent: np.ndarray, gradie
         _add(result.ravel(), np.dot(cotangent[1].T, tangent).ravel())
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _sum_rows(rows: np.ndarray, gradient: np.ndarray, at: int) -> None:
     out = gradient[at : at + rows.shape[1]]
     for i in range(len(rows)):
         _add(out, rows[i])
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _pull_residuals(
     theta: np.ndarray, at: int, slot: int, n_blocks: int, x: np.ndarray, value: np.ndarray, slope: np.ndarray,
     tangent: np.ndarray, curved: np.ndarray, gradient: np.ndarray,
@@ -73,7 +73,7 @@ def _pull_residuals(
         _add(x.ravel(), first.ravel())
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _pull_message(
     message: np.ndarray, wide: np.ndarray, wide_tangent: np.ndarray, filters: np.ndarray, filters_tangent: np.ndarray,
     receiver: np.ndarray, source: np.ndarray, to_both: np.ndarray, to_filters: np.ndarray,
@@ -92,8 +92,8 @@ def _pull_message(
             _add_product(to_filters[e], wide_tangent[j, size:], message[1, i])
 
 
-@numba.njit(**_OPTIONS)
-def pull(
+@numba.njit(**OPTIONS)
+def pull_stack(
     theta: np.ndarray, filters: np.ndarray, filters_tangent: np.ndarray, receiver: np.ndarray, source: np.ndarray,
     n_modules: int, blocks: tuple[int, int, int], features: np.ndarray, features_tangent: np.ndarray,
     value: np.ndarray, slope: np.ndarray, tangent: np.ndarray, curved: np.ndarray, outputs: np.ndarray,

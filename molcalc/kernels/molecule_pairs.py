@@ -7,11 +7,12 @@ a branch on that bit, which the processor could not predict: a place is written 
 import numba
 import numpy as np
 
-_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "boundscheck": False}
+from molcalc.kernels.runtime import OPTIONS
+
 _ONE = np.uint64(1)
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def mark_pairs(
     start: int, stop: int, offsets: np.ndarray, listed: np.ndarray, positions: np.ndarray, cutoff_squared: float,
     masks: np.ndarray, counts: np.ndarray,
@@ -37,7 +38,7 @@ def mark_pairs(
         counts[s] = found
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def fill_marked(
     start: int, stop: int, offsets: np.ndarray, listed: np.ndarray, masks: np.ndarray, ordered: bool,
     places: np.ndarray, index: np.ndarray,
@@ -59,7 +60,7 @@ def fill_marked(
                 e += np.int64((mask >> np.uint64(j - first)) & _ONE)
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def fill_all(start: int, stop: int, offsets: np.ndarray, places: np.ndarray, index: np.ndarray) -> None:
     """Write every (i, j) with i < j of molecules start…stop, whatever their size."""
     for s in range(start, stop):

@@ -3,8 +3,10 @@
 import numba
 import numpy as np
 
+from molcalc.kernels.runtime import OPTIONS
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+
+@numba.njit(**OPTIONS)
 def mark_within(
     index: np.ndarray, shifts: np.ndarray, positions: np.ndarray, cell: np.ndarray, cutoff_squared: float,
     keep: np.ndarray,

@@ -9,12 +9,10 @@ import math
 import numba
 import numpy as np
 
-_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
-_LANES = {"fastmath": {"reassoc", "nsz", "contract"}, **_OPTIONS}
-"""Sums may be reordered, so that a loop can use all lanes of the processor."""
+from molcalc.kernels.runtime import OPTIONS, SUMS
 
 
-@numba.njit(**_LANES)
+@numba.njit(**SUMS)
 def _add_potential(
     px: np.ndarray, py: np.ndarray, pz: np.ndarray, x: float, y: float, z: float, charge: float, potential: np.ndarray
 ) -> None:
@@ -23,7 +21,7 @@ def _add_potential(
         potential[p] += charge / math.sqrt(dx * dx + dy * dy + dz * dz)
 
 
-@numba.njit(**_LANES)
+@numba.njit(**SUMS)
 def _sum_weights(
     px: np.ndarray, py: np.ndarray, pz: np.ndarray, x: float, y: float, z: float, weights: np.ndarray
 ) -> tuple[float, float, float, float]:
@@ -40,7 +38,7 @@ def _sum_weights(
     return a, bx, by, bz
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def potential(
     start: int, stop: int, blocks: np.ndarray, points: np.ndarray, sites: np.ndarray, charges: np.ndarray,
     result: np.ndarray,
@@ -55,7 +53,7 @@ def potential(
             _add_potential(px, py, pz, sites[a, 0], sites[a, 1], sites[a, 2], charges[a], part)
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def gradients(
     start: int, stop: int, blocks: np.ndarray, points: np.ndarray, sites: np.ndarray, charges: np.ndarray,
     weights: np.ndarray, to_sites: np.ndarray, to_charges: np.ndarray,

@@ -1,4 +1,4 @@
-"""Compiled radial functions of PhysNet in single precision (see :mod:`molcalc.nn.radial`).
+"""Compiled Gaussians in exp(−r), in single precision (see :mod:`molcalc.nn.radial`).
 
 With t = exp(−r), u = t − μ, G = exp(−β u²) and h = 2 β u t the derivatives by r are
 
@@ -8,33 +8,34 @@ Import only where numba is available.
 """
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numba
 import numpy as np
+import torch
+from torch import Tensor
 
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
 from molcalc.kernels.exponential import exp_negative
-
-_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "boundscheck": False}
-_LANES = {"fastmath": {"contract", "nsz"}, **_OPTIONS}
-_SUMS = {"fastmath": {"contract", "nsz", "reassoc"}, **_OPTIONS}
+from molcalc.kernels.runtime import LANES, OPTIONS, SUMS, array
+from molcalc.kernels.switch import smooth_step, smooth_step_curvature
 
 _F = np.float32
 _ZERO, _TWO = _F(0.0), _F(2.0)
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _envelope(r: float, cutoff: float) -> tuple[float, float, float]:
     """φ, φ' and φ'' in double precision."""
     if r >= cutoff:
         return 0.0, 0.0, 0.0
     x = r / cutoff
-    value = 1.0 - x * x * x * (10.0 - x * (15.0 - 6.0 * x))
-    first = -30.0 * x * x * (1.0 - x) * (1.0 - x) / cutoff
-    second = -60.0 * x * (1.0 - x) * (1.0 - 2.0 * x) / (cutoff * cutoff)
-    return value, first, second
+    value, slope = smooth_step(x)
+    return 1.0 - value, -slope / cutoff, -smooth_step_curvature(x) / (cutoff * cutoff)
 
 
-@numba.njit(**_LANES)
+@numba.njit(**LANES)
 def _row(
     t: float, scale: float, largest: float, centers: np.ndarray, widths: np.ndarray, gauss: np.ndarray, out: np.ndarray
 ) -> None:
@@ -46,7 +47,7 @@ def _row(
         out[k] = scale * gauss[k]
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def values(
     r: np.ndarray, cutoff: float, largest: float, centers: np.ndarray, widths: np.ndarray, gauss: np.ndarray,
     out: np.ndarray,
@@ -57,7 +58,7 @@ def values(
         _row(_F(math.exp(-r[e])), scale, _F(largest), centers, widths, gauss[e], out[e])
 
 
-@numba.njit(**_SUMS)
+@numba.njit(**SUMS)
 def _slope_row(
     t: float, a: float, b: float, centers: np.ndarray, widths: np.ndarray, gauss: np.ndarray, weights: np.ndarray
 ) -> np.float32:
@@ -68,7 +69,7 @@ def _slope_row(
     return total
 
 
-@numba.njit(**_LANES)
+@numba.njit(**LANES)
 def _parameter_row(
     t: float, a: float, centers: np.ndarray, widths: np.ndarray, gauss: np.ndarray, weights: np.ndarray,
     to_centers: np.ndarray, to_widths: np.ndarray,
@@ -80,7 +81,7 @@ def _parameter_row(
         to_widths[k] -= u * common
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def first(
     r: np.ndarray, cutoff: float, centers: np.ndarray, widths: np.ndarray, gauss: np.ndarray, weights: np.ndarray,
     to_r: np.ndarray, to_centers: np.ndarray, to_widths: np.ndarray,
@@ -94,7 +95,7 @@ def first(
             _parameter_row(t, _F(value), centers, widths, gauss[e], weights[e], to_centers, to_widths)
 
 
-@numba.njit(**_SUMS)
+@numba.njit(**SUMS)
 def _second_row(
     t: float, a: float, b: float, c: float, v: float, centers: np.ndarray, widths: np.ndarray, gauss: np.ndarray,
     weights: np.ndarray,
@@ -108,7 +109,7 @@ def _second_row(
     return v * total
 
 
-@numba.njit(**_LANES)
+@numba.njit(**LANES)
 def _mixed_row(
     t: float, a: float, b: float, v: float, centers: np.ndarray, widths: np.ndarray, gauss: np.ndarray,
     weights: np.ndarray, to_weights: np.ndarray, to_centers: np.ndarray, to_widths: np.ndarray,
@@ -122,7 +123,7 @@ def _mixed_row(
         to_widths[k] += common * u * (_TWO * a * t - u * slope)
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def second(
     r: np.ndarray, cutoff: float, centers: np.ndarray, widths: np.ndarray, gauss: np.ndarray, weights: np.ndarray,
     v: np.ndarray, to_r: np.ndarray, to_weights: np.ndarray, to_centers: np.ndarray, to_widths: np.ndarray,
@@ -136,3 +137,61 @@ def second(
         _mixed_row(
             t, a, b, v[e], centers, widths, gauss[e], weights[e], to_weights[e], to_centers, to_widths
         )  # fmt: skip
+
+
+def exponential_gaussians(
+    distances: Tensor, centers: Tensor, widths: Tensor, cutoff: float, largest: float, formula: Callable[..., Tensor]
+) -> Tensor:
+    """Radial functions of edges, (n_edges, K).
+
+    Parameters
+    ----------
+    distances : (n_edges,) Å.
+    centers, widths : (K,) μ and β.
+    cutoff : Å.
+    largest : exponents above it make functions that are set to 0.
+    formula : the same in torch operations, as a function of the three tensors.
+
+    Returns
+    -------
+    (n_edges, K)
+    """
+    return differentiable(_ExponentialGaussians(cutoff, largest, formula), distances, centers, widths)[0]
+
+
+@dataclass(frozen=True)
+class _ExponentialGaussians(CompiledFunction):
+    cutoff: float
+    largest: float
+    in_torch: Callable[..., Tensor]
+    twice = (0,)
+
+    def value(self, *inputs: Tensor) -> tuple[Tensors, Tensors]:
+        r, centers, widths = inputs
+        gauss = r.new_empty(len(r), len(centers))
+        basis = torch.empty_like(gauss)
+        values(array(r), self.cutoff, self.largest, array(centers), array(widths), array(gauss), array(basis))
+        return (basis,), (gauss,)
+
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients:
+        r, *parameters = (array(x) for x in inputs)
+        n_parameters = len(inputs[1]) if any(wanted[1:]) else 0
+        to_r, to_parameters = kept[0].new_empty(r.shape), kept[0].new_zeros(2, n_parameters)
+        first(r, self.cutoff, *parameters, array(kept[0]), array(upstream[0]), array(to_r), *array(to_parameters))
+        return to_r, *to_parameters
+
+    def second(
+        self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Sequence[bool]
+    ) -> Gradients:
+        r, *parameters = (array(x) for x in inputs)
+        gauss, weights = array(kept[0]), array(upstream[0])
+        to_r, to_weights = kept[0].new_empty(r.shape), torch.empty_like(kept[0])
+        to_parameters = kept[0].new_zeros(2, gauss.shape[1])
+        second(
+            r, self.cutoff, *parameters, gauss, weights, array(tangents[0]), array(to_r), array(to_weights),
+            *array(to_parameters),
+        )  # fmt: skip
+        return to_r, *to_parameters, to_weights
+
+    def formula(self, *inputs: Tensor) -> Tensors:
+        return (self.in_torch(*inputs),)

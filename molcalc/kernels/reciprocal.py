@@ -10,11 +10,10 @@ import math
 import numba
 import numpy as np
 
-_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
-_LANES = {"fastmath": {"reassoc", "nsz", "contract"}, **_OPTIONS}
+from molcalc.kernels.runtime import OPTIONS, SUMS
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _fill_phases(turns: float, cosine: np.ndarray, sine: np.ndarray) -> None:
     """Cosine and sine of 2πnt for n = −reach … reach."""
     reach = cosine.shape[0] // 2
@@ -27,7 +26,7 @@ def _fill_phases(turns: float, cosine: np.ndarray, sine: np.ndarray) -> None:
         cosine[down], sine[down] = cosine[up], -sine[up]
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _product(cosine: np.ndarray, sine: np.ndarray, h: int, k: int) -> tuple[float, float]:
     """exp(2πi(h s₁ + k s₂))."""
     reach = cosine.shape[1] // 2
@@ -35,14 +34,14 @@ def _product(cosine: np.ndarray, sine: np.ndarray, h: int, k: int) -> tuple[floa
     return c_h * c_k - s_h * s_k, s_h * c_k + c_h * s_k
 
 
-@numba.njit(**_LANES)
+@numba.njit(**SUMS)
 def _add_run(c: float, s: float, cosine: np.ndarray, sine: np.ndarray, re: np.ndarray, im: np.ndarray) -> None:
     for m in range(re.shape[0]):
         re[m] += c * cosine[m] - s * sine[m]
         im[m] += s * cosine[m] + c * sine[m]
 
 
-@numba.njit(**_LANES)
+@numba.njit(**SUMS)
 def _sum_run(
     first: int, cosine: np.ndarray, sine: np.ndarray, re: np.ndarray, im: np.ndarray
 ) -> tuple[float, float, float, float]:
@@ -58,7 +57,7 @@ def _sum_run(
     return x, y, x_m + first * x, y_m + first * y
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def structure_factors(
     start: int, stop: int, fractional: np.ndarray, charges: np.ndarray, runs: np.ndarray, reach: int,
     re: np.ndarray, im: np.ndarray,
@@ -78,7 +77,7 @@ def structure_factors(
                 _add_run(charges[j] * c, charges[j] * s, c_m, s_m, re[slot, here:after], im[slot, here:after])
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def potentials(
     start: int, stop: int, fractional: np.ndarray, runs: np.ndarray, reach: int, re: np.ndarray, im: np.ndarray,
     potential: np.ndarray, gradient: np.ndarray,

@@ -14,8 +14,23 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+"""How every loop is compiled. Divisions by zero give what they give in numpy."""
+LANES: dict[str, Any] = {"fastmath": {"contract", "nsz"}, **OPTIONS}
+"""Loops whose numbers do not depend on each other: all lanes of the processor, two roundings may become one."""
+SUMS: dict[str, Any] = {"fastmath": {"contract", "nsz", "reassoc"}, **OPTIONS}
+"""Loops that add up: terms may be reordered besides, so that every lane has a sum of its own. Such a loop is a function
+with few arguments, because the compiler must rule out that they overlap."""
+RECIPROCALS: dict[str, Any] = {"fastmath": {"contract", "nsz", "reassoc", "arcp"}, **OPTIONS}
+"""The same where x / y may also become x · (1 / y)."""
+WIDTH = 16
+"""Numbers in a row of :mod:`molcalc.kernels.simd`; axes that loops take in rows have this length, or multiples."""
+FLOATS = (torch.float32, torch.float64)
+"""Types of the numbers in a row."""
 
 SERIAL_WORK = 200_000
 """Multiply-adds below which starting a second thread costs more than it saves."""
@@ -41,13 +56,28 @@ def usable(*tensors: Tensor) -> bool:
     return available() and all(tensor.device.type == "cpu" for tensor in tensors)
 
 
+def array(tensor: Tensor) -> np.ndarray:
+    """Array of a tensor that loops read and write: its own memory if it is contiguous."""
+    return tensor.detach().contiguous().numpy()
+
+
+def flat(tensor: Tensor) -> np.ndarray:
+    """Flat array of a tensor, otherwise as :func:`array`."""
+    return tensor.detach().contiguous().view(-1).numpy()
+
+
+def slots_for(work: float) -> int:
+    """Shares to cut loops of ``work`` multiply-adds into, at least 1 and at most as many as there are threads."""
+    return max(1, min(torch.get_num_threads(), int(work / SERIAL_WORK)))
+
+
 def share_range(kernel: Callable[..., None], n_items: int, work: float, *args: Any) -> None:
     """Call ``kernel(start, stop, *args)`` on consecutive ranges that cover ``n_items``.
 
     ``work`` estimates the multiply-adds of the whole range; little work stays on one thread. The ranges
     must write to separate memory.
     """
-    n_threads = min(torch.get_num_threads(), n_items, max(1, int(work / SERIAL_WORK)))
+    n_threads = min(n_items, slots_for(work))
     if n_threads <= 1:
         kernel(0, n_items, *args)
         return

@@ -1,7 +1,7 @@
 """Rows of sixteen numbers as one value inside numba kernels.
 
 numba's automatic vectorization gives up on kernels that read and write several arrays, because it cannot rule out
-that they overlap. These few intrinsics say explicitly what is meant: ``load`` and ``store`` move sixteen
+that they overlap. These few intrinsics say explicitly what is meant: ``load_row`` and ``store_row`` move sixteen
 consecutive numbers, ``load_first`` and ``store_first`` the first few of them, ``splat`` makes a row of one number and
 ``splat_at`` of one in an array, ``fma`` computes x·y + z on rows and ``mul`` x·y. LLVM maps a row to the registers of
 the machine.
@@ -18,7 +18,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-WIDTH = 16
+from molcalc.kernels.runtime import WIDTH
+
 _SUFFIX = {types.float32: "f32", types.float64: "f64"}
 
 
@@ -47,7 +48,7 @@ def _row_pointer(context: Any, builder: Any, array_type: Any, array: Any, offset
 
 
 @intrinsic
-def load(typing_context, array, offset):  # type: ignore[no-untyped-def]
+def load_row(typing_context, array, offset):  # type: ignore[no-untyped-def]
     """Row at ``array[offset : offset + 16]`` of a flat, contiguous array."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
@@ -59,7 +60,7 @@ def load(typing_context, array, offset):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def store(typing_context, array, offset, row):  # type: ignore[no-untyped-def]
+def store_row(typing_context, array, offset, row):  # type: ignore[no-untyped-def]
     """Write a row to ``array[offset : offset + 16]``."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""AIMNet2: message passing with charge equilibration.
+"""AIMNet2: message passing with charge equilibration, for one or several levels of theory.
 
 References
 ----------
@@ -7,51 +7,49 @@ Anstine, Zubatyuk, Isayev, Chem. Sci. 16, 10228 (2025), doi:10.1039/D4SC08572H.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+import math
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from molcalc.batch import AtomicBatch
-from molcalc.models.reference import ReferenceEnergies
-from molcalc.nn.element_sums import layer_of_kinds
-from molcalc.nn.gelu import trained_gelu
-from molcalc.nn.init import farthest_curves, orthogonal_embedding
-from molcalc.nn.message import message
+from molcalc.models.aimnet2_passes import MLP, FirstPass, Neighborhood, Pass
+from molcalc.models.network import NetworkConfig, ReferenceEnergies, rows_of_atoms
 from molcalc.nn.neighbor_sum import EdgeRows
 from molcalc.nn.segments import segment_sum
 from molcalc.nn.vector_basis import GaussianShells, vector_basis
 
-SINGLE_PRECISION_ATOMS = 32
-"""Batches of up to so many atoms take the same time in double precision, within a quarter: reading the weights is what
-costs. The smooth energies are worth it for line searches."""
+EMBEDDINGS = ("separate", "shared")
 CHARGE_EPSILON = 1e-6
 """Keeps the charge correction finite when all weights vanish; the value of the published weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AIMNet2Config:
-    """Sizes of the network; the defaults are those of the published models.
+class AIMNet2Config(NetworkConfig):
+    """Sizes of the network, and what its fidelities share; the defaults are those of the published models.
 
     Attributes
     ----------
-    elements : trained atomic numbers; anything else is refused.
     charge_channels : 1 (closed shell) or 2 (α and β charges, from which spin charges follow).
     n_channels, n_radial, n_vector : feature channels A, radial functions G, vector combinations H.
     cutoff, first_center : Å.
     hidden : widths of the hidden layers of the three passes.
     energy_hidden : widths of the hidden layers of the energy head.
-    max_number : largest atomic number the tables have a row for.
     exact_charges : charges add up to the total charge exactly. The published networks miss it by about 1e-6 over the
         summed weights (up to 4e-5 e).
+    n_fidelities : levels of theory.
+    embeddings : "separate", a row for every fidelity and element; or "shared", a row for every element and an offset
+        for every fidelity, so that an element seen at one level helps at another.
+    bases : for every fidelity the index of the one that it corrects (Δ-learning), or None: it then uses the embedding
+        of its base, and its head predicts the difference to the base's. () corrects none.
+    charge_heads : every fidelity corrects the charges of the passes with a head of its own.
+    charge_hidden : widths of the hidden layers of the charge heads.
     """
 
-    elements: tuple[int, ...]
+    max_number: int = 63
     charge_channels: int = 1
     n_channels: int = 16
     n_radial: int = 16
@@ -61,101 +59,115 @@ class AIMNet2Config:
     hidden: tuple[tuple[int, ...], ...] = ((512, 380), (512, 380), (512, 380, 380))
     aim_size: int = 256
     energy_hidden: tuple[int, ...] = (128, 128)
-    max_number: int = 63
     exact_charges: bool = True
+    n_fidelities: int = 1
+    embeddings: str = "separate"
+    bases: tuple[int | None, ...] = ()
+    charge_heads: bool = False
+    charge_hidden: tuple[int, ...] = (64,)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.charge_channels not in (1, 2):
             raise ValueError(f"charge_channels={self.charge_channels}; allowed are 1 and 2")
         if not 0 <= self.first_center < self.cutoff:
             raise ValueError(f"cutoff={self.cutoff} Å, first_center={self.first_center} Å; expected 0 ≤ first < cutoff")
         if len(self.hidden) < 2:
             raise ValueError(f"hidden has {len(self.hidden)} passes; at least 2 are needed")
-        if not self.elements or min(self.elements) < 1 or max(self.elements) > self.max_number:
-            raise ValueError(f"elements={self.elements}; allowed are 1…{self.max_number}")
+        if self.n_fidelities < 1:
+            raise ValueError(f"n_fidelities={self.n_fidelities}; expected at least 1")
+        if self.embeddings not in EMBEDDINGS:
+            raise ValueError(f"embeddings={self.embeddings!r}; choose one of {', '.join(EMBEDDINGS)}")
+        if self.bases and len(self.bases) != self.n_fidelities:
+            raise ValueError(f"bases={self.bases}; expected one for each of the {self.n_fidelities} fidelities")
+        for fidelity in range(len(self.bases)):
+            self.chain(fidelity)
 
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain values."""
-        return asdict(self)
+    def base(self, fidelity: int) -> int | None:
+        """The fidelity that one corrects, or None."""
+        return self.bases[fidelity] if self.bases else None
 
-
-class MLP(nn.Sequential):
-    """Linear layers with exact GELU between them, and after the last one if ``activate_last``."""
-
-    def __init__(self, sizes: Sequence[int], activate_last: bool = False) -> None:
-        layers: list[nn.Module] = []
-        for n_in, n_out in zip(sizes[:-1], sizes[1:]):
-            layers += [nn.Linear(n_in, n_out), nn.GELU()]
-        super().__init__(*(layers if activate_last else layers[:-1]))
-
-    def forward(self, x: Float[Tensor, "n n_in"]) -> Float[Tensor, "n n_out"]:
-        """Apply all layers to (n, n_in), or more columns, of zeros."""
-        first = self.first
-        if empty := x.shape[1] - first.in_features:
-            return self.after_first(functional.linear(x, functional.pad(first.weight, (0, empty)), first.bias))
-        return self.after_first(first(x))
-
-    @property
-    def first(self) -> nn.Linear:
-        """The first layer."""
-        return cast(nn.Linear, self[0])
-
-    def after_first(self, x: Float[Tensor, "n n_hidden"]) -> Float[Tensor, "n n_out"]:
-        """Apply what follows the first linear layer."""
-        trained = next(self.parameters()).requires_grad
-        for layer in list(self)[1:]:
-            x = trained_gelu(x) if trained and isinstance(layer, nn.GELU) else layer(x)
-        return x
+    def chain(self, fidelity: int) -> tuple[int, ...]:
+        """The fidelity, its base, the base of that, and so on; raises ValueError for a circle."""
+        found = [fidelity]
+        while (base := self.base(found[-1])) is not None:
+            if base in found or not 0 <= base < self.n_fidelities:
+                raise ValueError(f"bases={self.bases}; fidelity {found[-1]} cannot correct fidelity {base}")
+            found.append(base)
+        return tuple(found)
 
 
-class AIMNet2(ReferenceEnergies):
-    """One closed-shell or two-channel AIMNet2 network.
+class AIMNet2Network(ReferenceEnergies):
+    r"""One closed-shell or two-channel AIMNet2 network of F ≥ 1 levels of theory.
+
+    The passes belong to all fidelities; embedding, energy head, free atoms and, optionally, charge head to each one.
+    Every structure is of one fidelity, ``batch.fidelity``; a batch may mix them. All heads see every atom, and an index
+    picks the one that counts: a head without structures in a batch gets gradients that are zero, not absent, as several
+    processes need it. With ``bases`` b,
+
+    .. math:: E_i^{(f)} = \sum_{g \in \{f,\, b(f),\, b(b(f)),\, …\}} h_g(a_i) + E^{(f)}_{Z_i}
 
     ``forward`` returns ``atomic_energies`` (n_atoms,) float64 in eV, ``charges`` (n_atoms,) in e, and with two charge
     channels ``spin_charges`` (n_atoms,). Arithmetic follows the dtype of the weights: the three large perceptrons run
     in theirs, everything around them in that of the embedding. With the perceptrons alone in float32 the energy has a
     noise of 2e-7 eV, with everything in float32 1e-6 eV, which is too much for a line search. Batches of up to
-    SINGLE_PRECISION_ATOMS atoms run in float64 unless all weights are in float32. Displacements are formed, and atomic
-    reference energies added, in float64.
+    :data:`molcalc.models.aimnet2_passes.SINGLE_PRECISION_ATOMS` atoms run in float64 unless all weights are in float32.
+    Displacements are formed, and atomic reference energies added, in float64.
+
+    Attributes
+    ----------
+    embedding : (F, max_number + 1, A·G) or, shared, (max_number + 1, A·G).
+    embedding_offsets : (F, A·G) of shared embeddings, else None.
+    energy_heads, charge_heads : one perceptron for each fidelity; no charge heads where the configuration has none.
     """
 
     float32_parameters = ("passes.",)
-    """Beginnings of the names of parameters that may be in single precision while the others are in double."""
-    round_shifted_energies = False
+    round_shifted_energies: bool = False
     """Add reference energies in float32, as the published TorchScript files do."""
+    embedding_offsets: nn.Parameter | None
 
-    def __init__(self, config: AIMNet2Config, n_fidelities: int | None = None) -> None:
-        super().__init__(config.max_number, n_fidelities)
+    config: AIMNet2Config
+
+    def __init__(self, config: AIMNet2Config) -> None:
+        super().__init__(config.max_number, config.n_fidelities)
         self.config = config
         c = config
         size = c.n_channels * c.n_radial
         self.shells = GaussianShells(c.n_radial, c.first_center, c.cutoff)
-        self.embedding = nn.Parameter(torch.empty(c.max_number + 1, size))
+        shared = c.embeddings == "shared"
+        fidelities = () if shared else (c.n_fidelities,)
+        self.embedding = nn.Parameter(torch.empty(*fidelities, c.max_number + 1, size))
         self.conv_features = nn.Parameter(torch.empty(c.n_channels, c.n_radial, c.n_vector))
         self.conv_charges = nn.Parameter(torch.empty(c.charge_channels, c.n_radial, c.n_vector))
+        self.embedding_offsets = nn.Parameter(torch.empty(c.n_fidelities, size)) if shared else None
         from_features = size + c.n_channels * (c.n_radial + c.n_vector)
         from_charges = c.charge_channels * (1 + c.n_radial + c.n_vector)
-        last = len(c.hidden) - 1
+        from_pass, last = size + 2 * c.charge_channels, len(c.hidden) - 1
         self.passes = nn.ModuleList(
-            MLP(
-                (
-                    from_features + (from_charges if t > 0 else 0),
-                    *hidden,
-                    size + 2 * c.charge_channels if t < last else c.aim_size,
-                ),
-                activate_last=t > 0,
+            FirstPass((from_features, *hidden, from_pass))
+            if t == 0
+            else Pass(
+                (from_features + from_charges, *hidden, from_pass if t < last else c.aim_size), activate_last=True
             )
             for t, hidden in enumerate(c.hidden)
         )
-        if n_fidelities is None:
-            self.energy_head = MLP((c.aim_size, *c.energy_hidden, 1))
-        self._double: tuple[tuple[int, ...], nn.ModuleList] | None = None
+        n_charge_heads = c.n_fidelities if c.charge_heads else 0
+        charge_sizes = (c.aim_size, *c.charge_hidden, 2 * c.charge_channels)
+        self.energy_heads = nn.ModuleList(MLP((c.aim_size, *c.energy_hidden, 1)) for _ in range(c.n_fidelities))
+        self.charge_heads = nn.ModuleList(MLP(charge_sizes) for _ in range(n_charge_heads))
+        chains = [c.chain(fidelity) for fidelity in range(c.n_fidelities)]
+        self._roots = [chain[-1] for chain in chains]
+        self._added = [[float(head in chain) for head in range(c.n_fidelities)] for chain in chains]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_double": None}
+    def initialize(self) -> AIMNet2Network:
+        """Draw fresh weights (seed torch before) and set all reference energies to zero.
 
-    def initialize(self) -> AIMNet2:
-        """Draw fresh weights (seed torch before) and set all reference energies to zero."""
+        All fidelities begin with one embedding and different heads; corrections begin at zero.
+
+        Returns
+        -------
+        the network itself
+        """
         c = self.config
         with torch.no_grad():
             self.embedding.copy_(orthogonal_embedding(c.max_number + 1, c.n_channels, c.n_radial))
@@ -166,6 +178,16 @@ class AIMNet2(ReferenceEnergies):
                 if isinstance(layer, nn.Linear):
                     nn.init.xavier_normal_(layer.weight)
                     nn.init.zeros_(layer.bias)
+            if self.embedding_offsets is not None:
+                self.embedding_offsets.zero_()
+            for fidelity, head in enumerate(cast("list[MLP]", list(self.energy_heads))):
+                if c.base(fidelity) is not None:
+                    head.last.weight.zero_()
+                    head.last.bias.zero_()
+            for head in cast("list[MLP]", list(self.charge_heads)):
+                head.last.weight.zero_()
+                # factors of the charge correction that are zero would stay zero
+                head.last.bias.copy_(torch.arange(len(head.last.bias)) >= c.charge_channels)
         return self
 
     @property
@@ -174,14 +196,14 @@ class AIMNet2(ReferenceEnergies):
         return next(self.passes.parameters()).dtype
 
     @property
-    def elements(self) -> tuple[int, ...]:
-        """Atomic numbers the model was trained on."""
-        return self.config.elements
-
-    @property
     def cutoff(self) -> float:
         """Range of the edges in Å."""
         return self.config.cutoff
+
+    @property
+    def extensive(self) -> bool:
+        """False: charges equilibrate over molecules at any distance."""
+        return False
 
     @property
     def predicts(self) -> tuple[str, ...]:
@@ -189,31 +211,28 @@ class AIMNet2(ReferenceEnergies):
         return ("charges",) if self.config.charge_channels == 1 else ("charges", "spin_charges")
 
     def forward(self, batch: AtomicBatch) -> dict[str, Float[Tensor, "n_atoms ..."]]:
+        r"""Predictions for a batch, from T + 1 passes over messages m_i of features a and charges q.
+
+        .. math::
+            (\tilde q_i, f_i, Δa_i) &= \mathrm{MLP}_t(m_i(a, q)), \qquad t = 1 … T \\
+            q &← \mathrm{equilibrate}(q + \tilde q, f, Q), \qquad a ← a + Δa \\
+            E_i &= h(\mathrm{MLP}_{T+1}(m_i(a, q))) + E_{Z_i}
+
+        Returns
+        -------
+        "atomic_energies" (n_atoms,) float64 in eV, "charges" (n_atoms,) in e and, with two channels, "spin_charges"
+        """
         c = self.config
-        dtype = self.embedding.dtype
-        basis = vector_basis(batch.edge_vectors().to(dtype), self.shells)
-        rows = EdgeRows.from_edges(batch.edge_index, batch.n_atoms)
-        targets = self._channel_charges(batch).to(dtype)
-        weights = torch.cat([self.conv_features, self.conv_charges])
+        near, targets = self._neighborhood(batch), self._channel_charges(batch)
         features = self._embed(batch)
         charges = features.new_zeros(batch.n_atoms, c.charge_channels)
-        passes = self._passes_for(batch.n_atoms)
-        first = next(passes.parameters())
-        single_or_double = first.dtype
-        trained = first.requires_grad and dtype == single_or_double
-        for t, mlp in enumerate(cast("list[MLP]", list(passes[:-1]))):
-            kinds = self._kinds(features, batch) if t == 0 and trained else None
-            if kinds is not None and len(kinds[0]) < c.n_channels:
-                update = mlp.after_first(layer_of_kinds(mlp.first, *kinds, basis, self.conv_features, rows))
-            else:
-                inputs = self._message(features, charges if t > 0 else None, basis, rows, weights, trained)
-                update = mlp(inputs.to(single_or_double))
+        *updates, last = cast("list[Pass]", list(self.passes))
+        for update in updates:
             widths = c.charge_channels, c.charge_channels, features.shape[1]
-            raw, factors, change = update.to(dtype).split(widths, dim=1)
+            raw, factors, change = update.read(features, charges, near).split(widths, dim=1)
             charges = equilibrate(charges + raw, factors, targets, batch.system_idx, c.exact_charges)
             features = features + change
-        inputs = self._message(features, charges, basis, rows, weights, trained)
-        aim = passes[-1](inputs.to(single_or_double)).to(dtype)
+        aim = last.read(features, charges, near)
         energies = self._shifted(self._atomic_energies(aim, batch), batch)
         charges = self._final_charges(charges, aim, targets, batch)
         predictions = {"atomic_energies": energies, "charges": charges.sum(dim=1)}
@@ -221,28 +240,45 @@ class AIMNet2(ReferenceEnergies):
             predictions["spin_charges"] = charges[:, 0] - charges[:, 1]
         return predictions
 
-    def _passes_for(self, n_atoms: int) -> nn.ModuleList:
-        """The large perceptrons, in double precision for a small batch."""
-        first = next(self.passes.parameters())
-        mixed = first.dtype != self.embedding.dtype and not first.requires_grad
-        if not mixed or n_atoms > SINGLE_PRECISION_ATOMS:
-            return self.passes
-        key = tuple(parameter._version + parameter.data_ptr() for parameter in self.passes.parameters())
-        if self._double is None or self._double[0] != key:
-            self._double = key, copy.deepcopy(self.passes).to(self.embedding.dtype)
-        return self._double[1]
+    def _neighborhood(self, batch: AtomicBatch) -> Neighborhood:
+        """Surroundings of the passes in a batch."""
+        return Neighborhood(
+            basis=vector_basis(batch.edge_vectors().to(self.embedding.dtype), self.shells),
+            rows=EdgeRows.from_edges(batch.edge_index, batch.n_atoms),
+            kinds=rows_of_atoms(batch, batch.fidelity, self.config.n_fidelities, self.config.max_number + 1),
+            conv_features=self.conv_features,
+            conv=torch.cat([self.conv_features, self.conv_charges]),
+        )
 
     def _embed(self, batch: AtomicBatch) -> Tensor:
         """(n_atoms, A·G) features of the elements."""
-        return self.embedding.index_select(0, batch.numbers)
+        c = self.config
+        fidelity = batch.fidelity
+        if c.bases:
+            fidelity = torch.tensor(self._roots, device=fidelity.device).index_select(0, fidelity)
+        if self.embedding_offsets is None:
+            rows = rows_of_atoms(batch, fidelity, c.n_fidelities, c.max_number + 1)
+            return self.embedding.flatten(0, 1).index_select(0, rows)
+        offsets = self.embedding_offsets.index_select(0, fidelity.index_select(0, batch.system_idx))
+        return self.embedding.index_select(0, batch.numbers) + offsets
 
     def _atomic_energies(self, aim: Tensor, batch: AtomicBatch) -> Tensor:
         """(n_atoms,) energies in eV, without those of free atoms."""
-        return self.energy_head(aim)[:, 0]
+        if len(self.energy_heads) == 1:
+            return self.energy_heads[0](aim)[:, 0]
+        each = torch.cat([head(aim) for head in self.energy_heads], dim=1)
+        added = torch.tensor(self._added, dtype=each.dtype, device=each.device)
+        return (each * added.index_select(0, batch.fidelity).index_select(0, batch.system_idx)).sum(dim=1)
 
     def _final_charges(self, charges: Tensor, aim: Tensor, targets: Tensor, batch: AtomicBatch) -> Tensor:
         """(n_atoms, C) charges that are returned, from those of the passes."""
-        return charges
+        c = self.config
+        if not c.charge_heads:
+            return charges
+        each = torch.stack([head(aim) for head in self.charge_heads], dim=1)
+        index = batch.fidelity.index_select(0, batch.system_idx)[:, None, None].expand(-1, 1, each.shape[2])
+        raw, factors = each.gather(1, index)[:, 0].split(c.charge_channels, dim=1)
+        return equilibrate(charges + raw, factors, targets, batch.system_idx, c.exact_charges)
 
     def _shifted(self, energies: Tensor, batch: AtomicBatch) -> Tensor:
         """Add the energies of free atoms, in float64."""
@@ -254,24 +290,10 @@ class AIMNet2(ReferenceEnergies):
     def _channel_charges(self, batch: AtomicBatch) -> Tensor:
         """(n_systems, C) total charge of each channel: Q, or Q_α and Q_β = ½(Q ± (multiplicity − 1))."""
         total = batch.total_charge[:, None]
-        if self.config.charge_channels == 1:
-            return total
-        unpaired = (batch.multiplicity - 1).to(total.dtype)[:, None]
-        return 0.5 * torch.cat([total + unpaired, total - unpaired], dim=1)
-
-    def _kinds(self, features: Tensor, batch: AtomicBatch) -> tuple[Tensor, Tensor]:
-        """Features (n_kinds, A·G) that atoms begin with, and which of them each has (n_atoms,)."""
-        elements = batch.numbers + (self.config.max_number + 1) * batch.fidelity.index_select(0, batch.system_idx)
-        kinds, kind = torch.unique(elements, return_inverse=True)
-        example = torch.empty_like(kinds).scatter_(0, kind, torch.arange(len(kind), device=kind.device))
-        return features.index_select(0, example), kind
-
-    def _message(
-        self, features: Tensor, charges: Tensor | None, basis: Tensor, rows: EdgeRows, weights: Tensor, trained: bool
-    ) -> Tensor:
-        """Input of a pass: see :mod:`molcalc.nn.message`."""
-        n_channels = self.config.n_channels + (0 if charges is None else charges.shape[1])
-        return message(features, charges, basis, weights[:n_channels], rows, aligned=trained)
+        if self.config.charge_channels == 2:
+            unpaired = (batch.multiplicity - 1).to(total.dtype)[:, None]
+            total = 0.5 * torch.cat([total + unpaired, total - unpaired], dim=1)
+        return total.to(self.embedding.dtype)
 
 
 def equilibrate(
@@ -292,6 +314,10 @@ def equilibrate(
     ----------
     raw, factors : (n_atoms, C) charges q̃ in e and factors f.
     targets : (n_systems, C) total charges Q in e.
+
+    Returns
+    -------
+    (n_atoms, C) charges q in e
     """
     weights = factors.square()
     n_systems = targets.shape[0]
@@ -300,3 +326,47 @@ def equilibrate(
     total = segment_sum(weights, system_idx, n_systems) + (0.0 if exact else CHARGE_EPSILON)
     share = (targets - segment_sum(raw, system_idx, n_systems)) / total
     return raw + weights * share.index_select(0, system_idx)
+
+
+def orthogonal_embedding(
+    n_rows: int, n_channels: int, n_radial: int
+) -> Float[Tensor, "{n_rows} {n_channels}*{n_radial}"]:
+    """(n_rows, n_channels·n_radial) element embedding: orthogonal over rows ≥ 1, constant over radial functions.
+
+    Row 0 is zero: it stands for no element.
+
+    Returns
+    -------
+    (n_rows, n_channels·n_radial), the channels outside
+    """
+    rows = torch.zeros(n_rows, n_channels)
+    torch.nn.init.orthogonal_(rows[1:])
+    return rows[:, :, None].expand(-1, -1, n_radial).reshape(n_rows, -1).clone()
+
+
+def farthest_curves(
+    n_channels: int, n_radial: int, n_vector: int
+) -> Float[Tensor, "{n_channels} {n_radial} {n_vector}"]:
+    """(n_channels, n_radial, n_vector) smooth curves over the radial functions, as different as possible.
+
+    Per channel, 8·n_vector random curves α₁ sin(2πα₂x/G) + α₃ cos(2πα₄x/G) are standardized and thinned by
+    farthest-point selection.
+
+    Returns
+    -------
+    (n_channels, n_radial, n_vector)
+    """
+    x = torch.arange(n_radial, dtype=torch.get_default_dtype()) * (2 * math.pi / n_radial)
+    chosen = []
+    for _ in range(n_channels):
+        alpha = torch.randn(8 * n_vector, 4, 1)
+        curves = alpha[:, 0] * torch.sin(alpha[:, 1] * x) + alpha[:, 2] * torch.cos(alpha[:, 3] * x)
+        curves = (curves - curves.mean(1, keepdim=True)) / curves.std(1, keepdim=True)
+        distances = torch.cdist(curves, curves)
+        picked = [int(distances.sum(1).argmax())]
+        nearest = distances[picked[0]].clone()
+        while len(picked) < n_vector:
+            picked.append(int(nearest.argmax()))
+            nearest = torch.minimum(nearest, distances[picked[-1]])
+        chosen.append(curves[picked].T)
+    return torch.stack(chosen)

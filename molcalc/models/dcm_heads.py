@@ -8,7 +8,9 @@ for k = 1…n: the charges of an atom add up to its atomic charge q̃, and stay 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -16,12 +18,75 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molcalc.batch import AtomicBatch
+from molcalc.models.network import NetworkConfig
 from molcalc.models.physnet import Edges, initialize_linear
 from molcalc.nn.cartesian import PATHS, Directions, cartesian_message, scalar_message, to_matrix
 from molcalc.nn.radial import ExponentialGaussians
 
-if TYPE_CHECKING:
-    from molcalc.models.dcm import NonEquivariantConfig, PhysNetDCMConfig
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig(NetworkConfig):
+    """Sizes of every head: the charges that it distributes.
+
+    Attributes
+    ----------
+    n_dcm : charges per atom.
+    max_displacement : Å, bound on the distance of a charge from its atom.
+    exact_monopoles : the charges of an atom add up to its atomic charge; otherwise the loss has to see to that.
+    """
+
+    n_dcm: int = 3
+    max_displacement: float = 0.3
+    exact_monopoles: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_at_least(1, "n_dcm")
+        self._require_length("max_displacement")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EquivariantHeadConfig(HeadConfig):
+    """Sizes of the equivariant head.
+
+    Attributes
+    ----------
+    head_features, head_layers, head_radial : features of each rank, rounds of messages and radial functions.
+    head_cutoff : Å, range of the messages of the head.
+    quadrupoles : also predict a quadrupole on each atom, for what charges at a center of symmetry or in the plane of
+        a molecule cannot describe.
+    """
+
+    head_features: int = 176
+    head_layers: int = 2
+    head_radial: int = 64
+    head_cutoff: float = 10.0
+    quadrupoles: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_at_least(1, "head_features", "head_layers")
+        self._require_at_least(2, "head_radial")
+        self._require_length("head_cutoff")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainHeadConfig(HeadConfig):
+    """Sizes of the plain head.
+
+    Attributes
+    ----------
+    head_features, head_layers : width and number of hidden layers.
+    trunk_features : show the features of the trunk to the head, beside element and charge.
+    """
+
+    head_features: int = 128
+    head_layers: int = 3
+    trunk_features: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_at_least(1, "head_features", "head_layers")
 
 
 def distribute(
@@ -29,7 +94,7 @@ def distribute(
     charges: Float[Tensor, " n_atoms"],
     weights: Float[Tensor, "n_atoms n_dcm"],
     vectors: Float[Tensor, "n_atoms n_dcm 3"],
-    config: PhysNetDCMConfig | NonEquivariantConfig,
+    config: HeadConfig,
 ) -> dict[str, Float[Tensor, "n_atoms n_dcm ..."]]:
     """Charges and their positions, from what a head returns.
 
@@ -79,18 +144,47 @@ class RankBlock(nn.Module):
         return [part + change for part, change in zip(parts, self.second(gated))]
 
 
-class EquivariantHead(nn.Module):
+class ChargeHead(nn.Module, ABC):
+    """Part of a network that distributes the charges of atoms.
+
+    Attributes
+    ----------
+    rotation_invariant : whether the distributed charges turn with the molecule.
+    cutoff : Å, range of the edges that it reads.
+    predicts : names of what it returns.
+    """
+
+    rotation_invariant: ClassVar[bool]
+    cutoff: float
+    predicts: tuple[str, ...] = ("dcm_charges", "dcm_positions")
+
+    @abstractmethod
+    def initialize(self) -> None:
+        """Draw fresh weights."""
+
+    @abstractmethod
+    def forward(
+        self, batch: AtomicBatch, edges: Edges, charges: Float[Tensor, " n_atoms"], features: Float[Tensor, "n_atoms F"]
+    ) -> dict[str, Float[Tensor, "n_atoms ..."]]:
+        """Distributed charges by name, from charges (n_atoms,) in e and features (n_atoms, F) of the trunk."""
+
+
+class EquivariantHead(ChargeHead):
     """Messages of Cartesian tensors up to rank 2 (see :mod:`molcalc.nn.cartesian`).
 
     The first layer finds scalars only, and ranks that nothing reads are left out of the last: their weights would
     not change any result.
     """
 
-    def __init__(self, config: PhysNetDCMConfig) -> None:
+    rotation_invariant = True
+
+    def __init__(self, config: EquivariantHeadConfig) -> None:
         super().__init__()
         size = config.head_features
         self.config = config
-        self.with_quadrupoles = config.quadrupoles
+        self.cutoff = config.head_cutoff
+        if config.quadrupoles:
+            self.predicts = (*self.predicts, "atomic_quadrupoles")
         last = 3 if config.quadrupoles else 2
         self.n_ranks = [3] * (config.head_layers - 1) + [last]
         self.n_paths = [self.n_ranks[0], *(PATHS[n - 1] for n in self.n_ranks[1:])]
@@ -131,20 +225,28 @@ class EquivariantHead(nn.Module):
             parts = block(parts)
         vectors = self.to_vectors(parts[1]).mT
         predictions = distribute(batch, charges, self.to_weights(parts[0]), vectors, self.config)
-        if self.with_quadrupoles:
+        if self.config.quadrupoles:
             predictions["atomic_quadrupoles"] = to_matrix(self.to_quadrupoles(parts[2])[:, :, 0])
         return predictions
 
 
-class PlainHead(nn.Module):
-    """Perceptron on element, charge and features of the trunk: blind to directions."""
+class PlainHead(ChargeHead):
+    """Perceptron on element, charge and features of the trunk: blind to directions.
 
-    def __init__(self, config: NonEquivariantConfig) -> None:
+    Parameters
+    ----------
+    n_features : F, features per atom of the trunk.
+    """
+
+    rotation_invariant = False
+    cutoff = 0.0
+
+    def __init__(self, config: PlainHeadConfig, n_features: int) -> None:
         super().__init__()
         self.config = config
         size = config.head_features
         self.embedding = nn.Parameter(torch.empty(config.max_number + 1, size))
-        n_inputs = 1 + (config.n_features if config.trunk_features else 0)
+        n_inputs = 1 + (n_features if config.trunk_features else 0)
         self.enter = nn.Linear(n_inputs, size, bias=False)
         self.hidden = nn.ModuleList(nn.Linear(size, size) for _ in range(config.head_layers - 1))
         self.leave = nn.Linear(size, 4 * config.n_dcm)

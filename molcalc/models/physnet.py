@@ -9,15 +9,16 @@ Unke, Meuwly, J. Chem. Theory Comput. 15, 3678 (2019), doi:10.1021/acs.jctc.9b00
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
-from molcalc.nn.interaction_stack import InteractionStack, StackShape, compiled_stack_usable
+from molcalc.models.network import NetworkConfig
+from molcalc.nn.interaction_stack import compiled_stack_usable, interaction_stack
 from molcalc.nn.radial import ExponentialGaussians
 from molcalc.nn.residual import Residual, shifted_softplus
 from molcalc.nn.segments import segment_sum
@@ -28,21 +29,18 @@ where the gradients of products of them would vanish."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhysNetConfig:
+class PhysNetConfig(NetworkConfig):
     """Sizes of the trunk.
 
     Attributes
     ----------
-    elements : trained atomic numbers; anything else is refused.
     n_features : F, features per atom.
     n_radial : K, radial functions.
     n_modules : interaction modules, each of which passes messages once.
     n_interaction, n_atomic, n_output : residual blocks on the message, on the features, in the output of each module.
     cutoff : Å, range of the messages of the trunk.
-    max_number : largest atomic number the tables have a row for.
     """
 
-    elements: tuple[int, ...]
     n_features: int = 96
     n_radial: int = 64
     n_modules: int = 3
@@ -50,29 +48,13 @@ class PhysNetConfig:
     n_atomic: int = 2
     n_output: int = 1
     cutoff: float = 6.0
-    max_number: int = 94
 
     def __post_init__(self) -> None:
-        if not self.elements or min(self.elements) < 1 or max(self.elements) > self.max_number:
-            raise ValueError(f"elements={self.elements}; allowed are 1…{self.max_number}")
-        for name, least in _SMALLEST.items():
-            value = getattr(self, name, least)
-            if value < least:
-                raise ValueError(f"{name}={value}; at least {least} is needed")
-        for name in ("cutoff", "head_cutoff", "max_displacement"):
-            value = getattr(self, name, 1.0)
-            if not value > 0:
-                raise ValueError(f"{name}={value} Å; expected a positive length")
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain values."""
-        return asdict(self)
-
-
-_SMALLEST = {
-    "n_features": 1, "n_radial": 2, "n_modules": 1, "n_interaction": 0, "n_atomic": 0, "n_output": 0, "n_dcm": 1,
-    "head_features": 1, "head_radial": 2, "head_layers": 1,
-}  # fmt: skip
+        super().__post_init__()
+        self._require_at_least(1, "n_features", "n_modules")
+        self._require_at_least(2, "n_radial")
+        self._require_at_least(0, "n_interaction", "n_atomic", "n_output")
+        self._require_length("cutoff")
 
 
 @dataclass(frozen=True)
@@ -161,7 +143,7 @@ class PhysNet(nn.Module):
         self.radial = ExponentialGaussians(config.n_radial, config.cutoff)
         self.filters = nn.Linear(config.n_radial, config.n_modules * size, bias=False)  # G of all modules
         self.interactions = nn.ModuleList(Interaction(config) for _ in range(config.n_modules))
-        self.shape = StackShape(config.n_modules, (config.n_interaction, config.n_atomic, config.n_output))
+        self.blocks = (config.n_interaction, config.n_atomic, config.n_output)
         self.scales = nn.Parameter(torch.empty(config.max_number + 1, 2))
         self.charge_shifts = nn.Parameter(torch.empty(config.max_number + 1))
 
@@ -174,8 +156,8 @@ class PhysNet(nn.Module):
             initialize_linear(self.filters)
             self.scales.fill_(1.0)
             self.charge_shifts.zero_()
-            for interaction in self.interactions:
-                interaction.initialize()  # type: ignore[operator]
+            for interaction in self._stack:
+                interaction.initialize()
 
     def forward(
         self, batch: AtomicBatch, edges: Edges
@@ -195,14 +177,19 @@ class PhysNet(nn.Module):
         charges = values[:, 1] + self.charge_shifts.index_select(0, batch.numbers)
         return values[:, 0], conserve_charge(charges, batch), x
 
+    @property
+    def _stack(self) -> list[Interaction]:
+        return cast("list[Interaction]", list(self.interactions))
+
     def _interact(self, x: Tensor, filters: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
         """Features after all modules, and the sum of their outputs."""
         if compiled_stack_usable(x, filters):
-            weights = torch.cat([weight for module in self.interactions for weight in module.flat_weights()])  # type: ignore[operator]
-            outputs, x = InteractionStack.apply(filters, x, weights, edge_index, self.shape)
+            weights = torch.cat([weight for interaction in self._stack for weight in interaction.flat_weights()])
+            n_modules = len(self._stack)
+            outputs, x = interaction_stack(filters, x, weights, edge_index, n_modules, self.blocks)
             return x, outputs
         total = x.new_zeros(len(x), 2)
-        for interaction, filter_ in zip(self.interactions, filters.chunk(len(self.interactions), dim=1)):
+        for interaction, filter_ in zip(self._stack, filters.chunk(len(self._stack), dim=1)):
             x, output = interaction(x, filter_, edge_index)
             total = total + output
         return x, total
@@ -214,6 +201,10 @@ def conserve_charge(charges: Float[Tensor, " n_atoms"], batch: AtomicBatch) -> F
     Parameters
     ----------
     charges : (n_atoms,) e.
+
+    Returns
+    -------
+    (n_atoms,) e, with the total charge of each system
     """
     total = segment_sum(charges, batch.system_idx, batch.n_systems)
     share = (batch.total_charge.to(charges.dtype) - total) / batch.atoms_per_system()

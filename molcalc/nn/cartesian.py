@@ -16,16 +16,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from molcalc.kernels.runtime import usable
+from molcalc.kernels.runtime import WIDTH, usable
 
-KERNEL_WIDTH = 16
-"""The compiled loops take as many features at a time."""
 PATHS = (3, 7, 11)
 """Ways in which s, v and t of a neighbor and the direction of an edge make a scalar; also a vector; also a tensor."""
 
@@ -121,18 +118,23 @@ def cartesian_message(
     -------
     list of (n_atoms, F), (n_atoms, 3, F), (n_atoms, 5, F)
     """
-    if n_ranks > 1 and parts[0].shape[1] % KERNEL_WIDTH == 0 and usable(weights, *parts):
-        return list(_Message.apply(*parts, weights, edges.unit, edges.index))[:n_ranks]
-    return message_torch(parts, weights, edges, n_ranks)
+    if n_ranks > 1 and parts[0].shape[1] % WIDTH == 0 and usable(weights, *parts):
+        from molcalc.kernels import cartesian as compiled
+
+        def formula(s: Tensor, v: Tensor, t: Tensor, weights: Tensor, unit: Tensor) -> list[Tensor]:
+            return cartesian_formula([s, v, t], weights, Directions(edges.index, unit), n_ranks)
+
+        return compiled.cartesian_message(parts, weights, edges.unit, edges.index, formula)
+    return cartesian_formula(parts, weights, edges, n_ranks)
 
 
-def message_torch(
+def cartesian_formula(
     parts: list[Float[Tensor, "n_atoms ... F"]],
     weights: Float[Tensor, "n_edges n_paths F"],
     edges: Directions,
     n_ranks: int,
 ) -> list[Float[Tensor, "n_atoms ... F"]]:
-    """What :func:`cartesian_message` computes, in operations that can be differentiated any number of times."""
+    """Reference of :func:`cartesian_message`, in operations that can be differentiated any number of times."""
     s, v, t = parts
     i, j = edges.index[0], edges.index[1]
     w = weights[:, :, None].unbind(1)
@@ -146,50 +148,6 @@ def message_torch(
         vector = u * (w[7] * s_j) + w[8] * v_j + w[9] * tau
         parts.append(project.mT @ vector + w[10] * t_j)
     return [_sum_to(i, part, s.shape[0]) for part in parts]
-
-
-class _Message(torch.autograd.Function):
-    """Compiled values and first derivatives; derivatives of derivatives go through torch operations."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, s: Tensor, v: Tensor, t: Tensor, weights: Tensor, unit: Tensor, index: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        from molcalc.kernels import cartesian as kernels
-
-        ctx.save_for_backward(s, v, t, weights, unit, index)
-        ctx.set_materialize_grads(False)
-        n_paths, size = weights.shape[1:]
-        results = torch.zeros_like(s), torch.zeros_like(v), torch.zeros_like(t)
-        arrays = [_flat(x) for x in (index[0], index[1], unit, s, v, t, weights)]
-        kernels.gather(*arrays, size, n_paths, *(_flat(x) for x in results))
-        return results
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor | None) -> Any:
-        *inputs, index = ctx.saved_tensors
-        given = [torch.zeros_like(x) if g is None else g for g, x in zip(upstream, inputs[:3])]
-        n_ranks = PATHS.index(inputs[3].shape[1]) + 1
-        if torch.is_grad_enabled():
-            with torch.enable_grad():
-                # Views, because one input may depend on another, and partial derivatives are wanted.
-                leaves = [x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in inputs]
-                value = message_torch(leaves[:3], leaves[3], Directions(index, leaves[4]), n_ranks)
-                return *torch.autograd.grad(value, leaves, given[:n_ranks], create_graph=True), None
-        from molcalc.kernels import cartesian as kernels
-
-        n_paths, size = inputs[3].shape[1:]
-        results = [torch.zeros_like(x, memory_format=torch.contiguous_format) for x in inputs]
-        s, v, t, weights, unit = (_flat(x) for x in inputs)
-        kernels.scatter(
-            _flat(index[0]), _flat(index[1]), unit, s, v, t, weights, size, n_paths, *(_flat(x) for x in given),
-            *(_flat(x) for x in results),
-        )  # fmt: skip
-        return *results, None
-
-
-def _flat(tensor: Tensor) -> Any:
-    return tensor.detach().contiguous().view(-1).numpy()
 
 
 def _sum_to(index: Tensor, values: Tensor, n_rows: int) -> Tensor:

@@ -14,16 +14,15 @@ Unke, Meuwly, J. Chem. Theory Comput. 15, 3678 (2019), eq. 7-8.
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import partial
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from molcalc.kernels.runtime import usable
+from molcalc.nn.switch import smooth_step
 
 LARGEST_EXPONENT = 50.0
 """Gaussians below 2e-22 are set to 0: numbers that are too small for full precision slow the processor down."""
@@ -56,81 +55,41 @@ class ExponentialGaussians(nn.Module):
     def forward(self, distances: Float[Tensor, " n_edges"]) -> Float[Tensor, "n_edges n_radial"]:
         """(n_edges, n_radial) values at (n_edges,) distances in Å, whose dtype is that of the result."""
         centers, widths = functional.softplus(self.raw_centers), functional.softplus(self.raw_widths)
+        formula = partial(exponential_gaussians, cutoff=self.cutoff)
         if usable(distances, centers) and centers.dtype == distances.dtype == torch.float32:
-            basis: Tensor = _Compiled.apply(distances, centers, widths, self.cutoff)
-            return basis
-        difference = torch.exp(-distances)[:, None] - centers
-        exponents = widths * difference * difference
-        gaussians = torch.exp(-exponents) * (exponents < LARGEST_EXPONENT)
-        return polynomial_cutoff(distances, self.cutoff)[:, None] * gaussians
+            from molcalc.kernels import radial as compiled
+
+            return compiled.exponential_gaussians(distances, centers, widths, self.cutoff, LARGEST_EXPONENT, formula)
+        return formula(distances, centers, widths)
 
 
-class _Compiled(torch.autograd.Function):
-    """The same in compiled loops. With ``create_graph`` only the gradient by distances is returned."""
+def exponential_gaussians(
+    distances: Float[Tensor, " n_edges"],
+    centers: Float[Tensor, " n_radial"],
+    widths: Float[Tensor, " n_radial"],
+    cutoff: float,
+) -> Float[Tensor, "n_edges n_radial"]:
+    """Radial functions g_k(r), by the formula above.
 
-    @staticmethod
-    def forward(ctx: Any, distances: Tensor, centers: Tensor, widths: Tensor, cutoff: float) -> Tensor:
-        from molcalc.kernels import radial as kernels
+    Parameters
+    ----------
+    distances : (n_edges,) Å.
+    centers, widths : (n_radial,) μ and β.
+    cutoff : Å.
 
-        gauss, basis = np.empty((2, len(distances), len(centers)), dtype=np.float32)
-        ctx.arrays = *(_array(x) for x in (distances, centers, widths)), gauss
-        ctx.cutoff = cutoff
-        ctx.save_for_backward(distances, centers, widths)
-        r, *parameters = ctx.arrays[:3]
-        kernels.values(r, cutoff, LARGEST_EXPONENT, *parameters, gauss, basis)
-        return torch.from_numpy(basis)
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
-        if torch.is_grad_enabled():
-            slope = _CompiledSlope.apply(*ctx.saved_tensors, upstream[0], ctx.arrays, ctx.cutoff)
-            return slope, None, None, None
-        from molcalc.kernels import radial as kernels
-
-        r, *parameters, gauss = ctx.arrays
-        to_r, to_parameters = np.empty_like(r), np.zeros((2, gauss.shape[1]), dtype=np.float32)
-        kernels.first(r, ctx.cutoff, *parameters, gauss, _array(upstream[0]), to_r, *to_parameters)
-        return torch.from_numpy(to_r), *torch.from_numpy(to_parameters), None
-
-
-class _CompiledSlope(torch.autograd.Function):
-    """Gradient by distances, which can be differentiated once more."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, distances: Tensor, centers: Tensor, widths: Tensor, weights: Tensor, arrays: Any, cutoff: float
-    ) -> Tensor:
-        from molcalc.kernels import radial as kernels
-
-        ctx.arrays, ctx.weights, ctx.cutoff = arrays, _array(weights), cutoff
-        r, *parameters, gauss = arrays
-        to_r, nothing = np.empty_like(r), np.empty(0, dtype=np.float32)
-        kernels.first(r, cutoff, *parameters, gauss, ctx.weights, to_r, nothing, nothing)
-        return torch.from_numpy(to_r)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
-        from molcalc.kernels import radial as kernels
-
-        r, *parameters, gauss = ctx.arrays
-        to_r, to_weights = np.empty_like(r), np.empty_like(gauss)
-        to_parameters = np.zeros((2, gauss.shape[1]), dtype=np.float32)
-        kernels.second(
-            r, ctx.cutoff, *parameters, gauss, ctx.weights, _array(upstream[0]), to_r, to_weights, *to_parameters
-        )
-        results = torch.from_numpy(to_r), *torch.from_numpy(to_parameters), torch.from_numpy(to_weights)
-        return *results, None, None
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()
+    Returns
+    -------
+    (n_edges, n_radial)
+    """
+    difference = torch.exp(-distances)[:, None] - centers
+    exponents = widths * difference * difference
+    gaussians = torch.exp(-exponents) * (exponents < LARGEST_EXPONENT)
+    return polynomial_cutoff(distances, cutoff)[:, None] * gaussians
 
 
 def polynomial_cutoff(distances: Float[Tensor, "*shape"], cutoff: float) -> Float[Tensor, "*shape"]:
     """1 − 6x⁵ + 15x⁴ − 10x³ with x = d / r_c for d < r_c, else 0."""
-    x = (distances / cutoff).clamp(max=1.0)
-    return 1.0 - x * x * x * (10.0 - x * (15.0 - 6.0 * x))
+    return 1.0 - smooth_step((distances / cutoff).clamp(max=1.0))
 
 
 def inverse_softplus(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from molcalc.kernels import runtime as compiled
-from molcalc.nn.neighbor_sum import KERNEL_RADIAL
-from molcalc.nn.wanted import wanted
+from molcalc.kernels.runtime import WIDTH, usable
 
 SMALLEST_EXPONENT = -41.5
 """Gaussians below 1e-18 are set to 0: single precision would hold their squares as subnormal numbers, with which
@@ -70,12 +68,19 @@ def vector_basis(
     -------
     (n_edges, 4, n_radial)
     """
-    if shells.n_radial == KERNEL_RADIAL and compiled.usable(vectors):
-        return _VectorBasis.apply(vectors, shells)
-    return _vector_basis_torch(vectors, shells)
+    formula = partial(vector_basis_formula, shells=shells)
+    if shells.n_radial == WIDTH and usable(vectors):
+        from molcalc.kernels import vector_basis as compiled
+
+        smallest = math.exp(SMALLEST_EXPONENT)
+        return compiled.vector_basis(vectors, shells.start, shells.spacing, shells.cutoff, smallest, formula)
+    return formula(vectors)
 
 
-def _vector_basis_torch(vectors: Tensor, shells: GaussianShells) -> Tensor:
+def vector_basis_formula(
+    vectors: Float[Tensor, "n_edges 3"], shells: GaussianShells
+) -> Float[Tensor, "n_edges 4 {shells.n_radial}"]:
+    """Reference of :func:`vector_basis`, in operations that can be differentiated any number of times."""
     distances = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     steps = torch.arange(shells.n_radial, dtype=vectors.dtype, device=vectors.device)
     centers = shells.start + shells.spacing * steps
@@ -84,73 +89,3 @@ def _vector_basis_torch(vectors: Tensor, shells: GaussianShells) -> Tensor:
     radial = torch.exp(exponents) * cosine_cutoff(distances, shells.cutoff)
     weights = torch.cat([torch.ones_like(distances), vectors / distances], dim=1)
     return weights[:, :, None] * radial[:, None, :]
-
-
-class _VectorBasis(torch.autograd.Function):
-    """Compiled values and derivatives."""
-
-    @staticmethod
-    def forward(ctx: Any, vectors: Tensor, shells: GaussianShells) -> Tensor:
-        from molcalc.kernels import vector_basis as kernels
-
-        ctx.save_for_backward(vectors)
-        ctx.shells = shells
-        basis = vectors.new_empty(vectors.shape[0], 4, shells.n_radial)
-        compiled.share_range(
-            kernels.values, vectors.shape[0], 400.0 * vectors.shape[0], vectors.detach().contiguous().numpy(),
-            shells.start, shells.spacing, shells.cutoff, basis.numpy(),
-        )  # fmt: skip
-        return basis
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (vectors,) = ctx.saved_tensors
-        gradient: Tensor = _Gradient.apply(vectors, grad, ctx.shells)
-        return gradient, None
-
-
-class _Gradient(torch.autograd.Function):
-    """Gradient for the vectors. When a loss on forces is differentiated, only that for ``grad`` is needed of it."""
-
-    @staticmethod
-    def forward(ctx: Any, vectors: Tensor, grad: Tensor, shells: GaussianShells) -> Tensor:
-        from molcalc.kernels import vector_basis as kernels
-
-        ctx.save_for_backward(vectors, grad)
-        ctx.shells = shells
-        gradient = torch.empty_like(vectors, memory_format=torch.contiguous_format)
-        compiled.share_range(
-            kernels.gradient, vectors.shape[0], 600.0 * vectors.shape[0],
-            vectors.detach().contiguous().numpy(), grad.detach().contiguous().numpy(),
-            shells.start, shells.spacing, shells.cutoff, gradient.numpy(),
-        )  # fmt: skip
-        return gradient
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        vectors, grad = ctx.saved_tensors
-        shells = ctx.shells
-        if torch.is_grad_enabled() or wanted(ctx, 0):
-            return *_reference_gradient(vectors, grad, upstream, shells), None
-        from molcalc.kernels import vector_basis as kernels
-
-        along = torch.empty_like(grad, memory_format=torch.contiguous_format)
-        compiled.share_range(
-            kernels.along, vectors.shape[0], 600.0 * vectors.shape[0],
-            vectors.detach().contiguous().numpy(), upstream.detach().contiguous().numpy(),
-            shells.start, shells.spacing, shells.cutoff, along.numpy(),
-        )  # fmt: skip
-        return None, along, None
-
-
-def _reference_gradient(
-    vectors: Tensor, grad: Tensor, upstream: Tensor, shells: GaussianShells
-) -> tuple[Tensor, Tensor]:
-    """Gradients of Σ upstream · ∂(grad · basis)/∂vectors for vectors and grad, differentiable any number of times."""
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        leaves = [t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in (vectors, grad)]
-        basis = _vector_basis_torch(leaves[0], shells)
-        (gradient,) = torch.autograd.grad(basis, leaves[0], leaves[1], create_graph=True)
-        for_vectors, for_grad = torch.autograd.grad(gradient, leaves, upstream, create_graph=create_graph)
-    return for_vectors, for_grad

@@ -1,4 +1,4 @@
-"""From whatever a user names as a model to a checkpoint in memory."""
+"""Reading of models by whatever a user names them: a published name, a file, a folder, a hub."""
 
 from __future__ import annotations
 
@@ -10,28 +10,33 @@ from pathlib import Path
 from typing import Literal
 
 from molcalc.errors import CheckpointError, short, suggest
+from molcalc.fidelity import Fidelity
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import read_file, sha256
-from molcalc.pretrained.bundled import BUNDLED, load_bundled
+from molcalc.pretrained.catalog import BUNDLED, PUBLISHED, convert_published, find_published, load_named
 from molcalc.pretrained.foreign.artifacts import ROUTING_KEYS, read_directory, read_pt
+from molcalc.pretrained.foreign.ensemble import convert_ensemble, embedded_dispersion
 from molcalc.pretrained.foreign.exported import checkpoint_of_program, read_contents
 from molcalc.pretrained.foreign.torchscript import is_torchscript, read_program, read_state
-from molcalc.pretrained.published import PUBLISHED, convert_ensemble, find_published, load_published
 from molcalc.registry import network_config
 
-FORMS = "a published name, a model directory, or a file ending in .jpt or .pt"
+MODEL_FORMS = "a published name, a model directory, or a file ending in .jpt or .pt"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
-def open_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Checkpoint:
-    """Read a model.
+def read_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Checkpoint:
+    """A model that has a name or a file, as a checkpoint in memory.
 
     Parameters
     ----------
     source : published name ("wb97m-d3"), name of a model of the package ("small-species"), model directory, ``.jpt`` or
         ``.pt`` file, directory in Hugging Face style, or ``owner/repository`` on the Hugging Face hub.
     trusted : allow a TorchScript file that is not one of the published; reading it runs the code in it.
+
+    Returns
+    -------
+    Checkpoint
 
     Raises
     ------
@@ -41,10 +46,8 @@ def open_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Chec
         When the file cannot or must not be used.
     """
     name = os.fspath(source)
-    if name in PUBLISHED:
-        return load_published(name)
-    if name in BUNDLED:
-        return load_bundled(name)
+    if name in PUBLISHED or name in BUNDLED:
+        return load_named(name)
     path = Path(name)
     kind = _kind(path) if name else "missing"
     if kind == "directory":
@@ -54,7 +57,7 @@ def open_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Chec
     if _HUB_NAME.fullmatch(name) and path.suffix not in (".jpt", ".pt") and _kind(path.parent) == "missing":
         return read_directory(download(name))
     raise FileNotFoundError(
-        f"no model {short(name)}{suggest(name[:80], (*PUBLISHED, *BUNDLED))}: expected {FORMS}. "
+        f"no model {short(name)}{suggest(name[:80], (*PUBLISHED, *BUNDLED))}: expected {MODEL_FORMS}. "
         f"Published models: {', '.join(PUBLISHED)}; with the package: {', '.join(BUNDLED)}"
     )
 
@@ -93,7 +96,7 @@ def _read_file(path: Path, trusted: bool) -> Checkpoint:
             f"{path} is a program: run it with torch.export.load, or export a model directory (a name without ending)"
         )
     if path.suffix not in (".pt", ".jpt"):
-        raise CheckpointError(f"{path} is not a model: {path.suffix or 'no suffix'}; expected {FORMS}")
+        raise CheckpointError(f"{path} is not a model: {path.suffix or 'no suffix'}; expected {MODEL_FORMS}")
     data = read_file(path)
     if path.suffix == ".pt" and not (trusted and is_torchscript(data)):
         return read_pt(path)
@@ -101,9 +104,11 @@ def _read_file(path: Path, trusted: bool) -> Checkpoint:
     if contents is not None:
         return checkpoint_of_program(read_program(data, str(path), trusted), contents)
     name = find_published(sha256(data)) or (None if trusted else _published_with_file(path.name))
-    entry = PUBLISHED[name] if name else None
-    state = read_state(data, str(path), known_sha256=entry.sha256 if entry else None, trusted=trusted)
-    return convert_ensemble(state, name or path.stem, entry, path.name)
+    if name is not None:
+        return convert_published(name, data, path)
+    state = read_state(data, str(path), known_sha256=None, trusted=trusted)
+    fidelity = Fidelity(name=path.stem, dispersion=embedded_dispersion(state, path.name))
+    return convert_ensemble(state, fidelity, {"source": path.name})
 
 
 def _published_with_file(file: str) -> str | None:
@@ -113,6 +118,10 @@ def _published_with_file(file: str) -> str | None:
 
 def download(repository: str) -> Path:
     """Fetch a model directory from the Hugging Face hub into its cache.
+
+    Returns
+    -------
+    folder in the cache of the hub
 
     Raises
     ------

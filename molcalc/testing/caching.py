@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.structures import displaced
-from molcalc.testing.subject import Evaluation, Subject, describe
+from molcalc.testing.subject import EnergyAndForces, Subject, describe_error
 
 MOVE = 0.03
 # Sums over atoms in another order on a GPU differ by about 1e-6; noise of the model is no excuse.
@@ -57,7 +57,7 @@ def changed_pbc(subject: Subject) -> None:
     try:
         subject.reference(alone)
     except Exception as error:  # any refusal: crystals only
-        raise CheckSkippedError(f"a structure that is not periodic is refused ({describe(error)})") from error
+        raise CheckSkippedError(f"a structure that is not periodic is refused ({describe_error(error)})") from error
     _require_fresh(subject, crystal, alone, "after pbc was switched off", "switching off pbc")
 
 
@@ -83,7 +83,7 @@ def charge_leak(subject: Subject) -> None:
         try:
             wanted = subject.reference(atoms)
         except Exception as error:  # a calculator may insist on a charge
-            raise CheckSkippedError(f"a structure without a charge is refused ({describe(error)})") from error
+            raise CheckSkippedError(f"a structure without a charge is refused ({describe_error(error)})") from error
         found = subject.evaluate(calc, atoms)
         subject.require_same(found, wanted, "for a structure without a charge, after a charged one,")
 
@@ -171,7 +171,7 @@ def after_error(subject: Subject) -> None:
             n_errors += 1
             if calc.results:
                 raise CheckFailedError(
-                    f"{', '.join(calc.results)} can still be had after {describe(error)}: assign results "
+                    f"{', '.join(calc.results)} can still be had after {describe_error(error)}: assign results "
                     "once, at the end"
                 ) from error
             subject.require_same(subject.evaluate(calc, subject.atoms), subject.standard, "after an error")
@@ -194,7 +194,7 @@ def repeatable(subject: Subject) -> None:
         raise CheckFailedError(f"repeated calculations of one structure differ by {spread:.2g} (eV or eV/Å)")
 
 
-def _difference(a: Evaluation, b: Evaluation) -> float:
+def _difference(a: EnergyAndForces, b: EnergyAndForces) -> float:
     difference = abs(a.energy - b.energy)
     if a.forces is None or b.forces is None:
         return difference

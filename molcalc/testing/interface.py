@@ -16,18 +16,18 @@ from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.io import jsonio
 
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
-from molcalc.testing.subject import Subject, describe
+from molcalc.properties import PROPERTIES
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
+from molcalc.testing.subject import Subject, describe_error
 
 SCALARS = ("energy", "free_energy", "magmom")
 ARRAY_SHAPES: dict[str, tuple[int | str, ...]] = {
-    "forces": ("n_atoms", 3),
-    "stress": (6,),
+    **{
+        p.ase_name: ("n_atoms", *p.shape) if p.kind == "atom" else (6,) if p.rank == 2 else p.shape
+        for p in PROPERTIES.values()
+        if p.ase_name not in (None, *SCALARS)
+    },
     "stresses": ("n_atoms", 6),
-    "dipole": (3,),
-    "charges": ("n_atoms",),
-    "magmoms": ("n_atoms",),
-    "energies": ("n_atoms",),
     "dielectric_tensor": (3, 3),
     "born_effective_charges": ("n_atoms", 3, 3),
     "polarization": (3,),
@@ -47,6 +47,10 @@ def collect(subject: Subject) -> list[tuple[str, Any, Atoms]]:
     """Return name, value and structure of all properties of the molecule, then of the crystal.
 
     A property that is refused has the exception as its value.
+
+    Returns
+    -------
+    name, value and structure of every property that could be computed
     """
     calc, atoms = subject.new(), subject.atoms
     names = ase_properties(subject, periodic=bool(atoms.pbc.all()))
@@ -91,7 +95,7 @@ def properties_delivered(subject: Subject) -> None:
         if isinstance(value, CheckSkippedError):
             problems.append(f"{name} can never be had: {value}")
         elif isinstance(value, Exception):
-            problems.append(f"{name} raises {describe(value)}")
+            problems.append(f"{name} raises {describe_error(value)}")
         elif value is None or not np.all(np.isfinite(value)):
             problems.append(f"{name} is {'None' if value is None else 'not finite'}")
     if problems:

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.structures import displaced
 from molcalc.testing.subject import Subject
 
 # B per evaluation. A calculator without leaks shows 0 to 40, one that keeps a graph 100 000s.
 LARGEST_GROWTH = 200.0
 # Memory is given out in pages and arenas: below this total, in bytes, growth cannot be told from that.
-RESOLUTION = 64 * 1024
+MEMORY_RESOLUTION = 64 * 1024
 # Python objects per evaluation, and in total. They are counted besides because they may fill memory that
 # was freed before.
 LARGEST_OBJECT_GROWTH = 0.5
@@ -73,7 +73,7 @@ def memory(subject: Subject) -> None:
     steps = _affordable_steps(subject, run)
     run(steps // 4)
     allowed = np.array([LARGEST_GROWTH, LARGEST_OBJECT_GROWTH])
-    allowed += np.array([RESOLUTION, OBJECT_RESOLUTION]) / steps
+    allowed += np.array([MEMORY_RESOLUTION, OBJECT_RESOLUTION]) / steps
     growth = np.full(2, np.inf)
     # What exists now is left out of the collections below, which would take longer than the evaluations.
     gc.collect()

@@ -1,4 +1,4 @@
-"""How finely a calculator resolves its energy, and the finite differences that follow from it.
+"""Noise of a calculator's energy and forces, and finite differences that allow for it.
 
 A float32 network has an energy noise of about 1e-6 eV, a total energy in float32 one of 1e-4 to 1e-2 eV.
 A fixed displacement and tolerance would either fail such calculators for their rounding or overlook
@@ -29,7 +29,7 @@ NOISE_MARGIN = 6.0
 
 
 class Noise(NamedTuple):
-    """Standard deviations of the rounding errors: energy in eV, each force component in eV/Å."""
+    """Noise of a calculator, standard deviations of rounding errors: energy in eV, each force component in eV/Å."""
 
     energy: float
     forces: float
@@ -56,6 +56,10 @@ def estimate_noise(
 
     The resolution of their number type is the lower bound: the samples may all have been rounded to the
     same float32 number.
+
+    Returns
+    -------
+    standard deviations of energy and forces
 
     References
     ----------
@@ -102,6 +106,10 @@ def differentiate(derivative: Callable[[float], np.ndarray], noise: float, scale
     noise : standard deviation of the energy, eV.
     scale : size of the derivative, eV/Å; with ``STIFFNESS`` it gives the step where rounding and
         truncation errors are equal.
+
+    Returns
+    -------
+    the derivative with its step and error
     """
     step = (3 * noise / max(STIFFNESS * scale, 1.0)) ** (1 / 3)
     step = min(max(step, SMALLEST_STEP), LARGEST_STEP)

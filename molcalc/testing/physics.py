@@ -10,10 +10,10 @@ from ase.calculators.calculator import CalculatorError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.noise import Derivative, Noise, differentiate
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
 from molcalc.testing.structures import RATTLE, displaced, random_rotation, strained, transformed
-from molcalc.testing.subject import SAME_STRUCTURE, Evaluation, Subject, describe
+from molcalc.testing.subject import SAME_STRUCTURE, EnergyAndForces, Subject, describe_error
 
 # A float32 network with a float64 total stays below 1e-6 eV per atom; a float32 total does not.
 LARGEST_NOISE_PER_ATOM = 1e-5
@@ -22,7 +22,7 @@ LARGEST_UNCERTAINTY = 0.2
 MAX_FORCE_ATOMS = 4
 MAX_FORCE_ATOMS_CRYSTAL = 2
 
-FAR = 1000.0
+FAR_FROM_ORIGIN = 1000.0
 # Casting positions (not distances) to float32 costs 3e-3 eV/Å at 1000 Å.
 FORCE_CHANGE_FAR = 1e-4
 # Rounding of a float32 network in another orientation or order.
@@ -30,7 +30,7 @@ SYMMETRY_ENERGY_PER_ATOM = 1e-5
 SYMMETRY_FORCES = 1e-4
 RELATIVE_SYMMETRY = 1e-5
 
-VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
+VOIGT_NAMES = ("xx", "yy", "zz", "yz", "xz", "xy")
 
 
 def energy_noise(subject: Subject) -> None:
@@ -50,7 +50,7 @@ def forces(subject: Subject) -> None:
 
 
 def forces_in_crystal(subject: Subject) -> None:
-    """The same with periodic images."""
+    """With periodic images, too, forces are the negative derivative of the energy."""
     if subject.atoms.pbc.all():
         raise CheckSkippedError("the test structure is a crystal: see 'forces'")
     crystal = subject.crystal
@@ -138,11 +138,11 @@ def _explain_stress(found: np.ndarray, numeric: np.ndarray, allowed: float) -> s
     if np.abs(found + numeric).max() <= allowed:
         return "the stress has the opposite sign: it is positive under tension"
     if np.abs(np.sort(found) - np.sort(numeric)).max() <= allowed:
-        order = [VOIGT[int(np.abs(numeric - value).argmin())] for value in found]
-        return f"the stress components are in the order {', '.join(order)} instead of {', '.join(VOIGT)}"
+        order = [VOIGT_NAMES[int(np.abs(numeric - value).argmin())] for value in found]
+        return f"the stress components are in the order {', '.join(order)} instead of {', '.join(VOIGT_NAMES)}"
     worst = int(np.abs(found - numeric).argmax())
     return (
-        f"the stress is not the strain derivative of the energy: {VOIGT[worst]}: {found[worst]:.6g} "
+        f"the stress is not the strain derivative of the energy: {VOIGT_NAMES[worst]}: {found[worst]:.6g} "
         f"instead of {numeric[worst]:.6g} eV/Å³ (allowed difference: {allowed:.1g})"
     )
 
@@ -161,7 +161,7 @@ def stress_of_molecule(subject: Subject) -> None:
         if refused and not isinstance(error, np.linalg.LinAlgError):
             return
         raise CheckFailedError(
-            f"the stress of a molecule ends in {describe(error)} instead of a PropertyNotImplementedError"
+            f"the stress of a molecule ends in {describe_error(error)} instead of a PropertyNotImplementedError"
         ) from error
     raise CheckFailedError(
         f"the stress of a molecule without a cell is {value} instead of a PropertyNotImplementedError"
@@ -177,7 +177,7 @@ def periodic_images(subject: Subject) -> None:
     try:
         without = subject.reference(alone)
     except Exception as error:  # any refusal: there is nothing to compare with
-        raise CheckSkippedError(f"a structure that is not periodic is refused ({describe(error)})") from error
+        raise CheckSkippedError(f"a structure that is not periodic is refused ({describe_error(error)})") from error
     try:
         subject.require_same(subject.reference(crystal), without, "with images")
     except CheckFailedError:
@@ -191,9 +191,9 @@ def periodic_images(subject: Subject) -> None:
 def translation(subject: Subject) -> None:
     """Far from the origin, energy and forces are the same: positions are not rounded to float32."""
     atoms = subject.atoms
-    atoms.positions += FAR * np.array([1.0, -1.0, 1.0]) / np.sqrt(3)
+    atoms.positions += FAR_FROM_ORIGIN * np.array([1.0, -1.0, 1.0]) / np.sqrt(3)
     slack = (SYMMETRY_ENERGY_PER_ATOM * len(atoms), FORCE_CHANGE_FAR + 1e-6 * subject.force_scale)
-    when = f"{FAR:.0f} Å from the origin"
+    when = f"{FAR_FROM_ORIGIN:.0f} Å from the origin"
     subject.require_same(subject.reference(atoms), subject.standard, when, slack=slack)
 
 
@@ -227,7 +227,7 @@ def permutation(subject: Subject) -> None:
 
 
 def _require_symmetric(
-    subject: Subject, found: Evaluation, restore: Callable[[np.ndarray], np.ndarray], when: str
+    subject: Subject, found: EnergyAndForces, restore: Callable[[np.ndarray], np.ndarray], when: str
 ) -> None:
     """Compare with the original structure after bringing the forces back to its frame."""
     forces = None if found.forces is None else restore(found.forces)
@@ -235,7 +235,7 @@ def _require_symmetric(
         SYMMETRY_ENERGY_PER_ATOM * len(subject.atoms),
         SYMMETRY_FORCES + RELATIVE_SYMMETRY * subject.force_scale,
     )
-    subject.require_same(Evaluation(found.energy, forces), subject.standard, when, slack=slack)
+    subject.require_same(EnergyAndForces(found.energy, forces), subject.standard, when, slack=slack)
 
 
 def isolated_atom(subject: Subject) -> None:

@@ -73,7 +73,7 @@ READERS: dict[str, Callable[[], dict[str, Any]]] = {
 
 @dataclass
 class Traces:
-    """What a piece of work changed, by reader, and what it printed."""
+    """Traces of a piece of work: what it changed in the process, by reader, and what it printed."""
 
     changes: dict[str, list[str]] = field(default_factory=dict)
     output: str = ""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
 
 from ase import Atoms
 
 from molcalc.errors import ConfigError
 from molcalc.testing import caching, interface, load, physics, surroundings
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError, Failure, Report, Skip
 from molcalc.testing.process import capture_output
-from molcalc.testing.report import CheckFailedError, CheckSkippedError, Failure, Report, Skip
-from molcalc.testing.subject import CalculatorFactory, NoStructureError, Subject, describe
+from molcalc.testing.subject import CalculatorFactory, NoStructureError, Subject, describe_error
+
+Tested = TypeVar("Tested")
+"""What the checks of a table look at."""
 
 CHECKS: dict[str, Callable[[Subject], None]] = {
     "property_names": interface.property_names,
@@ -100,9 +104,7 @@ def check_calculator(
     ConfigError
         If ``skip`` holds a name that is not a check, or the factory returns the same object twice.
     """
-    unknown = sorted(set(skip) - set(CHECKS))
-    if unknown:
-        raise ConfigError(f"skip={unknown} are not checks; choose from {', '.join(CHECKS)}")
+    refuse_unknown_checks(skip, CHECKS)
     try:
         subject = Subject(
             factory,
@@ -117,16 +119,26 @@ def check_calculator(
     except Exception as error:  # a calculator that cannot be made or used is a result of this check
         report = _report_unusable(error)
     else:
-        report = _run(subject, frozenset(skip))
+        report = Report(subject.calculator_name, subject.atoms.get_chemical_formula())
+        run_checks(report, CHECKS, subject, skip)
     if not quiet:
         print(report)
     return report
 
 
-def _run(subject: Subject, left_out: frozenset[str]) -> Report:
-    report = Report(subject.calculator_name, subject.atoms.get_chemical_formula())
-    for name, check in CHECKS.items():
-        if name in left_out:
+def refuse_unknown_checks(skip: Collection[str], checks: Mapping[str, object]) -> None:
+    """Raise ConfigError for a name that is not a check."""
+    unknown = sorted(set(skip) - set(checks))
+    if unknown:
+        raise ConfigError(f"skip={unknown} are not checks; choose from {', '.join(checks)}")
+
+
+def run_checks(
+    report: Report, checks: Mapping[str, Callable[[Tested], None]], subject: Tested, skip: Collection[str]
+) -> None:
+    """Run all checks of a table but those to skip, and write down what they say."""
+    for name, check in checks.items():
+        if name in skip:
             report.skipped.append(Skip(name, "left out by the caller"))
             continue
         try:
@@ -138,10 +150,9 @@ def _run(subject: Subject, left_out: frozenset[str]) -> Report:
         except CheckSkippedError as reason:
             report.skipped.append(Skip(name, str(reason)))
         except Exception as error:  # an unexpected error is a failure of this check alone
-            report.failures.append(Failure(name, f"raises {describe(error)}"))
+            report.failures.append(Failure(name, f"raises {describe_error(error)}"))
         else:
             report.passed.append(name)
-    return report
 
 
 def _report_unusable(error: Exception) -> Report:
@@ -149,7 +160,7 @@ def _report_unusable(error: Exception) -> Report:
     if isinstance(error, NoStructureError):
         sentence = f"no test structure is accepted; give one with atoms= ({error})"
     else:
-        sentence = f"the calculator cannot be made: {describe(error)}"
+        sentence = f"the calculator cannot be made: {describe_error(error)}"
     report = Report("calculator", "no structure", failures=[Failure("usable", sentence)])
     report.skipped = [Skip(name, "there is no usable calculator") for name in CHECKS]
     return report

@@ -16,6 +16,10 @@ def default_structures() -> list[Atoms]:
 
     Small organic molecules come first; a metal, noble gas and silicon cluster serve calculators with a
     short list of elements.
+
+    Returns
+    -------
+    molecules, then crystals
     """
     molecules = [molecule("CH3OH"), molecule("H2O"), molecule("CH4")]
     clusters = [_tetrahedron(symbol, distance) for symbol, distance in CLUSTERS]
@@ -55,6 +59,10 @@ def boxed(atoms: Atoms) -> Atoms:
     """Return the molecule repeated in a narrow triclinic box, so that its images interact.
 
     The skew is different for each pair of axes: six different stress components.
+
+    Returns
+    -------
+    copy with a cell
     """
     copy = atoms.copy()
     copy.positions -= copy.positions.min(axis=0)

@@ -10,9 +10,9 @@ import numpy as np
 from ase import Atoms
 
 from molcalc.errors import ConfigError
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.noise import Noise, estimate_noise
 from molcalc.testing.process import watch
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
 from molcalc.testing.structures import boxed, default_structures, displaced, doubled, sheared
 
 CalculatorFactory = Callable[[], Any]
@@ -26,7 +26,7 @@ CHARGE_STEPS = (1, -1, 2, -2)
 SMALLEST_VISIBLE = 1e-6
 
 
-class Evaluation(NamedTuple):
+class EnergyAndForces(NamedTuple):
     """Energy (eV) and (n_atoms, 3) forces (eV/Å; None for a calculator without forces)."""
 
     energy: float
@@ -98,7 +98,7 @@ class Subject:
         try:
             energy = self.new().get_potential_energy(crystal.copy())
         except Exception as error:  # any refusal counts: molecules only
-            return f"a periodic structure is refused ({describe(error)})"
+            return f"a periodic structure is refused ({describe_error(error)})"
         return crystal if np.isfinite(energy) else f"a periodic structure has the energy {energy}"
 
     @property
@@ -128,12 +128,12 @@ class Subject:
         except Exception:  # its absence is reported by a check of its own
             return False
 
-    def evaluate(self, calc: Any, atoms: Atoms) -> Evaluation:
+    def evaluate(self, calc: Any, atoms: Atoms) -> EnergyAndForces:
         """Ask a calculator for energy and forces."""
         energy = float(calc.get_potential_energy(atoms))
-        return Evaluation(energy, np.array(calc.get_forces(atoms)) if self.has_forces else None)
+        return EnergyAndForces(energy, np.array(calc.get_forces(atoms)) if self.has_forces else None)
 
-    def reference(self, atoms: Atoms) -> Evaluation:
+    def reference(self, atoms: Atoms) -> EnergyAndForces:
         """Evaluate a structure with a calculator that has not seen anything else."""
         return self.evaluate(self.new(), atoms.copy())
 
@@ -149,7 +149,7 @@ class Subject:
         return self.measure_noise(self._atoms)
 
     @cached_property
-    def standard(self) -> Evaluation:
+    def standard(self) -> EnergyAndForces:
         """Energy and forces of the test structure."""
         return self.reference(self._atoms)
 
@@ -159,7 +159,7 @@ class Subject:
         return 0.0 if self.standard.forces is None else float(np.abs(self.standard.forces).max())
 
     def require_same(
-        self, found: Evaluation, wanted: Evaluation, when: str, *, slack: tuple[float, float] = (0.0, 0.0)
+        self, found: EnergyAndForces, wanted: EnergyAndForces, when: str, *, slack: tuple[float, float] = (0.0, 0.0)
     ) -> None:
         """Fail unless two evaluations agree within the noise.
 
@@ -184,7 +184,7 @@ class Subject:
         if not worst <= allowed:
             raise CheckFailedError(f"{when} the forces are wrong by up to {worst:.3g} eV/Å (allowed: {allowed:.2g})")
 
-    def require_visible(self, before: Evaluation, after: Evaluation, change: str) -> None:
+    def require_visible(self, before: EnergyAndForces, after: EnergyAndForces, change: str) -> None:
         """Skip a check whose change of the input does not change the energy."""
         if abs(after.energy - before.energy) <= self.visible_energy:
             raise CheckSkippedError(f"{change} does not change the energy of the test structure")
@@ -203,7 +203,7 @@ class Subject:
                 shifted = self.new().get_potential_energy(self.with_charge(start + step))
                 plain = self.new().get_potential_energy(self.with_charge(start))
             except Exception as error:  # a refused charge: another one may be accepted
-                refusals.append(f"charge {start + step:+d} is refused ({describe(error)})")
+                refusals.append(f"charge {start + step:+d} is refused ({describe_error(error)})")
                 continue
             if abs(shifted - plain) > self.visible_energy:
                 return start + step
@@ -242,7 +242,7 @@ def _first_accepted(factory: CalculatorFactory, candidates: list[Atoms]) -> Atom
         try:
             energy = factory().get_potential_energy(candidate.copy())
         except Exception as error:  # any refusal: the next structure may be accepted
-            reasons.append(f"{candidate.get_chemical_formula()}: {describe(error)}")
+            reasons.append(f"{candidate.get_chemical_formula()}: {describe_error(error)}")
             continue
         if np.isfinite(energy):
             accepted = candidate.copy()
@@ -253,7 +253,7 @@ def _first_accepted(factory: CalculatorFactory, candidates: list[Atoms]) -> Atom
     raise NoStructureError("; ".join(reasons))
 
 
-def describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return the type and first line of an exception."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -13,9 +13,9 @@ import warnings
 
 import numpy as np
 
+from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.process import READERS, capture_output, changed_keys
-from molcalc.testing.report import CheckFailedError, CheckSkippedError
-from molcalc.testing.subject import Subject, describe
+from molcalc.testing.subject import Subject, describe_error
 
 SEED = 987654321
 
@@ -39,7 +39,7 @@ def _require_unchanged(subject: Subject, reader: str, during: str = "") -> None:
         _work(subject)
         changed = changed_keys(before, read())
     except Exception as error:
-        raise CheckFailedError(f"a calculation{during} raises {describe(error)}") from error
+        raise CheckFailedError(f"a calculation{during} raises {describe_error(error)}") from error
     if changed:
         raise CheckFailedError(f"building or using the calculator{during} changes {', '.join(changed)}")
 

@@ -1,53 +1,43 @@
-"""Every option of a training run, typed, with recommended values for each kind of model."""
+"""Every option of a training run, in the same parts as the rooms of training, with recommended values for each model.
+
+Users may write a key in its part (``loop: {epochs: 300}``) or without it (``epochs: 300``), in keywords, in YAML files
+and on the command line. Only the files beside this one see the whole configuration: a room takes its own part.
+"""
 
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
-from molcalc.errors import ConfigError, suggest
+from molcalc.errors import ConfigError, short, suggest
 from molcalc.io.schema import from_dict
+from molcalc.io.strict_yaml import parse_yaml
+from molcalc.registry import MODELS
+from molcalc.train.data.comparison import Comparison
+from molcalc.train.data.parts import SplitConfig
+from molcalc.train.loop.loop_config import LoopConfig
 from molcalc.train.loop.losses import LossConfig
-from molcalc.train.loop.sampler import MODES
-from molcalc.train.optimize.optimizers import OPTIMIZER_CONFIGS, GroupConfig
-from molcalc.train.optimize.schedules import ScheduleConfig
+from molcalc.train.optimize.optimizers import OptimizeConfig
+from molcalc.train.report.recording import ReportConfig
+from molcalc.train.start.start_config import StartConfig, TrainedFidelity
 
-PRECISIONS = ("float32", "bf16", "float64")
-COULOMB = ("auto", "simple", "physnet", "distributed", None)
-TRACKERS = ("tensorboard", "wandb")
-DIPOLE_SOURCES = ("auto", "distributed", "charges")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LevelOfTheory:
-    """What the labels of a fidelity are.
-
-    Attributes
-    ----------
-    functional : density functional, in the spelling of the D3 parameter sets; or None.
-    dispersion : term that completes the labels in the calculator ("d3bj:pbe0"), or None.
-    dispersion_in_labels : whether the labels contain dispersion already.
-    subtract_dispersion : take ``dispersion`` out of labels that contain it, train on the rest, and let the calculator
-        add it again.
-    base : another fidelity of the data, to which this one learns the difference (Δ-learning).
-    like : fidelity of ``init`` that this one starts from; None takes the one of the same name, or the first.
-    """
-
-    functional: str | None = None
-    dispersion: str | None = None
-    dispersion_in_labels: bool = False
-    subtract_dispersion: bool = False
-    base: str | None = None
-    like: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.subtract_dispersion and (self.dispersion is None or not self.dispersion_in_labels):
-            raise ValueError(
-                "subtract_dispersion needs dispersion_in_labels=True and the dispersion that they contain "
-                "(dispersion='d3bj:pbe0')"
-            )
+CONFIG_PARTS: dict[str, type[Any]] = {
+    "split": SplitConfig,
+    "start": StartConfig,
+    "comparison": Comparison,
+    "optimize": OptimizeConfig,
+    "loop": LoopConfig,
+    "report": ReportConfig,
+}
+"""Parts of the configuration whose keys may be written without the part."""
+PART_OF: dict[str, str] = {key.name: part for part, kind in CONFIG_PARTS.items() for key in fields(kind)}
+"""Part of each key that may be written without it."""
+MAX_CONFIG_FILE = 1 << 18
+"""Bytes; options have hundreds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,173 +46,195 @@ class FitConfig:
 
     Attributes
     ----------
-    model : "aimnet2", "physnet-dcm" or "noneq-dcm".
-    arguments : fields of the network's own configuration that differ from its defaults.
-    preset : named size of the network, where it has several.
-    init : published name, model file or directory to start from; None starts from random weights.
-    init_member : which network of an ensemble to start from.
-    keep_fidelities : keep the fidelities of ``init`` that the data do not have. What all share changes with training,
-        unless it is frozen (``groups``).
-    coulomb : Coulomb energy of the model: "auto" (AIMNet2 "simple", models of distributed charges None), "simple"
-        (beyond bonds), "physnet" (also between bonded atoms), "distributed" (of the charges around the atoms), or None.
-    repulsion : "zbl" or None, repulsion of nuclei at short range.
     seed : of split, weights and order of batches.
-    valid, test : share (< 1) or number of systems held out.
-    split_by : "molecule" or a database key: systems that share it stay together.
-    split_key : database key that names each row's part ("train", "valid", "test").
-    allow_overlap : train although held-out files have geometries of the training part, with a warning.
-    epochs : passes over the training set (or of ``batches_per_epoch``).
-    batch_size, batch_mode : molecules or atoms in a batch.
-    batches_per_epoch : None for one pass.
-    accumulate : parts in which a batch is worked through, to save memory.
-    fidelities : level of theory of each fidelity.
-    fidelity_weights : how often each fidelity is drawn, and how much it counts in validation. None draws every system
-        equally often, and lets every fidelity count equally in validation.
-    loss : terms and weights.
-    optimizer : "adam", "adamw", "rmsprop" or "muon".
-    learning_rate, weight_decay : None takes the recommended value.
-    use_recommended_hparams : take the recommended values whatever else is given.
-    optimizer_options : of the optimizer itself.
-    groups : own settings for parameters by name.
-    schedule : of the learning rate, per step.
-    grad_clip : largest norm of the gradient; 0 or less is off.
-    ema : decay of the average of weights, which is what is validated and kept; 0 is off.
-    precision : arithmetic of the network: "float32", "bf16" (matrix products) or "float64".
-    device : "auto", "cpu" or "cuda".
-    threads : of the processor; None leaves torch's choice.
-    esp_points : random points per system and step; None takes all.
-    esp_radius_factor : points closer to an atom than this many van der Waals radii are left out.
-    esp_max : V; points with a larger absolute potential are left out. None keeps all.
-    dipole_source : which charges' dipole is compared with labels: "distributed", "charges", or "auto" as the calculator
-        returns it.
-    rotation_augmentation : turn every system randomly at every step.
-    validate_every : epochs; None makes about 200 validations.
-    patience : validations without a new best model after which the run ends; None goes on. The best is that with the
-        smallest geometric mean of the errors (MAE) on the validation part: every property counts alike.
-    keep_top : further models kept beside the best, in ``top/``.
-    checkpoint_minutes : longest time between two checkpoints.
-    plots : draw pictures of errors at the end of the run; needs matplotlib (extra ``plot``).
-    plot_every : validations between two updates of the plots; None draws them at the end only.
-    track : "tensorboard" or "wandb": also log every validation there.
-    dist_timeout : seconds after which a process that does not answer ends the run.
+    split : which systems are held out.
+    start : network or given weights, and what the labels of each fidelity are.
+    loss : terms and weights. Its keys are always written inside.
+    comparison : which ESP points and which dipole are compared with labels.
+    optimize : optimizer, learning rates, schedule.
+    loop : batches, steps, validation, checkpoints, device.
+    report : pictures and records.
     """
 
-    model: str = "aimnet2"
-    arguments: dict[str, Any] = field(default_factory=dict)
-    preset: str = "default"
-    init: str | None = None
-    init_member: int = 0
-    keep_fidelities: bool = False
-    coulomb: str | None = "auto"
-    repulsion: str | None = None
     seed: int = 0
-    valid: float = 0.1
-    test: float = 0.1
-    split_by: str | None = None
-    split_key: str | None = None
-    allow_overlap: bool = False
-    epochs: int = 200
-    batch_size: int = 32
-    batch_mode: str = "molecules"
-    batches_per_epoch: int | None = None
-    accumulate: int = 1
-    fidelities: dict[str, LevelOfTheory] = field(default_factory=dict)
-    fidelity_weights: dict[str, float] | None = None
+    split: SplitConfig = field(default_factory=SplitConfig)
+    start: StartConfig = field(default_factory=StartConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    optimizer: str = "adamw"
-    learning_rate: float | None = None
-    weight_decay: float | None = None
-    use_recommended_hparams: bool = False
-    optimizer_options: dict[str, Any] = field(default_factory=dict)
-    groups: tuple[GroupConfig, ...] = ()
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    grad_clip: float = 1.0
-    ema: float = 0.999
-    precision: str = "float32"
-    device: str = "auto"
-    threads: int | None = None
-    esp_points: int | None = 512
-    esp_radius_factor: float = 1.4
-    esp_max: float | None = None
-    dipole_source: str = "auto"
-    rotation_augmentation: bool = False
-    validate_every: int | None = None
-    patience: int | None = None
-    keep_top: int = 0
-    checkpoint_minutes: float = 10.0
-    plots: bool = True
-    plot_every: int | None = None
-    track: str | None = None
-    dist_timeout: float = 600.0
-
-    def __post_init__(self) -> None:
-        for name, allowed in (
-            ("optimizer", tuple(OPTIMIZER_CONFIGS)),
-            ("precision", PRECISIONS),
-            ("batch_mode", MODES),
-            ("dipole_source", DIPOLE_SOURCES),
-            ("device", ("auto", "cpu", "cuda")),
-            ("track", (None, *TRACKERS)),
-            ("coulomb", COULOMB),
-            ("repulsion", (None, "zbl")),
-        ):
-            value = getattr(self, name)
-            if value not in allowed:
-                names = [str(item) for item in allowed]
-                raise ValueError(f"{name}={value!r}{suggest(str(value), names)}; choose one of {', '.join(names)}")
-        for name in ("epochs", "batch_size", "accumulate", "validate_every", "patience", "threads", "plot_every",
-                     "batches_per_epoch", "esp_points"):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value}; expected at least 1")
-        for name in ("valid", "test", "keep_top", "esp_radius_factor", "learning_rate", "weight_decay"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ValueError(f"{name}={value}; expected at least 0")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema={self.ema}; expected a number from 0 (off) to below 1")
-        for name in ("checkpoint_minutes", "dist_timeout"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)}; expected a positive number")
+    comparison: Comparison = field(default_factory=Comparison)
+    optimize: OptimizeConfig = field(default_factory=OptimizeConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """All options as plain values; :func:`make_config` reads them back."""
-        return asdict(self)
+        """All options as plain values, in their parts; :func:`make_config` reads them back."""
+        values = asdict(self)
+        values["start"]["fidelities"] = {name: item.to_options() for name, item in self.start.fidelities.items()}
+        return values
+
+    def flat(self) -> dict[str, Any]:
+        """All options as plain values by key, without the parts; :func:`make_config` reads them back."""
+        return flat_options(self.to_dict())
 
 
-RECOMMENDED: dict[str, dict[str, Any]] = {
-    "aimnet2": {
-        "batch_size": 512,
-        "batch_mode": "atoms",
-        "epochs": 200,
-        "loss": {"weights": {"energy": 1.0, "forces": 5.0, "charges": 5.0, "spin_charges": 5.0, "dipole": 1.0}},
-        "schedule": {"name": "cosine", "warmup": 0.02},
-    },
-    "physnet-dcm": {
-        "batch_size": 32,
-        "epochs": 300,
-        "loss": {"weights": {"energy": 100.0, "forces": 50.0, "dipole": 100.0, "esp": 50.0}},
-        "optimizer": "muon",
-        "schedule": {"name": "cosine", "warmup": 0.02, "final_factor": 0.001},
-        "ema": 0.99,
-    },
-}
-RECOMMENDED["noneq-dcm"] = RECOMMENDED["physnet-dcm"]
-"""Differences from the defaults of :class:`FitConfig`, by kind of model."""
-
-
-def make_config(options: Mapping[str, Any]) -> FitConfig:
+def make_config(options: Mapping[str, Any], where: str = "") -> FitConfig:
     """Options of a user on top of the recommended ones of the model.
+
+    Parameters
+    ----------
+    options : keys in their parts or without them.
+    where : named in errors.
+
+    Returns
+    -------
+    complete configuration
 
     Raises
     ------
     ConfigError
-        For an unknown model or key, a value of the wrong type or out of range.
+        For an unknown model or key, a key given twice, a value of the wrong type or out of range.
     """
-    model = options.get("model", "aimnet2")
-    if model not in RECOMMENDED:
-        raise ConfigError(f"unknown model {model!r}{suggest(str(model), RECOMMENDED)}; known: {', '.join(RECOMMENDED)}")
-    return from_dict(FitConfig, merged(RECOMMENDED[model], options))
+    given = flat_options(options, where)
+    model = given.get("model", StartConfig.model)
+    if model not in MODELS:
+        raise ConfigError(f"unknown model {model!r}{suggest(str(model), MODELS)}; known: {', '.join(MODELS)}")
+    return typed(merged(MODELS[model].training.options, given), where)
+
+
+def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Options of :func:`molcalc.train.fit` from a YAML file.
+
+    Returns
+    -------
+    options by key, whichever part each was written in.
+
+    Raises
+    ------
+    ConfigError
+        When the file is not YAML, repeats a key, or has a key or value that is not an option; the message names it.
+    """
+    file = Path(path)
+    try:
+        if file.stat().st_size > MAX_CONFIG_FILE:
+            raise ConfigError(f"{file} has {file.stat().st_size} bytes; options have at most {MAX_CONFIG_FILE}")
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is not a text file: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read the options {file}: {error.strerror or error}") from error
+    values = parse_yaml(text, str(file))
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: expected lines 'option: value'; got {short(values)}")
+    options = flat_options(values, str(file))
+    typed(options, str(file))
+    return options
+
+
+def parse_setting(text: str) -> dict[str, Any]:
+    """Options from ``key=value`` or ``key.key=value``; the value is YAML.
+
+    Returns
+    -------
+    options by key, whichever part the key was written in.
+
+    Raises
+    ------
+    ConfigError
+        For a text of another form, or an unknown key.
+    """
+    name, sign, value = text.partition("=")
+    keys = [key.strip() for key in name.split(".")]
+    if not sign or not all(keys):
+        raise ConfigError(f"{short(text)} is not KEY=VALUE, such as learning_rate=1e-3 or loss.weights.energy=5")
+    values: Any = parse_yaml(value, name)
+    for key in reversed(keys):
+        values = {key: values}
+    return flat_options(values)
+
+
+def join_options(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of several sources, by key; later ones win, nested ones are merged."""
+    result: dict[str, Any] = {}
+    for part in parts:
+        result = merged(result, part)
+    return result
+
+
+def typed(flat: Mapping[str, Any], where: str = "") -> FitConfig:
+    """The configuration with keys of :func:`flat_options`, and nothing recommended.
+
+    Returns
+    -------
+    configuration with the defaults of its classes
+
+    Raises
+    ------
+    ConfigError
+        For a value of the wrong type or out of range.
+    """
+    values = dict(flat)
+    if isinstance(said := values.get("fidelities"), Mapping):
+        prefix = f"{where}: " if where else ""
+        values["fidelities"] = {
+            str(name): TrainedFidelity.from_options(str(name), options, f"{prefix}fidelities.{name}")
+            for name, options in said.items()
+        }
+    parts = {
+        part: from_dict(kind, {key.name: values.pop(key.name) for key in fields(kind) if key.name in values}, where)
+        for part, kind in CONFIG_PARTS.items()
+    }
+    return replace(from_dict(FitConfig, values, where), **parts)
+
+
+def flat_options(options: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Options by key, whichever part each was written in.
+
+    Parameters
+    ----------
+    where : named in errors.
+
+    Returns
+    -------
+    options without parts; the keys of ``loss``, ``schedule``, ``arguments`` and ``fidelities`` stay inside these.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key (with the nearest valid one), a key in a part that it does not belong to, or a key that is
+        given in its part and without it.
+    """
+    prefix = f"{where}: " if where else ""
+    flat: dict[str, Any] = {}
+    known = ("seed", "loss", *PART_OF)
+    for name, value in options.items():
+        if name not in CONFIG_PARTS and name not in known:
+            valid = (*known, *CONFIG_PARTS)
+            raise ConfigError(
+                f"{prefix}unknown key {short(name)}{suggest(str(name), valid)}; valid keys: {', '.join(sorted(valid))}"
+            )
+        for key, inner in _within(name, value, prefix).items() if name in CONFIG_PARTS else [(name, value)]:
+            if key in flat:
+                raise ConfigError(
+                    f"{prefix}{key} is given twice, as {key} and as {PART_OF[key]}.{key}: leave one of them out"
+                )
+            flat[key] = inner
+    return flat
+
+
+def _within(part: str, values: Any, prefix: str) -> Mapping[str, Any]:
+    """Keys that are written in a part, after a look at whether they belong there."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(
+            f"{prefix}{part}: {short(values)} is a {type(values).__name__}; expected a mapping of options"
+        )
+    own = [key for key, home in PART_OF.items() if home == part]
+    for key in values:
+        if key in own:
+            continue
+        cure = f"it belongs to {PART_OF[key]}" if key in PART_OF else f"valid keys: {', '.join(sorted(own))}"
+        raise ConfigError(f"{prefix}{part}: unknown key {short(key)}{suggest(str(key), own)}; {cure}")
+    return values
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

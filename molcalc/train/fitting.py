@@ -1,4 +1,4 @@
-"""Training from a database to a calculator, in one call."""
+"""Training in one call, from a database to a calculator."""
 
 from __future__ import annotations
 
@@ -13,29 +13,24 @@ from typing import Any
 
 import torch
 
-from molcalc.calculators.base import MolCalculator
-from molcalc.calculators.sources import calculator_of
-from molcalc.errors import ConfigError
-from molcalc.io import checkpoint
-from molcalc.train.config import FitConfig, make_config
-from molcalc.train.data.contradictions import check_charges, warn_of_doubtful_derivatives
+from molcalc.assembly.opening import open_model
+from molcalc.registry import calculator_class
+from molcalc.train.config import FitConfig, flat_options, make_config
 from molcalc.train.data.opening import Data
-from molcalc.train.loop.console import Console
-from molcalc.train.loop.esp_mask import check_points
-from molcalc.train.loop.observers import Observers
-from molcalc.train.loop.processes import Processes, joined
+from molcalc.train.data.parts import Parts, check_parts, open_parts
+from molcalc.train.loop.processes import chosen_device, joined
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.trainer import Interruption, Trainer
-from molcalc.train.report.evaluation import evaluate_part
-from molcalc.train.report.summary import write_summary
-from molcalc.train.start.preparation import Parts, make_trainer, open_parts
+from molcalc.train.preparation import prepare
+from molcalc.train.report.recording import Console, Recording
+from molcalc.train.report.summary import RunReport
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a run ended with.
+    """Outcome of a run: its folder, errors and history.
 
     Attributes
     ----------
@@ -48,24 +43,34 @@ class FitResult:
     metrics: dict[str, dict[str, dict[str, float]]]
     history: list[dict[str, Any]]
 
-    def calculator(self, **options: Any) -> MolCalculator:
-        """An ASE calculator with the best weights; options are those of its class."""
-        return calculator_of(self.output, **options)
+    def calculator(self, **options: Any) -> Any:
+        """The ASE calculator for this kind of model, with the best weights.
+
+        Parameters
+        ----------
+        options : those of its class, such as ``dtype`` and ``device``.
+
+        Returns
+        -------
+        calculator of :mod:`molcalc.calculators`
+        """
+        model = open_model(self.output)
+        return calculator_class(model.config.kind)(model, **options)
 
 
 def fit(
     data: Data,
-    model: str = "physnet-dcm",
+    model: str | None = None,
     *,
     output: str | os.PathLike[str],
     init: str | os.PathLike[str] | None = None,
-    valid: float | Data = 0.1,
-    test: float | Data = 0.1,
+    valid: float | Data | None = None,
+    test: float | Data | None = None,
     resume: bool = False,
     units: Mapping[str, str] | None = None,
     skip_bad: bool = False,
     progress: bool = True,
-    **config: Any,
+    **options: Any,
 ) -> FitResult:
     """Train a potential.
 
@@ -75,15 +80,19 @@ def fit(
     Parameters
     ----------
     data : an ASE database (or any file of structures), a list of them, or a dict fidelity name → file(s).
-    model : "physnet-dcm", "noneq-dcm" or "aimnet2".
+    model : "physnet-dcm" (unless given), "noneq-dcm" or "aimnet2".
     output : folder of the run.
     init : published name or model to start from.
-    valid, test : share (< 1) or number of systems held out; or files of their own.
+    valid, test : share (< 1, 0.1 unless given) or number of systems held out; or files of their own.
     resume : go on with an interrupted run in ``output``.
     units : of labels that are not in eV, Å, e and declared nowhere, by label.
     skip_bad : leave out rows that cannot be used, with a warning, instead of raising.
     progress : show a progress bar on stderr.
-    config : options of :class:`molcalc.train.config.FitConfig`.
+    options : of :class:`molcalc.train.config.FitConfig`, each in its part or without it.
+
+    Returns
+    -------
+    folder of the run, errors of the best model and history
 
     Raises
     ------
@@ -98,64 +107,62 @@ def fit(
     KeyboardInterrupt
         When interrupted: the state was saved, ``resume=True`` goes on.
     """
-    options: dict[str, Any] = {**config, "model": model}
-    if init is not None:
-        options["init"] = os.fspath(init)
-    held_out: dict[str, Data] = {}
-    for name, value in (("valid", valid), ("test", test)):
-        if isinstance(value, (int, float)):
-            options[name] = float(value)
+    given: dict[str, Any] = {"model": model, "init": None if init is None else os.fspath(init)}
+    files: dict[str, Data] = {}
+    for name, part in (("valid", valid), ("test", test)):
+        if part is None or isinstance(part, (int, float)):
+            given[name] = part
         else:
-            held_out[name] = value
-    typed = make_config(options)
-    asked = set(dict(config.get("loss") or {}).get("weights") or {})
-    device = _device(typed)
-    with _threads(typed.threads), joined(device, typed.dist_timeout) as processes:
-        parts = open_parts(data, typed, held_out.get("valid"), held_out.get("test"), units or {}, skip_bad)
-        _check(parts, typed)
+            files[name] = part
+    said = {**options, **{name: value for name, value in given.items() if value is not None}}
+    config, asked = make_config(said), _asked_terms(said)
+    device = chosen_device(config.loop.device)
+    with _threads(config.loop.threads), joined(device, config.loop.dist_timeout) as processes:
+        parts = open_parts(
+            data,
+            config.split,
+            seed=config.seed,
+            valid=files.get("valid"),
+            test=files.get("test"),
+            units=units,
+            skip_bad=skip_bad,
+        )
+        check_parts(parts, config.comparison if config.loss.weights.get("esp", 0.0) > 0 else None)
         folder = RunFolder(output)
         with folder.owned() if processes.first else contextlib.nullcontext():
-            trainer = _prepared(typed, asked, parts, folder, processes, device, resume)
-            return _run(trainer, parts, progress and processes.first)
+            if not resume and processes.first:
+                folder.check_new()
+            config, trainer = prepare(config, asked, parts, folder, processes, device)
+            _begin(trainer, config, resume)
+            return _run(trainer, parts, config, progress and processes.first)
 
 
-def _check(parts: Parts, config: FitConfig) -> None:
-    """Refuse labels that contradict each other, and points that cannot be learned from."""
-    for part in (parts.train, parts.valid, parts.test):
-        check_charges(part)
-    warn_of_doubtful_derivatives(parts.train)
-    if config.loss.weights.get("esp", 0.0) > 0:
-        check_points(parts.train, config.esp_radius_factor, config.esp_max)
+def _asked_terms(options: Mapping[str, Any]) -> set[str]:
+    """Loss terms that a user gave a weight."""
+    loss = flat_options(options).get("loss", {})
+    return set(loss.get("weights", {}) if isinstance(loss, Mapping) else loss.weights)
 
 
-def _prepared(
-    config: FitConfig,
-    asked: set[str],
-    parts: Parts,
-    folder: RunFolder,
-    processes: Processes,
-    device: torch.device,
-    resume: bool,
-) -> Trainer:
-    """A trainer at its first step, or where the last run stopped."""
-    if not resume and processes.first:
-        folder.check_new()
-    trainer = make_trainer(config, asked, parts, folder, processes, device)
+def _begin(trainer: Trainer, config: FitConfig, resume: bool) -> None:
+    """Bring a trainer to the position where the last run stopped, or write down that a new one begins."""
+    folder = trainer.folder
     if resume:
         model, state = folder.load_last()
         trainer.restore(model.weights, state)
         log.info("resumed at epoch %d, step %d", trainer.progress.epoch, trainer.progress.step)
-    elif processes.first:
-        folder.write_options(trainer.config.to_dict())
+    elif trainer.processes.first:
+        folder.write_options(config.to_dict())
         trainer.save_last()  # shows before any work that the disk takes it
-    return trainer
 
 
-def _run(trainer: Trainer, parts: Parts, progress: bool) -> FitResult:
+def _run(trainer: Trainer, parts: Parts, config: FitConfig, progress: bool) -> FitResult:
+    """Train to the end, and report."""
+    options, usual = config.flat(), make_config({"model": config.start.model}).flat()
+    report = RunReport(trainer, parts, options=options, usual=usual)
     console = Console(trainer, progress)
     interruption = Interruption()
-    with _signals(interruption) as received, console, Observers(trainer) as observe:
-        finished = trainer.run(interruption, console.update, observe)
+    with _signals(interruption) as received, console, Recording(config.report, trainer, report, options) as record:
+        finished = trainer.run(interruption, console.update, record)
     if not finished:
         log.warning(
             "interrupted at epoch %d, step %d; saved. Go on with resume=True (--resume) and the same options",
@@ -163,24 +170,8 @@ def _run(trainer: Trainer, parts: Parts, progress: bool) -> FitResult:
         )  # fmt: skip
         signal.raise_signal(received[0] if received else signal.SIGINT)
         raise KeyboardInterrupt
-    metrics = {}
-    if trainer.processes.first:
-        best = checkpoint.load(trainer.folder.path)
-        for name, part in (("valid", parts.valid), ("test", parts.test)):
-            if len(part):
-                metrics[name] = evaluate_part(best, part, trainer.config)
-        write_summary(trainer, parts, metrics)
-    tables = {name: table.overall for name, table in metrics.items()}
-    return FitResult(str(trainer.folder.path), tables, trainer.history)
-
-
-def _device(config: FitConfig) -> torch.device:
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device='cuda', but torch finds no GPU: use 'cpu' or 'auto'")
-    name = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
+    errors = report.write() if trainer.processes.first else {}
+    return FitResult(str(trainer.folder.path), {part: found.overall for part, found in errors.items()}, trainer.history)
 
 
 @contextlib.contextmanager

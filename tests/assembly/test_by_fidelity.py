@@ -13,7 +13,7 @@ from ase.build import molecule
 from torch import Tensor
 
 from molcalc.assembly.by_fidelity import ByFidelity, part_of
-from molcalc.assembly.terms import completions
+from molcalc.assembly.terms import completed_by, completing_terms
 from molcalc.batch import AtomicBatch, collate, from_atoms
 from molcalc.calculators import D4
 from molcalc.derivatives import evaluate
@@ -21,16 +21,11 @@ from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.electrostatics.coulomb import SimpleCoulomb
 from molcalc.energy_term import EnergyTerm
 from molcalc.fidelity import Fidelity
-from molcalc.models.no_network import NoNetwork
+from molcalc.models.network import NoNetwork
 from molcalc.potential import Potential
-from tests.helpers.tiny import (
-    FIDELITIES,
-    crystal,
-    organic,
-    tiny_calculator,
-    tiny_checkpoint,
-    tiny_multifidelity_checkpoint,
-)
+from tests.helpers.calculators import tiny_calculator
+from tests.helpers.networks import FIDELITIES, tiny_checkpoint, tiny_multifidelity_checkpoint
+from tests.helpers.structures import crystal, organic
 
 
 class Counted(D3Dispersion):
@@ -137,11 +132,11 @@ def test_fidelities_of_equal_dispersion_have_one_term() -> None:
         tiny_checkpoint().config,
         fidelities=(Fidelity(name="a", dispersion="d3bj:pbe0"), Fidelity(name="b", dispersion="d3bj:pbe0")),
     )
-    terms, provenance = completions(config, 0)
+    terms, words = completing_terms(config, 0), completed_by(config, 0)
     assert isinstance(terms[-1], D3Dispersion)
-    assert [words["dispersion"] for words in provenance] == ["d3bj:pbe0"] * 2
-    terms, provenance = completions(config, 1, dispersion=None)
+    assert [each["dispersion"] for each in words] == ["d3bj:pbe0"] * 2
+    terms, words = (function(config, 1, dispersion=None) for function in (completing_terms, completed_by))
     assert isinstance(terms[-1], ByFidelity)
-    assert [words["dispersion"] for words in provenance] == ["d3bj:pbe0", "none"]
+    assert [each["dispersion"] for each in words] == ["d3bj:pbe0", "none"]
     bare = replace(config, fidelities=(Fidelity(name="a"), Fidelity(name="b")))
-    assert [type(term) for term in completions(bare, 0)[0]] == [SimpleCoulomb]
+    assert [type(term) for term in completing_terms(bare, 0)] == [SimpleCoulomb]

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk
 
-from molcalc.assembly.terms import completion, coulomb_term, dispersion_term
+from molcalc.assembly.terms import completing_terms, coulomb_term, dispersion_term, dispersion_words
 from molcalc.batch import from_atoms
 from molcalc.calculators import D3, AIMNet2
 from molcalc.dispersion.parameters import D3Parameters, d3_parameters
@@ -18,17 +18,16 @@ from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.errors import CellError, ConfigError
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.no_network import NoNetwork
+from molcalc.models.network import NoNetwork
 from molcalc.potential import Potential
-from tests.helpers.tiny import tiny_checkpoint
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.structures import rattled
 
 COMPLETED = Fidelity(name="pbe0", functional="pbe0", dispersion="d3bj:pbe0")
 
 
 def test_energy_with_dispersion_less_energy_without_is_that_of_d3() -> None:
-    """A45."""
-    atoms = molecule("CH3OH")
-    atoms.rattle(0.05, seed=1)
+    atoms = rattled("CH3OH", seed=1)
     with_d3, without = (AIMNet2(tiny_checkpoint(), dtype="float64", dispersion=x) for x in ("auto", None))
     difference = with_d3.get_potential_energy(atoms) - without.get_potential_energy(atoms)
     assert difference == pytest.approx(D3("pbe0").get_potential_energy(atoms), abs=1e-10)
@@ -37,33 +36,32 @@ def test_energy_with_dispersion_less_energy_without_is_that_of_d3() -> None:
 
 
 def test_auto_takes_what_the_fidelity_declares() -> None:
-    term, description = dispersion_term(COMPLETED, "auto", legacy=False)
-    assert term is not None
-    assert description == "d3bj:pbe0"
-    assert dispersion_term(replace(COMPLETED, dispersion=None), "auto", legacy=False) == (None, "none")
     contained = replace(COMPLETED, dispersion_in_labels=True)
-    assert dispersion_term(contained, "auto", legacy=False) == (None, "in labels")
-    assert dispersion_term(COMPLETED, None, legacy=False) == (None, "none")
+    for fidelity, choice, words in (
+        (COMPLETED, "auto", "d3bj:pbe0"),
+        (replace(COMPLETED, dispersion=None), "auto", "none"),
+        (contained, "auto", "in labels"),
+        (COMPLETED, None, "none"),
+    ):
+        assert dispersion_words(fidelity, choice) == words
+        assert (dispersion_term(fidelity, choice) is not None) is (words == "d3bj:pbe0")
 
 
-@pytest.mark.parametrize("wish", ["d3bj:pbe0", d3_parameters("pbe0")], ids=str)
-def test_dispersion_is_never_added_to_labels_that_contain_it(wish: str | D3Parameters) -> None:
-    """A45."""
+@pytest.mark.parametrize("choice", ["d3bj:pbe0", d3_parameters("pbe0")], ids=str)
+def test_dispersion_is_never_added_to_labels_that_contain_it(choice: str | D3Parameters) -> None:
     with pytest.raises(ConfigError, match="count it twice"):
-        dispersion_term(replace(COMPLETED, dispersion_in_labels=True), wish, legacy=False)
+        dispersion_term(replace(COMPLETED, dispersion_in_labels=True), choice)
 
 
-@pytest.mark.parametrize("wish", [False, True, 3, ["d3bj:pbe0"]], ids=str)
-def test_dispersion_of_another_type_is_refused(wish: object) -> None:
-    """A45."""
+@pytest.mark.parametrize("choice", [False, True, 3, ["d3bj:pbe0"]], ids=str)
+def test_dispersion_of_another_type_is_refused(choice: object) -> None:
     with pytest.raises(TypeError, match="give 'auto', None, 'd3bj:FUNCTIONAL'"):
-        dispersion_term(COMPLETED, wish, legacy=False)  # type: ignore[arg-type]
+        dispersion_term(COMPLETED, choice)  # type: ignore[arg-type]
 
 
 def test_the_word_false_is_no_functional() -> None:
-    """A45."""
     with pytest.raises(ConfigError, match="dispersion='False'; give 'auto', None"):
-        dispersion_term(COMPLETED, "False", legacy=False)
+        dispersion_term(COMPLETED, "False")
 
 
 def test_a_coulomb_term_without_charges_is_refused_when_the_potential_is_built() -> None:
@@ -105,5 +103,5 @@ def test_a_calculator_adds_the_repulsion_that_its_model_was_trained_with() -> No
 def test_dispersion_is_smooth_exactly_where_the_other_terms_allow_crystals() -> None:
     config, level = tiny_checkpoint().config, replace(COMPLETED, dispersion="d3bj:pbe0")
     for coulomb, smooth in ((None, True), ("simple", False)):
-        terms = completion(replace(config, coulomb=coulomb), level).terms
+        terms = completing_terms(replace(config, coulomb=coulomb, fidelities=(level,)), 0)
         assert (terms[-1].switch_width > 0) is smooth

@@ -1,11 +1,10 @@
-"""The ASE bridge (acceptance A25, A47, A48, A52, G4–G7 and design of calculators)."""
+"""Calculators of molcalc as ASE sees them: cache, charge and spin, copies, threads, state of the process."""
 
 from __future__ import annotations
 
 import copy
 import json
 import pickle
-import random
 import threading
 from pathlib import Path
 
@@ -24,7 +23,10 @@ from ase.optimize import BFGS
 from molcalc.errors import ConfigError
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.testing import check_calculator
-from tests.helpers.tiny import crystal, organic, periodic_calculator, tiny_calculator, tiny_checkpoint
+from tests.helpers.calculators import periodic_calculator, tiny_calculator
+from tests.helpers.checks import state_of_process
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.structures import crystal, organic
 
 
 def water(charge: int | None = None) -> Atoms:
@@ -208,24 +210,16 @@ def test_two_threads_never_get_a_wrong_number(closed_shell: Checkpoint) -> None:
 
 def test_global_state_is_left_alone(closed_shell: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-    def state() -> tuple[object, ...]:
-        return (
-            torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(),
-            torch.get_float32_matmul_precision(),
-            torch.are_deterministic_algorithms_enabled(), torch.random.get_rng_state().sum().item(),
-            str(np.random.get_state()), random.getstate(), list(tmp_path.iterdir()),  # noqa: NPY002
-        )  # fmt: skip
-
-    before = state()
+    before = state_of_process()
     calc = tiny_calculator(closed_shell)
     calc.get_potential_energy(organic())
-    assert state() == before
+    assert state_of_process() == before
     with torch.no_grad():
         assert np.abs(calc.get_forces(organic(4))).max() > 0.1
     with pytest.raises(ValueError, match="no atoms"):
         calc.get_potential_energy(Atoms())
-    assert state() == before
+    assert state_of_process() == before
+    assert not list(tmp_path.iterdir())
 
 
 def test_path_with_a_shared_calculator(closed_shell: Checkpoint) -> None:
@@ -254,7 +248,7 @@ def test_evaluate_batches_large_lists(closed_shell: Checkpoint, monkeypatch: pyt
     calc = tiny_calculator(closed_shell)
     images = [organic(k) for k in range(7)] + [molecule("H2O")]
     whole = calc.evaluate(images)
-    monkeypatch.setattr("molcalc.calculators.beyond_ase.BATCH_ATOMS", 20)
+    monkeypatch.setattr("molcalc.predictor.BATCH_ATOMS", 20)
     parts = calc.evaluate(images)
     for atoms, a, b in zip(images, whole, parts):
         assert a["energy"] == pytest.approx(b["energy"], abs=1e-10)
@@ -271,7 +265,7 @@ def test_optimization_lowers_the_energy(closed_shell: Checkpoint) -> None:
     assert atoms.get_potential_energy() < before
 
 
-@pytest.mark.filterwarnings("ignore::molcalc.calculators.base.OpenShellWarning")
+@pytest.mark.filterwarnings("ignore::molcalc.errors.OpenShellWarning")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_calculator_passes_the_public_kit(closed_shell: Checkpoint, dtype: str) -> None:
     report = check_calculator(lambda: tiny_calculator(closed_shell, dtype), quiet=True, memory_steps=200)

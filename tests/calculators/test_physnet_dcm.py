@@ -16,22 +16,24 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_stress
 
 from molcalc.calculators import AIMNet2, NonEquivariantDCM, PhysNetDCM
-from molcalc.calculators.physnet_dcm import NonEquivariantWarning
 from molcalc.errors import (
     CellError,
     CheckpointMismatchError,
     ConfigError,
     FidelityError,
     InputError,
+    NonEquivariantWarning,
     UnsupportedElementError,
 )
 from molcalc.io.checkpoint import save
+from molcalc.registry import calculator_class
 from molcalc.testing import check_calculator
 from molcalc.units import ATOMIC_MASSES, COULOMB
-from tests.helpers.tiny import crystal, organic, random_rotation, tiny_checkpoint
-from tests.helpers.tiny_dcm import CLASSES, KINDS, dcm_calculator, tiny_dcm
+from tests.helpers.calculators import tiny_calculator
+from tests.helpers.networks import DCM_KINDS, tiny_checkpoint, tiny_dcm
+from tests.helpers.structures import crystal, organic, random_rotation
 
-kinds = pytest.mark.parametrize("kind", KINDS)
+kinds = pytest.mark.parametrize("kind", DCM_KINDS)
 POINTS = np.array([[9.0, 0.0, 0.0], [0.0, -8.0, 1.0], [3.0, 3.0, 7.0]])
 
 
@@ -49,7 +51,7 @@ def _expected_warning() -> Any:
 )
 def test_calculator_passes_the_common_checks(kind: str, dtype: str, coulomb: str) -> None:
     checkpoint = tiny_dcm(kind)
-    report = check_calculator(lambda: dcm_calculator(checkpoint, dtype, coulomb=coulomb), quiet=True, memory_steps=50)
+    report = check_calculator(lambda: tiny_calculator(checkpoint, dtype, coulomb=coulomb), quiet=True, memory_steps=50)
     assert report.ok, report
     if coulomb == "shifted":
         assert not report.skipped
@@ -58,7 +60,7 @@ def test_calculator_passes_the_common_checks(kind: str, dtype: str, coulomb: str
 @kinds
 def test_results_and_extras_are_complete(kind: str) -> None:
     atoms = organic()
-    atoms.calc = calc = dcm_calculator(tiny_dcm(kind))
+    atoms.calc = calc = tiny_calculator(tiny_dcm(kind))
     atoms.get_forces()
     assert set(calc.results) == {"energy", "free_energy", "energies", "forces", "charges", "dipole"}
     assert set(calc.extras) == {"dcm_charges", "dcm_positions", "dcm_dipole", "charge_dipole"}
@@ -73,7 +75,7 @@ def test_results_and_extras_are_complete(kind: str) -> None:
 @kinds
 def test_dipole_potential_and_field_are_those_of_the_distributed_charges(kind: str) -> None:
     atoms = organic()
-    calc = dcm_calculator(tiny_dcm(kind))
+    calc = tiny_calculator(tiny_dcm(kind))
     sites, charges = calc.get_distributed_charges(atoms)
     assert sites.shape == (3 * len(atoms), 3)
     assert charges.sum() == pytest.approx(0.0, abs=1e-12)
@@ -94,7 +96,7 @@ def test_dipole_potential_and_field_are_those_of_the_distributed_charges(kind: s
 @kinds
 def test_sites_follow_the_structure_and_its_charge(kind: str) -> None:
     atoms = molecule("H2O")
-    calc = dcm_calculator(tiny_dcm(kind))
+    calc = tiny_calculator(tiny_dcm(kind))
     first = calc.get_distributed_charges(atoms)
     atoms.info["charge"] = 2
     assert calc.get_distributed_charges(atoms)[1].sum() == pytest.approx(2.0, abs=1e-10)
@@ -106,7 +108,7 @@ def test_sites_follow_the_structure_and_its_charge(kind: str) -> None:
 
 
 def test_potential_with_quadrupoles_turns_with_the_molecule() -> None:
-    calc, matrix = dcm_calculator(tiny_dcm(quadrupoles=True)), random_rotation(2)
+    calc, matrix = tiny_calculator(tiny_dcm(quadrupoles=True)), random_rotation(2)
     atoms = organic()
     expected, field = calc.get_esp(POINTS, atoms), calc.get_electric_field(POINTS, atoms)
     sites, charges = calc.get_distributed_charges(atoms)
@@ -118,7 +120,7 @@ def test_potential_with_quadrupoles_turns_with_the_molecule() -> None:
 
 
 def test_plain_head_warns_once_when_its_charges_are_asked_for() -> None:
-    calc, atoms = dcm_calculator(tiny_dcm("noneq-dcm")), molecule("H2O")
+    calc, atoms = tiny_calculator(tiny_dcm("noneq-dcm")), molecule("H2O")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         atoms.calc = calc
@@ -134,7 +136,7 @@ def test_plain_head_warns_once_when_its_charges_are_asked_for() -> None:
 @kinds
 def test_copies_and_pickles_give_the_same_results(kind: str) -> None:
     atoms = organic()
-    calc = dcm_calculator(tiny_dcm(kind))
+    calc = tiny_calculator(tiny_dcm(kind))
     expected = calc.get_esp(POINTS, atoms)
     for other in (copy.deepcopy(calc), pickle.loads(pickle.dumps(calc))):  # noqa: S301
         assert (other.get_esp(POINTS, organic()) == expected).all()
@@ -144,8 +146,8 @@ def test_copies_and_pickles_give_the_same_results(kind: str) -> None:
 def test_model_directory_is_loaded(kind: str, tmp_path: Path) -> None:
     checkpoint = tiny_dcm(kind)
     save(tmp_path / "model", checkpoint)
-    calc = CLASSES[kind](tmp_path / "model", dtype="float64")
-    expected = dcm_calculator(checkpoint).get_potential_energy(organic())
+    calc = calculator_class(kind)(tmp_path / "model", dtype="float64")
+    expected = tiny_calculator(checkpoint).get_potential_energy(organic())
     assert calc.get_potential_energy(organic()) == expected
     assert calc.todict()["model"] == "model"
 
@@ -167,19 +169,19 @@ def test_model_of_another_kind_is_refused_with_the_cure(wrong: Any, kind: str, c
 
 def test_options_that_do_not_fit_are_refused() -> None:
     checkpoint = tiny_dcm()
-    assert dcm_calculator(checkpoint, fidelity="pbe0").fidelity == "pbe0"
+    assert tiny_calculator(checkpoint, fidelity="pbe0").fidelity == "pbe0"
     with pytest.raises(FidelityError, match="fidelity='gfn2': 'pbe0' has 'pbe0'"):
-        dcm_calculator(checkpoint, fidelity="gfn2")
+        tiny_calculator(checkpoint, fidelity="gfn2")
     with pytest.raises(ConfigError, match=r"member=1.*members 0…0"):
-        dcm_calculator(checkpoint, member=1)
+        tiny_calculator(checkpoint, member=1)
     with pytest.raises(ConfigError, match="trained with 'physnet', which allows auto, shifted"):
-        dcm_calculator(checkpoint, coulomb="ewald")
+        tiny_calculator(checkpoint, coulomb="ewald")
     with pytest.raises(CheckpointMismatchError, match="unknown repulsion 'born'"):
-        dcm_calculator(tiny_dcm(repulsion="born"))
+        tiny_calculator(tiny_dcm(repulsion="born"))
 
 
 def test_bad_structures_and_points_are_refused() -> None:
-    calc = dcm_calculator(tiny_dcm())
+    calc = tiny_calculator(tiny_dcm())
     with pytest.raises(UnsupportedElementError, match=r"He \(Z=2\).*supported: H, C, N, O"):
         calc.get_potential_energy(Atoms("He"))
     with pytest.raises(CellError, match='not defined for periodic.*coulomb="shifted"'):
@@ -194,14 +196,16 @@ def test_bad_structures_and_points_are_refused() -> None:
 def test_repulsion_is_part_of_the_energy() -> None:
     close = molecule("H2O")
     close.positions[1] = close.positions[0] + 0.45 * (close.positions[1] - close.positions[0])
-    with_zbl, without = (dcm_calculator(tiny_dcm(repulsion=name)).get_potential_energy(close) for name in ("zbl", None))
+    with_zbl, without = (
+        tiny_calculator(tiny_dcm(repulsion=name)).get_potential_energy(close) for name in ("zbl", None)
+    )
     assert with_zbl > without + 1.0
 
 
 @kinds
 def test_stress_is_the_derivative_by_strain(kind: str) -> None:
     atoms = crystal()
-    atoms.calc = dcm_calculator(tiny_dcm(kind), coulomb="shifted")
+    atoms.calc = tiny_calculator(tiny_dcm(kind), coulomb="shifted")
     numeric = calculate_numerical_stress(atoms, eps=1e-4)
     assert np.abs(numeric).max() > 1e-4
     assert atoms.get_stress() == pytest.approx(numeric, abs=1e-8)
@@ -211,8 +215,8 @@ def test_stress_is_the_derivative_by_strain(kind: str) -> None:
 
 def test_energy_of_distributed_charges_is_part_of_forces_and_hessian() -> None:
     checkpoint, atoms = tiny_dcm(coulomb="distributed"), molecule("H2O")
-    calc = dcm_calculator(checkpoint)
-    without = dcm_calculator(tiny_dcm(coulomb=None))
+    calc = tiny_calculator(checkpoint)
+    without = tiny_calculator(tiny_dcm(coulomb=None))
     assert abs(calc.get_potential_energy(atoms) - without.get_potential_energy(atoms)) > 1e-2
     matrix = calc.get_hessian(atoms)
     step, forces = 1e-4, []
@@ -228,13 +232,13 @@ def test_energy_of_distributed_charges_is_part_of_forces_and_hessian() -> None:
 @kinds
 def test_vibrations_use_the_dipole_of_the_results(kind: str) -> None:
     atoms = molecule("CO2")
-    intensities = dcm_calculator(tiny_dcm(kind)).get_vibrations(atoms).ir_intensities
+    intensities = tiny_calculator(tiny_dcm(kind)).get_vibrations(atoms).ir_intensities
     assert intensities.shape == (9,)
     assert np.isfinite(intensities).all()
 
 
 def test_many_structures_at_once_equal_single_ones() -> None:
-    calc = dcm_calculator(tiny_dcm(n_members=2))
+    calc = tiny_calculator(tiny_dcm(n_members=2))
     images = [organic(), molecule("H2O"), Atoms("O"), molecule("CO2")]
     together = calc.evaluate(images, ("energy", "forces", "charges", "dipole"))
     for atoms, found in zip(images, together):

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from ase.build import molecule
 from ase.io import write
 
 from molcalc.cli import main
 from molcalc.io import checkpoint
-from tests.helpers.tiny import FIDELITIES, tiny_checkpoint, tiny_multifidelity_checkpoint
+from tests.helpers.networks import FIDELITIES, tiny_checkpoint, tiny_multifidelity_checkpoint
+from tests.helpers.structures import rattled
 
 
 class Outcome(NamedTuple):
@@ -69,7 +69,6 @@ def model(models: Path) -> Path:
 @pytest.fixture
 def water(tmp_path: Path) -> Path:
     """Water, slightly distorted."""
-    atoms = molecule("H2O")
-    atoms.rattle(0.05, seed=1)
+    atoms = rattled("H2O", seed=1)
     write(tmp_path / "water.xyz", atoms)
     return tmp_path / "water.xyz"

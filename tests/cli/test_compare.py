@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ase.build import molecule
 from ase.db import connect
 from ase.io import read, write
 
 from molcalc.calculators import AIMNet2
+from tests.helpers.structures import rattled
 
 NAMES = ["pbe0", "gfn2", "b3lyp"]
 PRINTED = 1.1e-6
@@ -24,9 +24,7 @@ PRINTED = 1.1e-6
 @pytest.fixture
 def frames(tmp_path: Path) -> Path:
     """Three waters and an ammonia."""
-    images = [molecule("H2O") for _ in range(3)] + [molecule("NH3")]
-    for k, atoms in enumerate(images):
-        atoms.rattle(0.05, seed=k)
+    images = [rattled(name, seed=k) for k, name in enumerate(("H2O", "H2O", "H2O", "NH3"))]
     write(tmp_path / "frames.xyz", images)
     return tmp_path / "frames.xyz"
 
@@ -92,7 +90,7 @@ def test_json_and_csv_hold_the_numbers_of_the_calculator(run: Any, models: Path,
     assert run("compare", frames, "--model", models / "several", "--csv", "--json").status == 2
 
 
-@pytest.mark.filterwarnings("default::molcalc.calculators.beyond_ase.FidelityWarning")
+@pytest.mark.filterwarnings("default::molcalc.errors.FidelityWarning")
 def test_a_fidelity_that_does_not_know_an_element_has_no_number(run: Any, models: Path, frames: Path) -> None:
     result = run("compare", frames, "--model", models / "no-oxygen")
     assert result.status == 0

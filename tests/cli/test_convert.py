@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from molcalc.io import checkpoint
-from molcalc.pretrained.sources import open_model
+from molcalc.pretrained.sources import read_model
 from tests.helpers.model_files import multifidelity_state
-from tests.helpers.tiny import tiny_multifidelity
+from tests.helpers.networks import tiny_multifidelity
 
 
 def test_a_model_is_written_as_a_directory_with_the_same_hash(run: Any, models: Path) -> None:
@@ -66,8 +66,8 @@ def test_a_weight_file_of_several_fidelities_gets_names_and_self_atomic_energies
     names = ("--fidelity", "pbe0", "--fidelity", "gfn2", "--fidelity", "b3lyp")
     result = run("convert", "three.pt", "here", *names, "--sae", "pbe0=one.yaml", "--sae", "gfn2=two.yaml")
     assert result.status == 0, result.err
-    assert "here: aimnet2-multi" in result.out
-    plain, found = open_model("three.pt"), checkpoint.load("here")
+    assert "here: aimnet2," in result.out
+    plain, found = read_model("three.pt"), checkpoint.load("here")
     assert [level.name for level in found.config.fidelities] == ["pbe0", "gfn2", "b3lyp"]
     assert found.config.fidelities[1].elements == (1, 6)
     difference = found.weights["members.0.shifts"] - plain.weights["members.0.shifts"]

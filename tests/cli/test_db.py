@@ -10,14 +10,15 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
+from tests.helpers.structures import rattled
+
 
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MOLCALC_CACHE", str(tmp_path / "cache"))
     with connect(tmp_path / "set.db") as target:
         for k in range(10):
-            atoms = molecule("H2O")
-            atoms.rattle(0.05, seed=k)
+            atoms = rattled("H2O", seed=k)
             atoms.calc = SinglePointCalculator(atoms, energy=-2079.0 + 0.01 * k)
             target.write(atoms, total_charge=0)
     return tmp_path / "set.db"

@@ -17,11 +17,12 @@ from ase.db import connect
 from ase.io import read, write
 
 from molcalc.calculators import AIMNet2, PhysNetDCM
-from molcalc.calculators.base import OpenShellWarning
 from molcalc.cli import output
+from molcalc.errors import OpenShellWarning
 from molcalc.io import checkpoint
 from molcalc.units import DEBYE
-from tests.helpers.tiny_dcm import tiny_dcm
+from tests.helpers.networks import tiny_dcm
+from tests.helpers.structures import rattled
 
 PRINTED = 1.1e-6
 """eV; energies are printed with six digits, and a batch rounds a little differently from a single structure."""
@@ -229,10 +230,9 @@ def test_the_same_numbers_come_out_in_every_locale(run: Any, model: Path, water:
 
 
 def test_a_charge_gives_distributed_charges_the_same_energy_by_every_route(run: Any, tmp_path: Path) -> None:
-    """A47: argument, ``atoms.info``, setter, batch, command line and database."""
+    """Argument, ``atoms.info``, setter, batch, command line and database."""
     checkpoint.save(tmp_path / "dcm", tiny_dcm("physnet-dcm"))
-    water, energies = molecule("H2O"), []
-    water.rattle(0.05, seed=2)
+    water, energies = rattled("H2O", seed=2), []
     for charge in (-1, 0, 1):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", OpenShellWarning)

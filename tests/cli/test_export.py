@@ -11,13 +11,13 @@ import pytest
 
 from molcalc.io import checkpoint
 from molcalc.pretrained.foreign.exported import CONTENTS, read_contents
-from tests.helpers.export_models import several
+from tests.helpers.networks import uneven_checkpoint
 
 
 @pytest.fixture(scope="session")
 def levels(models: Path) -> Path:
     """A model directory of three fidelities: gfn2, wb97m (dispersion in its labels), pbe0."""
-    checkpoint.save(models / "levels", several())
+    checkpoint.save(models / "levels", uneven_checkpoint())
     return models / "levels"
 
 

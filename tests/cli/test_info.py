@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from molcalc.cli.fragments import fragment_charges
 from molcalc.io import checkpoint
-from tests.helpers.tiny import tiny_checkpoint
+from tests.helpers.networks import tiny_checkpoint
 
 
 def test_everything_about_a_model_directory_is_printed(run: Any, models: Path) -> None:
@@ -43,7 +42,7 @@ def test_json_holds_the_same_and_counts_parameters_of_one_network(run: Any, mode
     assert values["elements"] == ["H", "C", "N", "O"]
 
 
-def test_charges_of_fragments_far_apart_are_told(run: Any, models: Path) -> None:  # A18
+def test_charges_of_fragments_far_apart_are_told(run: Any, models: Path) -> None:
     told = json.loads(run("info", models / "ensemble", "--json").out)["fragments"]
     found = re.fullmatch(r"NH4⁺ ([+-]\d\.\d{3}) e, H2O ([+-]\d\.\d{3}) e at 30 Å \(right: \+1, 0\)", told)
     assert found
@@ -51,10 +50,11 @@ def test_charges_of_fragments_far_apart_are_told(run: Any, models: Path) -> None
     assert abs(float(found[1]) - 1.0) > 0.01  # random weights share the charge among all atoms
 
 
-def test_fragments_of_unknown_elements_are_not_measured() -> None:
+def test_fragments_of_unknown_elements_are_not_measured(run: Any) -> None:
     plain = tiny_checkpoint()
     level = replace(plain.config.fidelities[0], elements=(1, 6, 8))
-    told = fragment_charges(replace(plain, config=replace(plain.config, fidelities=(level,))))
+    checkpoint.save("no-nitrogen", replace(plain, config=replace(plain.config, fidelities=(level,))))
+    told = json.loads(run("info", "no-nitrogen", "--json").out)["fragments"]
     assert told == "not measured: the model does not know H, N and O"
 
 

@@ -21,7 +21,7 @@ from ase.io.trajectory import Trajectory
 from ase.io.ulm import InvalidULMFileError
 
 from molcalc.calculators.base import MolCalculator
-from molcalc.cli import recorder
+from molcalc.simulate import recorder
 
 SAME = 1e-10
 """Å, u·Å/fs between a run in one piece and one in two: the neighbor list is made at another structure."""
@@ -198,7 +198,7 @@ def test_the_seed_decides_the_run_and_is_printed(md: Any) -> None:
     [
         (("--ensemble", "nve", "--thermostat", "bussi"), "--thermostat has no meaning with --ensemble nve"),
         (("--ensemble", "nve", "--friction", "0.1"), "--friction has no meaning with --ensemble nve"),
-        (("--thermostat", "bussi", "--temperature", "0"), "needs --temperature > 0"),
+        (("--thermostat", "bussi", "--temperature", "0"), "needs a temperature > 0"),
         (("--trajectory", "there.traj"), "there.traj exists: give another name, or --force"),
         (("--log", "there.traj"), "there.traj exists"),
         (("--trajectory", "no/where.traj"), "the folder no does not exist"),
@@ -213,6 +213,17 @@ def test_impossible_requests_are_status_2_and_change_nothing(md: Any, options: t
     assert text in result.err
     assert sorted(path.name for path in Path().iterdir()) == ["there.traj", "water.xyz"]
     assert Path("there.traj").read_text() == "precious"
+
+
+def test_the_structure_file_is_never_the_trajectory_or_log(md: Any) -> None:
+    before = Path("water.xyz").read_bytes()
+    for option in ("--trajectory", "--log"):
+        result = md(option, "water.xyz", "--force", "--steps", "5")
+        assert result.status == 2
+        assert "water.xyz is an input and the target at the same time" in result.err
+    assert "one.traj is named twice" in md("--trajectory", "one.traj", "--log", "one.traj").err
+    assert Path("water.xyz").read_bytes() == before
+    assert [path.name for path in Path().iterdir()] == ["water.xyz"]
 
 
 def test_a_restart_keeps_the_settings_it_was_begun_with(md: Any, run: Any, model: Path) -> None:

@@ -16,8 +16,8 @@ from ase.io import read, write
 
 from molcalc.calculators import AIMNet2
 from molcalc.calculators.base import MolCalculator
-from molcalc.cli.relax import OPTIMIZERS
-from tests.helpers.tiny import crystal
+from molcalc.simulate import GEOMETRY_OPTIMIZERS
+from tests.helpers.structures import crystal
 
 SAME = 1e-12
 """Å, eV/Å between a relaxation in one piece and one in two: neighbor lists may be summed in another order."""
@@ -42,7 +42,7 @@ def at_evaluation(monkeypatch: pytest.MonkeyPatch, number: int, action: Any) -> 
     monkeypatch.setattr(MolCalculator, "calculate", counted)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", GEOMETRY_OPTIMIZERS)
 def test_the_relaxed_structure_has_small_forces(relax: Any, model: Path, water: Path, optimizer: str) -> None:
     result = relax("-o", "relaxed.xyz", "--fmax", "0.01", "--optimizer", optimizer)
     assert result.status == 0, result.err
@@ -56,7 +56,7 @@ def test_the_relaxed_structure_has_small_forces(relax: Any, model: Path, water: 
     assert f"{written:.6f} eV, written to relaxed.xyz" in result.out
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", GEOMETRY_OPTIMIZERS)
 def test_a_relaxation_in_two_parts_takes_the_steps_of_one_in_a_piece(relax: Any, optimizer: str) -> None:
     options = ("--fmax", "0.001", "--optimizer", optimizer)
     relax("-o", "whole.xyz", "--trajectory", "whole.traj", "--steps", "12", *options)
@@ -129,6 +129,12 @@ def test_impossible_requests_are_refused_before_anything_is_computed(
     assert text in result.err
     assert sorted(path.name for path in Path().iterdir()) == ["there.xyz", "water.xyz"]
     assert Path("there.xyz").read_text() == "precious"
+
+
+def test_steps_are_not_written_over_the_structure_or_its_relaxed_form(relax: Any) -> None:
+    assert "is an input and the target" in relax("--trajectory", "water.xyz", "--force").err
+    assert "out.traj is named twice" in relax("-o", "out.traj", "--trajectory", "out.traj").err
+    assert [path.name for path in Path().iterdir()] == ["water.xyz"]
 
 
 def test_only_a_trajectory_of_the_same_run_is_continued(

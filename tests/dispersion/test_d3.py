@@ -14,14 +14,8 @@ from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.parameters import D3Parameters, d3_parameters
 from molcalc.errors import CellError, ConfigError, UnsupportedElementError
 from molcalc.units import BOHR, HARTREE
-from tests.helpers.dispersion_systems import (
-    crystals,
-    dimer,
-    make_batch,
-    molecules,
-    rattled,
-    term_results,
-)
+from tests.helpers.dispersion import atomic_results, make_batch
+from tests.helpers.structures import dimer, known_crystals, known_molecules, random_rotation, rattled
 
 WB97M = D3Parameters(s6=1.0, s8=0.3908, a1=0.566, a2=3.128)
 PBE0_ATM = d3_parameters("pbe0", atm=True)
@@ -31,11 +25,11 @@ SHORT = {"cutoff": 6.0, "cn_cutoff": 5.0, "atm_cutoff": 4.0}
 
 
 def energies(atoms, term):
-    return term(make_batch(atoms, term), {})
+    return term(make_batch(atoms), {})
 
 
 def function_of_positions_and_cell(atoms, term):
-    batch = make_batch(atoms, term)
+    batch = make_batch(atoms)
 
     def function(positions, cell):
         return term(replace(batch, positions=positions, cell=cell), {})
@@ -87,14 +81,14 @@ def test_hessian_equals_differences_of_forces(path):
         for step in (1e-4, -1e-4):
             moved = atoms.copy()
             moved.positions.flat[k] += step
-            sides.append(term_results(moved, term)[1].reshape(-1) * HARTREE / BOHR)
+            sides.append(atomic_results(moved, term)[1].reshape(-1) * HARTREE / BOHR)
         np.testing.assert_allclose(hessian[k], (sides[0] - sides[1]) / 2e-4, atol=1e-8)
 
 
 def test_results_are_the_same_with_and_without_a_graph(path):
     """First derivatives must not depend on who computes them."""
     term = D3Dispersion(PBE0_ATM, **SHORT)
-    for atoms in (rattled(molecule("C6H6")), rattled(crystals()["urea"])):
+    for atoms in (rattled(molecule("C6H6")), rattled(known_crystals()["urea"])):
         function, arguments = function_of_positions_and_cell(atoms, term)
         plain, graph = (
             torch.autograd.grad(function(*arguments).sum(), arguments, create_graph=x, materialize_grads=True)
@@ -109,18 +103,18 @@ def test_results_are_the_same_with_and_without_a_graph(path):
 
 def test_rotation_reflection_and_translation_change_nothing(path):
     term, atoms = D3Dispersion(PBE0_ATM), rattled(molecule("CH3CONH2"))
-    expected = term_results(atoms, term)
-    matrix = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
+    expected = atomic_results(atoms, term)
+    matrix = random_rotation(3)
     for transform in (matrix, -matrix):
         moved = atoms.copy()
         moved.positions = atoms.positions @ transform + 1000.0
-        energy, gradient, _ = term_results(moved, term)
+        energy, gradient, _ = atomic_results(moved, term)
         assert energy == pytest.approx(expected[0], abs=1e-13)
         np.testing.assert_allclose(gradient, expected[1] @ transform, atol=1e-12)
 
 
 def test_order_of_atoms_changes_nothing(path):
-    term, atoms = D3Dispersion(PBE0_ATM), rattled(molecules()["PdCl2(PH3)2"])
+    term, atoms = D3Dispersion(PBE0_ATM), rattled(known_molecules()["PdCl2(PH3)2"])
     order = np.random.default_rng(0).permutation(len(atoms))
     torch.testing.assert_close(energies(atoms[order], term), energies(atoms, term)[order])
 
@@ -128,7 +122,7 @@ def test_order_of_atoms_changes_nothing(path):
 @pytest.mark.parametrize("name", ["NaCl", "graphite"])
 def test_supercells_have_the_same_energy_per_atom(name, path):
     """The primitive cells are much smaller than the cutoffs: atoms interact with their own images."""
-    atoms = crystals()[name]
+    atoms = known_crystals()[name]
     term = D3Dispersion(PBE0_ATM, cutoff=12.0, cn_cutoff=10.0, atm_cutoff=6.0)
     per_atom = energies(atoms, term)
     large = energies(atoms.repeat((3, 2, 1)), term)
@@ -136,7 +130,7 @@ def test_supercells_have_the_same_energy_per_atom(name, path):
 
 
 def test_atoms_wrapped_into_other_cells_change_nothing(path):
-    term, atoms = D3Dispersion(PBE0_ATM, **SHORT), rattled(crystals()["urea"])
+    term, atoms = D3Dispersion(PBE0_ATM, **SHORT), rattled(known_crystals()["urea"])
     moved = atoms.copy()
     moved.positions += np.random.default_rng(0).integers(-3, 4, (len(atoms), 3)) @ atoms.cell.array
     torch.testing.assert_close(energies(moved, term), energies(atoms, term), rtol=0.0, atol=1e-12)
@@ -156,7 +150,7 @@ def test_switch_makes_energy_and_forces_continuous_at_each_cutoff(quantity, path
 
     def at(distance):
         atoms = Atoms("ArXeAr", [[0, 0, 0], [0, 3.6, 0], [distance, 0, 0]])
-        energy, gradient, _ = term_results(atoms, term)
+        energy, gradient, _ = atomic_results(atoms, term)
         return energy, gradient
 
     below, above = at(6.0 - 1e-9), at(6.0 + 1e-9)
@@ -178,17 +172,17 @@ def test_switch_changes_nothing_well_inside(path):
 
 @pytest.mark.parametrize("name", ["urea", "CO on Pt(111)", "polyacetylene"])
 def test_pair_list_of_the_batch_changes_nothing(name, path):
-    term, atoms = D3Dispersion(PBE0_ATM, **SHORT), rattled(crystals()[name])
-    for a, b in zip(term_results(atoms, term, listed=True), term_results(atoms, term)):
+    term, atoms = D3Dispersion(PBE0_ATM, **SHORT), rattled(known_crystals()[name])
+    for a, b in zip(atomic_results(atoms, term, listed=True), atomic_results(atoms, term)):
         np.testing.assert_allclose(a, b, rtol=0.0, atol=1e-13)
 
 
 @pytest.mark.parametrize("backend", ["torch", "dftd3"])
 def test_batch_equals_single_structures(backend, path):
     term = D3Dispersion(PBE0_ATM, **SHORT, backend=backend)
-    images = [molecule("H2O"), bulk("NaCl", "rocksalt", 5.64), molecule("C6H6"), crystals()["CO on Pt(111)"]]
-    images += [molecule("H"), crystals()["polyacetylene"]]
-    batches = [make_batch(rattled(image), term) for image in images]
+    images = [molecule("H2O"), bulk("NaCl", "rocksalt", 5.64), molecule("C6H6"), known_crystals()["CO on Pt(111)"]]
+    images += [molecule("H"), known_crystals()["polyacetylene"]]
+    batches = [make_batch(rattled(image)) for image in images]
     for a, b in zip(joined_results([collate(batches)], term), joined_results(batches, term)):
         torch.testing.assert_close(a, b, rtol=0.0, atol=1e-12)
 
@@ -205,7 +199,7 @@ def joined_results(batches, term):
 
 def test_structures_of_a_batch_do_not_see_each_other(path):
     term = D3Dispersion("pbe0")
-    batch = collate([make_batch(molecule(name), term) for name in ("H2O", "CH4")])
+    batch = collate([make_batch(molecule(name)) for name in ("H2O", "CH4")])
     positions = batch.positions.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(term(replace(batch, positions=positions), {})[:3].sum(), positions)
     assert (gradient[3:] == 0.0).all()
@@ -215,8 +209,8 @@ def test_structures_of_a_batch_do_not_see_each_other(path):
 @pytest.mark.parametrize("images", [("C6H6", "H2O"), ("NaCl", "NaCl")])
 def test_one_structure_with_nan_leaves_the_others_alone(images, path):
     term = D3Dispersion(PBE0_ATM, **SHORT)
-    systems = molecules() | {"H2O": molecule("H2O"), "NaCl": bulk("NaCl", "rocksalt", 5.64)}
-    good, bad = (make_batch(rattled(systems[name]), term, listed=True) for name in images)
+    systems = known_molecules() | {"H2O": molecule("H2O"), "NaCl": bulk("NaCl", "rocksalt", 5.64)}
+    good, bad = (make_batch(rattled(systems[name]), listed_by=term) for name in images)
     bad = replace(bad, positions=bad.positions * math.nan)
     expected, both = joined_results([good], term), joined_results([collate([good, bad])], term)
     n = good.n_atoms
@@ -230,14 +224,14 @@ def test_one_structure_with_nan_leaves_the_others_alone(images, path):
 def test_single_atom_and_far_atoms_have_no_energy_and_no_forces(backend, path):
     term = D3Dispersion(PBE0_ATM, backend=backend)
     for atoms in (molecule("H"), dimer("H2", 50.0)):
-        energy, gradient, _ = term_results(atoms, term)
+        energy, gradient, _ = atomic_results(atoms, term)
         assert energy == 0.0
         assert (gradient == 0.0).all()
 
 
 def test_single_precision_positions_give_double_precision_energies(path):
     term = D3Dispersion("pbe0")
-    batch = make_batch(molecule("C6H6"), term)
+    batch = make_batch(molecule("C6H6"))
     single = replace(batch, positions=batch.positions.float())
     values = term(single, {})
     assert values.dtype == torch.float64
@@ -245,7 +239,7 @@ def test_single_precision_positions_give_double_precision_energies(path):
 
 
 def test_moving_the_term_to_single_precision_changes_nothing(path):
-    batch = make_batch(molecule("C6H6"), D3Dispersion("pbe0"))
+    batch = make_batch(molecule("C6H6"))
     expected = D3Dispersion("pbe0")(batch, {})
     assert torch.equal(D3Dispersion("pbe0").float()(batch, {}), expected)
 
@@ -305,7 +299,7 @@ def test_unknown_functional_is_refused():
 @pytest.mark.parametrize(("cell", "pbc"), [([3, 0, 3], True), (np.ones((3, 3)), True), ([3, 0, 3], [0, 1, 0])])
 def test_cell_without_volume_is_refused(cell, pbc, path):
     atoms = Atoms("Ar", cell=cell)
-    batch = make_batch(atoms, D3Dispersion("pbe0"))
+    batch = make_batch(atoms)
     batch = replace(batch, pbc=torch.as_tensor(np.broadcast_to(pbc, (1, 3)).copy(), dtype=torch.bool))
     with pytest.raises(CellError, match="lattice vectors of structure 0"):
         D3Dispersion("pbe0")(batch, {})

@@ -15,8 +15,8 @@ from molcalc.dispersion.d4 import D4Dispersion
 from molcalc.dispersion.parameters import D4Parameters, d4_parameters
 from molcalc.errors import CellError, ConfigError, UnsupportedElementError
 from molcalc.units import BOHR, HARTREE
-from tests.helpers.d4_systems import SMOOTH, SYSTEMS, make_batch, results, sums_of_structures
-from tests.helpers.dispersion_systems import assert_same, crystals, rattled
+from tests.helpers.dispersion import D4_MOLECULES, SMOOTH_D4, assert_same, make_batch, results, sums_of_structures
+from tests.helpers.structures import known_crystals, random_rotation, rattled
 
 interface = pytest.importorskip("dftd4.interface")
 
@@ -58,7 +58,7 @@ def library_results(atoms, functional, charge=0, cutoffs=(60.0, 40.0, 30.0)):
 
 @pytest.mark.parametrize(("name", "charge", "functional", "expected"), REFERENCE, ids=lambda x: str(x))
 def test_energies_are_those_of_two_programs(name, charge, functional, expected):
-    atoms = SYSTEMS[name]
+    atoms = D4_MOLECULES[name]
     energies, by_positions, by_strain = results(make_batch(atoms, charge), D4Dispersion(functional))
     assert energies.sum().item() / HARTREE == pytest.approx(expected, abs=PROGRAMS_AGREE)
     ours = energies.sum().item() / HARTREE, by_positions.numpy() * BOHR / HARTREE, by_strain.numpy() / HARTREE
@@ -67,7 +67,7 @@ def test_energies_are_those_of_two_programs(name, charge, functional, expected):
 
 @pytest.mark.parametrize(("name", "cutoffs"), [("urea", (40.0, 15.0, 25.0)), ("NaCl", (60.0, 40.0, 30.0))])
 def test_crystals_are_those_of_the_package(name, cutoffs):
-    atoms = rattled(crystals()[name])
+    atoms = rattled(known_crystals()[name])
     term = D4Dispersion("pbe", **{f"{key}cutoff": x * BOHR for key, x in zip(("", "atm_", "cn_"), cutoffs)})
     energies, by_positions, by_strain = results(make_batch(atoms), term)
     ours = energies.sum().item() / HARTREE, by_positions.numpy() * BOHR / HARTREE, by_strain.numpy() / HARTREE
@@ -80,7 +80,7 @@ def test_the_charge_of_the_batch_enters():
 
 
 def test_three_body_energy_is_left_out_on_request():
-    atoms = SYSTEMS["C6H6"]
+    atoms = D4_MOLECULES["C6H6"]
     both = [results(make_batch(atoms), D4Dispersion(d4_parameters("pbe0", atm=x)))[0].sum() for x in (True, False)]
     # dftd4 4.3.1: non-additive part of benzene with PBE0, Hartree.
     assert (both[0] - both[1]).item() / HARTREE == pytest.approx(3.60999472e-6, abs=1e-13)
@@ -92,7 +92,7 @@ def test_three_body_energy_is_left_out_on_request():
 def test_rotation_translation_and_order_change_nothing():
     term, atoms = D4Dispersion("pbe0"), rattled(molecule("CH3CONH2"))
     energies, by_positions, _ = results(make_batch(atoms), term)
-    matrix = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
+    matrix = random_rotation(3)
     order = np.random.default_rng(0).permutation(len(atoms))
     moved = atoms.copy()[order]
     moved.positions = moved.positions @ matrix + 100.0
@@ -125,7 +125,7 @@ def test_cell_of_a_molecule_is_ignored():
 
 
 def test_batch_equals_single_structures():
-    term = D4Dispersion("pbe0", **SMOOTH)
+    term = D4Dispersion("pbe0", **SMOOTH_D4)
     images = [(molecule("H2O"), 0), (bulk("NaCl", "rocksalt", 5.64), 0), (molecule("OH"), -1), (molecule("H"), 0)]
     batches = [make_batch(rattled(image), charge) for image, charge in images]
     singles = [results(batch, term) for batch in batches]

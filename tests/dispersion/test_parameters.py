@@ -159,7 +159,7 @@ def test_unknown_d4_names_are_refused_with_near_matches(dftd4):
 
 
 def test_looking_up_d4_without_its_package_says_how_to_get_it(monkeypatch):
-    from molcalc.dispersion import functionals
+    from molcalc.dispersion import parameters as functionals
 
     table = functionals.FunctionalTable("D4", prefix="d4:", package="dftd4", folder="dftd4", key="d4")
     monkeypatch.setattr(functionals, "find_spec", lambda name: None)

@@ -9,7 +9,7 @@ import torch
 
 import molcalc.dispersion
 from molcalc.dispersion.reference import (
-    LAST_ELEMENT,
+    D3_LAST_ELEMENT,
     InterpolatedC6,
     atom_data,
     reference_tables,
@@ -18,7 +18,7 @@ from molcalc.dispersion.reference import (
 from molcalc.errors import UnsupportedElementError
 
 DATA = Path(molcalc.dispersion.__file__).parent / "data"
-ALL_ELEMENTS = torch.arange(1, LAST_ELEMENT + 1)
+ALL_ELEMENTS = torch.arange(1, D3_LAST_ELEMENT + 1)
 
 
 @pytest.mark.parametrize("name", ["d3.npz", "d3_legacy.npz"])
@@ -61,9 +61,9 @@ def test_hydrogen_has_its_published_values():
 @pytest.mark.parametrize("cn", [0.0, 1.7, 4.0, 12.0])
 def test_weights_are_positive_and_sum_to_one(cn, legacy):
     atoms = atom_data(ALL_ELEMENTS, legacy=legacy)
-    weights, _ = reference_weights(torch.full((LAST_ELEMENT,), cn, dtype=torch.float64), atoms)
+    weights, _ = reference_weights(torch.full((D3_LAST_ELEMENT,), cn, dtype=torch.float64), atoms)
     assert (weights >= 0).all()
-    torch.testing.assert_close(weights.sum(1), torch.ones(LAST_ELEMENT, dtype=torch.float64))
+    torch.testing.assert_close(weights.sum(1), torch.ones(D3_LAST_ELEMENT, dtype=torch.float64))
     if not legacy:
         assert (weights[atoms.reference_cn < 0] == 0).all()
 
@@ -72,7 +72,7 @@ def test_weights_are_positive_and_sum_to_one(cn, legacy):
 def test_weights_stay_defined_far_from_every_reference(cn):
     """exp(−4 (50 − 4)²) is zero in double precision: the plain quotient would be 0/0."""
     atoms = atom_data(ALL_ELEMENTS)
-    count = torch.full((LAST_ELEMENT,), cn, dtype=torch.float64, requires_grad=True)
+    count = torch.full((D3_LAST_ELEMENT,), cn, dtype=torch.float64, requires_grad=True)
     weights, _ = reference_weights(count, atoms)
     nearest = atoms.reference_cn.argmax(1)
     assert (weights.argmax(1) == nearest).all()

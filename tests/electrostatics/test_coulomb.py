@@ -12,7 +12,7 @@ from ase.build import molecule
 from molcalc.electrostatics.coulomb import DSFCoulomb, SimpleCoulomb
 from molcalc.errors import CellError, ConfigError
 from molcalc.units import COULOMB
-from tests.helpers.electrostatics_checks import (
+from tests.helpers.checks import (
     assert_batch_equals_single,
     assert_derivatives_exact,
     assert_invariant,
@@ -20,10 +20,10 @@ from tests.helpers.electrostatics_checks import (
     assert_smooth_at,
     batch_of,
     energies_of,
-    random_atoms,
     random_charges,
     total_energy,
 )
+from tests.helpers.structures import random_atoms
 
 pytestmark = pytest.mark.usefixtures("path")
 
@@ -136,7 +136,7 @@ def test_float32_charges_are_summed_in_float64():
     assert float(energies.detach().sum()) == total_energy(SimpleCoulomb(), batch, charges.detach().double())
 
 
-def test_two_waters_interact_as_dipoles_far_apart():  # A17
+def test_two_waters_interact_as_dipoles_far_apart():
     charges = torch.cat([WATER_CHARGES, WATER_CHARGES])
 
     def interaction(distance):

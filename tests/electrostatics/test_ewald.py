@@ -13,7 +13,7 @@ from molcalc.electrostatics.ewald import ChargedCellWarning, EwaldSum
 from molcalc.electrostatics.pair_formulas import SoftenedCoulomb
 from molcalc.errors import CellError, ChargeError, ConfigError
 from molcalc.units import COULOMB
-from tests.helpers.electrostatics_checks import (
+from tests.helpers.checks import (
     IDENTITY,
     assert_batch_equals_single,
     assert_derivatives_exact,
@@ -21,10 +21,10 @@ from tests.helpers.electrostatics_checks import (
     assert_nan_stays_in_its_system,
     batch_of,
     energies_of,
-    random_atoms,
     random_charges,
     total_energy,
 )
+from tests.helpers.structures import random_atoms
 
 pytestmark = pytest.mark.usefixtures("path")
 
@@ -45,8 +45,8 @@ def crystal_energy(atoms, charges, term):
     return total_energy(term, batch_of(atoms, pair_cutoff=1.0), charges) / COULOMB
 
 
-# Madelung constants of acceptance check A37; the length unit is the nearest-neighbor distance, for CaF2 the
-# lattice constant.
+# Madelung constants, and the energy of a Wigner crystal; the length unit is the nearest-neighbor distance, for CaF2
+# the lattice constant.
 @pytest.mark.parametrize("scale", [0.4, 1.0, 2.0, 30.0])
 @pytest.mark.parametrize(
     ("name", "structure", "a", "charges", "constant"),
@@ -151,7 +151,7 @@ def test_ewald_is_invariant_under_rotation_reflection_and_permutation():
 
 @pytest.mark.filterwarnings("ignore::molcalc.electrostatics.ewald.ChargedCellWarning")
 @pytest.mark.parametrize("short_range_cutoff", [4.6, None], ids=["rs=4.6", "no rs"])
-def test_ewald_derivatives_equal_finite_differences(short_range_cutoff):  # A40
+def test_ewald_derivatives_equal_finite_differences(short_range_cutoff):
     batch = batch_of(random_atoms(3, cell=TRICLINIC), random_atoms(2, seed=1, cell=np.eye(3) * 3.5), pair_cutoff=1.0)
     term = EwaldCoulomb(TIGHT, short_range_cutoff, real_cutoff=6.0)
     assert_derivatives_exact(term, batch, random_charges(5, total=1.0), atol=1e-6)

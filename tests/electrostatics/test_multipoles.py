@@ -16,7 +16,8 @@ from molcalc.electrostatics.multipoles import (
     quadrupole,
 )
 from molcalc.units import BOHR, DEBYE, HARTREE
-from tests.helpers.electrostatics_checks import random_atoms, random_charges
+from tests.helpers.checks import random_charges
+from tests.helpers.structures import random_atoms, random_rotation
 
 WATER = molecule("H2O")
 WATER_CHARGES = torch.tensor([-0.8, 0.4, 0.4], dtype=torch.float64)
@@ -101,8 +102,7 @@ def test_quadrupole_of_a_linear_molecule():
 
 def test_quadrupole_turns_as_a_tensor_and_has_no_trace(two_systems):
     positions, charges, masses, system_idx = two_systems
-    turn, _ = np.linalg.qr(np.random.default_rng(4).normal(size=(3, 3)))
-    turn = torch.tensor(turn)
+    turn = torch.tensor(random_rotation(4))
     center = center_of_mass(positions, masses, system_idx, 2)
     theta = buckingham_quadrupole(center, positions, charges, system_idx)
     turned = buckingham_quadrupole(center @ turn, positions @ turn, charges, system_idx)
@@ -148,7 +148,7 @@ def test_many_points_are_taken_in_chunks_with_the_same_result(two_systems, monke
     positions, charges, _, system_idx = two_systems
     arguments = (points_around(), positions, charges, torch.ones(20, dtype=torch.int64), system_idx)
     whole = electrostatic_potential(*arguments), electric_field(*arguments)
-    monkeypatch.setattr(point_potential, "PAIRS_AT_ONCE", 16)
+    monkeypatch.setattr(point_potential, "POINT_PAIRS_AT_ONCE", 16)
     torch.testing.assert_close((electrostatic_potential(*arguments), electric_field(*arguments)), whole)
 
 

@@ -9,14 +9,8 @@ import torch
 from molcalc.electrostatics.coulomb import EwaldCoulomb, PMECoulomb
 from molcalc.electrostatics.ewald import ChargedCellWarning
 from molcalc.errors import CellError, ConfigError
-from tests.helpers.electrostatics_checks import (
-    IDENTITY,
-    batch_of,
-    energies_of,
-    random_atoms,
-    random_charges,
-    total_energy,
-)
+from tests.helpers.checks import IDENTITY, batch_of, energies_of, random_charges, total_energy
+from tests.helpers.structures import random_atoms
 
 TRICLINIC = [[9.0, 0.0, 0.0], [1.5, 8.0, 0.0], [-0.8, 1.1, 8.5]]
 

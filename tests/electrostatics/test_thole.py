@@ -13,7 +13,8 @@ from molcalc.electrostatics.pair_formulas import thole_damped_inverse
 from molcalc.electrostatics.thole import POLARIZABILITIES, TholeCoulomb
 from molcalc.errors import CellError, ConfigError, UnsupportedElementError
 from molcalc.units import BOHR, COULOMB
-from tests.helpers.electrostatics_checks import batch_of, random_atoms
+from tests.helpers.checks import batch_of
+from tests.helpers.structures import random_atoms
 
 
 def distributed(batch, n_dcm=3, seed=0):
@@ -55,11 +56,11 @@ def test_energy_equals_the_sum_of_the_docstring_over_sites_of_different_atoms():
     assert float(energies(TholeCoulomb(), batch, charges, offsets).sum()) == pytest.approx(expected, rel=1e-12)
 
 
-def test_energy_is_coulombs_law_far_away():  # A41
+def test_energy_is_coulombs_law_far_away():
     assert two_sites(20.0) == pytest.approx(-COULOMB / 20.0, rel=1e-12)
 
 
-def test_energy_at_contact_is_finite_and_flat():  # A41
+def test_energy_at_contact_is_finite_and_flat():
     size = (4.5 * 5.4) ** (1 / 6) * BOHR
     assert two_sites(0.0) == pytest.approx(-COULOMB * 2.6 / (2 * size), rel=1e-9)
     batch = batch_of(Atoms("HO", [[0, 0, 0], [0, 0, 0]]))

@@ -8,16 +8,16 @@ from ase.units import Bohr, Hartree
 
 from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.errors import ConfigError
-from tests.helpers.electrostatics_checks import (
+from tests.helpers.checks import (
     assert_batch_equals_single,
     assert_derivatives_exact,
     assert_invariant,
     assert_smooth_at,
     batch_of,
-    random_atoms,
     random_charges,
     total_energy,
 )
+from tests.helpers.structures import random_atoms
 
 CELL = [[3.0, 0.0, 0.0], [0.4, 2.6, 0.0], [-0.5, 0.7, 2.8]]
 UNSWITCHED = ZBLRepulsion(cutoff=50.0, switch_start=40.0)

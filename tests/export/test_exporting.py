@@ -25,9 +25,8 @@ from molcalc.export import export
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import CONFIG, WEIGHTS
 from molcalc.io.files import sha256
-from tests.helpers.export_models import several
-from tests.helpers.tiny import FIDELITY_KINDS, REFERENCE_ENERGIES, organic, tiny_checkpoint
-from tests.helpers.tiny_dcm import tiny_dcm
+from tests.helpers.networks import FIDELITY_KINDS, REFERENCE_ENERGIES, tiny_checkpoint, tiny_dcm, uneven_checkpoint
+from tests.helpers.structures import organic
 
 
 def energy(calc: AIMNet2) -> float:
@@ -37,7 +36,7 @@ def energy(calc: AIMNet2) -> float:
 
 
 def test_the_sidecar_says_what_the_file_contains(tmp_path: Path) -> None:
-    model = several(2, n_members=2)
+    model = uneven_checkpoint(2, n_members=2)
     done = export(model, tmp_path / "pbe0.jpt", fidelity="pbe0", dispersion="d3bj:b3lyp", dtype="float32")
     assert (done.path, done.sidecar) == (tmp_path / "pbe0.jpt", tmp_path / "pbe0.json")
     found = json.loads(done.sidecar.read_text())
@@ -75,7 +74,7 @@ def test_self_atomic_energies_are_those_of_the_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["separate", "all"])
 @pytest.mark.parametrize("wish", ["auto", None, "d3bj:b3lyp", "d4:pbe0"], ids=str)
 def test_a_model_directory_of_one_fidelity_opens_as_any_other(tmp_path: Path, kind: str, wish: str | None) -> None:
-    model = several(n_members=2, **FIDELITY_KINDS[kind])
+    model = uneven_checkpoint(n_members=2, **FIDELITY_KINDS[kind])
     done = export(model, tmp_path / "pbe0", fidelity="pbe0", dispersion=wish)
     assert done.sidecar == tmp_path / "pbe0" / CONFIG
     assert {path.name for path in done.path.iterdir()} == {CONFIG, WEIGHTS}
@@ -88,7 +87,7 @@ def test_a_model_directory_of_one_fidelity_opens_as_any_other(tmp_path: Path, ki
 
 @pytest.mark.parametrize("kind", ["separate", "all"])
 def test_an_exported_program_opens_as_a_model_when_it_is_trusted(tmp_path: Path, kind: str) -> None:
-    model = several(2, n_members=2, **FIDELITY_KINDS[kind])
+    model = uneven_checkpoint(2, n_members=2, **FIDELITY_KINDS[kind])
     export(model, tmp_path / "x.jpt", fidelity="pbe0")
     with pytest.raises(UnsafeCheckpointError, match="better, export a model directory: a name without ending"):
         AIMNet2(tmp_path / "x.jpt")
@@ -151,7 +150,7 @@ def test_a_description_alone_is_not_replaced_either(tmp_path: Path) -> None:
 
 def test_folders_with_other_files_and_the_model_itself_are_never_replaced(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "run", tiny_checkpoint())
-    with pytest.raises(InputError, match="is the model itself"):
+    with pytest.raises(InputError, match="is an input and the target"):
         export(tmp_path / "run", tmp_path / "run", force=True)
     checkpoint.save(tmp_path / "other", tiny_checkpoint(), {"training_state.pt": b"x"})
     with pytest.raises(InputError, match="folder with other files .training_state.pt."):
@@ -180,7 +179,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("name", ["x.jpt", "x"])
 def test_missing_and_unexpected_weights_are_refused(tmp_path: Path, name: str) -> None:
-    whole = several()
+    whole = uneven_checkpoint()
     lost = {name: value for name, value in whole.weights.items() if not name.endswith("energy_heads.2.0.weight")}
     for weights in (lost, {**whole.weights, "members.0.more": torch.zeros(1)}):
         with pytest.raises(CheckpointMismatchError, match="energy_heads.2.0.weight|members.0.more"):
@@ -198,5 +197,5 @@ def test_runs_of_one_model_make_an_ensemble(tmp_path: Path) -> None:
 
 def test_other_kinds_of_models_are_refused(tmp_path: Path) -> None:
     model = tiny_dcm()
-    with pytest.raises(ConfigError, match="model; aimnet2 and aimnet2-multi models can be exported"):
+    with pytest.raises(ConfigError, match="model; aimnet2 models can be exported"):
         export(model, tmp_path / "x.jpt")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from molcalc.assembly.ensembles import Source
+from molcalc.assembly.opening import OpenedModel
 from molcalc.batch import AtomicBatch, collate, from_atoms
 from molcalc.calculators import AIMNet2
 from molcalc.dispersion.parameters import D3Parameters
@@ -16,15 +16,21 @@ from molcalc.errors import ConfigError, FidelityError
 from molcalc.export.reduction import reduced, single_fidelity
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.aimnet2 import AIMNet2 as Network
-from molcalc.models.multifidelity import with_fidelities
+from molcalc.models.aimnet2 import AIMNet2Network as Network
+from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.registry import build_members, checkpoint_of
-from tests.helpers.export_models import declared, several
-from tests.helpers.tiny import FIDELITY_KINDS, organic, tiny_checkpoint
+from tests.helpers.networks import (
+    FIDELITY_KINDS,
+    UNEVEN_FIDELITIES,
+    multifidelity_model,
+    tiny_checkpoint,
+    uneven_checkpoint,
+)
+from tests.helpers.structures import organic
 
 
 def part_of(model: Checkpoint, **options: Any) -> Checkpoint:
-    source = Source(model.config, build_members(model), "x", model.hash)
+    source = OpenedModel(model.config, build_members(model), "x", model.hash)
     return reduced(source, **options)
 
 
@@ -36,7 +42,7 @@ def batch_of(fidelity: int) -> AtomicBatch:
 @pytest.mark.parametrize("charge_channels", [1, 2])
 @pytest.mark.parametrize("changes", FIDELITY_KINDS.values(), ids=FIDELITY_KINDS)
 def test_one_fidelity_alone_predicts_the_same(changes: dict[str, Any], charge_channels: int) -> None:
-    (network,) = build_members(several(charge_channels, **changes))
+    (network,) = build_members(uneven_checkpoint(charge_channels, **changes))
     for fidelity in range(3):
         expected = network(batch_of(fidelity))
         found = single_fidelity(network, fidelity)(batch_of(0))
@@ -60,13 +66,13 @@ def test_heads_of_any_depth_are_added_up(hidden: tuple[int, ...]) -> None:
 
 
 def test_the_result_declares_its_one_fidelity() -> None:
-    whole = several()
+    whole = uneven_checkpoint()
     part = part_of(whole, fidelity="wb97m")
     assert part.config.kind == "aimnet2"
     assert [level.name for level in part.config.fidelities] == ["wb97m"]
     assert build_members(part)[0].elements == (1, 6, 8)
     assert part.config.provenance["exported from"] == f"x, hash {whole.hash}"
-    assert part_of(several(charge_heads=True), fidelity="wb97m").config.kind == "aimnet2-multi"
+    assert part_of(uneven_checkpoint(charge_heads=True), fidelity="wb97m").config.arguments["charge_heads"]
 
 
 @pytest.mark.parametrize(
@@ -79,11 +85,11 @@ def test_the_result_declares_its_one_fidelity() -> None:
     ],
 )
 def test_the_chosen_dispersion_is_declared(wish: Any, expected: str | None) -> None:
-    part = part_of(several(), fidelity="pbe0", dispersion=wish)
+    part = part_of(uneven_checkpoint(), fidelity="pbe0", dispersion=wish)
     assert part.config.fidelities[0].dispersion == expected
     atoms = organic()
     energies = []
-    for model, option in ((part, "auto"), (several(), wish)):
+    for model, option in ((part, "auto"), (uneven_checkpoint(), wish)):
         options = {} if model is part else {"fidelity": "pbe0"}
         atoms.calc = AIMNet2(model, dispersion=option, dtype="float64", **options)
         energies.append(atoms.get_potential_energy())
@@ -91,7 +97,7 @@ def test_the_chosen_dispersion_is_declared(wish: Any, expected: str | None) -> N
 
 
 def test_members_are_kept_or_chosen() -> None:
-    whole = several(n_members=2)
+    whole = uneven_checkpoint(n_members=2)
     assert part_of(whole, fidelity="gfn2").config.n_members == 2
     second = part_of(whole, fidelity="gfn2", member=1)
     assert second.config.n_members == 1
@@ -104,32 +110,31 @@ def test_members_are_kept_or_chosen() -> None:
 
 def test_unknown_and_missing_fidelities_are_refused_with_a_list() -> None:
     with pytest.raises(FidelityError, match=r"fidelity='pbe'.*did you mean 'pbe0'.*gfn2.*wb97m.*pbe0"):
-        part_of(several(), fidelity="pbe")
+        part_of(uneven_checkpoint(), fidelity="pbe")
     with pytest.raises(FidelityError, match=r"gfn2.*wb97m.*pbe0"):
-        part_of(several())
+        part_of(uneven_checkpoint())
 
 
 def test_dispersion_is_not_counted_twice() -> None:
     with pytest.raises(ConfigError, match="labels of fidelity 'wb97m' already contain dispersion"):
-        part_of(several(), fidelity="wb97m", dispersion="d3bj:wb97m")
-    assert part_of(several(), fidelity="wb97m", dispersion=None).config.fidelities[0].dispersion is None
+        part_of(uneven_checkpoint(), fidelity="wb97m", dispersion="d3bj:wb97m")
+    assert part_of(uneven_checkpoint(), fidelity="wb97m", dispersion=None).config.fidelities[0].dispersion is None
 
 
 @pytest.mark.parametrize("changes", [{}, {"embeddings": "shared"}, {"bases": (None, 0, 1)}], ids=str)
 def test_a_fidelity_that_was_never_trained_is_refused(changes: dict[str, Any]) -> None:
-    single = tiny_checkpoint()
-    (network,) = build_members(single)
+    (network,) = build_members(tiny_checkpoint())
     fresh = with_fidelities(network, [0, 0, 0], **changes)  # type: ignore[arg-type]
-    untrained = declared(single, [fresh])
+    untrained = multifidelity_model([fresh], UNEVEN_FIDELITIES)
     assert part_of(untrained, fidelity="gfn2").config.n_members == 1
     with pytest.raises(ConfigError, match="fidelity 'pbe0' of 'x' was never trained"):
         part_of(untrained, fidelity="pbe0")
     fresh.energy_heads[2].requires_grad_(False)[-1].bias += 0.1  # type: ignore[index]
-    assert part_of(declared(single, [fresh]), fidelity="pbe0").config.n_members == 1
+    assert part_of(multifidelity_model([fresh], UNEVEN_FIDELITIES), fidelity="pbe0").config.n_members == 1
 
 
 def test_a_fidelity_without_data_is_refused() -> None:
-    whole = several()
+    whole = uneven_checkpoint()
     levels = tuple(replace(level, elements=()) if level.name == "pbe0" else level for level in whole.config.fidelities)
     with pytest.raises(ConfigError, match="was never trained"):
         part_of(replace(whole, config=replace(whole.config, fidelities=levels)), fidelity="pbe0")

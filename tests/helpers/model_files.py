@@ -1,6 +1,6 @@
 """Small model files of every kind, sound ones and ones made to do harm.
 
-Sizes are tiny because the files matter here, not the physics.
+The networks are those of :func:`tests.helpers.networks.small_checkpoint`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,13 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from molcalc.fidelity import Fidelity
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.io.files import sha256
-from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
-from molcalc.models.multifidelity import MultiFidelityAIMNet2
-from molcalc.registry import build_members, checkpoint_of
+from molcalc.models.aimnet2 import AIMNet2Network
+from molcalc.registry import build_members
+from tests.helpers.networks import COULOMB_RANGE, D3, SMALLER_AIMNET2, SMALLER_ELEMENTS
 
-ELEMENTS = (1, 6, 8)
-REFERENCE_ENERGIES = {1: -13.6, 6: -1029.5, 8: -2041.9}
-D3 = {"s6": 1.0, "s8": 1.2177, "a1": 0.4145, "a2": 4.8593}
-COULOMB_RANGE = 4.6
 STATE = "training_state.pt"
 UNKNOWN_ARCHITECTURES = [
     *("os.system", "os.popen", "os.execv", "posix.system", "nt.system", "subprocess.Popen", "subprocess.run"),
@@ -42,42 +37,9 @@ UNKNOWN_ARCHITECTURES = [
     ),
     *("pickle.loads", "_pickle.loads", "marshal.loads", "shelve.open", "numpy.load", "yaml.unsafe_load"),
     *("importlib.import_module", "runpy.run_path", "shutil.rmtree", "pathlib.Path", "socket.socket", "ctypes.CDLL"),
-    *("webbrowser.open", "urllib.request.urlopen", "multiprocessing.Process", "molcalc.models.aimnet2.AIMNet2"),
+    *("webbrowser.open", "urllib.request.urlopen", "multiprocessing.Process", "molcalc.models.aimnet2.AIMNet2Network"),
     *("AIMNet2", "aimnet2 ", "../aimnet2", "aimnet2\n", "", "a" * 10_000),
 ]
-
-
-def small_checkpoint(charge_channels: int = 1, n_members: int = 1, seed: int = 5, **changes: Any) -> Checkpoint:
-    """Random network(s) of about 7000 weights for H, C and O, with Coulomb "simple" and D3(BJ) for PBE0."""
-    config = AIMNet2Config(
-        elements=ELEMENTS,
-        charge_channels=charge_channels,
-        n_channels=4,
-        n_radial=8,
-        n_vector=4,
-        hidden=((16, 12), (16, 12), (16, 12)),
-        aim_size=16,
-        energy_hidden=(8,),
-        max_number=8,
-        **changes,
-    )
-    networks = []
-    for k in range(n_members):
-        torch.manual_seed(seed + k)
-        network = AIMNet2(config).initialize()
-        for z, energy in REFERENCE_ENERGIES.items():
-            network.shifts.data[z] = energy
-        networks.append(network)
-    dispersion = "d3bj:" + ",".join(f"{key}={value!r}" for key, value in D3.items())
-    model = ModelConfig(
-        kind="aimnet2",
-        arguments=config.to_dict(),
-        n_members=n_members,
-        fidelities=(Fidelity(name="pbe0", functional="pbe0", dispersion=dispersion),),
-        coulomb="simple",
-        coulomb_range=COULOMB_RANGE,
-    )
-    return checkpoint_of(model, networks)
 
 
 def edit_config(folder: Path, change: Callable[[dict[str, Any]], object], *, seal: bool = True) -> None:
@@ -116,11 +78,10 @@ def save_numbered(folder: Path, k: int) -> None:
 
 def number_in(folder: Path) -> int:
     """Number of the checkpoint in a folder, after a check that all its files belong together."""
-    config, contents = checkpoint.read_files(folder, (checkpoint.WEIGHTS, STATE))
-    weights = checkpoint.unpack_weights(contents[checkpoint.WEIGHTS], str(folder))
-    k = int(weights["b"])
-    assert torch.equal(weights["a"], numbered(k).weights["a"])
-    assert config.provenance == {"source": str(k)}
+    model, contents = checkpoint.load_with(folder, (STATE,))
+    k = int(model.weights["b"])
+    assert torch.equal(model.weights["a"], numbered(k).weights["a"])
+    assert model.config.provenance == {"source": str(k)}
     assert contents[STATE] == f"state {k}".encode()
     return k
 
@@ -132,15 +93,16 @@ def flip(path: Path, position: int, bit: int = 0) -> None:
     path.write_bytes(data)
 
 
-def v2_state(network: AIMNet2) -> dict[str, Tensor]:
+def v2_state(network: AIMNet2Network) -> dict[str, Tensor]:
     """Weights of a network under the names of the AIMNet2 authors, rows of untrained elements NaN."""
     c = network.config
     names = {"embedding": "afv.weight", "conv_features": "conv_a.agh", "conv_charges": "conv_q.agh"}
     state = {}
     for name, value in network.state_dict().items():
-        name = names.get(name, name).replace("passes.", "mlps.").replace("energy_head.", "outputs.energy_mlp.mlp.")
+        name = names.get(name, name).replace("passes.", "mlps.").replace("energy_heads.0.", "outputs.energy_mlp.mlp.")
         state[name] = value.clone()
-    state["outputs.atomic_shift.shifts.weight"] = state.pop("shifts")[:, None]
+    state["afv.weight"] = state["afv.weight"][0]
+    state["outputs.atomic_shift.shifts.weight"] = state.pop("shifts")[0, :, None]
     untrained = [z for z in range(c.max_number + 1) if z not in c.elements]
     for name in ("afv.weight", "outputs.atomic_shift.shifts.weight"):
         state[name][untrained] = float("nan")
@@ -153,7 +115,7 @@ def v2_state(network: AIMNet2) -> dict[str, Tensor]:
     return state
 
 
-def multifidelity_state(network: MultiFidelityAIMNet2) -> dict[str, Tensor]:
+def multifidelity_state(network: AIMNet2Network) -> dict[str, Tensor]:
     """Weights of a network under the names that trainers of several fidelities write, random where nothing is trained.
 
     Element Z of fidelity f has number Z + 200·f; the first fidelity's heads stand there a second time.
@@ -189,11 +151,15 @@ def v2_metadata(**changes: Any) -> dict[str, Any]:
     description = {
         "class": "aimnet.models.AIMNet2",
         "kwargs": {
-            "hidden": [[16, 12], [16, 12], [16, 12]],
+            "hidden": [list(widths) for widths in SMALLER_AIMNET2["hidden"]],
             "outputs": {
                 "energy_mlp": {
                     "class": "aimnet.modules.Output",
-                    "kwargs": {"n_in": 16, "n_out": 1, "mlp": {"activation_fn": "torch.nn.GELU", "last_linear": True}},
+                    "kwargs": {
+                        "n_in": SMALLER_AIMNET2["aim_size"],
+                        "n_out": 1,
+                        "mlp": {"activation_fn": "torch.nn.GELU", "last_linear": True},
+                    },
                 },
                 "atomic_shift": {"class": "aimnet.modules.AtomicShift", "kwargs": {"key_in": "energy"}},
                 "atomic_sum": {"class": "aimnet.modules.AtomicSum"},
@@ -213,15 +179,15 @@ def v2_metadata(**changes: Any) -> dict[str, Any]:
         "d3_params": dict(D3),
         "has_embedded_lr": True,
         "has_embedded_d3ts": False,
-        "implemented_species": list(ELEMENTS),
+        "implemented_species": list(SMALLER_ELEMENTS),
         **changes,
     }
 
 
-def first_network(model: Checkpoint) -> AIMNet2:
+def first_network(model: Checkpoint) -> AIMNet2Network:
     """First member of a checkpoint."""
     network = build_members(model)[0]
-    assert isinstance(network, AIMNet2)
+    assert isinstance(network, AIMNet2Network)
     return network
 
 
@@ -242,7 +208,7 @@ def write_hub_directory(folder: Path, model: Checkpoint, **changes: Any) -> Path
     values = {key: value for key, value in {**v2_metadata(), **routing, **changes}.items() if value is not None}
     (folder / "config.json").write_text(json.dumps(values))
     for k, member in enumerate(members):
-        assert isinstance(member, AIMNet2)
+        assert isinstance(member, AIMNet2Network)
         save_file({name: v.contiguous() for name, v in v2_state(member).items()}, folder / f"ensemble_{k}.safetensors")
     return folder
 
@@ -258,7 +224,7 @@ def write_torchscript(path: Path, model: Checkpoint, *, d3: Mapping[str, float] 
     """Write an ensemble as a TorchScript program with the names of the published files."""
     root = Holder()
     for k, member in enumerate(build_members(model)):
-        assert isinstance(member, AIMNet2)
+        assert isinstance(member, AIMNet2Network)
         state = v2_state(member)
         state["outputs.lrcoulomb.rc"] = state.pop("outputs.srcoulomb.rc")
         for name, value in state.items():

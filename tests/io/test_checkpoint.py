@@ -1,4 +1,4 @@
-"""Model directories come back bit for bit, and damage to them is always noticed (acceptance D2–D5, F22)."""
+"""Model directories come back bit for bit, and damage to them is always noticed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 from ase import Atoms
 from safetensors.torch import save as pack
 
-from molcalc.calculators import AIMNet2
+from molcalc import calculators
 from molcalc.errors import (
     CheckpointCorruptError,
     CheckpointError,
@@ -35,24 +35,19 @@ from molcalc.io.checkpoint import (
     ModelConfig,
     load,
     save,
+    upgrade_1_to_2,
 )
 from molcalc.io.files import read_file
-from molcalc.pretrained.sources import open_model
-from tests.helpers.model_files import (
-    STATE,
-    edit_config,
-    flip,
-    number_in,
-    numbered,
-    replace_weights,
-    save_numbered,
-    small_checkpoint,
-)
+from molcalc.pretrained.sources import read_model
+from molcalc.registry import MODELS
+from tests.helpers.model_files import STATE, edit_config, flip, number_in, numbered, replace_weights, save_numbered
+from tests.helpers.networks import small_checkpoint
 
-DATA = Path(__file__).parents[1] / "data"
-ARCHIVE_ENERGY = 1e-6  # eV
-ARCHIVE_FORCES = 1e-6  # eV/Å
-ARCHIVE_CHARGES = 1e-7  # e
+DATA = Path(__file__).parents[1] / "data" / "checkpoints"
+ARCHIVES = sorted(DATA.glob("v*/*"), key=lambda folder: (len(folder.parent.name), folder))
+ARCHIVE_ENERGY = 1e-10  # eV
+ARCHIVE_FORCES = 1e-10  # eV/Å
+ARCHIVE_CHARGES = 1e-12  # e
 
 
 @pytest.fixture
@@ -141,12 +136,12 @@ def test_extra_files_are_covered_by_the_checksums(tmp_path: Path) -> None:
     assert number_in(tmp_path / "m") == 1
     flip(tmp_path / "m" / STATE, 0)
     with pytest.raises(CheckpointCorruptError, match=rf"{STATE}: sha256"):
-        checkpoint.read_files(tmp_path / "m", (STATE,))
+        checkpoint.load_with(tmp_path / "m", (STATE,))
 
 
 def test_an_extra_file_that_was_not_saved_is_named(saved: Path) -> None:
     with pytest.raises(CheckpointCorruptError, match=f"lists no {STATE}"):
-        checkpoint.read_files(saved, (STATE,))
+        checkpoint.load_with(saved, (STATE,))
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "../x", "a/b", "a\\b", "/etc/x", "..", "", "a\0b"])
@@ -159,7 +154,7 @@ def test_extra_files_cannot_leave_the_folder_or_replace_others(tmp_path: Path, n
 def test_path_with_spaces_accents_and_at_sign(tmp_path: Path) -> None:
     folder = tmp_path / "mon modèle @2 ü" / "größe"
     save(folder, small_checkpoint())
-    assert open_model(str(folder)).hash == small_checkpoint().hash
+    assert read_model(str(folder)).hash == small_checkpoint().hash
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
@@ -315,7 +310,7 @@ def test_values_that_are_not_finite_are_refused_on_load(saved: Path) -> None:
 def test_values_that_are_not_finite_are_refused_on_save(saved: Path, value: float) -> None:
     before = load(saved).hash
     model = small_checkpoint(seed=8)
-    model.weights["members.0.shifts"][6] = value
+    model.weights["members.0.shifts"][0, 6] = value
     with pytest.raises(CheckpointError, match=r"refusing to save: not finite: members\.0\.shifts.*last good"):
         save(saved, model)
     assert load(saved).hash == before
@@ -360,18 +355,53 @@ def test_the_same_options_are_refused_in_a_program() -> None:
         ModelConfig(kind="aimnet2", arguments={}, fidelities=())
 
 
-@pytest.mark.parametrize("version", range(1, FORMAT_VERSION + 1), ids="version {}".format)
-def test_an_archived_model_gives_its_energy_and_forces(version: int) -> None:
-    folder = DATA / f"checkpoint_v{version}"
-    assert json.loads((folder / CONFIG).read_text())["format_version"] == version
+@pytest.mark.parametrize("folder", ARCHIVES, ids=lambda folder: f"{folder.parent.name} {folder.name}")
+def test_an_archived_model_gives_its_energies_forces_and_charges(folder: Path) -> None:
+    """Energies of the version of molcalc that wrote the first archive of the model."""
+    assert json.loads((folder / CONFIG).read_text())["format_version"] == int(folder.parent.name.removeprefix("v"))
     reference = json.loads((folder / "reference.json").read_text())
     atoms = Atoms(reference["numbers"], reference["positions"])
-    atoms.calc = AIMNet2(folder, dtype="float64")
-    assert atoms.get_potential_energy() == pytest.approx(reference["energy"], abs=ARCHIVE_ENERGY)
-    np.testing.assert_allclose(atoms.get_forces(), reference["forces"], atol=ARCHIVE_FORCES)
-    np.testing.assert_allclose(atoms.get_charges(), reference["charges"], atol=1e-7)
+    for fidelity, expected in reference["results"].items():
+        calc = getattr(calculators, reference["calculator"])(
+            folder, fidelity=fidelity, charge=reference["charge"], dtype="float64"
+        )
+        assert calc.get_potential_energy(atoms) == pytest.approx(expected["energy"], abs=ARCHIVE_ENERGY)
+        np.testing.assert_allclose(calc.get_forces(atoms), expected["forces"], atol=ARCHIVE_FORCES)
+        np.testing.assert_allclose(calc.get_charges(atoms), expected["charges"], atol=ARCHIVE_CHARGES)
+
+
+def test_every_version_has_archives_of_every_kind() -> None:
+    for version in range(1, FORMAT_VERSION + 1):
+        found = {load(folder).config.kind for folder in ARCHIVES if folder.parent.name == f"v{version}"}
+        assert found == MODELS.keys()
+
+
+@pytest.mark.parametrize("version", range(1, FORMAT_VERSION), ids="version {}".format)
+def test_an_old_model_has_the_hash_of_the_same_model_in_the_present_format(version: int) -> None:
+    names = {folder.name for folder in ARCHIVES if folder.parent.name == f"v{version}"}
+    newest = {folder.name: folder for folder in ARCHIVES if folder.parent.name == f"v{FORMAT_VERSION}"}
+    assert names <= newest.keys()
+    for name in names:
+        assert load(DATA / f"v{version}" / name).hash == load(newest[name]).hash
+
+
+def test_an_upgrade_leaves_what_it_is_given() -> None:
+    config = {"kind": "aimnet2-multi", "arguments": {"elements": [1]}}
+    weights = {"members.0.shifts": torch.zeros(2, 3)}
+    upgraded, _ = upgrade_1_to_2(config, weights)
+    assert config == {"kind": "aimnet2-multi", "arguments": {"elements": [1]}}
+    assert upgraded["kind"] == "aimnet2"
+    assert upgraded["arguments"]["n_fidelities"] == 2
+
+
+@pytest.mark.parametrize("arguments", [None, [1], "x", {"n_fidelities": "many"}], ids=repr)
+def test_an_old_configuration_that_fits_no_model_is_refused(tmp_path: Path, arguments: Any) -> None:
+    shutil.copytree(DATA / "v1" / "aimnet2", tmp_path / "m")
+    edit_config(tmp_path / "m", lambda values: values.update(arguments=arguments))
+    with pytest.raises(CheckpointMismatchError, match="arguments"):
+        read_model(tmp_path / "m")
 
 
 def test_archives_are_small() -> None:
-    for folder in DATA.glob("checkpoint_v*"):
+    for folder in ARCHIVES:
         assert sum(path.stat().st_size for path in folder.iterdir()) < 100_000

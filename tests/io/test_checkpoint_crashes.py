@@ -1,4 +1,4 @@
-"""A model directory survives crashes, full disks and concurrent processes (acceptance D1, D9, D10)."""
+"""A model directory survives crashes, full disks and concurrent processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ import pytest
 from molcalc.errors import CheckpointError, ResourceError
 from molcalc.io import checkpoint, files
 from molcalc.io.checkpoint import CONFIG, STAGED, WEIGHTS, load, save
-from tests.helpers.model_files import STATE, flip, number_in, save_numbered, small_checkpoint
+from tests.helpers.model_files import STATE, flip, number_in, save_numbered
+from tests.helpers.networks import small_checkpoint
 
 KILLS = 25
 STEPS = {"replace": 6, "fsync": 7}
@@ -51,7 +52,7 @@ def photographed(monkeypatch: pytest.MonkeyPatch, folder: Path, album: Path) -> 
 
     def fsync(handle: int) -> None:
         half = copy()
-        for path in half.glob(".*.tmp"):
+        for path in half.glob(".*.tmp.*"):
             os.truncate(path, path.stat().st_size // 2)
         real_fsync(handle)
 
@@ -336,7 +337,7 @@ def test_writers_of_one_folder_take_turns(tmp_path: Path) -> None:
 
 
 def test_a_folder_held_by_another_process_is_reported(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LOCK_WAIT", 0.05)
+    monkeypatch.setattr(files, "FOLDER_LOCK_WAIT", 0.05)
     with files.exclusive(saved), pytest.raises(ResourceError, match="another process has been writing"):
         save(saved, small_checkpoint(seed=9))
     save(saved, small_checkpoint(seed=9))

@@ -1,4 +1,4 @@
-"""Files made to do harm: all checksums are right, the content is not (acceptance F5, F6, F11, F12, F22)."""
+"""Files made to do harm: all checksums are right, the content is not."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from molcalc.calculators import AIMNet2
 from molcalc.errors import CheckpointCorruptError, CheckpointError, CheckpointMismatchError, UnsafeCheckpointError
 from molcalc.io.checkpoint import CONFIG, STAGED, WEIGHTS, load, save
 from molcalc.io.files import sha256
-from molcalc.pretrained.sources import open_model
+from molcalc.pretrained.sources import read_model
 from molcalc.registry import build_members
-from tests.helpers.model_files import UNKNOWN_ARCHITECTURES, edit_config, replace_weights, sealed, small_checkpoint
+from tests.helpers.model_files import UNKNOWN_ARCHITECTURES, edit_config, replace_weights, sealed
+from tests.helpers.networks import small_checkpoint
 
 REFUSAL_TIME = 1.0  # s, within which a hostile file is refused
 
@@ -92,16 +93,16 @@ def test_numbers_of_a_type_that_no_model_uses_are_refused(saved: Path, kind: str
 @pytest.mark.parametrize("kind", UNKNOWN_ARCHITECTURES, ids=lambda kind: repr(kind[:40]))
 def test_names_outside_the_table_are_refused(saved: Path, kind: str) -> None:
     edit_config(saved, lambda values: values.update(kind=kind))
-    for reader in (open_model, AIMNet2, lambda path: build_members(load(path))):
+    for reader in (read_model, AIMNet2, lambda path: build_members(load(path))):
         with pytest.raises(UnsafeCheckpointError, match="unknown architecture .*known: aimnet2") as caught:
             reader(saved)
         assert len(str(caught.value)) < 300
 
 
 def test_loading_opens_and_imports_nothing_outside_the_folder(saved: Path) -> None:
-    build_members(open_model(saved))  # imports what reading needs
+    build_members(read_model(saved))  # imports what reading needs
     with audited() as events:
-        build_members(open_model(saved))
+        build_members(read_model(saved))
     opened = {Path(arguments[0]) for name, arguments in events if name == "open"}
     assert {saved / CONFIG, saved / WEIGHTS} <= opened
     assert {path.parent for path in opened} == {saved}
@@ -129,7 +130,7 @@ def test_files_hold_no_trace_of_the_machine(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setenv(variable, value)
     monkeypatch.chdir(home)
     save("model", small_checkpoint())
-    save(home / "copy", open_model("model"))
+    save(home / "copy", read_model("model"))
     for path in home.glob("*/*"):
         content = path.read_bytes()
         for trace in ("somebody", "s3cr3t", str(tmp_path), os.uname().nodename, sys.prefix):
@@ -194,8 +195,8 @@ SHIFTS = "members.0.shifts"
             r"missing none, unexpected \['members\.1\.shifts'\]",
         ),
         (lambda w: w.update({"members.0.shift": w.pop(SHIFTS)}), rf"missing \['{SHIFTS}'\], unexpected \['members"),
-        (lambda w: w.update({SHIFTS: w[SHIFTS][:-1]}), r"shifts has shape \(8,\); expected \(9,\)"),
-        (lambda w: w.update({SHIFTS: w[SHIFTS][:, None]}), r"shifts has shape \(9, 1\); expected \(9,\)"),
+        (lambda w: w.update({SHIFTS: w[SHIFTS][:, :-1]}), r"shifts has shape \(1, 8\); expected \(1, 9\)"),
+        (lambda w: w.update({SHIFTS: w[SHIFTS][..., None]}), r"shifts has shape \(1, 9, 1\); expected \(1, 9\)"),
         (lambda w: w.update({SHIFTS: w[SHIFTS].long()}), r"shifts is of type torch\.int64; expected floating"),
         (lambda w: w.clear(), r"missing \['members\.0\."),
     ],
@@ -204,7 +205,6 @@ SHIFTS = "members.0.shifts"
 def test_weights_that_do_not_fit_are_named(
     saved: Path, change: Callable[[dict[str, torch.Tensor]], object], message: str
 ) -> None:
-    """D5."""
     replace_weights(saved, with_weights(change))
     with pytest.raises(CheckpointMismatchError, match=message):
         build_members(load(saved))

@@ -11,7 +11,7 @@ import pytest
 
 from molcalc.errors import CheckpointCorruptError, CheckpointError, ResourceError
 from molcalc.io import files
-from molcalc.io.files import exclusive, read_file, remove_temporaries, sha256, write_atomic
+from molcalc.io.files import exclusive, read_file, remove_temporaries, replacing, sha256, write_atomic
 
 
 def test_checksum_is_that_of_the_standard() -> None:
@@ -71,6 +71,40 @@ def test_an_interrupt_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pyte
     assert os.listdir(tmp_path) == []
 
 
+def test_a_writer_of_its_own_gets_a_new_name_with_the_same_ending(tmp_path: Path) -> None:
+    (tmp_path / "set.db").write_text("old")
+    with replacing(tmp_path / "set.db") as temporary:
+        assert (temporary.parent, temporary.suffix) == (tmp_path, ".db")
+        assert not temporary.exists()
+        temporary.write_text("new")
+        assert (tmp_path / "set.db").read_text() == "old"
+    assert (tmp_path / "set.db").read_text() == "new"
+    assert os.listdir(tmp_path) == ["set.db"]
+
+
+def test_a_writer_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "set.db").write_text("old")
+
+    def fail() -> None:
+        with replacing(tmp_path / "set.db") as temporary:
+            temporary.write_text("half")
+            temporary.with_name(temporary.name + "-journal").write_text("of SQLite")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert (tmp_path / "set.db").read_text() == "old"
+    assert os.listdir(tmp_path) == ["set.db"]
+
+
+def test_a_link_is_replaced_and_not_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    write_atomic(tmp_path / "link", b"new")
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "precious"
+
+
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="No such file or directory"):
         write_atomic(tmp_path / "nothing" / "file", b"")
@@ -96,7 +130,7 @@ def test_threads_that_write_one_file_do_not_mix(tmp_path: Path) -> None:
 
 def test_only_our_own_leftovers_are_removed(tmp_path: Path) -> None:
     names = {"a.tmp", ".hidden.tmp", ".a.12.tmp", "notes", ".config.json.7-8.tmp.bak"}
-    for name in (*names, ".weights.safetensors.new.4711-140.tmp", ".config.json.7-8.tmp"):
+    for name in (*names, ".4711-140.tmp.weights.safetensors.new", ".config.json.7-8.tmp"):
         (tmp_path / name).touch()
     remove_temporaries(tmp_path)
     assert set(os.listdir(tmp_path)) == names
@@ -131,7 +165,7 @@ def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path, k
 
 
 def test_a_lock_keeps_others_out_until_it_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LOCK_WAIT", 0.05)
+    monkeypatch.setattr(files, "FOLDER_LOCK_WAIT", 0.05)
     with (
         exclusive(tmp_path),
         pytest.raises(ResourceError, match="another process has been writing"),

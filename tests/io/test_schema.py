@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from molcalc.errors import ConfigError, short, suggest
-from molcalc.io.schema import from_dict
+from molcalc.io.schema import check_choices, check_least, from_dict
 
 
 @dataclass(frozen=True)
@@ -164,3 +164,33 @@ def test_messages_stay_short_whatever_the_value(value: Any) -> None:
 def test_ordinary_values_are_shown_in_full() -> None:
     for value in (1.5, "cutoff", [1, 2], None, True, {"a": 1}):
         assert short(value) == repr(value)
+
+
+def test_a_dataclass_of_the_right_kind_is_taken_as_it_is() -> None:
+    inner = Inner("a", 2.0)
+    assert options(inner=inner, parts=[inner]).inner is inner
+    with pytest.raises(ConfigError, match="inner: expected a mapping of options; got Options"):
+        options(inner=options())
+
+
+@dataclass(frozen=True)
+class Checked:
+    mode: str | None = "atoms"
+    size: int | None = 3
+
+    def __post_init__(self) -> None:
+        check_choices(self, mode=("atoms", "molecules", None))
+        check_least(self, 1, "size")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mode": "atom"}, r"x: mode='atom' \(did you mean 'atoms'\?\); choose one of atoms, molecules, None"),
+        ({"size": 0}, "x: size=0; expected at least 1"),
+    ],
+)
+def test_a_dataclass_that_checks_itself_says_which_value_is_wrong(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_dict(Checked, values, "x")
+    assert from_dict(Checked, {"mode": None, "size": None}) == Checked(None, None)

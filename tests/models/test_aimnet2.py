@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,13 +12,14 @@ from torch.nn import functional
 
 from molcalc.batch import AtomicBatch, collate, from_atoms
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config, equilibrate
+from molcalc.models.aimnet2 import AIMNet2Config, AIMNet2Network, equilibrate
 from molcalc.registry import build_members
-from molcalc.train.start.network import cast
-from tests.helpers.tiny import organic, tiny_checkpoint
+from molcalc.train.start.initial_model import cast
+from tests.helpers.networks import FIDELITY_KINDS, mixed_batch, tiny_checkpoint, tiny_multifidelity
+from tests.helpers.structures import organic
 
 
-def dense_forward(network: AIMNet2, batch: AtomicBatch) -> tuple[Tensor, Tensor]:
+def dense_forward(network: AIMNet2Network, batch: AtomicBatch) -> tuple[Tensor, Tensor]:
     """Atomic energies and charges of one molecule, every pair explicit (Anstine 2025, methods section)."""
     weights = {name: value.double() for name, value in network.state_dict().items()}
     x, z, n = batch.positions, batch.numbers, batch.n_atoms
@@ -49,7 +49,7 @@ def dense_forward(network: AIMNet2, batch: AtomicBatch) -> tuple[Tensor, Tensor]
 
     charge, spin = batch.total_charge[0], batch.multiplicity[0] - 1
     totals = torch.stack([charge]) if channels == 1 else torch.stack([charge + spin, charge - spin]) / 2
-    a = weights["embedding"][z]
+    a = weights["embedding"][0, z]
     q = torch.zeros(n, channels, dtype=torch.float64)
     for t in range(3):
         m = torch.cat([a, convolve(a.view(n, 16, 16), weights["conv_features"])], 1)
@@ -63,7 +63,7 @@ def dense_forward(network: AIMNet2, batch: AtomicBatch) -> tuple[Tensor, Tensor]
         w = out[:, channels : 2 * channels].square() + 1e-6
         q = raw + w * (totals - raw.sum(0)) / w.sum(0)
         a = a + out[:, 2 * channels :]
-    return perceptron("energy_head.", out, last=False)[:, 0] + weights["shifts"][z], q
+    return perceptron("energy_heads.0.", out, last=False)[:, 0] + weights["shifts"][0, z], q
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -140,68 +140,6 @@ def test_members_of_an_ensemble_are_separate_networks() -> None:
     assert abs(energies[0] - energies[1]) > 1e-2
 
 
-def mixed_network() -> tuple[AIMNet2, AIMNet2]:
-    """A network whose large perceptrons are in single precision, and the same in double precision."""
-    double = build_members(tiny_checkpoint())[0].double()
-    mixed = build_members(tiny_checkpoint())[0].double()
-    mixed.passes.float()
-    assert isinstance(mixed, AIMNet2)
-    assert isinstance(double, AIMNet2)
-    return mixed, double
-
-
-def test_small_batches_run_in_double_precision() -> None:
-    mixed, double = mixed_network()
-    batch = from_atoms(organic(), cutoff=5.0)
-    assert torch.equal(mixed(batch)["atomic_energies"], double(batch)["atomic_energies"])
-    assert mixed.dtype == torch.float32
-
-
-def test_large_batches_run_in_single_precision() -> None:
-    mixed, double = mixed_network()
-    batch = collate([from_atoms(organic(seed), cutoff=5.0) for seed in range(4)])
-    difference = (mixed(batch)["atomic_energies"] - double(batch)["atomic_energies"]).abs().max()
-    assert 0.0 < float(difference) < 1e-4
-
-
-def test_new_weights_are_used_by_small_batches_too() -> None:
-    mixed, _ = mixed_network()
-    batch = from_atoms(organic(), cutoff=5.0)
-    before = mixed(batch)["atomic_energies"]
-    with torch.no_grad():
-        mixed.passes[1][0].weight.mul_(1.1)
-    assert float((mixed(batch)["atomic_energies"] - before).abs().max()) > 1e-4
-
-
-def test_copies_do_not_carry_the_weights_twice() -> None:
-    import pickle
-
-    mixed, _ = mixed_network()
-    size = len(pickle.dumps(mixed))
-    mixed(from_atoms(organic(), cutoff=5.0))
-    assert len(pickle.dumps(mixed)) == size
-
-
-@pytest.mark.parametrize("channels", [1, 2])
-def test_training_shares_the_first_products_of_equal_atoms_without_changing_any_gradient(
-    channels: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network = build_members(tiny_checkpoint(channels))[0].double().requires_grad_()
-    batch = collate([from_atoms(atoms, cutoff=5.0) for atoms in (organic(), organic())])
-    weights = list(network.parameters())
-    found = []
-    for _ in range(2):
-        positions = batch.positions.clone().requires_grad_()
-        energy = network(replace(batch, positions=positions))["atomic_energies"].sum()
-        (forces,) = torch.autograd.grad(energy, positions, create_graph=True)
-        found.append((forces, *torch.autograd.grad(energy + forces.square().sum(), weights, allow_unused=True)))
-        monkeypatch.setattr(AIMNet2, "_kinds", lambda *_: None)
-    for a, b in zip(*found):
-        assert (a is None) == (b is None)
-        if a is not None:
-            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
-
-
 def test_every_pass_conserves_charges_when_products_run_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in training with ``precision="bf16"``: only matrix products are half as precise."""
     found = []
@@ -218,3 +156,77 @@ def test_every_pass_conserves_charges_when_products_run_in_half_precision(monkey
     for dtype, charges in found:
         assert dtype == torch.float32
         assert abs(float(charges.detach().sum()) - 1.0) < 1e-5
+
+
+def predicted(network: AIMNet2Network, batch: AtomicBatch) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in network(batch).items()}
+
+
+@pytest.mark.parametrize("changes", FIDELITY_KINDS.values(), ids=FIDELITY_KINDS)
+def test_fidelities_mix_in_one_batch(changes: dict[str, Any]) -> None:
+    network = tiny_multifidelity(**changes)
+    mixed = predicted(network, mixed_batch(2, 0, 1))
+    for k, fidelity in enumerate((2, 0, 1)):
+        own = mixed_batch(2, 0, 1).system_idx == k
+        alone = predicted(network, mixed_batch(fidelity, fidelity, fidelity))
+        for name, value in mixed.items():
+            assert torch.allclose(value[own], alone[name][own], rtol=0, atol=1e-12), name
+
+
+def test_heads_are_different_tensors_and_draw_different_weights() -> None:
+    """Spec 6.9: configuring two heads from one object made them one module."""
+    torch.manual_seed(1)
+    config = AIMNet2Config(**{**tiny_checkpoint().config.arguments, "n_fidelities": 3})
+    heads = AIMNet2Network(config).initialize().energy_heads
+    weights = [dict(head.named_parameters())["0.weight"] for head in heads]
+    assert len({id(weight) for weight in weights}) == len({weight.data_ptr() for weight in weights}) == 3
+    assert not torch.equal(weights[0], weights[1])
+
+
+def test_a_head_without_structures_gets_a_gradient_of_zeros() -> None:
+    network = tiny_multifidelity()
+    network(mixed_batch(0, 1))["atomic_energies"].sum().backward()
+    gradients = [dict(head.named_parameters())["0.weight"].grad for head in network.energy_heads]
+    assert all(gradient is not None for gradient in gradients)
+    assert [bool(gradient.any()) for gradient in gradients if gradient is not None] == [True, True, False]
+
+
+def test_a_correction_is_added_to_the_energies_of_its_base() -> None:
+    network = tiny_multifidelity(bases=(None, 0, 1))
+    batch = mixed_batch(2)
+    before = network(batch)["atomic_energies"].detach()
+    with torch.no_grad():
+        bias = dict(network.energy_heads[0].named_parameters())["2.bias"]
+        bias += 0.5
+    assert torch.allclose(network(batch)["atomic_energies"].detach() - before, torch.full_like(before, 0.5))
+
+
+def test_an_element_that_one_fidelity_learned_moves_the_others_when_embeddings_are_shared() -> None:
+    for embeddings, moves in (("shared", True), ("separate", False)):
+        network = tiny_multifidelity(embeddings=embeddings)
+        before = network(mixed_batch(1))["atomic_energies"].detach()
+        network(mixed_batch(0))["atomic_energies"].sum().backward()
+        with torch.no_grad():
+            network.embedding -= network.embedding.grad
+        assert bool((network(mixed_batch(1))["atomic_energies"] != before).any()) is moves
+
+
+@pytest.mark.parametrize("changes", FIDELITY_KINDS.values(), ids=FIDELITY_KINDS)
+def test_charges_of_every_fidelity_add_up(changes: dict[str, Any]) -> None:
+    batch = mixed_batch(2, 1, 0)
+    charges = tiny_multifidelity(**changes)(batch)["charges"].detach()
+    sums = torch.zeros(3, dtype=torch.float64).index_add(0, batch.system_idx, charges)
+    assert torch.allclose(sums, batch.total_charge, atol=1e-12)
+
+
+def test_charge_heads_change_the_charges_of_their_fidelity() -> None:
+    network = tiny_multifidelity(charge_heads=True)
+    first, second = (network(mixed_batch(fidelity))["charges"].detach() for fidelity in (0, 1))
+    plain = tiny_multifidelity()
+    for parameter in plain.embedding, network.embedding:
+        parameter.data[1] = parameter.data[0]
+    assert float((first - second).abs().max()) > 1e-3
+    heads = [network(mixed_batch(fidelity))["charges"].detach() for fidelity in (0, 1)]
+    assert float((heads[0] - heads[1]).abs().max()) > 1e-3
+    passes = [plain(mixed_batch(fidelity))["charges"].detach() for fidelity in (0, 1)]
+    assert torch.equal(passes[0], passes[1])

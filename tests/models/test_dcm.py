@@ -6,26 +6,25 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
 from torch import Tensor
 
-from molcalc.batch import collate, from_atoms
+from molcalc.batch import from_atoms
 from molcalc.derivatives import evaluate, hessian
 from molcalc.electrostatics.sites import ChargeSites
 from molcalc.electrostatics.thole import TholeCoulomb
 from molcalc.errors import ConfigError
 from molcalc.potential import Potential
 from molcalc.registry import MODELS
-from tests.helpers.tiny import organic, random_rotation
-from tests.helpers.tiny_dcm import KINDS, dcm_batch, dcm_potential, tiny_dcm
+from tests.helpers.networks import DCM_KINDS, dcm_batch, dcm_potential, tiny_dcm
+from tests.helpers.structures import organic, points_around, random_rotation
 
 DOUBLE, SINGLE = 1e-12, 1e-5
 CHARGES = 1e-10
-kinds = pytest.mark.parametrize("kind", KINDS)
+kinds = pytest.mark.parametrize("kind", DCM_KINDS)
 
 
 def symmetric_molecules() -> dict[str, Atoms]:
@@ -35,8 +34,7 @@ def symmetric_molecules() -> dict[str, Atoms]:
 
 
 def probes(atoms: Atoms, n_points: int = 8) -> Tensor:
-    directions = np.random.default_rng(5).normal(size=(n_points, 3))
-    return torch.tensor(atoms.positions.mean(axis=0) + 5.0 * directions / np.linalg.norm(directions, axis=1)[:, None])
+    return torch.tensor(points_around(atoms.positions.mean(axis=0), n_points, seed=5))
 
 
 def results_of(potential: Potential, atoms: Atoms, points: Tensor, charge: int = 0) -> dict[str, Tensor]:
@@ -52,23 +50,6 @@ def turned(results: dict[str, Tensor], matrix: Tensor) -> dict[str, Tensor]:
     if "atomic_quadrupoles" in expected:
         expected["atomic_quadrupoles"] = matrix @ results["atomic_quadrupoles"] @ matrix.T
     return expected
-
-
-@pytest.mark.parametrize("improper", [False, True], ids=["rotation", "reflection"])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, DOUBLE), (torch.float32, SINGLE)], ids=["f64", "f32"])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_every_output_turns_with_the_molecule(dtype: torch.dtype, tolerance: float, improper: bool, seed: int) -> None:
-    """Errors are relative to the largest value of an output."""
-    potential = dcm_potential(tiny_dcm(quadrupoles=True), dtype)
-    potential.members[0].shifts.data.zero_()  # a total energy of −6000 eV would hide errors of 1e-9 eV
-    atoms, matrix = organic(seed), torch.tensor(random_rotation(seed) * (-1.0 if improper else 1.0))
-    points = probes(atoms)
-    expected = turned(results_of(potential, atoms, points), matrix)
-    atoms.positions = atoms.positions @ matrix.numpy().T
-    found = results_of(potential, atoms, points @ matrix.T)
-    for name, value in found.items():
-        error = (value - expected[name]).abs().max() / max(1.0, float(expected[name].abs().max()))
-        assert error < tolerance, name
 
 
 def test_charges_of_the_plain_head_do_not_turn_but_everything_else_does() -> None:
@@ -115,61 +96,6 @@ def test_without_exact_monopoles_the_sum_is_free(kind: str) -> None:
 
 
 @kinds
-def test_mixed_batch_equals_single_systems(kind: str) -> None:
-    potential = dcm_potential(tiny_dcm(kind))
-    systems = [(organic(), 0), (Atoms("O", [[1.0, 2, 3]]), -1), (molecule("NH3"), 1), (molecule("CO2"), 0)]
-    alone = [results_of(potential, atoms, probes(atoms), charge) for atoms, charge in systems]
-    batch = collate([dcm_batch(atoms, potential, charge) for atoms, charge in systems])
-    points = torch.cat([probes(atoms) for atoms, _ in systems])
-    index = torch.arange(len(systems)).repeat_interleave(8)
-    together = evaluate(potential, replace(batch, esp_points=points, esp_system_idx=index), ("forces", "esp"))
-    sums = torch.zeros(4, dtype=torch.float64).index_add(0, batch.system_idx, together["charges"])
-    assert (sums - batch.total_charge).abs().max() < CHARGES
-    for name, value in together.items():
-        expected = torch.cat([single[name] for single in alone])
-        assert torch.allclose(value, expected, rtol=0, atol=1e-10), name
-
-
-@kinds
-def test_translation_and_permutation_change_nothing(kind: str) -> None:
-    potential, atoms = dcm_potential(tiny_dcm(kind)), organic()
-    before = results_of(potential, atoms, probes(atoms))
-    order = np.random.default_rng(0).permutation(len(atoms))
-    moved = atoms[order]
-    moved.translate([30.0, -20.0, 10.0])
-    shift = torch.tensor([30.0, -20.0, 10.0], dtype=torch.float64)
-    after = results_of(potential, moved, probes(atoms) + shift)
-    for name in ("energy", "esp", "dipole"):
-        assert torch.allclose(after[name], before[name], rtol=0, atol=1e-10), name
-    for name in ("forces", "charges", "dcm_charges"):
-        assert torch.allclose(after[name], before[name][order], rtol=0, atol=1e-10), name
-    assert torch.allclose(after["dcm_positions"] - shift, before["dcm_positions"][order], rtol=0, atol=1e-10)
-
-
-@kinds
-@pytest.mark.parametrize("coulomb", ["physnet", "distributed"])
-def test_forces_are_the_gradient_of_the_energy_with_the_order_of_the_formula(kind: str, coulomb: str) -> None:
-    """Central differences: the error falls with the square of the step (acceptance A9)."""
-    terms = (TholeCoulomb(),) if coulomb == "distributed" else None
-    potential, atoms = dcm_potential(tiny_dcm(kind), terms=terms), molecule("CH3OH")[[0, 1, 2, 3]]
-    atoms.rattle(0.05, seed=1)
-    forces = evaluate(potential, dcm_batch(atoms, potential), ("forces",))["forces"].numpy()
-    errors = []
-    for step in (1e-2, 1e-3, 1e-4):
-        images = []
-        for k in range(3 * len(atoms)):
-            for sign in (1, -1):
-                image = atoms.copy()
-                image.positions.flat[k] += sign * step
-                images.append(dcm_batch(image, potential))
-        energies = evaluate(potential, collate(images), ())["energy"].numpy().reshape(-1, 2)
-        numeric = -(energies[:, 0] - energies[:, 1]) / (2 * step)
-        errors.append(np.abs(numeric.reshape(-1, 3) - forces).max())
-    assert 80 < errors[0] / errors[1] < 125
-    assert errors[2] < 1e-5
-
-
-@kinds
 @pytest.mark.parametrize("name", symmetric_molecules())
 def test_symmetric_molecules_have_finite_derivatives(kind: str, name: str) -> None:
     """The energy contains the distributed charges, so that the head is differentiated twice."""
@@ -206,25 +132,6 @@ def test_a_quadrupole_reaches_where_charges_cannot() -> None:
 
 
 @kinds
-def test_two_molecules_far_apart_do_not_touch_each_other(kind: str) -> None:
-    potential = dcm_potential(tiny_dcm(kind, coulomb=None), terms=())
-    first, second = molecule("H2O"), molecule("NH3")
-    second.translate([50.0, 0, 0])
-    batch = dcm_batch(first + second, potential)
-    together = evaluate(potential, batch, ("forces",))
-    alone = [evaluate(potential, dcm_batch(atoms, potential), ("forces",)) for atoms in (first, second)]
-    assert float(together["energy"]) == pytest.approx(sum(float(one["energy"]) for one in alone), abs=1e-10)
-    assert torch.allclose(together["forces"], torch.cat([one["forces"] for one in alone]), rtol=0, atol=1e-10)
-
-
-@kinds
-def test_a_single_atom_has_its_reference_energy_shifted_by_the_network_and_no_force(kind: str) -> None:
-    found = results_of(dcm_potential(tiny_dcm(kind)), Atoms("O"), torch.ones(1, 3, dtype=torch.float64), -2)
-    assert found["forces"].abs().max() == 0.0
-    assert found["charges"].tolist() == pytest.approx([-2.0])
-
-
-@kinds
 def test_potential_of_the_distributed_charges_trains_the_trunk(kind: str) -> None:
     potential, atoms = dcm_potential(tiny_dcm(kind)), organic()
     for parameter in potential.parameters():
@@ -245,7 +152,7 @@ def test_potential_of_the_distributed_charges_trains_the_trunk(kind: str) -> Non
 def test_gradients_of_a_fresh_model_reach_every_weight(kind: str) -> None:
     torch.manual_seed(0)
     entry = MODELS[kind]
-    model: Any = entry.model(entry.config.reference_size((6, 8))).initialize().double()  # type: ignore[operator]
+    model: Any = entry.network(entry.config.reference_size((6, 8))).initialize().double()
     potential = Potential([model])
     batch = from_atoms(molecule("CO2"), cutoff=potential.cutoff)
     points = probes(molecule("CO2"))
@@ -267,7 +174,7 @@ def test_presets_have_the_advertised_number_of_parameters(kind: str, default: in
         (entry.config.reference_size((6, 8)), reference),
     ):
         with torch.device("meta"):
-            count = sum(parameter.numel() for parameter in entry.model(config).parameters())
+            count = sum(parameter.numel() for parameter in entry.network(config).parameters())
         assert count == pytest.approx(expected, rel=0.025)
 
 
@@ -296,13 +203,6 @@ def test_a_batch_with_too_short_edges_is_refused() -> None:
 
 
 @kinds
-def test_longer_edge_lists_change_nothing(kind: str) -> None:
-    network = dcm_potential(tiny_dcm(kind)).members[0]
-    found, expected = (network(from_atoms(organic(), cutoff=cutoff)) for cutoff in (9.0, network.cutoff))
-    assert all(torch.allclose(found[name], value, rtol=0, atol=1e-12) for name, value in expected.items())
-
-
-@kinds
 def test_reference_energies_are_kept_in_double_precision(kind: str) -> None:
     network = dcm_potential(tiny_dcm(kind), torch.float32).members[0]
     before = network(from_atoms(Atoms("O"), cutoff=9.0))["atomic_energies"]
@@ -311,17 +211,6 @@ def test_reference_energies_are_kept_in_double_precision(kind: str) -> None:
     assert float(before - after) == pytest.approx(1e-9, rel=1e-2)
     with pytest.raises(ConfigError, match="Z=9; allowed are 1…8"):
         network.set_reference_energies({9: 1.0})
-
-
-def test_energy_is_smooth_where_neighbors_come_into_reach() -> None:
-    """Dimer scan across the cutoffs of trunk (4 Å) and head (5 Å), distributed charges in the energy."""
-    potential = dcm_potential(tiny_dcm(), terms=(TholeCoulomb(),))
-    for cutoff in (4.0, 5.0):
-        distances = cutoff + np.linspace(-0.05, 0.05, 81)
-        batch = collate([dcm_batch(Atoms("OC", [[0, 0, 0], [r, 0, 0]]), potential) for r in distances])
-        forces = evaluate(potential, batch, ("forces",))["forces"][::2, 0]
-        assert forces.diff().abs().max() < 2e-3 * max(1.0, float(forces.abs().max()))
-        assert forces.diff(n=2).abs().max() < 1e-4
 
 
 @kinds
@@ -337,13 +226,6 @@ def test_ensembles_join_their_charges_with_equal_shares(kind: str) -> None:
         expected = 0.5 * (members[0][name] + members[1][name])
         assert torch.allclose(together[name], expected, rtol=1e-12, atol=1e-12), name
     assert math.isfinite(float(together["energy_std"]))
-
-
-@kinds
-def test_asking_for_the_potential_without_points_is_an_error(kind: str) -> None:
-    potential = dcm_potential(tiny_dcm(kind))
-    with pytest.raises(ConfigError, match="no points: set esp_points"):
-        evaluate(potential, dcm_batch(molecule("H2O"), potential), ("esp",))
 
 
 @kinds

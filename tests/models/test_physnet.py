@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from molcalc.models.physnet import Edges, PhysNet, PhysNetConfig
-from tests.helpers.tiny import organic
-from tests.helpers.tiny_dcm import dcm_batch, dcm_potential, tiny_dcm
+from tests.helpers.networks import dcm_batch, dcm_potential, tiny_dcm
+from tests.helpers.structures import organic
 
 
 def dense_forward(trunk: PhysNet, numbers: Tensor, positions: Tensor, charge: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from molcalc.kernels.runtime import WIDTH
 from molcalc.nn.cartesian import (
-    KERNEL_WIDTH,
     PATHS,
     Directions,
+    cartesian_formula,
     cartesian_message,
-    message_torch,
     scalar_message,
     to_matrix,
 )
-from tests.helpers.tiny import random_rotation
+from tests.helpers.structures import random_rotation
 
 N_ATOMS, N_EDGES, SIZE = 5, 12, 4
 
@@ -123,13 +123,13 @@ def test_second_derivatives_equal_finite_differences(case: tuple[list[Tensor], T
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-5)], ids=["f64", "f32"])
 def test_compiled_message_and_gradients_equal_torch(dtype: torch.dtype, tolerance: float, n_ranks: int) -> None:
     torch.manual_seed(0)
-    size = 2 * KERNEL_WIDTH
+    size = 2 * WIDTH
     index = torch.tensor([[0, 0, 1, 2, 2, 4], [1, 4, 0, 4, 2, 2]])
     shapes = [(5, size), (5, 3, size), (5, 5, size), (6, PATHS[n_ranks - 1], size), (6, 3)]
     inputs = [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in shapes]
     inputs[4] = torch.nn.functional.normalize(inputs[4].detach(), dim=1).requires_grad_()
     results = []
-    for function in (cartesian_message, message_torch):
+    for function in (cartesian_message, cartesian_formula):
         values = function(inputs[:3], inputs[3], Directions(index, inputs[4]), n_ranks)
         weights = [torch.cos(torch.arange(value.numel(), dtype=dtype)).view(value.shape) for value in values]
         total = sum((value * weight).sum() for value, weight in zip(values, weights))
@@ -142,8 +142,8 @@ def test_compiled_message_and_gradients_equal_torch(dtype: torch.dtype, toleranc
 def test_second_derivatives_of_the_compiled_message_equal_finite_differences() -> None:
     torch.manual_seed(0)
     index = torch.tensor([[0, 1], [1, 0]])
-    shapes = [(2, KERNEL_WIDTH), (2, 3, KERNEL_WIDTH), (2, 5, KERNEL_WIDTH)]
-    parts, weights = [normal(*shape) for shape in shapes], normal(2, PATHS[1], KERNEL_WIDTH)
+    shapes = [(2, WIDTH), (2, 3, WIDTH), (2, 5, WIDTH)]
+    parts, weights = [normal(*shape) for shape in shapes], normal(2, PATHS[1], WIDTH)
 
     def message(scale: Tensor, vectors: Tensor) -> Tensor:
         unit = vectors / vectors.norm(dim=1, keepdim=True)

@@ -11,11 +11,11 @@ from molcalc.derivatives import evaluate
 from molcalc.kernels import runtime as compiled
 from molcalc.models import physnet
 from molcalc.nn import radial
-from molcalc.nn.interaction_stack import InteractionStack, StackShape
+from molcalc.nn.interaction_stack import interaction_stack
 from molcalc.nn.radial import ExponentialGaussians
 from molcalc.potential import Potential
-from tests.helpers.tiny import organic
-from tests.helpers.tiny_dcm import KINDS, dcm_batch, dcm_potential, tiny_dcm
+from tests.helpers.networks import DCM_KINDS, dcm_batch, dcm_potential, tiny_dcm
+from tests.helpers.structures import organic
 
 SINGLE = 3e-5
 """Relative to the largest value; torch in single precision is off by as much."""
@@ -36,7 +36,7 @@ def loss_gradients(potential: Potential) -> list[Tensor]:
 
 
 @needs_numba
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DCM_KINDS)
 @pytest.mark.parametrize("blocks", [(1, 1, 1), (2, 0, 0), (0, 2, 1)], ids=str)
 def test_training_gradients_equal_those_of_torch(
     kind: str, blocks: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
@@ -57,10 +57,10 @@ def test_training_gradients_equal_those_of_torch(
 @needs_numba
 def test_stack_without_edges_and_for_a_single_atom() -> None:
     torch.manual_seed(0)
-    shape, size = StackShape(1, (0, 0, 0)), 16
+    size = 16
     weights = torch.randn(3 * size * size + 6 * size, requires_grad=True)
     nothing = torch.empty(2, 0, dtype=torch.int64)
-    outputs, features = InteractionStack.apply(torch.empty(0, size), torch.randn(1, size), weights, nothing, shape)
+    outputs, features = interaction_stack(torch.empty(0, size), torch.randn(1, size), weights, nothing, 1, (0, 0, 0))
     assert outputs.shape == (1, 2)
     assert features.shape == (1, size)
     (outputs.sum() + features.sum()).backward()

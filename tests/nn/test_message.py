@@ -91,7 +91,7 @@ def test_gradients_of_a_force_can_be_differentiated_for_the_weights(kernels: str
 def test_derivatives_up_to_the_third_agree_with_torch() -> None:
     pytest.importorskip("numba")
     found = []
-    for function in (of, lambda *tensors: module._message_torch(*tensors, ROWS, False)):
+    for function in (of, lambda *tensors: module.message_formula(*tensors, ROWS, False)):
         tensors = inputs(1)
         value = function(*tensors).pow(2)
         probe = torch.cos(torch.arange(value.numel(), dtype=torch.float64)).view_as(value)

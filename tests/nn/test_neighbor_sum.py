@@ -58,7 +58,7 @@ def test_derivatives_of_all_three_contractions_agree_with_torch(rows: EdgeRows) 
     features, basis = inputs(rows, 3)
     weights = torch.randn(N_ATOMS, 4, 3, 16, dtype=torch.float64)
     found = []
-    for function in (neighbor_sum, module._gather_torch):
+    for function in (neighbor_sum, module.neighbor_sum_formula):
         value = (function(features, basis, rows).pow(3) * weights).sum()
         first = torch.autograd.grad(value, (features, basis), create_graph=True)
         scalar = sum(g.pow(3).sum() for g in first)

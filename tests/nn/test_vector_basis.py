@@ -23,7 +23,7 @@ def vectors(dtype: torch.dtype = torch.float64) -> torch.Tensor:
 def test_losses_on_gradients_agree_with_torch(dtype: torch.dtype, tolerance: float, for_vectors: bool) -> None:
     pytest.importorskip("numba")
     found = []
-    for function in (vector_basis, module._vector_basis_torch):
+    for function in (vector_basis, module.vector_basis_formula):
         edges = vectors(dtype)
         weights = torch.randn(6, 4, 16, generator=torch.Generator().manual_seed(1)).to(dtype).requires_grad_()
         basis = function(edges, SHELLS)

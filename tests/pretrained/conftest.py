@@ -10,8 +10,9 @@ import torch
 
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import sha256
-from molcalc.pretrained.published import PUBLISHED, Published
-from tests.helpers.model_files import D3, Intruder, small_checkpoint, write_torchscript
+from molcalc.pretrained.catalog import PUBLISHED, Published
+from tests.helpers.model_files import Intruder, write_torchscript
+from tests.helpers.networks import D3, small_checkpoint
 
 
 @pytest.fixture

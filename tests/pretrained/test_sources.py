@@ -1,4 +1,4 @@
-"""Whatever a user names as a model is found, or an error says what was expected (acceptance B27, D21, F19)."""
+"""Whatever a user names as a model is found, or an error says what was expected."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ase.build import molecule
 from molcalc.calculators import AIMNet2
 from molcalc.errors import CheckpointError, UnsafeCheckpointError
 from molcalc.io.checkpoint import Checkpoint, save
-from molcalc.pretrained.published import PUBLISHED
-from molcalc.pretrained.sources import open_model
+from molcalc.pretrained.catalog import PUBLISHED
+from molcalc.pretrained.sources import read_model
 from tests.helpers.model_files import edit_config, write_hub_directory, write_v2
 
 ENERGY = 1e-9  # eV, float64
@@ -82,7 +82,7 @@ def test_a_relative_path_with_a_trailing_slash_is_a_directory(
     save(tmp_path / "runs" / "m", model)
     monkeypatch.chdir(tmp_path)
     for name in ("runs/m", "runs/m/", "./runs/m", "runs/../runs/m"):
-        assert open_model(name).hash == model.hash
+        assert read_model(name).hash == model.hash
     assert not asked
 
 
@@ -107,7 +107,7 @@ def test_an_unknown_name_lists_what_is_known_and_asks_nobody(
 
 def test_a_misspelt_name_is_suggested() -> None:
     with pytest.raises(FileNotFoundError, match=r"no model 'wb97m-d4' \(did you mean 'wb97m-d3'\?\)"):
-        open_model("wb97m-d4")
+        read_model("wb97m-d4")
 
 
 def test_a_missing_model_in_a_folder_of_ones_own_is_not_looked_for_on_the_hub(
@@ -116,7 +116,7 @@ def test_a_missing_model_in_a_folder_of_ones_own_is_not_looked_for_on_the_hub(
     (tmp_path / "runs").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="no model 'runs/co2'"):
-        open_model("runs/co2")
+        read_model("runs/co2")
     assert not asked
 
 
@@ -163,7 +163,7 @@ def test_an_unknown_architecture_is_refused_when_a_model_is_opened(tmp_path: Pat
     save(tmp_path / "m", model)
     edit_config(tmp_path / "m", lambda values: values.update(kind="os.system"))
     with pytest.raises(UnsafeCheckpointError, match="unknown architecture 'os.system'"):
-        open_model(tmp_path / "m")
+        read_model(tmp_path / "m")
 
 
 # -- the hub
@@ -181,7 +181,7 @@ def test_a_repository_is_fetched_without_anything_that_runs_code(
 
     set_hub(monkeypatch, snapshot_download)
     monkeypatch.chdir(tmp_path)
-    assert open_model("someone/small").config.n_members == 2
+    assert read_model("someone/small").config.n_members == 2
     assert calls == [("someone/small", ["config.json", "ensemble_*.safetensors"])]
 
 
@@ -227,4 +227,4 @@ def test_the_real_hub_library_offline_is_reported(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match="cannot fetch 'nobody/nothing' from the Hugging Face hub"):
-        open_model("nobody/nothing")
+        read_model("nobody/nothing")

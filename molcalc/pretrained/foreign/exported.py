@@ -16,23 +16,24 @@ from typing import Any
 from torch import Tensor
 
 from molcalc.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, short
-from molcalc.io.checkpoint import MAX_CONFIG, Checkpoint, ModelConfig
+from molcalc.io.checkpoint import MAX_CONFIG, Checkpoint, ModelConfig, upgrade_1_to_2
 from molcalc.io.schema import from_dict
 
 CONTENTS = "molcalc.json"
 """Name of the record, in the folder of extra files of the archive."""
-EXPORT_FORMAT = 1
+EXPORT_FORMAT = 2
 MEMBERS = "potential.members."
 """Beginning of the names of the networks' weights in a program."""
-DERIVED = ("centers",)
+DERIVED_ARRAYS = ("centers",)
 """What a network in a program holds beside its weights."""
-_OF_SEVERAL = re.compile(r"(energy|charge)_head\.")
-"""Heads whose names count fidelities where a model may have several."""
+_HEAD = re.compile(r"(energy|charge)_head\.")
+_TABLES = ("embedding", "shifts")
+"""Parts of a program that have no place for further fidelities; those of a model have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What an exported program is.
+    """Description that an exported program carries.
 
     Attributes
     ----------
@@ -88,7 +89,11 @@ class Contents:
 
 
 def read_contents(data: bytes, where: str) -> Contents | None:
-    """What an exported program says of itself; None for any other file.
+    """Description inside an exported program; None for any other file.
+
+    Returns
+    -------
+    the description, or None
 
     Raises
     ------
@@ -109,6 +114,8 @@ def read_contents(data: bytes, where: str) -> Contents | None:
     try:
         values = json.loads(archive.read(records[0]).decode("utf-8"))
         version = values["export_format"]
+        if version == 1:  # its model is described as in version 1 of model directories
+            values["model"], _ = upgrade_1_to_2(values["model"], {})
     except Exception as error:  # zipfile and json raise many classes for damaged contents
         raise CheckpointCorruptError(f"{where}: its description {CONTENTS} is damaged: {error}") from error
     if type(version) is not int or not 1 <= version <= EXPORT_FORMAT:
@@ -123,14 +130,11 @@ def read_contents(data: bytes, where: str) -> Contents | None:
 
 def checkpoint_of_program(state: Mapping[str, Tensor], contents: Contents) -> Checkpoint:
     """The model of one fidelity inside a program, from its state dictionary and description."""
-    several = contents.model.kind == "aimnet2-multi"
     weights = {}
     for name, value in state.items():
         member, _, rest = name.removeprefix(MEMBERS).partition(".")
-        if not name.startswith(MEMBERS) or rest in DERIVED:
+        if not name.startswith(MEMBERS) or rest in DERIVED_ARRAYS:
             continue
-        if several:
-            rest = _OF_SEVERAL.sub(r"\1_heads.0.", rest)
-            value = value[None] if rest in ("embedding", "shifts") else value
-        weights[f"members.{member}.{rest}"] = value
+        rest = _HEAD.sub(r"\1_heads.0.", rest)
+        weights[f"members.{member}.{rest}"] = value[None] if rest in _TABLES else value
     return Checkpoint(contents.model, weights)

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from molcalc.errors import CheckpointCorruptError, CheckpointMismatchError
-from molcalc.models.aimnet2 import AIMNet2, AIMNet2Config
+from molcalc.models.aimnet2 import AIMNet2Config, AIMNet2Network
 
 _RENAMES = (
     (r"afv\.weight", "embedding"),
     (r"conv_a\.agh", "conv_features"),
     (r"conv_q\.agh", "conv_charges"),
     (r"mlps\.(\d{1,3})\.(\d{1,3})\.(weight|bias)", r"passes.\1.\2.\3"),
-    (r"outputs\.energy_mlp\.mlp\.(\d{1,3})\.(weight|bias)", r"energy_head.\1.\2"),
+    (r"outputs\.energy_mlp\.mlp\.(\d{1,3})\.(weight|bias)", r"energy_heads.0.\1.\2"),
     (r"outputs\.atomic_shift\.shifts\.weight", "shifts"),
 )
 _GEOMETRY = re.compile(r"aev\.(rc|eta|shifts)_[sv]")
@@ -38,8 +38,8 @@ def network_from_state(
 
     Returns
     -------
-    configuration, and weights under this package's names with reference energies in float64. Rows of untrained
-    elements, which some files fill with NaN, are set to zero: they are never used.
+    configuration, and weights of one fidelity under this package's names with reference energies in float64. Rows of
+    untrained elements, which some files fill with NaN, are set to zero: they are never used.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def network_from_state(
         For weights that are not finite.
     """
     weights = _renamed(state, where)
-    needed = {"embedding", "conv_features", "conv_charges", "shifts", "passes.0.0.weight", "energy_head.0.weight"}
+    needed = {"embedding", "conv_features", "conv_charges", "shifts", "passes.0.0.weight", "energy_heads.0.0.weight"}
     missing = sorted(needed - weights.keys()) + [name for name in ("aev.rc_s", "aev.shifts_s") if name not in state]
     if missing:
         raise CheckpointMismatchError(f"{where}: not an AIMNet2 network: missing {missing}")
@@ -59,14 +59,14 @@ def network_from_state(
             raise CheckpointMismatchError(
                 f"{where}: {name} has shape {tuple(value.shape)}; expected {dimensions} dimensions"
             )
-    weights["shifts"] = weights["shifts"].double().reshape(-1)
-    trained = _trained(weights["shifts"]) if elements is None else tuple(sorted({int(z) for z in elements}))
+    weights["embedding"], weights["shifts"] = weights["embedding"][None], weights["shifts"].double().reshape(1, -1)
+    trained = _trained(weights["shifts"][0]) if elements is None else tuple(sorted({int(z) for z in elements}))
     config = _sizes(state, weights, trained, where)
     _check_shapes(config, weights, where)
     untrained = torch.ones(config.max_number + 1, dtype=torch.bool)
     untrained[list(trained)] = False
-    weights["embedding"][untrained] = 0.0
-    weights["shifts"][untrained] = 0.0
+    weights["embedding"][0, untrained] = 0.0
+    weights["shifts"][0, untrained] = 0.0
     bad = sorted(name for name, value in weights.items() if not torch.isfinite(value).all())
     if bad:
         raise CheckpointCorruptError(f"{where}: weights are not finite: {', '.join(bad[:5])}")
@@ -121,8 +121,8 @@ def _sizes(
             first_center=round(start, 6),
             hidden=tuple(tuple(width[:-1]) for width in widths),
             aim_size=widths[-1][-1],
-            energy_hidden=tuple(_widths(weights, "energy_head.")[:-1]),
-            max_number=len(weights["embedding"]) - 1,
+            energy_hidden=tuple(_widths(weights, "energy_heads.0.")[:-1]),
+            max_number=weights["embedding"].shape[1] - 1,
             exact_charges=False,
         )
     except ValueError as error:
@@ -171,7 +171,7 @@ def _widths(weights: Mapping[str, Tensor], prefix: str) -> list[int]:
 
 def _check_shapes(config: AIMNet2Config, weights: Mapping[str, Tensor], where: str) -> None:
     with torch.device("meta"):
-        expected = {name: tuple(v.shape) for name, v in AIMNet2(config).state_dict().items()}
+        expected = {name: tuple(v.shape) for name, v in AIMNet2Network(config).state_dict().items()}
     actual = {name: tuple(value.shape) for name, value in weights.items()}
     wrong = sorted(name for name in expected.keys() | actual if expected.get(name) != actual.get(name))
     if wrong:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -21,14 +21,13 @@ from molcalc.errors import CheckpointMismatchError, short, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.models.aimnet2 import AIMNet2Config
-from molcalc.models.multifidelity import MultiFidelityConfig
 from molcalc.pretrained.foreign.layout import ensemble_weights, network_from_state
 
 log = logging.getLogger(__name__)
 
 OFFSET = 200
 """Between the numbers of an element at two fidelities."""
-BLOCK = (129, 128)
+LAST_ROWS = (129, 128)
 """Rows of the last fidelity in tables of several."""
 HEAVIEST = 118
 MANY = 60
@@ -42,6 +41,7 @@ _READOUT = re.compile(r"fidelity_readouts\.(\d{1,3})\.(.+)")
 _SHARED = re.compile(r"(?:shared_readouts?|outputs)\.(.+)")
 _HEAD = re.compile(r"energy_mlp\.mlp\.\d{1,3}\.(weight|bias)|atomic_shift\.shifts\.weight")
 _RANGE = "lrcoulomb.rc"
+_FIRST_HEAD = "energy_heads.0."
 
 
 class _Parts(NamedTuple):
@@ -58,7 +58,7 @@ def is_weights(values: Any) -> bool:
 
 
 def weights_in(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The weights in the content of such a file."""
+    """Weights in the content of a ``.pt`` file of weights."""
     model = values.get("model")
     return model if isinstance(model, Mapping) else values
 
@@ -82,6 +82,10 @@ def checkpoint_of_weights(
     elements : trained atomic numbers by fidelity; where left out, those with a self-atomic energy in ``sae``, else
         those whose own in the file is not zero.
 
+    Returns
+    -------
+    model of one network with all fidelities
+
     Raises
     ------
     CheckpointMismatchError
@@ -102,14 +106,14 @@ def checkpoint_of_weights(
     for name, block, own in zip(called, blocks, trained):
         sizes, weights = network_from_state(block, own, f"{where}: fidelity {name!r}")
         _warn(weights, own, name, not networks, name in added, where)
-        _add(weights["shifts"], added.get(name, {}), own, name, where)
+        _add(weights["shifts"][0], added.get(name, {}), own, name, where)
         networks.append((sizes, weights))
     levels = tuple(Fidelity(name=name, elements=own) for name, own in zip(called, trained))
     reach = parts.shared.get(_RANGE)
-    kind, arguments, joined = _joined(networks, where)
+    sizes, joined = _joined(networks, where)
     config = ModelConfig(
-        kind=kind,
-        arguments=arguments,
+        kind="aimnet2",
+        arguments=sizes.to_dict(),
         fidelities=levels,
         coulomb=None if reach is None else "simple",
         coulomb_range=None if reach is None else round(_length(reach, where), 6),
@@ -202,7 +206,7 @@ def _blocks(parts: _Parts, where: str) -> list[dict[str, Tensor]]:
         block = {name: value for name, value in parts.backbone.items() if name != _EMBEDDING}
         block[_EMBEDDING] = _rows(parts.backbone[_EMBEDDING], f, count, _EMBEDDING, where)
         for name, value in readout.items():
-            whole = name != _SHIFTS or (value.ndim == 2 and len(value) in BLOCK)  # a table of its own
+            whole = name != _SHIFTS or (value.ndim == 2 and len(value) in LAST_ROWS)  # a table of its own
             block[f"outputs.{name}"] = value if whole else _rows(value, f, count, name, where)
         block[f"outputs.{_SHIFTS}"] = block[f"outputs.{_SHIFTS}"][: len(block[_EMBEDDING])]
         blocks.append(block)
@@ -211,8 +215,8 @@ def _blocks(parts: _Parts, where: str) -> list[dict[str, Tensor]]:
 
 def _rows(table: Tensor, fidelity: int, count: int, name: str, where: str) -> Tensor:
     """Rows of the elements of one fidelity."""
-    expected = [(count - 1) * OFFSET + rows for rows in BLOCK]
-    fits = table.ndim == 2 and (len(table) in expected or (count == 1 and len(table) <= BLOCK[0]))
+    expected = [(count - 1) * OFFSET + rows for rows in LAST_ROWS]
+    fits = table.ndim == 2 and (len(table) in expected or (count == 1 and len(table) <= LAST_ROWS[0]))
     if not fits:
         raise CheckpointMismatchError(
             f"{where}: {name} has shape {tuple(table.shape)}; expected {expected[0]} rows (fidelities: {count}, their "
@@ -247,7 +251,7 @@ def _warn(
     where: str,
 ) -> None:
     """Report what makes predictions at a fidelity wrong although the file can be read."""
-    if not first and not weights["embedding"][list(elements)].any():
+    if not first and not weights["embedding"][0, list(elements)].any():
         log.warning(
             "%s: the embedding of fidelity %r is zero for all elements, which it cannot tell apart: its weights were "
             "transferred from a model of one fidelity without that embedding. Use the first fidelity, or train this "
@@ -281,20 +285,17 @@ def _length(value: Tensor, where: str) -> float:
 
 def _joined(
     networks: Sequence[tuple[AIMNet2Config, dict[str, Tensor]]], where: str
-) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
-    """Kind, arguments and weights of one network with all fidelities."""
-    config, weights = networks[0]
-    if len(networks) == 1:
-        return "aimnet2", config.to_dict(), weights
+) -> tuple[AIMNet2Config, dict[str, Tensor]]:
+    """Sizes and weights of one network with all fidelities."""
+    first, weights = networks[0]
     elements = tuple(sorted({z for config, _ in networks for z in config.elements}))
     if len({replace(config, elements=elements) for config, _ in networks}) > 1:
         raise CheckpointMismatchError(f"{where}: the energy heads of its fidelities differ in size")
-    arguments = asdict(MultiFidelityConfig(**{**asdict(config), "elements": elements, "n_fidelities": len(networks)}))
-    joined = {name: value for name, value in weights.items() if not name.startswith("energy_head.")}
+    joined = dict(weights)
     for name in ("embedding", "shifts"):
-        joined[name] = torch.stack([each[name] for _, each in networks])
+        joined[name] = torch.cat([each[name] for _, each in networks])
     for f, (_, each) in enumerate(networks):
         for name, value in each.items():
-            if name.startswith("energy_head."):
-                joined[name.replace("energy_head.", f"energy_heads.{f}.")] = value
-    return "aimnet2-multi", arguments, joined
+            if name.startswith(_FIRST_HEAD):
+                joined[f"energy_heads.{f}.{name.removeprefix(_FIRST_HEAD)}"] = value
+    return replace(first, elements=elements, n_fidelities=len(networks)), joined

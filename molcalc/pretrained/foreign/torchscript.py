@@ -40,6 +40,10 @@ def read_state(data: bytes, where: str, *, known_sha256: str | None, trusted: bo
     data : content of the file; the checksum is taken of these very bytes.
     known_sha256 : checksum of the published file it claims to be, or None.
 
+    Returns
+    -------
+    tensors by name
+
     Raises
     ------
     CheckpointCorruptError
@@ -71,6 +75,10 @@ def read_state(data: bytes, where: str, *, known_sha256: str | None, trusted: bo
 
 def read_program(data: bytes, where: str, trusted: bool) -> dict[str, Tensor]:
     """State dictionary of a program that ``molcalc export`` wrote.
+
+    Returns
+    -------
+    tensors by name
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Files of one kind into files of another."""
+"""Files of one kind into files of another, each written in one step."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from molcalc.errors import DatasetError
-from molcalc.train.data.columns import GEOMETRY, LABELS, UNITS, quantity
-from molcalc.train.data.formats import SUFFIXES
-from molcalc.train.data.formats.base import Source
-from molcalc.train.data.frames import Frame, frames_of
+from molcalc.io.files import replacing
+from molcalc.io.targets import check_file, check_not_input
+from molcalc.train.data.block import Block
+from molcalc.train.data.declared_units import STANDARD_UNITS
+from molcalc.train.data.formats import FORMATS
+from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.opening import open_sources
+from molcalc.train.data.problems import Problems
+from molcalc.train.data.usable import usable_blocks
 
 log = logging.getLogger(__name__)
-
-STANDARD_UNITS = {name: next(iter(UNITS[quantity(name)])) for name in (*LABELS, *GEOMETRY)}
 
 
 def convert(
@@ -58,28 +60,48 @@ def convert(
     ResourceError
         When the target cannot be written.
     """
-    from molcalc.train.data.targets import write_target
-
     path = Path(target)
-    if path.suffix.lower() not in SUFFIXES:
-        raise DatasetError(f"{path}: files that can be written end in {', '.join(SUFFIXES)}")
-    if path.exists() and not force:
-        raise DatasetError(f"{path} exists: give another name, or replace it with force")
+    if path.suffix.lower() not in FORMATS:
+        raise DatasetError(f"{path}: files that can be written end in {', '.join(FORMATS)}")
+    check_file(path, force=force, error=DatasetError)
     opened, _ = open_sources(sources, units or {}, charges)
-    if any(file.absolute() == path.absolute() for source in opened for file in source.files):
-        raise DatasetError(f"{path} is a source and the target at the same time")
+    check_not_input(path, [file for source in opened for file in source.files], error=DatasetError)
     for source in opened:
         if "charges_from" in source.metadata:
             log.warning("%s: charges are %s", source.name, source.metadata["charges_from"])
-    return write_target(path, _all_frames(opened, skip_bad), metadata_of(opened))
+    return write_file(path, _all_blocks(opened, skip_bad), metadata_of(opened))
 
 
-def _all_frames(sources: Sequence[Source], skip_bad: bool) -> Iterator[Frame]:
-    for source in sources:
-        yield from frames_of(source, skip_bad)
+def write_file(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
+    """Write structures into a file of the kind that its suffix says; it appears when it is complete.
+
+    Parameters
+    ----------
+    blocks : in eV, Å and e, with ``total_charge`` and ``multiplicity`` among their keys.
+    metadata : what the file says about all structures.
+
+    Returns
+    -------
+    Number of structures.
+
+    Raises
+    ------
+    DatasetError
+        When there are no structures, or files of this kind cannot hold what they carry.
+    ResourceError
+        When the disk is full or not writable.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise DatasetError(f"{path}: files that can be written end in {', '.join(FORMATS)}")
+    with replacing(path) as temporary:
+        count = FORMATS[suffix].load().write(temporary, (block for block in blocks if len(block)), metadata)
+        if count == 0:
+            raise DatasetError(f"{path}: the sources hold no structures")
+    return int(count)
 
 
-def metadata_of(sources: Sequence[Source]) -> dict[str, Any]:
+def metadata_of(sources: Sequence[DataFile]) -> dict[str, Any]:
     """What the target says about all its rows: units, where they come from, and what the sources said."""
     metadata: dict[str, Any] = {}
     for source in sources:
@@ -93,3 +115,12 @@ def metadata_of(sources: Sequence[Source]) -> dict[str, Any]:
     metadata["source"] = [file.name for source in sources for file in source.files if not file.name.endswith("-wal")]
     metadata["units"] = STANDARD_UNITS
     return metadata
+
+
+def _all_blocks(files: Sequence[DataFile], skip_bad: bool) -> Iterator[Block]:
+    for file in files:
+        problems = Problems()
+        for block in usable_blocks(file, [], problems):
+            if not skip_bad:
+                problems.raise_if_any(file.name, file.word, file.row_label)
+            yield block

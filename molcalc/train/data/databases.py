@@ -1,29 +1,34 @@
 """Work on ASE databases in SQLite: repair, split, merge, and write results back.
 
-Rows are copied as they are, with everything that ASE keeps of them.
+Rows are copied as they are, with everything that ASE keeps of them. Who changes a database holds its lock file, as ASE
+uses it, with the number of the process in it.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from molcalc.errors import DatasetError, ResourceError
+from molcalc.io.files import replacing
+from molcalc.io.targets import check_file
 from molcalc.state import CHARGE_KEYS, without_rounding
 from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.encoding import decode_json
-from molcalc.train.data.formats.sqlite import SQLiteSource
-from molcalc.train.data.locking import writing
+from molcalc.train.data.formats.sqlite import SQLiteDatabase
 from molcalc.train.data.opening import open_dataset
 from molcalc.train.data.split import Split, split
 
 TABLES = ("species", "keys", "text_key_values", "number_key_values")
+LOCK_WAIT = 8.0
+"""Seconds to wait for another writer; ASE itself waits for ever."""
 _PER_ATOM = ("initial_magmoms", "initial_charges", "masses", "momenta", "forces", "magmoms", "charges")
 _WIDTH = {"positions": 3, "momenta": 3, "forces": 3}
 _FIXED = {"cell": 9, "dipole": 3, "stress": 6}
@@ -42,6 +47,10 @@ def repair(path: str | os.PathLike[str], *, charge: int | None = None) -> Repair
     Parameters
     ----------
     charge : total charge of the rows that record none; None leaves them.
+
+    Returns
+    -------
+    numbers of rows with restored arrays and with new charges
     """
     database = _checked(path)
     with writing(database), _transaction(database) as connection:
@@ -72,7 +81,8 @@ def split_database(
     dataset = open_dataset(database)
     parts = split(dataset, valid=valid, test=test, seed=seed, by=by, split_key=split_key)
     targets = {part: database.with_name(f"{database.stem}_{part}.db") for part in Split._fields}
-    _refuse_existing(targets.values(), force)
+    for target in targets.values():
+        check_file(target, force=force, error=DatasetError)
     _, rows = dataset.row_ids()
     written = {}
     for part, positions in zip(Split._fields, parts):
@@ -84,6 +94,10 @@ def split_database(
 def merge(sources: Sequence[str | os.PathLike[str]], target: str | os.PathLike[str], *, force: bool = False) -> int:
     """Write the rows of several databases into one, in that order; rows are numbered anew.
 
+    Returns
+    -------
+    number of rows
+
     Raises
     ------
     DatasetError
@@ -91,8 +105,8 @@ def merge(sources: Sequence[str | os.PathLike[str]], target: str | os.PathLike[s
     """
     databases = [_checked(source) for source in sources]
     path = Path(target)
-    _refuse_existing([path], force)
-    units = {database: SQLiteSource(database, {}).factors for database in databases}
+    check_file(path, force=force, inputs=databases, error=DatasetError)
+    units = {database: SQLiteDatabase(database, {}).factors for database in databases}
     first = databases[0]
     for database in databases:
         if units[database] != units[first]:
@@ -140,6 +154,56 @@ def write_results(
             raise damaged(database, error) from error
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Hold the lock file of a database, as ASE does, with the number of this process in it.
+
+    Raises
+    ------
+    DatasetError
+        When another process holds it for longer than LOCK_WAIT, or one that has died left it behind.
+    """
+    lock = path.with_name(path.name + ".lock")
+    end = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            break
+        except FileExistsError:
+            _check_holder(lock)
+        except OSError as error:
+            raise ResourceError(f"cannot write {lock}: {error.strerror or error}") from error
+        if time.monotonic() > end:
+            raise DatasetError(
+                f"{path} is locked: {lock} has been there for more than {LOCK_WAIT:.0f} s; if no program writes the "
+                "database, delete that file"
+            )
+        time.sleep(0.1)
+    try:
+        os.write(handle, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(handle)
+        with suppress(OSError):
+            lock.unlink()
+
+
+def _check_holder(lock: Path) -> None:
+    """Raise when the process that made a lock file is no more."""
+    try:
+        process = int(lock.read_text())
+    except (OSError, ValueError):  # it is gone, or ASE made it, which leaves it empty
+        return
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        raise DatasetError(
+            f"{lock} was left behind by process {process}, which has died: delete that file and try again"
+        ) from None
+    except OSError:  # it belongs to another user
+        return
+
+
 def _checked(path: str | os.PathLike[str]) -> Path:
     """Path of a database whose format is known."""
     database = Path(path)
@@ -147,15 +211,9 @@ def _checked(path: str | os.PathLike[str]) -> Path:
         raise DatasetError(f"{database} is not an SQLite database (.db): convert it first (molcalc convert)")
     if not database.is_file():
         raise DatasetError(f"there is no file {database}")
-    if not SQLiteSource(database, {}).bulk:
+    if not SQLiteDatabase(database, {}).bulk:
         raise DatasetError(f"{database} has an old format: convert it first (molcalc convert)")
     return database
-
-
-def _refuse_existing(paths: Any, force: bool) -> None:
-    for path in paths:
-        if path.exists() and not force:
-            raise DatasetError(f"{path} exists: give another name, or replace it with force")
 
 
 @contextmanager
@@ -211,21 +269,14 @@ def _copy(sources: Sequence[tuple[Path, np.ndarray | None]], target: Path) -> in
     """Copy rows of databases (all, or those of given ids) into a new one and return their number."""
     from ase.db import connect
 
-    temporary = target.with_name(f".{os.getpid()}-{target.name}")
-    try:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as temporary:
         metadata: dict[str, Any] = {}
         for source, _ in sources:
-            metadata.update(SQLiteSource(source, {}).metadata)
+            metadata.update(SQLiteDatabase(source, {}).metadata)
         connect(str(temporary.absolute()), use_lock_file=False).metadata = metadata
         total = 0
         for source, rows in sources:
             total = _copy_rows(temporary, source, rows)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise ResourceError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return total
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,51 +12,40 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
-from molcalc.train.data.columns import LABELS
-from molcalc.train.data.formats.base import Source
+from molcalc.properties import LABELS
+from molcalc.train.data.block import Block, offsets_of, ranges
+from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.pair_lists import Geometries, edges, pairs
-from molcalc.train.data.store import Store, codes_of, load
+from molcalc.train.data.store import Store, codes_of, load_store
 
 
 class Dataset:
-    """Read-only structures with labels; views share the memory of the packed arrays.
+    """Structures with labels, memory-mapped from packed arrays; a view of some of them, or of all.
 
-    All arrays are those of the whole store; ``indices`` says which of its structures belong to this view, in which
-    order. Made by :func:`molcalc.train.data.open_dataset`.
+    Everything that is asked of a view comes in its order: entry ``k`` of an array of structures belongs to structure
+    ``k`` of the view, and ``offsets`` says which atoms are its. Arrays of all structures are those of the files and
+    take no memory; arrays of a part are copies, made when they are first asked for. What goes through many structures
+    takes them in :meth:`blocks`. Made by :func:`molcalc.train.data.open_dataset`.
 
     Attributes
     ----------
+    sources : files that the structures come from.
     fidelities : names of levels of theory; ``fidelity`` holds positions in it.
-    hash : of the content: not of paths, dates, row numbers or keys.
-    indices : (len(self),) int64, structures of this view.
-    offsets : (n + 1,) int64, first atom of each structure.
-    numbers : (n_atoms,) int32.
-    positions : (n_atoms, 3) float64, Å.
-    cell : (n, 3, 3) float64, Å; pbc : (n, 3) bool.
-    total_charge : (n,) float64, e; multiplicity, fidelity : (n,) int64.
-    labels : float64 arrays by name, see :data:`molcalc.train.data.columns.LABELS`; NaN where missing.
-    esp_offsets : (n + 1,) int64, first point of each structure, or None; esp_points : (n_points, 3) Å, or None.
-    skipped : reasons and counts of rows that were left out, by file.
+    hash : of the content of the packed arrays: not of paths, dates, row numbers or keys.
+    labels : float64 arrays by name, see :data:`molcalc.properties.LABELS`; NaN where missing.
     """
 
-    def __init__(self, store: Store, sources: Sequence[Source], indices: np.ndarray | None = None) -> None:
+    def __init__(self, store: Store, sources: Sequence[DataFile], systems: np.ndarray | None = None) -> None:
         arrays = store.arrays
-        self._store = store
+        self._store, self._whole = store, systems is None
+        self._systems = np.arange(len(arrays["total_charge"])) if systems is None else np.asarray(systems, np.int64)
         self.sources = tuple(sources)
         self.fidelities: tuple[str, ...] = tuple(store.index["fidelities"])
         self.hash: str = store.index["hash"]
-        self.offsets, self.numbers, self.positions = arrays["offsets"], arrays["numbers"], arrays["positions"]
-        self.cell, self.pbc = arrays["cell"], arrays["pbc"]
-        self.total_charge, self.multiplicity = arrays["total_charge"], arrays["multiplicity"]
-        self.fidelity = arrays["fidelity"]
-        self.labels = {name: arrays[name] for name in LABELS if name in arrays}
-        self.esp_offsets: np.ndarray | None = arrays.get("esp_offsets")
-        self.esp_points: np.ndarray | None = arrays.get("esp_points")
-        everything = np.arange(len(self.total_charge), dtype=np.int64)
-        self.indices: np.ndarray = everything if indices is None else np.asarray(indices, dtype=np.int64)
+        self.labels: Mapping[str, np.ndarray] = _Labels([name for name in LABELS if name in arrays], self._of_view)
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self._systems)
 
     def __repr__(self) -> str:
         listed = ", ".join(f"{name} {count}" for name, count in self.counts().items())
@@ -63,43 +53,166 @@ class Dataset:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Other processes map the same files instead of getting copies."""
-        return _reopen, (self._store.folder, self.sources, self.indices)
+        return _reopen, (self._store.folder, self.sources, None if self._whole else self._systems)
+
+    @cached_property
+    def total_charge(self) -> np.ndarray:
+        """(len(self),) float64, e."""
+        return self._of_view("total_charge")
+
+    @cached_property
+    def multiplicity(self) -> np.ndarray:
+        """(len(self),) int64."""
+        return self._of_view("multiplicity")
+
+    @cached_property
+    def fidelity(self) -> np.ndarray:
+        """(len(self),) int64, positions in ``fidelities``."""
+        return self._of_view("fidelity")
+
+    @cached_property
+    def cell(self) -> np.ndarray:
+        """(len(self), 3, 3) float64, Å."""
+        return self._of_view("cell")
+
+    @cached_property
+    def pbc(self) -> np.ndarray:
+        """(len(self), 3) bool."""
+        return self._of_view("pbc")
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """(n_atoms,) int32, atomic numbers."""
+        return self._of_view("numbers")
+
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """(n_atoms, 3) float64, Å."""
+        return self._of_view("positions")
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """(len(self) + 1,) int64, first atom of each structure in arrays of atoms."""
+        return offsets_of(self.n_atoms())
+
+    @cached_property
+    def esp_points(self) -> np.ndarray:
+        """(n_points, 3) float64, Å; empty where no structure has an ESP."""
+        return self._of_view("esp_points") if "esp" in self.labels else np.empty((0, 3))
+
+    @cached_property
+    def esp_offsets(self) -> np.ndarray:
+        """(len(self) + 1,) int64, first point of each structure in arrays of points."""
+        return offsets_of(self.n_points())
 
     @property
     def skipped(self) -> dict[str, dict[str, int]]:
+        """Reasons and counts of rows that were left out, by file."""
         return {source.name: found["counts"] for source, found in zip(self.sources, self._store.index["problems"])}
 
+    @property
+    def selection(self) -> bytes:
+        """Which structures of the packed arrays these are, in which order: equal for equal choices."""
+        return self._systems.tobytes()
+
     def row_name(self, k: int) -> str:
-        """Where a structure of this view comes from, for messages: "co2.db row 17"."""
-        system = self.indices[k]
+        """Where a structure comes from, for messages: "co2.db row 17"."""
+        system = self._systems[k]
         source = self.sources[int(self._store.arrays["source"][system])]
         return f"{source.name} {source.word} {source.row_label(int(self._store.arrays['row'][system]))}"
 
     def row_ids(self) -> tuple[np.ndarray, np.ndarray]:
         """(len(self),) positions in ``sources``, and numbers of rows in those files."""
-        return self._store.arrays["source"][self.indices], self._store.arrays["row"][self.indices]
+        return self._of_view("source"), self._of_view("row")
 
     def subset(self, indices: np.ndarray | Sequence[int]) -> Dataset:
         """A view of some structures of this view."""
-        return Dataset(self._store, self.sources, self.indices[np.asarray(indices, dtype=np.int64)])
+        return Dataset(self._store, self.sources, self._systems[np.asarray(indices, dtype=np.int64)])
 
     def n_atoms(self) -> np.ndarray:
-        """(len(self),) int64, atoms of each structure of this view."""
-        return self.offsets[self.indices + 1] - self.offsets[self.indices]
+        """(len(self),) int64, atoms of each structure."""
+        return self._places("atom", self._systems)[1]
+
+    def n_points(self) -> np.ndarray:
+        """(len(self),) int64, points of the ESP of each structure."""
+        return self._places("point", self._systems)[1]
 
     def has(self, name: str) -> np.ndarray:
-        """(len(self),) bool, which structures of this view have a label."""
+        """(len(self),) bool, which structures have a label."""
         if name not in self.labels:
             return np.zeros(len(self), dtype=bool)
         if LABELS[name].kind == "point":
-            assert self.esp_offsets is not None
-            return self.esp_offsets[self.indices + 1] > self.esp_offsets[self.indices]
-        first = self.indices if LABELS[name].kind == "system" else self.offsets[self.indices]
-        return ~np.isnan(self.labels[name].reshape(len(self.labels[name]), -1)[first, 0])
+            return self.n_points() > 0
+        values = self._store.arrays[name]
+        first, _ = self._places(LABELS[name].kind, self._systems)
+        return ~np.isnan(values.reshape(len(values), -1)[first, 0])
 
     def counts(self) -> dict[str, int]:
-        """Number of structures of this view that have each label."""
+        """Number of structures that have each label."""
         return {name: int(self.has(name).sum()) for name in self.labels}
+
+    def blocks(self, size: int = 1000, overlap: int = 0) -> Iterator[Block]:
+        """All structures, some at a time.
+
+        Parameters
+        ----------
+        size : structures of a block.
+        overlap : structures that a block begins with and the one before ends with, for what compares neighbors.
+
+        Returns
+        -------
+        Blocks as :meth:`block` gives them.
+        """
+        for start in range(0, max(1, len(self) - overlap), size - overlap):
+            yield self.block(np.arange(start, min(start + size, len(self))))
+
+    def block(self, indices: np.ndarray | Sequence[int]) -> Block:
+        """Copies of some structures, one after another.
+
+        Parameters
+        ----------
+        indices : positions in this view.
+
+        Returns
+        -------
+        Block without keys and data, whose ``row`` is the position in this view; charge, multiplicity and fidelity are
+        among its ``systems``.
+        """
+        chosen = np.asarray(indices, dtype=np.int64)
+        systems = self._systems[chosen]
+        places = {kind: ranges(*self._places(kind, systems)) for kind in ("system", "atom", "point")}
+        parts: dict[str, dict[str, np.ndarray]] = {"system": {}, "atom": {}, "point": {}}
+        parts["system"].update(row=chosen, n_atoms=self._places("atom", systems)[1])
+        names = {
+            "system": ["total_charge", "multiplicity", "fidelity", "cell", "pbc"],
+            "atom": ["numbers", "positions"],
+        }
+        if "esp" in self.labels:
+            parts["system"]["n_points"] = self._places("point", systems)[1]
+            names["point"] = ["esp_points"]
+        for kind, listed in names.items():
+            for name in [*listed, *(name for name in self.labels if LABELS[name].kind == kind)]:
+                parts[kind][name] = np.take(self._store.arrays[name], places[kind], axis=0)
+        return Block(parts["system"], parts["atom"], parts["point"])
+
+    def _of_view(self, name: str) -> np.ndarray:
+        """An array of the store in the order of this view."""
+        values = self._store.arrays[name]
+        if self._whole:
+            return values
+        found = np.take(values, ranges(*self._places(_kind(name), self._systems)), axis=0)
+        found.flags.writeable = False
+        return found
+
+    def _places(self, kind: str, systems: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First entry and number of entries of some structures in the arrays of a kind."""
+        arrays = self._store.arrays
+        if kind == "system":
+            return systems, np.ones(len(systems), dtype=np.int64)
+        name = "offsets" if kind == "atom" else "esp_offsets"
+        if name not in arrays:
+            return np.zeros_like(systems), np.zeros_like(systems)
+        return arrays[name][systems], arrays[name][systems + 1] - arrays[name][systems]
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -109,6 +222,10 @@ class Dataset:
     def key_codes(self, name: str) -> np.ndarray:
         """(len(self),) int64, equal for equal values of a key; 0 where a row does not have it.
 
+        Returns
+        -------
+        (len(self),) int64
+
         Raises
         ------
         DatasetError
@@ -116,7 +233,7 @@ class Dataset:
         """
         if name not in self.keys:
             raise DatasetError(f"no row has the key {name!r}; keys are: {', '.join(self.keys) or 'none'}")
-        return self._store.arrays[f"key:{name}"][self.indices]
+        return self._store.arrays[f"key:{name}"][self._systems]
 
     def key_texts(self, name: str) -> dict[int, str] | None:
         """Values of a key by code; None when there are too many different ones to keep."""
@@ -146,17 +263,21 @@ class Dataset:
         esp_points : random points per structure, drawn with ``rng``; None takes all.
         labels : names of the labels wanted; None takes all there are.
 
+        Returns
+        -------
+        Structures in the order of ``indices``, with float64 labels.
+
         Raises
         ------
         DatasetError
             When a label is asked for that no structure has.
         """
-        systems = self.indices[np.asarray(indices, dtype=np.int64)]
-        sizes = self.offsets[systems + 1] - self.offsets[systems]
-        atoms = ranges(self.offsets[systems], sizes)
-        positions = np.take(self.positions, atoms, axis=0)
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
-        geometries = Geometries(offsets, positions, self.cell[systems], self.pbc[systems])
+        arrays = self._store.arrays
+        systems = self._systems[np.asarray(indices, dtype=np.int64)]
+        starts, sizes = self._places("atom", systems)
+        atoms = ranges(starts, sizes)
+        positions = np.take(arrays["positions"], atoms, axis=0)
+        geometries = Geometries(offsets_of(sizes), positions, arrays["cell"][systems], arrays["pbc"][systems])
         edge_index, unit_shifts = edges(geometries, cutoff)
         pair_index, pair_shifts = pairs(geometries, pair_cutoff)
         names = tuple(self.labels) if labels is None else tuple(labels)
@@ -164,7 +285,7 @@ class Dataset:
         points, point_counts = self._points(systems, names, esp_points, rng)
         rows = {"system": systems, "atom": atoms, "point": np.empty(0, dtype=np.int64) if points is None else points}
         return AtomicBatch(
-            numbers=torch.from_numpy(np.take(self.numbers, atoms).astype(np.int64)),
+            numbers=torch.from_numpy(np.take(arrays["numbers"], atoms).astype(np.int64)),
             positions=torch.from_numpy(positions),
             cell=torch.from_numpy(geometries.cell),
             pbc=torch.from_numpy(geometries.pbc),
@@ -172,17 +293,15 @@ class Dataset:
             edge_index=torch.from_numpy(edge_index),
             unit_shifts=torch.from_numpy(unit_shifts),
             cutoff=cutoff,
-            total_charge=torch.from_numpy(self.total_charge[systems]),
-            multiplicity=torch.from_numpy(self.multiplicity[systems]),
-            fidelity=torch.from_numpy(self.fidelity[systems]),
+            total_charge=torch.from_numpy(arrays["total_charge"][systems]),
+            multiplicity=torch.from_numpy(arrays["multiplicity"][systems]),
+            fidelity=torch.from_numpy(arrays["fidelity"][systems]),
             pair_index=torch.from_numpy(pair_index),
             pair_shifts=torch.from_numpy(pair_shifts),
             pair_cutoff=0.0 if pair_cutoff is None else float(pair_cutoff),
-            esp_points=_taken(self.esp_points, points),
+            esp_points=None if points is None else torch.from_numpy(np.take(arrays["esp_points"], points, axis=0)),
             esp_system_idx=_owners(point_counts),
-            labels={
-                name: torch.from_numpy(np.take(self.labels[name], rows[LABELS[name].kind], axis=0)) for name in names
-            },
+            labels={name: torch.from_numpy(np.take(arrays[name], rows[LABELS[name].kind], axis=0)) for name in names},
         )
 
     def _check_names(self, names: Sequence[str]) -> None:
@@ -194,10 +313,9 @@ class Dataset:
         self, systems: np.ndarray, names: Sequence[str], limit: int | None, rng: np.random.Generator | None
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Rows of the points of a batch and how many each structure has; None when ESP is not wanted."""
-        if self.esp_offsets is None or "esp" not in names:
+        if "esp" not in names:
             return None, None
-        first = self.esp_offsets[systems]
-        counts = self.esp_offsets[systems + 1] - first
+        first, counts = self._places("point", systems)
         if limit is None or (counts <= limit).all():
             return ranges(first, counts), counts
         if rng is None:
@@ -209,20 +327,39 @@ class Dataset:
         return np.concatenate(drawn), np.minimum(counts, limit)
 
 
-def _taken(points: np.ndarray | None, rows: np.ndarray | None) -> Tensor | None:
-    return None if points is None or rows is None else torch.from_numpy(np.take(points, rows, axis=0))
-
-
 def _owners(counts: np.ndarray | None) -> Tensor | None:
     return None if counts is None else torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
 
 
-def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Concatenated start…start+length of each pair."""
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.repeat(starts - (ends - lengths), lengths) + np.arange(total)
+def _kind(name: str) -> str:
+    """Whether an array of a store has an entry per system, atom or point."""
+    if name in LABELS:
+        return LABELS[name].kind
+    return {"numbers": "atom", "positions": "atom", "esp_points": "point"}.get(name, "system")
 
 
-def _reopen(folder: Any, sources: Sequence[Source], indices: np.ndarray) -> Dataset:
-    return Dataset(load(folder, verify=False), sources, indices)
+class _Labels(Mapping[str, np.ndarray]):
+    """Arrays by name, each read when it is first asked for."""
+
+    def __init__(self, names: Sequence[str], read: Callable[[str], np.ndarray]) -> None:
+        self._found: dict[str, np.ndarray | None] = dict.fromkeys(names)
+        self._read = read
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        found = self._found[name]
+        if found is None:
+            found = self._found[name] = self._read(name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+def _reopen(folder: Any, sources: Sequence[DataFile], systems: np.ndarray | None) -> Dataset:
+    return Dataset(load_store(folder, verify=False), sources, systems)

@@ -7,13 +7,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from molcalc.assembly.potentials import dispersion_potential
+from molcalc.assembly.terms import dispersion_from
 from molcalc.batch import AtomicBatch
 from molcalc.derivatives import evaluate
-from molcalc.dispersion.declared import dispersion_from
 from molcalc.errors import ConfigError
 from molcalc.fidelity import Fidelity
-from molcalc.models.no_network import NoNetwork
-from molcalc.potential import Potential
 
 
 class DispersionSubtraction:
@@ -59,7 +58,7 @@ class DispersionSubtraction:
             )
         self.index = index
         self.fidelity = replace(fidelity, dispersion=wish, dispersion_in_labels=False)
-        self.potential = Potential([NoNetwork(())], [dispersion_from(wish)])
+        self.potential = dispersion_potential(dispersion_from(wish))
 
     def __call__(self, batch: AtomicBatch) -> AtomicBatch:
         """The batch with float64 labels less the term's energy, forces and stress; what is NaN stays NaN."""

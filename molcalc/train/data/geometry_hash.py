@@ -17,11 +17,14 @@ def geometry_hashes(dataset: Dataset) -> np.ndarray:
     """(len(dataset),) uint64, equal for structures of the same elements, charge, distances and cell.
 
     Fidelity does not enter. Mirror images are equal.
+
+    Returns
+    -------
+    (len(dataset),) uint64
     """
-    systems = dataset.indices
-    sums = np.empty(len(systems), dtype=np.uint64)
+    sums = np.empty(len(dataset), dtype=np.uint64)
     sizes = dataset.n_atoms()
-    periodic = dataset.pbc[systems].any(axis=1)
+    periodic = dataset.pbc.any(axis=1)
     if compiled.available():
         from molcalc.kernels.geometry_hash import sum_of_pairs
 
@@ -29,20 +32,24 @@ def geometry_hashes(dataset: Dataset) -> np.ndarray:
         numbers, positions = dataset.numbers, dataset.positions
         found = np.empty(len(simple), dtype=np.uint64)
         work = 20.0 * float((sizes[simple] ** 2).sum())
-        starts = dataset.offsets[systems[simple]]
+        starts = dataset.offsets[simple]
         args = (starts, sizes[simple], numbers, positions, 1 / RESOLUTION, found)
         compiled.share_range(sum_of_pairs, len(simple), work, *args)
         sums[simple] = found
         rest = np.flatnonzero(periodic)
     else:
-        rest = np.arange(len(systems))
+        rest = np.arange(len(dataset))
     for k in rest.tolist():
-        sums[k] = _sum_of_pairs(dataset, int(systems[k]))
-    return _finish(sums, dataset.total_charge[systems], sizes)
+        sums[k] = _sum_of_pairs(dataset, k)
+    return _finish(sums, dataset.total_charge, sizes)
 
 
 def mix(values: np.ndarray) -> np.ndarray:
     """Spread uint64 values over all 64 bits.
+
+    Returns
+    -------
+    uint64 in the shape of ``values``
 
     References
     ----------
@@ -59,11 +66,11 @@ def _finish(sums: np.ndarray, charges: np.ndarray, sizes: np.ndarray) -> np.ndar
     return mix(sums ^ mix(charge + np.uint64(1)) ^ mix(sizes.astype(np.uint64) << np.uint64(32)))
 
 
-def _sum_of_pairs(dataset: Dataset, system: int) -> np.uint64:
+def _sum_of_pairs(dataset: Dataset, k: int) -> np.uint64:
     """Sum over atoms and pairs of one structure, with nearest images in periodic directions."""
-    atoms = slice(dataset.offsets[system], dataset.offsets[system + 1])
+    atoms = slice(dataset.offsets[k], dataset.offsets[k + 1])
     numbers = dataset.numbers[atoms].astype(np.uint64)
-    positions, cell, pbc = dataset.positions[atoms], dataset.cell[system], dataset.pbc[system]
+    positions, cell, pbc = dataset.positions[atoms], dataset.cell[k], dataset.pbc[k]
     i, j = np.triu_indices(len(numbers), k=1)
     total = int(mix(numbers << np.uint64(48)).sum(dtype=np.uint64))
     for start in range(0, len(i), PAIRS_AT_ONCE):

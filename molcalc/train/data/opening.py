@@ -14,21 +14,19 @@ from typing import Any
 
 from molcalc.errors import DatasetError, ResourceError
 from molcalc.fidelity import UNNAMED
+from molcalc.properties import LABELS
 from molcalc.train.data import store
-from molcalc.train.data.columns import LABELS
 from molcalc.train.data.dataset import Dataset
-from molcalc.train.data.formats import open_source
-from molcalc.train.data.formats.base import Source
-from molcalc.train.data.formats.npz import pair_archives
+from molcalc.train.data.formats import open_files
+from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.problems import Problems
-from molcalc.train.data.rows import pack
-from molcalc.train.data.states import States
+from molcalc.train.data.usable import usable_blocks
 
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Data = Files | Mapping[str, Files] | Dataset
 
 CACHE_FOLDER = ".molcalc_cache"
-READER_VERSION = 3
+READER_VERSION = 4
 """Raised whenever the same file would be packed differently."""
 
 log = logging.getLogger(__name__)
@@ -55,6 +53,10 @@ def open_dataset(
     require : labels that must be there.
     allow_missing : whether only some structures need to have them.
     skip_bad : leave out rows that cannot be used, with a warning, instead of raising.
+
+    Returns
+    -------
+    All structures of all files, in their order.
 
     Raises
     ------
@@ -109,40 +111,51 @@ def check_labels(dataset: Dataset, require: Collection[str], allow_missing: bool
 
 def open_sources(
     data: Files | Mapping[str, Files], units: Mapping[str, str], charges: str | None = None
-) -> tuple[list[Source], list[str | None]]:
-    """Readers of all files, with the name of the fidelity that the user gave each."""
+) -> tuple[list[DataFile], list[str | None]]:
+    """Readers of all files, with the name of the fidelity that the user gave each.
+
+    Returns
+    -------
+    files : readers, in the given order.
+    names : fidelity of each file; None where the user gave none.
+
+    Raises
+    ------
+    DatasetError
+        As :func:`molcalc.train.data.formats.open_files`, or when there are no files.
+    """
     named = list(data.items()) if isinstance(data, Mapping) else [(None, data)]
-    sources: list[Source] = []
+    sources: list[DataFile] = []
     names: list[str | None] = []
     for name, files in named:
         listed = [files] if isinstance(files, (str, os.PathLike)) else list(files)
         paths = [Path(file) for file in listed]
-        for path, partner in pair_archives(paths):
-            sources.append(open_source(path, units, partner, charges))
-            names.append(None if name is None else str(name))
+        opened = open_files(paths, units, charges)
+        sources += opened
+        names += [None if name is None else str(name)] * len(opened)
     if not sources:
         raise DatasetError("no data: give an ASE database, or a list or dict of them")
     return sources, names
 
 
-def _cached(sources: Sequence[Source], names: Sequence[str | None], cache: Any) -> store.Store:
+def _cached(sources: Sequence[DataFile], names: Sequence[str | None], cache: Any) -> store.Store:
     """The packed arrays of files, from the cache if they are there and intact."""
     key = _key(sources, names)
     folder = _cache_folder(sources, cache)
     target = folder / key
     if (target / store.INDEX).is_file():
         try:
-            return store.load(target)
+            return store.load_store(target)
         except DatasetError as error:
             log.warning("%s; it is made again", error)
             shutil.rmtree(target, ignore_errors=True)
     with _temporary(folder, key) as temporary:
         _build(temporary, sources, names)
         store.publish(temporary, target)
-    return store.load(target, verify=False)
+    return store.load_store(target, verify=False)
 
 
-def _key(sources: Sequence[Source], names: Sequence[str | None]) -> str:
+def _key(sources: Sequence[DataFile], names: Sequence[str | None]) -> str:
     digest = hashlib.blake2b(f"{store.FORMAT} {READER_VERSION}".encode(), digest_size=16)
     for source, name in zip(sources, names):
         digest.update(source.content_hash())
@@ -150,7 +163,7 @@ def _key(sources: Sequence[Source], names: Sequence[str | None]) -> str:
     return digest.hexdigest()
 
 
-def _cache_folder(sources: Sequence[Source], cache: Any) -> Path:
+def _cache_folder(sources: Sequence[DataFile], cache: Any) -> Path:
     """The first folder that can be written."""
     chosen = cache or os.environ.get("MOLCALC_CACHE")
     if chosen:
@@ -206,18 +219,16 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _build(folder: Path, sources: Sequence[Source], names: Sequence[str | None]) -> None:
+def _build(folder: Path, sources: Sequence[DataFile], names: Sequence[str | None]) -> None:
     """Read all sources and write a store."""
     fidelities = list(dict.fromkeys(name for name in names if name is not None))
     found: list[dict[str, Any]] = []
     writer = store.StoreWriter(folder)
     try:
         for k, (source, name) in enumerate(zip(sources, names)):
-            source.check()
-            states, problems = States(source.name, source.word, name, fidelities), Problems()
-            for rows in source.chunks():
-                writer.append(pack(rows, source.factors, states, problems), k)
-            states.finish()
+            problems = Problems()
+            for block in usable_blocks(source, fidelities, problems, name):
+                writer.append(block, k)
             found.append({"counts": problems.counts, "rows": problems.rows})
         writer.finish({"fidelities": fidelities or [UNNAMED], "problems": found})
     finally:

@@ -46,6 +46,10 @@ class Problems:
         ----------
         word : what a row is called in this source, "row" or "frame".
         label : text of the number of a row.
+
+        Returns
+        -------
+        phrases for messages
         """
         phrases = []
         for reason, count in self.counts.items():

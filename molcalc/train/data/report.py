@@ -8,20 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from ase.data import chemical_symbols
 
-from molcalc.train.data.columns import LABELS
-from molcalc.train.data.contradictions import doubtful_derivatives
+from molcalc.properties import LABELS
+from molcalc.train.data.contradictions import doubtful_derivatives, missed_charges
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.geometry_hash import geometry_hashes
+from molcalc.train.data.limits import FAR_ENERGY, LARGE_FORCE, ROUNDED_CHARGE, SMALLEST_SPREAD
 from molcalc.train.data.opening import Data, open_dataset
 from molcalc.train.data.suspicions import suspicious_units
 
-OUTLIER = 12.0
-"""Distance of an energy from its fit by composition, in robust standard deviations."""
-LARGE_FORCE = 50.0
-"""eV/Å."""
-CHARGE_DEVIATION = 0.05
-"""e by which atomic charges may miss the total charge."""
-SHOWN = 5
+SHOWN_SUSPECTS = 5
 
 
 @dataclass(frozen=True)
@@ -80,10 +75,13 @@ def report(data: Data, *, units: Mapping[str, str] | None = None, cache: str | N
     Parameters
     ----------
     data, units, cache : as for :func:`molcalc.train.data.open_dataset`.
+
+    Returns
+    -------
+    counts, ranges and suspicions
     """
     dataset = open_dataset(data, units=units, cache=cache, skip_bad=True)
-    view = dataset.indices
-    fidelity = dataset.fidelity[view]
+    fidelity = dataset.fidelity
     names = dict(enumerate(dataset.fidelities))
     has = {name: dataset.has(name) for name in dataset.labels}
     hashes = geometry_hashes(dataset) ^ fidelity.astype(np.uint64)
@@ -99,8 +97,8 @@ def report(data: Data, *, units: Mapping[str, str] | None = None, cache: str | N
         ranges={name: _range(dataset, name, mask) for name, mask in has.items()},
         elements=_elements(dataset),
         sizes=_counted(dataset.n_atoms()),
-        charges=_counted(dataset.total_charge[view].astype(np.int64)),
-        multiplicities=_counted(dataset.multiplicity[view]),
+        charges=_counted(dataset.total_charge.astype(np.int64)),
+        multiplicities=_counted(dataset.multiplicity),
         duplicates=len(repeated),
         skipped={f"{source}: {why}": n for source, found in dataset.skipped.items() for why, n in found.items()},
         keys=dataset.keys,
@@ -120,24 +118,18 @@ def _counted(values: np.ndarray) -> dict[int, int]:
 
 
 def _elements(dataset: Dataset) -> dict[str, int]:
-    pairs = {}
-    owner = np.repeat(np.arange(len(dataset.offsets) - 1), np.diff(dataset.offsets))
-    inside = np.zeros(len(dataset.offsets) - 1, dtype=bool)
-    inside[dataset.indices] = True
-    for z in np.unique(dataset.numbers[inside[owner]]).tolist():
-        holders = np.unique(owner[(dataset.numbers == z) & inside[owner]])
-        pairs[chemical_symbols[z]] = len(holders)
-    return pairs
+    owner = np.repeat(np.arange(len(dataset)), dataset.n_atoms())
+    elements = np.unique(dataset.numbers).tolist()
+    return {chemical_symbols[z]: len(np.unique(owner[dataset.numbers == z])) for z in elements}
 
 
 def _values(dataset: Dataset, name: str, k: int) -> np.ndarray:
     """All values of a label of one structure, one row each."""
-    system, kind = int(dataset.indices[k]), LABELS[name].kind
+    kind = LABELS[name].kind
     if kind == "system":
-        return dataset.labels[name][system : system + 1]
+        return dataset.labels[name][k : k + 1]
     offsets = dataset.offsets if kind == "atom" else dataset.esp_offsets
-    assert offsets is not None
-    return dataset.labels[name][offsets[system] : offsets[system + 1]]
+    return dataset.labels[name][offsets[k] : offsets[k + 1]]
 
 
 def _range(dataset: Dataset, name: str, mask: np.ndarray) -> tuple[float, float, float]:
@@ -166,54 +158,54 @@ def _outliers(dataset: Dataset, has: dict[str, np.ndarray], repeated: np.ndarray
     far = _far_energies(dataset, has)
     if len(far):
         lines.append(f"{len(far)} energies are far from what the composition suggests: {_names(dataset, far)}")
-    large, wrong = [], []
-    for k in np.flatnonzero(has.get("forces", np.zeros(0, dtype=bool))).tolist():
-        if np.abs(_values(dataset, "forces", k)).max() > LARGE_FORCE:
-            large.append(k)
-    for k in np.flatnonzero(has.get("charges", np.zeros(0, dtype=bool))).tolist():
-        total = dataset.total_charge[dataset.indices[k]]
-        if abs(_values(dataset, "charges", k).sum() - total) > CHARGE_DEVIATION:
-            wrong.append(k)
-    if large:
+    large = _large_forces(dataset)
+    wrong = np.flatnonzero(np.abs(missed_charges(dataset)) > ROUNDED_CHARGE)
+    if len(large):
         lines.append(f"{len(large)} structures have forces above {LARGE_FORCE:g} eV/Å: {_names(dataset, large)}")
-    if wrong:
+    if len(wrong):
         lines.append(
-            f"{len(wrong)} structures have atomic charges that miss the total charge by over {CHARGE_DEVIATION} e: "
+            f"{len(wrong)} structures have atomic charges that miss the total charge by over {ROUNDED_CHARGE} e: "
             f"{_names(dataset, wrong)}"
         )
     return lines
+
+
+def _large_forces(dataset: Dataset) -> np.ndarray:
+    """Positions of structures with a component of a force above LARGE_FORCE."""
+    if "forces" not in dataset.labels or not len(dataset):
+        return np.zeros(0, dtype=np.int64)
+    largest = np.maximum.reduceat(np.abs(dataset.labels["forces"]).max(axis=1), dataset.offsets[:-1])
+    return np.flatnonzero(largest > LARGE_FORCE)
 
 
 def _far_energies(dataset: Dataset, has: dict[str, np.ndarray]) -> np.ndarray:
     """Positions of energies far from a sum of energies of elements, per fidelity."""
     found = []
     elements, column = np.unique(dataset.numbers, return_inverse=True)
-    n = len(dataset.offsets) - 1
-    owner = np.repeat(np.arange(n), np.diff(dataset.offsets))
-    composition = np.zeros((n, len(elements) + 1))
+    owner = np.repeat(np.arange(len(dataset)), dataset.n_atoms())
+    composition = np.zeros((len(dataset), len(elements) + 1))
     np.add.at(composition, (owner, column), 1.0)
     composition[:, -1] = dataset.total_charge
     for fidelity in range(len(dataset.fidelities)):
-        own = np.flatnonzero((dataset.fidelity[dataset.indices] == fidelity) & has.get("energy", False))
+        own = np.flatnonzero((dataset.fidelity == fidelity) & has.get("energy", False))
         if len(own) < 3 * composition.shape[1]:
             continue
-        systems = dataset.indices[own]
-        energy = dataset.labels["energy"][systems]
-        slopes, *_ = np.linalg.lstsq(composition[systems], energy, rcond=1e-9)
-        residual = energy - composition[systems] @ slopes
-        _, formula = np.unique(composition[systems], axis=0, return_inverse=True)
+        energy = dataset.labels["energy"][own]
+        slopes, *_ = np.linalg.lstsq(composition[own], energy, rcond=1e-9)
+        residual = energy - composition[own] @ slopes
+        _, formula = np.unique(composition[own], axis=0, return_inverse=True)
         for group in range(int(formula.max()) + 1):  # one bad energy must not make the others look bad
             members = formula.reshape(-1) == group
-            if members.sum() >= SHOWN:
+            if members.sum() >= SHOWN_SUSPECTS:
                 residual[members] -= np.median(residual[members])
         spread = 1.4826 * np.median(np.abs(residual))
-        found.append(own[np.abs(residual) > OUTLIER * max(spread, 1e-3)])
+        found.append(own[np.abs(residual) > FAR_ENERGY * max(spread, SMALLEST_SPREAD)])
     return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
 
 
 def _names(dataset: Dataset, positions: np.ndarray | list[int]) -> str:
-    shown = [dataset.row_name(int(k)) for k in positions[:SHOWN]]
-    return ", ".join(shown) + (", …" if len(positions) > SHOWN else "")
+    shown = [dataset.row_name(int(k)) for k in positions[:SHOWN_SUSPECTS]]
+    return ", ".join(shown) + (", …" if len(positions) > SHOWN_SUSPECTS else "")
 
 
 def _listed(counts: Mapping[str, int] | Mapping[int, int]) -> str:

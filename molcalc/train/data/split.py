@@ -47,6 +47,10 @@ def split(
     split_key : key that says to which part a structure belongs ("train", "valid" or "test"). A part that no
         structure claims is drawn from those of the training part.
 
+    Returns
+    -------
+    Positions in the dataset by part.
+
     Raises
     ------
     DatasetError
@@ -126,9 +130,8 @@ def molecule_codes(dataset: Dataset) -> np.ndarray:
 
     per_atom = mix(dataset.numbers.astype(np.uint64) << np.uint64(20))
     sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(per_atom, dtype=np.uint64)])
-    systems = dataset.indices
-    formula = sums[dataset.offsets[systems + 1]] - sums[dataset.offsets[systems]]
-    charge = np.round(dataset.total_charge[systems]).astype(np.int64).view(np.uint64)
+    formula = sums[dataset.offsets[1:]] - sums[dataset.offsets[:-1]]
+    charge = np.round(dataset.total_charge).astype(np.int64).view(np.uint64)
     return mix(formula ^ mix(charge))
 
 
@@ -186,7 +189,7 @@ def _pick(sizes: np.ndarray, wanted: float, at_least_one: bool) -> np.ndarray:
 
 def _strata(dataset: Dataset, free: np.ndarray, group: np.ndarray, n_groups: int, by: str | None) -> np.ndarray:
     """(n_groups,) int64, equal for groups of the same fidelities and, unless whole molecules are drawn, size."""
-    fidelity = dataset.fidelity[dataset.indices[free]]
+    fidelity = dataset.fidelity[free]
     has = np.zeros((n_groups, len(dataset.fidelities)), dtype=bool)
     has[group, fidelity] = True
     columns = [has]

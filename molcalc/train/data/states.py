@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -31,13 +31,15 @@ class States:
 
     Parameters
     ----------
-    source : file, for messages; ``word`` is what it calls a row.
+    source : file, for messages; ``word`` is what it calls a row, ``label`` the text of a row's number.
     fidelity : name given by the user, or None.
     names : names of all fidelities so far; new ones are appended.
     """
 
-    def __init__(self, source: str, word: str, fidelity: str | None, names: list[str]) -> None:
-        self.source, self.word = source, word
+    def __init__(
+        self, source: str, word: str, label: Callable[[int], str], fidelity: str | None, names: list[str]
+    ) -> None:
+        self.source, self.word, self._label = source, word, label
         self.names = names
         self._given = fidelity
         self._decided: list[State | StateError] = []
@@ -65,6 +67,10 @@ class States:
         initial_charges : (n,) e, sums; NaN where a row has none.
         columns : values by key of :data:`molcalc.state.STATE_KEYS`, None where a row does not have it.
         problems : takes the rows that cannot be used.
+
+        Returns
+        -------
+        arrays by row, and which rows cannot be used
         """
         fidelity = self._fidelities(columns.get(FIDELITY_KEY), ids)
         keys = {key: values for key, values in columns.items() if key != FIDELITY_KEY}
@@ -92,12 +98,11 @@ class States:
         """
         for key, rows in self._without.items():
             if rows and self._recorded.get(key):
-                shown = ", ".join(str(row) for row in rows[:SHOWN]) + (", …" if len(rows) > SHOWN else "")
+                shown = ", ".join(self._label(row) for row in rows[:SHOWN]) + (", …" if len(rows) > SHOWN else "")
+                cure = " (in a database, molcalc db repair --charge does)" if key == "total_charge" else ""
                 raise DatasetError(
-                    f"{self.source}: {self.word} {shown} has no {key} in its key_value_pairs, while others have: "
-                    f"write it for every {self.word} (molcalc db repair --charge sets the missing ones)"
-                    if key == "total_charge"
-                    else f"{self.source}: {self.word} {shown} has no {key} in its key_value_pairs, while others have"
+                    f"{self.source}: {self.word} {shown} has no {key}, while others have: write it for every "
+                    f"{self.word}{cure}"
                 )
         if self._given is not None and len(self._seen) > 1:
             raise DatasetError(

@@ -19,14 +19,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from molcalc.errors import DatasetError, ResourceError
-from molcalc.train.data.columns import LABELS
-from molcalc.train.data.rows import Block
+from molcalc.properties import LABELS
+from molcalc.state import STATE_KEYS
+from molcalc.train.data.block import Block
 
 FORMAT = 1
 INDEX = "index.json"
 KEPT_TEXTS = 1000
 """Different values of a key that are kept as text; of more only the hashes stay, which is enough to tell them apart."""
-READ_SIZE = 1 << 24
+VERIFIED_AT_ONCE = 1 << 24
 _FILL_ROWS = 1 << 16
 
 _SYSTEMS = {
@@ -80,7 +81,7 @@ class StoreWriter:
 
     def append(self, block: Block, source: int) -> None:
         """Add the rows of a block that come from one source."""
-        n = block.n_systems
+        n = len(block)
         if n == 0:
             return
         systems = {**block.systems, "source": np.full(n, source)}
@@ -98,7 +99,8 @@ class StoreWriter:
                 self._optional(name, values.get(name), total[label.kind], added[label.kind], label.shape)
         self._points(block, n)
         for name, column in block.keys.items():
-            self._key(name, column)
+            if name not in STATE_KEYS:  # they have columns of their own
+                self._key(name, column)
         self.n_systems += n
         self.n_atoms += added["atom"]
 
@@ -219,12 +221,16 @@ class Store:
     arrays: dict[str, np.ndarray]
 
 
-def load(folder: Path, verify: bool = True) -> Store:
+def load_store(folder: Path, verify: bool = True) -> Store:
     """Open a store read-only.
 
     Parameters
     ----------
     verify : compare the checksums of all arrays.
+
+    Returns
+    -------
+    store whose arrays are mapped from their files
 
     Raises
     ------
@@ -254,7 +260,7 @@ def _map(folder: Path, described: Mapping[str, Any], verify: bool) -> np.ndarray
     if verify:
         crc = 0
         with open(path, "rb") as handle:
-            while part := handle.read(READ_SIZE):
+            while part := handle.read(VERIFIED_AT_ONCE):
                 crc = zlib.crc32(part, crc)
         if crc != described["crc32"]:
             raise DatasetError(f"the cache {folder} is damaged: {path.name} fails its checksum")

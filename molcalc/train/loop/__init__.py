@@ -1,1 +1,1 @@
-"""The loop of training: batches, loss, steps, validation, checkpoints, several processes."""
+"""Loop of training: batches, loss, steps, validation, checkpoints, several processes."""

@@ -10,6 +10,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
+from molcalc.properties import LABELS, Property, from_voigt, to_voigt
 
 
 def random_rotations(n: int, rng: np.random.Generator) -> Float64[Tensor, "{n} 3 3"]:
@@ -27,7 +28,11 @@ def random_rotations(n: int, rng: np.random.Generator) -> Float64[Tensor, "{n} 3
 def rotated(batch: AtomicBatch, rng: np.random.Generator) -> AtomicBatch:
     """Turn every system about its first atom, with its labels and its ESP points.
 
-    Forces, dipoles and quadrupoles turn along; energies, charges and potentials stay.
+    Vectors (forces, dipoles) and tensors (quadrupoles, stress) turn along; energies, charges and potentials stay.
+
+    Returns
+    -------
+    new batch; the given one stays as it is
     """
     rotations = random_rotations(batch.n_systems, rng).to(batch.positions.device)
     first = torch.cumsum(batch.atoms_per_system(), 0) - batch.atoms_per_system()
@@ -40,14 +45,19 @@ def rotated(batch: AtomicBatch, rng: np.random.Generator) -> AtomicBatch:
         center = origin.index_select(0, system_idx)
         return center + turn(positions - center, system_idx)
 
-    labels = dict(batch.labels)
     each = torch.arange(batch.n_systems, device=rotations.device)
-    if "forces" in labels:
-        labels["forces"] = turn(labels["forces"], batch.system_idx)
-    if "dipole" in labels:
-        labels["dipole"] = turn(labels["dipole"], each)
-    if "quadrupole" in labels:
-        labels["quadrupole"] = _turned_quadrupole(labels["quadrupole"], rotations)
+    rows = {"system": each, "atom": batch.system_idx}
+
+    def turned(label: Property, values: Tensor) -> Tensor:
+        if label.rank == 0:
+            return values
+        if label.rank == 1:
+            return turn(values, rows[label.kind])
+        tensors = values if label.components is None else from_voigt(values, label.components)
+        matrices = rotations.index_select(0, rows[label.kind])
+        tensors = matrices @ tensors @ matrices.mT
+        return tensors if label.components is None else to_voigt(tensors, label.components)
+
     points = batch.esp_points
     if points is not None and batch.esp_system_idx is not None:
         points = about_origin(points, batch.esp_system_idx)
@@ -56,14 +66,5 @@ def rotated(batch: AtomicBatch, rng: np.random.Generator) -> AtomicBatch:
         positions=about_origin(batch.positions, batch.system_idx),
         cell=torch.einsum("nij,nkj->nki", rotations, batch.cell),
         esp_points=points,
-        labels=labels,
+        labels={name: turned(LABELS[name], values) for name, values in batch.labels.items()},
     )
-
-
-def _turned_quadrupole(values: Tensor, rotations: Tensor) -> Tensor:
-    """(n, 6) quadrupoles in the order xx, yy, zz, xy, yz, zx."""
-    xx, yy, zz, xy, yz, zx = values.unbind(dim=1)
-    rows = [torch.stack(row, dim=1) for row in ((xx, xy, zx), (xy, yy, yz), (zx, yz, zz))]
-    turned = rotations @ torch.stack(rows, dim=1) @ rotations.mT
-    index = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))
-    return torch.stack([turned[:, a, b] for a, b in index], dim=1)

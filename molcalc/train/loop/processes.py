@@ -1,4 +1,4 @@
-"""Several processes on one training run (torchrun), or one."""
+"""Several processes on one training run (torchrun), or one, and the device of each."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ class Processes:
     def sum(self, values: Tensor) -> Tensor:
         """The sum of a tensor over all processes, in place.
 
+        Returns
+        -------
+        the tensor itself
+
         Raises
         ------
         ResourceError
@@ -66,6 +70,29 @@ class Processes:
     def agree(self, flag: bool) -> bool:
         """Whether any process says yes."""
         return bool(self.sum(torch.tensor([float(flag)])) > 0) if self.size > 1 else flag
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device that this process computes on.
+
+    Parameters
+    ----------
+    name : "cpu", "cuda", or "auto" for a GPU where there is one; torchrun says which GPU.
+
+    Returns
+    -------
+    device of torch
+
+    Raises
+    ------
+    ConfigError
+        When a GPU is asked for and torch finds none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device='cuda', but torch finds no GPU: use 'cpu' or 'auto'")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 @contextlib.contextmanager

@@ -29,16 +29,17 @@ from molcalc.errors import CheckpointCorruptError, CheckpointError, CheckpointMi
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import write_atomic
+from molcalc.io.targets import check_not_file
 
 STATE = "training_state.pt"
-OPTIONS = "training.yaml"
+OPTIONS_FILE = "training.yaml"
 LOCK = ".lock"
-STATE_VERSION = 2
+STATE_VERSION = 3
 """Of the state of training; others are not read."""
 
 
 class RunFolder:
-    """Reads and writes the files of one run."""
+    """Folder of one run: reads and writes its files."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -90,8 +91,7 @@ class RunFolder:
             raise InputError(
                 f"{self.path} holds a run already: resume it (resume=True, --resume), or choose another output"
             )
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path} is a file; a run is written into a folder: choose another output")
+        check_not_file(self.path, "a run")
 
     def save_last(self, model: Checkpoint, state: Mapping[str, Any]) -> None:
         """Replace the resumable state in one step."""
@@ -102,6 +102,11 @@ class RunFolder:
     def load_last(self) -> tuple[Checkpoint, dict[str, Any]]:
         """The resumable state.
 
+        Returns
+        -------
+        model : configuration and weights.
+        state : everything beside them, as :meth:`molcalc.train.loop.trainer.Trainer.state` gives it.
+
         Raises
         ------
         FileNotFoundError
@@ -111,15 +116,17 @@ class RunFolder:
         """
         if not self.started:
             raise FileNotFoundError(f"{self.path} holds no run to resume: {self.last} is missing; start without resume")
-        config, files = checkpoint.read_files(self.last, (checkpoint.WEIGHTS, STATE))
-        weights = checkpoint.unpack_weights(files[checkpoint.WEIGHTS], f"{self.last}/{checkpoint.WEIGHTS}")
+        model, files = checkpoint.load_with(self.last, (STATE,))
         try:
             state = torch.load(io.BytesIO(files[STATE]), weights_only=True)
         except Exception as error:
             raise CheckpointCorruptError(f"{self.last / STATE} cannot be read: {error}") from error
         if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
-            raise CheckpointMismatchError(f"{self.last / STATE} was written by another version of molcalc: start anew")
-        return Checkpoint(config, weights), state
+            raise CheckpointMismatchError(
+                f"{self.last / STATE} was written by another version of molcalc, and its run cannot go on: start a new "
+                f"run with init={str(self.path)!r}, which holds its best model"
+            )
+        return model, state
 
     def save_best(self, model: Checkpoint) -> None:
         """Replace the model that calculators open."""
@@ -134,7 +141,9 @@ class RunFolder:
 
     def write_options(self, options: Mapping[str, Any]) -> None:
         """Write the options of the run as YAML."""
-        write_atomic(self.path / OPTIONS, yaml.safe_dump(_plain(options), sort_keys=False, allow_unicode=True).encode())
+        write_atomic(
+            self.path / OPTIONS_FILE, yaml.safe_dump(_plain(options), sort_keys=False, allow_unicode=True).encode()
+        )
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write all validations as CSV and as one JSON object per line."""

@@ -1,4 +1,4 @@
-"""Which systems make up every batch of every epoch: a pure function of seed and epoch, so that runs resume exactly."""
+"""Systems of every batch of every epoch: a pure function of seed and epoch, so that runs resume exactly."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 from molcalc.errors import ConfigError, suggest
 
 MODES = ("molecules", "atoms")
+COMPARED_AT_ONCE = 2000
+"""Atoms in a batch whose predictions are compared with labels and from which nothing is learned."""
 
 
 class Sampler:
-    """Cuts shuffled training systems into batches.
+    """Sampler that cuts shuffled training systems into batches.
 
     Parameters
     ----------
@@ -103,6 +105,10 @@ def validation_batches(n_atoms: np.ndarray, atoms_per_batch: int, groups: np.nda
     Parameters
     ----------
     groups : number of a group for every system; no batch has systems of two. None leaves them in order.
+
+    Returns
+    -------
+    arrays of indices of systems, one for each batch
     """
     groups = np.zeros(len(n_atoms), dtype=np.int64) if groups is None else groups
     batches: list[np.ndarray] = []
@@ -117,6 +123,10 @@ def validation_batches(n_atoms: np.ndarray, atoms_per_batch: int, groups: np.nda
 
 def by_name(weights: Mapping[str, float] | None, fidelities: Sequence[str]) -> list[float] | None:
     """Fidelity weights in the order of the fidelities.
+
+    Returns
+    -------
+    weights, or None where none are given
 
     Raises
     ------

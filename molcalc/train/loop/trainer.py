@@ -1,4 +1,4 @@
-"""The loop: batches, gradients, steps, validation, checkpoints."""
+"""Loop of training: batches, gradients, steps, validation, checkpoints."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
-from molcalc.errors import CheckpointMismatchError, NonFiniteResultError
-from molcalc.io.checkpoint import ModelConfig
-from molcalc.memory import memory_named
+from molcalc.errors import CheckpointMismatchError, NonFiniteResultError, memory_named
+from molcalc.io.checkpoint import Checkpoint
 from molcalc.potential import Potential
-from molcalc.train.config import FitConfig
+from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.label_reader import LabelReader, fidelities_of_model
 from molcalc.train.loop.ema import WeightAverage
-from molcalc.train.loop.feeding import Feed, LabelReader
+from molcalc.train.loop.feeding import Feed
+from molcalc.train.loop.loop_config import LoopConfig
 from molcalc.train.loop.losses import Loss
+from molcalc.train.loop.metrics import ErrorSums, compared
 from molcalc.train.loop.predictions import predict
 from molcalc.train.loop.processes import Processes
 from molcalc.train.loop.run_folder import STATE_VERSION, RunFolder
@@ -30,14 +33,20 @@ from molcalc.train.loop.sampler import Sampler, by_name
 from molcalc.train.loop.validation import Validation
 from molcalc.train.optimize.optimizers import OptimizerSet
 from molcalc.train.optimize.schedules import Schedule
-from molcalc.train.report.groups import fidelities_of_model
-from molcalc.train.report.metrics import ErrorSums, compared
-from molcalc.train.start import network as networks
+from molcalc.train.start.initial_model import InitialModel, checkpointed
 
 
 @dataclass
 class Progress:
-    """Where a run is: everything a resumed run needs beside weights and optimizer."""
+    """Position of a run: epoch, batch, step; the best score so far, and the time spent.
+
+    Attributes
+    ----------
+    batch : of the epoch, the next one.
+    step : updates of the weights so far.
+    best : smallest score of a validation; waited : validations since then.
+    seconds : of steps.
+    """
 
     epoch: int = 0
     batch: int = 0
@@ -54,22 +63,27 @@ class Interruption:
 
 
 class Trainer:
-    """One run.
+    """A run of training: its network, optimizer, position and history.
 
     Parameters
     ----------
-    parts : training and validation systems.
+    config : epochs, precision, averages, validation, checkpoints.
+    comparison : which labels count.
+    seed : of everything random in batches.
+    initial : network on its device, and what is taken out of labels.
+    train, valid : systems to learn from, and to choose the best model by.
     identity : what must be the same when the run is resumed, by name.
-    report : called with every validation's row of the history.
     """
 
     def __init__(
         self,
         *,
-        config: FitConfig,
-        model_config: ModelConfig,
-        network: nn.Module,
+        config: LoopConfig,
+        comparison: Comparison,
+        seed: int,
+        initial: InitialModel,
         optimizer: OptimizerSet,
+        schedule: Schedule,
         train: Dataset,
         valid: Dataset,
         sampler: Sampler,
@@ -79,23 +93,21 @@ class Trainer:
         device: torch.device,
         identity: dict[str, str],
     ) -> None:
-        self.config, self.model_config, self.network, self.optimizer = config, model_config, network, optimizer
-        self.train, self.valid, self.sampler, self.loss = train, valid, sampler, loss
+        self.config, self.comparison, self.seed = config, comparison, seed
+        self.model_config, self.network, self.subtractions = initial.config, initial.network, initial.subtractions
+        self.optimizer, self.schedule, self.loss, self.sampler = optimizer, schedule, loss, sampler
+        self.train, self.valid = train, valid
         self.folder, self.processes, self.device, self.identity = folder, processes, device, identity
-        self.potential: Potential = networks.potential_of(model_config, network).to(device)
-        self.total_steps = config.epochs * sampler.batches_per_epoch
-        self.schedule = Schedule(config.schedule, self.total_steps)
+        self.potential: Potential = training_potential(self.model_config, [self.network]).to(device)
         self.average = WeightAverage(optimizer.parameters, config.ema)
-        self.validate_every = config.validate_every or max(1, config.epochs // 200)
         self.measured = tuple(
-            name for name in compared(list(train.labels), self.potential.predicts) if name in loss.terms
+            name for name in compared(list(train.labels), self.potential.predicts) if name in loss.labels
         )
-        taken_out = networks.subtractions(config, train.fidelities)
-        self.reader = LabelReader(self.potential, self.measured, taken_out, config, device)
-        self.feed = Feed(config, self.reader, processes)
+        self.reader = LabelReader(self.potential, self.measured, self.subtractions, comparison, device)
+        self.feed = Feed(config, seed, self.reader, processes)
         self.validation = Validation(
             valid,
-            fidelities_of_model(model_config, valid),
+            fidelities_of_model(self.model_config, valid),
             train.fidelities,
             reader=self.reader,
             loss=loss,
@@ -109,6 +121,12 @@ class Trainer:
         self.top: list[tuple[float, str]] = []
         self._saved_at = time.monotonic()
 
+    @property
+    def averaged(self) -> Checkpoint:
+        """The model with the present averaged weights, on the processor; the run goes on unchanged."""
+        with self.average.applied():
+            return checkpointed(self.model_config, self.network.state_dict())
+
     def run(
         self,
         interruption: Interruption,
@@ -116,6 +134,10 @@ class Trainer:
         on_validation: Callable[[Trainer], None],
     ) -> bool:
         """Train to the end, or until interrupted; returns whether it ended by itself.
+
+        Returns
+        -------
+        True when the run ended by itself, False when it was interrupted
 
         Raises
         ------
@@ -142,7 +164,7 @@ class Trainer:
                     self.save_last()
             self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
             last = self.progress.epoch == self.config.epochs
-            if self.progress.epoch % self.validate_every == 0 or last:
+            if self.progress.epoch % self.config.epochs_per_validation == 0 or last:
                 ends = self._validate_and_save()
                 on_validation(self)
                 if ends:
@@ -182,12 +204,12 @@ class Trainer:
         return contextlib.nullcontext()
 
     def predict(self, batch: AtomicBatch, create_graph: bool = False) -> dict[str, Tensor]:
-        """What the labels of a batch are compared with."""
+        """Predictions that the labels of a batch are compared with."""
         return predict(
             self.potential,
             batch,
             self.measured,
-            dipole_source=self.config.dipole_source,
+            dipole_source=self.comparison.dipole_source,
             create_graph=create_graph,
         )
 
@@ -216,17 +238,16 @@ class Trainer:
         self.progress.waited = 0 if improved else self.progress.waited + 1
         self.progress.best = min(self.progress.best, score)
         if self.processes.first:
-            with self.average.applied():
-                averaged = networks.checkpointed(self.model_config, self.network.state_dict())
-                if improved:
-                    self.folder.save_best(averaged)
-                self._save_top(averaged, score)
+            averaged = self.averaged
+            if improved:
+                self.folder.save_best(averaged)
+            self._save_top(averaged, score)
             self.folder.write_history(self.history)
         self.save_last()
         patience = self.config.patience
         return patience is not None and self.progress.waited > patience
 
-    def _save_top(self, model: Any, score: float) -> None:
+    def _save_top(self, model: Checkpoint, score: float) -> None:
         if not self.config.keep_top:
             return
         name = f"epoch_{self.progress.epoch:06d}"
@@ -237,7 +258,7 @@ class Trainer:
 
     def _row(self, loss: float, score: float, sums: ErrorSums) -> dict[str, Any]:
         """One row of the history, in eV, eV/Å, e·Å, e and V."""
-        steps = max(1, self.validate_every * self.sampler.batches_per_epoch)
+        steps = max(1, self.config.epochs_per_validation * self.sampler.batches_per_epoch)
         row: dict[str, Any] = {
             "epoch": self.progress.epoch,
             "step": self.progress.step,
@@ -246,7 +267,7 @@ class Trainer:
             "valid_loss": loss,
             "valid_score": score,
         }
-        row.update({f"train_{name}": float(v) / steps for name, v in zip(self.loss.terms, self.running[1:])})
+        row.update({f"train_{term.name}": float(v) / steps for term, v in zip(self.loss.terms, self.running[1:])})
         row.update(self.validation.metrics(sums))
         row["seconds"] = round(self.progress.seconds, 3)
         return row
@@ -254,14 +275,18 @@ class Trainer:
     def save_last(self) -> None:
         """Write the resumable state."""
         if self.processes.first:
-            model = networks.checkpointed(self.model_config, self.network.state_dict())
+            model = checkpointed(self.model_config, self.network.state_dict())
             self.folder.save_last(model, self.state())
         self._saved_at = time.monotonic()
 
     def state(self) -> dict[str, Any]:
-        """Everything beside the weights; tensors and plain values only.
+        """State of the run beside its weights; tensors and plain values only.
 
         No state of a random generator: whatever is drawn follows from the seed, the epoch and the place in it.
+
+        Returns
+        -------
+        values by name, which :meth:`restore` reads
         """
         return {
             "version": STATE_VERSION,

@@ -12,17 +12,16 @@ from molcalc.batch import AtomicBatch
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.loop.feeding import LabelReader
 from molcalc.train.loop.losses import Loss
+from molcalc.train.loop.metrics import ErrorSums
 from molcalc.train.loop.processes import Processes
-from molcalc.train.loop.sampler import validation_batches
-from molcalc.train.report.metrics import ErrorSums
+from molcalc.train.loop.sampler import COMPARED_AT_ONCE, validation_batches
 
-ATOMS_AT_ONCE = 2000
 SMALLEST_ERROR = 1e-12
 """An error of exactly 0 would hide all others."""
 
 
 class Validation:
-    """Compares predictions with the labels of a validation part, shared among the processes of a run.
+    """Comparison of predictions with the labels of a validation part, shared among the processes of a run.
 
     Parameters
     ----------
@@ -47,7 +46,7 @@ class Validation:
         self._data, self._of_model, self._fidelities = data, of_model, fidelities
         self._reader, self._loss, self._measured, self._processes = reader, loss, measured, processes
         self._shares = torch.tensor(shares or [1.0] * len(fidelities), dtype=torch.float64)
-        self._batches = validation_batches(data.n_atoms(), ATOMS_AT_ONCE, data.fidelity[data.indices])
+        self._batches = validation_batches(data.n_atoms(), COMPARED_AT_ONCE, data.fidelity)
 
     def __call__(self, predict: Callable[[AtomicBatch], Mapping[str, Tensor]]) -> tuple[float, ErrorSums]:
         """Average loss of all fidelities, and errors with the fidelities as groups."""
@@ -62,8 +61,7 @@ class Validation:
             sums.add(results, batch, batch.fidelity)
         self._processes.sum(totals)
         self._processes.sum(sums.sums)
-        weights = torch.tensor([self._loss.config.weights[name] for name in self._loss.terms], dtype=torch.float64)
-        losses = (weights * totals[:, 0] / totals[:, 1].clamp(min=1.0)).sum(dim=1)
+        losses = (self._loss.weights * totals[:, 0] / totals[:, 1].clamp(min=1.0)).sum(dim=1)
         shares = torch.where(totals[:, 1].sum(dim=1) > 0, self._shares, 0.0)
         return float((shares * losses).sum() / shares.sum()), sums
 
@@ -71,6 +69,10 @@ class Validation:
         """Geometric mean of the mean absolute errors in the units of the history; the smallest is the best.
 
         All properties count alike, whatever their weights in the loss, and a few large errors do not decide.
+
+        Returns
+        -------
+        positive number without unit
         """
         logs = torch.zeros(len(self._fidelities), dtype=torch.float64)
         labelled = torch.zeros(len(self._fidelities), dtype=torch.bool)

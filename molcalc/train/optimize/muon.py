@@ -117,6 +117,10 @@ def orthogonalized(matrices: Tensor, dtype: torch.dtype | None = None) -> Tensor
     dtype : of arithmetic and result; None takes that of the matrices.
 
     Newton-Schulz iteration X ← a X + (b X Xᵀ + c (X Xᵀ)²) X.
+
+    Returns
+    -------
+    (n_matrices, rows, columns)
     """
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices

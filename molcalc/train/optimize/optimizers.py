@@ -10,16 +10,22 @@ Loshchilov, Hutter, Decoupled Weight Decay Regularization, ICLR 2019.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from molcalc.errors import ConfigError, suggest
+from molcalc.io.schema import check_choices, check_least
 from molcalc.train.optimize.muon import Muon
+from molcalc.train.optimize.schedules import ScheduleConfig
+
+log = logging.getLogger(__name__)
 
 SMALL_DATASET = 1000
 """Systems, below which the larger learning rate is recommended."""
@@ -30,8 +36,16 @@ _NO_DECAY = re.compile(r"embedding|shift|scale")
 
 
 @dataclass(frozen=True)
-class _Recipe:
-    """Recommended settings of one optimizer: learning rates, factor for large problems, decay."""
+class Recipe:
+    """Recommended settings of one optimizer, as a function of the problem.
+
+    Attributes
+    ----------
+    small_rate, rate : learning rates for small and for usual training sets.
+    large_factor : of the rate for large problems.
+    decay, large_decay : of usual and of large problems.
+    options : of the optimizer itself.
+    """
 
     small_rate: float
     rate: float
@@ -50,11 +64,56 @@ class _Recipe:
         }
 
 
+class RMSprop(torch.optim.RMSprop):
+    """RMSprop with decoupled weight decay."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Shrink the weights, then take the usual step."""
+        decays = [group["weight_decay"] for group in self.param_groups]
+        for group, decay in zip(self.param_groups, decays):
+            if decay:
+                torch._foreach_mul_(group["params"], 1.0 - group["lr"] * decay)
+            group["weight_decay"] = 0.0
+        try:
+            return super().step(closure)
+        finally:
+            for group, decay in zip(self.param_groups, decays):
+                group["weight_decay"] = decay
+
+
+@dataclass(frozen=True)
+class OptimizerKind:
+    """An optimizer that a run can choose.
+
+    Attributes
+    ----------
+    recommended : its settings for a problem.
+    build : makes it from groups of parameters (each with its rate and decay) and its own options.
+    hidden_only : whether it is for matrices between hidden layers only; AdamW takes the rest.
+    """
+
+    recommended: Recipe
+    build: Callable[..., torch.optim.Optimizer]
+    hidden_only: bool = False
+
+
+_FUSED_ADAMW = partial(torch.optim.AdamW, fused=True)
+OPTIMIZERS: dict[str, OptimizerKind] = {
+    # Adam and AdamW differ in the recommended decay alone.
+    "adam": OptimizerKind(Recipe(1e-3, 5e-4, 0.5, 0.0, 0.0, (("betas", (0.9, 0.999)), ("eps", 1e-8))), _FUSED_ADAMW),
+    "adamw": OptimizerKind(Recipe(1e-3, 5e-4, 0.5, 1e-4, 1e-3, (("betas", (0.9, 0.999)), ("eps", 1e-8))), _FUSED_ADAMW),
+    "rmsprop": OptimizerKind(
+        Recipe(1e-3, 5e-4, 0.7, 1e-5, 1e-4, (("alpha", 0.9), ("momentum", 0.0), ("eps", 1e-8))),
+        partial(RMSprop, foreach=True),
+    ),
+    "muon": OptimizerKind(
+        Recipe(2e-3, 1e-3, 0.5, 1e-4, 1e-3, (("momentum", 0.95), ("nesterov", True))), Muon, hidden_only=True
+    ),
+}
+"""All optimizers by name. A new one is a row here."""
 OPTIMIZER_CONFIGS: dict[str, Callable[[int, int, int], dict[str, Any]]] = {
-    "adam": _Recipe(1e-3, 5e-4, 0.5, 0.0, 0.0, (("betas", (0.9, 0.999)), ("eps", 1e-8))),
-    "adamw": _Recipe(1e-3, 5e-4, 0.5, 1e-4, 1e-3, (("betas", (0.9, 0.999)), ("eps", 1e-8))),
-    "rmsprop": _Recipe(1e-3, 5e-4, 0.7, 1e-5, 1e-4, (("alpha", 0.9), ("momentum", 0.0), ("eps", 1e-8))),
-    "muon": _Recipe(2e-3, 1e-3, 0.5, 1e-4, 1e-3, (("momentum", 0.95), ("nesterov", True))),
+    name: kind.recommended for name, kind in OPTIMIZERS.items()
 }
 """Recommended settings: ``OPTIMIZER_CONFIGS[name](dataset_size, num_features, num_atoms)``."""
 
@@ -87,6 +146,33 @@ class GroupConfig:
                 raise ValueError(f"{name}={value}; expected a number of at least 0")
 
 
+@dataclass(frozen=True, kw_only=True)
+class OptimizeConfig:
+    """Optimizer, its settings, and the schedule of the learning rate.
+
+    Attributes
+    ----------
+    optimizer : one of :data:`OPTIMIZERS`, such as "adamw" or "muon".
+    learning_rate, weight_decay : None takes the recommended value.
+    use_recommended_hparams : take the recommended values whatever else is given.
+    optimizer_options : of the optimizer itself.
+    groups : own settings for parameters by name.
+    schedule : of the learning rate, per step.
+    """
+
+    optimizer: str = "adamw"
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    use_recommended_hparams: bool = False
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
+    groups: tuple[GroupConfig, ...] = ()
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self) -> None:
+        check_choices(self, optimizer=tuple(OPTIMIZERS))
+        check_least(self, 0, "learning_rate", "weight_decay")
+
+
 def get_recommended_optimizer_config(
     dataset_size: int, num_features: int, num_atoms: int, optimizer_name: str
 ) -> dict[str, Any]:
@@ -97,7 +183,7 @@ def get_recommended_optimizer_config(
     dataset_size : systems in the training set.
     num_features : width of the network.
     num_atoms : atoms of the largest system.
-    optimizer_name : "adam", "adamw", "rmsprop" or "muon".
+    optimizer_name : one of :data:`OPTIMIZERS`.
 
     Returns
     -------
@@ -108,7 +194,42 @@ def get_recommended_optimizer_config(
     ConfigError
         For an unknown optimizer.
     """
-    return OPTIMIZER_CONFIGS[_known(optimizer_name)](dataset_size, num_features, num_atoms)
+    return OPTIMIZERS[_known(optimizer_name)].recommended(dataset_size, num_features, num_atoms)
+
+
+def optimizer_for(
+    config: OptimizeConfig, network: nn.Module, *, n_systems: int, n_features: int, n_atoms: int
+) -> OptimizerSet:
+    """The optimizer of a run, with recommended settings where none are given.
+
+    Parameters
+    ----------
+    n_systems : in the training set.
+    n_features : width of the network.
+    n_atoms : of the largest system.
+
+    Returns
+    -------
+    optimizer over all parameters that are not frozen.
+
+    Raises
+    ------
+    ConfigError
+        For options that the optimizer does not have, a pattern that matches nothing, or nothing left to train.
+    """
+    recommended = get_recommended_optimizer_config(n_systems, n_features, n_atoms, config.optimizer)
+    rate, decay = recommended.pop("learning_rate"), recommended.pop("weight_decay")
+    options = {**recommended, **config.optimizer_options}
+    if config.use_recommended_hparams:
+        options = recommended
+    else:
+        rate = rate if config.learning_rate is None else config.learning_rate
+        decay = decay if config.weight_decay is None else config.weight_decay
+    log.info(
+        "%s: learning_rate %g, weight_decay %g, %s",
+        config.optimizer, rate, decay, ", ".join(f"{key} {value}" for key, value in options.items()),
+    )  # fmt: skip
+    return create_optimizer(config.optimizer, network, rate, decay, groups=config.groups, **options)
 
 
 def create_optimizer(
@@ -129,12 +250,16 @@ def create_optimizer(
     groups : own settings by name; the first match counts. A frozen group's ``requires_grad`` is switched off.
     options : of the optimizer, as :func:`get_recommended_optimizer_config` lists them.
 
+    Returns
+    -------
+    one or two optimizers that behave as one
+
     Raises
     ------
     ConfigError
         For an unknown optimizer, a pattern that matches nothing, or nothing left to train.
     """
-    name = _known(optimizer_name)
+    kind = OPTIMIZERS[_known(optimizer_name)]
     named = list(parameters.named_parameters() if isinstance(parameters, nn.Module) else parameters)
     hidden = _hidden_matrices(parameters) if isinstance(parameters, nn.Module) else _matrices(named)
     collected: dict[tuple[bool, float, float], list[Tensor]] = {}
@@ -151,7 +276,7 @@ def create_optimizer(
         decay = weight_decay if parameter.ndim >= 2 and not _NO_DECAY.search(parameter_name) else 0.0
         if group is not None and group.weight_decay is not None:
             decay = group.weight_decay
-        key = (name == "muon" and parameter_name in hidden, rate, decay)
+        key = (kind.hidden_only and parameter_name in hidden, rate, decay)
         collected.setdefault(key, []).append(parameter)
     if unused:
         raise ConfigError(
@@ -159,12 +284,17 @@ def create_optimizer(
         )
     if not collected:
         raise ConfigError("nothing to train: every parameter is frozen")
-    return OptimizerSet(_optimizers(name, collected, options))
+    try:
+        return OptimizerSet(_optimizers(kind, collected, options))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"optimizer {optimizer_name!r} does not accept the options {options}: {error}") from error
 
 
 def _optimizers(
-    name: str, collected: dict[tuple[bool, float, float], list[Tensor]], options: dict[str, Any]
+    kind: OptimizerKind, collected: dict[tuple[bool, float, float], list[Tensor]], options: dict[str, Any]
 ) -> list[torch.optim.Optimizer]:
+    """One optimizer over everything; or one over the hidden matrices, and AdamW over the rest."""
+
     def groups(orthogonal: bool) -> list[dict[str, Any]]:
         return [
             {"params": tensors, "lr": rate, "weight_decay": decay}
@@ -172,37 +302,14 @@ def _optimizers(
             if is_hidden is orthogonal
         ]
 
-    try:
-        if name in ("adam", "adamw"):  # they differ in the recommended decay
-            return [torch.optim.AdamW(groups(False), fused=True, **options)]
-        if name == "rmsprop":
-            return [RMSprop(groups(False), foreach=True, **options)]
-        optimizers: list[torch.optim.Optimizer] = []
-        if groups(True):
-            optimizers.append(Muon(groups(True), **options))
-        if groups(False):
-            optimizers.append(torch.optim.AdamW(groups(False), fused=True))
-        return optimizers
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"optimizer {name!r} does not accept the options {options}: {error}") from error
-
-
-class RMSprop(torch.optim.RMSprop):
-    """RMSprop with decoupled weight decay."""
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Shrink the weights, then take the usual step."""
-        decays = [group["weight_decay"] for group in self.param_groups]
-        for group, decay in zip(self.param_groups, decays):
-            if decay:
-                torch._foreach_mul_(group["params"], 1.0 - group["lr"] * decay)
-            group["weight_decay"] = 0.0
-        try:
-            return super().step(closure)
-        finally:
-            for group, decay in zip(self.param_groups, decays):
-                group["weight_decay"] = decay
+    if not kind.hidden_only:
+        return [kind.build(groups(False), **options)]
+    optimizers: list[torch.optim.Optimizer] = []
+    if groups(True):
+        optimizers.append(kind.build(groups(True), **options))
+    if groups(False):
+        optimizers.append(_FUSED_ADAMW(groups(False)))
+    return optimizers
 
 
 class OptimizerSet:
@@ -256,10 +363,8 @@ class OptimizerSet:
 
 
 def _known(name: str) -> str:
-    if name not in OPTIMIZER_CONFIGS:
-        raise ConfigError(
-            f"unknown optimizer {name!r}{suggest(str(name), OPTIMIZER_CONFIGS)}; known: {', '.join(OPTIMIZER_CONFIGS)}"
-        )
+    if name not in OPTIMIZERS:
+        raise ConfigError(f"unknown optimizer {name!r}{suggest(str(name), OPTIMIZERS)}; known: {', '.join(OPTIMIZERS)}")
     return name
 
 

@@ -22,7 +22,7 @@ SCHEDULES = (
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """Which schedule, and its shape.
+    """Shape of the learning rate over a run.
 
     Attributes
     ----------

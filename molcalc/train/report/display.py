@@ -1,38 +1,18 @@
-"""Errors in the units that people think in."""
+"""Errors of a model as text, in the units that people think in."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-from molcalc.units import DEBYE, KCAL_PER_MOL
+from molcalc.properties import LABELS, Property
 
-SCALES: dict[str, tuple[tuple[str, float], ...]] = {
-    "energy": (("meV", 1e3), ("kcal/mol", 1 / KCAL_PER_MOL)),
-    "forces": (("meV/Å", 1e3), ("kcal/mol/Å", 1 / KCAL_PER_MOL)),
-    "dipole": (("e·Å", 1.0), ("D", 1 / DEBYE)),
-    "quadrupole": (("e·Å²", 1.0), ("D·Å", 1 / DEBYE)),
-    "charges": (("e", 1.0),),
-    "spin_charges": (("e", 1.0),),
-    "esp": (("V", 1.0), ("kcal/mol/e", 1 / KCAL_PER_MOL)),
-}
-"""Units of errors of each property, the usual one first, with their factor from eV, Å, e and V."""
-
-TITLES = {
-    "energy": "energy",
-    "forces": "forces",
-    "dipole": "dipole",
-    "quadrupole": "quadrupole",
-    "charges": "charges",
-    "spin_charges": "spin charges",
-    "esp": "potential (ESP)",
-}
 DIGITS = 3
 ERROR_HEADER = ["property", "MAE", "RMSE", "MAE", "RMSE", "values"]
 """Columns of :func:`error_rows`."""
 
 
-def number(value: float) -> str:
+def three_digits(value: float) -> str:
     """Three significant digits, without an exponent where that is readable."""
     if not math.isfinite(value):
         return "–" if math.isnan(value) else str(value)
@@ -49,11 +29,16 @@ def with_unit(name: str, value: float, which: int = 0) -> str:
 
     Parameters
     ----------
-    value : in eV, eV/Å, e·Å, e·Å², e, V.
-    which : position in the row of :data:`SCALES`; the last one where there are fewer.
+    value : in the unit of the property (eV, eV/Å, eV/Å³, e·Å, e·Å², e, V).
+    which : position among the units that the property is shown in; the last one where there are fewer.
+
+    Returns
+    -------
+    number of three digits with its unit
     """
-    unit, factor = SCALES[name][min(which, len(SCALES[name]) - 1)]
-    return f"{number(value * factor)} {unit}"
+    shown = LABELS[name].shown
+    unit, factor = shown[min(which, len(shown) - 1)]
+    return f"{three_digits(value * factor)} {unit}"
 
 
 def error_rows(table: dict[str, dict[str, float]]) -> list[list[str]]:
@@ -61,8 +46,9 @@ def error_rows(table: dict[str, dict[str, float]]) -> list[list[str]]:
     rows = []
     for name, errors in table.items():
         usual = [with_unit(name, errors[kind]) for kind in ("mae", "rmse")]
-        second = [with_unit(name, errors[kind], 1) for kind in ("mae", "rmse")] if len(SCALES[name]) > 1 else ["", ""]
-        rows.append([TITLES[name], *usual, *second, str(int(errors["n"]))])
+        has_second = len(LABELS[name].shown) > 1
+        second = [with_unit(name, errors[kind], 1) if has_second else "" for kind in ("mae", "rmse")]
+        rows.append([LABELS[name].title, *usual, *second, str(int(errors["n"]))])
     return rows
 
 
@@ -70,23 +56,20 @@ def group_table(
     table: Mapping[str, Mapping[str, Mapping[str, float]]], title: str
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows of mean absolute errors by group; numbers of atoms in their order, others by error."""
-    names = [name for name in TITLES if any(name in row for row in table.values())]
-    header = [title, *(f"{TITLES[name]} MAE ({SCALES[name][0][0]})" for name in names)]
+    labels = [label for name, label in LABELS.items() if any(name in row for row in table.values())]
+    header = [title, *(f"{label.title} MAE ({label.shown[0][0]})" for label in labels)]
     if all(group.isdigit() for group in table):
         order = sorted(table, key=int)
     else:
-        order = sorted(table, key=lambda group: -table[group].get(names[0], {"mae": 0.0})["mae"])
-    rows = [
-        [
-            group,
-            *(number(SCALES[name][0][1] * table[group][name]["mae"]) if name in table[group] else "" for name in names),
-        ]
-        for group in order
-    ]
-    return header, rows
+        order = sorted(table, key=lambda group: -table[group].get(labels[0].name, {"mae": 0.0})["mae"])
+
+    def cell(label: Property, errors: Mapping[str, Mapping[str, float]]) -> str:
+        return three_digits(label.shown[0][1] * errors[label.name]["mae"]) if label.name in errors else ""
+
+    return header, [[group, *(cell(label, table[group]) for label in labels)] for group in order]
 
 
 def esp_note(radius_factor: float, largest: float | None) -> str:
-    """Which points the errors of the potential are over."""
+    """Note that says over which points the errors of the potential are taken."""
     text = f"ESP errors are over points at least {radius_factor:g} van der Waals radii away from every atom"
     return text + ("." if largest is None else f" with |V| up to {largest:g} V.")

@@ -49,7 +49,7 @@ class Image:
     caption: str
 
 
-Block = Heading | Text | Table | Code | Image
+DocumentPart = Heading | Text | Table | Code | Image
 
 _STYLE = """\
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -63,12 +63,12 @@ figure { margin: 1rem 0; } img { max-width: 100%; } figcaption { color: #555; fo
 """
 
 
-def as_markdown(blocks: Sequence[Block], folder: Path) -> str:
+def as_markdown(blocks: Sequence[DocumentPart], folder: Path) -> str:
     """The document as Markdown; pictures are links relative to ``folder``."""
     return "\n\n".join(_markdown(block, folder) for block in blocks) + "\n"
 
 
-def _markdown(block: Block, folder: Path) -> str:
+def _markdown(block: DocumentPart, folder: Path) -> str:
     if isinstance(block, Heading):
         return f"{'#' * block.level} {block.text}"
     if isinstance(block, Text):
@@ -81,7 +81,7 @@ def _markdown(block: Block, folder: Path) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def as_html(blocks: Sequence[Block]) -> str:
+def as_html(blocks: Sequence[DocumentPart]) -> str:
     """The document as one HTML file that needs no other: pictures are inside."""
     title = next((html.escape(block.text) for block in blocks if isinstance(block, Heading)), "")
     body = "\n".join(_html(block) for block in blocks)
@@ -91,7 +91,7 @@ def as_html(blocks: Sequence[Block]) -> str:
     )
 
 
-def _html(block: Block) -> str:
+def _html(block: DocumentPart) -> str:
     if isinstance(block, Heading):
         return f"<h{block.level}>{html.escape(block.text)}</h{block.level}>"
     if isinstance(block, Text):

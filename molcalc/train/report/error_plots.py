@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.train.report.display import SCALES, TITLES, number, with_unit
+from molcalc.properties import LABELS
+from molcalc.train.report.display import three_digits, with_unit
 from molcalc.train.report.evaluation import Evaluation
 from molcalc.train.report.figures import BLUE, CYCLE, GRAY, RED, SEQUENTIAL, log_scale, new_figure
-from molcalc.train.report.metrics import UNITS
 
 FEW_POINTS = 2000
 """Up to this many, points are drawn one by one; beyond, their density is."""
 SHOWN_QUANTILE = 0.995
 """Share of the errors inside a histogram; the rest is counted in its outermost bars."""
 BINS = 41
-SHOWN_GROUPS = 30
+DRAWN_GROUPS = 30
 COLUMNS = 3
 
 
@@ -27,7 +27,7 @@ def draw_parity(evaluation: Evaluation, title: str) -> Any:
     figure, axes = _grid(len(names), 3.3, 3.3)
     for name, axis in zip(names, axes):
         label, prediction = evaluation.samples[name].T
-        unit = UNITS[name]
+        unit = LABELS[name].unit
         low, high = _limits(np.concatenate([label, prediction]))
         if len(label) > FEW_POINTS:
             image = axis.hexbin(
@@ -37,7 +37,7 @@ def draw_parity(evaluation: Evaluation, title: str) -> Any:
         else:
             axis.plot(label, prediction, "o", color=BLUE, markersize=3, alpha=0.5, markeredgewidth=0)
         axis.plot([low, high], [low, high], color=RED, linewidth=0.9)
-        axis.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=TITLES[name])
+        axis.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=LABELS[name].title)
         relative = " − Σ atomic energies" if name == "energy" else ""
         axis.set_xlabel(f"label{relative} ({unit})")
         axis.set_ylabel(f"prediction{relative} ({unit})")
@@ -52,7 +52,7 @@ def draw_histograms(evaluation: Evaluation, title: str) -> Any:
     names = list(evaluation.samples)
     figure, axes = _grid(len(names), 3.3, 2.5)
     for name, axis in zip(names, axes):
-        unit, factor = SCALES[name][0]
+        unit, factor = LABELS[name].shown[0]
         label, prediction = evaluation.samples[name].T
         errors = factor * (prediction - label)
         reach = float(np.quantile(np.abs(errors), SHOWN_QUANTILE)) or 1.0
@@ -61,7 +61,7 @@ def draw_histograms(evaluation: Evaluation, title: str) -> Any:
         mean, spread = float(errors.mean()), float(errors.std())
         axis.axvline(mean, color=RED, linestyle="--", linewidth=1.2)
         shown = 0.0 if abs(mean) < 1e-3 * spread else mean
-        axis.set_title(f"{TITLES[name]}\nmean {number(shown)}, σ {number(spread)} {unit}")
+        axis.set_title(f"{LABELS[name].title}\nmean {three_digits(shown)}, σ {three_digits(spread)} {unit}")
         axis.set(xlabel=f"prediction − label ({unit})", ylabel="values")
     figure.suptitle(f"Errors, {title}")
     return figure
@@ -75,17 +75,17 @@ def draw_groups(evaluation: Evaluation, kind: str, title: str) -> Any:
         return None
     by = names[0]
     order = sorted(table, key=lambda group: table[group].get(by, {"mae": -1.0})["mae"], reverse=True)
-    shown = order[:SHOWN_GROUPS]
+    shown = order[:DRAWN_GROUPS]
     figure, axes = new_figure(1, len(names), 3.2 * len(names) + 0.8, 1.1 + 0.2 * len(shown), sharey=True)
     places = np.arange(len(shown))
     for name, axis in zip(names, axes[0]):
-        unit, factor = SCALES[name][0]
+        unit, factor = LABELS[name].shown[0]
         present = [k for k, group in enumerate(shown) if name in table[group]]
         errors = [factor * table[shown[k]][name]["mae"] for k in present]
         overall = factor * evaluation.overall[name]["mae"]
         axis.barh(places[present], errors, color=BLUE, height=0.7)
-        axis.axvline(overall, color=RED, linestyle="--", linewidth=1.2, label=f"all: {number(overall)} {unit}")
-        axis.set(xlabel=f"MAE ({unit})", title=TITLES[name], yticks=places, ylim=(len(shown) - 0.4, -0.6))
+        axis.axvline(overall, color=RED, linestyle="--", linewidth=1.2, label=f"all: {three_digits(overall)} {unit}")
+        axis.set(xlabel=f"MAE ({unit})", title=LABELS[name].title, yticks=places, ylim=(len(shown) - 0.4, -0.6))
         axis.set_yticklabels([f"{group}  ×{_systems(table[group])}" for group in shown])
         axis.grid(visible=False, axis="y")
         axis.legend(loc="lower right")
@@ -123,14 +123,14 @@ def draw_learning_curves(history: Sequence[Mapping[str, Any]], measured: Sequenc
 def _error_curves(
     axis: Any, name: str, history: Sequence[Mapping[str, Any]], epochs: Sequence[int], marker: str
 ) -> None:
-    unit, factor = SCALES[name][0]
+    unit, factor = LABELS[name].shown[0]
     parts = [key[: -len(f"_{name}_mae")] for key in history[-1] if key.endswith(f"_{name}_mae")]
     lines = [("RMSE", f"{name}_rmse", GRAY), ("MAE", f"{name}_mae", BLUE)]
     lines += [(f"MAE, {part}", f"{part}_{name}_mae", CYCLE[2 + k % 4]) for k, part in enumerate(parts)]
     for label, key, color in lines:
         values = [factor * row.get(key, np.nan) for row in history]
-        axis.plot(epochs, values, color=color, marker=marker, markersize=3, label=f"{label} {number(values[-1])}")
-    axis.set(title=f"validation, {TITLES[name]}", ylabel=unit)
+        axis.plot(epochs, values, color=color, marker=marker, markersize=3, label=f"{label} {three_digits(values[-1])}")
+    axis.set(title=f"validation, {LABELS[name].title}", ylabel=unit)
     log_scale(axis)
     axis.legend()
 
@@ -154,7 +154,7 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
 
 def _error_text(name: str, errors: Mapping[str, float]) -> str:
     lines = [f"MAE {with_unit(name, errors['mae'])}", f"RMSE {with_unit(name, errors['rmse'])}"]
-    if len(SCALES[name]) > 1:
+    if len(LABELS[name].shown) > 1:
         lines.append(f"MAE {with_unit(name, errors['mae'], 1)}")
     return "\n".join([*lines, f"n = {int(errors['n'])}"])
 

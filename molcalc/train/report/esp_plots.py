@@ -1,14 +1,24 @@
-"""Pictures of electrostatic potentials: maps of examples, and the error as a function of the distance."""
+"""Pictures of electrostatic potentials: maps of examples, and the error as a function of the distance.
+
+The examples are single systems, predicted point by point.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
-from molcalc.train.report.display import SCALES, with_unit
-from molcalc.train.report.esp_examples import EspExample
+from molcalc.properties import LABELS
+from molcalc.train.data.comparison import without_masked_points
+from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.label_reader import at_fidelities, fidelities_of_model
+from molcalc.train.loop.predictions import predict
+from molcalc.train.report.display import with_unit
+from molcalc.train.report.evaluation import Evaluation, Evaluator, formula
 from molcalc.train.report.figures import BLUE, CYCLE, DIVERGING, GRAY, new_figure
 from molcalc.units import COVALENT_RADII, VDW_RADII, symbols_of
 
@@ -25,6 +35,96 @@ MIN_IN_BIN = 10
 DRAWN_POINTS = 8000
 VIEWS = (("from above", 2), ("from the side", 1))
 """Principal axis that a view looks along, the longest extent of the molecule being 0."""
+RADIAL_SYSTEMS = 64
+"""Systems whose points show how the error depends on the distance."""
+
+
+@dataclass(frozen=True)
+class EspExample:
+    """One system with all its points, those that do not count included.
+
+    Attributes
+    ----------
+    name, formula : where it comes from and what it is.
+    numbers : (n_atoms,); positions : (n_atoms, 3) Å.
+    points : (n_points, 3) Å.
+    reference, prediction : (n_points,) V.
+    counted : (n_points,) bool, whether the point is outside the molecule as the errors see it.
+    """
+
+    name: str
+    formula: str
+    numbers: np.ndarray
+    positions: np.ndarray
+    points: np.ndarray
+    reference: np.ndarray
+    prediction: np.ndarray
+    counted: np.ndarray
+
+    @property
+    def error(self) -> np.ndarray:
+        """(n_points,) V."""
+        return self.prediction - self.reference
+
+    @property
+    def rmse(self) -> float:
+        """V, over the points that count."""
+        return float(np.sqrt(np.mean(self.error[self.counted] ** 2))) if self.counted.any() else float("nan")
+
+    def nearest(self) -> tuple[np.ndarray, np.ndarray]:
+        """(n_points,) Å distance to the nearest atom, and (n_points,) its atomic number."""
+        distances = np.linalg.norm(self.points[:, None] - self.positions, axis=2)
+        atom = distances.argmin(axis=1)
+        return distances[np.arange(len(atom)), atom], self.numbers[atom]
+
+
+def esp_examples(evaluator: Evaluator, data: Dataset, systems: np.ndarray) -> list[EspExample]:
+    """The potential of some systems of a dataset at all their points.
+
+    Parameters
+    ----------
+    systems : positions in ``data``.
+
+    Returns
+    -------
+    one example for each system, with its points
+    """
+    potential = evaluator.potential
+    of_model = fidelities_of_model(evaluator.checkpoint.config, data)
+    found = []
+    for k in np.asarray(systems).tolist():
+        batch = data.batch([k], cutoff=potential.cutoff, pair_cutoff=potential.pair_cutoff, labels=("esp",))
+        batch = at_fidelities(batch, of_model)
+        results = predict(potential, batch.to(evaluator.device), ("esp",))
+        masked = without_masked_points(batch, evaluator.comparison)
+        assert batch.esp_points is not None
+        found.append(
+            EspExample(
+                name=data.row_name(k),
+                formula=formula(data, k),
+                numbers=batch.numbers.numpy(),
+                positions=batch.positions.numpy(),
+                points=batch.esp_points.numpy(),
+                reference=batch.labels["esp"].numpy(),
+                prediction=results["esp"].detach().double().cpu().numpy(),
+                counted=torch.isfinite(masked.labels["esp"]).numpy(),
+            )
+        )
+    return found
+
+
+def chosen_examples(evaluation: Evaluation) -> tuple[dict[str, int], np.ndarray]:
+    """Indices of systems to draw, by what they are examples of; and of those for the dependence on distance."""
+    errors = evaluation.system_rmse.get("esp", np.empty(0))
+    labelled = np.flatnonzero(np.isfinite(errors))
+    if not len(labelled):
+        return {}, labelled
+    order = labelled[np.argsort(errors[labelled], kind="stable")]
+    chosen = {"median error": int(order[len(order) // 2])}
+    if len(order) > 1:
+        chosen["largest error"] = int(order[-1])
+    evenly = np.unique(np.linspace(0, len(labelled) - 1, RADIAL_SYSTEMS).astype(np.int64))
+    return chosen, labelled[evenly]
 
 
 def draw_esp_map(example: EspExample, what: str) -> Any:
@@ -32,6 +132,10 @@ def draw_esp_map(example: EspExample, what: str) -> Any:
 
     The first three share one color scale; the fourth shows the difference in its own. Only the half of the points that
     faces the viewer is drawn.
+
+    Returns
+    -------
+    figure of matplotlib
     """
     figure, axes = new_figure(2, 4, 12.0, 6.3)
     counted = example.counted if example.counted.any() else np.ones(len(example.points), dtype=bool)
@@ -81,7 +185,7 @@ def draw_esp_map(example: EspExample, what: str) -> Any:
 
 def draw_esp_radial(examples: Sequence[EspExample]) -> Any:
     """|error| at every point against its distance to the nearest atom; radii of the elements are marked."""
-    unit, factor = SCALES["esp"][1]
+    unit, factor = LABELS["esp"].shown[1]
     found = [example.nearest() for example in examples]
     distance = np.concatenate([pair[0] for pair in found])
     elements = np.unique(np.concatenate([pair[1] for pair in found]))

@@ -1,8 +1,9 @@
-"""Errors of a model on labelled data, in all and by fidelity, element, size and molecule."""
+"""Errors of a model on labelled data, in all and by fidelity, element, size and molecule, and by orientation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,29 +11,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
 from molcalc.io.checkpoint import Checkpoint
+from molcalc.io.schema import from_dict
 from molcalc.nn.segments import segment_sum
-from molcalc.potential import Potential
-from molcalc.pretrained.sources import open_model
+from molcalc.pretrained.sources import read_model
+from molcalc.properties import LABELS
 from molcalc.registry import build_members
-from molcalc.train.config import FitConfig
-from molcalc.train.data import views
+from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
+from molcalc.train.data.label_reader import LabelReader, fidelities_of_model
 from molcalc.train.data.opening import Data, open_dataset
-from molcalc.train.loop.feeding import LabelReader
+from molcalc.train.loop.augmentation import rotated
+from molcalc.train.loop.metrics import ErrorSums, compared, differences
 from molcalc.train.loop.predictions import predict
-from molcalc.train.loop.sampler import validation_batches
-from molcalc.train.report.groups import fidelities_of_model, group_labels
-from molcalc.train.report.metrics import ErrorSums, compared, differences
-from molcalc.train.start.network import potential_of
+from molcalc.train.loop.processes import chosen_device
+from molcalc.train.loop.sampler import COMPARED_AT_ONCE, validation_batches
 from molcalc.units import symbols_of
 
-ATOMS_AT_ONCE = 2000
 KEPT_SAMPLES = 100_000
 """Pairs of label and prediction of one property that are kept for plots."""
+TURNED_SYSTEMS, ROTATIONS = 16, 50
+"""Systems, and random orientations of each, that show how far a potential depends on them."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,9 @@ class Evaluation:
     system_rmse: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-Results = dict[str, Tensor]
-OnBatch = Callable[[np.ndarray, AtomicBatch, Results], None]
+Predictions = dict[str, Tensor]
+"""What is predicted of a batch, by name."""
+OnBatch = Callable[[np.ndarray, AtomicBatch, Predictions], None]
 
 
 def evaluate(
@@ -66,9 +70,10 @@ def evaluate(
     units: Mapping[str, str] | None = None,
     fidelity: str | None = None,
     with_dispersion: bool = False,
-    **options: Any,
+    device: str = "auto",
+    **comparison: Any,
 ) -> dict[str, dict[str, float]]:
-    """Compare a model with labelled data.
+    """Errors of a model on labelled data.
 
     Parameters
     ----------
@@ -77,7 +82,9 @@ def evaluate(
     units : of labels that are not in eV, Å, e and declared nowhere, by label.
     fidelity : which fidelity of the model data without a name of its own are compared with.
     with_dispersion : the labels contain the dispersion that calculators add to this model.
-    options : of :class:`molcalc.train.config.FitConfig`: esp_radius_factor, esp_max, dipole_source, device.
+    device : "auto", "cpu" or "cuda".
+    comparison : which labels count, see :class:`molcalc.train.data.comparison.Comparison`: esp_radius_factor, esp_max,
+        dipole_source.
 
     Returns
     -------
@@ -85,35 +92,36 @@ def evaluate(
 
     Raises
     ------
+    ConfigError
+        For an unknown option or a value out of range.
     DatasetError
         When the data cannot be used, or has nothing that the model predicts.
     """
-    checkpoint = model if isinstance(model, Checkpoint) else open_model(model)
-    config = FitConfig(model=checkpoint.config.kind, **options)
-    dataset = open_dataset(data, units=units)
-    return evaluate_part(checkpoint, dataset, config, fidelity=fidelity, with_dispersion=with_dispersion).overall
+    counted = from_dict(Comparison, comparison)
+    checkpoint = model if isinstance(model, Checkpoint) else read_model(model)
+    evaluator = Evaluator(checkpoint, counted, device=chosen_device(device), with_dispersion=with_dispersion)
+    return evaluate_part(evaluator, open_dataset(data, units=units), fidelity=fidelity).overall
 
 
 def evaluate_part(
-    checkpoint: Checkpoint,
-    data: Dataset,
-    config: FitConfig,
-    *,
-    fidelity: str | None = None,
-    with_dispersion: bool = False,
-    on_batch: OnBatch | None = None,
+    evaluator: Evaluator, data: Dataset, *, fidelity: str | None = None, on_batch: OnBatch | None = None
 ) -> Evaluation:
-    """Compare a model with one set of systems.
+    """Errors of a model on one set of systems.
 
     Parameters
     ----------
-    config : says which ESP points count, which charges make the dipole, and on which device.
     fidelity : of the model, for data whose fidelity has no name.
-    with_dispersion : the labels contain the dispersion that calculators add to this model. Those of the levels that
-        ``config`` says it was subtracted from do anyway.
     on_batch : gets the positions of systems in ``data``, their batch, and all predictions.
+
+    Returns
+    -------
+    errors in all and by group, and what pictures need.
+
+    Raises
+    ------
+    DatasetError
+        When the data have nothing that the model predicts.
     """
-    evaluator = Evaluator(checkpoint, config, with_dispersion)
     measured = evaluator.measured(data)
     collected = _Collected(data, measured)
     for systems, batch, results in evaluator.predictions(data, measured, fidelity):
@@ -128,8 +136,9 @@ class Evaluator:
 
     Parameters
     ----------
-    config : says which ESP points count, which charges make the dipole, and on which device.
-    with_dispersion : take the dispersion that calculators add out of all labels, not only where ``config`` says so.
+    comparison : says which ESP points count, and which charges make the dipole.
+    with_dispersion : the labels contain the dispersion that calculators add to this model: True for those of every
+        fidelity, or the names of fidelities.
 
     Raises
     ------
@@ -137,20 +146,33 @@ class Evaluator:
         When the dispersion in the labels is not declared.
     """
 
-    def __init__(self, checkpoint: Checkpoint, config: FitConfig, with_dispersion: bool = False) -> None:
-        self.config = config
-        self.checkpoint = checkpoint
-        self.potential = _potential(checkpoint)
-        self.device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
-        self.potential.to(self.device)
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        comparison: Comparison,
+        *,
+        device: torch.device,
+        with_dispersion: bool | Collection[str] = False,
+    ) -> None:
+        self.checkpoint, self.comparison, self.device = checkpoint, comparison, device
+        self.networks = build_members(checkpoint)
+        potential = training_potential(checkpoint.config, self.networks)
+        self.potential = potential.set_dtype(torch.float64).to(device)
+        fidelities = checkpoint.config.fidelities
+        if isinstance(with_dispersion, bool):
+            with_dispersion = {item.name for item in fidelities} if with_dispersion else set()
         self._subtractions = [
             DispersionSubtraction(replace(item, dispersion_in_labels=True), index=k)
-            for k, item in enumerate(checkpoint.config.fidelities)
-            if with_dispersion or (item.name in config.fidelities and config.fidelities[item.name].subtract_dispersion)
+            for k, item in enumerate(fidelities)
+            if item.name in with_dispersion
         ]
 
     def measured(self, data: Dataset) -> tuple[str, ...]:
         """Properties that are labelled and predicted.
+
+        Returns
+        -------
+        names of properties, at least one
 
         Raises
         ------
@@ -164,40 +186,84 @@ class Evaluator:
 
     def predictions(
         self, data: Dataset, measured: tuple[str, ...], fidelity: str | None = None
-    ) -> Iterator[tuple[np.ndarray, AtomicBatch, Results]]:
+    ) -> Iterator[tuple[np.ndarray, AtomicBatch, Predictions]]:
         """Positions of systems, their batch with labels, and what is predicted; everything on the processor.
 
         ESP labels that do not count are marked as missing, and labels are without dispersion.
+
+        Yields
+        ------
+        systems : positions in ``data``.
+        batch : their structures and labels.
+        predictions : by name, in the shapes of the labels.
         """
         of_model = fidelities_of_model(self.checkpoint.config, data, fidelity)
-        reader = LabelReader(self.potential, measured, self._subtractions, self.config)
-        for systems in validation_batches(data.n_atoms(), ATOMS_AT_ONCE):
+        reader = LabelReader(self.potential, measured, self._subtractions, self.comparison)
+        for systems in validation_batches(data.n_atoms(), COMPARED_AT_ONCE):
             batch = reader.read(data, systems, of_model=of_model)
-            results = predict(self.potential, batch.to(self.device), measured, dipole_source=self.config.dipole_source)
+            sent = batch.to(self.device)
+            results = predict(self.potential, sent, measured, dipole_source=self.comparison.dipole_source)
             yield systems, batch, {name: value.cpu() for name, value in results.items()}
 
     def reference_energies(self, batch: AtomicBatch) -> Tensor:
         """(n_systems,) eV: sum of the model's self-atomic energies."""
-        energies = [member.reference_energies(batch) for member in self.potential.members]  # type: ignore[operator]
+        energies = [network.reference_energies(batch) for network in self.networks]
         return segment_sum(torch.stack(energies).mean(dim=0), batch.system_idx, batch.n_systems)
 
 
-def _potential(checkpoint: Checkpoint) -> Potential:
-    members = build_members(checkpoint)
-    first = potential_of(checkpoint.config, members[0])
-    potential = Potential(members, list(first.terms)) if len(members) > 1 else first  # type: ignore[arg-type]
-    return potential.set_dtype(torch.float64)
+def potential_spread(model: Checkpoint, data: Dataset, comparison: Comparison, seed: int) -> float:
+    """Standard deviation of the electrostatic potential over random rotations, in V.
+
+    Root mean square over all points of the first systems of ``data``; zero for a model that turns with the molecule.
+
+    Parameters
+    ----------
+    comparison : says which points count.
+    seed : of the rotations.
+
+    Returns
+    -------
+    V
+    """
+    potential = training_potential(model.config, build_members(model)[:1]).set_dtype(torch.float64)
+    batch = LabelReader(potential, ("esp",), (), comparison).read(data, np.arange(min(TURNED_SYSTEMS, len(data))))
+    rng = np.random.default_rng(seed)
+    values = [predict(potential, rotated(batch, rng), ("esp",))["esp"] for _ in range(ROTATIONS)]
+    return float(torch.stack(values).std(dim=0).square().mean().sqrt())
+
+
+def group_labels(data: Dataset) -> dict[str, list[str]]:
+    """Name of the group of every system, by kind of group."""
+    sizes = data.n_atoms()
+    groups: dict[str, Callable[[int], str]] = {
+        "formula": lambda k: formula(data, k),
+        "n_atoms": lambda k: str(sizes[k]),
+    }
+    if len(data.fidelities) > 1:
+        groups["fidelity"] = lambda k: data.fidelities[int(data.fidelity[k])]
+    return {kind: [name(k) for k in range(len(data))] for kind, name in groups.items()}
+
+
+def formula(data: Dataset, k: int) -> str:
+    """Formula and charge of a system, in Hill order: "CH4O", "H4N (+1)"."""
+    numbers = data.numbers[data.offsets[k] : data.offsets[k + 1]]
+    elements, counts = np.unique(numbers, return_counts=True)
+    parts = {symbols_of([z]).split()[0]: str(n) if n > 1 else "" for z, n in zip(elements, counts)}
+    first = [symbol for symbol in ("C", "H") if "C" in parts and symbol in parts]
+    order = first + sorted(symbol for symbol in parts if symbol not in first)
+    charge = int(data.total_charge[k])
+    return "".join(symbol + parts[symbol] for symbol in order) + (f" ({charge:+d})" if charge else "")
 
 
 class _Collected:
-    """Everything that an evaluation keeps of its batches."""
+    """Errors and samples that an evaluation collects from its batches."""
 
     def __init__(self, data: Dataset, measured: tuple[str, ...]) -> None:
         self.measured = measured
         self.labels = group_labels(data)
         self.names = {kind: list(dict.fromkeys(values)) for kind, values in self.labels.items()}
         self.places = {kind: {name: k for k, name in enumerate(found)} for kind, found in self.names.items()}
-        self.elements = sorted(set(np.unique(views.numbers(data)).tolist()))
+        self.elements = sorted(set(np.unique(data.numbers).tolist()))
         self.overall = ErrorSums(measured)
         self.sums = {kind: ErrorSums(measured, len(found)) for kind, found in self.names.items()}
         self.by_element = ErrorSums(measured, len(self.elements))
@@ -205,7 +271,7 @@ class _Collected:
         self.strides = {name: max(1, _size(data, name) // KEPT_SAMPLES) for name in measured}
         self.system_rmse = {name: np.full(len(data), np.nan) for name in measured}
 
-    def add(self, systems: np.ndarray, batch: AtomicBatch, results: Results, reference: Tensor) -> None:
+    def add(self, systems: np.ndarray, batch: AtomicBatch, results: Predictions, reference: Tensor) -> None:
         self.overall.add(results, batch)
         for kind, place in self.places.items():
             groups = torch.tensor([place[self.labels[kind][s]] for s in systems])
@@ -232,15 +298,12 @@ class _Collected:
 
 def _size(data: Dataset, name: str) -> int:
     """About how many numbers the labels of a property are."""
-    if name == "esp":
-        assert data.esp_offsets is not None
-        return int((data.esp_offsets[data.indices + 1] - data.esp_offsets[data.indices]).sum())
-    values = data.labels[name]
-    per_row = values[0].size if len(values) else 1
-    return per_row * (len(data) if len(values) == len(data.total_charge) else int(data.n_atoms().sum()))
+    label = LABELS[name]
+    rows = {"system": len(data), "atom": data.n_atoms().sum(), "point": data.n_points().sum()}[label.kind]
+    return int(rows) * math.prod(label.shape)
 
 
-def _rmse_by_system(name: str, results: Results, batch: AtomicBatch) -> Tensor:
+def _rmse_by_system(name: str, results: Predictions, batch: AtomicBatch) -> Tensor:
     """(n_systems,) root mean square error; NaN without labels."""
     difference, system = differences(name, results, batch)
     difference = difference.reshape(len(difference), -1)

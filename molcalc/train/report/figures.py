@@ -17,7 +17,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GRAY = (
 """Okabe and Ito (2008): distinguishable with every kind of color vision."""
 CYCLE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY)
 DIVERGING, SEQUENTIAL = "RdBu_r", "cividis"
-RESOLUTION = 110
+DPI = 110
 """Points per inch: a page of pictures stays below 1 MB."""
 COLORS = 256
 """Colors of a picture: a third of the size of true color."""
@@ -35,10 +35,10 @@ _SETTINGS = {
     "axes.unicode_minus": True,
 }  # fmt: skip
 
-INSTALL = "pip install 'molcalc[plot]'"
+INSTALL_PLOT = "pip install 'molcalc[plot]'"
 
 
-def available() -> bool:
+def can_draw() -> bool:
     """Whether matplotlib is installed."""
     try:
         import matplotlib  # noqa: F401
@@ -56,8 +56,8 @@ def style() -> Iterator[None]:
     ConfigError
         When matplotlib is not installed.
     """
-    if not available():
-        raise ConfigError(f"pictures need matplotlib, which is not installed: {INSTALL}")
+    if not can_draw():
+        raise ConfigError(f"pictures need matplotlib, which is not installed: {INSTALL_PLOT}")
     import matplotlib
 
     with matplotlib.rc_context(_SETTINGS):
@@ -70,6 +70,11 @@ def new_figure(n_rows: int, n_columns: int, width: float, height: float, **optio
     Parameters
     ----------
     width, height : inches.
+
+    Returns
+    -------
+    figure : of matplotlib.
+    axes : (n_rows, n_columns) array of its axes.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -92,13 +97,13 @@ def log_scale(axis: Any) -> None:
         axis.yaxis.set_minor_formatter(NullFormatter())
 
 
-def save(figure: Any, path: Path) -> Path:
+def save_figure(figure: Any, path: Path) -> Path:
     """Write a picture as PNG, in one step."""
     import numpy as np
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.set_dpi(RESOLUTION)
+    figure.set_dpi(DPI)
     figure.canvas.draw()
     pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
     buffer = io.BytesIO()

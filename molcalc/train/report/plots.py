@@ -12,7 +12,7 @@ from typing import Any
 
 from molcalc.train.optimize.schedules import SCHEDULES, Schedule, ScheduleConfig
 from molcalc.train.report import figures
-from molcalc.train.report.esp_examples import EspExample
+from molcalc.train.report.esp_plots import EspExample
 from molcalc.train.report.evaluation import Evaluation
 
 PLATEAU_VALIDATIONS = 100
@@ -28,8 +28,8 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a run has to show.
+class RunCourse:
+    """Course and outcome of a run, as pictures are drawn from them.
 
     Attributes
     ----------
@@ -47,11 +47,15 @@ class Shown:
     radial: Sequence[EspExample] = ()
 
 
-PARTS = {"train": "training systems", "valid": "validation systems", "test": "test systems"}
+PART_TITLES = {"train": "training systems", "valid": "validation systems", "test": "test systems"}
 
 
-def draw_run(folder: Path, shown: Shown) -> list[Picture]:
-    """Draw everything there is to show of a run.
+def draw_run(folder: Path, course: RunCourse) -> list[Picture]:
+    """Draw the course of a run and the errors of its model.
+
+    Returns
+    -------
+    pictures that were written
 
     Raises
     ------
@@ -64,25 +68,25 @@ def draw_run(folder: Path, shown: Shown) -> list[Picture]:
 
     def keep(figure: Any, name: str, caption: str) -> None:
         if figure is not None:
-            drawn.append(Picture(figures.save(figure, folder / f"{name}.png"), caption))
+            drawn.append(Picture(figures.save_figure(figure, folder / f"{name}.png"), caption))
 
     with figures.style():
-        if shown.history:
-            curves = error_plots.draw_learning_curves(shown.history, shown.measured)
+        if course.history:
+            curves = error_plots.draw_learning_curves(course.history, course.measured)
             keep(curves, "learning_curves", "Losses, validation errors and learning rate.")
-        for part, evaluation in shown.evaluations.items():
-            title = PARTS.get(part, part)
+        for part, evaluation in course.evaluations.items():
+            title = PART_TITLES.get(part, part)
             keep(error_plots.draw_parity(evaluation, title), f"parity_{part}", f"Labels and predictions, {title}.")
             histograms = error_plots.draw_histograms(evaluation, title)
             keep(histograms, f"errors_{part}", f"Distribution of the errors, {title}; outliers in the outermost bars.")
             molecules = error_plots.draw_groups(evaluation, "formula", title)
             keep(molecules, f"molecules_{part}", f"Errors by molecule and number of its structures, {title}.")
-        for what, example in shown.examples.items():
+        for what, example in course.examples.items():
             caption = f"Potential at the points around {example.formula} that face the viewer ({what})."
             keep(esp_plots.draw_esp_map(example, what), f"esp_{what.replace(' ', '_')}", caption)
-        if shown.radial:
+        if course.radial:
             caption = "Error of the potential by distance to the nearest atom."
-            keep(esp_plots.draw_esp_radial(shown.radial), "esp_radial", caption)
+            keep(esp_plots.draw_esp_radial(course.radial), "esp_radial", caption)
     return drawn
 
 
@@ -103,6 +107,10 @@ def draw_schedules(
     total_steps : of the run.
     learning_rate : of the optimizer.
     schedules : what to draw, by title; None draws every kind, with a warm-up of 5 %.
+
+    Returns
+    -------
+    path of the picture
 
     Raises
     ------
@@ -131,7 +139,7 @@ def draw_schedules(
             axis.set_xlabel("step")
         for axis in axes[:, 0]:
             axis.set_ylabel("learning rate")
-        return figures.save(figure, Path(path))
+        return figures.save_figure(figure, Path(path))
 
 
 def _rates(config: ScheduleConfig, total_steps: int, learning_rate: float) -> tuple[list[int], list[float]]:

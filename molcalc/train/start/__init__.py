@@ -1,1 +1,1 @@
-"""What a run starts from: data divided into parts, the network, its reference energies."""
+"""Start of a run: random or given weights, and reference energies fitted to the data."""

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from molcalc.errors import ConfigError, DatasetError, short
-from molcalc.train.config_files import parse_yaml
-from molcalc.train.data import views
+from molcalc.io.strict_yaml import parse_yaml
 from molcalc.train.data.dataset import Dataset
 from molcalc.units import ATOMIC_MASSES
 
@@ -32,6 +31,10 @@ def composition(numbers: np.ndarray, offsets: np.ndarray, elements: tuple[int, .
     numbers : (n_atoms,) atomic numbers.
     offsets : (n_systems + 1,) first atom of each system.
     elements : columns.
+
+    Returns
+    -------
+    (n_systems, n_elements) float64
     """
     counts = np.empty((len(offsets) - 1, len(elements)))
     for column, element in enumerate(elements):
@@ -104,6 +107,10 @@ class ReferenceFit:
 def fit_by_fidelity(dataset: Dataset) -> dict[str, ReferenceFit]:
     """Self-atomic energies of every fidelity of a dataset, for the elements that occur in it.
 
+    Returns
+    -------
+    fit by name of the fidelity
+
     Raises
     ------
     DatasetError
@@ -111,13 +118,13 @@ def fit_by_fidelity(dataset: Dataset) -> dict[str, ReferenceFit]:
     """
     fits = {}
     for index, name in enumerate(dataset.fidelities):
-        has = dataset.has("energy") & (dataset.fidelity[dataset.indices] == index)
+        has = dataset.has("energy") & (dataset.fidelity == index)
         part = dataset.subset(np.flatnonzero(has))
         if not len(part):
             raise DatasetError(f"fidelity {name!r}: no energies; self-atomic energies cannot be fitted")
-        elements = tuple(int(z) for z in np.unique(views.numbers(part)))
-        counts = composition(views.numbers(part), views.offsets(part), elements)
-        energies = np.asarray(part.labels["energy"][part.indices], dtype=np.float64)
+        elements = tuple(int(z) for z in np.unique(part.numbers))
+        counts = composition(part.numbers, part.offsets, elements)
+        energies = np.asarray(part.labels["energy"], dtype=np.float64)
         found = fit_reference_energies(counts, energies, elements, f"fidelity {name!r}")
         residuals = energies - counts @ np.array([found[z] for z in elements])
         fits[name] = ReferenceFit(found, float(residuals.std()), len(part))
@@ -135,6 +142,10 @@ def as_yaml(energies: Mapping[int, float]) -> str:
 
 def read_yaml(path: str | os.PathLike[str], fidelity: str) -> dict[int, float]:
     """Self-atomic energies in eV by atomic number, from lines ``Z: energy`` or the block of them of one fidelity.
+
+    Returns
+    -------
+    eV by atomic number
 
     Raises
     ------

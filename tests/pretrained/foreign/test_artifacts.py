@@ -1,4 +1,4 @@
-"""Files of the second generation: sound ones give their energies, others are refused (acceptance F1, F2, F9, F10)."""
+"""Files of the second generation: sound ones give their energies, others are refused."""
 
 from __future__ import annotations
 
@@ -30,19 +30,12 @@ from molcalc.errors import (
     UnsupportedElementError,
 )
 from molcalc.io.checkpoint import Checkpoint, save
+from molcalc.pretrained.catalog import PUBLISHED, find_file
 from molcalc.pretrained.foreign import artifacts
 from molcalc.pretrained.foreign.artifacts import read_directory, read_pt
-from molcalc.pretrained.published import PUBLISHED, find_file
-from molcalc.pretrained.sources import open_model
-from tests.helpers.model_files import (
-    Touch,
-    first_network,
-    small_checkpoint,
-    v2_metadata,
-    v2_state,
-    write_hub_directory,
-    write_v2,
-)
+from molcalc.pretrained.sources import read_model
+from tests.helpers.model_files import Touch, first_network, v2_metadata, v2_state, write_hub_directory, write_v2
+from tests.helpers.networks import small_checkpoint
 from tests.helpers.peers import write_v2_file
 
 SAME_ENERGY = 1e-9  # eV, the same weights in double precision
@@ -79,7 +72,7 @@ def test_a_v2_file_gives_energy_forces_and_charges_of_its_network(artifact: Path
 
 
 def test_a_v2_file_says_what_completes_its_network(artifact: Path, model: Checkpoint) -> None:
-    config = open_model(artifact).config
+    config = read_model(artifact).config
     assert (config.coulomb, config.coulomb_range, config.n_members) == ("simple", 4.6, 1)
     assert config.fidelities[0].dispersion == model.config.fidelities[0].dispersion
     assert config.fidelities[0].name == "small"
@@ -100,7 +93,7 @@ def test_a_v2_file_without_terms_gives_the_bare_network(tmp_path: Path, model: C
         d3_params=None,
         coulomb_sr_rc=None,
     )
-    config = open_model(path).config
+    config = read_model(path).config
     assert (config.coulomb, config.coulomb_range, config.fidelities[0].dispersion) == (None, None, None)
     bare = results(path, molecule("H2O"))["energy"]
     assert abs(bare - results(model, molecule("H2O"))["energy"]) > 1e-3
@@ -108,21 +101,21 @@ def test_a_v2_file_without_terms_gives_the_bare_network(tmp_path: Path, model: C
 
 def test_a_model_for_neutral_molecules_refuses_charges(tmp_path: Path, model: Checkpoint) -> None:
     path = write_v2(tmp_path / "rxn.pt", model, supports_charged_systems=False, family="rxn")
-    assert open_model(path).config.fidelities[0].name == "rxn"
+    assert read_model(path).config.fidelities[0].name == "rxn"
     with pytest.raises(ValueError, match="neutral molecules only"):
         AIMNet2(path, charge=1).get_potential_energy(molecule("H2O"))
 
 
 def test_rows_of_untrained_elements_never_leak(artifact: Path) -> None:
-    loaded = open_model(artifact)
+    loaded = read_model(artifact)
     assert all(torch.isfinite(value).all() for value in loaded.weights.values())
     with pytest.raises(UnsupportedElementError, match="N "):
         AIMNet2(artifact).get_potential_energy(molecule("NH3"))
 
 
 def test_an_imported_model_can_be_saved_and_holds_no_trace_of_the_machine(artifact: Path, tmp_path: Path) -> None:
-    save(tmp_path / "m", open_model(artifact))
-    assert open_model(tmp_path / "m").hash == open_model(artifact).hash
+    save(tmp_path / "m", read_model(artifact))
+    assert read_model(tmp_path / "m").hash == read_model(artifact).hash
     assert all(str(tmp_path).encode() not in path.read_bytes() for path in (tmp_path / "m").iterdir())
 
 
@@ -131,14 +124,14 @@ def test_a_hub_directory_gives_the_mean_of_its_members(tmp_path: Path, ensemble:
     atoms = molecule("CH3OH")
     assert_same(results(folder, atoms), results(ensemble, atoms))
     assert_same(results(folder, atoms, member=1), results(ensemble, atoms, member=1))
-    assert open_model(folder).config.fidelities[0].name == "small"
+    assert read_model(folder).config.fidelities[0].name == "small"
 
 
 def test_members_of_a_hub_directory_are_ordered_by_number(tmp_path: Path) -> None:
     many = small_checkpoint(n_members=11, exact_charges=False)
     loaded = read_directory(write_hub_directory(tmp_path / "hub", many))
     for k in (2, 10):
-        name = f"members.{k}.energy_head.0.weight"
+        name = f"members.{k}.energy_heads.0.0.weight"
         assert torch.equal(loaded.weights[name], many.weights[name])
 
 
@@ -196,7 +189,7 @@ def test_pickles_that_run_code_are_refused(
     PICKLES[kind](tmp_path / "evil.pt", Touch(canary))
     if force:
         monkeypatch.setenv(force, "1")
-    for reader in (open_model, AIMNet2, lambda path: open_model(path, trusted=True)):
+    for reader in (read_model, AIMNet2, lambda path: read_model(path, trusted=True)):
         with pytest.raises(UnsafeCheckpointError, match=r"evil\.pt .*would run code when read"):
             reader(tmp_path / "evil.pt")
     assert not canary.exists()
@@ -224,19 +217,19 @@ def test_old_versions_of_torch_are_refused(artifact: Path, monkeypatch: pytest.M
 def test_truncated_files_are_refused(artifact: Path, kept: float) -> None:
     os.truncate(artifact, int(kept * artifact.stat().st_size))
     with pytest.raises(CheckpointCorruptError, match=r"small\.pt is (truncated|damaged|empty)"):
-        open_model(artifact)
+        read_model(artifact)
 
 
 def test_a_flipped_bit_is_found_or_without_effect(artifact: Path) -> None:
     """torch itself does not look at the checksums in the file. Padding between the records is covered by none."""
-    original, expected = artifact.read_bytes(), open_model(artifact).hash
+    original, expected = artifact.read_bytes(), read_model(artifact).hash
     refused = 0
     for position in range(0, len(original), len(original) // 60):
         data = bytearray(original)
         data[position] ^= 1 << position % 8
         artifact.write_bytes(data)
         try:
-            assert open_model(artifact).hash == expected, position
+            assert read_model(artifact).hash == expected, position
         except CheckpointError:
             refused += 1
     assert refused > 20
@@ -250,7 +243,7 @@ def test_a_flipped_bit_is_found_or_without_effect(artifact: Path) -> None:
 def test_files_that_are_no_model_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.pt").write_bytes(content)
     with pytest.raises(CheckpointCorruptError, match=r"x\.pt"):
-        open_model(tmp_path / "x.pt")
+        read_model(tmp_path / "x.pt")
 
 
 @pytest.mark.parametrize(
@@ -261,7 +254,7 @@ def test_files_that_are_no_model_are_refused(tmp_path: Path, content: bytes) -> 
 def test_tensors_that_are_no_model_are_refused(tmp_path: Path, values: Any) -> None:
     torch.save(values, tmp_path / "x.pt")
     with pytest.raises(CheckpointMismatchError, match="not a model artifact: expected a mapping with 'state_dict'"):
-        open_model(tmp_path / "x.pt")
+        read_model(tmp_path / "x.pt")
 
 
 def expanded(*shape: int) -> torch.Tensor:
@@ -298,7 +291,7 @@ def test_arrays_that_are_none_or_larger_than_the_file_are_refused(tmp_path: Path
     torch.save({**v2_metadata(), "state_dict": make()}, tmp_path / "x.pt")
     before = psutil.Process().memory_info().rss
     with pytest.raises(CheckpointError, match=message):
-        open_model(tmp_path / "x.pt")
+        read_model(tmp_path / "x.pt")
     assert psutil.Process().memory_info().rss - before < MEMORY
 
 
@@ -314,7 +307,7 @@ def test_compressed_records_are_refused(artifact: Path) -> None:
     """A bomb of 1 GB takes a megabyte."""
     rewrite(artifact, zipfile.ZIP_DEFLATED, {"small/data/999": b"\0" * 10**7})
     with pytest.raises(CheckpointCorruptError, match="compressed records"):
-        open_model(artifact)
+        read_model(artifact)
 
 
 def test_records_that_claim_more_than_the_file_are_refused(artifact: Path) -> None:
@@ -323,21 +316,21 @@ def test_records_that_claim_more_than_the_file_are_refused(artifact: Path) -> No
     data[place + 20 : place + 28] = struct.pack("<II", 2**30, 2**30)
     artifact.write_bytes(data)
     with pytest.raises(CheckpointCorruptError, match="larger than the file"):
-        open_model(artifact)
+        read_model(artifact)
 
 
 def test_an_endless_list_of_contents_is_refused(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(artifacts, "MAX_PICKLE", 1000)
     with pytest.raises(CheckpointMismatchError, match="describes its contents in more than 1000 bytes"):
-        open_model(artifact)
+        read_model(artifact)
 
 
 def test_names_of_records_do_not_lead_outside(artifact: Path, tmp_path: Path) -> None:
-    """F10: nothing is ever unpacked to disk."""
+    """Nothing is ever unpacked to disk."""
     before, absolute = set(tmp_path.rglob("*")), str(tmp_path / "absolute")
     rewrite(artifact, zipfile.ZIP_STORED, {"../../outside": b"x", absolute: b"x", "small/../../y": b"x"})
     with contextlib.suppress(MolcalcError):
-        open_model(artifact)
+        read_model(artifact)
     assert set(tmp_path.rglob("*")) == before
 
 
@@ -367,7 +360,7 @@ def test_contents_that_contradict_the_metadata_are_refused(
 ) -> None:
     path = write_v2(tmp_path / "x.pt", model, state, **changes)
     with pytest.raises(CheckpointError, match=rf"x\.pt.*{message}"):
-        open_model(path)
+        read_model(path)
 
 
 @pytest.mark.parametrize(
@@ -390,7 +383,7 @@ def test_hub_directories_that_do_not_fit_are_refused(
 ) -> None:
     folder = write_hub_directory(tmp_path / "hub", ensemble, **changes)
     with pytest.raises(error, match=message):
-        open_model(folder)
+        read_model(folder)
 
 
 def test_a_directory_that_only_names_a_registry_entry_is_explained(tmp_path: Path) -> None:
@@ -398,7 +391,7 @@ def test_a_directory_that_only_names_a_registry_entry_is_explained(tmp_path: Pat
     (tmp_path / "config.json").write_text(json.dumps(values))
     save_file({"a": torch.ones(1)}, tmp_path / "ensemble_0.safetensors")
     with pytest.raises(CheckpointMismatchError, match="only name an entry of a registry are not supported"):
-        open_model(tmp_path)
+        read_model(tmp_path)
 
 
 def test_members_of_different_sizes_are_refused(tmp_path: Path, ensemble: Checkpoint) -> None:
@@ -406,7 +399,7 @@ def test_members_of_different_sizes_are_refused(tmp_path: Path, ensemble: Checkp
     other = first_network(small_checkpoint(charge_channels=2))
     save_file({name: v.contiguous() for name, v in v2_state(other).items()}, folder / "ensemble_1.safetensors")
     with pytest.raises(CheckpointMismatchError, match="the networks of the ensemble differ in size"):
-        open_model(folder)
+        read_model(folder)
 
 
 def test_a_hub_directory_without_weights_is_reported(tmp_path: Path, ensemble: Checkpoint) -> None:
@@ -414,7 +407,7 @@ def test_a_hub_directory_without_weights_is_reported(tmp_path: Path, ensemble: C
     for path in folder.glob("*.safetensors"):
         path.rename(folder / f"x{path.name}")
     with pytest.raises(FileNotFoundError, match=r"has no ensemble_0\.safetensors"):
-        open_model(folder)
+        read_model(folder)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.999], ids="{:.1%}".format)
@@ -423,11 +416,11 @@ def test_truncated_hub_directories_are_refused(tmp_path: Path, ensemble: Checkpo
     path = write_hub_directory(tmp_path / "hub", ensemble) / name
     os.truncate(path, int(kept * path.stat().st_size))
     with pytest.raises(CheckpointCorruptError, match=name):
-        open_model(tmp_path / "hub")
+        read_model(tmp_path / "hub")
 
 
 def test_a_hub_configuration_of_100_mb_is_not_read(tmp_path: Path, ensemble: Checkpoint) -> None:
     folder = write_hub_directory(tmp_path / "hub", ensemble)
     os.truncate(folder / "config.json", 10**8)
     with pytest.raises(CheckpointCorruptError, match=r"config\.json has 100000000 bytes; at most"):
-        open_model(folder)
+        read_model(folder)

@@ -11,7 +11,8 @@ from torch import Tensor
 from molcalc.errors import CheckpointCorruptError, CheckpointError, CheckpointMismatchError
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.pretrained.foreign.layout import ensemble_weights, network_from_state
-from tests.helpers.model_files import ELEMENTS, first_network, small_checkpoint, v2_state
+from tests.helpers.model_files import first_network, v2_state
+from tests.helpers.networks import SMALLER_ELEMENTS, small_checkpoint
 
 State = dict[str, Tensor]
 SHIFTS = "outputs.atomic_shift.shifts.weight"
@@ -25,35 +26,35 @@ def state(model: Checkpoint) -> State:
 @pytest.mark.parametrize("channels", [1, 2], ids=["closed shell", "open shell"])
 def test_sizes_and_weights_are_those_of_the_network(channels: int) -> None:
     network = first_network(small_checkpoint(channels, exact_charges=False))
-    config, weights = network_from_state(v2_state(network), ELEMENTS)
+    config, weights = network_from_state(v2_state(network), SMALLER_ELEMENTS)
     assert config == network.config
     expected = network.state_dict()
     assert weights.keys() == expected.keys()
     for name, value in weights.items():
         assert value.dtype == expected[name].dtype
-        rows = list(ELEMENTS) if name in ("embedding", "shifts") else slice(None)
+        rows = (0, list(SMALLER_ELEMENTS)) if name in ("embedding", "shifts") else slice(None)
         assert torch.equal(value[rows], expected[name][rows])
 
 
 def test_rows_of_untrained_elements_become_zero(state: State) -> None:
     assert state["afv.weight"].isnan().any()
-    _, weights = network_from_state(state, ELEMENTS)
-    untrained = [z for z in range(9) if z not in ELEMENTS]
-    assert not weights["embedding"][untrained].any()
-    assert not weights["shifts"][untrained].any()
+    _, weights = network_from_state(state, SMALLER_ELEMENTS)
+    untrained = [z for z in range(9) if z not in SMALLER_ELEMENTS]
+    assert not weights["embedding"][0, untrained].any()
+    assert not weights["shifts"][0, untrained].any()
     assert all(torch.isfinite(value).all() for value in weights.values())
 
 
 def test_the_given_state_is_left_as_it_is(state: State) -> None:
     before = {name: value.clone() for name, value in state.items()}
-    _, weights = network_from_state(state, ELEMENTS)
+    _, weights = network_from_state(state, SMALLER_ELEMENTS)
     for value in weights.values():
         value.zero_()
     assert all(torch.equal(state[name].nan_to_num(7.0), value.nan_to_num(7.0)) for name, value in before.items())
 
 
 def test_trained_elements_are_those_with_a_reference_energy(state: State) -> None:
-    assert network_from_state(state)[0].elements == ELEMENTS
+    assert network_from_state(state)[0].elements == SMALLER_ELEMENTS
     state[SHIFTS][6] = 0.0
     assert network_from_state(state)[0].elements == (1, 8)
 
@@ -64,13 +65,13 @@ def test_elements_are_sorted_and_counted_once(state: State) -> None:
 
 def test_reference_energies_keep_double_precision(state: State) -> None:
     state[SHIFTS][6] = -1029.123456789012
-    assert network_from_state(state, ELEMENTS)[1]["shifts"][6] == -1029.123456789012
+    assert network_from_state(state, SMALLER_ELEMENTS)[1]["shifts"][0, 6] == -1029.123456789012
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
 def test_other_precisions_are_read(state: State, dtype: torch.dtype) -> None:
     state["conv_a.agh"] = state["conv_a.agh"].to(dtype)
-    _, weights = network_from_state(state, ELEMENTS)
+    _, weights = network_from_state(state, SMALLER_ELEMENTS)
     assert weights["conv_features"].dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     assert torch.equal(weights["conv_features"].double(), state["conv_a.agh"].double())
 
@@ -116,7 +117,7 @@ CONTRADICTIONS: dict[str, tuple[Callable[[State], object], str]] = {
     ),
     "one pass": (lambda s: [s.pop(k) for k in list(s) if k[:6] in ("mlps.1", "mlps.2")], "hidden has 1 passes"),
     "three charge channels": (put("conv_q.agh", lambda v: v.expand(3, -1, -1)), "charge_channels=3"),
-    "shorter reference energies": (put(SHIFTS, lambda v: v[:-1]), r"shifts has shape \(8,\); expected \(9,\)"),
+    "shorter reference energies": (put(SHIFTS, lambda v: v[:-1]), r"shifts has shape \(1, 8\); expected \(1, 9\)"),
     "two cutoffs": (put("aev.rc_s", lambda v: v.expand(2)), "one cutoff aev.rc_s"),
     "fewer radial functions": (
         put("aev.shifts_s", lambda v: v[:-1]),
@@ -145,7 +146,7 @@ def test_contradictions_are_refused(state: State, name: str) -> None:
     change, message = CONTRADICTIONS[name]
     change(state)
     with pytest.raises(CheckpointMismatchError, match=f"here: .*{message}"):
-        network_from_state(state, ELEMENTS, "here")
+        network_from_state(state, SMALLER_ELEMENTS, "here")
 
 
 @pytest.mark.parametrize("elements", [(), (0,), (-1,), (9,), (1, 200), (10**12,)], ids=str)
@@ -161,9 +162,9 @@ def test_elements_outside_the_table_are_refused(state: State, elements: tuple[in
 def test_weights_of_trained_elements_must_be_finite(state: State, name: str, value: float) -> None:
     state[name].view(-1)[state[name].numel() * 6 // 9] = value  # in row 6, carbon, of the tables
     with pytest.raises(CheckpointCorruptError, match="here: weights are not finite"):
-        network_from_state(state, ELEMENTS, "here")
+        network_from_state(state, SMALLER_ELEMENTS, "here")
 
 
 def test_an_element_that_only_claims_to_be_trained_is_refused(state: State) -> None:
     with pytest.raises(CheckpointError, match="not finite: embedding, shifts"):
-        network_from_state(state, (*ELEMENTS, 7))
+        network_from_state(state, (*SMALLER_ELEMENTS, 7))

@@ -26,12 +26,13 @@ from molcalc.errors import (
 )
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.multifidelity import MultiFidelityAIMNet2
+from molcalc.models.aimnet2 import AIMNet2Network as Network
 from molcalc.pretrained.foreign.artifacts import read_weights
-from molcalc.pretrained.sources import open_model
+from molcalc.pretrained.sources import read_model
 from molcalc.registry import build_members, checkpoint_of
 from tests.helpers.model_files import multifidelity_state
-from tests.helpers.tiny import ELEMENTS, FIDELITIES, tiny_multifidelity
+from tests.helpers.networks import ELEMENTS, FIDELITIES, tiny_multifidelity
+from tests.helpers.structures import rattled
 
 NAMES = [level.name for level in FIDELITIES]
 SAE = {
@@ -46,7 +47,7 @@ SHIFT = "atomic_shift.shifts.weight"
 State = dict[str, Tensor]
 
 
-def network() -> MultiFidelityAIMNet2:
+def network() -> Network:
     """Three fidelities with small energies of free atoms, as they are learned from labels without self-atomic ones."""
     found = tiny_multifidelity(exact_charges=False).float()
     torch.manual_seed(2)
@@ -63,7 +64,7 @@ def expected() -> Checkpoint:
             found.shifts.data[f, z] += energy
     levels = tuple(replace(level, functional=None, dispersion=None, elements=ELEMENTS) for level in FIDELITIES)
     config = checkpoint.ModelConfig(
-        kind="aimnet2-multi", arguments=asdict(found.config), fidelities=levels, coulomb="simple", coulomb_range=4.6
+        kind="aimnet2", arguments=asdict(found.config), fidelities=levels, coulomb="simple", coulomb_range=4.6
     )
     return checkpoint_of(config, [found])
 
@@ -93,8 +94,7 @@ def test_energies_forces_and_charges_are_those_of_the_network(file: Path, fideli
     reference = AIMNet2(expected(), fidelity=fidelity, dtype="float64", dispersion=None)
     found = AIMNet2(tmp_path / "three", fidelity=fidelity, dtype="float64", dispersion=None)
     for name in ("CH3OH", "CH3CONH2", "NH3", "CO2"):
-        atoms = molecule(name)
-        atoms.rattle(0.05, seed=1)
+        atoms = rattled(name, seed=1)
         reference.calculate(atoms)
         found.calculate(atoms)
         assert found.results["energy"] == pytest.approx(reference.results["energy"], abs=SAME_ENERGY)
@@ -111,16 +111,15 @@ def test_the_file_itself_is_a_model(file: Path) -> None:
 
 def test_what_the_model_declares(file: Path) -> None:
     model = read_weights(file, names=NAMES, sae=SAE)
-    assert model.config.kind == "aimnet2-multi"
     assert [(level.name, level.elements) for level in model.config.fidelities] == [(name, ELEMENTS) for name in NAMES]
     assert (model.config.coulomb, model.config.coulomb_range) == ("simple", 4.6)
     assert model.config.arguments["exact_charges"] is False
-    assert [level.name for level in open_model(file).config.fidelities] == ["0", "1", "2"]
+    assert [level.name for level in read_model(file).config.fidelities] == ["0", "1", "2"]
 
 
 def test_plain_weights_are_those_under_model(file: Path, state: State, tmp_path: Path) -> None:
     torch.save(state, tmp_path / "plain.pt")
-    plain, under_model = open_model(tmp_path / "plain.pt"), open_model(file)
+    plain, under_model = read_model(tmp_path / "plain.pt"), read_model(file)
     assert plain.weights.keys() == under_model.weights.keys()
     assert all(torch.equal(value, under_model.weights[name]) for name, value in plain.weights.items())
 
@@ -137,7 +136,7 @@ def test_energies_without_self_atomic_ones_are_reported(file: Path, caplog: pyte
         read_weights(file, names=NAMES, sae=SAE)
     assert not caplog.text
     with caplog.at_level(logging.WARNING):
-        open_model(file)
+        read_model(file)
     assert "fidelity '1' was trained without self-atomic energies" in caplog.text
     assert "molcalc convert --sae 1=FILE.yaml" in caplog.text
 
@@ -158,7 +157,7 @@ def test_free_atoms_may_stand_in_a_table_of_every_fidelity(state: State, tmp_pat
         state[f"fidelity_readouts.{f}.{SHIFT}"] = state[f"fidelity_readouts.{f}.{SHIFT}"][200 * f :][:128].clone()
     del state[f"outputs.{SHIFT}"]
     torch.save(state, tmp_path / "own.pt")
-    shifts = open_model(tmp_path / "own.pt").weights["members.0.shifts"]
+    shifts = read_model(tmp_path / "own.pt").weights["members.0.shifts"]
     assert torch.equal(shifts[:, :9].float(), network().shifts.float())
 
 
@@ -167,7 +166,7 @@ def test_elements_are_those_with_an_energy_or_those_given(state: State, tmp_path
         state[f"fidelity_readouts.{f}.{SHIFT}"][200 + 7] = 0.0
     state[f"outputs.{SHIFT}"][200 + 7] = 0.0
     torch.save(state, tmp_path / "x.pt")
-    assert [level.elements for level in open_model(tmp_path / "x.pt").config.fidelities] == [
+    assert [level.elements for level in read_model(tmp_path / "x.pt").config.fidelities] == [
         ELEMENTS, (1, 6, 8), ELEMENTS
     ]  # fmt: skip
     given = read_weights(tmp_path / "x.pt", elements={"2": [8, 1]})
@@ -182,7 +181,7 @@ def test_random_energies_of_all_atoms_do_not_say_what_was_trained(state: State, 
         state[name][:129] = noise
     torch.save(state, tmp_path / "x.pt")
     with pytest.raises(CheckpointMismatchError, match=r"fidelity '0' was trained on is not clear.*118 of them"):
-        open_model(tmp_path / "x.pt")
+        read_model(tmp_path / "x.pt")
     model = read_weights(tmp_path / "x.pt", names=NAMES, sae=SAE)
     assert model.config.fidelities[0].elements == ELEMENTS
 
@@ -196,7 +195,7 @@ def test_an_embedding_that_was_never_transferred_is_reported(
         state[name][200:] = 0.0
     torch.save(state, tmp_path / "x.pt")
     with caplog.at_level(logging.WARNING):
-        model = open_model(tmp_path / "x.pt")
+        model = read_model(tmp_path / "x.pt")
     for name in ("1", "2"):
         assert f"the embedding of fidelity '{name}' is zero for all elements" in caplog.text
         assert f"fidelities.{name}.like" in caplog.text
@@ -212,7 +211,7 @@ WRONG: dict[str, tuple[Callable[[State], object], str]] = {
     ),
     "a missing layer": (
         lambda s: s.pop("fidelity_readouts.2.energy_mlp.mlp.2.bias"),
-        r"fidelity '2': energy_head\.2\.bias has shape None",
+        r"fidelity '2': energy_heads\.0\.2\.bias has shape None",
     ),
     "a gap": (
         lambda s: [s.pop(k) for k in list(s) if k.startswith("fidelity_readouts.1.")],
@@ -253,14 +252,14 @@ def test_files_that_do_not_fit_are_refused(state: State, tmp_path: Path, name: s
     change(state)
     torch.save({"model": state}, tmp_path / "x.pt")
     with pytest.raises(CheckpointMismatchError, match=message):
-        open_model(tmp_path / "x.pt")
+        read_model(tmp_path / "x.pt")
 
 
 def test_weights_that_are_not_finite_are_refused(state: State, tmp_path: Path) -> None:
     state["afv.weight"][206, 0] = float("nan")
     torch.save(state, tmp_path / "x.pt")
     with pytest.raises(CheckpointCorruptError, match="fidelity '1': weights are not finite: embedding"):
-        open_model(tmp_path / "x.pt")
+        read_model(tmp_path / "x.pt")
 
 
 def test_names_and_energies_must_fit_the_file(file: Path) -> None:
@@ -283,7 +282,7 @@ def test_nothing_in_such_a_file_is_executed(state: State, tmp_path: Path) -> Non
     (tmp_path / "bare.pt").write_bytes(pickle.dumps({"model": Evil(), "afv.weight": 1}))
     for name in ("evil.pt", "bare.pt"):
         with pytest.raises(UnsafeCheckpointError):
-            open_model(tmp_path / name)
+            read_model(tmp_path / name)
     assert not (tmp_path / "canary").exists()
 
 
@@ -293,7 +292,7 @@ def test_nothing_in_such_a_file_is_executed(state: State, tmp_path: Path) -> Non
 def test_weights_of_something_else_are_refused(weights: State, tmp_path: Path) -> None:
     torch.save(weights, tmp_path / "x.pt")
     with pytest.raises(CheckpointError):
-        open_model(tmp_path / "x.pt")
+        read_model(tmp_path / "x.pt")
 
 
 CHANGES: tuple[Callable[[Tensor], Tensor], ...] = (
@@ -319,4 +318,4 @@ def test_changed_arrays_give_own_errors_only(state: State, tmp_path: Path, chang
     for name in names:
         torch.save({**state, name: change(state[name])}, tmp_path / "x.pt")
         with contextlib.suppress(MolcalcError):
-            build_members(open_model(tmp_path / "x.pt"))
+            build_members(read_model(tmp_path / "x.pt"))

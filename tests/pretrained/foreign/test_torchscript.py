@@ -1,4 +1,4 @@
-"""A TorchScript file is a program: it is opened only when it is known or trusted (acceptance F9)."""
+"""A TorchScript file is a program: it is opened only when it is known or trusted."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from molcalc.errors import CheckpointCorruptError, CheckpointError, UnsafeCheckp
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import sha256
 from molcalc.pretrained.foreign.torchscript import is_torchscript, read_state
-from molcalc.pretrained.sources import open_model
-from tests.helpers.model_files import D3, write_v2
+from molcalc.pretrained.sources import read_model
+from tests.helpers.model_files import write_v2
+from tests.helpers.networks import D3
 
 Intruder = Callable[[str], tuple[Path, Path]]
 NAMES = ["model.jpt", "model.pt"]
@@ -39,7 +40,7 @@ def test_any_trace_of_code_makes_a_program(tmp_path: Path, record: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unknown_program_is_refused_and_not_run(intruder: Intruder, name: str) -> None:
     path, canary = intruder(name)
-    for reader in (open_model, AIMNet2):
+    for reader in (read_model, AIMNet2):
         with pytest.raises(UnsafeCheckpointError, match=r"TorchScript.*runs the code in it.*trusted=True.*--trusted"):
             reader(path)
     assert not canary.exists()
@@ -50,7 +51,7 @@ def test_a_trusted_program_is_run(intruder: Intruder, name: str) -> None:
     """The canary of the other tests does sing."""
     path, canary = intruder(name)
     with pytest.raises(CheckpointError, match="unexpected entries"):
-        open_model(path, trusted=True)
+        read_model(path, trusted=True)
     assert canary.exists()
 
 

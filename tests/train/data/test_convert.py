@@ -20,6 +20,7 @@ from molcalc.units import HARTREE
 
 UNITS = {"R": "Angstrom", "E": "Hartree (total)", "F": "Hartree/Bohr", "D": "Debye", "esp": "Hartree/e",
          "vdw_surface": "Angstrom", "Q": "e*Angstrom^2, traceless Buckingham"}  # fmt: skip
+UNITS_OF_ESP = {"positions": "Angstrom", "esp": "Hartree/e", "esp_points": "Angstrom"}
 XYZ_DECIMALS = 1e-7
 
 
@@ -109,6 +110,25 @@ def test_npz_charges_are_those_asked_for_and_the_others_are_kept(
         convert(tmp_path / "charged.npz", tmp_path / "none.db", charges="q_bader")
     with pytest.raises(DatasetError, match="chooses an array of npz archives"):
         convert(tmp_path / "q_esp.db", tmp_path / "again.db", charges="q_esp")
+
+
+def with_arrays(path: Path, **arrays: np.ndarray) -> Path:
+    """A copy of an archive with other arrays."""
+    with np.load(path) as found:
+        np.savez(path.with_name("other.npz"), **{**found, **arrays})
+    return path.with_name("other.npz")
+
+
+def test_npz_charges_of_structures_count_as_a_column(archives: list[Path], tmp_path: Path) -> None:
+    data = with_arrays(archives[0], charge=np.array([[1], [0], [-1]]))
+    assert open_dataset(data, cache=tmp_path / "cache").total_charge.tolist() == [1, 0, -1]
+
+
+def test_npz_arrays_of_another_shape_are_refused(archives: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"other.npz: D has shape \(3, 2\); expected \(3, 3\) for 3 structures of 5"):
+        open_dataset(with_arrays(archives[0], D=np.ones((3, 2))), cache=tmp_path / "cache")
+    with pytest.raises(DatasetError, match=r"other.npz is damaged .*reshape"):
+        open_dataset(with_arrays(archives[1], vdw_surface=np.ones((3, 8, 2))), units=UNITS_OF_ESP, cache=tmp_path / "c")
 
 
 def test_padding_of_npz_files_never_becomes_atoms(archives: list[Path], tmp_path: Path) -> None:

@@ -16,9 +16,8 @@ from ase.constraints import FixAtoms
 from ase.db import connect
 
 from molcalc.errors import DatasetError
-from molcalc.train.data import locking, open_dataset
-from molcalc.train.data.databases import merge, repair, split_database, write_results
-from molcalc.train.data.locking import writing
+from molcalc.train.data import databases, open_dataset
+from molcalc.train.data.databases import merge, repair, split_database, write_results, writing
 from tests.train.data.conftest import Make
 
 
@@ -116,7 +115,7 @@ def test_a_lock_of_a_dead_process_is_named_at_once(make_database: Make, monkeypa
 
 
 def test_a_lock_of_an_unknown_process_ends_the_wait(make_database: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locking, "LOCK_WAIT", 0.3)
+    monkeypatch.setattr(databases, "LOCK_WAIT", 0.3)
     path = make_database(2)
     Path(f"{path}.lock").touch()
     with pytest.raises(DatasetError, match=r"set.db.lock has been there for more than .* delete that file"):

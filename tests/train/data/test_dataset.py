@@ -88,13 +88,82 @@ def test_labels_follow_their_structures(dataset: Dataset, frames: list[Atoms]) -
     assert np.array_equal(batch.labels["forces"].numpy(), forces)
 
 
-def test_views_share_memory_and_count_their_own_labels(dataset: Dataset) -> None:
+def test_views_of_views_count_their_own_labels(dataset: Dataset) -> None:
     view = dataset.subset([4, 1]).subset([1])
     assert len(view) == 1
     assert view.row_name(0) == "set.db row 2"
     assert view.counts() == {"energy": 1, "forces": 1}
-    assert np.shares_memory(view.positions, dataset.positions)
     assert torch.equal(view.batch([0], cutoff=5.0).positions, dataset.batch([1], cutoff=5.0).positions)
+
+
+@pytest.fixture
+def with_points(tmp_path: Path) -> Dataset:
+    """Five structures of different size; all but one have charges, all but another an ESP."""
+    rng = np.random.default_rng(3)
+    with connect(tmp_path / "points.db") as database:
+        for k, name in enumerate(("H2O", "CH4", "CO2", "NH3", "C2H6")):
+            atoms = molecule(name)
+            results = {"energy": float(k)} if k == 3 else {"energy": float(k), "charges": rng.normal(size=len(atoms))}
+            atoms.calc = SinglePointCalculator(atoms, **results)
+            points = rng.normal(size=(k + 2, 3))
+            data = {} if k == 1 else {"esp": rng.normal(size=len(points)), "esp_points": points}
+            database.write(atoms, total_charge=k - 2, multiplicity=1 + k % 2, fidelity=f"f{k % 2}", data=data)
+    return open_dataset(tmp_path / "points.db", cache=tmp_path / "cache")
+
+
+ORDER = [4, 1, 3, 0]
+
+
+def test_every_array_of_structures_is_in_the_order_of_the_view(with_points: Dataset) -> None:
+    view = with_points.subset(ORDER)
+    for name in ("total_charge", "multiplicity", "fidelity", "cell", "pbc"):
+        assert np.array_equal(getattr(view, name), getattr(with_points, name)[ORDER]), name
+    assert np.array_equal(view.labels["energy"], ORDER)
+    assert np.array_equal(view.n_atoms(), with_points.n_atoms()[ORDER])
+    assert np.array_equal(view.n_points(), [6, 0, 5, 2])
+
+
+def test_every_array_of_atoms_and_points_is_in_the_order_of_the_view(with_points: Dataset) -> None:
+    view = with_points.subset(ORDER)
+    for k, whole in enumerate(ORDER):
+        own = slice(view.offsets[k], view.offsets[k + 1])
+        there = slice(with_points.offsets[whole], with_points.offsets[whole + 1])
+        for name in ("numbers", "positions"):
+            assert np.array_equal(getattr(view, name)[own], getattr(with_points, name)[there]), name
+        charges = view.labels["charges"][own], with_points.labels["charges"][there]
+        assert np.array_equal(*charges, equal_nan=True)
+        own = slice(view.esp_offsets[k], view.esp_offsets[k + 1])
+        there = slice(with_points.esp_offsets[whole], with_points.esp_offsets[whole + 1])
+        assert np.array_equal(view.esp_points[own], with_points.esp_points[there])
+        assert np.array_equal(view.labels["esp"][own], with_points.labels["esp"][there])
+    assert view.esp_offsets[-1] == len(view.esp_points) == len(view.labels["esp"])
+
+
+def test_a_block_holds_the_same_structures_as_a_batch(with_points: Dataset) -> None:
+    view = with_points.subset(ORDER)
+    block, batch = view.block([2, 0]), view.batch([2, 0], cutoff=0.0)
+    assert block.systems["row"].tolist() == [2, 0]
+    assert np.array_equal(block.atoms["positions"], batch.positions)
+    assert np.array_equal(block.atoms["charges"], batch.labels["charges"], equal_nan=True)
+    assert np.array_equal(block.points["esp"], batch.labels["esp"])
+    assert np.array_equal(block.points["esp_points"][block.points_of(1)], view.block([0]).points["esp_points"])
+    assert np.array_equal(block.atoms["numbers"][block.atoms_of(1)], view.block([0]).atoms["numbers"])
+
+
+def test_blocks_hold_all_structures_and_overlap_where_neighbors_are_compared(with_points: Dataset) -> None:
+    rows = [block.systems["row"].tolist() for block in with_points.blocks(2)]
+    assert rows == [[0, 1], [2, 3], [4]]
+    rows = [block.systems["row"].tolist() for block in with_points.blocks(3, overlap=1)]
+    assert rows == [[0, 1, 2], [2, 3, 4]]
+
+
+def test_arrays_of_a_whole_dataset_are_mapped_and_no_array_can_be_changed(with_points: Dataset) -> None:
+    assert isinstance(with_points.positions.base, np.memmap)
+    assert with_points.subset([1, 0]).selection != with_points.subset([0, 1]).selection
+    for dataset in (with_points, with_points.subset([0])):
+        for values in (dataset.positions, dataset.total_charge, dataset.labels["charges"]):
+            with pytest.raises(ValueError, match="read-only"):
+                values[0] = 1.0
 
 
 def test_a_dataset_survives_pickling_without_copying_its_arrays(dataset: Dataset) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -18,9 +19,14 @@ from ase.db import connect
 from ase.io import write
 
 from molcalc.errors import DatasetError
+from molcalc.properties import LABELS
 from molcalc.train.data import Dataset, open_dataset
-from molcalc.train.data.columns import UNITS, quantity
-from molcalc.train.data.formats.sqlite import SQLiteSource
+from molcalc.train.data.block import Block
+from molcalc.train.data.convert import convert
+from molcalc.train.data.formats import FORMATS, Format
+from molcalc.train.data.formats.base import DataFile
+from molcalc.train.data.formats.sqlite import SQLiteDatabase
+from molcalc.train.data.problems import Problems
 from tests.train.data.conftest import Make, labelled
 
 
@@ -40,7 +46,7 @@ def test_the_bulk_reader_gives_what_ase_gives(
     path = make_database(gaps=True)
     bulk = open_dataset(path, cache=tmp_path / "bulk")
     monkeypatch.setattr("molcalc.train.data.formats.sqlite.VERSIONS", ())
-    assert not SQLiteSource(path, {}).bulk
+    assert not SQLiteDatabase(path, {}).bulk
     assert same_arrays(bulk, open_dataset(path, cache=tmp_path / "ase"))
 
 
@@ -126,7 +132,7 @@ def test_a_charge_that_only_some_rows_record_is_an_error(tmp_path: Path) -> None
     with connect(tmp_path / "set.db") as database:
         database.write(molecule("H2O"), total_charge=0)
         database.write(molecule("H2O"))
-    with pytest.raises(DatasetError, match="row 2 has no total_charge in its key_value_pairs, while others have"):
+    with pytest.raises(DatasetError, match="row 2 has no total_charge, while others have: write it for every row"):
         open_dataset(tmp_path / "set.db")
 
 
@@ -198,14 +204,12 @@ def test_declared_units_are_converted(make_database: Make) -> None:
     ],
 )  # fmt: skip
 def test_units_are_those_of_codata(label: str, unit: str, factor: float) -> None:
-    assert UNITS[quantity(label)][unit] == pytest.approx(factor, rel=2e-7)
+    assert LABELS[label].quantity.factors[unit] == pytest.approx(factor, rel=2e-7)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 @pytest.mark.parametrize("suffix", [".db", ".h5", ".npz", ".json", ".traj"])
 def test_truncated_files_are_named(make_database: Make, tmp_path: Path, suffix: str, share: float) -> None:
-    from molcalc.train.data.convert import convert
-
     whole = make_database(40)
     path = tmp_path / f"cut{suffix}"
     if suffix == ".db":
@@ -319,7 +323,7 @@ def test_labels_that_only_some_hdf5_groups_have_are_reported_and_missing(
     assert dataset.has("energy").tolist() == [True] * 3 + [False] * 3
     with h5py.File(tmp_path / "set.h5", "a") as file:
         file["002/charge"] = np.zeros(3)
-    with pytest.raises(DatasetError, match="group 003 has no data set 'charge', while others have: write it"):
+    with pytest.raises(DatasetError, match="group/row 003/0, 003/1, 003/2 has no total_charge, while others"):
         open_dataset(tmp_path / "set.h5")
 
 
@@ -336,8 +340,6 @@ def test_rows_that_were_never_written_are_found(tmp_path: Path) -> None:
 
 
 def test_flipped_bits_in_checksummed_hdf5_are_found(make_database: Make, tmp_path: Path) -> None:
-    from molcalc.train.data.convert import convert
-
     convert(make_database(40), tmp_path / "set.h5")
     with h5py.File(tmp_path / "set.h5") as file:
         place = file["003/forces"].id.get_chunk_info(0).byte_offset + 20
@@ -375,8 +377,6 @@ def test_lmdb_gives_the_same_arrays(make_database: Make, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("suffix", [".db", ".h5", ".npz", ".json", ".traj", ".xyz"])
 def test_damage_never_ends_in_another_error(make_database: Make, tmp_path: Path, suffix: str) -> None:
-    from molcalc.train.data.convert import convert
-
     path = make_database(4)
     if suffix != ".db":
         convert(path, tmp_path / f"set{suffix}")
@@ -393,3 +393,29 @@ def test_damage_never_ends_in_another_error(make_database: Make, tmp_path: Path,
         except DatasetError:
             refused += 1
     assert refused > 0
+
+
+class Coordinates(DataFile):
+    """A kind of file with a number of atoms and their positions in each line."""
+
+    def read(self, problems: Problems) -> Iterator[Block]:
+        for row, line in enumerate(self.path.read_text().splitlines()):
+            positions = np.array(line.split(), dtype=np.float64).reshape(-1, 3)
+            n = len(positions)
+            systems = {"n_atoms": np.array([n]), "row": np.array([row]), "cell": np.zeros((1, 3, 3)),
+                       "pbc": np.zeros((1, 3), dtype=bool), "energy": np.array([-13.6 * n])}  # fmt: skip
+            yield Block(systems, {"numbers": np.ones(n, dtype=np.int32), "positions": positions}, {})
+
+
+def test_a_format_needs_a_class_and_a_line_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Line(Format):
+        def load(self) -> type[DataFile]:
+            return Coordinates
+
+    monkeypatch.setitem(FORMATS, ".coordinates", Line("coordinates", "coordinates", "Coordinates"))
+    (tmp_path / "h2.coordinates").write_text("0 0 0 0 0 0.74\n0 0 0 0 0 0.80\n")
+    dataset = open_dataset(tmp_path / "h2.coordinates", cache=tmp_path / "cache")
+    assert dataset.labels["energy"].tolist() == [-27.2, -27.2]
+    assert convert(tmp_path / "h2.coordinates", tmp_path / "h2.xyz") == 2
+    with pytest.raises(DatasetError, match="files of this kind are read, not written"):
+        convert(tmp_path / "h2.xyz", tmp_path / "again.coordinates")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from molcalc.batch import from_atoms
+from molcalc.derivatives import evaluate
 from molcalc.electrostatics.multipoles import quadrupole
 from molcalc.potential import Potential
 from molcalc.registry import build_members
 from molcalc.train.data import open_dataset
 from molcalc.train.loop.augmentation import random_rotations, rotated
 from molcalc.train.loop.predictions import predict
-from tests.helpers.tiny import tiny_checkpoint
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.structures import crystal
 
 
 def test_rotations_are_proper_and_orthogonal() -> None:
@@ -49,3 +53,16 @@ def test_an_invariant_model_fits_turned_labels_as_well_as_before(labelled_db: Pa
             rtol=1e-9,
             atol=1e-9,
         )
+
+
+def test_a_stress_turns_with_its_crystal() -> None:
+    """Of a model that does not prefer a direction, the stress of the turned crystal is the turned stress."""
+    atoms = crystal()
+    potential = Potential(build_members(tiny_checkpoint(seed=8))).set_dtype(torch.float64)
+    batch = from_atoms(atoms, cutoff=5.0)
+    stress = evaluate(potential, batch, ("stress",))["stress"]
+    turned = rotated(replace(batch, labels={"stress": stress}), np.random.default_rng(1))
+    assert float((turned.labels["stress"] - stress).abs().max()) > 1e-3
+    torch.testing.assert_close(
+        evaluate(potential, turned, ("stress",))["stress"], turned.labels["stress"], rtol=1e-9, atol=1e-10
+    )

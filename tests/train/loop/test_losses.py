@@ -10,8 +10,9 @@ import torch
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import ConfigError
+from molcalc.properties import LABELS
 from molcalc.train.data import open_dataset
-from molcalc.train.loop.losses import Loss, LossConfig
+from molcalc.train.loop.losses import TERMS, Loss, LossConfig
 
 ALL = {"energy": 2.0, "forces": 3.0, "dipole": 0.5, "charges": 1.5, "esp": 7.0}
 
@@ -27,6 +28,27 @@ def predictions(batch: AtomicBatch) -> dict[str, torch.Tensor]:
         name: (label.nan_to_num() + torch.randn(label.shape, generator=generator).double()).requires_grad_()
         for name, label in batch.labels.items()
     }
+
+
+def with_every_label(batch: AtomicBatch) -> AtomicBatch:
+    """Random labels of every kind."""
+    generator = torch.Generator().manual_seed(1)
+    n_points = len(batch.labels["esp"])
+    rows = {"system": batch.n_systems, "atom": batch.n_atoms, "point": n_points}
+    labels = {
+        name: torch.randn(rows[label.kind], *label.shape, generator=generator).double()
+        for name, label in LABELS.items()
+    }
+    return AtomicBatch(**{**vars(batch), "labels": labels})
+
+
+def every_prediction(batch: AtomicBatch) -> dict[str, torch.Tensor]:
+    """Predictions that any term asks for."""
+    found = predictions(batch)
+    generator = torch.Generator().manual_seed(2)
+    for name, shape in (("charge_dipole", (batch.n_systems, 3)), ("dcm_charges", (batch.n_atoms, 2))):
+        found[name] = torch.randn(shape, generator=generator).double().requires_grad_()
+    return found
 
 
 def masked(batch: AtomicBatch) -> AtomicBatch:
@@ -135,3 +157,52 @@ def test_impossible_options_are_refused(options: dict, message: str) -> None:
 def test_a_loss_without_weights_is_an_error() -> None:
     with pytest.raises(ConfigError, match="every loss weight is 0"):
         Loss(LossConfig(weights={"energy": 0.0}))
+
+
+@pytest.mark.parametrize("metric", ["mse", "mae", "huber"])
+@pytest.mark.parametrize("name", TERMS)
+def test_every_term_has_a_finite_gradient_where_labels_are_missing(batch: AtomicBatch, name: str, metric: str) -> None:
+    """The first system has no label, and gets no gradient from it."""
+    complete = with_every_label(batch)
+    first = {"system": torch.arange(6) == 0, "atom": batch.system_idx == 0, "point": batch.esp_system_idx == 0}
+    labels = {key: label.clone() for key, label in complete.labels.items()}
+    for key, label in labels.items():
+        label[first[LABELS[key].kind]] = torch.nan
+    partial = AtomicBatch(**{**vars(batch), "labels": labels})
+    results = every_prediction(complete)
+    loss = Loss(LossConfig(weights={name: 2.0}, metric=metric))
+    total, parts = loss(results, partial, loss.counts(partial))
+    total.backward()
+    (term,) = loss.terms
+    used = [value.grad for value in results.values() if value.grad is not None]
+    assert used
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in used)
+    assert float(total.detach()) == pytest.approx(2.0 * float(parts[0]))
+    assert float(parts[0]) > 0
+    if term.labels:
+        (gradient,) = used
+        assert not gradient[first[LABELS[term.labels[0]].kind]].any()
+        assert bool(gradient.any())
+
+
+@pytest.mark.parametrize("name", [name for name in TERMS if TERMS[name](name, LossConfig()).labels])
+def test_every_term_without_labels_counts_nothing_and_is_zero(batch: AtomicBatch, name: str) -> None:
+    complete = with_every_label(batch)
+    labels = {key: torch.full_like(label, torch.nan) for key, label in complete.labels.items()}
+    empty = AtomicBatch(**{**vars(batch), "labels": labels})
+    loss = Loss(LossConfig(weights={name: 1.0}))
+    assert float(loss.counts(empty)) == 0.0
+    total, _ = loss(every_prediction(complete), empty, loss.counts(empty))
+    assert float(total.detach()) == 0.0
+
+
+def test_every_label_has_a_term() -> None:
+    assert list(TERMS)[: len(LABELS)] == list(LABELS)
+
+
+def test_both_dipoles_are_compared_with_the_same_label(batch: AtomicBatch) -> None:
+    loss = Loss(LossConfig(weights={"dipole": 1.0, "charge_dipole": 3.0}))
+    dipole = batch.labels["dipole"]
+    _, parts = loss({"dipole": dipole + 0.1, "charge_dipole": dipole - 0.2}, batch, loss.counts(batch))
+    assert loss.labels == {"dipole"}
+    torch.testing.assert_close(parts, torch.tensor([0.01, 0.04]).double())

@@ -15,15 +15,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from molcalc.errors import ConfigError
+from molcalc.train.loop.processes import chosen_device
 from molcalc.train.loop.run_folder import RunFolder
 
 SCRIPT = """
 import json, os, sys, torch
 torch.set_num_threads(1)
 from molcalc.train import fit
-from tests.train.conftest import TINY_AIMNET2
+from tests.helpers.training_runs import TINY
 fit(json.loads(sys.argv[1]), "aimnet2", output=sys.argv[2], progress=False, epochs=int(sys.argv[4]),
-    batch_size=int(sys.argv[3]), batch_mode="molecules", arguments=TINY_AIMNET2, seed=3, precision="float64",
+    batch_size=int(sys.argv[3]), batch_mode="molecules", arguments=TINY["aimnet2"], seed=3, precision="float64",
     validate_every=2, plots=False, dist_timeout=float(sys.argv[5]), fidelity_weights=json.loads(sys.argv[6]))
 """
 
@@ -71,7 +73,7 @@ def test_two_ranks_equal_one_with_the_double_batch(
     (a, state_a), (b, state_b) = RunFolder(tmp_path / "one").load_last(), RunFolder(tmp_path / "two").load_last()
     for name in a.weights:
         torch.testing.assert_close(a.weights[name], b.weights[name], rtol=1e-6, atol=1e-6)
-    assert a.config.kind == ("aimnet2-multi" if several else "aimnet2")
+    assert len(a.config.fidelities) == (2 if several else 1)
     for row_a, row_b in zip(state_a["history"], state_b["history"], strict=True):
         assert row_a["valid_loss"] == pytest.approx(row_b["valid_loss"], rel=1e-6)
         assert row_a["forces_mae"] == pytest.approx(row_b["forces_mae"], rel=1e-6)
@@ -105,3 +107,14 @@ def test_a_frozen_rank_ends_the_run_after_the_timeout(labelled_db: Path, tmp_pat
     finally:
         processes[1].send_signal(signal.SIGKILL)
         finish(processes[1:])
+
+
+def test_a_gpu_is_taken_where_there_is_one_and_missed_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert chosen_device("auto") == chosen_device("cpu") == torch.device("cpu")
+    with pytest.raises(ConfigError, match="device='cuda', but torch finds no GPU: use 'cpu' or 'auto'"):
+        chosen_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert chosen_device("auto") == chosen_device("cuda") == torch.device("cuda", 1)
+    assert chosen_device("cpu") == torch.device("cpu")

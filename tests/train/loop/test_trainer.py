@@ -15,10 +15,10 @@ from molcalc.train import fit
 from molcalc.train.fitting import FitResult
 from molcalc.train.loop.trainer import Trainer
 from molcalc.train.optimize.schedules import Schedule, ScheduleConfig
-from tests.train.conftest import TINY_AIMNET2
+from tests.helpers.training_runs import TINY
 
 OPTIONS = {
-    "arguments": TINY_AIMNET2, "batch_size": 8, "batch_mode": "molecules", "progress": False, "plots": False,
+    "arguments": TINY["aimnet2"], "batch_size": 8, "batch_mode": "molecules", "progress": False, "plots": False,
     "validate_every": 1,
 }  # fmt: skip
 

@@ -7,24 +7,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
 from molcalc.batch import AtomicBatch
-from molcalc.errors import DatasetError, FidelityError, UnsupportedElementError
+from molcalc.errors import ConfigError, DatasetError, FidelityError, UnsupportedElementError
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.train import evaluate
-from molcalc.train.config import FitConfig
 from molcalc.train.data import open_dataset
-from molcalc.train.report.esp_examples import chosen_examples, esp_examples
-from molcalc.train.report.evaluation import KEPT_SAMPLES, Evaluation, evaluate_part
-from molcalc.train.report.results import Results
-from tests.helpers.tiny import organic, tiny_calculator, tiny_checkpoint
+from molcalc.train.data.comparison import USUAL, Comparison
+from molcalc.train.report.esp_plots import chosen_examples, esp_examples
+from molcalc.train.report.evaluation import KEPT_SAMPLES, Evaluation, Evaluator, evaluate_part, potential_spread
+from molcalc.train.report.prediction_writer import PredictionWriter
+from tests.helpers.calculators import tiny_calculator
+from tests.helpers.networks import tiny_checkpoint, tiny_dcm
+from tests.helpers.structures import organic
+from tests.helpers.training_runs import copied
 
 SHIFT = 0.25
 """eV that the labels of one kind of molecule are wrong by."""
-CONFIG = FitConfig(model="aimnet2", esp_radius_factor=0.0)
+ALL_POINTS = Comparison(esp_radius_factor=0.0)
 EXACT = 1e-9
 
 
@@ -50,9 +54,13 @@ def model() -> Checkpoint:
     return tiny_checkpoint()
 
 
+def evaluator(model: Checkpoint, comparison: Comparison = ALL_POINTS) -> Evaluator:
+    return Evaluator(model, comparison, device=torch.device("cpu"))
+
+
 @pytest.fixture(scope="module")
 def found(shifted_db: Path, model: Checkpoint) -> Evaluation:
-    return evaluate_part(model, open_dataset(shifted_db), CONFIG)
+    return evaluate_part(evaluator(model), open_dataset(shifted_db))
 
 
 def test_a_known_shift_is_found_in_the_right_unit_and_group(found: Evaluation) -> None:
@@ -93,6 +101,13 @@ def test_the_function_for_users_returns_plain_errors(shifted_db: Path, model: Ch
     assert errors["esp"]["rmse"] < 1e-5
 
 
+def test_an_option_that_an_evaluation_does_not_have_is_named(shifted_db: Path, model: Checkpoint) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'esp_radius' \(did you mean 'esp_radius_factor'\?\)"):
+        evaluate(str(shifted_db), model, esp_radius=0.0)
+    with pytest.raises(ConfigError, match="esp_radius_factor=-1.0; expected at least 0"):
+        evaluate(str(shifted_db), model, esp_radius_factor=-1)
+
+
 def test_data_of_a_named_fidelity_meet_the_fidelity_of_that_name(shifted_db: Path, model: Checkpoint) -> None:
     names = ("low", "high")
     config = replace(model.config, fidelities=tuple(Fidelity(name=name) for name in names))
@@ -101,14 +116,14 @@ def test_data_of_a_named_fidelity_meet_the_fidelity_of_that_name(shifted_db: Pat
     def keep(systems: np.ndarray, batch: AtomicBatch, results: object) -> None:
         seen.append(set(batch.fidelity.tolist()))
 
-    both = Checkpoint(config, model.weights)
-    evaluate_part(both, open_dataset({"high": str(shifted_db)}), CONFIG, on_batch=keep)
-    evaluate_part(both, open_dataset(shifted_db), CONFIG, fidelity="high", on_batch=keep)
+    both = evaluator(Checkpoint(config, model.weights))
+    evaluate_part(both, open_dataset({"high": str(shifted_db)}), on_batch=keep)
+    evaluate_part(both, open_dataset(shifted_db), fidelity="high", on_batch=keep)
     assert all(found == {1} for found in seen)
     with pytest.raises(FidelityError, match="the model has the fidelities low, high: say which one"):
-        evaluate_part(both, open_dataset(shifted_db), CONFIG)
+        evaluate_part(both, open_dataset(shifted_db))
     with pytest.raises(FidelityError, match=r"unknown fidelity 'hihg' \(did you mean 'high'\?\)"):
-        evaluate_part(both, open_dataset({"hihg": str(shifted_db)}), CONFIG)
+        evaluate_part(both, open_dataset({"hihg": str(shifted_db)}))
 
 
 def test_labels_with_dispersion_are_compared_with_the_energy_of_the_calculator(
@@ -146,12 +161,12 @@ def test_elements_and_labels_that_do_not_fit_are_refused(tmp_path: Path, model: 
 
 def test_examples_of_the_potential_are_the_median_and_the_worst(shifted_db: Path, model: Checkpoint) -> None:
     data = open_dataset(shifted_db)
-    config = replace(CONFIG, esp_radius_factor=1.4)
-    found = evaluate_part(model, data, config)
+    usual = evaluator(model, USUAL)
+    found = evaluate_part(usual, data)
     chosen, radial = chosen_examples(found)
     assert found.system_rmse["esp"][chosen["largest error"]] == np.nanmax(found.system_rmse["esp"])
     assert len(radial) == np.isfinite(found.system_rmse["esp"]).sum()
-    (worst,) = esp_examples(model, data, np.array([chosen["largest error"]]), config)
+    (worst,) = esp_examples(usual, data, np.array([chosen["largest error"]]))
     assert worst.rmse == pytest.approx(found.system_rmse["esp"][chosen["largest error"]], rel=1e-6)
     assert len(worst.points) == 20
     distance, element = worst.nearest()
@@ -162,8 +177,8 @@ def test_examples_of_the_potential_are_the_median_and_the_worst(shifted_db: Path
 
 def test_predictions_go_into_a_new_database(shifted_db: Path, model: Checkpoint, tmp_path: Path) -> None:
     data = open_dataset(shifted_db)
-    results = Results(data)
-    evaluate_part(model, data, CONFIG, on_batch=results)
+    results = PredictionWriter(data)
+    evaluate_part(evaluator(model), data, on_batch=results)
     assert results.write(tmp_path / "out.db", {"model": "tiny"}) == 36
     original = connect(shifted_db)
     for row in connect(tmp_path / "out.db").select():
@@ -184,8 +199,8 @@ def test_predictions_are_added_to_the_rows_they_are_of(shifted_db: Path, model: 
     with connect(copy) as db:
         db.delete([1])
     data = open_dataset(copy)
-    results = Results(data)
-    evaluate_part(model, data, CONFIG, on_batch=results)
+    results = PredictionWriter(data)
+    evaluate_part(evaluator(model), data, on_batch=results)
     results.annotate("tiny")
     original = connect(shifted_db)
     for row in connect(copy).select():
@@ -196,3 +211,9 @@ def test_predictions_are_added_to_the_rows_they_are_of(shifted_db: Path, model: 
         assert row.data["esp"].shape == (20,)
     with pytest.raises(DatasetError, match="cannot begin the name of a key"):
         results.annotate("1 x")
+
+
+def test_a_potential_that_turns_with_the_molecule_does_not_spread(tmp_path: Path) -> None:
+    model = tiny_dcm("physnet-dcm")
+    data = open_dataset(copied("co2_esp.db", tmp_path))
+    assert potential_spread(model, data, USUAL, seed=0) < 1e-9

@@ -13,9 +13,9 @@ import pytest
 from molcalc.errors import ConfigError
 from molcalc.train.optimize.schedules import SCHEDULES, ScheduleConfig
 from molcalc.train.report import error_plots, esp_plots, figures
-from molcalc.train.report.esp_examples import EspExample
+from molcalc.train.report.esp_plots import EspExample
 from molcalc.train.report.evaluation import Evaluation
-from molcalc.train.report.plots import Shown, draw_run, draw_schedules
+from molcalc.train.report.plots import RunCourse, draw_run, draw_schedules
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -111,7 +111,7 @@ def test_the_radial_error_marks_the_radii_of_all_elements() -> None:
 def test_pictures_of_a_run_are_small_files_and_leave_settings_alone(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     history = [{"epoch": 1, "train_loss": 1.0, "valid_loss": 1.0, "valid_score": 1.0, "learning_rate": 1e-3}]
-    pictures = draw_run(tmp_path / "plots", Shown(history, (), {}, {"median error": example()}))
+    pictures = draw_run(tmp_path / "plots", RunCourse(history, (), {}, {"median error": example()}))
     assert [picture.path.name for picture in pictures] == ["learning_curves.png", "esp_median_error.png"]
     for picture in pictures:
         assert picture.path.read_bytes().startswith(b"\x89PNG")
@@ -136,6 +136,6 @@ def test_without_matplotlib_an_error_says_how_to_get_it(tmp_path: Path, monkeypa
         return real(name, *more, **options)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    assert not figures.available()
+    assert not figures.can_draw()
     with pytest.raises(ConfigError, match=r"pip install 'molcalc\[plot\]'"):
         draw_schedules(tmp_path / "x.png")

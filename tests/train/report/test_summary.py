@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,17 @@ import pytest
 import torch
 
 from molcalc.io import checkpoint
-from molcalc.train import fitting
-from molcalc.train.config import make_config
 from molcalc.train.data import open_dataset
-from molcalc.train.loop import observers
+from molcalc.train.data.comparison import USUAL
+from molcalc.train.loop.processes import Processes
 from molcalc.train.loop.trainer import Trainer
 from molcalc.train.report import figures, summary
 from molcalc.train.report.display import with_unit
 from molcalc.train.report.document import Code, Heading, Table, Text, as_html, as_markdown
-from molcalc.train.report.evaluation import Evaluation
-from molcalc.train.report.orientation import potential_spread
-from tests.helpers.tiny_dcm import tiny_dcm
-from tests.helpers.training_runs import copied, fit_co2, fit_molecules
+from molcalc.train.report.evaluation import Evaluation, potential_spread
+from molcalc.train.report.recording import Recording, ReportConfig
+from molcalc.train.report.summary import RunReport
+from tests.helpers.training_runs import fit_co2, fit_molecules
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +76,9 @@ def test_the_html_needs_no_other_file(tmp_path: Path, monkeypatch: pytest.Monkey
     pytest.importorskip("matplotlib")
     drawn: list[Any] = []
 
-    def few(folder: Path, shown: Any) -> list[Any]:
-        drawn.append(shown)
-        return real(folder, summary.Shown(shown.history, shown.measured))
+    def few(folder: Path, course: Any) -> list[Any]:
+        drawn.append(course)
+        return real(folder, summary.RunCourse(course.history, course.measured))
 
     real = summary.draw_run
     monkeypatch.setattr(summary, "draw_run", few)
@@ -98,7 +96,7 @@ def test_the_html_needs_no_other_file(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_without_matplotlib_there_is_a_report_that_says_how_to_get_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "available", lambda: False)
+    monkeypatch.setattr(figures, "can_draw", lambda: False)
     fit_co2(tmp_path / "co2", plots=True)
     assert "matplotlib is not installed (pip install 'molcalc[plot]')" in (tmp_path / "co2" / "report.md").read_text()
     assert not (tmp_path / "co2" / "plots").exists()
@@ -107,10 +105,10 @@ def test_without_matplotlib_there_is_a_report_that_says_how_to_get_pictures(
 def test_pictures_that_cannot_be_drawn_do_not_end_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(folder: Path, shown: Any) -> list[Any]:
+    def fail(folder: Path, course: Any) -> list[Any]:
         raise RuntimeError("no font")
 
-    monkeypatch.setattr(figures, "available", lambda: True)
+    monkeypatch.setattr(figures, "can_draw", lambda: True)
     monkeypatch.setattr(summary, "draw_run", fail)
     result = fit_co2(tmp_path / "co2", plots=True)
     assert "could not be drawn: no font" in caplog.text
@@ -132,18 +130,29 @@ def test_groups_without_values_do_not_make_tables() -> None:
 
 
 @pytest.fixture
-def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    """Of a run that has just ended."""
-    caught: list[Trainer] = []
-    monkeypatch.setattr(fitting, "write_summary", lambda trainer, *more: caught.append(trainer))
-    fit_co2(tmp_path / "co2")
-    return caught[0]
+def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[RunReport, Trainer]:
+    """A run that has just ended, with a report that is not written yet."""
+    trainers: list[Trainer] = []
+    reports: list[RunReport] = []
+    real = RunReport.__init__
+
+    def keep(self: RunReport, trainer: Trainer, *more: Any, **options: Any) -> None:
+        real(self, trainer, *more, **options)
+        trainers.append(trainer)
+        reports.append(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunReport, "__init__", keep)
+        patch.setattr(RunReport, "write", lambda report: {})
+        fit_co2(tmp_path / "co2")
+    return reports[0], trainers[0]
 
 
-def test_an_update_in_the_middle_of_a_run_changes_nothing_of_it(trainer: Trainer) -> None:
+def test_an_update_in_the_middle_of_a_run_changes_nothing_of_it(ended: tuple[RunReport, Trainer]) -> None:
+    report, trainer = ended
     before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
     random = torch.get_rng_state()
-    summary.update_plots(trainer)
+    report.update()
     assert all(torch.equal(value, before[name]) for name, value in trainer.network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
     text = (trainer.folder.path / "report.md").read_text()
@@ -154,36 +163,51 @@ def test_an_update_in_the_middle_of_a_run_changes_nothing_of_it(trainer: Trainer
     assert "test systems" not in errors
 
 
-def test_observers_draw_when_it_is_time_and_never_end_a_run(
-    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_the_averaged_model_keeps_averages_while_the_network_goes_back_to_its_weights(
+    ended: tuple[RunReport, Trainer],
 ) -> None:
+    _, trainer = ended
+    model = trainer.averaged
+    raw = {f"members.0.{name}": value for name, value in trainer.network.state_dict().items()}
+    assert any(not torch.equal(model.weights[name], value) for name, value in raw.items())
+    with trainer.average.applied():
+        assert all(torch.equal(model.weights[name], value) for name, value in raw.items())
+
+
+def test_recording_draws_when_it_is_time_and_never_ends_a_run(
+    ended: tuple[RunReport, Trainer], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    report, trainer = ended
     drawn: list[int] = []
-    monkeypatch.setattr(observers, "update_plots", lambda trainer: drawn.append(len(trainer.history)))
-    trainer.config = replace(trainer.config, plot_every=2)
+    monkeypatch.setattr(RunReport, "update", lambda report: drawn.append(len(trainer.history)))
     rows = [dict(trainer.history[0]) for _ in range(5)]
-    with observers.Observers(trainer) as observe:
+    with Recording(ReportConfig(plot_every=2), trainer, report, {}) as record:
         for k in range(5):
             trainer.history = rows[: k + 1]
-            observe(trainer)
+            record(trainer)
         assert drawn == [2, 4]
-        monkeypatch.setattr(observers, "update_plots", lambda trainer: 1 / 0)
+        monkeypatch.setattr(RunReport, "update", lambda report: 1 / 0)
         trainer.history = [*rows, rows[0]]
-        observe(trainer)
-        observe(trainer)
+        record(trainer)
+        record(trainer)
     assert caplog.text.count("recording the run stops here, training goes on: ZeroDivisionError") == 1
 
 
+def test_only_the_first_process_records(ended: tuple[RunReport, Trainer], monkeypatch: pytest.MonkeyPatch) -> None:
+    report, trainer = ended
+    drawn: list[int] = []
+    monkeypatch.setattr(trainer, "processes", Processes(rank=1, size=2))
+    monkeypatch.setattr(RunReport, "update", lambda report: drawn.append(1))
+    with Recording(ReportConfig(plot_every=1, track="tensorboard"), trainer, report, {}) as record:
+        record(trainer)
+    assert not drawn
+    assert not (trainer.folder.path / "tensorboard").exists()
+
+
 def test_the_report_says_how_much_the_potential_of_a_plain_head_depends_on_orientation(tmp_path: Path) -> None:
-    """A6."""
     fit_co2(tmp_path / "co2")
     (found,) = re.findall(r"standard deviation of (\S+) mV", (tmp_path / "co2" / "report.md").read_text())
     data = open_dataset(tmp_path / "co2_esp.db")
-    spread = potential_spread(checkpoint.load(tmp_path / "co2"), data, make_config({"model": "noneq-dcm"}))
+    spread = potential_spread(checkpoint.load(tmp_path / "co2"), data, USUAL, seed=0)
     assert 1e3 * spread == pytest.approx(float(found), rel=0.5)  # of other systems
     assert spread > 1e-4
-
-
-def test_a_potential_that_turns_with_the_molecule_does_not_spread(tmp_path: Path) -> None:
-    model = tiny_dcm("physnet-dcm")
-    data = open_dataset(copied("co2_esp.db", tmp_path))
-    assert potential_spread(model, data, make_config({"model": "physnet-dcm"})) < 1e-9

@@ -17,19 +17,20 @@ from ase.db import connect
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, UnsupportedElementError
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.models.multifidelity import MultiFidelityAIMNet2
-from molcalc.pretrained.sources import open_model
+from molcalc.models.aimnet2 import AIMNet2Network
+from molcalc.pretrained.sources import read_model
 from molcalc.registry import build_members
 from molcalc.train import evaluate, fit
 from molcalc.train.config import FitConfig, make_config
 from molcalc.train.data import open_dataset
+from molcalc.train.data.parts import open_parts
 from molcalc.train.loop.processes import joined
 from molcalc.train.loop.run_folder import RunFolder
-from molcalc.train.start.network import new_model
-from molcalc.train.start.preparation import make_trainer, open_parts
+from molcalc.train.preparation import prepare
+from molcalc.train.start.initial_model import checkpointed, new_model
 from tests.helpers.model_files import multifidelity_state
-from tests.helpers.tiny import tiny_checkpoint, tiny_multifidelity
-from tests.train.conftest import OFFSET, TINY_AIMNET2
+from tests.helpers.networks import tiny_checkpoint, tiny_multifidelity
+from tests.helpers.training_runs import OFFSET, TINY
 
 SHORT = {"epochs": 2, "batch_size": 8, "batch_mode": "molecules", "progress": False, "plots": False}
 
@@ -49,18 +50,17 @@ def two_levels(labelled_db: Path, low_db: Path, tmp_path_factory: pytest.TempPat
     """A run on two fidelities."""
     output = tmp_path_factory.mktemp("runs") / "two"
     data = {"high": labelled_db, "low": low_db}
-    fit(data, "aimnet2", output=output, arguments=TINY_AIMNET2, fidelity_weights={"high": 1.0, "low": 3.0}, **SHORT)
+    fit(data, "aimnet2", output=output, arguments=TINY["aimnet2"], fidelity_weights={"high": 1.0, "low": 3.0}, **SHORT)
     return output
 
 
 def start(data: dict[str, Path] | Path, **options: Any) -> Checkpoint:
     """A model before its first step."""
     sources = {k: str(v) for k, v in data.items()} if isinstance(data, dict) else str(data)
-    size = {} if "init" in options else {"arguments": TINY_AIMNET2}
+    size = {} if "init" in options else {"arguments": TINY["aimnet2"]}
     config = make_config({"model": "aimnet2", **size, **options})
-    model_config, network = new_model(config, open_dataset(sources))
-    weights = {f"members.0.{name}": value.detach() for name, value in network.state_dict().items()}
-    return Checkpoint(model_config, weights)
+    model = new_model(config.start, open_dataset(sources), config.seed)
+    return checkpointed(model.config, model.network.state_dict())
 
 
 def saved(path: Path, model: Checkpoint) -> str:
@@ -75,7 +75,6 @@ def named(model: Checkpoint, name: str) -> Checkpoint:
 
 def test_two_fidelities_train_into_one_model(two_levels: Path, labelled_db: Path, low_db: Path) -> None:
     model = checkpoint.load(two_levels)
-    assert model.config.kind == "aimnet2-multi"
     assert [level.name for level in model.config.fidelities] == ["high", "low"]
     assert [level.elements for level in model.config.fidelities] == [(1, 6, 7, 8), (1, 6, 7, 8)]
     found = evaluate({"low": str(low_db), "high": str(labelled_db)}, two_levels)
@@ -86,7 +85,7 @@ def test_two_fidelities_train_into_one_model(two_levels: Path, labelled_db: Path
 def test_heads_are_different_tensors_after_training(two_levels: Path) -> None:
     """Spec 6.9: heads that were one object had equal weights to the last bit."""
     (network,) = build_members(checkpoint.load(two_levels))
-    assert isinstance(network, MultiFidelityAIMNet2)
+    assert isinstance(network, AIMNet2Network)
     high, low = (dict(head.named_parameters()) for head in network.energy_heads)
     for name in high:
         assert high[name].data_ptr() != low[name].data_ptr()
@@ -140,7 +139,7 @@ def test_a_weight_file_of_several_fidelities_goes_on(labelled_db: Path, low_db: 
     model = start(
         {"high": labelled_db, "0": low_db}, init=str(tmp_path / "three.pt"), fidelities={"high": {"like": "2"}}
     )
-    given = open_model(tmp_path / "three.pt")
+    given = read_model(tmp_path / "three.pt")
     assert [level.name for level in model.config.fidelities] == ["high", "0"]
     for name, source in (("embedding", [2, 0]), ("energy_heads.{}.0.weight", [2, 0])):
         for f, k in enumerate(source):
@@ -216,7 +215,7 @@ def test_held_out_data_may_have_the_fidelities_in_another_order_or_not_all(
     labelled_db: Path, low_db: Path, tmp_path: Path
 ) -> None:
     data = {"high": str(labelled_db), "low": str(low_db)}
-    arguments: dict[str, Any] = {"arguments": TINY_AIMNET2, "seed": 3, **SHORT, "epochs": 1, "allow_overlap": True}
+    arguments: dict[str, Any] = {"arguments": TINY["aimnet2"], "seed": 3, **SHORT, "epochs": 1, "allow_overlap": True}
     errors = []
     for k, held_out in enumerate(({"low": str(low_db), "high": str(labelled_db)}, {"high": str(labelled_db)})):
         result = fit(data, "aimnet2", output=tmp_path / str(k), valid=held_out, test=0, **arguments)
@@ -232,7 +231,7 @@ def test_every_fidelity_counts_equally_in_the_validation_loss(low_db: Path, labe
             new.write(row, total_charge=0, multiplicity=1, data=row.data)
     data = {"high": str(tmp_path / "few.db"), "low": str(low_db)}
     losses = {}
-    options: dict[str, Any] = {"arguments": TINY_AIMNET2, "test": 0, **SHORT, "epochs": 1, "ema": 0.0,
+    options: dict[str, Any] = {"arguments": TINY["aimnet2"], "test": 0, **SHORT, "epochs": 1, "ema": 0.0,
                                "allow_overlap": True}  # fmt: skip
     fit(data, "aimnet2", output=tmp_path / "run", valid=data, **options)
     for name, valid in (("both", data), *(((name, {name: path}) for name, path in data.items()))):
@@ -244,23 +243,7 @@ def test_every_fidelity_counts_equally_in_the_validation_loss(low_db: Path, labe
 
 def validation_loss(config: FitConfig, data: dict[str, str], valid: dict[str, str], folder: Path) -> float:
     """Loss of the weights that a run starts from."""
-    parts = open_parts(data, config, valid, data, {})
+    parts = open_parts(data, config.split, seed=config.seed, valid=valid, test=data)
     with joined(torch.device("cpu"), 60.0) as processes:
-        trainer = make_trainer(config, set(), parts, RunFolder(folder), processes, torch.device("cpu"))
+        _, trainer = prepare(config, set(), parts, RunFolder(folder), processes, torch.device("cpu"))
         return trainer.validate()[0]
-
-
-def test_a_geometry_may_be_held_out_at_one_fidelity_and_trained_on_at_another(
-    labelled_db: Path, low_db: Path, tmp_path: Path
-) -> None:
-    names = {part: str(tmp_path / f"{part}.db") for part in ("train", "valid")}
-    with connect(labelled_db) as old:
-        for part, limits in (("train", {"limit": 24}), ("valid", {"offset": 24})):
-            with connect(names[part]) as new:
-                for row in old.select(**limits):
-                    new.write(row, total_charge=0, multiplicity=1, data=row.data)
-    config = make_config({"model": "aimnet2"})
-    data = {"high": names["train"], "low": str(low_db)}
-    assert len(open_parts(data, config, {"high": names["valid"]}, {"high": names["valid"]}, {}).valid) == 12
-    with pytest.raises(DatasetError, match="12 of 12 systems of the validation part are in the training part"):
-        open_parts({"high": str(labelled_db)}, config, {"high": names["valid"]}, {"high": names["valid"]}, {})

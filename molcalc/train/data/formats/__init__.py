@@ -1,74 +1,89 @@
-"""Files that hold structures with results: each kind of file is a module with one class."""
+"""Files that hold structures with results: each kind of file is a module with one class, and a line in a table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from molcalc.errors import DatasetError
-from molcalc.train.data.formats.base import Source
+from molcalc.train.data.formats.base import DataFile
 
-SUFFIXES = {
-    ".db": "ASE database (SQLite)",
-    ".json": "ASE database (JSON)",
-    ".aselmdb": "ASE database (LMDB)",
-    ".xyz": "extended XYZ",
-    ".extxyz": "extended XYZ",
-    ".traj": "ASE trajectory",
-    ".h5": "HDF5, grouped by size",
-    ".hdf5": "HDF5, grouped by size",
-    ".npz": "numpy archives of energies and forces, and of ESP",
+
+class Format(NamedTuple):
+    """Words for a kind of file, and where its class is."""
+
+    title: str
+    module: str
+    class_name: str
+
+    def load(self) -> type[DataFile]:
+        """The class that reads and writes files of this kind."""
+        found: type[DataFile] = getattr(import_module(f"{__name__}.{self.module}"), self.class_name)
+        return found
+
+
+_XYZ = Format("extended XYZ", "extxyz", "ExtendedXYZ")
+_HDF5 = Format("HDF5, grouped by size", "hdf5", "HDF5File")
+FORMATS = {
+    ".db": Format("ASE database (SQLite)", "sqlite", "SQLiteDatabase"),
+    ".json": Format("ASE database (JSON)", "json_database", "JSONDatabase"),
+    ".aselmdb": Format("ASE database (LMDB)", "database", "Database"),
+    ".xyz": _XYZ,
+    ".extxyz": _XYZ,
+    ".traj": Format("ASE trajectory", "trajectory", "Trajectory"),
+    ".h5": _HDF5,
+    ".hdf5": _HDF5,
+    ".npz": Format("numpy archives of energies and forces, and of ESP", "npz", "NpzFile"),
 }
+"""Kinds of files by suffix."""
 
 
-def open_source(
-    path: Path, declared: Mapping[str, str], partner: Path | None = None, charges: str | None = None
-) -> Source:
-    """The reader of a file, chosen by its suffix.
+def open_files(paths: Sequence[Path], declared: Mapping[str, str], charges: str | None = None) -> list[DataFile]:
+    """Readers of files, chosen by their suffixes; files that belong together share one.
 
     Parameters
     ----------
     declared : units given by the user, by name of label.
-    partner : the ESP archive that belongs to an npz file.
-    charges : array of an npz file that is taken for charges; None for the usual one.
+    charges : array that is taken for charges, for kinds of files that may have several; None for the usual one.
+
+    Returns
+    -------
+    Opened files, in the order of the paths, without those that are the second of a pair.
 
     Raises
     ------
     DatasetError
-        When the file does not exist, is empty, or is of no known kind.
+        When a file does not exist, is empty, or is of no known kind.
     """
+    kinds = {path: _kind_of(path) for path in paths}
+    partners = {
+        path: partner
+        for kind in dict.fromkeys(kinds.values())
+        for path, partner in kind.partners([path for path in paths if kinds[path] is kind]).items()
+    }
+    opened = []
+    for path in paths:
+        options: dict[str, Any] = {"partner": partners[path]} if path in partners else {}
+        if charges is not None:
+            if not kinds[path].has_choice_of_charges:
+                raise DatasetError(
+                    f"{path}: charges={charges!r} chooses an array of npz archives; leave it out for "
+                    f"{path.suffix.lower()} files"
+                )
+            options["charges"] = charges
+        if path not in partners.values():
+            opened.append(kinds[path](path, declared, **options))
+    return opened
+
+
+def _kind_of(path: Path) -> type[DataFile]:
     if not path.exists():
         raise DatasetError(f"there is no file {path}")
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        listed = ", ".join(f"{name} ({what})" for name, what in SUFFIXES.items())
+    if path.suffix.lower() not in FORMATS:
+        listed = ", ".join(f"{suffix} ({found.title})" for suffix, found in FORMATS.items())
         raise DatasetError(f"{path}: files that can be read are {listed}")
     if path.is_file() and path.stat().st_size == 0:
         raise DatasetError(f"{path} is empty")
-    if charges is not None and suffix != ".npz":
-        raise DatasetError(
-            f"{path}: charges={charges!r} chooses an array of npz archives; leave it out for {suffix} files"
-        )
-    if suffix == ".db":
-        from molcalc.train.data.formats.sqlite import SQLiteSource
-
-        return SQLiteSource(path, declared)
-    if suffix in (".json", ".aselmdb"):
-        from molcalc.train.data.formats.asedb import DatabaseSource
-
-        return DatabaseSource(path, declared)
-    if suffix in (".xyz", ".extxyz"):
-        from molcalc.train.data.formats.extxyz import XYZSource
-
-        return XYZSource(path, declared)
-    if suffix == ".traj":
-        from molcalc.train.data.formats.trajectory import TrajectorySource
-
-        return TrajectorySource(path, declared)
-    if suffix == ".npz":
-        from molcalc.train.data.formats.npz import NpzSource
-
-        return NpzSource(path, declared, partner, charges)
-    from molcalc.train.data.formats.hdf5 import HDF5Source
-
-    return HDF5Source(path, declared)
+    return FORMATS[path.suffix.lower()].load()

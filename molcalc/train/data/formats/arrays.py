@@ -1,91 +1,243 @@
-"""Rows from arrays that hold many structures of one size."""
+"""Blocks from arrays that hold many structures of one size, and such arrays from blocks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from molcalc.train.data.formats.base import as_bytes
-from molcalc.train.data.rows import Row
+from molcalc.errors import DatasetError
+from molcalc.properties import LABELS, Property, from_voigt
+from molcalc.state import STATE_KEYS
+from molcalc.train.data.block import Block
+from molcalc.train.data.formats.rows import NOT_OTHER
+from molcalc.train.data.problems import Problems
+
+TEXTS = "texts"
+"""Name under which files list the texts that the integers of some keys stand for."""
 
 
-def rows_of(
-    arrays: Mapping[str, np.ndarray], first: int, rename: Mapping[str, str], texts: Mapping[str, Sequence[str]]
-) -> list[Row]:
-    """Rows of row-aligned arrays.
+def expected_shape(name: str, rows: int, n_atoms: int) -> tuple[int, ...] | None:
+    """Shape of a row-aligned array that is a label or states charge, multiplicity or fidelity; None for others."""
+    if name in STATE_KEYS:
+        return (rows,)
+    if name not in LABELS or LABELS[name].kind == "point":
+        return None
+    label = LABELS[name]
+    return (rows, n_atoms, *label.shape) if label.kind == "atom" else (rows, *label.shape)
+
+
+def check_shape(where: str, name: str, shape: tuple[int, ...], rows: int, n_atoms: int) -> None:
+    """Refuse an array whose shape is not that of what its name says.
+
+    Parameters
+    ----------
+    where : file and array, for messages.
+    name : of the array here, whatever the file calls it.
+
+    Raises
+    ------
+    DatasetError
+    """
+    expected = expected_shape(name, rows, n_atoms)
+    if expected not in (None, shape) and not (name == "stress" and shape == (rows, 6)):
+        raise DatasetError(f"{where} has shape {shape}; expected {expected} for {rows} structures of {n_atoms} atoms")
+
+
+def shaped(where: str, name: str, values: np.ndarray, rows: int, n_atoms: int) -> np.ndarray:
+    """An array in the shape of what its name says, if it has as many numbers.
+
+    Returns
+    -------
+    view of the values, or the values themselves
+
+    Raises
+    ------
+    DatasetError
+        As :func:`check_shape`.
+    """
+    expected = expected_shape(name, rows, n_atoms)
+    if expected is not None and values.size == math.prod(expected):
+        return values.reshape(expected)
+    check_shape(where, name, values.shape, rows, n_atoms)
+    return values
+
+
+def block_of(
+    arrays: Mapping[str, np.ndarray],
+    first: int,
+    rename: Mapping[str, str],
+    texts: Mapping[str, Sequence[str]],
+    problems: Problems,
+) -> Block:
+    """A block of row-aligned arrays.
 
     Scalars of a row become keys, other arrays data; a label that is NaN throughout a row is missing there.
 
     Parameters
     ----------
-    arrays : by name; after renaming, numbers (m, n) and positions (m, n, 3) are needed. Columns of zeros at the end of
-        numbers are padding.
+    arrays : by name, of shapes that :func:`check_shape` passes; after renaming, numbers (m, n) and positions (m, n, 3)
+        are needed. Columns of zeros at the end of numbers are padding.
     first : number of the first row.
     rename : names of the file that differ from ours.
     texts : what the integers of some keys stand for.
+    problems : takes the rows without atoms.
+
+    Returns
+    -------
+    block without the rows that have no atoms
+
+    Raises
+    ------
+    ValueError, IndexError
+        When a cell or points have another number of entries, or an integer stands for no text.
     """
     named = {rename.get(name, name): values for name, values in arrays.items()}
     numbers, positions = named.pop("numbers"), named.pop("positions")
-    cell, pbc = named.pop("cell", None), named.pop("pbc", None)
-    labels = {name: named.pop(name, None) for name in ("energy", "forces", "stress", "dipole", "charges")}
-    labels["magmoms"] = named.pop("spin_charges", None)
-    sizes = np.count_nonzero(numbers, axis=1)
-    padded = numbers.shape[1]
-    rows = []
-    for k in range(len(numbers)):
-        n = int(sizes[k])
-        keys, data = {}, {}
-        for name, values in named.items():
-            value = values[k]
-            if value.ndim == 0 and name in texts:
-                if value >= 0:
-                    keys[name] = texts[name][int(value)]
-            elif value.ndim == 0:
-                keys[name] = value.item()
-            else:
-                data[name] = value[:n] if value.shape[0] == padded and name not in _POINTS else value
-        if "quadrupole" in data and np.isnan(data["quadrupole"]).all():
-            del data["quadrupole"]
-        if "esp" in data and np.isnan(data["esp"][-1:]).any():
-            data.update(_without_padding(data))
-        energy = None if labels["energy"] is None else float(labels["energy"][k])
-        rows.append(
-            Row(
-                id=first + k,
-                natoms=n,
-                numbers=np.ascontiguousarray(numbers[k, :n], dtype="<i4").tobytes(),
-                positions=as_bytes(positions[k, :n]) or b"",
-                cell=None if cell is None else as_bytes(cell[k]),
-                pbc=0 if pbc is None else int(np.dot(np.asarray(pbc[k], dtype=bool), [1, 2, 4])),
-                initial_charges=None,
-                energy=None if energy is not None and np.isnan(energy) else energy,
-                forces=_part(labels["forces"], k, n),
-                stress=_part(labels["stress"], k, None),
-                dipole=_part(labels["dipole"], k, None),
-                magmoms=_part(labels["magmoms"], k, n),
-                charges=_part(labels["charges"], k, n),
-                keys=keys,
-                data=data,
-            )
-        )
-    return rows
+    m, width = numbers.shape
+    n_atoms = np.count_nonzero(numbers, axis=1)
+    present = np.arange(width) < n_atoms[:, None]
+    systems = {
+        "n_atoms": n_atoms,
+        "row": first + np.arange(m),
+        "cell": named.pop("cell", np.zeros((m, 3, 3))).reshape(m, 3, 3).astype(np.float64),
+        "pbc": named.pop("pbc", np.zeros((m, 3))).reshape(m, 3).astype(bool),
+    }
+    block = Block(
+        systems,
+        {"numbers": numbers[present].astype("<i4"), "positions": positions[present].astype(np.float64)},
+        {},
+    )
+    fits = n_atoms > 0
+    problems.add_many("there are no atoms", systems["row"][~fits])
+    for name, label in LABELS.items():
+        if label.kind != "point" and name in named:
+            _add_label(block, label, named.pop(name), present)
+    if "esp" in named or "esp_points" in named:
+        _add_points(block, named.pop("esp", np.empty((m, 0))), named.pop("esp_points", np.empty((m, 0, 3))))
+    for name, values in named.items():
+        if values.ndim == 1:
+            block.keys[name] = _key(values, texts.get(name))
+        elif name not in NOT_OTHER:
+            padded = values.shape[1] == width
+            block.data[name] = [own[:n] if padded else own for own, n in zip(values, n_atoms.tolist())]
+    return block if fits.all() else block.only(fits)
 
 
-def _without_padding(data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """ESP and points up to the last value that is not NaN."""
-    present = np.flatnonzero(~np.isnan(data["esp"]))
-    end = int(present[-1]) + 1 if len(present) else 0
-    return {name: data[name][:end] for name in ("esp", "esp_points") if name in data}
+def _add_label(block: Block, label: Property, values: np.ndarray, present: np.ndarray) -> None:
+    if label.name == "stress" and values.ndim == 2:
+        values = from_voigt(values)
+    owner = np.arange(len(block))
+    if label.kind == "atom":
+        values, owner = values[present], np.repeat(owner, block.systems["n_atoms"])
+    block.part(label.kind)[label.name] = _missing_or_wrong(values.astype(np.float64), owner, len(block))
 
 
-_POINTS = ("esp", "esp_points", "quadrupole")
+def _missing_or_wrong(values: np.ndarray, owner: np.ndarray, n: int) -> np.ndarray:
+    """Values whose NaN are infinite where the structure has other ones: it has the label, and it is not finite."""
+    nan = np.isnan(values)
+    if nan.any():
+        has = np.bincount(owner[~nan.reshape(len(values), -1).all(axis=1)], minlength=n) > 0
+        values[nan & has[owner].reshape(-1, *[1] * (values.ndim - 1))] = np.inf
+    return values
 
 
-def _part(values: Any, k: int, n: int | None) -> bytes | None:
-    """Bytes of the values of one row without padding; None when all of them are NaN."""
-    if values is None:
-        return None
-    part = values[k] if n is None else values[k, :n]
-    return None if np.isnan(part).all() else as_bytes(part)
+def _add_points(block: Block, esp: np.ndarray, points: np.ndarray) -> None:
+    """Add the ESP without the NaN that rows are filled up with; −1 points where ESP and points differ in number."""
+    esp = esp.reshape(len(block), -1).astype(np.float64)
+    points = points.reshape(len(block), -1, 3).astype(np.float64)
+    filled = ~np.isnan(esp)
+    counts = np.where(filled.any(axis=1), esp.shape[1] - np.argmax(filled[:, ::-1], axis=1), 0)
+    if esp.shape[1] != points.shape[1]:
+        counts = np.full(len(block), -1)
+    present = np.arange(esp.shape[1]) < counts[:, None]
+    block.systems["n_points"] = counts
+    block.points["esp"] = esp[present]
+    block.points["esp_points"] = points[present] if present.shape == points.shape[:2] else np.empty((0, 3))
+
+
+def _key(values: np.ndarray, texts: Sequence[str] | None) -> list[Any]:
+    listed: list[Any] = values.tolist()
+    return listed if texts is None else [texts[value] if value >= 0 else None for value in listed]
+
+
+def arrays_of(block: Block, whole: Block, texts: Mapping[str, Sequence[str]], width: int) -> dict[str, np.ndarray]:
+    """Row-aligned arrays by name of the structures of a block.
+
+    Parameters
+    ----------
+    whole : all structures of the file: what any of them has gets an array, with NaN where it is missing.
+    texts : different texts of each key that has any, from :func:`texts_of`.
+    width : atoms that rows are filled up to with zeros.
+
+    Returns
+    -------
+    arrays by name, each with a row per structure
+
+    Raises
+    ------
+    DatasetError
+        When a key or data cannot be kept in arrays.
+    """
+    present = np.arange(width) < block.systems["n_atoms"][:, None]
+    arrays = {name: _padded(block.atoms[name], present, 0) for name in ("numbers", "positions")}
+    if whole.systems["pbc"].any():
+        arrays.update(cell=block.systems["cell"], pbc=block.systems["pbc"])
+    for name, label in LABELS.items():
+        if label.kind != "point" and not np.isnan(whole.part(label.kind).get(name, np.nan)).all():
+            values = block.part(label.kind)[name]
+            arrays[name] = _padded(values, present, 0) if label.kind == "atom" else values
+    if "esp" in whole.points and len(whole.points["esp"]):
+        filled = np.arange(whole.systems["n_points"].max()) < block.systems["n_points"][:, None]
+        arrays.update({name: _padded(values, filled, np.nan) for name, values in block.points.items()})
+    for name, column in block.keys.items():
+        if any(value is not None for value in whole.keys[name]):
+            if name in arrays:
+                raise DatasetError(f"the key {name!r} has the name of an array")
+            arrays[name] = _column(name, column, texts.get(name))
+    for name in block.data:
+        arrays[name] = _data(name, block, whole, width)
+    return arrays
+
+
+def texts_of(block: Block) -> dict[str, list[str]]:
+    """Different texts of each key that has any, in order of appearance."""
+    found = {
+        name: list(dict.fromkeys(value for value in values if isinstance(value, str)))
+        for name, values in block.keys.items()
+    }
+    return {name: texts for name, texts in found.items() if texts}
+
+
+def _padded(values: np.ndarray, present: np.ndarray, fill: float) -> np.ndarray:
+    """(m, width, ...) values of structures, filled up."""
+    result = np.full((*present.shape, *values.shape[1:]), fill, dtype=values.dtype)
+    result[present] = values
+    return result
+
+
+def _column(name: str, values: Sequence[Any], texts: Sequence[str] | None) -> np.ndarray:
+    """A key as numbers; texts become their position in the list of texts, -1 where missing."""
+    if texts is None:
+        column = np.array([np.nan if value is None else value for value in values])
+        return column.astype(np.int64) if column.dtype == bool else column
+    if any(value is not None and not isinstance(value, str) for value in values):
+        raise DatasetError(f"the key {name!r} is a text in some rows and a number in others")
+    places = {text: k for k, text in enumerate(texts)}
+    return np.array([-1 if value is None else places[value] for value in values], dtype=np.int64)
+
+
+def _data(name: str, block: Block, whole: Block, width: int) -> np.ndarray:
+    """Other data as one array, when they have one shape per structure or per atom."""
+    sizes = whole.systems["n_atoms"].tolist()
+    every = [np.asarray(np.nan if value is None else value) for value in whole.data[name]]
+    per_atom = all(value.shape[:1] == (n,) for value, n in zip(every, sizes))
+    shapes = {value.shape[1:] if per_atom else value.shape for value in every}
+    if len(shapes) > 1 or any(value.dtype.kind not in "biuf" for value in every):
+        raise DatasetError(f"data {name!r} are not arrays of one shape; this kind of file cannot hold them")
+    own = [np.asarray(value, dtype=np.float64) for value in block.data[name]]
+    if not per_atom:
+        return np.array(own)
+    return _padded(np.concatenate(own), np.arange(width) < block.systems["n_atoms"][:, None], 0.0)

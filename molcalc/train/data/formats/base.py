@@ -1,42 +1,49 @@
-"""What every reader of a file offers."""
+"""What every file of structures offers."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
-
-from molcalc.errors import DatasetError, InputError
-from molcalc.train.data.columns import unit_factors
-from molcalc.train.data.rows import Row
+from molcalc.errors import DatasetError
+from molcalc.train.data.block import Block
+from molcalc.train.data.declared_units import unit_factors
+from molcalc.train.data.problems import Problems
 
 READ_SIZE = 1 << 22
-CHUNK = 1000
-"""Rows that are read before they are packed."""
 
 
-class Source(ABC):
-    """A file of structures with results.
+class DataFile(ABC):
+    """A file of structures with results, opened for reading.
+
+    Parameters
+    ----------
+    declared : units given by the user, by name of label.
 
     Attributes
     ----------
     word : what the file calls a row, for messages.
+    has_choice_of_charges : whether several arrays of a file can be taken for charges.
     factors : from the units of the file to eV, Å and e, by name; ones are left out.
     metadata : what the file says about all its rows.
     """
 
-    word = "row"
+    word: ClassVar[str] = "row"
+    has_choice_of_charges: ClassVar[bool] = False
 
     def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
         self.path = path
         self.declared = dict(declared)
         self.metadata: dict[str, Any] = {}
         self.factors = unit_factors(declared, self.name)
+
+    @classmethod
+    def partners(cls, paths: Sequence[Path]) -> dict[Path, Path]:
+        """The second file of each that is one of a pair; most kinds of files have none."""
+        return {}
 
     @property
     def name(self) -> str:
@@ -51,8 +58,16 @@ class Source(ABC):
         return [self.path]
 
     @abstractmethod
-    def chunks(self) -> Iterator[Sequence[Row]]:
-        """All rows in the order of the file, some thousand at a time.
+    def read(self, problems: Problems) -> Iterator[Block]:
+        """All structures in the order of the file, some thousand at a time, as the file has them.
+
+        Parameters
+        ----------
+        problems : takes the rows that cannot be packed, which are left out.
+
+        Returns
+        -------
+        Blocks with ``n_atoms``, ``row``, ``cell``, ``pbc``, ``numbers``, ``positions`` and whatever else there is.
 
         Raises
         ------
@@ -60,10 +75,20 @@ class Source(ABC):
             When the file is damaged.
         """
 
-    def rows(self) -> Iterator[Row]:
-        """All rows, one by one."""
-        for chunk in self.chunks():
-            yield from chunk
+    @staticmethod
+    def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
+        """Write structures in eV, Å and e into a new file.
+
+        Returns
+        -------
+        Number of structures.
+
+        Raises
+        ------
+        DatasetError
+            When files of this kind are only read, or cannot hold what the structures carry.
+        """
+        raise DatasetError(f"{path}: files of this kind are read, not written")
 
     def row_label(self, row: int) -> str:
         """Text of the number of a row, for messages."""
@@ -88,35 +113,6 @@ class Source(ABC):
         except OSError as error:
             raise DatasetError(f"{self.path} cannot be read: {error.strerror or error}") from error
         return digest.digest()
-
-
-class RowByRowSource(Source):
-    """A file whose reader gives one row after the other and may raise anything."""
-
-    @abstractmethod
-    def read(self) -> Iterator[Row]:
-        """All rows in the order of the file."""
-
-    def chunks(self) -> Iterator[Sequence[Row]]:
-        """All rows in the order of the file, :data:`CHUNK` at a time."""
-        rows = self.read()
-        while True:
-            try:
-                chunk = list(islice(rows, CHUNK))
-            except DatasetError:
-                raise
-            except InputError as error:
-                raise DatasetError(str(error)) from error
-            except Exception as error:  # readers of ASE raise anything
-                raise damaged(self.path, error) from error
-            if not chunk:
-                return
-            yield chunk
-
-
-def as_bytes(values: Any) -> bytes | None:
-    """Little-endian float64 bytes of an array; None for None."""
-    return None if values is None else np.ascontiguousarray(values, dtype="<f8").tobytes()
 
 
 def damaged(path: Path, error: BaseException) -> DatasetError:

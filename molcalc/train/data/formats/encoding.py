@@ -31,6 +31,10 @@ def _restore(values: dict[str, Any]) -> Any:
 def decode_data(blob: bytes | str) -> dict[str, Any]:
     """The dictionary ``row.data``; values that are neither numbers, texts nor arrays stay dictionaries.
 
+    Returns
+    -------
+    values by key; none for empty bytes
+
     Raises
     ------
     ValueError

@@ -6,19 +6,19 @@ import contextlib
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from molcalc.errors import DatasetError
-from molcalc.state import CHARGE_KEYS
-from molcalc.train.data.columns import LABELS, unit_factors
-from molcalc.train.data.formats.arrays import rows_of
-from molcalc.train.data.formats.base import Source, damaged
-from molcalc.train.data.problems import SHOWN
-from molcalc.train.data.rows import Row
+from molcalc.properties import LABELS
+from molcalc.train.data.block import Block, concatenated
+from molcalc.train.data.declared_units import manifest_factors
+from molcalc.train.data.formats.arrays import TEXTS, arrays_of, block_of, check_shape, texts_of
+from molcalc.train.data.formats.base import DataFile, damaged
+from molcalc.train.data.problems import SHOWN, Problems
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +29,12 @@ MAX_EXPANSION = 1000
 """Bytes that one byte of a compressed file may stand for."""
 _FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 """Filters that HDF5 and h5py bring along; others would load a plug-in."""
-NAMES = {"coord": "positions", "spin_charges": "spin_charges"}
-_STATE = (*CHARGE_KEYS, "mult", "multiplicity")
+NAMES = {"coord": "positions"}
+"""Names of these files that differ from ours."""
+_THEIRS = {ours: theirs for theirs, ours in NAMES.items()}
 
 
-class HDF5Source(Source):
+class HDF5File(DataFile):
     """Groups named after their number of atoms, each with row-aligned arrays.
 
     Units come from the JSON text ``attrs["units"]`` or from the user.
@@ -46,7 +47,7 @@ class HDF5Source(Source):
         try:
             with self._open() as file:
                 self.metadata = _attributes(file)
-                self.texts: dict[str, list[str]] = dict(self.metadata.pop("texts", {}))
+                self.texts: dict[str, list[str]] = dict(self.metadata.pop(TEXTS, {}))
                 self.groups = self._check(file)
             self.factors = self._factors(file_units=self.metadata.get("units"))
         except DatasetError:
@@ -54,15 +55,16 @@ class HDF5Source(Source):
         except Exception as error:  # HDF5 raises anything for damaged files
             raise damaged(path, error) from error
 
-    def chunks(self) -> Iterator[Sequence[Row]]:
+    def read(self, problems: Problems) -> Iterator[Block]:
+        """All structures, by their number of atoms."""
         try:
-            yield from self._chunks()
+            yield from self._blocks(problems)
         except DatasetError:
             raise
         except Exception as error:  # HDF5 raises anything for damaged files
             raise damaged(self.path, error) from error
 
-    def _chunks(self) -> Iterator[Sequence[Row]]:
+    def _blocks(self, problems: Problems) -> Iterator[Block]:
         with self._open() as file:
             for n_atoms, name in self.groups:
                 group = file[name]
@@ -70,7 +72,29 @@ class HDF5Source(Source):
                 for start in range(0, total, CHUNK):
                     arrays = {key: self._read(group, key, slice(start, start + CHUNK)) for key in group}
                     first = (n_atoms << GROUP_SHIFT) + start
-                    yield rows_of(arrays, first, NAMES, self.texts)
+                    yield block_of(arrays, first, NAMES, self.texts, problems)
+
+    @staticmethod
+    def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
+        """Write row-aligned arrays by number of atoms, compressed, with checksums."""
+        import h5py
+
+        listed = list(blocks)
+        if not listed:
+            return 0
+        whole = concatenated(listed)
+        texts = texts_of(whole)
+        units = {_THEIRS.get(name, name): unit for name, unit in metadata["units"].items()}
+        with h5py.File(path, "w") as file:
+            for name, value in {**metadata, "units": units, TEXTS: texts}.items():
+                file.attrs[name] = value if isinstance(value, (str, int, float)) else json.dumps(value)
+            sizes = whole.systems["n_atoms"]
+            for n_atoms in np.unique(sizes).tolist():
+                group = file.create_group(f"{n_atoms:03d}")
+                for name, values in arrays_of(whole.only(sizes == n_atoms), whole, texts, n_atoms).items():
+                    named = _THEIRS.get(name, name)
+                    group.create_dataset(named, data=values, compression="gzip", shuffle=True, fletcher32=True)
+        return len(whole)
 
     def row_label(self, row: int) -> str:
         return f"{row >> GROUP_SHIFT:03d}/{row & ((1 << GROUP_SHIFT) - 1)}"
@@ -120,7 +144,7 @@ class HDF5Source(Source):
             if group["numbers"].dtype.kind == "f":
                 raise DatasetError(f"{self.path}: {name}/numbers are {group['numbers'].dtype}; expected integers")
             for key, shape in shapes.items():
-                self._check_shape(f"{name}/{key}", key, shape, rows, int(name))
+                check_shape(f"{self.path}: {name}/{key}", NAMES.get(key, key), shape, rows, int(name))
             keys[name] = set(shapes)
             found.append((int(name), name))
         if not found:
@@ -128,32 +152,11 @@ class HDF5Source(Source):
         self._compare_keys(keys)
         return sorted(found)
 
-    def _check_shape(self, where: str, key: str, shape: tuple[int, ...], rows: int, n_atoms: int) -> None:
-        """Refuse a label whose shape is not that of its kind."""
-        label = LABELS.get(NAMES.get(key, key))
-        if key in _STATE:
-            expected = [(rows,)]
-        elif label is None or label.kind == "point":
-            return
-        else:
-            per_row = (rows, n_atoms) if label.kind == "atom" else (rows,)
-            expected = [(*per_row, *label.shape)] + ([(rows, 6)] if key == "stress" else [])
-        if shape not in expected:
-            raise DatasetError(
-                f"{self.path}: {where} has shape {shape}; expected {expected[0]} for {rows} structures of {n_atoms} "
-                "atoms"
-            )
-
     def _compare_keys(self, keys: Mapping[str, set[str]]) -> None:
-        """Report labels that only some groups have, and refuse charges that only some have."""
-        for key in sorted(set().union(*keys.values())):
+        """Report labels that only some groups have."""
+        for key in sorted(set().union(*keys.values()) & set(LABELS)):
             without = sorted(name for name, own in keys.items() if key not in own)
-            if without and key in CHARGE_KEYS:  # a charge that is missing is not known to be zero
-                raise DatasetError(
-                    f"{self.path}: group {', '.join(without[:SHOWN])} has no data set {key!r}, while others have: "
-                    "write it for every group"
-                )
-            if without and key in LABELS:
+            if without:
                 log.warning(
                     "%s: group %s has no data set %r, while others have; this label is missing there",
                     self.path, ", ".join(without[:SHOWN]) + (", …" if len(without) > SHOWN else ""), key,
@@ -193,43 +196,9 @@ class HDF5Source(Source):
 
     def _factors(self, file_units: Any) -> dict[str, float]:
         units = {} if not isinstance(file_units, dict) else {str(k): str(v) for k, v in file_units.items()}
-        known = {"coord": "positions"}
         with self._open() as file:
-            present = {known.get(key, key) for _, name in self.groups for key in file[name]}
-        return manifest_factors(units, known, self.declared, present, self.name)
-
-
-def manifest_factors(
-    units: Mapping[str, str], known: Mapping[str, str], declared: Mapping[str, str], present: set[str], where: str
-) -> dict[str, float]:
-    """Factors from the manifest of a file and what the user declares; what has a unit must have it declared.
-
-    Parameters
-    ----------
-    units : manifest of the file, by its own names.
-    known : names of the file that differ from names of labels.
-    present : labels that the file holds.
-
-    Raises
-    ------
-    DatasetError
-        When the unit of a label is declared nowhere.
-    """
-    from molcalc.train.data.columns import GEOMETRY, LABELS
-
-    said = {known.get(key, key): unit for key, unit in units.items()}
-    said = {name: unit for name, unit in said.items() if name in LABELS or name in GEOMETRY}
-    said.update(declared)
-    for name in ("charges", "spin_charges"):  # charges have one unit everywhere
-        said.setdefault(name, "e")
-    missing = sorted(name for name in present if (name in LABELS or name in GEOMETRY) and name not in said)
-    if missing:
-        example = ", ".join(f'"{name}": "…"' for name in missing)
-        raise DatasetError(
-            f"{where} does not say the unit of {', '.join(missing)}: declare it with units={{{example}}}, "
-            "or write a manifest 'units' into the file"
-        )
-    return unit_factors(said, where)
+            present = {NAMES.get(key, key) for _, name in self.groups for key in file[name]}
+        return manifest_factors(units, NAMES, self.declared, present, self.name)
 
 
 def _attributes(file: Any) -> dict[str, Any]:

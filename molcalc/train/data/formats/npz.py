@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
-from molcalc.train.data.formats.arrays import rows_of
-from molcalc.train.data.formats.base import Source, damaged
-from molcalc.train.data.formats.hdf5 import manifest_factors
-from molcalc.train.data.rows import Row
+from molcalc.properties import CYCLIC, to_voigt
+from molcalc.train.data.block import Block, concatenated
+from molcalc.train.data.declared_units import manifest_factors
+from molcalc.train.data.formats.arrays import TEXTS, arrays_of, block_of, shaped, texts_of
+from molcalc.train.data.formats.base import DataFile, damaged
+from molcalc.train.data.problems import Problems
 
 CHUNK = 500
 SAME_POSITION = 1e-4
@@ -22,6 +24,9 @@ SAME_POSITION = 1e-4
 NAMES = {"R": "positions", "Z": "numbers", "E": "energy", "F": "forces", "D": "dipole", "Dxyz": "dipole",
          "Q": "quadrupole", "vdw_surface": "esp_points"}  # fmt: skip
 """Names of these archives that differ from ours."""
+_THEIRS = {"positions": "R", "numbers": "Z", "energy": "E", "forces": "F", "dipole": "D", "quadrupole": "Q",
+           "esp_points": "vdw_surface"}  # fmt: skip
+"""Names that are written."""
 CHARGES = ("charges", "q_hirshfeld", "mono")
 """Arrays that are taken for charges, the first one that is there, if no other is asked for."""
 _IGNORED = (
@@ -42,28 +47,7 @@ BUCKINGHAM = 1.5
 """Spectroscopists' quadrupole moment divided by the traceless second moment."""
 
 
-def pair_archives(paths: Sequence[Path]) -> list[tuple[Path, Path | None]]:
-    """Files with the ESP archive that belongs to each: the first ESP archive to the first EFD archive, and so on.
-
-    Raises
-    ------
-    DatasetError
-        When there are ESP archives without partner.
-    """
-    contents = {path: _names(path) for path in paths if path.suffix.lower() == ".npz" and path.is_file()}
-    has_energy = [path for path, names in contents.items() if "E" in names or "energy" in names]
-    only_esp = [path for path, names in contents.items() if path not in has_energy and "esp" in names]
-    open_partners = [path for path in has_energy if "esp" not in contents[path]]
-    if only_esp and has_energy and len(only_esp) != len(open_partners):
-        raise DatasetError(
-            f"{len(only_esp)} ESP archives cannot be paired with {len(open_partners)} archives of energies: "
-            f"{', '.join(path.name for path in (*open_partners, *only_esp))}"
-        )
-    partner = dict(zip(open_partners, only_esp))
-    return [(path, partner.get(path)) for path in paths if path not in partner.values()]
-
-
-class NpzSource(Source):
+class NpzFile(DataFile):
     """One archive, or two with the same geometries in the same order.
 
     Parameters
@@ -72,23 +56,70 @@ class NpzSource(Source):
         they are, values of atoms by their own names. None takes the first of :data:`CHARGES`.
     """
 
+    has_choice_of_charges = True
+
     def __init__(
-        self, path: Path, declared: Mapping[str, str], partner: Path | None, charges: str | None = None
+        self, path: Path, declared: Mapping[str, str], partner: Path | None = None, charges: str | None = None
     ) -> None:
         super().__init__(path, declared)
         self.partner = partner
         self._charges = charges
         self._arrays = self._read()
 
+    @classmethod
+    def partners(cls, paths: Sequence[Path]) -> dict[Path, Path]:
+        """The archive of ESP that belongs to each of energies: the first to the first, and so on.
+
+        Returns
+        -------
+        path of the ESP archive by that of the energies
+
+        Raises
+        ------
+        DatasetError
+            When there are ESP archives without partner.
+        """
+        contents = {path: _names(path) for path in paths}
+        has_energy = [path for path, names in contents.items() if "E" in names or "energy" in names]
+        only_esp = [path for path, names in contents.items() if path not in has_energy and "esp" in names]
+        open_partners = [path for path in has_energy if "esp" not in contents[path]]
+        if only_esp and has_energy and len(only_esp) != len(open_partners):
+            raise DatasetError(
+                f"{len(only_esp)} ESP archives cannot be paired with {len(open_partners)} archives of energies: "
+                f"{', '.join(path.name for path in (*open_partners, *only_esp))}"
+            )
+        return dict(zip(open_partners, only_esp))
+
     @property
     def files(self) -> list[Path]:
         return [self.path] if self.partner is None else [self.path, self.partner]
 
-    def chunks(self) -> Iterator[Sequence[Row]]:
-        total = len(self._arrays["numbers"])
-        for start in range(0, total, CHUNK):
+    def read(self, problems: Problems) -> Iterator[Block]:
+        """All structures in the order of the file."""
+        for start in range(0, len(self._arrays["numbers"]), CHUNK):
             part = {name: values[start : start + CHUNK] for name, values in self._arrays.items()}
-            yield rows_of(part, start, {}, self.texts)
+            try:
+                block = block_of(part, start, {}, self.texts, problems)
+            except (ValueError, IndexError) as error:
+                raise damaged(self.path, error) from error
+            yield block
+
+    @staticmethod
+    def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
+        """Write one archive of energies, forces and ESP, filled up to the largest structure."""
+        listed = list(blocks)
+        if not listed:
+            return 0
+        whole = concatenated(listed)
+        texts = texts_of(whole)
+        arrays = arrays_of(whole, whole, texts, int(whole.systems["n_atoms"].max()))
+        packed = {_THEIRS.get(name, name): values for name, values in arrays.items()}
+        packed["N"] = whole.systems["n_atoms"]
+        packed["units"] = np.array(json.dumps({_THEIRS.get(k, k): unit for k, unit in metadata["units"].items()}))
+        packed["metadata"] = np.array(json.dumps({**metadata, TEXTS: texts}))
+        with open(path, "wb") as handle:
+            np.savez_compressed(handle, **packed)  # type: ignore[arg-type]
+        return len(whole)
 
     def _read(self) -> dict[str, np.ndarray]:
         arrays = _load(self.path)
@@ -99,7 +130,7 @@ class NpzSource(Source):
             self._compare(arrays, other)
             arrays = {**{name: v for name, v in other.items() if name not in arrays}, **arrays}
         self.metadata = _json_entry(arrays, "metadata", self.path)
-        self.texts: dict[str, list[str]] = dict(self.metadata.pop("texts", {}))
+        self.texts: dict[str, list[str]] = dict(self.metadata.pop(TEXTS, {}))
         if units and "units" not in self.metadata:
             self.metadata["units_of_source"] = units
         self._names = {**NAMES, **self._names_of_charges(arrays)}
@@ -140,14 +171,16 @@ class NpzSource(Source):
             raise DatasetError(f"{self.path}: R of shape {arrays['R'].shape} and Z of shape {arrays['Z'].shape}")
         if "N" in arrays and not np.array_equal(np.count_nonzero(arrays["Z"], axis=1), arrays["N"].reshape(rows)):
             raise DatasetError(f"{self.path}: N does not count the non-zero entries of Z")
-        if found.get("energy") is not None:
-            found["energy"] = found["energy"].reshape(rows)
         if "esp" in found and "n_grid" in arrays and (arrays["n_grid"] != found["esp"].shape[1]).any():
             raise DatasetError(
                 f"{self.path}: n_grid says that some rows have fewer ESP points than the array; cut them"
             )
         if "quadrupole" in found:
             found["quadrupole"] = _six(found["quadrupole"], units.get("Q", units.get("quadrupole", "")), self.path)
+        for name in arrays:
+            ours = self._names.get(name, name)
+            if ours in found:
+                found[ours] = shaped(f"{self.path}: {name}", ours, found[ours], rows, arrays["Z"].shape[1])
         return found
 
     def _compare(self, arrays: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> None:
@@ -173,7 +206,7 @@ def _six(values: np.ndarray, unit: str, path: Path) -> np.ndarray:
     if values.ndim == 2 and values.shape[1] == 6:
         return values.astype(np.float64)
     if values.ndim == 3 and values.shape[1:] == (3, 3):
-        six = np.stack([values[:, a, b] for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))], axis=1)
+        six = to_voigt(values, CYCLIC)
     else:
         raise DatasetError(f"{path}: Q of shape {values.shape}; expected (rows, 3, 3) or (rows, 6)")
     six = six.astype(np.float64)

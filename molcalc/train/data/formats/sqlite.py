@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from molcalc.train.data.formats.asedb import DatabaseSource
+from molcalc.train.data.block import Block
 from molcalc.train.data.formats.base import damaged
+from molcalc.train.data.formats.database import Database, write_rows
 from molcalc.train.data.formats.encoding import decode_data, decode_json
-from molcalc.train.data.rows import Row
+from molcalc.train.data.formats.rows import Row, joined_rows
+from molcalc.train.data.problems import Problems
 
 VERSIONS = (8, 9)
 """Formats of the table whose columns are known here; others go through ASE's own reader."""
@@ -25,7 +27,7 @@ _COLUMNS = (
 )
 
 
-class SQLiteSource(DatabaseSource):
+class SQLiteDatabase(Database):
     """Rows straight from the table; calculators and constraints of rows are never made into objects."""
 
     def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
@@ -37,17 +39,25 @@ class SQLiteSource(DatabaseSource):
         log = self.path.with_name(self.path.name + "-wal")
         return [self.path, log] if log.exists() else [self.path]
 
-    def chunks(self) -> Iterator[Sequence[Row]]:
+    def read(self, problems: Problems) -> Iterator[Block]:
+        """All structures in the order of their ids."""
         if not self.bulk:
-            yield from super().chunks()
+            yield from super().read(problems)
             return
         try:
             with closing(self._sqlite()) as connection:
                 cursor = connection.execute(f"SELECT {_COLUMNS} FROM systems ORDER BY id")
                 while values := cursor.fetchmany(CHUNK):
-                    yield [_row(value) for value in values]
+                    yield joined_rows([_row(value) for value in values], problems)
         except (sqlite3.Error, ValueError, TypeError, IndexError, KeyError) as error:
             raise damaged(self.path, error) from error
+
+    @staticmethod
+    def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
+        """Write structures in one transaction, into a file that nobody else knows of and that needs no lock."""
+        from ase.db import connect
+
+        return write_rows(connect(str(path.absolute()), use_lock_file=False), blocks, metadata)
 
     def check(self) -> None:
         """Have SQLite walk through all its pages.

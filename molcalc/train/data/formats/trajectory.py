@@ -1,23 +1,25 @@
-"""ASE trajectories, read without making calculators and constraints into objects."""
+"""ASE trajectories; they are read without making calculators and constraints into objects."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from molcalc.state import STATE_KEYS
-from molcalc.train.data.formats.base import RowByRowSource, as_bytes
-from molcalc.train.data.rows import Row
+from molcalc.train.data.block import Block
+from molcalc.train.data.formats.atoms import atoms_with_info
+from molcalc.train.data.formats.rows import Row, RowFile, as_bytes
 
 
-class TrajectorySource(RowByRowSource):
+class Trajectory(RowFile):
     """Frames of a ``.traj`` file with the results that were written beside them."""
 
     word = "frame"
 
-    def read(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[Row]:
         """All frames in the order of the file."""
         from ase.io import ulm
 
@@ -25,6 +27,28 @@ class TrajectorySource(RowByRowSource):
             first = reader = ulm.Reader(handle)
             for number in range(len(reader)):
                 yield _row(number, reader[number], first)
+
+    @staticmethod
+    def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
+        """Write structures; charge, keys and data stand in the info of each frame."""
+        from ase.io.trajectory import TrajectoryWriter
+
+        count = 0
+        with TrajectoryWriter(path, "w") as writer:
+            writer.set_description({"metadata": _json_ready(metadata)})
+            for block in blocks:
+                for k in range(len(block)):
+                    writer.write(atoms_with_info(block, k))
+                count += len(block)
+        return count
+
+
+def _json_ready(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _json_ready(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_ready(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _row(number: int, frame: Any, first: Any) -> Row:

@@ -1,0 +1,1 @@
+"""Analyses of calculators beyond the results of single structures."""

@@ -1,0 +1,169 @@
+"""Batches of structures: checks before any network sees one, and the neighbors that a potential needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols, covalent_radii
+
+from molcalc.batch import AtomicBatch, build_batch
+from molcalc.errors import (
+    AtomsTooCloseError,
+    CellError,
+    InputError,
+    UnsupportedElementError,
+)
+from molcalc.neighbors import VerletList, all_pairs, neighbor_list, unique_pairs
+from molcalc.potential import Potential
+from molcalc.state import State
+
+CLOSEST_FRACTION = 0.25
+"""Share of the sum of covalent radii below which two atoms are taken for a mistake."""
+MIN_VOLUME = 0.1
+"""Å³ per atom."""
+MAX_CONDITION = 1e6
+
+
+def check_structure(atoms: Atoms, elements: Iterable[int], model: str, periodic: bool) -> None:
+    """Refuse structures a model cannot describe.
+
+    Parameters
+    ----------
+    elements : atomic numbers the model was trained on.
+    periodic : whether the model supports periodic structures.
+
+    Raises
+    ------
+    InputError, UnsupportedElementError, CellError
+    """
+    if len(atoms) == 0:
+        raise InputError("the structure has no atoms")
+    finite = np.isfinite(atoms.positions).all(axis=1)
+    if not finite.all():
+        atom = int(np.flatnonzero(~finite)[0])
+        raise InputError(f"positions are not finite: atom {atom} is at {atoms.positions[atom].tolist()}")
+    _check_elements(atoms.numbers, tuple(elements), model)
+    if atoms.pbc.any():
+        _check_cell(atoms, model, periodic)
+
+
+def _check_elements(atomic_numbers: np.ndarray, elements: tuple[int, ...], model: str) -> None:
+    unknown = ~np.isin(atomic_numbers, elements)
+    if not unknown.any():
+        return
+    z = int(atomic_numbers[unknown][0])
+    where = np.flatnonzero(atomic_numbers == z).tolist()
+    name = f"{chemical_symbols[z]} (Z={z})" if 0 < z < len(chemical_symbols) else f"Z={z}"
+    supported = ", ".join(chemical_symbols[e] for e in elements)
+    raise UnsupportedElementError(
+        f"element {name} of atoms {where} is not covered by {model!r} (supported: {supported}); remove the atoms or "
+        "train a model on this element"
+    )
+
+
+def _check_cell(atoms: Atoms, model: str, periodic: bool) -> None:
+    cell, pbc = np.asarray(atoms.cell.array), np.asarray(atoms.pbc)
+    if not np.isfinite(cell).all():
+        raise CellError(f"cell is not finite: {cell.tolist()}")
+    if not periodic:
+        raise CellError(
+            f"{model!r} as it is set up here is not defined for periodic structures, but pbc={pbc.tolist()}: choose "
+            'coulomb="dsf" or coulomb="ewald" (PhysNet: coulomb="shifted"), or switch off with atoms.pbc = False'
+        )
+    if not cell.any():
+        raise CellError(f"pbc={pbc.tolist()} with a zero cell: set the cell or switch off pbc")
+    vectors = cell[pbc]
+    rank = int(np.linalg.matrix_rank(vectors, tol=1e-8))
+    if rank < len(vectors):
+        raise CellError(f"pbc={pbc.tolist()} with a cell of cell rank {rank}: set the missing lattice vectors")
+    if pbc.all():
+        volume = abs(float(np.linalg.det(cell)))
+        if volume < MIN_VOLUME * len(atoms) or np.linalg.cond(cell) > MAX_CONDITION:
+            raise CellError(f"cell volume {volume:.3g} Å3, {volume / len(atoms):.3g} Å3/atom, is too small or too flat")
+
+
+def initial_charge(atoms: Atoms) -> float | None:
+    """Sum of initial charges in e; None where there are none."""
+    return float(atoms.get_initial_charges().sum()) if atoms.has("initial_charges") else None
+
+
+def check_distances(atomic_numbers: np.ndarray, vectors: np.ndarray, index: np.ndarray, minimum: float | None) -> None:
+    """Refuse two atoms, or an atom and a periodic image, that are too close.
+
+    Parameters
+    ----------
+    vectors : (n_edges, 3) Å.
+    index : (2, n_edges).
+    minimum : Å for all pairs; None takes a quarter of the sum of covalent radii.
+
+    Raises
+    ------
+    AtomsTooCloseError
+    """
+    squared = np.einsum("ex,ex->e", vectors, vectors)
+    if minimum is None:
+        radii = CLOSEST_FRACTION * covalent_radii[atomic_numbers]
+        limits = radii[index[0]] + radii[index[1]]
+    else:
+        limits = np.full(len(squared), minimum)
+    close = np.flatnonzero((squared < limits * limits) | (squared == 0.0))
+    if len(close):
+        worst = close[np.argmin(squared[close])]
+        i, j = int(index[0, worst]), int(index[1, worst])
+        which = f"atom {i} and its own periodic image" if i == j else f"atoms {min(i, j)} and {max(i, j)}"
+        raise AtomsTooCloseError(
+            f"{which} are {np.sqrt(squared[worst]):.3f} Å apart (in the same image or a neighboring one); the minimum "
+            f"for this pair is {limits[worst]:.3f} Å: check the structure, or lower min_distance"
+        )
+
+
+def make_batch(
+    atoms: Atoms, potential: Potential, state: State, min_distance: float | None, edges: VerletList | None = None
+) -> AtomicBatch:
+    """A batch of one structure.
+
+    Parameters
+    ----------
+    min_distance : Å below which two atoms are an error; None takes a quarter of their covalent radii.
+    edges : follows earlier steps of the structure, and saves finding the neighbors again.
+
+    Returns
+    -------
+    AtomicBatch
+        With pairs as far as the terms of the potential need them: all of a molecule, those in range of a crystal.
+
+    Raises
+    ------
+    AtomsTooCloseError
+    """
+    positions = np.array(atoms.positions, dtype=np.float64)
+    cell, pbc = np.array(atoms.cell.array, dtype=np.float64), np.array(atoms.pbc)
+    cutoff = potential.cutoff
+    lists = edges.update(positions, cell, pbc) if edges else neighbor_list(positions, cell, pbc, cutoff)
+    vectors = positions[lists[0][1]] - positions[lists[0][0]]
+    if pbc.any():
+        vectors += lists[1] @ cell
+    check_distances(atoms.numbers, vectors, lists[0], min_distance)
+    pair_cutoff = potential.pair_cutoff
+    if pair_cutoff is None:
+        pairs, pair_cutoff = (np.empty((2, 0), dtype=np.int64), np.empty((0, 3))), 0.0
+    elif not pbc.any():
+        index = all_pairs(len(atoms))
+        pairs, pair_cutoff = (index, np.zeros((index.shape[1], 3))), np.inf
+    else:
+        pairs = unique_pairs(*neighbor_list(positions, cell, pbc, pair_cutoff))
+    return build_batch(
+        numbers=atoms.numbers,
+        positions=positions,
+        cell=cell,
+        pbc=pbc,
+        edges=lists,
+        cutoff=cutoff,
+        pairs=pairs,
+        pair_cutoff=pair_cutoff,
+        total_charge=state.charge,
+        multiplicity=state.multiplicity,
+        fidelity=state.fidelity,
+    )

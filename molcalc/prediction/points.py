@@ -1,0 +1,96 @@
+"""Potential and field of the charges of a molecule at points that a user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from ase import Atoms
+from jaxtyping import Float64, Int
+from torch import Tensor
+
+from molcalc.electrostatics.sites import ChargeSites
+from molcalc.errors import InputError
+from molcalc.prediction.results import Prediction
+
+
+def potential_at(
+    points: np.ndarray, atoms: Atoms, sites_of: Callable[[], ChargeSites]
+) -> Float64[np.ndarray, " n_points"]:
+    """Electrostatic potential of the charges of a molecule, (n_points,) float64 in V.
+
+    Parameters
+    ----------
+    points : (n_points, 3) Å.
+    sites_of : finds the charges; called when the points are found to be good.
+
+    Returns
+    -------
+    (n_points,) float64, V
+
+    Raises
+    ------
+    InputError
+        For points of the wrong shape, or on a charge; for a periodic structure.
+    """
+    where = _checked(points, atoms)
+    return _values_at(where, sites_of().potential)
+
+
+def field_at(
+    points: np.ndarray, atoms: Atoms, sites_of: Callable[[], ChargeSites]
+) -> Float64[np.ndarray, "n_points 3"]:
+    """Electric field −∇V of the charges of a molecule, (n_points, 3) float64 in V/Å; see :func:`potential_at`."""
+    where = _checked(points, atoms)
+    return _values_at(where, sites_of().field)
+
+
+def charge_sites(atoms: Atoms, prediction: Prediction, source: str) -> ChargeSites:
+    """Charges of one structure.
+
+    Parameters
+    ----------
+    source : "charges" on the atoms; or "distributed" charges, with quadrupoles on the atoms if there are any.
+
+    Returns
+    -------
+    charges in e at positions in Å, float64
+    """
+    on_atoms = torch.zeros(len(atoms), dtype=torch.int64)
+    positions = torch.as_tensor(np.array(atoms.positions))
+    if source == "charges":
+        charges = torch.as_tensor(prediction.results["charges"])
+        return ChargeSites(positions=positions, charges=charges, system_idx=on_atoms)
+    extras = prediction.extras
+    charges, moments = extras["dcm_charges"], extras.get("atomic_quadrupoles")
+    return ChargeSites(
+        positions=torch.as_tensor(extras["dcm_positions"].reshape(-1, 3)),
+        charges=torch.as_tensor(charges.reshape(-1)),
+        system_idx=torch.zeros(charges.size, dtype=torch.int64),
+        centers=None if moments is None else positions,
+        quadrupoles=None if moments is None else torch.as_tensor(moments),
+        center_idx=None if moments is None else on_atoms,
+    )
+
+
+def _checked(points: np.ndarray, atoms: Atoms) -> Float64[np.ndarray, "n_points 3"]:
+    where = np.asarray(points, dtype=np.float64)
+    if where.ndim != 2 or where.shape[1] != 3 or len(where) == 0:
+        raise InputError(f"points have shape {where.shape}; expected (n_points, 3) with n_points ≥ 1")
+    if atoms.pbc.any():
+        raise InputError("the potential of point charges needs a molecule; switch off pbc")
+    return where
+
+
+def _values_at(
+    points: Float64[np.ndarray, "n_points 3"],
+    quantity: Callable[[Float64[Tensor, "n_points 3"], Int[Tensor, " n_points"]], Float64[Tensor, "n_points ..."]],
+) -> Float64[np.ndarray, "n_points ..."]:
+    """Potential or field at checked points; raises InputError where it is not finite."""
+    values = quantity(torch.as_tensor(points), torch.zeros(len(points), dtype=torch.int64)).numpy()
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if not finite.all():
+        point = int(np.flatnonzero(~finite)[0])
+        raise InputError(f"point {point} at {points[point].tolist()} Å is on a charge or not finite")
+    return values

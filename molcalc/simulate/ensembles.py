@@ -1,0 +1,165 @@
+"""Ensembles of molecular dynamics: their settings, initial velocities, random numbers and integrators."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms, units
+
+from molcalc.errors import ConfigError, suggest
+from molcalc.simulate import ENSEMBLES
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicsSettings:
+    """Settings that decide a trajectory, beside model and start. They are written into the trajectory.
+
+    Attributes
+    ----------
+    ensemble : one of :data:`molcalc.simulate.ENSEMBLES`.
+    temperature : K; in an NVE run that of the initial velocities.
+    timestep : fs.
+    friction : 1/fs; the bussi thermostat's relaxation time is its inverse. NVE has none.
+    seed : of initial velocities and noise.
+    interval : steps between two frames.
+
+    Raises
+    ------
+    ConfigError
+        When a value is out of range.
+    """
+
+    ensemble: str = "langevin"
+    temperature: float = 300.0
+    timestep: float = 0.5
+    friction: float = 0.01
+    seed: int
+    interval: int = 10
+
+    def __post_init__(self) -> None:
+        if self.ensemble not in ENSEMBLES:
+            near = suggest(self.ensemble, ENSEMBLES)
+            raise ConfigError(f"ensemble={self.ensemble!r}{near}; choose one of {', '.join(ENSEMBLES)}")
+        for name in ("timestep", "friction"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0.0):
+                raise ConfigError(f"{name}={value} is not a number > 0")
+        if not (math.isfinite(self.temperature) and self.temperature >= 0.0):
+            raise ConfigError(f"temperature={self.temperature} K is not a number ≥ 0")
+        if self.ensemble == "bussi" and self.temperature == 0.0:
+            raise ConfigError("the bussi thermostat scales velocities and needs a temperature > 0 (--temperature)")
+        if self.seed < 0 or self.interval < 1:
+            raise ConfigError(f"seed={self.seed}, interval={self.interval}: whole numbers ≥ 0 and ≥ 1 are needed")
+
+    @property
+    def thermostat(self) -> str | None:
+        """Name of what keeps the temperature constant; None for constant energy."""
+        return None if self.ensemble == "nve" else self.ensemble
+
+    def description(self) -> dict[str, Any]:
+        """Settings as plain values for the description of a trajectory."""
+        words = {"ensemble": "nvt" if self.thermostat else "nve", "thermostat": self.thermostat}
+        return words | {name: value for name, value in asdict(self).items() if name != "ensemble"}
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> DynamicsSettings:
+        """Settings that a trajectory was made with."""
+        numbers = {name: description[name] for name in ("temperature", "timestep", "friction", "seed", "interval")}
+        return cls(ensemble=description["thermostat"] or "nve", **numbers)
+
+
+def generator(settings: DynamicsSettings, step: int) -> np.random.Generator:
+    """Random numbers of one step, the same whenever that step is taken.
+
+    A counter-based generator has an independent stream for every (seed, step), so that a continued run needs no saved
+    state to go on with the same noise. Step 0 is for the initial velocities.
+
+    Returns
+    -------
+    generator at the beginning of the step's stream
+    """
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(settings.seed), counter=[0, 0, 0, step]))
+
+
+def degrees_of_freedom(atoms: Atoms, settings: DynamicsSettings) -> int:
+    """Number of degrees of freedom that carry kinetic energy.
+
+    NVE and the bussi thermostat conserve the momentum, which is zero, and without periodicity the angular momentum.
+    Langevin noise acts on all atoms independently.
+
+    Returns
+    -------
+    number of them
+    """
+    if atoms.constraints or settings.thermostat == "langevin":
+        return int(atoms.get_number_of_degrees_of_freedom())
+    n = 3 * len(atoms)
+    if atoms.pbc.any():
+        return max(n - 3, 0)
+    linear = np.linalg.matrix_rank(atoms.positions - atoms.get_center_of_mass(), tol=1e-3) < 2
+    return max(n - (5 if linear else 6), 0)
+
+
+def temperature(atoms: Atoms, n_freedom: int) -> float:
+    """Kinetic temperature in K; 0 when nothing can move."""
+    return 2.0 * float(atoms.get_kinetic_energy()) / (n_freedom * units.kB) if n_freedom else 0.0
+
+
+def set_velocities(atoms: Atoms, settings: DynamicsSettings) -> None:
+    """Maxwell-Boltzmann velocities without translation and, for molecules, rotation of the whole.
+
+    Taking them out of the sample leaves the other degrees of freedom canonical; nothing is rescaled.
+    """
+    masses = atoms.get_masses()[:, None]
+    noise = generator(settings, 0).standard_normal((len(atoms), 3))
+    velocities = noise * np.sqrt(units.kB * settings.temperature / masses)
+    if not atoms.constraints:
+        velocities -= (masses * velocities).sum(axis=0) / masses.sum()
+        if not atoms.pbc.any():
+            velocities -= _rigid_rotation(atoms.positions - atoms.get_center_of_mass(), masses, velocities)
+    atoms.set_velocities(velocities)
+
+
+def _rigid_rotation(arms: np.ndarray, masses: np.ndarray, velocities: np.ndarray) -> np.ndarray:
+    """Velocities ω × r of the rigid body that has the same angular momentum, Σ m r × v = I ω."""
+    momentum = (masses * np.cross(arms, velocities)).sum(axis=0)
+    inertia = (masses * arms**2).sum() * np.eye(3) - (masses * arms).T @ arms
+    # The pseudo-inverse leaves the axis of a linear molecule alone.
+    return np.cross(np.linalg.pinv(inertia, rcond=1e-8, hermitian=True) @ momentum, arms)
+
+
+def integrator(atoms: Atoms, settings: DynamicsSettings, n_freedom: int) -> Any:
+    """ASE's integrator of an ensemble.
+
+    Returns
+    -------
+    object of :mod:`ase.md`, or one with its methods
+
+    Raises
+    ------
+    ConfigError
+        When the bussi thermostat has no velocities to scale.
+    """
+    from ase.md.bussi import Bussi
+    from ase.md.langevin import Langevin
+    from ase.md.verlet import VelocityVerlet
+
+    timestep = settings.timestep * units.fs
+    if settings.thermostat is None:
+        return VelocityVerlet(atoms, timestep)
+    if settings.thermostat == "langevin":
+        return Langevin(
+            atoms, timestep, temperature_K=settings.temperature, friction=settings.friction / units.fs, fixcm=False
+        )
+    try:
+        dynamics = Bussi(atoms, timestep, settings.temperature, taut=units.fs / settings.friction)
+    except ValueError as error:
+        raise ConfigError(f"the bussi thermostat: {error}") from error
+    # ASE counts three degrees of freedom per atom, which would heat a water molecule to three times the temperature.
+    dynamics.ndof = n_freedom
+    dynamics.target_kinetic_energy = 0.5 * n_freedom * units.kB * settings.temperature
+    return dynamics

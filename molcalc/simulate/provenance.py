@@ -1,0 +1,80 @@
+"""Structures as files keep them: with the state they were computed in, their results, and what made them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import all_properties
+from ase.calculators.singlepoint import SinglePointCalculator
+
+if TYPE_CHECKING:
+    from molcalc.calculators.base import MolCalculator
+
+
+def keep_state(atoms: Atoms, calculator: MolCalculator) -> None:
+    """Note in ``atoms.info``, so that files carry them, total charge and what else the model can choose from.
+
+    That is the multiplicity of one that uses it, and the fidelity of one that has several. What labels in the file were
+    of is not what results are of.
+
+    Raises
+    ------
+    InputError
+        When charge or multiplicity contradict each other or the model.
+    """
+    state = calculator.resolve(atoms)
+    atoms.info["charge"] = state.charge
+    atoms.info.pop("fidelity", None)
+    if len(calculator.fidelities) > 1:
+        atoms.info["fidelity"] = calculator.fidelity
+    if "magmoms" in calculator.implemented_properties:
+        atoms.info["spin"] = state.multiplicity
+
+
+def with_results(atoms: Atoms, results: Mapping[str, Any], calculator: MolCalculator) -> Atoms:
+    """Copy of a structure that carries its results, its total charge and what made them.
+
+    Parameters
+    ----------
+    results : of this structure, by name; those that ASE does not know are left out.
+
+    Returns
+    -------
+    A structure with a SinglePointCalculator.
+    """
+    frame = atoms.copy()
+    frame.info = {key: value for key, value in atoms.info.items() if key not in all_properties}
+    keep_state(frame, calculator)
+    return _carrying(frame, results, calculator.name, calculator.todict())
+
+
+def with_initial_charges(atoms: Atoms, total: int) -> Atoms:
+    """Copy whose initial charges are the calculated ones, adding up to the total charge exactly.
+
+    An ASE database sums initial charges up to its own ``charge``.
+
+    Parameters
+    ----------
+    atoms : structure of :func:`with_results`.
+    total : charge of the whole, e.
+
+    Returns
+    -------
+    The structure itself when it is neutral.
+    """
+    if total == 0:
+        return atoms
+    charges = np.array(atoms.calc.results.get("charges", np.zeros(len(atoms))))
+    frame = atoms.copy()
+    frame.set_initial_charges(charges + (total - charges.sum()) / len(atoms))
+    return _carrying(frame, atoms.calc.results, atoms.calc.name, atoms.calc.parameters)
+
+
+def _carrying(frame: Atoms, results: Mapping[str, Any], name: str, made_by: Mapping[str, Any]) -> Atoms:
+    frame.calc = SinglePointCalculator(frame, **{key: results[key] for key in all_properties if key in results})
+    frame.calc.name = name
+    frame.calc.parameters.update(made_by)
+    return frame

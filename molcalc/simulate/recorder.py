@@ -1,0 +1,177 @@
+"""Recording of molecular dynamics: frames, a log, and statistics over the frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from molcalc.errors import NonFiniteResultError
+from molcalc.simulate.ensembles import DynamicsSettings, temperature
+from molcalc.simulate.interrupts import held
+from molcalc.simulate.trajectory import TrajectoryWriter
+
+DYNAMICS_PROGRAM = "molcalc md"
+"""What trajectories say of who wrote them."""
+DRIFT_TIME = 500.0
+"""fs below which a slope of the total energy is vibration rather than drift."""
+_COLUMNS = ("step", "time/fs", "potential/eV", "kinetic/eV", "total/eV", "temperature/K")
+
+
+@dataclass(frozen=True)
+class InitialState:
+    """Point in phase space from which a run starts or goes on, and how it goes on.
+
+    Attributes
+    ----------
+    atoms : structure with its momenta.
+    n_freedom : degrees of freedom that carry kinetic energy.
+    step : last step that is recorded; -1 before the first.
+    n_frames : recorded frames.
+    """
+
+    atoms: Atoms
+    settings: DynamicsSettings
+    n_freedom: int
+    step: int = -1
+    n_frames: int = 0
+
+    def description(self) -> dict[str, object]:
+        """Description of the run in its trajectory, as plain values."""
+        return {"program": DYNAMICS_PROGRAM, **self.settings.description(), "degrees_of_freedom": self.n_freedom}
+
+
+@dataclass(frozen=True)
+class DynamicsStep:
+    """Step that was taken, as observers see it.
+
+    Attributes
+    ----------
+    system : which of the structures, from 0.
+    step : from 0, the structure given.
+    n_frames : frames in its trajectory now.
+    """
+
+    system: int
+    step: int
+    n_frames: int
+
+
+@dataclass(frozen=True)
+class DynamicsRun:
+    """Outcome of molecular dynamics.
+
+    Attributes
+    ----------
+    atoms : last structure, with its momenta and results.
+    n_frames : frames in the trajectory, with those of earlier parts.
+    times : (n,) fs of the frames of this part; one that a restart began with is the first.
+    total_energies : (n,) eV, potential and kinetic.
+    temperatures : (n,) K.
+    """
+
+    atoms: Atoms
+    settings: DynamicsSettings
+    n_frames: int
+    times: np.ndarray
+    total_energies: np.ndarray
+    temperatures: np.ndarray
+
+    @property
+    def fluctuation(self) -> float:
+        """Standard deviation of the total energy, eV/atom."""
+        return float(self._per_atom().std())
+
+    @property
+    def drift(self) -> float | None:
+        """Slope of the total energy, eV/atom/ps; None below :data:`DRIFT_TIME`."""
+        if self.times[-1] - self.times[0] < DRIFT_TIME:
+            return None
+        return float(1000.0 * np.polyfit(self.times, self._per_atom(), 1)[0])
+
+    def _per_atom(self) -> np.ndarray:
+        return (self.total_energies - self.total_energies[0]) / len(self.atoms)
+
+
+class Recorder:
+    """Keeps what is asked for of the steps of a run.
+
+    Parameters
+    ----------
+    system : number that observers are told.
+    initial : structure, settings, and the last step that is recorded already.
+    log : text table, one line per frame; None for none. Every line is on disk at once.
+    observer : called at every step.
+    """
+
+    def __init__(
+        self,
+        system: int,
+        initial: InitialState,
+        writer: TrajectoryWriter,
+        log: Path | None,
+        observer: Callable[[DynamicsStep], None] | None,
+    ) -> None:
+        self._system, self._initial, self._writer, self._observer = system, initial, writer, observer
+        mode = "a" if initial.n_frames else "w"
+        self._log = open(log, mode, encoding="utf-8") if log else None  # noqa: SIM115 - open as long as the run
+        if self._log and self._log.tell() == 0:
+            self._write_line(*_COLUMNS)
+        self._temperatures: list[float] = []
+        self._times: list[float] = []
+        self._totals: list[float] = []
+
+    def visit(self, step: int) -> None:
+        """Check a step, record it if it is its turn, and tell the observer.
+
+        Raises
+        ------
+        NonFiniteResultError
+            When velocities or energies are not finite.
+        """
+        kinetic = float(self._initial.atoms.get_kinetic_energy())
+        if not math.isfinite(kinetic):
+            raise NonFiniteResultError(f"the kinetic energy is {kinetic} eV")
+        with held():
+            if step % self._initial.settings.interval == 0:
+                self._record(step, kinetic)
+            if self._observer:
+                self._observer(DynamicsStep(self._system, step, self._writer.n_frames))
+
+    def outcome(self, atoms: Atoms) -> DynamicsRun:
+        """The run up to its last structure."""
+        arrays = (np.array(values) for values in (self._times, self._totals, self._temperatures))
+        return DynamicsRun(atoms, self._initial.settings, self._writer.n_frames, *arrays)
+
+    def _record(self, step: int, kinetic: float) -> None:
+        """Keep a frame, unless an earlier part of the run has it."""
+        atoms = self._initial.atoms
+        potential = float(atoms.get_potential_energy())
+        if not math.isfinite(potential):
+            raise NonFiniteResultError(f"the potential energy is {potential} eV")
+        time, kelvin = step * self._initial.settings.timestep, temperature(atoms, self._initial.n_freedom)
+        self._temperatures.append(kelvin)
+        self._times.append(time)
+        self._totals.append(potential + kinetic)
+        if step <= self._initial.step:
+            return
+        atoms.info.update(step=step, time_fs=time)
+        self._writer.write(atoms)
+        energies = (potential, kinetic, potential + kinetic)
+        self._write_line(str(step), f"{time:.3f}", *(f"{value:.6f}" for value in (*energies, kelvin)))
+
+    def _write_line(self, step: str, time: str, *values: str) -> None:
+        if self._log:
+            self._log.write(f"{step:>9} {time:>12} " + " ".join(f"{value:>16}" for value in values) + "\n")
+            self._log.flush()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._log:
+            self._log.close()

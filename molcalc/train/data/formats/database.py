@@ -1,0 +1,113 @@
+"""ASE databases of any kind through ``ase.db.connect``; no calculators are made of what rows say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from molcalc.errors import DatasetError
+from molcalc.train.data.block import Block
+from molcalc.train.data.declared_units import QUANTITIES, unit_factors
+from molcalc.train.data.formats.atoms import atoms_of, data_of, keys_of
+from molcalc.train.data.formats.base import damaged
+from molcalc.train.data.formats.rows import Row, RowFile, as_bytes
+
+
+class Database(RowFile):
+    """An ASE database; units are ASE's unless the user or the metadata of the database declare others."""
+
+    def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
+        super().__init__(path, declared)
+        self.metadata = self.read_metadata()
+        written = self.metadata.get("units")
+        if isinstance(written, dict):
+            units = {name: str(unit) for name, unit in written.items() if name in QUANTITIES}
+            self.factors = unit_factors({**units, **declared}, self.name)
+
+    def read_metadata(self) -> dict[str, Any]:
+        """What the database says about all its rows."""
+        database = self._connect()
+        try:
+            return dict(database.metadata or {})
+        except Exception as error:  # readers of ASE raise anything
+            raise damaged(self.path, error) from error
+
+    def rows(self) -> Iterator[Row]:
+        """All rows in the order of their ids."""
+        return map(_row, self._connect().select())
+
+    @staticmethod
+    def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
+        """Write structures in one transaction."""
+        return write_rows(_connected(path), blocks, metadata)
+
+    def _connect(self) -> Any:
+        try:
+            return _connected(self.path)
+        except DatasetError:
+            raise
+        except Exception as error:
+            raise damaged(self.path, error) from error
+
+
+def write_rows(database: Any, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
+    """Write structures as rows of a connected database; the number of rows.
+
+    Returns
+    -------
+    number of rows
+
+    Raises
+    ------
+    DatasetError
+        When ASE does not accept a key.
+    """
+    count = 0
+    with database:
+        for block in blocks:
+            for k in range(len(block)):
+                count += 1
+                try:
+                    database.write(atoms_of(block, k), key_value_pairs=keys_of(block, k), data=data_of(block, k))
+                except ValueError as error:
+                    raise DatasetError(f"structure {count}: an ASE database does not take this: {error}") from error
+        if count:
+            database.metadata = dict(metadata)
+    return count
+
+
+def _connected(path: Path) -> Any:
+    from ase.db import connect
+
+    try:
+        return connect(str(path.absolute()))
+    except ImportError as error:
+        raise DatasetError(f"{path}: this kind of database needs the package ase-db-backends ({error})") from error
+
+
+def _row(row: Any) -> Row:
+    # Keys live beside ASE's own names; row.charge, for one, is a property that hides a key of that name.
+    values = vars(row)
+    keys = {key: values[key] for key in row._keys}
+    pbc = values.get("pbc")
+    data = row.data
+    return Row(
+        id=int(row.id),
+        natoms=len(row.numbers),
+        numbers=np.ascontiguousarray(row.numbers, dtype="<i4").tobytes(),
+        positions=as_bytes(row.positions) or b"",
+        cell=as_bytes(values.get("cell")),
+        pbc=0 if pbc is None else int(np.dot(pbc, [1, 2, 4])),
+        initial_charges=as_bytes(values.get("initial_charges")),
+        energy=values.get("energy"),
+        forces=as_bytes(values.get("forces")),
+        stress=as_bytes(values.get("stress")),
+        dipole=as_bytes(values.get("dipole")),
+        magmoms=as_bytes(values.get("magmoms")),
+        charges=as_bytes(values.get("charges")),
+        keys=keys,
+        data=dict(data) if isinstance(data, dict) else {},
+    )

@@ -1,0 +1,283 @@
+"""Files that give one row after the other, and blocks made of their rows.
+
+A row is what an ASE database holds: little-endian bytes for arrays, plain values for the rest.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from molcalc.errors import DatasetError, InputError
+from molcalc.properties import LABELS, Property, from_voigt
+from molcalc.state import STATE_KEYS
+from molcalc.train.data.block import Block
+from molcalc.train.data.formats.base import DataFile, damaged
+from molcalc.train.data.problems import Problems
+
+CHUNK = 1000
+"""Rows that make a block."""
+F8 = 8
+_SIZES = {"numbers": 4, "positions": 24, "cell": 72, "initial_charges": F8, "forces": 24, "stress": 48, "dipole": 24,
+          "magmoms": F8, "charges": F8}  # fmt: skip
+"""Bytes of the columns of a row, per atom or per structure."""
+_ATOM_COLUMNS = (
+    ("forces", "forces", 24), ("charges", "charges", 8), ("spin_charges", "magmoms", 8),
+    ("initial_charges", "initial_charges", 8),
+)  # fmt: skip
+"""Arrays of atoms, the columns they stand in, and bytes per atom."""
+_PER_ATOM = ("numbers", "positions", "initial_charges", "forces", "magmoms", "charges")
+
+
+class Row(NamedTuple):
+    """One structure with its results, in the units of its source.
+
+    Attributes
+    ----------
+    id : number that names the row in its file.
+    natoms : number of atoms.
+    numbers : int32 bytes; positions, cell : float64 bytes.
+    pbc : sum of 1, 2, 4 for the periodic directions.
+    initial_charges … charges : float64 bytes, or None where missing; energy is a float.
+    keys : names and scalars.
+    data : names and arrays (those of :data:`LABEL_DATA` and whatever else there is).
+    """
+
+    id: int
+    natoms: int
+    numbers: bytes
+    positions: bytes
+    cell: bytes | None
+    pbc: int
+    initial_charges: bytes | None
+    energy: float | None
+    forces: bytes | None
+    stress: bytes | None
+    dipole: bytes | None
+    magmoms: bytes | None
+    charges: bytes | None
+    keys: Mapping[str, Any]
+    data: Mapping[str, Any]
+
+
+class RowFile(DataFile):
+    """A file whose reader gives one row after the other and may raise anything."""
+
+    @abstractmethod
+    def rows(self) -> Iterator[Row]:
+        """All rows in the order of the file."""
+
+    def read(self, problems: Problems) -> Iterator[Block]:
+        """All structures in the order of the file, :data:`CHUNK` at a time."""
+        rows = self.rows()
+        while True:
+            try:
+                chunk = list(islice(rows, CHUNK))
+            except DatasetError:
+                raise
+            except InputError as error:
+                raise DatasetError(str(error)) from error
+            except Exception as error:  # readers of ASE raise anything
+                raise damaged(self.path, error) from error
+            if not chunk:
+                return
+            yield joined_rows(chunk, problems)
+
+
+def joined_rows(rows: Sequence[Row], problems: Problems) -> Block:
+    """Rows as a block, without those whose arrays are not what their number of atoms asks for.
+
+    Parameters
+    ----------
+    problems : takes the rows that are left out.
+
+    Returns
+    -------
+    Block in the units of the rows, with their keys as they are.
+    """
+    return _join(_fitting(rows, problems))
+
+
+def as_bytes(values: Any) -> bytes | None:
+    """Little-endian float64 bytes of an array; None for None."""
+    return None if values is None else np.ascontiguousarray(values, dtype="<f8").tobytes()
+
+
+def _fitting(rows: Sequence[Row], problems: Problems) -> list[Row]:
+    """Rows whose arrays have the size that their number of atoms asks for."""
+    n_atoms = np.array([row.natoms for row in rows], dtype=np.int64)
+    columns = dict(zip(Row._fields, zip(*rows)))
+    fits = n_atoms > 0
+    _note_rows("there are no atoms", ~fits, rows, problems)
+    for name, size in _SIZES.items():
+        expected = size * n_atoms if name in _PER_ATOM else np.full(len(rows), size)
+        found = _lengths(columns[name], expected if name not in ("numbers", "positions") else np.zeros(len(rows)))
+        wrong = fits & (found != expected)
+        if name == "stress":
+            wrong &= found != 72
+        if wrong.any():
+            half = wrong & (2 * found == expected)
+            verb = "are" if name.endswith("s") and name != "stress" else "is"
+            reason = f"{name} {verb} float32 where ASE expects float64 (repair with: molcalc db repair)"
+            _note_rows(reason, half, rows, problems)
+            reason = f"{name} {'have' if verb == 'are' else 'has'} the wrong size"
+            _note_rows(reason, wrong & ~half, rows, problems)
+            fits &= ~wrong
+    if not set(map(type, columns["energy"])) <= {float, int, type(None)}:
+        wrong = fits & [not isinstance(energy, (float, int, type(None))) for energy in columns["energy"]]
+        _note_rows("energy is not a number", wrong, rows, problems)
+        fits &= ~wrong
+    for k in np.flatnonzero(fits & [bool(data) for data in columns["data"]]).tolist():
+        fits[k] = _data_fits(rows[k], problems)
+    return list(rows) if fits.all() else [row for row, good in zip(rows, fits) if good]
+
+
+def _lengths(blobs: Sequence[Any], missing: np.ndarray) -> np.ndarray:
+    """(n,) int64 number of bytes; ``missing`` where there are none, -1 for what is not bytes."""
+    kinds = set(map(type, blobs))
+    if kinds == {bytes}:
+        return np.array(list(map(len, blobs)), dtype=np.int64)
+    if kinds == {type(None)}:
+        return missing
+    found = [m if b is None else len(b) if isinstance(b, bytes) else -1 for b, m in zip(blobs, missing.tolist())]
+    return np.array(found, dtype=np.int64)
+
+
+def _note_rows(reason: str, mask: np.ndarray, rows: Sequence[Row], problems: Problems) -> None:
+    problems.add_many(reason, [rows[k].id for k in np.flatnonzero(mask).tolist()])
+
+
+IN_DATA = tuple(label for label in LABELS.values() if label.ase_name is None and label.kind in ("system", "atom"))
+"""Labels that a row keeps among its data, beside the electrostatic potential."""
+LABEL_DATA = ("esp", "esp_points", *(label.name for label in IN_DATA))
+"""Names among the data of a row that are labels or belong to them."""
+NOT_OTHER = {*LABELS, "esp_points", *STATE_KEYS}
+"""Names among the data of a row that say what has a place of its own."""
+_POINT_DATA = {"esp": (1, "(n_points,)"), "esp_points": (3, "(n_points, 3)")}
+"""Numbers per point, and the shape for messages."""
+
+
+def _data_fits(row: Row, problems: Problems) -> bool:
+    """Whether labels among the data can be read as arrays."""
+    for name, (columns, expected) in _POINT_DATA.items():
+        if name in row.data:
+            values = _as_floats(row.data[name])
+            if values is None or values.ndim > 2 or values.size % columns:
+                problems.add(f"{name} has the wrong shape, expected {expected}", row.id)
+                return False
+    for label in IN_DATA:
+        if label.name in row.data:
+            shape = (row.natoms, *label.shape) if label.kind == "atom" else label.shape
+            values = _as_floats(row.data[label.name])
+            if values is None or values.size != np.prod(shape):
+                problems.add(_wrong_shape(label, row.natoms), row.id)
+                return False
+    return True
+
+
+def _wrong_shape(label: Property, n_atoms: int) -> str:
+    """What is wrong with a label that is no array of its shape."""
+    shape = (n_atoms, *label.shape) if label.kind == "atom" else label.shape
+    order = f": {', '.join('xyz'[a] + 'xyz'[b] for a, b in label.components)}" if label.components else ""
+    return f"{label.name} has the wrong shape, expected {shape}{order}"
+
+
+def _as_floats(values: Any) -> np.ndarray | None:
+    """float64 array; None for what is no array of numbers."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+
+
+def _join(rows: Sequence[Row]) -> Block:
+    n_atoms = np.array([row.natoms for row in rows], dtype=np.int64)
+    systems: dict[str, np.ndarray] = {
+        "n_atoms": n_atoms,
+        "row": np.array([row.id for row in rows], dtype=np.int64),
+        "cell": _joined([row.cell for row in rows], [72] * len(rows), 0.0).reshape(-1, 3, 3),
+        "pbc": (np.array([row.pbc or 0 for row in rows], dtype=np.int64)[:, None] & [1, 2, 4]).astype(bool),
+    }
+    atoms: dict[str, np.ndarray] = {
+        "numbers": np.frombuffer(b"".join([row.numbers for row in rows]), dtype="<i4"),
+        "positions": np.frombuffer(b"".join([row.positions for row in rows]), dtype="<f8").reshape(-1, 3),
+    }
+    energies = [row.energy for row in rows]
+    if any(energy is not None for energy in energies):
+        blobs = [None if energy is None else np.float64(energy).tobytes() for energy in energies]
+        systems["energy"] = _joined(blobs, [8] * len(rows))
+    for name, column, size in _ATOM_COLUMNS:
+        blobs = [getattr(row, column) for row in rows]
+        if any(blob is not None for blob in blobs):
+            values = _joined(blobs, (size * n_atoms).tolist())
+            atoms[name] = values.reshape(-1, 3) if size == 24 else values
+    stresses = [None if row.stress is None else _full_stress(row.stress) for row in rows]
+    for name, blobs, shape in (("dipole", [row.dipole for row in rows], (3,)), ("stress", stresses, (3, 3))):
+        if any(blob is not None for blob in blobs):
+            systems[name] = _joined(blobs, [8 * int(np.prod(shape))] * len(rows)).reshape(-1, *shape)
+    block = Block(systems, atoms, {}, _keys(rows), _data(rows))
+    _join_data(rows, block)
+    return block
+
+
+def _joined(blobs: Sequence[bytes | None], sizes: Sequence[int], fill: float = np.nan) -> np.ndarray:
+    """float64 array of all blobs; missing ones are filled, and a NaN that is given becomes infinite."""
+    unit = np.array([fill], dtype="<f8").tobytes()
+    parts = [unit * (size // F8) if blob is None else blob for blob, size in zip(blobs, sizes)]
+    values = np.frombuffer(b"".join(parts), dtype="<f8").copy()
+    nan = np.isnan(values)
+    if nan.any():
+        given = np.repeat([blob is not None for blob in blobs], np.asarray(sizes) // F8)
+        values[nan & given] = np.inf
+    return values
+
+
+def _full_stress(blob: bytes) -> bytes:
+    """Nine numbers from six in Voigt order xx, yy, zz, yz, xz, xy."""
+    if len(blob) == 72:
+        return blob
+    return from_voigt(np.frombuffer(blob, dtype="<f8")).tobytes()
+
+
+def _join_data(rows: Sequence[Row], block: Block) -> None:
+    """ESP and the other labels that rows keep among their data."""
+    for label in IN_DATA:
+        if any(label.name in row.data for row in rows):
+            given = [row.data.get(label.name) for row in rows]
+            blobs = [None if value is None else np.asarray(value, dtype="<f8").tobytes() for value in given]
+            size = F8 * int(np.prod(label.shape))
+            sizes = [size * row.natoms if label.kind == "atom" else size for row in rows]
+            part = block.atoms if label.kind == "atom" else block.systems
+            part[label.name] = _joined(blobs, sizes).reshape(-1, *label.shape)
+    if not any("esp" in row.data or "esp_points" in row.data for row in rows):
+        return
+    values = [np.asarray(row.data.get("esp", ()), dtype=np.float64).reshape(-1) for row in rows]
+    points = [np.asarray(row.data.get("esp_points", ()), dtype=np.float64).reshape(-1, 3) for row in rows]
+    n_points = np.array([len(v) if len(v) == len(p) else -1 for v, p in zip(values, points)])
+    fitting = np.flatnonzero(n_points >= 0)
+    block.systems["n_points"] = n_points
+    block.points["esp"] = np.concatenate([np.empty(0), *(values[k] for k in fitting)])
+    block.points["esp_points"] = np.concatenate([np.empty((0, 3)), *(points[k] for k in fitting)])
+
+
+def _keys(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Values by key; charge, multiplicity and fidelity also where a row has them, as one value, in its data."""
+    names = dict.fromkeys(name for row in rows for name in row.keys)
+    keys = {name: [row.keys.get(name) for row in rows] for name in names}
+    for k, row in enumerate(rows):
+        if row.data:
+            for name in STATE_KEYS:
+                value = row.data.get(name)
+                if value is not None and np.ndim(value) == 0 and row.keys.get(name) is None:
+                    keys.setdefault(name, [None] * len(rows))[k] = value
+    return keys
+
+
+def _data(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Other data by name."""
+    names = dict.fromkeys(name for row in rows if row.data for name in row.data if name not in NOT_OTHER)
+    return {name: [row.data.get(name) for row in rows] for name in names}

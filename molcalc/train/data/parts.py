@@ -1,0 +1,213 @@
+"""Data of a run in three parts: to train on, to choose the best model by, and to report on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from molcalc.errors import DatasetError
+from molcalc.io.files import sha256
+from molcalc.io.schema import check_least
+from molcalc.train.data.comparison import Comparison, check_points
+from molcalc.train.data.contradictions import check_charges, warn_of_doubtful_derivatives
+from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.geometry_hash import geometry_hashes
+from molcalc.train.data.label_reader import elements_of
+from molcalc.train.data.opening import Data, open_dataset
+from molcalc.train.data.split import split
+from molcalc.train.data.suspicions import check_units
+from molcalc.units import symbols_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """Division of the data: shares, keys and files that are held out.
+
+    Attributes
+    ----------
+    valid, test : share (< 1) or number of systems held out.
+    split_by : "molecule" or a database key: systems that share it stay together.
+    split_key : database key that names each row's part ("train", "valid", "test").
+    allow_overlap : train although held-out files have geometries of the training part, with a warning.
+    """
+
+    valid: float = 0.1
+    test: float = 0.1
+    split_by: str | None = None
+    split_key: str | None = None
+    allow_overlap: bool = False
+
+    def __post_init__(self) -> None:
+        check_least(self, 0, "valid", "test")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Systems to train on, to choose the best model by, and to report on (may be empty)."""
+
+    train: Dataset
+    valid: Dataset
+    test: Dataset
+
+    @property
+    def held_out(self) -> dict[str, Dataset]:
+        """Parts that are not trained on, by name."""
+        return {"valid": self.valid, "test": self.test}
+
+    @property
+    def split_hash(self) -> str:
+        """16 hexadecimal digits, different for another division of the same data."""
+        return sha256(b"".join(part.selection + b"|" for part in (self.train, self.valid, self.test)))[:16]
+
+
+def open_parts(
+    data: Data,
+    config: SplitConfig,
+    *,
+    seed: int,
+    valid: Data | None = None,
+    test: Data | None = None,
+    units: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
+) -> Parts:
+    """Open the data and split off what has no file of its own.
+
+    Parameters
+    ----------
+    seed : of the division.
+    valid, test : files of held-out systems; None takes the share or number that ``config`` says.
+    units, skip_bad : as :func:`molcalc.train.data.opening.open_dataset` takes them.
+
+    Returns
+    -------
+    data sets of training, validation and test
+
+    Raises
+    ------
+    DatasetError
+        When files cannot be used, labels look as if they were in another unit, a part is empty, an element occurs in
+        validation or test only, or held-out files share geometries with the training part.
+    """
+    whole = open_dataset(data, units=units, skip_bad=skip_bad)
+    check_units(whole)
+    chosen = split(
+        whole,
+        valid=0 if valid is not None else _share(config.valid),
+        test=0 if test is not None else _share(config.test),
+        seed=seed,
+        by=config.split_by,
+        split_key=config.split_key,
+    )
+    train = whole.subset(chosen.train)
+    parts = Parts(
+        train,
+        _open_like(valid, train, units, skip_bad) if valid is not None else whole.subset(chosen.valid),
+        _open_like(test, train, units, skip_bad) if test is not None else whole.subset(chosen.test),
+    )
+    if not len(parts.valid):
+        raise DatasetError("nothing to validate on: give valid > 0, or a file of its own")
+    for name, part in (("validation", parts.valid), ("test", parts.test)):
+        _check_elements(train, name, part)
+        _check_overlap(train, name, part, config.allow_overlap)
+    return parts
+
+
+def check_parts(parts: Parts, potential: Comparison | None) -> None:
+    """Refuse labels that contradict each other, and points that cannot be learned from.
+
+    Parameters
+    ----------
+    potential : which points of the electrostatic potential are learned; None when it is not.
+
+    Raises
+    ------
+    DatasetError
+        Names the first rows.
+    """
+    for part in (parts.train, parts.valid, parts.test):
+        check_charges(part)
+    warn_of_doubtful_derivatives(parts.train)
+    if potential is not None:
+        check_points(parts.train, potential)
+
+
+def check_spins(parts: Parts, predicts: Collection[str]) -> None:
+    """Refuse, for a network that does not see spin, systems that only their spin tells from others.
+
+    Parameters
+    ----------
+    predicts : what the network predicts beside energies.
+
+    Raises
+    ------
+    DatasetError
+        Names the first system with more unpaired electrons than it must have.
+    """
+    if "spin_charges" in predicts:
+        return
+    for name, part in (("training", parts.train), ("validation", parts.valid), ("test", parts.test)):
+        multiplicity = part.multiplicity
+        high = np.flatnonzero(multiplicity > 2)
+        if len(high):
+            raise DatasetError(
+                f"{len(high)} of {len(part)} systems of the {name} part have more unpaired electrons than they must "
+                f"(first {part.row_name(int(high[0]))}: multiplicity {multiplicity[high[0]]}), and this model does not "
+                "see spin: train an AIMNet2 with arguments={'charge_channels': 2}, or leave these systems out"
+            )
+        if odd := int((multiplicity == 2).sum()):
+            log.warning(
+                "%d of %d systems of the %s part have an odd number of electrons, and this model does not see the "
+                "unpaired one; an AIMNet2 with arguments={'charge_channels': 2} does", odd, len(part), name,
+            )  # fmt: skip
+
+
+def _check_overlap(train: Dataset, name: str, part: Dataset, allowed: bool) -> None:
+    """Refuse geometries that a part shares with the training part at the same fidelity; only files of their own can."""
+    shared = np.zeros(len(part), dtype=bool)
+    for k, fidelity in enumerate(part.fidelities):
+        own = part.fidelity == k
+        there = train.fidelity == train.fidelities.index(fidelity)
+        shared |= own & np.isin(geometry_hashes(part), geometry_hashes(train)[there])
+    both = np.flatnonzero(shared)
+    if not len(both):
+        return
+    message = (
+        f"{len(both)} of {len(part)} systems of the {name} part are in the training part as well (first "
+        f"{part.row_name(int(both[0]))}): errors on it will look too small"
+    )
+    if not allowed:
+        raise DatasetError(f"{message}; leave them out, or say allow_overlap=True")
+    log.warning("%s", message)
+
+
+def _check_elements(train: Dataset, name: str, part: Dataset) -> None:
+    """Refuse a part with elements that the training part lacks at the same fidelity."""
+    for k, fidelity in enumerate(part.fidelities):
+        strange = set(elements_of(part, k)) - set(elements_of(train, train.fidelities.index(fidelity)))
+        if strange:
+            at = f" at fidelity {fidelity!r}" if len(train.fidelities) > 1 else ""
+            raise DatasetError(
+                f"the {name} part has {symbols_of(strange)}{at}, which the training part lacks: split by another seed, "
+                "or leave these systems out"
+            )
+
+
+def _share(wish: float) -> float | int:
+    """A share below 1, or a number of systems."""
+    return wish if 0 < wish < 1 else int(wish)
+
+
+def _open_like(data: Data, train: Dataset, units: Mapping[str, str] | None, skip_bad: bool) -> Dataset:
+    part = open_dataset(data, units=units, skip_bad=skip_bad)
+    check_units(part)
+    if not set(part.fidelities) <= set(train.fidelities):
+        raise DatasetError(
+            f"fidelities {list(part.fidelities)} in the held-out data, {list(train.fidelities)} in the training data; "
+            "give both as a dict of the same names"
+        )
+    return part

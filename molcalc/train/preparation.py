@@ -1,0 +1,202 @@
+"""Preparation of a run: a trainer from options and data, with every choice that was left open."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from molcalc.errors import ConfigError, DatasetError
+from molcalc.io.checkpoint import ModelConfig
+from molcalc.properties import LABELS
+from molcalc.train.config import FitConfig
+from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.parts import Parts, check_spins
+from molcalc.train.loop.losses import TERMS, Loss, LossConfig
+from molcalc.train.loop.metrics import compared
+from molcalc.train.loop.processes import Processes
+from molcalc.train.loop.run_folder import RunFolder
+from molcalc.train.loop.sampler import Sampler, by_name
+from molcalc.train.loop.trainer import Trainer
+from molcalc.train.optimize.optimizers import optimizer_for
+from molcalc.train.optimize.schedules import Schedule
+from molcalc.train.start.initial_model import InitialModel, cast, new_model
+
+log = logging.getLogger(__name__)
+
+RESUME_MAY_CHANGE = {
+    "threads", "checkpoint_minutes", "plot_every", "dist_timeout", "patience", "keep_top", "device",
+    "use_recommended_hparams", "track", "plots",
+}  # fmt: skip
+"""Options that do not alter the course of a run."""
+
+
+def prepare(
+    config: FitConfig, asked: set[str], parts: Parts, folder: RunFolder, processes: Processes, device: torch.device
+) -> tuple[FitConfig, Trainer]:
+    """A run before its first step.
+
+    Parameters
+    ----------
+    asked : loss terms that the user named: it is an error when they cannot be trained.
+    device : where the network is trained.
+
+    Returns
+    -------
+    config : with the loss that the data allow.
+    trainer : of the run.
+
+    Raises
+    ------
+    ConfigError, CheckpointMismatchError
+        When options do not fit each other, the data, or given weights.
+    DatasetError
+        When labels contradict each other, or what shall be trained has no labels.
+    """
+    train = parts.train
+    initial = new_model(config.start, train, config.seed)
+    check_spins(parts, initial.network.predicts)
+    config = replace(config, loss=loss_for(config.loss, asked, train, initial.network.predicts, config.start.model))
+    network = cast(initial.network, config.loop.precision).to(device)
+    optimizer = optimizer_for(
+        config.optimize,
+        network,
+        n_systems=len(train),
+        n_features=_width(initial.config),
+        n_atoms=int(train.n_atoms().max()),
+    )
+    provenance = {**initial.config.provenance, **_provenance(parts, config.seed, config.start.init)}
+    sampler = Sampler(
+        train.n_atoms(),
+        train.fidelity,
+        batch_size=config.loop.batch_size,
+        mode=config.loop.batch_mode,
+        batches_per_epoch=config.loop.batches_per_epoch,
+        weights=by_name(config.loop.fidelity_weights, train.fidelities),
+        seed=config.seed,
+        n_processes=processes.size,
+    )
+    trainer = Trainer(
+        config=config.loop,
+        comparison=config.comparison,
+        seed=config.seed,
+        initial=InitialModel(replace(initial.config, provenance=provenance), network, initial.subtractions),
+        optimizer=optimizer,
+        schedule=Schedule(config.optimize.schedule, config.loop.epochs * sampler.batches_per_epoch),
+        train=train,
+        valid=parts.valid,
+        sampler=sampler,
+        loss=Loss(config.loss),
+        folder=folder,
+        processes=processes,
+        device=device,
+        identity=_identity(config.flat(), initial.config, parts, processes),
+    )
+    return config, trainer
+
+
+def loss_for(config: LossConfig, asked: set[str], train: Dataset, predicts: Sequence[str], model: str) -> LossConfig:
+    """The loss without the terms that have no label or no prediction.
+
+    Parameters
+    ----------
+    asked : terms that the user named: for those, that is an error.
+    predicts : what the network predicts beside energies.
+    model : its kind, for messages.
+
+    Returns
+    -------
+    the same options with fewer weights.
+
+    Raises
+    ------
+    DatasetError
+        When a term that was asked for has no label, or nothing has an energy.
+    ConfigError
+        When a term that was asked for is not predicted.
+    """
+    counts = train.counts()
+    possible = compared(tuple(LABELS), predicts)
+    weights = {}
+    used: set[str] = set()
+    for name, weight in config.weights.items():
+        term = TERMS[name](name, config)
+        absent = [label for label in term.labels if not counts.get(label, 0)]
+        if weight > 0 and name in asked and absent:
+            present = ", ".join(f"{label} ({n})" for label, n in counts.items() if n) or "none"
+            raise DatasetError(f"loss term {name!r}: no training system has {absent[0]}; labels found: {present}")
+        missing = [prediction for prediction in term.requires if prediction not in predicts]
+        if weight > 0 and name in asked and missing:
+            raise ConfigError(
+                f"loss term {name!r} needs {missing[0]}, which {model} does not predict; it can be trained on "
+                f"{', '.join(possible)}"
+            )
+        if not absent and not missing:
+            weights[name] = weight
+            used.update(term.labels)
+            for label in term.labels:
+                if weight > 0 and counts[label] < len(train):
+                    log.warning("%s; the others are masked", _coverage(train, label))
+    unused = [name for name, n in counts.items() if n and name in possible and name not in used]
+    if unused:
+        log.warning(
+            "labels that are not in the loss: %s; loss.weights.%s gives them a part", ", ".join(unused), unused[0]
+        )
+    if not counts.get("energy", 0):
+        raise DatasetError("no training system has an energy: a potential cannot be trained on this data")
+    return replace(config, weights=weights)
+
+
+def _coverage(train: Dataset, name: str) -> str:
+    """Number of systems that have a label, at every fidelity."""
+    has, fidelity = train.has(name), train.fidelity
+    if len(train.fidelities) == 1:
+        return f"{int(has.sum())} of {len(train)} training systems have {name}"
+    counts = ((k, fidelity == k) for k in range(len(train.fidelities)))
+    parts = (f"{int(has[own].sum())} of {int(own.sum())} at {train.fidelities[k]}" for k, own in counts)
+    return f"training systems with {name}: {', '.join(parts)}"
+
+
+def _width(model: ModelConfig) -> int:
+    """Features of a network, in trunk and head."""
+    arguments = model.arguments
+    return int(arguments.get("n_features", arguments.get("aim_size", 0)) + arguments.get("head_features", 0))
+
+
+def _provenance(parts: Parts, seed: int, init: str | None) -> dict[str, str]:
+    """Origin of a model, as its declaration says it."""
+    sizes = ", ".join(f"{name} {len(part)}" for name, part in {"train": parts.train, **parts.held_out}.items())
+    found = {
+        "trained_on": sizes,
+        "data_hash": parts.train.hash,
+        "split": parts.split_hash,
+        "seed": str(seed),
+    }
+    return found if init is None else {**found, "init": init.rpartition("/")[2]}
+
+
+def _identity(options: Mapping[str, Any], model: ModelConfig, parts: Parts, processes: Processes) -> dict[str, str]:
+    """Data, network and options that must not change when a run is resumed, by name."""
+    identity = {
+        "data": parts.train.hash,
+        "validation data": parts.valid.hash,
+        "split": parts.split_hash,
+        "number of processes": str(processes.size),
+        "network": json.dumps(_jsonable(model.arguments), sort_keys=True),
+    }
+    for name, value in options.items():
+        if name not in RESUME_MAY_CHANGE:
+            identity[f"option {name}"] = json.dumps(_jsonable(value), sort_keys=True)
+    return identity
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    return value

@@ -1,0 +1,258 @@
+"""The course of a run while it goes on: a progress bar, pictures, TensorBoard or Weights & Biases (extra ``track``)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from molcalc.errors import ConfigError
+from molcalc.io.schema import check_choices, check_least
+from molcalc.train.loop.trainer import Trainer
+from molcalc.train.report.summary import RunReport
+
+log = logging.getLogger(__name__)
+
+INSTALL_TRACK = "pip install 'molcalc[track]'"
+PROJECT = "molcalc"
+TRACKERS = ("tensorboard", "wandb")
+BAR_ERRORS = {"energy_mae": ("E", 1e3, "meV"), "forces_mae": ("F", 1e3, "meV/Å"), "dipole_mae": ("D", 1e3, "me·Å"),
+         "esp_rmse": ("ESP", 1e3, "mV"), "charges_mae": ("q", 1e3, "me")}  # fmt: skip
+"""Errors of the last validation: label, factor and unit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """Pictures and records of a run.
+
+    Attributes
+    ----------
+    plots : draw pictures of errors at the end of the run; needs matplotlib (extra ``plot``).
+    plot_every : validations between two updates of the plots; None draws them at the end only.
+    track : "tensorboard" or "wandb": also log every validation there.
+    """
+
+    plots: bool = True
+    plot_every: int | None = None
+    track: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choices(self, track=(None, *TRACKERS))
+        check_least(self, 1, "plot_every")
+
+
+class Recording:
+    """Recording of a run, to be called with the trainer after every validation, in every process; the first one writes.
+
+    A failure (a network that is gone, a disk that is full) is reported and ends the recording, not the run.
+
+    Parameters
+    ----------
+    report : of the same run, which is updated when it is time.
+    options : of the run, as a tracker shows them.
+
+    Raises
+    ------
+    ConfigError
+        When what ``track`` asks for is not installed.
+    """
+
+    def __init__(self, config: ReportConfig, trainer: Trainer, report: RunReport, options: Mapping[str, Any]) -> None:
+        track = config.track if trainer.processes.first else None
+        self._tracker = open_tracker(track, trainer.folder.path, trainer.progress.step, options)
+        self._plot_every, self._report = config.plot_every, report
+        self._failed = False
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tracker.close()
+
+    def __call__(self, trainer: Trainer) -> None:
+        """Log the last row of the history; update report and pictures when it is time."""
+        if self._failed or not trainer.processes.first:
+            return
+        try:
+            self._tracker.log(trainer.history[-1])
+            if self._plot_every is not None and len(trainer.history) % self._plot_every == 0:
+                self._report.update()
+        except Exception as error:
+            self._failed = True
+            log.warning("recording the run stops here, training goes on: %s: %s", type(error).__name__, error)
+
+
+class Console:
+    """Progress bar over all steps of a run.
+
+    Parameters
+    ----------
+    visible : whether to show anything.
+    """
+
+    def __init__(self, trainer: Trainer, visible: bool) -> None:
+        self._trainer, self._visible = trainer, visible
+        self._shown = len(trainer.history)
+
+    def __enter__(self) -> Console:
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=self._trainer.schedule.total_steps,
+            initial=self._trainer.progress.step,
+            disable=not self._visible,
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=0.5,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    @property
+    def update(self) -> Callable[[Trainer], None]:
+        """Show the position of a run; to be called after every step."""
+        return self._update
+
+    def _update(self, trainer: Trainer) -> None:
+        self._bar.update(1)
+        if len(trainer.history) == self._shown:
+            return
+        self._shown = len(trainer.history)
+        row = trainer.history[-1]
+        errors = [
+            f"{label} {row[name] * factor:.3g} {unit}"
+            for name, (label, factor, unit) in BAR_ERRORS.items()
+            if name in row
+        ]
+        self._bar.set_description_str(f"epoch {row['epoch']}")
+        self._bar.set_postfix_str(", ".join(errors), refresh=False)
+
+
+class Tracker(Protocol):
+    """Tracker of a run, which takes every validation's row of the history."""
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Record one row; its ``step`` is the horizontal axis."""
+
+    def close(self) -> None:
+        """Write everything to disk."""
+
+
+class NoTracker:
+    """Tracker that records nothing."""
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def open_tracker(kind: str | None, folder: Path, step: int, options: Mapping[str, Any]) -> Tracker:
+    """Records of a run, as ``track`` asks for them.
+
+    Parameters
+    ----------
+    kind : one of :data:`TRACKERS`, or None.
+    folder : of the run.
+    step : present position of the run; older records are continued from there.
+    options : of the run, as they are shown beside the records.
+
+    Returns
+    -------
+    a tracker; one that records nothing without ``kind``.
+
+    Raises
+    ------
+    ConfigError
+        When the package is not installed.
+    """
+    if kind is None:
+        return NoTracker()
+    if kind == "tensorboard":
+        return TensorBoard(folder, resumed_at=step or None)
+    return WandB(folder, options)
+
+
+class TensorBoard:
+    """Event files in ``RUN/tensorboard``; look with ``tensorboard --logdir RUN``.
+
+    Parameters
+    ----------
+    resumed_at : step from which on older records are replaced.
+    """
+
+    def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise _missing("tensorboard", error) from error
+        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at)
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        for name, value in _numbers(row).items():
+            self._writer.add_scalar(_group(name), value, int(row["step"]))
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WandB:
+    """A run of Weights & Biases named after the folder; offline unless WANDB_MODE or a login says otherwise.
+
+    Parameters
+    ----------
+    options : of the run, as they are shown there.
+    """
+
+    def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise _missing("wandb", error) from error
+        logged_in = bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
+        self._run: Any = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            name=folder.name,
+            id=hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16],
+            resume="allow",
+            dir=str(folder),
+            config=dict(options),
+            mode=os.environ.get("WANDB_MODE") or ("online" if logged_in else "offline"),
+        )
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        self._run.log({_group(name): value for name, value in _numbers(row).items()}, step=int(row["step"]))
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def _missing(package: str, error: ImportError) -> ConfigError:
+    return ConfigError(
+        f"track={package!r} needs the package {package}, which cannot be imported ({error}): {INSTALL_TRACK}"
+    )
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    """What can be drawn of a row."""
+    return {name: float(value) for name, value in row.items() if isinstance(value, (int, float)) and name != "step"}
+
+
+def _group(name: str) -> str:
+    """Losses and errors in groups of their own: "loss/train_loss", "validation/energy_mae"."""
+    if name.endswith("loss") or name.startswith("train_"):
+        return f"loss/{name}"
+    return f"validation/{name}" if name.endswith(("_mae", "_rmse")) else f"run/{name}"

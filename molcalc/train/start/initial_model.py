@@ -1,0 +1,204 @@
+"""The network of a run: from random or given weights, with reference energies fitted to the data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+
+from molcalc.assembly.potentials import training_potential
+from molcalc.batch import AtomicBatch
+from molcalc.derivatives import evaluate
+from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, suggest
+from molcalc.fidelity import Fidelity
+from molcalc.io.checkpoint import Checkpoint, ModelConfig
+from molcalc.models.network import NetworkConfig, TrainableNetwork
+from molcalc.potential import Potential
+from molcalc.registry import MODELS, network_config
+from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
+from molcalc.train.data.label_reader import LabelReader, elements_of
+from molcalc.train.start.reference_energies import composition, fit_reference_energies
+from molcalc.train.start.start_config import StartConfig
+from molcalc.train.start.transfer import all_elements, bases, check_fidelities, transferred
+
+log = logging.getLogger(__name__)
+
+COULOMB_RANGE = {"simple": 4.6, "physnet": 10.0}
+"""Å, see :class:`molcalc.io.checkpoint.ModelConfig`."""
+REFERENCE_SYSTEMS = 2000
+"""Systems of a fidelity that are evaluated to shift given weights to it."""
+EVALUATED_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class InitialModel:
+    """A model before its first step, and what is done to labels before it learns them.
+
+    Attributes
+    ----------
+    config : its declaration: kind, arguments, fidelities, terms.
+    network : with reference energies.
+    subtractions : what is taken out of labels, for the fidelities that say so.
+    """
+
+    config: ModelConfig
+    network: TrainableNetwork
+    subtractions: tuple[DispersionSubtraction, ...] = ()
+
+
+def new_model(config: StartConfig, train: Dataset, seed: int) -> InitialModel:
+    """Network and declaration for a run.
+
+    The model has the fidelities of the data, in their order; after them those of the given weights that are kept.
+
+    Parameters
+    ----------
+    train : training systems; elements and reference energies come from them.
+    seed : of random weights.
+
+    Returns
+    -------
+    the model, on the processor, in the arithmetic that its weights were made in.
+
+    Raises
+    ------
+    ConfigError, CheckpointMismatchError
+        When options or given weights do not fit.
+    DatasetError
+        When a fidelity has no training systems, or an element no energy to fit its reference to.
+    """
+    subtractions = _subtractions(config, train.fidelities)
+    fidelities = _fidelities(config, train, subtractions)
+    known: frozenset[int] = frozenset()
+    explained = None
+    if config.init is None:
+        declared, network = _fresh(config, fidelities, seed)
+    else:
+        declared, network, known = transferred(config, config.init, fidelities)
+        explained = training_potential(declared, [network])
+    for k, fidelity in enumerate(fidelities):
+        if k not in known:
+            energies = _reference_energies(train, k, fidelity, explained, subtractions)
+            network.set_reference_energies(energies, k)
+    return InitialModel(declared, network, subtractions)
+
+
+def cast(network: TrainableNetwork, precision: str) -> TrainableNetwork:
+    """Put the weights of a network into the arithmetic of training."""
+    dtype = torch.float64 if precision == "float64" else torch.float32
+    return network.set_training_dtype(dtype).train().requires_grad_(True)
+
+
+def checkpointed(model_config: ModelConfig, arrays: dict[str, torch.Tensor]) -> Checkpoint:
+    """A model of one network from copies of its weights by name."""
+    weights = {f"members.0.{name}": value.detach().to("cpu", copy=True) for name, value in arrays.items()}
+    return Checkpoint(model_config, weights)
+
+
+def _fresh(config: StartConfig, fidelities: Sequence[Fidelity], seed: int) -> tuple[ModelConfig, TrainableNetwork]:
+    """A network of random weights, and its declaration."""
+    check_fidelities(config.model, len(fidelities))
+    likes = [f"fidelities.{name}.like" for name, item in config.fidelities.items() if item.like is not None]
+    if likes or config.keep_fidelities:
+        raise ConfigError(
+            f"{(likes or ['keep_fidelities'])[0]} is about a fidelity of init, and there is no init: give one"
+        )
+    entry = MODELS[config.model]
+    recommended = entry.training
+    presets: dict[str, Callable[..., NetworkConfig]] = {"default": entry.config, **recommended.presets}
+    if config.preset not in presets:
+        raise ConfigError(
+            f"preset={config.preset!r}{suggest(config.preset, presets)}; {config.model} has {', '.join(presets)}"
+        )
+    names = [fidelity.name for fidelity in fidelities]
+    several = {"n_fidelities": len(names), "bases": bases(config, names)} if len(names) > 1 else {}
+    arguments = asdict(presets[config.preset](elements=all_elements(fidelities), **several))
+    coulomb = recommended.coulomb if config.coulomb == "auto" else config.coulomb
+    model_config = ModelConfig(
+        kind=config.model,
+        arguments={**arguments, **config.arguments},
+        fidelities=tuple(fidelities),
+        coulomb=coulomb,
+        coulomb_range=None if coulomb is None else COULOMB_RANGE.get(coulomb),
+        repulsion=config.repulsion,
+    )
+    try:
+        typed = network_config(model_config)
+    except CheckpointMismatchError as error:
+        raise ConfigError(str(error)) from error
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = entry.network(typed).initialize()
+    return replace(model_config, arguments=asdict(typed)), network
+
+
+def _subtractions(config: StartConfig, names: Sequence[str]) -> tuple[DispersionSubtraction, ...]:
+    """Terms that are taken out of the labels before they are learned."""
+    return tuple(
+        DispersionSubtraction(config.trained_fidelity(name).labels, index=k)
+        for k, name in enumerate(names)
+        if config.trained_fidelity(name).subtract_dispersion
+    )
+
+
+def _fidelities(
+    config: StartConfig, train: Dataset, subtractions: Sequence[DispersionSubtraction]
+) -> tuple[Fidelity, ...]:
+    """The fidelities of the data as the model declares them, with the elements that occur in each."""
+    for name in config.fidelities:
+        if name not in train.fidelities:
+            raise ConfigError(
+                f"fidelities: {name!r}{suggest(name, train.fidelities)} is not in the data; it has "
+                f"{', '.join(train.fidelities)}"
+            )
+    subtracted = {subtraction.index: subtraction.fidelity for subtraction in subtractions}
+    found = []
+    for k, name in enumerate(train.fidelities):
+        elements = elements_of(train, k)
+        if not elements:
+            raise DatasetError(
+                f"fidelity {name!r} has no system to train on: its file is empty, or all its systems are held out; add "
+                "some, or leave the fidelity out"
+            )
+        labels = subtracted.get(k) or config.trained_fidelity(name).labels
+        found.append(replace(labels, elements=elements))
+    return tuple(found)
+
+
+def _reference_energies(
+    train: Dataset,
+    index: int,
+    fidelity: Fidelity,
+    explained: Potential | None,
+    subtracted: Sequence[DispersionSubtraction],
+) -> dict[int, float]:
+    """Self-atomic energies of the labels, or of what a potential without them leaves to be explained."""
+    chosen = np.flatnonzero((train.fidelity == index) & train.has("energy"))
+    what = "training data" if len(train.fidelities) == 1 else f"fidelity {fidelity.name!r}"
+    if not len(chosen):
+        raise DatasetError(f"{what}: no system has an energy: a potential cannot be trained on this data")
+    if len(chosen) > REFERENCE_SYSTEMS and (explained is not None or subtracted):
+        chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, REFERENCE_SYSTEMS).astype(np.int64))]
+    part = train.subset(chosen)
+    energies = np.asarray(part.labels["energy"], dtype=np.float64)
+    if explained is not None or subtracted:
+        reader = LabelReader(explained, ("energy",), subtracted)
+        energies = np.concatenate([
+            _unexplained(reader.read(part, systems), explained)
+            for systems in np.array_split(np.arange(len(part)), -(-len(part) // EVALUATED_AT_ONCE))
+        ])  # fmt: skip
+    elements = fidelity.elements or ()
+    counts = composition(part.numbers, part.offsets, elements)
+    return fit_reference_energies(counts, energies, elements, what)
+
+
+def _unexplained(batch: AtomicBatch, explained: Potential | None) -> np.ndarray:
+    """Energies, less what a potential explains of them."""
+    energies = batch.labels["energy"]
+    if explained is not None:
+        energies = energies - evaluate(explained, batch, ())["energy"]
+    return energies.numpy()

@@ -1,0 +1,121 @@
+"""Options of the start of a run: a new network or given weights, and what the labels of each fidelity are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from molcalc.assembly.terms import COULOMB_SUMS, REPULSIONS
+from molcalc.errors import ConfigError, short, suggest
+from molcalc.fidelity import Fidelity
+from molcalc.io.schema import check_choices, from_dict
+from molcalc.registry import DEFAULT_MODEL
+
+OF_LABELS = ("functional", "dispersion", "dispersion_in_labels")
+"""Options of a fidelity that say what its labels are."""
+OF_TRAINING = ("subtract_dispersion", "base", "like")
+"""Options of a fidelity that say how it is trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedFidelity:
+    """One fidelity of the data: what its labels are, and how they are learned.
+
+    In options both stand side by side: ``pbe0: {functional: pbe0, base: gfn2}``.
+
+    Attributes
+    ----------
+    labels : what the labels are; ``functional`` in the spelling of the D3 parameter sets, ``dispersion`` the term that
+        completes the labels in the calculator ("d3bj:pbe0"), or None, and ``dispersion_in_labels`` whether they contain
+        dispersion already.
+    subtract_dispersion : take ``dispersion`` out of labels that contain it, train on the rest, and let the calculator
+        add it again.
+    base : another fidelity of the data, to which this one learns the difference (Δ-learning).
+    like : fidelity of ``init`` that this one starts from; None takes the one of the same name, or the first.
+    """
+
+    labels: Fidelity
+    subtract_dispersion: bool = False
+    base: str | None = None
+    like: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.subtract_dispersion and (self.labels.dispersion is None or not self.labels.dispersion_in_labels):
+            raise ValueError(
+                "subtract_dispersion needs dispersion_in_labels=True and the dispersion that they contain "
+                "(dispersion='d3bj:pbe0')"
+            )
+
+    @classmethod
+    def from_options(cls, name: str, options: Mapping[str, Any], where: str) -> TrainedFidelity:
+        """Read the options of one fidelity.
+
+        Parameters
+        ----------
+        name : of the fidelity.
+        where : named in errors.
+
+        Returns
+        -------
+        the fidelity, checked.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown key (with the nearest valid one), or a value of the wrong type.
+        """
+        if not isinstance(options, Mapping):
+            raise ConfigError(f"{where}: {short(options)} is a {type(options).__name__}; expected a mapping")
+        known = (*OF_LABELS, *OF_TRAINING)
+        for key in options:
+            if key not in known:
+                raise ConfigError(
+                    f"{where}: unknown key {short(key)}{suggest(str(key), known)}; valid keys: {', '.join(known)}"
+                )
+        labels = {key: value for key, value in options.items() if key in OF_LABELS}
+        training = {key: value for key, value in options.items() if key in OF_TRAINING}
+        return from_dict(cls, {**training, "labels": from_dict(Fidelity, {**labels, "name": name}, where)}, where)
+
+    def to_options(self) -> dict[str, Any]:
+        """Plain values that :meth:`from_options` reads back."""
+        values = {**asdict(self), **asdict(self.labels)}
+        return {key: values[key] for key in (*OF_LABELS, *OF_TRAINING)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartConfig:
+    """Options of the start: a new network or given weights, and the labels of each fidelity.
+
+    Attributes
+    ----------
+    model : "aimnet2", "physnet-dcm" or "noneq-dcm".
+    arguments : fields of the network's own configuration that differ from its defaults.
+    preset : named size of the network, where it has several.
+    init : published name, model file or directory to start from; None starts from random weights.
+    init_member : which network of an ensemble to start from.
+    keep_fidelities : keep the fidelities of ``init`` that the data do not have. What all share changes with training,
+        unless it is frozen (``groups``).
+    coulomb : Coulomb energy of the model: "auto" (AIMNet2 "simple", models of distributed charges None), "simple"
+        (beyond bonds), "physnet" (also between bonded atoms), "distributed" (of the charges around the atoms), or None.
+    repulsion : "zbl" or None, repulsion of nuclei at short range.
+    fidelities : by name, what labels are and how they are learned. Data without a name are "default".
+    """
+
+    model: str = DEFAULT_MODEL
+    arguments: dict[str, Any] = field(default_factory=dict)
+    preset: str = "default"
+    init: str | None = None
+    init_member: int = 0
+    keep_fidelities: bool = False
+    coulomb: str | None = "auto"
+    repulsion: str | None = None
+    fidelities: dict[str, TrainedFidelity] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        energies = dict.fromkeys(row.trained_with for row in COULOMB_SUMS)
+        check_choices(self, coulomb=("auto", *energies, None), repulsion=(*REPULSIONS, None))
+
+    def trained_fidelity(self, name: str) -> TrainedFidelity:
+        """Options of a fidelity; nothing but its name where a user says nothing of it."""
+        return self.fidelities.get(name, TrainedFidelity(labels=Fidelity(name=name)))

@@ -1,0 +1,1 @@
+"""Calculators and networks that are right, and one for each mistake that the kits of checks are meant to find."""

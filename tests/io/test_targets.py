@@ -1,0 +1,113 @@
+"""Nothing is replaced that nobody meant to replace."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from molcalc.errors import DatasetError, InputError
+from molcalc.io.targets import check_file, check_folder, check_not_file, check_not_input
+
+
+def check_model(path: Path, force: bool) -> None:
+    check_folder(path, force=force, kind="a model directory", owns=lambda name: name in ("config.json", "weights"))
+
+
+def test_a_new_file_needs_its_folder_only(tmp_path: Path) -> None:
+    check_file(tmp_path / "new.xyz", force=False)
+    check_file(tmp_path / "new.xyz", force=True)
+    with pytest.raises(InputError, match=r"new.xyz: the folder .*nothing does not exist"):
+        check_file(tmp_path / "nothing" / "new.xyz", force=True)
+
+
+def test_a_file_is_replaced_when_asked_to(tmp_path: Path) -> None:
+    (tmp_path / "old.xyz").write_text("precious")
+    with pytest.raises(InputError, match="old.xyz exists: give another name, or --force to replace it"):
+        check_file(tmp_path / "old.xyz", force=False)
+    check_file(tmp_path / "old.xyz", force=True)
+    assert (tmp_path / "old.xyz").read_text() == "precious"
+
+
+@pytest.mark.parametrize("target", ["file", "nothing"])
+def test_a_link_counts_as_a_file_even_when_it_is_broken(tmp_path: Path, target: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / target)
+    with pytest.raises(InputError, match="link exists"):
+        check_file(tmp_path / "link", force=False)
+    check_file(tmp_path / "link", force=True)
+
+
+@pytest.mark.parametrize("kind", ["folder", "link to a folder", "pipe", "device"])
+def test_what_is_no_file_is_never_replaced(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "link to a folder":
+        path.symlink_to(tmp_path)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/null")
+    with pytest.raises(InputError, match="is a folder" if "folder" in kind else "is a pipe, socket or device"):
+        check_file(path, force=True)
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(InputError, match="cannot be written to; choose another one"):
+        check_file(tmp_path / "x", force=True)
+
+
+@pytest.mark.parametrize("other_name", ["same", "symbolic", "hard"])
+def test_an_input_is_refused_as_the_target_under_every_name(tmp_path: Path, other_name: str) -> None:
+    (tmp_path / "input").write_text("precious")
+    path = tmp_path / other_name
+    if other_name == "symbolic":
+        path.symlink_to(tmp_path / "input")
+    elif other_name == "hard":
+        path.hardlink_to(tmp_path / "input")
+    else:
+        path = tmp_path / "." / "input"
+    with pytest.raises(InputError, match="is an input and the target at the same time"):
+        check_file(path, force=True, inputs=[tmp_path / "nothing", tmp_path / "input"])
+    check_not_input(tmp_path / "another", [tmp_path / "input"])
+
+
+def test_the_class_of_the_error_is_that_of_the_caller(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "no" / "x"):
+        with pytest.raises(DatasetError):
+            check_file(path, force=False, error=DatasetError)
+
+
+def test_a_model_directory_is_replaced_when_asked_to(tmp_path: Path) -> None:
+    check_model(tmp_path / "new", False)
+    (tmp_path / "empty").mkdir()
+    check_model(tmp_path / "empty", False)
+    (tmp_path / "empty" / "weights").touch()
+    with pytest.raises(InputError, match="empty exists: give another name"):
+        check_model(tmp_path / "empty", False)
+    check_model(tmp_path / "empty", True)
+
+
+def test_a_folder_with_anything_else_is_never_mixed_with(tmp_path: Path) -> None:
+    for name in ("config.json", "weights", "training.yaml"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"is a folder with other files \(training.yaml\): choose another name"):
+        check_model(tmp_path, True)
+
+
+@pytest.mark.parametrize("kind", ["file", "broken link"])
+def test_a_folder_does_not_take_the_place_of_a_file(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x"
+    if kind == "file":
+        path.touch()
+    else:
+        path.symlink_to(tmp_path / "nothing")
+    with pytest.raises(InputError, match="x is a file; a model directory is a folder: choose another name"):
+        check_model(path, True)
+    with pytest.raises(InputError, match="x is a file; a run is a folder"):
+        check_not_file(path, "a run")

@@ -1,0 +1,22 @@
+"""A small calculator and structures that move."""
+
+from __future__ import annotations
+
+import pytest
+from ase import Atoms
+
+from molcalc.calculators import AIMNet2
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.structures import rattled
+
+
+@pytest.fixture
+def calculator() -> AIMNet2:
+    """One closed-shell network in double precision."""
+    return AIMNet2(tiny_checkpoint(), dtype="float64")
+
+
+@pytest.fixture
+def images() -> list[Atoms]:
+    """Water and carbon dioxide, slightly distorted."""
+    return [rattled("H2O", seed=1), rattled("CO2", seed=2)]

@@ -1,0 +1,178 @@
+"""Settings, velocities, degrees of freedom and thermostats of molecular dynamics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import molecule
+from ase.calculators.calculator import Calculator, all_changes
+from ase.constraints import FixAtoms
+
+from molcalc.errors import ConfigError
+from molcalc.simulate import ENSEMBLES
+from molcalc.simulate.ensembles import (
+    DynamicsSettings,
+    degrees_of_freedom,
+    generator,
+    integrator,
+    set_velocities,
+    temperature,
+)
+
+SAMPLES = 400
+FOUR_SIGMA = 4.0
+
+
+class Springs(Calculator):
+    """Harmonic springs between all pairs of atoms, which conserve momentum and angular momentum."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def __init__(self, atoms: Atoms) -> None:
+        super().__init__()
+        self.lengths = atoms.get_all_distances()
+
+    def calculate(
+        self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = tuple(all_changes)
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        vectors = self.atoms.positions[:, None] - self.atoms.positions[None]
+        distances = np.linalg.norm(vectors, axis=-1)
+        stretch = distances - self.lengths
+        slopes = np.divide(stretch, distances, out=np.zeros_like(stretch), where=distances > 0)
+        self.results = {
+            "energy": float((10.0 * stretch**2).sum() / 2),
+            "forces": -20.0 * (slopes[..., None] * vectors).sum(axis=1),
+        }
+
+
+def settings(**changes: Any) -> DynamicsSettings:
+    return DynamicsSettings(**{"seed": 1, **changes})
+
+
+@pytest.mark.parametrize(
+    ("atoms", "expected"),
+    [
+        (Atoms("H"), 0),
+        (molecule("N2"), 1),
+        (molecule("CO2"), 4),
+        (molecule("H2O"), 3),
+        (molecule("CH4"), 9),
+        (Atoms("H2", [[0, 0, 0], [0, 0, 2]], cell=[4, 4, 4], pbc=True), 3),
+    ],
+    ids=["atom", "N2", "CO2", "H2O", "CH4", "crystal"],
+)
+def test_only_motion_that_is_not_conserved_has_a_temperature(atoms: Atoms, expected: int) -> None:
+    for ensemble in ("nve", "bussi"):
+        assert degrees_of_freedom(atoms, settings(ensemble=ensemble)) == expected
+    assert degrees_of_freedom(atoms, settings()) == 3 * len(atoms)
+
+
+def test_fixed_atoms_have_no_temperature() -> None:
+    atoms = molecule("CH4")
+    atoms.set_constraint(FixAtoms([0, 1]))
+    assert degrees_of_freedom(atoms, settings(ensemble="nve")) == 9
+    set_velocities(atoms, settings())
+    assert not atoms.get_velocities()[:2].any()
+    assert atoms.get_velocities()[2:].all()
+
+
+@pytest.mark.parametrize("name", ["H2O", "CO2", "N2", "CH3OH"])
+def test_velocities_have_the_temperature_and_no_motion_of_the_whole(name: str) -> None:
+    atoms = molecule(name)
+    atoms.rotate(37, (1, 2, 3))
+    atoms.translate((3, -8, 5))
+    n_freedom = degrees_of_freedom(atoms, settings(ensemble="nve"))
+    kelvins = []
+    for seed in range(SAMPLES):
+        set_velocities(atoms, settings(seed=seed, temperature=250.0))
+        kelvins.append(temperature(atoms, n_freedom))
+        assert atoms.get_momenta().sum(axis=0) == pytest.approx(0.0, abs=1e-12)
+        assert atoms.get_angular_momentum() == pytest.approx(0.0, abs=1e-10)
+    error = 250.0 * np.sqrt(2.0 / n_freedom / SAMPLES)
+    assert np.mean(kelvins) == pytest.approx(250.0, abs=FOUR_SIGMA * error)
+
+
+def test_velocities_in_a_crystal_keep_their_rotation() -> None:
+    atoms = molecule("CH4")
+    atoms.set_cell([8, 8, 8])
+    atoms.pbc = True
+    set_velocities(atoms, settings())
+    assert atoms.get_momenta().sum(axis=0) == pytest.approx(0.0, abs=1e-12)
+    assert np.linalg.norm(atoms.get_angular_momentum()) > 0.01
+
+
+@pytest.mark.parametrize("thermostat", ["langevin", "bussi"])
+def test_a_thermostat_keeps_the_temperature_of_a_small_molecule(thermostat: str) -> None:
+    atoms = molecule("H2O")
+    chosen = settings(ensemble=thermostat, temperature=400.0, timestep=1.0, friction=0.2)
+    n_freedom = degrees_of_freedom(atoms, chosen)
+    set_velocities(atoms, chosen)
+    atoms.calc = Springs(atoms)
+    dynamics = integrator(atoms, chosen, n_freedom)
+    kelvins = []
+    for _ in dynamics.irun(2000):
+        dynamics.rng = generator(chosen, dynamics.nsteps + 1)
+        kelvins.append(temperature(atoms, n_freedom))
+    # Counting nine degrees of freedom where there are three would give 1200 K.
+    assert np.mean(kelvins[200:]) == pytest.approx(400.0, rel=0.2)
+    # The kinetic energy of n degrees of freedom has a relative variance of 2/n.
+    assert np.std(kelvins[200:]) == pytest.approx(400.0 * np.sqrt(2 / n_freedom), rel=0.2)
+
+
+def test_noise_of_a_step_does_not_depend_on_the_steps_before() -> None:
+    first = generator(settings(), 5).standard_normal(4)
+    assert generator(settings(), 5).standard_normal(4) == pytest.approx(first, abs=0.0)
+    others = [generator(settings(), 6), generator(settings(seed=2), 5)]
+    assert all(abs(other.standard_normal(4) - first).min() > 1e-6 for other in others)
+
+
+def test_noise_of_successive_steps_is_normal_and_uncorrelated() -> None:
+    noise = np.array([generator(settings(), step).standard_normal(6) for step in range(4000)])
+    limit = FOUR_SIGMA / np.sqrt(noise.size)
+    assert noise.mean() == pytest.approx(0.0, abs=limit)
+    assert noise.var() == pytest.approx(1.0, abs=np.sqrt(2) * limit)
+    assert (noise[1:] * noise[:-1]).mean() == pytest.approx(0.0, abs=limit)
+    assert np.unique(noise).size == noise.size
+
+
+def test_temperature_is_in_kelvin() -> None:
+    atoms = Atoms("H2", [[0, 0, 0], [0, 0, 0.8]])
+    atoms.set_momenta([[0, 0, 1], [0, 0, -1]])
+    assert temperature(atoms, 1) == pytest.approx(2 * atoms.get_kinetic_energy() / units.kB)
+    assert temperature(atoms, 0) == 0.0
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_a_trajectory_says_its_settings_in_words_that_make_them_again(ensemble: str) -> None:
+    chosen = settings(ensemble=ensemble, temperature=77.0, timestep=0.1, friction=0.3, interval=2)
+    words = chosen.description()
+    assert list(words) == ["ensemble", "thermostat", "temperature", "timestep", "friction", "seed", "interval"]
+    assert words["ensemble"] == ("nve" if ensemble == "nve" else "nvt")
+    assert DynamicsSettings.from_description(words) == chosen
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ensemble": "busi"}, r"ensemble='busi' \(did you mean 'bussi'\?\); choose one of nve, langevin, bussi"),
+        ({"ensemble": "bussi", "temperature": 0.0}, "the bussi thermostat scales velocities and needs a temperature"),
+        ({"temperature": -1.0}, "temperature=-1.0 K is not a number ≥ 0"),
+        ({"timestep": 0.0}, "timestep=0.0 is not a number > 0"),
+        ({"friction": float("inf")}, "friction=inf is not a number > 0"),
+        ({"interval": 0}, "seed=1, interval=0: whole numbers"),
+    ],
+    ids=["ensemble", "bussi", "temperature", "timestep", "friction", "interval"],
+)
+def test_impossible_settings_are_refused_with_the_value(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings(**changes)
+
+
+def test_the_bussi_thermostat_needs_velocities_to_scale() -> None:
+    atoms = Atoms("H2", [[0, 0, 0], [0, 0, 0.8]])
+    with pytest.raises(ConfigError, match="the bussi thermostat: .*kinetic energy"):
+        integrator(atoms, settings(ensemble="bussi"), 1)

@@ -1,0 +1,120 @@
+"""The pages for people who change the package say what is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from ase.build import molecule
+
+from tests.helpers.calculators import tiny_calculator
+from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.training_runs import fit_molecules
+from tests.test_architecture import LEVELS, functions
+
+REPOSITORY = Path(__file__).parents[1]
+ROOT = REPOSITORY / "molcalc"
+PAGES = {page.name: page for page in (*sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "CONTRIBUTING.md")}
+ARCHITECTURE = PAGES["architecture.md"].read_text()
+
+
+def section(title: str) -> str:
+    """Text of a section of the page about the architecture."""
+    return ARCHITECTURE.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def hops(text: str) -> list[tuple[str, str]]:
+    """File and function of everything written as `file.py:function`."""
+    return [(file, name) for file, name in re.findall(r"`([\w/]+\.py):([\w.]+)`", text)]
+
+
+def test_the_drawing_shows_the_levels_of_the_architecture_test() -> None:
+    drawing = section("The house").split("```")[1]
+    levels = [re.findall(r"(?m)^(\w+) {2,}\S", level) for level in re.split(r"-{20,}", drawing)]
+    there = [sorted(room for room in level if (ROOT / room).is_dir() or (ROOT / f"{room}.py").is_file())
+             for level in reversed(LEVELS)]  # fmt: skip
+    assert [sorted(level) for level in levels] == there
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_function_that_a_page_names_exists(page: str) -> None:
+    for file, name in hops(PAGES[page].read_text()):
+        tree = ast.parse((ROOT / file).read_text())
+        known = {found for found, _ in functions(tree)} | {n.name for n in tree.body if isinstance(n, ast.ClassDef)}
+        assert name in known, f"{page}: {file}:{name}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_a_page_names_exists(page: str) -> None:
+    text = PAGES[page].read_text()
+    named = re.findall(r"`((?:molcalc|tests|examples|docs|benchmarks)/[\w/.]*?)(?::[\w.]+)?`", text)
+    named += re.findall(r"\]\(([\w./]+)\)", text)
+    for name in named:
+        assert any((place / name).exists() for place in (REPOSITORY, PAGES[page].parent)), f"{page}: {name}"
+
+
+def test_there_are_pages_with_names_to_check() -> None:
+    assert len(hops(ARCHITECTURE)) > 25
+    assert {"architecture.md", "extending.md", "CONTRIBUTING.md"} <= PAGES.keys()
+
+
+def test_readme_and_contributing_link_to_both_pages() -> None:
+    for name in ("README.md", "CONTRIBUTING.md"):
+        text = (REPOSITORY / name).read_text()
+        assert "(docs/architecture.md)" in text
+        assert "(docs/extending.md)" in text
+
+
+@contextmanager
+def first_calls() -> Iterator[list[tuple[str, str]]]:
+    """File and plain name of every function of the package, in the order of their first calls."""
+    found: dict[tuple[str, str], None] = {}
+    root = f"{ROOT}/"
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        file = frame.f_code.co_filename
+        if event == "call" and file.startswith(root):
+            found.setdefault((file.removeprefix(root), frame.f_code.co_name))
+
+    ordered: list[tuple[str, str]] = []
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        yield ordered
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+        ordered.extend(found)
+
+
+def relaxed_once(folder: Path) -> Callable[[], object]:
+    """Forces of a molecule."""
+    atoms = molecule("CH3OH")
+    atoms.calc = tiny_calculator(tiny_checkpoint())
+    return atoms.get_forces
+
+
+def trained_once(folder: Path) -> Callable[[], object]:
+    """An epoch of training."""
+    return lambda: fit_molecules(folder / "run", epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("title", "prepared"), [("From Atoms to results", relaxed_once), ("From a row to the loss", trained_once)]
+)
+def test_a_walk_is_what_happens(title: str, prepared: Callable[[Path], Callable[[], object]], tmp_path: Path) -> None:
+    """Each function of the table is called, for the first time, after the one above it."""
+    run = prepared(tmp_path)
+    table = [(file, name.split(".")[-1]) for row in re.findall(r"(?m)^\| (`\S+`) \|", section(title))
+             for file, name in hops(row)]  # fmt: skip
+    with first_calls() as called:
+        run()
+    assert [hop for hop in called if hop in table] == table

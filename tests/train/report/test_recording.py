@@ -1,0 +1,75 @@
+"""TensorBoard and Weights & Biases: one record per validation, and one clear error without the package."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from molcalc.errors import ConfigError
+from molcalc.train.report.recording import NoTracker, TensorBoard, WandB, open_tracker
+
+ROW = {"epoch": 2, "step": 20, "train_loss": 0.5, "valid_loss": 0.4, "energy_mae": 0.01, "learning_rate": 1e-3}
+NAMES = {"run/epoch", "loss/train_loss", "loss/valid_loss", "validation/energy_mae", "run/learning_rate"}
+
+
+OPTIONS = {"model": "aimnet2"}
+
+
+def test_nothing_is_recorded_unless_asked_for(tmp_path: Path) -> None:
+    tracker = open_tracker(None, tmp_path, 0, OPTIONS)
+    assert isinstance(tracker, NoTracker)
+    tracker.log(ROW)
+    tracker.close()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("package", ["tensorboard", "wandb"])
+def test_a_missing_package_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ConfigError, match=rf"track='{package}' needs the package .*pip install 'molcalc\[track\]'"):
+        open_tracker(package, tmp_path, 0, OPTIONS)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_records_every_number_at_its_step(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    tracker = open_tracker("tensorboard", tmp_path, 0, OPTIONS)
+    assert isinstance(tracker, TensorBoard)
+    tracker.log(ROW)
+    tracker.close()
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == NAMES
+    (record,) = events.Scalars("validation/energy_mae")
+    assert (record.step, round(record.value, 6)) == (20, 0.01)
+
+
+def test_wandb_is_offline_without_a_login_and_goes_on_after_resuming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[dict[str, Any]] = []
+    logged: list[tuple[set[str], int]] = []
+
+    def init(**options: Any) -> Any:
+        runs.append(options)
+        return SimpleNamespace(log=lambda row, step: logged.append((set(row), step)), finish=lambda: None)
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, api=SimpleNamespace(api_key=None)))
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    for _ in range(2):
+        tracker = open_tracker("wandb", tmp_path / "run", 0, OPTIONS)
+        assert isinstance(tracker, WandB)
+        tracker.log(ROW)
+        tracker.close()
+    assert [run["mode"] for run in runs] == ["offline", "offline"]
+    assert runs[0]["id"] == runs[1]["id"]
+    assert runs[0]["config"] == OPTIONS
+    assert logged == [(NAMES, 20), (NAMES, 20)]
