@@ -340,6 +340,8 @@ class Predictor:
             When a result is not finite; says of which structure.
         """
         images = list(images)
+        if isinstance(properties, str):
+            raise ConfigError(f"properties={properties!r}; give a list of names: [{properties!r}]")
         known = [*self.properties, *self.extra_properties]
         unknown = [name for name in properties if name not in known]
         if unknown:

@@ -83,7 +83,7 @@ ASE_EDGES = {
 def modules() -> Iterator[tuple[str, Path, ast.Module]]:
     for path in sorted(ROOT.rglob("*.py")):
         place = path.relative_to(ROOT).with_suffix("").parts
-        if place != ("__init__",):
+        if place not in (("__init__",), ("__main__",)):
             yield place[0], path, ast.parse(path.read_text())
 
 

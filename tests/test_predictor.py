@@ -298,3 +298,8 @@ def test_points_are_checked_before_anything_is_computed(monkeypatch: pytest.Monk
     monkeypatch.setattr("molcalc.predictor.evaluate", None)
     with pytest.raises(InputError, match=r"points have shape \(3,\); expected \(n_points, 3\)"):
         alone.esp(np.zeros(3), molecule("H2O"))
+
+
+def test_one_name_in_place_of_a_list_is_refused(closed_shell: Checkpoint) -> None:
+    with pytest.raises(ConfigError, match=r"properties='energy'; give a list of names: \['energy'\]"):
+        tiny_calculator(closed_shell).evaluate([organic()], "energy")

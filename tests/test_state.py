@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from ase.io import write
 
@@ -344,3 +345,13 @@ def test_moments_hint_at_a_multiplicity_that_the_electrons_allow() -> None:
 def test_initial_charges_are_told_from_none() -> None:
     assert initial_charge(molecule("H2O")) is None
     assert initial_charge(Stated({}, (0.5, 0.25, 0.25), "").atoms()) == 1.0
+
+
+def test_a_key_without_a_value_records_no_charge(tmp_path: Path) -> None:
+    """Trajectories keep None: the other frames need no charge then."""
+    frames = [molecule("H2O"), molecule("NH3")]
+    frames[0].info["charge"] = None
+    for frame in frames:
+        frame.calc = SinglePointCalculator(frame, energy=0.0)
+    write(tmp_path / "frames.traj", frames)
+    assert open_dataset(tmp_path / "frames.traj").total_charge.tolist() == [0.0, 0.0]

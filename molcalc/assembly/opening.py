@@ -114,7 +114,7 @@ def open_model(model: AnyModel, *, trusted: bool = False) -> OpenedModel:
         return model
     if isinstance(model, (str, os.PathLike, Checkpoint)):
         return _open_one(model, trusted)
-    return join_runs([_open_one(each, trusted) for each in model])
+    return join_runs([open_model(each, trusted=trusted) for each in model])
 
 
 def _open_one(model: ModelSource, trusted: bool) -> OpenedModel:

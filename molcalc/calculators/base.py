@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -325,6 +326,14 @@ class MolCalculator(Calculator):
         if self._state is not None:
             values.update(charge=self._state.charge, multiplicity=self._state.multiplicity)
         return values
+
+    def __copy__(self) -> MolCalculator:
+        """A calculator of its own: it shares the networks, not the charge, the fidelity or the results to come."""
+        copied = type(self).__new__(type(self))
+        copied.__setstate__(self.__getstate__())
+        copied.predictor = copy.copy(self.predictor)
+        copied._edges = VerletList(self.potential.cutoff)
+        return copied
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != "_lock"}

@@ -70,6 +70,8 @@ def run(args: Arguments) -> int:
     from molcalc.pretrained.sources import read_model
     from molcalc.train.data import open_dataset
     from molcalc.train.data.comparison import Comparison
+    from molcalc.train.data.declared_units import STANDARD_UNITS
+    from molcalc.train.data.formats import FORMATS
     from molcalc.train.loop.processes import chosen_device
     from molcalc.train.report.evaluation import Evaluator, evaluate_part
     from molcalc.train.report.prediction_writer import PredictionWriter
@@ -79,6 +81,8 @@ def run(args: Arguments) -> int:
             raise ConfigError(f"--by {kind!r}{suggest(kind, GROUPS)}; groups are {', '.join(GROUPS)}")
     if args.output:
         check_file(Path(args.output), force=args.force)
+        if Path(args.output).suffix.lower() not in FORMATS:
+            raise ConfigError(f"-o {args.output}: files of structures end in {', '.join(FORMATS)}")
     checkpoint = read_model(args.model)
     data = open_dataset(parse_data(args.data), units=parse_units(args.units))
     comparison = Comparison(
@@ -96,7 +100,7 @@ def run(args: Arguments) -> int:
     else:
         _print(args, found, len(data))
     if results is not None and args.output:
-        results.write(Path(args.output), {"model": args.model, "model_hash": checkpoint.hash})
+        results.write(Path(args.output), {"model": args.model, "model_hash": checkpoint.hash, "units": STANDARD_UNITS})
     if results is not None and args.annotate:
         results.annotate(args.annotate)
     return 0

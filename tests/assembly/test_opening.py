@@ -62,3 +62,8 @@ def test_members_and_fidelities_are_found_or_named() -> None:
         model.chosen_members(2)
     with pytest.raises(FidelityError, match="'pbe0', 'gfn2', 'b3lyp'"):
         model.index_of(None)
+
+
+def test_opened_models_make_an_ensemble() -> None:
+    opened = [open_model(tiny_checkpoint(seed=seed)) for seed in (1, 2)]
+    assert open_model(opened).members == [opened[0].members[0], opened[1].members[0]]

@@ -9,10 +9,12 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from molcalc.assembly.terms import completing_terms, coulomb_term, dispersion_term, dispersion_words
+from molcalc.assembly.terms import completing_terms, coulomb_term, dispersion_from, dispersion_term, dispersion_words
 from molcalc.batch import from_atoms
 from molcalc.calculators import D3, AIMNet2
-from molcalc.dispersion.parameters import D3Parameters, d3_parameters
+from molcalc.dispersion.d3 import D3Dispersion
+from molcalc.dispersion.d4 import D4Dispersion
+from molcalc.dispersion.parameters import D3Parameters, D4Parameters, d3_parameters, d4_parameters
 from molcalc.electrostatics.coulomb import SimpleCoulomb
 from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.errors import CellError, ConfigError
@@ -105,3 +107,16 @@ def test_dispersion_is_smooth_exactly_where_the_other_terms_allow_crystals() -> 
     for coulomb, smooth in ((None, True), ("simple", False)):
         terms = completing_terms(replace(config, coulomb=coulomb, fidelities=(level,)), 0)
         assert (terms[-1].switch_width > 0) is smooth
+
+
+def test_texts_and_parameters_of_both_methods_become_terms() -> None:
+    pytest.importorskip("dftd4")
+    assert isinstance(dispersion_from("d3bj:pbe0"), D3Dispersion)
+    assert isinstance(dispersion_from("d4:pbe0"), D4Dispersion)
+    assert isinstance(dispersion_from(d4_parameters("pbe")), D4Dispersion)
+    assert dispersion_from("d3bj:pbe0", legacy=True).legacy
+
+
+def test_legacy_form_of_d4_does_not_exist() -> None:
+    with pytest.raises(ConfigError, match="legacy=True reproduces models with D3"):
+        dispersion_from(D4Parameters(1.0, 1.0, 0.4, 5.0), legacy=True)

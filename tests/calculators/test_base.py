@@ -270,3 +270,13 @@ def test_optimization_lowers_the_energy(closed_shell: Checkpoint) -> None:
 def test_calculator_passes_the_public_kit(closed_shell: Checkpoint, dtype: str) -> None:
     report = check_calculator(lambda: tiny_calculator(closed_shell, dtype), quiet=True, memory_steps=200)
     assert report.ok, report.failures
+
+
+def test_a_shallow_copy_has_a_charge_of_its_own(closed_shell: Checkpoint) -> None:
+    first = tiny_calculator(closed_shell, charge=2)
+    energy = first.get_potential_energy(organic())
+    second = copy.copy(first)
+    second.charge = -2
+    assert first.charge == 2
+    assert first.get_potential_energy(organic()) == energy
+    assert second.get_potential_energy(organic()) != energy

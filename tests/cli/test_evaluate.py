@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ase.db import connect
 
+from molcalc.train.data import open_dataset
 from tests.helpers.training_runs import copied, fit_molecules
 
 
@@ -68,6 +69,15 @@ def test_predictions_are_written_and_added(run: Any, data: Path, trained: Path, 
     assert "out.db exists" in again.err
 
 
+@pytest.mark.parametrize("suffix", ["npz", "h5", "traj", "xyz", "json"])
+def test_predictions_go_into_every_kind_of_file(
+    run: Any, data: Path, trained: Path, tmp_path: Path, suffix: str
+) -> None:
+    result = run("evaluate", data, "--model", trained, "--output", f"out.{suffix}")
+    assert result.status == 0, result.err
+    assert len(open_dataset(tmp_path / f"out.{suffix}")) == 40
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -76,6 +86,7 @@ def test_predictions_are_written_and_added(run: Any, data: Path, trained: Path, 
         (("DATA", "--model", "RUN", "--by", "elment"), 2, "did you mean 'element'?"),
         (("DATA", "--model", "RUN", "--fidelity", "pbe0"), 2, "unknown fidelity 'pbe0'; the model has default"),
         (("DATA", "--model", "RUN", "--annotate", "a b"), 3, "cannot begin the name of a key"),
+        (("DATA", "--model", "RUN", "-o", "p.foo"), 2, "-o p.foo: files of structures end in .db"),
         (("DATA", "--model", "RUN", "--esp-max", "0"), 2, "'0' is not a number > 0"),
     ],
 )

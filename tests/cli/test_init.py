@@ -127,3 +127,8 @@ def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
         process.stdin.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=30) == 141
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "molcalc", "--version"]
+    assert "molcalc" in subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -7,10 +7,12 @@ import pytest
 from ase.build import molecule
 from dftd3.interface import DispersionModel, RationalDampingParam
 
+from molcalc.dispersion import parameters
 from molcalc.dispersion.parameters import (
     CRITICAL_RADII,
     D3Parameters,
     D4Parameters,
+    FunctionalTable,
     available_functionals,
     d3_parameters,
     d4_parameters,
@@ -159,10 +161,8 @@ def test_unknown_d4_names_are_refused_with_near_matches(dftd4):
 
 
 def test_looking_up_d4_without_its_package_says_how_to_get_it(monkeypatch):
-    from molcalc.dispersion import parameters as functionals
-
-    table = functionals.FunctionalTable("D4", prefix="d4:", package="dftd4", folder="dftd4", key="d4")
-    monkeypatch.setattr(functionals, "find_spec", lambda name: None)
+    table = FunctionalTable("D4", prefix="d4:", package="dftd4", folder="dftd4", key="d4")
+    monkeypatch.setattr(parameters, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="D4 needs the package dftd4, which is not installed: pip install dftd4"):
         table.find("pbe0")
 

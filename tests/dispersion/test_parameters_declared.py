@@ -1,10 +1,7 @@
-"""Dispersion terms from short texts."""
+"""Parameters of dispersion from short texts."""
 
 import pytest
 
-from molcalc.assembly.terms import dispersion_from
-from molcalc.dispersion.d3 import D3Dispersion
-from molcalc.dispersion.d4 import D4Dispersion
 from molcalc.dispersion.parameters import D3Parameters, D4Parameters, d3_parameters, d4_parameters, parse_dispersion
 from molcalc.errors import ConfigError
 
@@ -15,13 +12,9 @@ def test_functionals_and_values_of_both_methods():
     assert parse_dispersion("d4:s6=0.6,s8=0.4,a1=0.5,a2=3.0,ga=2,gc=1") == D4Parameters(0.6, 0.4, 0.5, 3.0, 1.0, 2, 1)
 
 
-def test_terms_of_both_methods():
+def test_functionals_of_d4():
     pytest.importorskip("dftd4")
     assert parse_dispersion("d4:pbe0") == d4_parameters("pbe0")
-    assert isinstance(dispersion_from("d3bj:pbe0"), D3Dispersion)
-    assert isinstance(dispersion_from("d4:pbe0"), D4Dispersion)
-    assert isinstance(dispersion_from(d4_parameters("pbe")), D4Dispersion)
-    assert dispersion_from("d3bj:pbe0", legacy=True).legacy
 
 
 @pytest.mark.parametrize(
@@ -45,8 +38,3 @@ def test_terms_of_both_methods():
 def test_wrong_texts_are_named(text, message):
     with pytest.raises(ConfigError, match=message):
         parse_dispersion(text)
-
-
-def test_legacy_form_of_d4_does_not_exist():
-    with pytest.raises(ConfigError, match="legacy=True reproduces models with D3"):
-        dispersion_from(D4Parameters(1.0, 1.0, 0.4, 5.0), legacy=True)

@@ -21,7 +21,7 @@ from molcalc.io.files import replacing
 from molcalc.io.targets import check_file
 from molcalc.state import CHARGE_KEYS, without_rounding
 from molcalc.train.data.formats.base import damaged
-from molcalc.train.data.formats.encoding import decode_json
+from molcalc.train.data.formats.encoding import decode_data, decode_json
 from molcalc.train.data.formats.sqlite import SQLiteDatabase
 from molcalc.train.data.opening import open_dataset
 from molcalc.train.data.split import Split, split
@@ -252,10 +252,15 @@ def _set_charges(connection: sqlite3.Connection, charge: int) -> int:
     import json
 
     count = 0
-    for row, text, blob in connection.execute("SELECT id, key_value_pairs, initial_charges FROM systems").fetchall():
+    columns = "id, key_value_pairs, data, initial_charges"
+    for row, text, data, blob in connection.execute(f"SELECT {columns} FROM systems").fetchall():  # noqa: S608
         keys = decode_json(text)
         initial = np.zeros(1) if blob is None else np.frombuffer(blob, dtype="<f8")
-        if any(key in keys for key in CHARGE_KEYS) or without_rounding(initial.sum(), len(initial)) != 0.0:
+        stated = {**(decode_data(data) if data else {}), **keys}
+        if (
+            any(stated.get(key) is not None for key in CHARGE_KEYS)
+            or without_rounding(initial.sum(), len(initial)) != 0.0
+        ):
             continue
         keys["total_charge"] = charge
         connection.execute("UPDATE systems SET key_value_pairs=? WHERE id=?", (json.dumps(keys), row))

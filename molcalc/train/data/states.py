@@ -83,7 +83,8 @@ class States:
                 problems.add_many(reason, ids[which == number])
             states.append(_UNDECIDED if isinstance(decided, StateError) else decided)
         stated = np.array([state.charge_stated for state in states], dtype=bool)[which]
-        self._note("total_charge", any(key in keys for key in CHARGE_KEYS), ids[~stated])
+        recorded = any(value is not None for key in CHARGE_KEYS for value in keys.get(key, ()))
+        self._note("total_charge", recorded, ids[~stated])
         charge = np.array([state.charge for state in states], dtype=np.float64)[which]
         multiplicity = np.array([state.multiplicity for state in states], dtype=np.int64)[which]
         bad = np.array([state is _UNDECIDED for state in states], dtype=bool)[which]

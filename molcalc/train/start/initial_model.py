@@ -107,6 +107,9 @@ def _fresh(config: StartConfig, fidelities: Sequence[Fidelity], seed: int) -> tu
         raise ConfigError(
             f"{(likes or ['keep_fidelities'])[0]} is about a fidelity of init, and there is no init: give one"
         )
+    decided = [name for name in ("n_fidelities", "bases") if name in config.arguments]
+    if decided:
+        raise ConfigError(f"arguments.{decided[0]} follows from the data and from fidelities.NAME.base: leave it out")
     entry = MODELS[config.model]
     recommended = entry.training
     presets: dict[str, Callable[..., NetworkConfig]] = {"default": entry.config, **recommended.presets}

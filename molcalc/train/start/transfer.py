@@ -107,7 +107,7 @@ def transferred(
     _check_options(config, init, found)
     check_fidelities(found.kind, len(wanted))
     network: TrainableNetwork = build_members(checkpoint)[config.init_member]
-    if isinstance(network, AIMNet2Network):
+    if isinstance(network, AIMNet2Network) and (len(wanted) > 1 or network.n_fidelities > 1 or config.arguments):
         corrected = bases(config, [fidelity.name for fidelity in wanted])
         changes = {"bases": corrected} if corrected else {}
         network = with_fidelities(network, sources, **changes, **config.arguments)

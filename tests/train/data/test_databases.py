@@ -47,6 +47,16 @@ def test_missing_charges_are_set_where_none_is_recorded(tmp_path: Path) -> None:
     assert row.key_value_pairs == {"name": "radical", "total_charge": 1}
 
 
+@pytest.mark.parametrize("key", ["charge", "total_charge"])
+def test_charges_among_the_data_of_a_row_stay(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "ions.db"
+    with connect(path) as database:
+        database.write(molecule("H2O"))
+        database.write(molecule("OH"), data={key: -1})
+    assert repair(path, charge=0).charged == 1
+    assert open_dataset(path).total_charge.tolist() == [0.0, -1.0]
+
+
 def test_parts_are_files_of_their_own_with_whole_rows(make_database: Make, tmp_path: Path) -> None:
     def fix(atoms, data) -> None:  # type: ignore[no-untyped-def]
         atoms.set_constraint(FixAtoms([0]))

@@ -247,3 +247,20 @@ def validation_loss(config: FitConfig, data: dict[str, str], valid: dict[str, st
     with joined(torch.device("cpu"), 60.0) as processes:
         _, trainer = prepare(config, set(), parts, RunFolder(folder), processes, torch.device("cpu"))
         return trainer.validate()[0]
+
+
+@pytest.mark.parametrize(("name", "value"), [("n_fidelities", 3), ("bases", [None])])
+def test_what_follows_from_the_data_is_no_argument(labelled_db: Path, name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"arguments.{name} follows from the data"):
+        start(labelled_db, model="aimnet2", arguments={**TINY["aimnet2"], name: value})
+
+
+def test_a_model_of_one_fidelity_that_stays_one_is_taken_as_it_is(
+    labelled_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Energies that it explains are computed as a calculator computes them, whatever fidelities could be copied."""
+    from molcalc.train.start import transfer
+
+    monkeypatch.setattr(transfer, "with_fidelities", None)
+    given = saved(tmp_path / "given", tiny_checkpoint())
+    assert start(labelled_db, init=given).config.fidelities[0].name == "default"
