@@ -110,8 +110,14 @@ def trained_once(folder: Path) -> Callable[[], object]:
 @pytest.mark.parametrize(
     ("title", "prepared"), [("From Atoms to results", relaxed_once), ("From a row to the loss", trained_once)]
 )
-def test_a_walk_is_what_happens(title: str, prepared: Callable[[Path], Callable[[], object]], tmp_path: Path) -> None:
+def test_a_walk_is_what_happens(
+    title: str,
+    prepared: Callable[[Path], Callable[[], object]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each function of the table is called, for the first time, after the one above it."""
+    monkeypatch.setenv("MOLCALC_CACHE", str(tmp_path / "cache"))  # the data are read, whoever read them before
     run = prepared(tmp_path)
     table = [(file, name.split(".")[-1]) for row in re.findall(r"(?m)^\| (`\S+`) \|", section(title))
              for file, name in hops(row)]  # fmt: skip
