@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,7 +107,8 @@ class _InteractionStack(CompiledFunction):
         filters, _, weights = inputs
         x = last.clone(memory_format=torch.contiguous_format)
         to_filters = torch.empty_like(filters, memory_format=torch.contiguous_format)
-        to_weights = weights.new_zeros(len(weights) if with_weights else 0)
+        # Of numpy, which takes zeroed pages from the system instead of writing them: a twentieth of a step.
+        to_weights = torch.from_numpy(np.zeros(len(weights) if with_weights else 0, dtype=np.float32))
         features, value, slope = kept
         filters_tangent, features_tangent, tangent, curved = tangents
         pull_stack(
