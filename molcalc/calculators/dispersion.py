@@ -6,7 +6,14 @@ from molcalc.assembly.potentials import dispersion_potential
 from molcalc.calculators.base import MolCalculator
 from molcalc.dispersion import d4, reference
 from molcalc.dispersion.d3 import D3Dispersion
-from molcalc.dispersion.parameters import D3Parameters, D4Parameters, d3_parameters, d4_parameters
+from molcalc.dispersion.parameters import (
+    D3_TABLE,
+    D4_TABLE,
+    D3Parameters,
+    D4Parameters,
+    d3_parameters,
+    d4_parameters,
+)
 from molcalc.errors import ConfigError
 from molcalc.predictor import Predictor, PredictorOptions
 
@@ -18,7 +25,8 @@ class D3(MolCalculator):
 
     Parameters
     ----------
-    functional : exact name, as the package dftd3 spells it ("pbe0", "b3lyp", "wb97m").
+    functional : exact name, as the package dftd3 spells it ("pbe0", "b3lyp", "wb97m"), or a usual spelling of it
+        ("BP86", "PBE1PBE", "pbe-d3bj"); ``todict()`` has the name that it stands for.
     backend : "auto", "torch" or "dftd3" (the compiled library of that package); same results.
     atm : add the three-body term with the functional's s9.
     parameters : instead of a functional.
@@ -58,6 +66,7 @@ class D3(MolCalculator):
             raise ConfigError("D3 needs either the name of a functional or parameters=D3Parameters(…)")
         if functional is not None:
             parameters = d3_parameters(functional, atm=atm)
+            functional, _ = D3_TABLE.find(functional)
         elif atm and parameters is not None and parameters.s9 == 0.0:
             raise ConfigError("atm=True with parameters of s9=0: give s9 in D3Parameters")
         assert parameters is not None
@@ -92,7 +101,8 @@ class D4(MolCalculator):
 
     Parameters
     ----------
-    functional : exact name, as the package dftd4 spells it ("pbe0", "r2scan", "wb97m").
+    functional : name as the package dftd4 spells it ("pbe0", "r2scan", "wb97m"), or a usual spelling of it, as in
+        :class:`D3`.
     atm : with the three-body term, with which the parameters were fitted.
     parameters : instead of a functional.
     charge : total charge of every structure.
@@ -131,6 +141,7 @@ class D4(MolCalculator):
             raise ConfigError("D4 needs either the name of a functional or parameters=D4Parameters(…)")
         if functional is not None:
             parameters = d4_parameters(functional, atm=atm)
+            functional, _ = D4_TABLE.find(functional)
         elif not atm:
             raise ConfigError("atm=False with parameters: give s9=0 in D4Parameters")
         assert parameters is not None

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from molcalc.assembly.terms import COULOMB_SUMS, REPULSIONS
+from molcalc.dispersion.parameters import as_stored
 from molcalc.errors import ConfigError, short, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.io.schema import check_choices, from_dict
@@ -74,6 +75,11 @@ class TrainedFidelity:
                     f"{where}: unknown key {short(key)}{suggest(str(key), known)}; valid keys: {', '.join(known)}"
                 )
         labels = {key: value for key, value in options.items() if key in OF_LABELS}
+        if isinstance(labels.get("dispersion"), str):
+            try:
+                labels["dispersion"] = as_stored(labels["dispersion"])
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}") from error
         training = {key: value for key, value in options.items() if key in OF_TRAINING}
         return from_dict(cls, {**training, "labels": from_dict(Fidelity, {**labels, "name": name}, where)}, where)
 
