@@ -5,7 +5,6 @@ It knows nothing of ASE's calculators, which stand on it, and keeps nothing of o
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,6 +34,7 @@ from molcalc.errors import (
     SpinError,
     memory_named,
     suggest,
+    warn_user,
 )
 from molcalc.fidelity import Fidelity, fidelities_knowing, find_fidelity
 from molcalc.neighbors import VerletList
@@ -240,18 +240,20 @@ class Predictor:
                     f"multiplicity {state.multiplicity}: {self.model!r} does not use spin (closed shells only); use an "
                     "open-shell model"
                 )
+            named = f"{atoms.get_chemical_formula()} with charge {state.charge}"
             self._warn_once(
-                "odd",
-                f"{atoms.get_chemical_formula()} with charge {state.charge} has an odd number of electrons; "
+                f"odd: {named}",
+                f"{named} has an odd number of electrons; "
                 f"{self.model!r} was trained on closed shells and does not see the unpaired one",
                 OpenShellWarning,
             )
         if atoms.has("initial_magmoms") and not state.multiplicity_stated:
             hinted = multiplicity_of_moments(atoms.get_initial_magnetic_moments().sum(), protons - state.charge)
             if hinted not in (None, state.multiplicity):
+                formula = atoms.get_chemical_formula()
                 self._warn_once(
-                    "moments",
-                    f"{atoms.get_chemical_formula()} is computed with multiplicity {state.multiplicity}, although its "
+                    f"moments: {formula}",
+                    f"{formula} is computed with multiplicity {state.multiplicity}, although its "
                     f"initial magnetic moments add up to one of {hinted}: moments do not count, "
                     'set atoms.info["multiplicity"]',
                     OpenShellWarning,
@@ -384,10 +386,9 @@ class Predictor:
         known = fidelities_knowing(atoms.numbers, fidelities, range(len(fidelities)), self.model)
         for k in sorted(set(range(len(fidelities))) - set(known)):
             symbols = ", ".join(chemical_symbols[z] for z in fidelities[k].unknown_elements(atoms.numbers))
-            warnings.warn(
+            warn_user(
                 f"fidelity {fidelities[k].name!r} of {self.model!r} is left out: {symbols} was not in its data",
                 FidelityWarning,
-                stacklevel=3,
             )
         gradients = self.gradients_of(atoms)
         found: list[Prediction] = []
@@ -516,7 +517,7 @@ class Predictor:
     def _warn_once(self, subject: str, message: str, category: type[Warning]) -> None:
         if subject not in self._warned:
             self._warned.add(subject)
-            warnings.warn(message, category, stacklevel=3)
+            warn_user(message, category)
 
 
 def _ranges(sizes: Sequence[int], limit: int) -> Iterable[tuple[int, int]]:
