@@ -15,7 +15,7 @@ ROOT = Path(molcalc.__file__).parent
 TESTS = Path(__file__).parent
 LEVELS = [
     {"_version", "units", "errors"},
-    {"properties"},
+    {"elements", "properties"},
     {"fidelity", "state"},
     {"io"},
     {"kernels"},
@@ -69,6 +69,7 @@ ASE_EDGES = {
         "units",
         "properties",
         "errors",
+        "elements",
         "prediction",
         "predictor",
         "testing",
