@@ -33,8 +33,8 @@ class LoopConfig:
     device : "auto", "cpu" or "cuda".
     threads : of the processor; None leaves torch's choice.
     validate_every : epochs; None makes about 200 validations.
-    patience : validations without a new best model after which the run ends; None goes on. The best is that with the
-        smallest geometric mean of the errors (MAE) on the validation part: every property counts alike.
+    patience : validations (not epochs) without a new best model after which the run ends; None goes on. The best is
+        that with the smallest geometric mean of the errors (MAE) on the validation part: every property counts alike.
     keep_top : further models kept beside the best, in ``top/``.
     checkpoint_minutes : longest time between two checkpoints.
     dist_timeout : seconds after which a process that does not answer ends the run.

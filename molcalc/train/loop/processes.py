@@ -114,7 +114,8 @@ def joined(device: torch.device, timeout_s: float) -> Iterator[Processes]:
         return
     rank = int(os.environ.get("RANK", "0"))
     try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout_s))
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"  # counts and flags are on the processor
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"cannot join {size} training processes: {error}; start them with torchrun") from error
     try:

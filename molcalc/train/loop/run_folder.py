@@ -33,6 +33,19 @@ from molcalc.io.targets import check_not_file
 
 STATE = "training_state.pt"
 OPTIONS_FILE = "training.yaml"
+HISTORY = ("history.csv", "history.jsonl")
+WRITTEN = (
+    OPTIONS_FILE,
+    *HISTORY,
+    checkpoint.WEIGHTS,
+    "report.md",
+    "report.html",
+    "plots",
+    "tensorboard",
+    "last",
+    "top",
+)
+"""Files and folders that a run writes, beside its configuration; a new one replaces none of something else."""
 LOCK = ".lock"
 STATE_VERSION = 3
 """Of the state of training; others are not read."""
@@ -81,17 +94,25 @@ class RunFolder:
             yield
 
     def check_new(self) -> None:
-        """Refuse to train over something else.
+        """Refuse to train over something else; a run that never made a step is begun anew.
 
         Raises
         ------
         InputError
         """
+        check_not_file(self.path, "a run")
+        if self.started and self.load_last()[1]["progress"]["step"] == 0:
+            return
         if self.started or (self.path / checkpoint.CONFIG).exists():
             raise InputError(
                 f"{self.path} holds a run already: resume it (resume=True, --resume), or choose another output"
             )
-        check_not_file(self.path, "a run")
+        found = [name for name in WRITTEN if (self.path / name).exists()]
+        if found:
+            raise InputError(
+                f"{self.path} holds {', '.join(found)} of something else, which the run would write over: move "
+                f"{'it' if len(found) == 1 else 'them'} away, or choose another output"
+            )
 
     def save_last(self, model: Checkpoint, state: Mapping[str, Any]) -> None:
         """Replace the resumable state in one step."""
@@ -118,7 +139,7 @@ class RunFolder:
             raise FileNotFoundError(f"{self.path} holds no run to resume: {self.last} is missing; start without resume")
         model, files = checkpoint.load_with(self.last, (STATE,))
         try:
-            state = torch.load(io.BytesIO(files[STATE]), weights_only=True)
+            state = torch.load(io.BytesIO(files[STATE]), map_location="cpu", weights_only=True)
         except Exception as error:
             raise CheckpointCorruptError(f"{self.last / STATE} cannot be read: {error}") from error
         if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
@@ -132,12 +153,14 @@ class RunFolder:
         """Replace the model that calculators open."""
         checkpoint.save(self.path, model)
 
-    def save_top(self, model: Checkpoint, name: str, keep: Sequence[str]) -> None:
-        """Add one of the further good models, and delete those that are not in ``keep``."""
+    def save_top(self, model: Checkpoint, name: str) -> None:
+        """Add one of the further good models."""
         checkpoint.save(self.top / name, model)
-        for folder in self.top.iterdir():
-            if folder.name not in keep:
-                shutil.rmtree(folder)
+
+    def drop_top(self, name: str) -> None:
+        """Delete one of the further good models of this run, if a killed process has not done so before."""
+        if (self.top / name).is_dir():
+            shutil.rmtree(self.top / name)
 
     def write_options(self, options: Mapping[str, Any]) -> None:
         """Write the options of the run as YAML."""
@@ -154,9 +177,9 @@ class RunFolder:
         writer = csv.DictWriter(table, list(names), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write_atomic(self.path / "history.csv", table.getvalue().encode())
+        write_atomic(self.path / HISTORY[0], table.getvalue().encode())
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_atomic(self.path / "history.jsonl", lines.encode())
+        write_atomic(self.path / HISTORY[1], lines.encode())
 
 
 def _lock(handle: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from molcalc.train.loop.metrics import ErrorSums, compared
 from molcalc.train.loop.predictions import predict
 from molcalc.train.loop.processes import Processes
 from molcalc.train.loop.run_folder import STATE_VERSION, RunFolder
+from molcalc.train.loop.running_losses import RunningLosses
 from molcalc.train.loop.sampler import Sampler, by_name
 from molcalc.train.loop.validation import Validation
 from molcalc.train.optimize.optimizers import OptimizerSet
@@ -116,7 +117,7 @@ class Trainer:
             processes=processes,
         )
         self.progress = Progress()
-        self.running = torch.zeros(len(loss.terms) + 1, dtype=torch.float64)
+        self.running = RunningLosses([term.name for term in loss.terms])
         self.history: list[dict[str, Any]] = []
         self.top: list[tuple[float, str]] = []
         self._saved_at = time.monotonic()
@@ -148,11 +149,7 @@ class Trainer:
             batches = self.sampler.epoch(self.progress.epoch)
             for k, parts in self.feed.epoch(self.train, batches, self.progress.epoch, self.progress.batch):
                 started = time.monotonic()
-                largest = max(parts, key=lambda part: part.n_atoms)
-                with memory_named(
-                    f"a batch of {largest.n_systems} systems with {largest.n_atoms} atoms",
-                    "lower batch_size, or raise accumulate; the last checkpoint can be resumed",
-                ):
+                with self._memory_named(parts):
                     self._step(batches[k], parts)
                 self.progress.batch = k + 1
                 self.progress.seconds += time.monotonic() - started
@@ -160,8 +157,8 @@ class Trainer:
                 if self.processes.agree(interruption.requested):
                     self.save_last()
                     return False
-                if time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes and self.processes.size == 1:
-                    self.save_last()
+                if time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes:
+                    self.save_last()  # only the first process writes, by its own clock
             self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
             last = self.progress.epoch == self.config.epochs
             if self.progress.epoch % self.config.epochs_per_validation == 0 or last:
@@ -170,6 +167,19 @@ class Trainer:
                 if ends:
                     break
         return True
+
+    @contextlib.contextmanager
+    def _memory_named(self, parts: Sequence[AtomicBatch]) -> Iterator[None]:
+        """Name the largest part of a batch where memory ends; a process may have none of a small batch."""
+        largest = max(parts, key=lambda part: part.n_atoms, default=None)
+        if largest is None:
+            yield
+            return
+        with memory_named(
+            f"a batch of {largest.n_systems} systems with {largest.n_atoms} atoms",
+            "lower batch_size, or raise accumulate, and resume the last checkpoint",
+        ):
+            yield
 
     def _step(self, systems: np.ndarray, parts: list[AtomicBatch]) -> None:
         """One update of the weights."""
@@ -196,7 +206,7 @@ class Trainer:
         self.optimizer.step()
         self.average.update()
         self.progress.step += 1
-        self.running += torch.cat([losses.cpu()])
+        self.running.add(float(losses[0]), losses[1:].cpu(), counts.cpu())
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.config.precision == "bf16":
@@ -232,7 +242,7 @@ class Trainer:
         loss, sums = self.validate()
         score = self.validation.score(sums)
         self.history.append(self._row(loss, score, sums))
-        self.running.zero_()
+        self.running.clear()
         self.schedule.observe(loss)
         improved = score < self.progress.best
         self.progress.waited = 0 if improved else self.progress.waited + 1
@@ -245,29 +255,30 @@ class Trainer:
             self.folder.write_history(self.history)
         self.save_last()
         patience = self.config.patience
-        return patience is not None and self.progress.waited > patience
+        return patience is not None and self.progress.waited >= patience
 
     def _save_top(self, model: Checkpoint, score: float) -> None:
         if not self.config.keep_top:
             return
         name = f"epoch_{self.progress.epoch:06d}"
+        before = {kept for _, kept in self.top}
         self.top = sorted([*self.top, (score, name)])[: self.config.keep_top]
         names = [kept for _, kept in self.top]
         if name in names:
-            self.folder.save_top(model, name, names)
+            self.folder.save_top(model, name)
+        for dropped in before - set(names):
+            self.folder.drop_top(dropped)
 
     def _row(self, loss: float, score: float, sums: ErrorSums) -> dict[str, Any]:
         """One row of the history, in eV, eV/Å, e·Å, e and V."""
-        steps = max(1, self.config.epochs_per_validation * self.sampler.batches_per_epoch)
         row: dict[str, Any] = {
             "epoch": self.progress.epoch,
             "step": self.progress.step,
             "learning_rate": self.optimizer.learning_rate(),
-            "train_loss": float(self.running[0]) / steps,
+            **self.running.averages(),
             "valid_loss": loss,
             "valid_score": score,
         }
-        row.update({f"train_{term.name}": float(v) / steps for term, v in zip(self.loss.terms, self.running[1:])})
         row.update(self.validation.metrics(sums))
         row["seconds"] = round(self.progress.seconds, 3)
         return row
@@ -295,7 +306,7 @@ class Trainer:
             "schedule": self.schedule.state_dict(),
             "average": self.average.state_dict(),
             "progress": dict(vars(self.progress)),
-            "running": self.running.clone(),
+            "running": self.running.state_dict(),
             "history": [dict(row) for row in self.history],
             "top": [list(item) for item in self.top],
         }
@@ -322,6 +333,6 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.progress = replace(Progress(), **state["progress"])
         self.optimizer.set_factor(self.schedule.factor(max(0, self.progress.step - 1)))
-        self.running = state["running"].clone()
+        self.running.load_state_dict(state["running"])
         self.history = [dict(row) for row in state["history"]]
         self.top = [(float(score), str(name)) for score, name in state["top"]]

@@ -35,7 +35,7 @@ class ScheduleConfig:
     rise : share of the steps in which one-cycle and cyclic go up.
     start_factor : at which one-cycle starts.
     factor : by which plateau lowers the rate.
-    patience : validations without improvement after which plateau does so.
+    patience : validations without improvement that plateau waits for; the next one lowers the rate.
     threshold : relative improvement that counts (plateau).
     """
 

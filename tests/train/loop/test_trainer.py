@@ -13,6 +13,7 @@ from molcalc.errors import DatasetError, ResourceError
 from molcalc.io import checkpoint
 from molcalc.train import fit
 from molcalc.train.fitting import FitResult
+from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.trainer import Trainer
 from molcalc.train.optimize.schedules import Schedule, ScheduleConfig
 from tests.helpers.training_runs import TINY
@@ -116,3 +117,32 @@ def test_the_best_model_is_that_with_the_smallest_geometric_mean_of_errors(label
         errors = [error for name, error in row.items() if name.endswith("_mae")]
         assert len(errors) > 2
         assert row["valid_score"] == pytest.approx(np.prod(errors) ** (1 / len(errors)), rel=1e-12)
+
+
+def test_training_losses_are_averages_over_the_steps_since_the_last_validation(
+    labelled_db: Path, tmp_path: Path
+) -> None:
+    """Weights that stay as they are: two epochs and the single last one have the same average."""
+    options = {"epochs": 3, "validate_every": 2, "learning_rate": 0.0, "batch_size": 36}
+    two, one = run(labelled_db, tmp_path / "run", **options).history
+    assert (two["epoch"], one["epoch"]) == (2, 3)
+    names = [name for name in two if name.startswith("train_")]
+    assert {"train_loss", "train_energy", "train_forces"} <= set(names)
+    assert [one[name] for name in names] == pytest.approx([two[name] for name in names], rel=1e-5)
+
+
+def test_the_run_ends_after_so_many_validations_without_a_better_model(labelled_db: Path, tmp_path: Path) -> None:
+    """The first validation is the best one, since nothing changes."""
+    options = {"epochs": 9, "validate_every": 2, "learning_rate": 0.0, "ema": 0.0, "patience": 2}
+    assert [row["epoch"] for row in run(labelled_db, tmp_path / "run", **options).history] == [2, 4, 6]
+
+
+def test_models_in_top_that_the_run_did_not_write_stay(labelled_db: Path, tmp_path: Path) -> None:
+    result = run(labelled_db, tmp_path / "run", epochs=1, keep_top=1)
+    mine = tmp_path / "run" / "top" / "mine" / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("x")
+    folder = RunFolder(result.output)
+    folder.drop_top("epoch_000001")
+    folder.drop_top("epoch_000001")  # a killed process may have deleted it before
+    assert [path.name for path in folder.top.iterdir()] == ["mine"]

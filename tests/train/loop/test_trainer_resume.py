@@ -19,6 +19,7 @@ from molcalc.errors import CheckpointError, CheckpointMismatchError, InputError
 from molcalc.io import checkpoint
 from molcalc.train import fit
 from molcalc.train.loop.run_folder import STATE_VERSION, RunFolder
+from molcalc.train.loop.trainer import Trainer
 from tests.helpers.training_runs import TINY
 
 OPTIONS = {"epochs": 6, "batch_size": 8, "batch_mode": "molecules", "arguments": TINY["aimnet2"], "seed": 3,
@@ -165,6 +166,27 @@ def test_a_finished_run_is_not_overwritten(finished: Path, labelled_db: Path) ->
         run(labelled_db, finished)
 
 
+@pytest.mark.parametrize("name", ["history.csv", "plots/mine.png", "top/mine/notes.txt"])
+def test_files_of_something_else_are_not_written_over(name: str, labelled_db: Path, tmp_path: Path) -> None:
+    other = tmp_path / "run" / name
+    other.parent.mkdir(parents=True)
+    other.write_text("x")
+    with pytest.raises(InputError, match=rf"holds {name.split('/')[0]} of something else.*move it away"):
+        run(labelled_db, tmp_path / "run")
+    assert other.read_text() == "x"
+
+
+def test_a_run_that_failed_before_its_first_step_does_not_block_the_corrected_one(
+    labelled_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "predict", lambda *_, **__: {}["no such key"])
+        with pytest.raises(KeyError):
+            run(labelled_db, tmp_path / "run", epochs=1)
+    assert RunFolder(tmp_path / "run").started
+    run(labelled_db, tmp_path / "run", epochs=1, batch_size=16)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -220,6 +242,17 @@ def test_loading_a_state_executes_nothing(finished: Path, tmp_path: Path) -> Non
     with pytest.raises(CheckpointCorruptError):
         RunFolder(tmp_path).load_last()
     assert not (tmp_path / "canary").exists()
+
+
+def test_a_state_saved_on_a_gpu_is_read_without_one(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state whose storages say "cuda:0", as those of a run on a GPU do."""
+    model, state = RunFolder(finished).load_last()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        RunFolder(tmp_path).save_last(model, state)
+    assert_equal(RunFolder(tmp_path).load_last()[1], state)
 
 
 def test_a_run_of_an_older_version_is_refused_with_a_way_on(finished: Path, tmp_path: Path) -> None:
