@@ -36,6 +36,8 @@ CONFIG_PARTS: dict[str, type[Any]] = {
 """Parts of the configuration whose keys may be written without the part."""
 PART_OF: dict[str, str] = {key.name: part for part, kind in CONFIG_PARTS.items() for key in fields(kind)}
 """Part of each key that may be written without it."""
+FINE_TUNING: dict[str, Any] = {"schedule": {"warmup": 0.1}}
+"""Options recommended for given weights, beside those of their kind; the rate is limited where it is chosen."""
 MAX_CONFIG_FILE = 1 << 18
 """Bytes; options have hundreds."""
 
@@ -97,7 +99,10 @@ def make_config(options: Mapping[str, Any], where: str = "") -> FitConfig:
     model = given.get("model", StartConfig.model)
     if model not in MODELS:
         raise ConfigError(f"unknown model {model!r}{suggest(str(model), MODELS)}; known: {', '.join(MODELS)}")
-    return typed(merged(MODELS[model].training.options, given), where)
+    recommended = MODELS[model].training.options
+    if given.get("init") is not None:
+        recommended = merged(recommended, FINE_TUNING)
+    return typed(merged(recommended, given), where)
 
 
 def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -170,6 +170,11 @@ def _run(trainer: Trainer, parts: Parts, config: FitConfig, progress: bool) -> F
         )  # fmt: skip
         signal.raise_signal(received[0] if received else signal.SIGINT)
         raise KeyboardInterrupt
+    best = min(trainer.history, key=lambda row: row["valid_score"], default=None)
+    if best is not None and best["step"] == 0:
+        log.warning(
+            "no epoch was better on the validation part than the weights that the run started from: they are kept"
+        )
     errors = report.write() if trainer.processes.first else {}
     return FitResult(str(trainer.folder.path), {part: found.overall for part, found in errors.items()}, trainer.history)
 

@@ -68,6 +68,7 @@ def prepare(
         n_systems=len(train),
         n_features=_width(initial.config),
         n_atoms=int(train.n_atoms().max()),
+        fine_tuning=config.start.init is not None,
     )
     provenance = {**initial.config.provenance, **_provenance(parts, config.seed, config.start.init)}
     sampler = Sampler(
@@ -94,6 +95,7 @@ def prepare(
         folder=folder,
         processes=processes,
         device=device,
+        validate_first=config.start.init is not None,
         identity=_identity(config.flat(), initial.config, parts, processes),
     )
     return config, trainer

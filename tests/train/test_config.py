@@ -131,3 +131,10 @@ def test_parts_are_keywords_of_fit(tmp_path: Path) -> None:
         fit(data, "noneq-dcm", output=tmp_path / "run", valid=0.2, split={"valid": 0.3})
     with pytest.raises(DatasetError, match="nothing to validate on"):
         fit(data, "noneq-dcm", output=tmp_path / "run", split={"valid": 0})
+
+
+def test_given_weights_are_warmed_up_unless_a_user_says_otherwise() -> None:
+    assert make_config({"model": "aimnet2", "init": "wb97m-d3"}).optimize.schedule.warmup == 0.1
+    assert make_config({"model": "aimnet2"}).optimize.schedule.warmup == 0.02
+    said = {"model": "aimnet2", "init": "wb97m-d3", "schedule": {"warmup": 0.0}}
+    assert make_config(said).optimize.schedule.warmup == 0.0

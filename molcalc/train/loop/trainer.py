@@ -73,6 +73,7 @@ class Trainer:
     seed : of everything random in batches.
     initial : network on its device, and what is taken out of labels.
     train, valid : systems to learn from, and to choose the best model by.
+    validate_first : validate the weights that the run starts from, as epoch 0, so that the best model is never worse.
     identity : what must be the same when the run is resumed, by name.
     """
 
@@ -92,6 +93,7 @@ class Trainer:
         folder: RunFolder,
         processes: Processes,
         device: torch.device,
+        validate_first: bool,
         identity: dict[str, str],
     ) -> None:
         self.config, self.comparison, self.seed = config, comparison, seed
@@ -99,6 +101,7 @@ class Trainer:
         self.optimizer, self.schedule, self.loss, self.sampler = optimizer, schedule, loss, sampler
         self.train, self.valid = train, valid
         self.folder, self.processes, self.device, self.identity = folder, processes, device, identity
+        self._validate_first = validate_first
         self.potential: Potential = training_potential(self.model_config, [self.network]).to(device)
         self.average = WeightAverage(optimizer.parameters, config.ema)
         self.measured = tuple(
@@ -145,6 +148,10 @@ class Trainer:
         NonFiniteResultError
             When a loss or gradient is not finite: the last checkpoint stays as it was.
         """
+        if self._validate_first and self.progress.step == 0 and not self.history:
+            self.optimizer.set_factor(self.schedule.factor(0))
+            self._validate_and_save()
+            on_validation(self)
         while self.progress.epoch < self.config.epochs:
             batches = self.sampler.epoch(self.progress.epoch)
             for k, parts in self.feed.epoch(self.train, batches, self.progress.epoch, self.progress.batch):

@@ -32,6 +32,8 @@ SMALL_DATASET = 1000
 LARGE_FEATURES, LARGE_ATOMS = 288, 50
 """A wider network or larger molecules than this gets a smaller learning rate and more decay. The default PhysNet-DCM
 (272 features in trunk and head) learns best with the larger rate."""
+FINE_TUNING_RATE = 1e-4
+"""Largest learning rate recommended for weights that were trained before."""
 _NO_DECAY = re.compile(r"embedding|shift|scale")
 
 
@@ -153,7 +155,7 @@ class OptimizeConfig:
     Attributes
     ----------
     optimizer : one of :data:`OPTIMIZERS`, such as "adamw" or "muon".
-    learning_rate, weight_decay : None takes the recommended value.
+    learning_rate, weight_decay : None takes the recommended value; a rate of at most 1e-4 for given weights (``init``).
     use_recommended_hparams : take the recommended values whatever else is given.
     optimizer_options : of the optimizer itself.
     groups : own settings for parameters by name.
@@ -198,7 +200,13 @@ def get_recommended_optimizer_config(
 
 
 def optimizer_for(
-    config: OptimizeConfig, network: nn.Module, *, n_systems: int, n_features: int, n_atoms: int
+    config: OptimizeConfig,
+    network: nn.Module,
+    *,
+    n_systems: int,
+    n_features: int,
+    n_atoms: int,
+    fine_tuning: bool = False,
 ) -> OptimizerSet:
     """The optimizer of a run, with recommended settings where none are given.
 
@@ -207,6 +215,7 @@ def optimizer_for(
     n_systems : in the training set.
     n_features : width of the network.
     n_atoms : of the largest system.
+    fine_tuning : the weights were trained before: the recommended rate is at most :data:`FINE_TUNING_RATE`.
 
     Returns
     -------
@@ -219,6 +228,8 @@ def optimizer_for(
     """
     recommended = get_recommended_optimizer_config(n_systems, n_features, n_atoms, config.optimizer)
     rate, decay = recommended.pop("learning_rate"), recommended.pop("weight_decay")
+    if fine_tuning:
+        rate = min(rate, FINE_TUNING_RATE)
     options = {**recommended, **config.optimizer_options}
     if config.use_recommended_hparams:
         options = recommended

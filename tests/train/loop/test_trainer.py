@@ -16,6 +16,7 @@ from molcalc.train.fitting import FitResult
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.trainer import Trainer
 from molcalc.train.optimize.schedules import Schedule, ScheduleConfig
+from tests.helpers.networks import tiny_checkpoint
 from tests.helpers.training_runs import TINY
 
 OPTIONS = {
@@ -146,3 +147,18 @@ def test_models_in_top_that_the_run_did_not_write_stay(labelled_db: Path, tmp_pa
     folder.drop_top("epoch_000001")
     folder.drop_top("epoch_000001")  # a killed process may have deleted it before
     assert [path.name for path in folder.top.iterdir()] == ["mine"]
+
+
+def test_a_fine_tuned_model_is_never_worse_than_what_it_started_from(
+    labelled_db: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The labels come from the initial weights, and the rate is far too large: epoch 0 is the best."""
+    checkpoint.save(tmp_path / "start", tiny_checkpoint())
+    options = {"arguments": {}, "init": tmp_path / "start", "epochs": 2, "learning_rate": 0.1, "ema": 0.0}
+    result = run(labelled_db, tmp_path / "run", **options)
+    assert [row["epoch"] for row in result.history] == [0, 1, 2]
+    assert "train_loss" not in result.history[0]
+    assert result.metrics["valid"]["forces"]["mae"] == pytest.approx(result.history[0]["forces_mae"])
+    assert result.metrics["valid"]["forces"]["mae"] < 0.01 * result.history[1]["forces_mae"]
+    assert "the weights that the run started from: they are kept" in caplog.text
+    assert "from epoch 0 (the weights that the run started from" in (tmp_path / "run" / "report.md").read_text()

@@ -9,10 +9,13 @@ from torch import nn
 from molcalc.errors import ConfigError
 from molcalc.train.optimize.muon import Muon
 from molcalc.train.optimize.optimizers import (
+    FINE_TUNING_RATE,
     OPTIMIZER_CONFIGS,
     GroupConfig,
+    OptimizeConfig,
     create_optimizer,
     get_recommended_optimizer_config,
+    optimizer_for,
 )
 
 ALL = tuple(OPTIMIZER_CONFIGS)
@@ -94,6 +97,17 @@ def test_muon_orthogonalizes_hidden_matrices_only() -> None:
 def test_recommended_rates_follow_the_table(size: int, features: int, atoms: int, factor: float) -> None:
     assert get_recommended_optimizer_config(size, features, atoms, "adamw")["learning_rate"] == factor * 5e-4
     assert OPTIMIZER_CONFIGS["adam"](size, features, atoms)["learning_rate"] == factor * 5e-4
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_given_weights_get_a_small_rate_unless_one_is_asked_for(name: str) -> None:
+    def rate(**options: object) -> float:
+        config = OptimizeConfig(optimizer=name, **options)
+        sizes = {"n_systems": 500, "n_features": 64, "n_atoms": 10}
+        return optimizer_for(config, small_net(), fine_tuning=True, **sizes).learning_rate()
+
+    assert rate() == rate(use_recommended_hparams=True, learning_rate=1.0) == FINE_TUNING_RATE
+    assert rate(learning_rate=3e-4) == 3e-4
 
 
 def test_large_problems_get_more_decay() -> None:
