@@ -90,6 +90,10 @@ class UnitMismatchError(DatasetError):
     """Labels look like they are in another unit than the one declared."""
 
 
+class MissingFileError(MolcalcError, FileNotFoundError):
+    """A file, model directory or run that a user names is not there."""
+
+
 class CheckpointError(MolcalcError, RuntimeError):
     """A model file cannot be used."""
 

@@ -23,6 +23,8 @@ COULOMB: float = HARTREE * BOHR
 PASCAL: float = HARTREE / 4.3597447222071e-18 * 1e-30
 """1 Pa in eV/Å³; the Hartree in J is CODATA 2018."""
 
+LARGEST_Z = 118
+"""Largest atomic number there is."""
 ATOMIC_MASSES: np.ndarray = atomic_masses
 """(119,) u by atomic number."""
 COVALENT_RADII: np.ndarray = covalent_radii

@@ -17,7 +17,7 @@ from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_with_compression, string2index
 from ase.io.formats import read as read_images
 
-from molcalc.errors import InputError
+from molcalc.errors import InputError, MissingFileError
 from molcalc.io.files import check_xyz
 from molcalc.state import STATE_KEYS
 
@@ -127,7 +127,7 @@ def split_index(name: str) -> tuple[str, Index | None]:
         return name, None
     path, _, text = name.rpartition("@")
     if not os.path.exists(path):
-        raise FileNotFoundError(f"no file {name}")
+        raise MissingFileError(f"no file {name}")
     try:
         index = string2index(text)
     except (ValueError, TypeError):
@@ -144,7 +144,7 @@ def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
         return _select(read_images(StringIO(text), index=":", format="extxyz"), index, _STDIN)
     path = Path(name)
     if not path.exists():
-        raise FileNotFoundError(f"no file {name}")
+        raise MissingFileError(f"no file {name}")
     if not path.is_file():
         raise InputError(f"{name} is a folder; a structure file is needed")
     if path.stat().st_size == 0:

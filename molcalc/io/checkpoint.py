@@ -29,6 +29,7 @@ from molcalc.errors import (
     CheckpointError,
     CheckpointMismatchError,
     ConfigError,
+    MissingFileError,
     ResourceError,
     short,
 )
@@ -256,7 +257,7 @@ def _read_files(path: str | os.PathLike[str], names: tuple[str, ...]) -> tuple[_
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise FileNotFoundError(f"no model directory at {folder}")
+        raise MissingFileError(f"no model directory at {folder}")
     for _ in range(READ_ATTEMPTS):
         configs = _read_configs(folder)
         try:
@@ -275,7 +276,7 @@ def _read_configs(folder: Path) -> dict[Path, bytes]:
         with contextlib.suppress(FileNotFoundError):
             configs[path] = read_file(path, MAX_CONFIG)
     if not configs:
-        raise FileNotFoundError(f"{folder} is not a model directory: {CONFIG} is missing")
+        raise MissingFileError(f"{folder} is not a model directory: {CONFIG} is missing")
     return configs
 
 

@@ -10,14 +10,15 @@ Unke, Meuwly, J. Chem. Theory Comput. 15, 3678 (2019), doi:10.1021/acs.jctc.9b00
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
-from molcalc.models.network import NetworkConfig
+from molcalc.io.schema import Range
+from molcalc.models.network import Depth, NetworkConfig, Reach, Width
 from molcalc.nn.interaction_stack import compiled_stack_usable, interaction_stack
 from molcalc.nn.radial import ExponentialGaussians
 from molcalc.nn.residual import Residual, shifted_softplus
@@ -41,20 +42,13 @@ class PhysNetConfig(NetworkConfig):
     cutoff : Å, range of the messages of the trunk.
     """
 
-    n_features: int = 96
-    n_radial: int = 64
-    n_modules: int = 3
-    n_interaction: int = 2
-    n_atomic: int = 2
-    n_output: int = 1
-    cutoff: float = 6.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_at_least(1, "n_features", "n_modules")
-        self._require_at_least(2, "n_radial")
-        self._require_at_least(0, "n_interaction", "n_atomic", "n_output")
-        self._require_length("cutoff")
+    n_features: Width = 96
+    n_radial: Annotated[int, Range(2, 65536)] = 64
+    n_modules: Depth = 3
+    n_interaction: Annotated[int, Range(0, 100)] = 2
+    n_atomic: Annotated[int, Range(0, 100)] = 2
+    n_output: Annotated[int, Range(0, 100)] = 1
+    cutoff: Reach = 6.0
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from molcalc.errors import ConfigError, short, suggest
-from molcalc.io.schema import from_dict
+from molcalc.io.schema import Range, check_fields, from_dict
 from molcalc.io.strict_yaml import parse_yaml
 from molcalc.registry import MODELS
 from molcalc.train.data.comparison import Comparison
@@ -40,6 +40,8 @@ FINE_TUNING: dict[str, Any] = {"schedule": {"warmup": 0.1}}
 """Options recommended for given weights, beside those of their kind; the rate is limited where it is chosen."""
 MAX_CONFIG_FILE = 1 << 18
 """Bytes; options have hundreds."""
+LARGEST_SEED = 2**63 - 1
+"""Of the random generators of torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ class FitConfig:
     report : pictures and records.
     """
 
-    seed: int = 0
+    seed: Annotated[int, Range(0, LARGEST_SEED)] = 0
     split: SplitConfig = field(default_factory=SplitConfig)
     start: StartConfig = field(default_factory=StartConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -66,6 +68,9 @@ class FitConfig:
     optimize: OptimizeConfig = field(default_factory=OptimizeConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def to_dict(self) -> dict[str, Any]:
         """All options as plain values, in their parts; :func:`make_config` reads them back."""
@@ -97,8 +102,8 @@ def make_config(options: Mapping[str, Any], where: str = "") -> FitConfig:
     """
     given = flat_options(options, where)
     model = given.get("model", StartConfig.model)
-    if model not in MODELS:
-        raise ConfigError(f"unknown model {model!r}{suggest(str(model), MODELS)}; known: {', '.join(MODELS)}")
+    if not isinstance(model, str) or model not in MODELS:
+        raise ConfigError(f"unknown model {short(model)}{suggest(str(model), MODELS)}; known: {', '.join(MODELS)}")
     recommended = MODELS[model].training.options
     if given.get("init") is not None:
         recommended = merged(recommended, FINE_TUNING)

@@ -22,6 +22,7 @@ from molcalc.train.loop.processes import chosen_device, joined
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.trainer import Interruption, Trainer
 from molcalc.train.preparation import prepare
+from molcalc.train.rehearsal import rehearse
 from molcalc.train.report.recording import Console, Recording
 from molcalc.train.report.summary import RunReport
 
@@ -117,6 +118,9 @@ def fit(
     said = {**options, **{name: value for name, value in given.items() if value is not None}}
     config, asked = make_config(said), _asked_terms(said)
     device = chosen_device(config.loop.device)
+    folder = RunFolder(output)
+    if not resume:
+        folder.check_new()
     with _threads(config.loop.threads), joined(device, config.loop.dist_timeout) as processes:
         parts = open_parts(
             data,
@@ -128,13 +132,18 @@ def fit(
             skip_bad=skip_bad,
         )
         check_parts(parts, config.comparison if config.loss.weights.get("esp", 0.0) > 0 else None)
-        folder = RunFolder(output)
+        config, trainer = prepare(config, asked, parts, folder, processes, device)
+        rehearse(trainer, parts)
         with folder.owned() if processes.first else contextlib.nullcontext():
             if not resume and processes.first:
                 folder.check_new()
-            config, trainer = prepare(config, asked, parts, folder, processes, device)
-            _begin(trainer, config, resume)
-            return _run(trainer, parts, config, progress and processes.first)
+            try:
+                _begin(trainer, config, resume)
+                return _run(trainer, parts, config, progress and processes.first)
+            except Exception:
+                if not resume and processes.first and not trainer.progress.step:
+                    folder.withdraw()
+                raise
 
 
 def _asked_terms(options: Mapping[str, Any]) -> set[str]:

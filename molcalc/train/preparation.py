@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 
+from molcalc.assembly.terms import completing_terms
 from molcalc.errors import ConfigError, DatasetError
 from molcalc.io.checkpoint import ModelConfig
 from molcalc.properties import LABELS
 from molcalc.train.config import FitConfig
+from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.parts import Parts, check_spins
 from molcalc.train.loop.losses import TERMS, Loss, LossConfig
@@ -59,8 +61,11 @@ def prepare(
     """
     train = parts.train
     initial = new_model(config.start, train, config.seed)
+    completing_terms(initial.config, 0)  # what every fidelity declares has to exist
     check_spins(parts, initial.network.predicts)
+    _check_dipole_source(config.comparison, initial.network.predicts, config.start.model)
     config = replace(config, loss=loss_for(config.loss, asked, train, initial.network.predicts, config.start.model))
+    _check_held_out(parts, config.loss)
     network = cast(initial.network, config.loop.precision).to(device)
     optimizer = optimizer_for(
         config.optimize,
@@ -151,6 +156,32 @@ def loss_for(config: LossConfig, asked: set[str], train: Dataset, predicts: Sequ
     if not counts.get("energy", 0):
         raise DatasetError("no training system has an energy: a potential cannot be trained on this data")
     return replace(config, weights=weights)
+
+
+def _check_dipole_source(comparison: Comparison, predicts: Sequence[str], model: str) -> None:
+    needed = {"distributed": "dcm_charges", "charges": "charges"}.get(comparison.dipole_source)
+    if needed is not None and needed not in predicts:
+        raise ConfigError(
+            f"dipole_source={comparison.dipole_source!r} needs {needed}, which {model} does not predict: leave it out"
+        )
+
+
+def _check_held_out(parts: Parts, loss: LossConfig) -> None:
+    """Refuse held-out systems without any label that is learned, and warn of labels that only training systems have."""
+    learned = Loss(loss).labels
+    for name, part in (("validation", parts.valid), ("test", parts.test)):
+        if not len(part):
+            continue
+        counts = part.counts()
+        absent = [label for label in LABELS if label in learned and not counts.get(label, 0)]
+        if len(absent) == len(learned):
+            present = ", ".join(f"{label} ({n})" for label, n in counts.items() if n) or "none"
+            raise DatasetError(
+                f"no system of the {name} part has {' or '.join(absent)}, which are learned; labels found: {present}. "
+                f"Give files with labels, or a share of the training data"
+            )
+        if absent:
+            log.warning("no system of the %s part has %s: errors of it are not known there", name, ", ".join(absent))
 
 
 def _coverage(train: Dataset, name: str) -> str:

@@ -1,7 +1,5 @@
 """Limits of the checks of data: what passes unnoticed, what is warned of, and what is refused."""
 
-LARGEST_Z = 118
-"""Atomic number; a larger one is refused."""
 FIDELITY_OFFSET = 200
 """Some programs add this to atomic numbers for every fidelity after the first."""
 

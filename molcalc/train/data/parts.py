@@ -10,7 +10,7 @@ import numpy as np
 
 from molcalc.errors import DatasetError
 from molcalc.io.files import sha256
-from molcalc.io.schema import check_least
+from molcalc.io.schema import NotNegative, check_fields
 from molcalc.train.data.comparison import Comparison, check_points
 from molcalc.train.data.contradictions import check_charges, warn_of_doubtful_derivatives
 from molcalc.train.data.dataset import Dataset
@@ -36,14 +36,17 @@ class SplitConfig:
     allow_overlap : train although held-out files have geometries of the training part, with a warning.
     """
 
-    valid: float = 0.1
-    test: float = 0.1
+    valid: NotNegative = 0.1
+    test: NotNegative = 0.1
     split_by: str | None = None
     split_key: str | None = None
     allow_overlap: bool = False
 
     def __post_init__(self) -> None:
-        check_least(self, 0, "valid", "test")
+        check_fields(self)
+        for name, value in (("valid", self.valid), ("test", self.test)):
+            if value >= 1 and value != int(value):
+                raise ValueError(f"{name}={value}; expected a share below 1, or a whole number of systems")
 
 
 @dataclass(frozen=True)

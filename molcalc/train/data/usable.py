@@ -10,9 +10,10 @@ from molcalc.properties import LABELS
 from molcalc.state import FIDELITY_KEY, STATE_KEYS
 from molcalc.train.data.block import Block
 from molcalc.train.data.formats.base import DataFile
-from molcalc.train.data.limits import FIDELITY_OFFSET, LARGEST_Z
+from molcalc.train.data.limits import FIDELITY_OFFSET
 from molcalc.train.data.problems import Problems
 from molcalc.train.data.states import States
+from molcalc.units import LARGEST_Z
 
 
 def usable_blocks(file: DataFile, names: list[str], problems: Problems, fidelity: str | None = None) -> Iterator[Block]:

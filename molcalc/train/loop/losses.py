@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Float64
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import ConfigError, suggest
+from molcalc.io.schema import Choice, NotNegative, Positive, check_fields
 from molcalc.nn.segments import segment_sum
 from molcalc.properties import LABELS, PROPERTIES
 
@@ -37,24 +38,17 @@ class LossConfig:
     energy_per_atom : divide energy errors by the number of atoms.
     """
 
-    weights: dict[str, float] = field(default_factory=lambda: {"energy": 1.0, "forces": 1.0})
-    metric: str = "mse"
-    metrics: dict[str, str] = field(default_factory=dict)
-    huber_delta: float = 0.1
+    weights: dict[str, NotNegative] = field(default_factory=lambda: {"energy": 1.0, "forces": 1.0})
+    metric: Annotated[str, Choice(*METRICS)] = "mse"
+    metrics: dict[str, Annotated[str, Choice(*METRICS)]] = field(default_factory=dict)
+    huber_delta: Positive = 0.1
     energy_per_atom: bool = False
 
     def __post_init__(self) -> None:
         for name in (*self.weights, *self.metrics):
             if name not in TERMS:
                 raise ValueError(f"unknown loss term {name!r}{suggest(name, TERMS)}; known: {', '.join(TERMS)}")
-        for metric in (self.metric, *self.metrics.values()):
-            if metric not in METRICS:
-                raise ValueError(f"unknown metric {metric!r}{suggest(metric, METRICS)}; known: {', '.join(METRICS)}")
-        for name, weight in self.weights.items():
-            if weight < 0:
-                raise ValueError(f"weight {weight} of {name}; expected a number of at least 0")
-        if not self.huber_delta > 0:
-            raise ValueError(f"huber_delta={self.huber_delta}; expected a positive number")
+        check_fields(self)
 
     def terms(self) -> tuple[LossTerm, ...]:
         """Terms with a weight above 0, in the order of :data:`TERMS`."""

@@ -25,7 +25,14 @@ from typing import Any
 import torch
 import yaml
 
-from molcalc.errors import CheckpointCorruptError, CheckpointError, CheckpointMismatchError, InputError, ResourceError
+from molcalc.errors import (
+    CheckpointCorruptError,
+    CheckpointError,
+    CheckpointMismatchError,
+    InputError,
+    MissingFileError,
+    ResourceError,
+)
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import write_atomic
@@ -114,6 +121,14 @@ class RunFolder:
                 f"{'it' if len(found) == 1 else 'them'} away, or choose another output"
             )
 
+    def withdraw(self) -> None:
+        """Remove what a run wrote that never took a step, so that the corrected one may begin here."""
+        shutil.rmtree(self.last, ignore_errors=True)
+        for name in (OPTIONS_FILE, LOCK):
+            (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there is something of others in it
+            self.path.rmdir()
+
     def save_last(self, model: Checkpoint, state: Mapping[str, Any]) -> None:
         """Replace the resumable state in one step."""
         buffer = io.BytesIO()
@@ -136,7 +151,7 @@ class RunFolder:
             When it is damaged or of another version.
         """
         if not self.started:
-            raise FileNotFoundError(f"{self.path} holds no run to resume: {self.last} is missing; start without resume")
+            raise MissingFileError(f"{self.path} holds no run to resume: {self.last} is missing; start without resume")
         model, files = checkpoint.load_with(self.last, (STATE,))
         try:
             state = torch.load(io.BytesIO(files[STATE]), map_location="cpu", weights_only=True)

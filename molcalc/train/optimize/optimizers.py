@@ -15,13 +15,13 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from molcalc.errors import ConfigError, suggest
-from molcalc.io.schema import check_choices, check_least
+from molcalc.io.schema import Choice, Range, check_fields
 from molcalc.train.optimize.muon import Muon
 from molcalc.train.optimize.schedules import ScheduleConfig
 
@@ -120,6 +120,10 @@ OPTIMIZER_CONFIGS: dict[str, Callable[[int, int, int], dict[str, Any]]] = {
 """Recommended settings: ``OPTIMIZER_CONFIGS[name](dataset_size, num_features, num_atoms)``."""
 
 
+Rate = Annotated[float, Range(0, 1000)]
+"""A learning rate or weight decay: with one above a few units nothing is learned."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GroupConfig:
     """Own settings for the parameters whose name matches a regular expression.
@@ -133,8 +137,8 @@ class GroupConfig:
     """
 
     pattern: str
-    learning_rate: float | None = None
-    weight_decay: float | None = None
+    learning_rate: Rate | None = None
+    weight_decay: Rate | None = None
     freeze: bool = False
 
     def __post_init__(self) -> None:
@@ -142,10 +146,7 @@ class GroupConfig:
             re.compile(self.pattern)
         except re.error as error:
             raise ValueError(f"pattern {self.pattern!r} is not a regular expression: {error}") from error
-        for name in ("learning_rate", "weight_decay"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ValueError(f"{name}={value}; expected a number of at least 0")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,17 +163,16 @@ class OptimizeConfig:
     schedule : of the learning rate, per step.
     """
 
-    optimizer: str = "adamw"
-    learning_rate: float | None = None
-    weight_decay: float | None = None
+    optimizer: Annotated[str, Choice(*OPTIMIZERS)] = "adamw"
+    learning_rate: Rate | None = None
+    weight_decay: Rate | None = None
     use_recommended_hparams: bool = False
     optimizer_options: dict[str, Any] = field(default_factory=dict)
     groups: tuple[GroupConfig, ...] = ()
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
-        check_choices(self, optimizer=tuple(OPTIMIZERS))
-        check_least(self, 0, "learning_rate", "weight_decay")
+        check_fields(self)
 
 
 def get_recommended_optimizer_config(

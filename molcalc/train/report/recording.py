@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 from molcalc.errors import ConfigError
-from molcalc.io.schema import check_choices, check_least
+from molcalc.io.schema import Choice, Count, check_fields
 from molcalc.train.loop.trainer import Trainer
 from molcalc.train.report.summary import RunReport
 
@@ -38,12 +38,11 @@ class ReportConfig:
     """
 
     plots: bool = True
-    plot_every: int | None = None
-    track: str | None = None
+    plot_every: Count | None = None
+    track: Annotated[str, Choice(*TRACKERS)] | None = None
 
     def __post_init__(self) -> None:
-        check_choices(self, track=(None, *TRACKERS))
-        check_least(self, 1, "plot_every")
+        check_fields(self)
 
 
 class Recording:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ import torch
 from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
 from molcalc.derivatives import evaluate
-from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, suggest
+from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, memory_named, short, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.models.network import NetworkConfig, TrainableNetwork
@@ -24,6 +25,7 @@ from molcalc.train.data.label_reader import LabelReader, elements_of
 from molcalc.train.start.reference_energies import composition, fit_reference_energies
 from molcalc.train.start.start_config import StartConfig
 from molcalc.train.start.transfer import all_elements, bases, check_fidelities, transferred
+from molcalc.units import symbols_of
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +120,13 @@ def _fresh(config: StartConfig, fidelities: Sequence[Fidelity], seed: int) -> tu
             f"preset={config.preset!r}{suggest(config.preset, presets)}; {config.model} has {', '.join(presets)}"
         )
     names = [fidelity.name for fidelity in fidelities]
-    several = {"n_fidelities": len(names), "bases": bases(config, names)} if len(names) > 1 else {}
-    arguments = asdict(presets[config.preset](elements=all_elements(fidelities), **several))
+    elements = all_elements(fidelities)
+    sizes: dict[str, Any] = {}
+    if (corrected := bases(config, names)) or len(names) > 1:
+        sizes.update(n_fidelities=len(names), bases=corrected)
+    if max(elements) > entry.config.max_number and "max_number" not in config.arguments:
+        sizes["max_number"] = max(elements)
+    arguments = asdict(presets[config.preset](elements=elements, **sizes))
     coulomb = recommended.coulomb if config.coulomb == "auto" else config.coulomb
     model_config = ModelConfig(
         kind=config.model,
@@ -133,7 +140,15 @@ def _fresh(config: StartConfig, fidelities: Sequence[Fidelity], seed: int) -> tu
         typed = network_config(model_config)
     except CheckpointMismatchError as error:
         raise ConfigError(str(error)) from error
-    with torch.random.fork_rng(devices=[]):
+    if strange := set(elements) - set(typed.elements):
+        raise ConfigError(
+            f"arguments.elements={list(typed.elements)} lacks {symbols_of(strange)}, which the data have: leave it "
+            "out, and the elements of the data are taken"
+        )
+    with (
+        torch.random.fork_rng(devices=[]),
+        memory_named(f"the network of arguments {short(config.arguments)}", "make it smaller"),
+    ):
         torch.manual_seed(seed)
         network = entry.network(typed).initialize()
     return replace(model_config, arguments=asdict(typed)), network

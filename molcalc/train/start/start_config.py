@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from molcalc.assembly.terms import COULOMB_SUMS, REPULSIONS
 from molcalc.dispersion.parameters import as_stored
 from molcalc.errors import ConfigError, short, suggest
 from molcalc.fidelity import Fidelity
-from molcalc.io.schema import check_choices, from_dict
+from molcalc.io.schema import Choice, Range, check_fields, from_dict
 from molcalc.registry import DEFAULT_MODEL
 
 OF_LABELS = ("functional", "dispersion", "dispersion_in_labels")
@@ -112,15 +112,14 @@ class StartConfig:
     arguments: dict[str, Any] = field(default_factory=dict)
     preset: str = "default"
     init: str | None = None
-    init_member: int = 0
+    init_member: Annotated[int, Range(0)] = 0
     keep_fidelities: bool = False
-    coulomb: str | None = "auto"
-    repulsion: str | None = None
+    coulomb: Annotated[str, Choice("auto", *dict.fromkeys(row.trained_with for row in COULOMB_SUMS))] | None = "auto"
+    repulsion: Annotated[str, Choice(*REPULSIONS)] | None = None
     fidelities: dict[str, TrainedFidelity] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        energies = dict.fromkeys(row.trained_with for row in COULOMB_SUMS)
-        check_choices(self, coulomb=("auto", *energies, None), repulsion=(*REPULSIONS, None))
+        check_fields(self)
 
     def trained_fidelity(self, name: str) -> TrainedFidelity:
         """Options of a fidelity; nothing but its name where a user says nothing of it."""

@@ -143,8 +143,8 @@ def test_a_batch_without_any_label_of_a_term_gives_zero(batch: AtomicBatch) -> N
     ("options", "message"),
     [
         ({"weights": {"enrgy": 1.0}}, "'enrgy'.*did you mean 'energy'"),
-        ({"weights": {"energy": -1.0}}, "weight -1.0 of energy"),
-        ({"metric": "l2"}, "unknown metric 'l2'"),
+        ({"weights": {"energy": -1.0}}, "weights.energy=-1.0; expected at least 0"),
+        ({"metric": "l2"}, "metric=.l2."),
         ({"metrics": {"forces": "mad"}}, "'mad'.*did you mean 'mae'"),
         ({"huber_delta": 0.0}, "huber_delta=0.0"),
     ],
