@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from molcalc.cli.options import Arguments, Parser, Subparsers, add_units, number, parse_units
+from molcalc.cli.options import Arguments, Parser, Subparsers, add_labels, add_units, number, parse_labels, parse_units
 
 _EPILOG = """\
 examples:
@@ -27,6 +27,7 @@ def add_parser(subparsers: Subparsers) -> None:
     action = _add(actions, "report", _report, "what data files hold and what looks wrong")
     action.add_argument("data", nargs="+", metavar="FILE", help="databases or other files of structures")
     add_units(action)
+    add_labels(action)
     action = _add(actions, "repair", _repair, "restore single-precision arrays and set missing charges, in place")
     action.add_argument("data", metavar="DATABASE", help="SQLite database (.db)")
     action.add_argument("--charge", type=number(int), metavar="Q", help="total charge of rows that record none")
@@ -59,7 +60,7 @@ def _share(text: str) -> float | int:
 def _report(args: Arguments) -> int:
     from molcalc.train.data.report import report
 
-    print(report(args.data, units=parse_units(args.units)))
+    print(report(args.data, units=parse_units(args.units), labels=parse_labels(args.labels)))
     return 0
 
 

@@ -7,7 +7,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.options import DATA_HELP, Arguments, Subparsers, add_units, number, parse_data, parse_units
+from molcalc.cli.options import (
+    DATA_HELP,
+    Arguments,
+    Subparsers,
+    add_labels,
+    add_units,
+    number,
+    parse_data,
+    parse_labels,
+    parse_units,
+)
 
 if TYPE_CHECKING:
     from molcalc.train.report.evaluation import Evaluation
@@ -60,6 +70,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--esp-max", type=number(float, 0, open_end=True), metavar="V", help="leave out larger |ESP|")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     add_units(parser)
+    add_labels(parser)
     parser.set_defaults(run=run)
 
 
@@ -84,7 +95,7 @@ def run(args: Arguments) -> int:
         if Path(args.output).suffix.lower() not in FORMATS:
             raise ConfigError(f"-o {args.output}: files of structures end in {', '.join(FORMATS)}")
     checkpoint = read_model(args.model)
-    data = open_dataset(parse_data(args.data), units=parse_units(args.units))
+    data = open_dataset(parse_data(args.data), units=parse_units(args.units), labels=parse_labels(args.labels))
     comparison = Comparison(
         esp_radius_factor=args.esp_radius_factor, esp_max=args.esp_max, dipole_source=args.dipole_source
     )

@@ -12,14 +12,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_with_compression, string2index
 from ase.io.formats import read as read_images
 
 from molcalc.errors import InputError, MissingFileError
 from molcalc.io.files import check_xyz
-from molcalc.state import STATE_KEYS
+from molcalc.state import is_single, single, state_key
 
 STANDARD_INPUT = "-"
 _STDIN = "standard input"
@@ -186,16 +185,22 @@ def _select(images: list[Atoms], index: Index, name: str) -> list[tuple[int, Ato
 
 
 def _read_database(path: str) -> list[Atoms]:
-    """Structures of an ASE database, with what their rows state of charge, multiplicity and fidelity."""
+    """Structures of an ASE database, with the keys of their rows, and what their data state of charge and the like."""
     from ase.db import connect
 
     images = []
     with connect(path) as database:
         for row in database.select():
             atoms = row.toatoms()
+            in_data = {key: value for key, value in row.data.items() if state_key(key) and is_single(value)}
             # Keys live beside ASE's own names; row.charge, for one, is a property that hides a key of that name.
-            stated = {**row.data, **{key: vars(row)[key] for key in row._keys}}
-            atoms.info.update({key: stated[key] for key in STATE_KEYS if np.ndim(stated.get(key, ())) == 0})
+            keys = {key: vars(row)[key] for key in row._keys}
+            for key in in_data.keys() & keys.keys():
+                if single(in_data[key]) not in (None, single(keys[key])):
+                    raise InputError(
+                        f"{path} row {row.id}: {key} among the keys and among the data of the row differ: remove one"
+                    )
+            atoms.info.update({**in_data, **keys})
             images.append(atoms)
     return images
 

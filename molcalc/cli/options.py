@@ -173,6 +173,42 @@ def parse_units(texts: list[str]) -> dict[str, str]:
     return units
 
 
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """The option that says what labels are called in data files."""
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        dest="labels",
+        metavar="LABEL=NAME",
+        help="what a label is called in the files, such as energy=REF_energy; also esp_points, total_charge, "
+        "multiplicity, fidelity (repeatable)",
+    )
+
+
+def parse_labels(texts: list[str]) -> dict[str, str]:
+    """Names in the files by label from LABEL=NAME.
+
+    Returns
+    -------
+    name by label
+
+    Raises
+    ------
+    ConfigError
+        For text of another form, or a label that is given twice.
+    """
+    from molcalc.errors import ConfigError
+
+    labels: dict[str, str] = {}
+    for text in texts:
+        label, sign, name = text.partition("=")
+        if not sign or not label or not name or label in labels:
+            raise ConfigError(f"--label {text!r} is not LABEL=NAME, once for a label, such as energy=REF_energy")
+        labels[label.strip()] = name.strip()
+    return labels
+
+
 def parse_data(texts: Sequence[str]) -> list[str] | dict[str, list[str]]:
     """Files, or files by fidelity. A file that exists under the whole text is meant, whatever is in its name.
 

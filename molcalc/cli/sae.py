@@ -6,7 +6,16 @@ import json
 import sys
 from pathlib import Path
 
-from molcalc.cli.options import DATA_HELP, Arguments, Subparsers, add_units, parse_data, parse_units
+from molcalc.cli.options import (
+    DATA_HELP,
+    Arguments,
+    Subparsers,
+    add_labels,
+    add_units,
+    parse_data,
+    parse_labels,
+    parse_units,
+)
 
 _EPILOG = """\
 Linear regression of total energies on compositions, repeated without the outermost 2 % of the residuals on either
@@ -28,6 +37,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("output", metavar="OUT", help="YAML file to write (- = standard output)")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     add_units(parser)
+    add_labels(parser)
     parser.set_defaults(run=run)
 
 
@@ -40,7 +50,7 @@ def run(args: Arguments) -> int:
 
     if args.output != "-":
         check_file(Path(args.output), force=args.force)
-    dataset = open_dataset(parse_data(args.data), units=parse_units(args.units))
+    dataset = open_dataset(parse_data(args.data), units=parse_units(args.units), labels=parse_labels(args.labels))
     fits = fit_by_fidelity(dataset)
     if len(fits) == 1:
         text = as_yaml(next(iter(fits.values())).energies)

@@ -14,10 +14,12 @@ from molcalc.cli.options import (
     DATA_HELP,
     Arguments,
     Subparsers,
+    add_labels,
     add_units,
     number,
     parse_data,
     parse_held_out,
+    parse_labels,
     parse_units,
 )
 
@@ -61,6 +63,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--test", nargs="+", metavar="X", help="the same for the final test (default 0.1)")
     parser.add_argument("--resume", action="store_true", help="go on with the interrupted run in RUN")
     add_units(parser)
+    add_labels(parser)
     options = parser.add_argument_group("options of the training")
     options.add_argument("--config", action="append", default=[], metavar="FILE", help="YAML options (repeatable)")
     options.add_argument(
@@ -90,6 +93,7 @@ def run(args: Arguments) -> int:
             output=args.output,
             resume=args.resume,
             units=parse_units(args.units),
+            labels=parse_labels(args.labels),
             progress=not args.quiet and sys.stderr.isatty(),
             **options,
         )

@@ -69,6 +69,7 @@ def fit(
     test: float | Data | None = None,
     resume: bool = False,
     units: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     skip_bad: bool = False,
     progress: bool = True,
     **options: Any,
@@ -87,6 +88,7 @@ def fit(
     valid, test : share (< 1, 0.1 unless given) or number of systems held out; or files of their own.
     resume : go on with an interrupted run in ``output``.
     units : of labels that are not in eV, Å, e and declared nowhere, by label.
+    labels : names that labels have in the files, by label: ``{"energy": "REF_energy", "forces": "REF_forces"}``.
     skip_bad : leave out rows that cannot be used, with a warning, instead of raising.
     progress : show a progress bar on stderr.
     options : of :class:`molcalc.train.config.FitConfig`, each in its part or without it.
@@ -129,6 +131,7 @@ def fit(
             valid=files.get("valid"),
             test=files.get("test"),
             units=units,
+            labels=labels,
             skip_bad=skip_bad,
         )
         check_parts(parts, config.comparison if config.loss.weights.get("esp", 0.0) > 0 else None)

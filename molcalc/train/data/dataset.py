@@ -111,6 +111,11 @@ class Dataset:
         return {source.name: found["counts"] for source, found in zip(self.sources, self._store.index["problems"])}
 
     @property
+    def lookalikes(self) -> dict[str, str]:
+        """Labels by names in the files that look like them and are not used as such."""
+        return dict(self._store.index["lookalikes"])
+
+    @property
     def selection(self) -> bytes:
         """Which structures of the packed arrays these are, in which order: equal for equal choices."""
         return self._systems.tobytes()

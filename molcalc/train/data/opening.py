@@ -17,8 +17,10 @@ from molcalc.fidelity import UNNAMED
 from molcalc.properties import LABELS
 from molcalc.train.data import store
 from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats import open_files
 from molcalc.train.data.formats.base import DataFile
+from molcalc.train.data.lookalikes import hint, lookalikes
 from molcalc.train.data.problems import Problems
 from molcalc.train.data.usable import usable_blocks
 
@@ -26,7 +28,7 @@ Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Data = Files | Mapping[str, Files] | Dataset
 
 CACHE_FOLDER = ".molcalc_cache"
-READER_VERSION = 4
+READER_VERSION = 5
 """Raised whenever the same file would be packed differently."""
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ def open_dataset(
     *,
     cache: str | os.PathLike[str] | None = None,
     units: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     require: Collection[str] = (),
     allow_missing: bool = False,
     skip_bad: bool = False,
@@ -50,6 +53,8 @@ def open_dataset(
     cache : folder of packed copies; None takes the folder MOLCALC_CACHE, else one beside the first file, else one in
         the user's cache folder when that cannot be written.
     units : unit of each label (and of positions) in the files, where it is not eV, Å and e and not declared in them.
+    labels : name in the files of each label that is called otherwise there, ``{"energy": "REF_energy"}``; also of
+        esp_points, total_charge, multiplicity and fidelity. What it takes the place of is called ``other_energy``.
     require : labels that must be there.
     allow_missing : whether only some structures need to have them.
     skip_bad : leave out rows that cannot be used, with a warning, instead of raising.
@@ -61,14 +66,15 @@ def open_dataset(
     Raises
     ------
     DatasetError
-        When a file is damaged, rows cannot be used, a unit is declared nowhere, or a required label is missing.
+        When a file is damaged, rows cannot be used, a unit is declared nowhere, nothing has a name that ``labels``
+        give, or a required label is missing.
     ResourceError
         When the cache cannot be written.
     """
     if isinstance(data, Dataset):
         check_labels(data, require, allow_missing)
         return data
-    sources, names = open_sources(data, units or {})
+    sources, names = open_sources(data, Declaration(units or {}, labels or {}))
     packed = _cached(sources, names, cache)
     for source, found in zip(sources, packed.index["problems"]):
         problems = Problems(found["counts"], found["rows"])
@@ -80,6 +86,7 @@ def open_dataset(
     if "numbers" not in packed.arrays:
         raise DatasetError(f"{', '.join(source.name for source in sources)}: no structures that can be used")
     dataset = Dataset(packed, sources)
+    _report_lookalikes(dataset)
     check_labels(dataset, require, allow_missing)
     return dataset
 
@@ -100,7 +107,8 @@ def check_labels(dataset: Dataset, require: Collection[str], allow_missing: bool
         found = int(has.sum())
         if found == 0:
             present = ", ".join(f"{label} ({count})" for label, count in dataset.counts().items()) or "none"
-            raise DatasetError(f"{names}: no structure has {name}; labels found: {present}")
+            similar = hint(dataset.lookalikes, [name])
+            raise DatasetError(f"{names}: no structure has {name}; labels found: {present}{similar}")
         if found < len(dataset):
             missing = [dataset.row_name(int(k)) for k in (~has).nonzero()[0][:5]]
             text = f"{names}: {found} of {len(dataset)} structures have {name} (missing: {', '.join(missing)}, …)"
@@ -109,10 +117,36 @@ def check_labels(dataset: Dataset, require: Collection[str], allow_missing: bool
             log.warning("%s", text)
 
 
-def open_sources(
-    data: Files | Mapping[str, Files], units: Mapping[str, str], charges: str | None = None
-) -> tuple[list[DataFile], list[str | None]]:
+def check_any_label(dataset: Dataset) -> None:
+    """Refuse a dataset without any label.
+
+    Raises
+    ------
+    DatasetError
+        Names what looks like labels.
+    """
+    if not dataset.labels:
+        names = ", ".join(source.name for source in dataset.sources)
+        raise DatasetError(f"{names}: no labels, such as energy or forces{hint(dataset.lookalikes, LABELS)}")
+
+
+def _report_lookalikes(dataset: Dataset) -> None:
+    """Say what looks like a label that the files lack, or have as well, and is not used."""
+    names = ", ".join(source.name for source in dataset.sources)
+    absent = [label for label in LABELS if label not in dataset.labels]
+    for level, labels in ((logging.WARNING, absent), (logging.INFO, list(dataset.labels))):
+        if text := hint(dataset.lookalikes, labels):
+            has = "no structure has" if level == logging.WARNING else "beside"
+            about = ", ".join(label for label in labels if label in dataset.lookalikes.values())
+            log.log(level, "%s: %s %s%s", names, has, about, text)
+
+
+def open_sources(data: Files | Mapping[str, Files], declared: Declaration) -> tuple[list[DataFile], list[str | None]]:
     """Readers of all files, with the name of the fidelity that the user gave each.
+
+    Parameters
+    ----------
+    declared : what the user says of units and names of labels.
 
     Returns
     -------
@@ -130,7 +164,7 @@ def open_sources(
     for name, files in named:
         listed = [files] if isinstance(files, (str, os.PathLike)) else list(files)
         paths = [Path(file) for file in listed]
-        opened = open_files(paths, units, charges)
+        opened = open_files(paths, declared)
         sources += opened
         names += [None if name is None else str(name)] * len(opened)
     if not sources:
@@ -159,7 +193,8 @@ def _key(sources: Sequence[DataFile], names: Sequence[str | None]) -> str:
     digest = hashlib.blake2b(f"{store.FORMAT} {READER_VERSION}".encode(), digest_size=16)
     for source, name in zip(sources, names):
         digest.update(source.content_hash())
-        digest.update(repr((type(source).__name__, sorted(source.factors.items()), name)).encode())
+        said = (sorted(source.factors.items()), sorted(source.declared.labels.items()))
+        digest.update(repr((type(source).__name__, *said, name)).encode())
     return digest.hexdigest()
 
 
@@ -223,13 +258,15 @@ def _build(folder: Path, sources: Sequence[DataFile], names: Sequence[str | None
     """Read all sources and write a store."""
     fidelities = list(dict.fromkeys(name for name in names if name is not None))
     found: list[dict[str, Any]] = []
+    similar: dict[str, str] = {}
     writer = store.StoreWriter(folder)
     try:
         for k, (source, name) in enumerate(zip(sources, names)):
             problems = Problems()
             for block in usable_blocks(source, fidelities, problems, name):
+                similar.update(lookalikes(block, similar))
                 writer.append(block, k)
             found.append({"counts": problems.counts, "rows": problems.rows})
-        writer.finish({"fidelities": fidelities or [UNNAMED], "problems": found})
+        writer.finish({"fidelities": fidelities or [UNNAMED], "problems": found, "lookalikes": similar})
     finally:
         writer.close()

@@ -16,7 +16,7 @@ from molcalc.train.data.contradictions import check_charges, warn_of_doubtful_de
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.geometry_hash import geometry_hashes
 from molcalc.train.data.label_reader import elements_of
-from molcalc.train.data.opening import Data, open_dataset
+from molcalc.train.data.opening import Data, check_any_label, open_dataset
 from molcalc.train.data.split import split
 from molcalc.train.data.suspicions import check_units
 from molcalc.units import symbols_of
@@ -76,6 +76,7 @@ def open_parts(
     valid: Data | None = None,
     test: Data | None = None,
     units: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     skip_bad: bool = False,
 ) -> Parts:
     """Open the data and split off what has no file of its own.
@@ -84,7 +85,7 @@ def open_parts(
     ----------
     seed : of the division.
     valid, test : files of held-out systems; None takes the share or number that ``config`` says.
-    units, skip_bad : as :func:`molcalc.train.data.opening.open_dataset` takes them.
+    units, labels, skip_bad : as :func:`molcalc.train.data.opening.open_dataset` takes them.
 
     Returns
     -------
@@ -96,7 +97,8 @@ def open_parts(
         When files cannot be used, labels look as if they were in another unit, a part is empty, an element occurs in
         validation or test only, or held-out files share geometries with the training part.
     """
-    whole = open_dataset(data, units=units, skip_bad=skip_bad)
+    whole = open_dataset(data, units=units, labels=labels, skip_bad=skip_bad)
+    check_any_label(whole)
     check_units(whole)
     chosen = split(
         whole,
@@ -109,8 +111,8 @@ def open_parts(
     train = whole.subset(chosen.train)
     parts = Parts(
         train,
-        _open_like(valid, train, units, skip_bad) if valid is not None else whole.subset(chosen.valid),
-        _open_like(test, train, units, skip_bad) if test is not None else whole.subset(chosen.test),
+        _open_like(valid, train, units, labels, skip_bad) if valid is not None else whole.subset(chosen.valid),
+        _open_like(test, train, units, labels, skip_bad) if test is not None else whole.subset(chosen.test),
     )
     if not len(parts.valid):
         raise DatasetError("nothing to validate on: give valid > 0, or a file of its own")
@@ -205,8 +207,10 @@ def _share(wish: float) -> float | int:
     return wish if 0 < wish < 1 else int(wish)
 
 
-def _open_like(data: Data, train: Dataset, units: Mapping[str, str] | None, skip_bad: bool) -> Dataset:
-    part = open_dataset(data, units=units, skip_bad=skip_bad)
+def _open_like(
+    data: Data, train: Dataset, units: Mapping[str, str] | None, labels: Mapping[str, str] | None, skip_bad: bool
+) -> Dataset:
+    part = open_dataset(data, units=units, labels=labels, skip_bad=skip_bad)
     check_units(part)
     if not set(part.fidelities) <= set(train.fidelities):
         raise DatasetError(

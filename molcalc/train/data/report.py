@@ -67,20 +67,26 @@ class DataReport:
         return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
 
 
-def report(data: Data, *, units: Mapping[str, str] | None = None, cache: str | None = None) -> DataReport:
+def report(
+    data: Data,
+    *,
+    units: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    cache: str | None = None,
+) -> DataReport:
     """Look through a data set.
 
     Rows that cannot be used are counted, not refused.
 
     Parameters
     ----------
-    data, units, cache : as for :func:`molcalc.train.data.open_dataset`.
+    data, units, labels, cache : as for :func:`molcalc.train.data.open_dataset`.
 
     Returns
     -------
     counts, ranges and suspicions
     """
-    dataset = open_dataset(data, units=units, cache=cache, skip_bad=True)
+    dataset = open_dataset(data, units=units, labels=labels, cache=cache, skip_bad=True)
     fidelity = dataset.fidelity
     names = dict(enumerate(dataset.fidelities))
     has = {name: dataset.has(name) for name in dataset.labels}

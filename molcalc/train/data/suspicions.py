@@ -32,7 +32,7 @@ class Suspicion(NamedTuple):
 
 def suspicious_units(dataset: Dataset) -> list[Suspicion]:
     """Labels that seem to be in another unit; labels whose unit the user has declared are trusted."""
-    declared = {name for source in dataset.sources for name in source.declared}
+    declared = {name for source in dataset.sources for name in source.declared.units}
     step = max(1, len(dataset) // limits.SAMPLED)
     sample = dataset.block(np.arange(0, len(dataset), step)[: limits.SAMPLED])
     found = [*_energy(sample), *_forces(dataset), *_dipole(sample), *_points(sample)]

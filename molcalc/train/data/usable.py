@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from molcalc.properties import LABELS
-from molcalc.state import FIDELITY_KEY, STATE_KEYS
+from molcalc.state import FIDELITY_KEY, state_key
 from molcalc.train.data.block import Block
 from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.limits import FIDELITY_OFFSET
@@ -47,7 +47,11 @@ def usable_blocks(file: DataFile, names: list[str], problems: Problems, fidelity
 def _usable(block: Block, factors: Mapping[str, float], states: States, problems: Problems) -> Block:
     _scale(block, factors)
     _drop_undefined_stress(block)
-    said = {key: block.keys.pop(key) for key in STATE_KEYS if key in block.keys}
+    said = {
+        FIDELITY_KEY if state_key(key) == FIDELITY_KEY else key: block.keys.pop(key)
+        for key in list(block.keys)
+        if state_key(key) is not None
+    }
     systems = block.systems
     found = states.resolve(systems["row"], systems["n_atoms"], _protons(block), _initial_charges(block), said, problems)
     systems.update(total_charge=found.charge, multiplicity=found.multiplicity, fidelity=found.fidelity)

@@ -68,6 +68,7 @@ def evaluate(
     model: Any,
     *,
     units: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     fidelity: str | None = None,
     with_dispersion: bool = False,
     device: str = "auto",
@@ -80,6 +81,7 @@ def evaluate(
     data : an ASE database, a list, or a dict fidelity name → file(s).
     model : published name, run folder, model directory, or checkpoint in memory.
     units : of labels that are not in eV, Å, e and declared nowhere, by label.
+    labels : names that labels have in the files, by label.
     fidelity : which fidelity of the model data without a name of its own are compared with.
     with_dispersion : the labels contain the dispersion that calculators add to this model.
     device : "auto", "cpu" or "cuda".
@@ -100,7 +102,7 @@ def evaluate(
     counted = from_dict(Comparison, comparison)
     checkpoint = model if isinstance(model, Checkpoint) else read_model(model)
     evaluator = Evaluator(checkpoint, counted, device=chosen_device(device), with_dispersion=with_dispersion)
-    return evaluate_part(evaluator, open_dataset(data, units=units), fidelity=fidelity).overall
+    return evaluate_part(evaluator, open_dataset(data, units=units, labels=labels), fidelity=fidelity).overall
 
 
 def evaluate_part(

@@ -23,6 +23,7 @@ from molcalc.properties import LABELS
 from molcalc.train.data import Dataset, open_dataset
 from molcalc.train.data.block import Block
 from molcalc.train.data.convert import convert
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats import FORMATS, Format
 from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.formats.sqlite import SQLiteDatabase
@@ -46,7 +47,7 @@ def test_the_bulk_reader_gives_what_ase_gives(
     path = make_database(gaps=True)
     bulk = open_dataset(path, cache=tmp_path / "bulk")
     monkeypatch.setattr("molcalc.train.data.formats.sqlite.VERSIONS", ())
-    assert not SQLiteDatabase(path, {}).bulk
+    assert not SQLiteDatabase(path, Declaration()).bulk
     assert same_arrays(bulk, open_dataset(path, cache=tmp_path / "ase"))
 
 

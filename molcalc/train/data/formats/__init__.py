@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from molcalc.errors import DatasetError
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.base import DataFile
 
 
@@ -40,13 +41,12 @@ FORMATS = {
 """Kinds of files by suffix."""
 
 
-def open_files(paths: Sequence[Path], declared: Mapping[str, str], charges: str | None = None) -> list[DataFile]:
+def open_files(paths: Sequence[Path], declared: Declaration) -> list[DataFile]:
     """Readers of files, chosen by their suffixes; files that belong together share one.
 
     Parameters
     ----------
-    declared : units given by the user, by name of label.
-    charges : array that is taken for charges, for kinds of files that may have several; None for the usual one.
+    declared : what the user says of units and names of labels.
 
     Returns
     -------
@@ -66,13 +66,6 @@ def open_files(paths: Sequence[Path], declared: Mapping[str, str], charges: str 
     opened = []
     for path in paths:
         options: dict[str, Any] = {"partner": partners[path]} if path in partners else {}
-        if charges is not None:
-            if not kinds[path].has_choice_of_charges:
-                raise DatasetError(
-                    f"{path}: charges={charges!r} chooses an array of npz archives; leave it out for "
-                    f"{path.suffix.lower()} files"
-                )
-            options["charges"] = charges
         if path not in partners.values():
             opened.append(kinds[path](path, declared, **options))
     return opened

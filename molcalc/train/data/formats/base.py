@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from molcalc.errors import DatasetError
 from molcalc.train.data.block import Block
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import unit_factors
 from molcalc.train.data.problems import Problems
 
@@ -21,24 +22,22 @@ class DataFile(ABC):
 
     Parameters
     ----------
-    declared : units given by the user, by name of label.
+    declared : what the user says of units and names of labels.
 
     Attributes
     ----------
     word : what the file calls a row, for messages.
-    has_choice_of_charges : whether several arrays of a file can be taken for charges.
     factors : from the units of the file to eV, Å and e, by name; ones are left out.
     metadata : what the file says about all its rows.
     """
 
     word: ClassVar[str] = "row"
-    has_choice_of_charges: ClassVar[bool] = False
 
-    def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, declared: Declaration) -> None:
         self.path = path
-        self.declared = dict(declared)
+        self.declared = declared
         self.metadata: dict[str, Any] = {}
-        self.factors = unit_factors(declared, self.name)
+        self.factors = unit_factors(declared.units, self.name)
 
     @classmethod
     def partners(cls, paths: Sequence[Path]) -> dict[Path, Path]:

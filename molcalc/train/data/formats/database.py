@@ -10,22 +10,24 @@ import numpy as np
 
 from molcalc.errors import DatasetError
 from molcalc.train.data.block import Block
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import QUANTITIES, unit_factors
 from molcalc.train.data.formats.atoms import atoms_of, data_of, keys_of
 from molcalc.train.data.formats.base import damaged
-from molcalc.train.data.formats.rows import Row, RowFile, as_bytes
+from molcalc.train.data.formats.row import Row, as_bytes
+from molcalc.train.data.formats.rows import RowFile
 
 
 class Database(RowFile):
     """An ASE database; units are ASE's unless the user or the metadata of the database declare others."""
 
-    def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, declared: Declaration) -> None:
         super().__init__(path, declared)
         self.metadata = self.read_metadata()
-        written = self.metadata.get("units")
-        if isinstance(written, dict):
-            units = {name: str(unit) for name, unit in written.items() if name in QUANTITIES}
-            self.factors = unit_factors({**units, **declared}, self.name)
+        ours = {theirs: name for name, theirs in declared.labels.items()}
+        said = ((ours.get(name, name), str(unit)) for name, unit in _units_of(self.metadata).items())
+        units = {name: unit for name, unit in said if name in QUANTITIES}
+        self.factors = unit_factors({**units, **declared.units}, self.name)
 
     def read_metadata(self) -> dict[str, Any]:
         """What the database says about all its rows."""
@@ -51,6 +53,23 @@ class Database(RowFile):
             raise
         except Exception as error:
             raise damaged(self.path, error) from error
+
+
+def _units_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Units that the metadata of a database declare, by name in its rows; SchNetPack has keys of its own for them.
+
+    Returns
+    -------
+    unit by name of a label, or of what is called otherwise in this database
+    """
+    units: dict[str, Any] = {}
+    theirs, length = metadata.get("_property_unit_dict"), metadata.get("_distance_unit")
+    if isinstance(theirs, dict):
+        units.update(theirs)
+    if length is not None:
+        units["positions"] = length
+    ours = metadata.get("units")
+    return {**units, **ours} if isinstance(ours, dict) else units
 
 
 def write_rows(database: Any, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 from molcalc.io.files import check_xyz
 from molcalc.train.data.block import Block
 from molcalc.train.data.formats.atoms import atoms_with_info, row_of
-from molcalc.train.data.formats.rows import Row, RowFile
+from molcalc.train.data.formats.row import Row
+from molcalc.train.data.formats.rows import RowFile
 
 
 class ExtendedXYZ(RowFile):

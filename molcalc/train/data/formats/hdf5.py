@@ -15,8 +15,17 @@ import numpy as np
 from molcalc.errors import DatasetError
 from molcalc.properties import LABELS
 from molcalc.train.data.block import Block, concatenated
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import manifest_factors
-from molcalc.train.data.formats.arrays import TEXTS, arrays_of, block_of, check_shape, texts_of
+from molcalc.train.data.formats.arrays import (
+    TEXTS,
+    array_names,
+    arrays_of,
+    block_of,
+    check_names,
+    check_shape,
+    texts_of,
+)
 from molcalc.train.data.formats.base import DataFile, damaged
 from molcalc.train.data.problems import SHOWN, Problems
 
@@ -42,8 +51,9 @@ class HDF5File(DataFile):
 
     word = "group/row"
 
-    def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, declared: Declaration) -> None:
         super().__init__(path, declared)
+        self.names = array_names(NAMES, declared.labels)
         try:
             with self._open() as file:
                 self.metadata = _attributes(file)
@@ -72,7 +82,7 @@ class HDF5File(DataFile):
                 for start in range(0, total, CHUNK):
                     arrays = {key: self._read(group, key, slice(start, start + CHUNK)) for key in group}
                     first = (n_atoms << GROUP_SHIFT) + start
-                    yield block_of(arrays, first, NAMES, self.texts, problems)
+                    yield block_of(arrays, first, self.names, self.texts, problems)
 
     @staticmethod
     def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
@@ -144,11 +154,12 @@ class HDF5File(DataFile):
             if group["numbers"].dtype.kind == "f":
                 raise DatasetError(f"{self.path}: {name}/numbers are {group['numbers'].dtype}; expected integers")
             for key, shape in shapes.items():
-                check_shape(f"{self.path}: {name}/{key}", NAMES.get(key, key), shape, rows, int(name))
+                check_shape(f"{self.path}: {name}/{key}", self.names.get(key, key), shape, rows, int(name))
             keys[name] = set(shapes)
             found.append((int(name), name))
         if not found:
             raise DatasetError(f"{self.path} holds no groups")
+        check_names(self.name, self.declared.labels, set().union(*keys.values()))
         self._compare_keys(keys)
         return sorted(found)
 
@@ -197,8 +208,8 @@ class HDF5File(DataFile):
     def _factors(self, file_units: Any) -> dict[str, float]:
         units = {} if not isinstance(file_units, dict) else {str(k): str(v) for k, v in file_units.items()}
         with self._open() as file:
-            present = {NAMES.get(key, key) for _, name in self.groups for key in file[name]}
-        return manifest_factors(units, NAMES, self.declared, present, self.name)
+            present = {self.names.get(key, key) for _, name in self.groups for key in file[name]}
+        return manifest_factors(units, self.names, self.declared.units, present, self.name)
 
 
 def _attributes(file: Any) -> dict[str, Any]:

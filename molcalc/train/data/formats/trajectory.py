@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.state import STATE_KEYS
+from molcalc.state import state_key
 from molcalc.train.data.block import Block
 from molcalc.train.data.formats.atoms import atoms_with_info
-from molcalc.train.data.formats.rows import Row, RowFile, as_bytes
+from molcalc.train.data.formats.row import Row, as_bytes
+from molcalc.train.data.formats.rows import RowFile
 
 
 class Trajectory(RowFile):
@@ -72,7 +73,7 @@ def _row(number: int, frame: Any, first: Any) -> Row:
         magmoms=as_bytes(results.get("magmoms")),
         charges=as_bytes(results.get("charges")),
         keys={
-            key: value for key, value in info.items() if isinstance(value, (str, int, float, bool)) or key in STATE_KEYS
+            key: value for key, value in info.items() if isinstance(value, (str, int, float, bool)) or state_key(key)
         },
         data={key: value for key, value in info.items() if isinstance(value, np.ndarray)},
     )
