@@ -46,8 +46,7 @@ DIFFERENTIATE = {
     ("derivatives.py", "_jacobian"),
     ("electrostatics/point_potential.py", "_Potential.backward"),
     ("export/program.py", "gradient"),
-    ("kernels/differentiation.py", "_Gradient.formula"),
-    ("kernels/differentiation.py", "_by_formula"),
+    ("kernels/differentiation.py", "CompiledFunction.torch_gradient"),
 }
 """Functions that call autograd for derivatives: of results, and of what is compiled. The export runs where
 molcalc.derivatives does not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from molcalc.dispersion.lattice import check_cells, derivative_by_cell
 from molcalc.dispersion.parameters import D4Parameters, d4_parameters, missing_package
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CellError, ConfigError, UnsupportedElementError
-from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
 from molcalc.nn.segments import segment_sum
 from molcalc.units import BOHR, HARTREE
 
@@ -170,14 +170,12 @@ class _Energies(CompiledFunction):
         energies, *kept = (torch.as_tensor(x, device=positions.device) for x in results)
         return (energies,), tuple(kept)
 
-    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients:
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients:
         by_positions, by_cell = kept
         weights = _weight_of_structures(upstream[0], self.system_idx, len(by_cell))
         return weights[self.system_idx, None] * by_positions, weights[:, None, None] * by_cell
 
-    def second(
-        self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Sequence[bool]
-    ) -> Gradients:
+    def second(self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Wanted) -> Gradients:
         positions, cell = inputs
         system_idx, n_systems = self.system_idx, len(cell)
         by_positions, by_cell = kept

@@ -58,12 +58,12 @@ def usable(*tensors: Tensor) -> bool:
 
 def array(tensor: Tensor) -> np.ndarray:
     """Array of a tensor that loops read and write: its own memory if it is contiguous."""
-    return tensor.detach().contiguous().numpy()
+    return np.ascontiguousarray(tensor.numpy(force=True))
 
 
 def flat(tensor: Tensor) -> np.ndarray:
     """Flat array of a tensor, otherwise as :func:`array`."""
-    return tensor.detach().contiguous().view(-1).numpy()
+    return array(tensor).reshape(-1)
 
 
 def slots_for(work: float) -> int:
