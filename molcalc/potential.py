@@ -45,6 +45,7 @@ class Potential(nn.Module):
     supports_periodic : whether every term is defined for periodic structures.
     pair_cutoff : Å, range of the pair list the terms need in a periodic structure; None without terms.
     cutoff : Å, range of the edges.
+    sees_charge : whether the energy depends on the total charge.
     predicts, elements, rotation_invariant : of the network, as :class:`molcalc.models.network.Network` has them.
 
     Raises
@@ -65,6 +66,7 @@ class Potential(nn.Module):
         self.predicts = members[0].predicts
         self.elements = members[0].elements
         self.rotation_invariant = members[0].rotation_invariant
+        self.sees_charge = members[0].sees_charge or any("charges" in term.requires for term in terms)
         for term in terms:
             missing = sorted(set(term.requires) - set(self.predicts))
             if missing:

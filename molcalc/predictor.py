@@ -40,6 +40,7 @@ from molcalc.fidelity import Fidelity, fidelities_knowing, find_fidelity
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
 from molcalc.prediction.batching import check_structure, initial_charge, make_batch
+from molcalc.prediction.extrapolation import Extrapolation, checked_choice
 from molcalc.prediction.points import charge_sites, field_at, potential_at
 from molcalc.prediction.results import (
     Prediction,
@@ -67,11 +68,12 @@ class PredictorOptions:
     device : "auto", "cpu" or "cuda"; "auto" takes a GPU if there is one.
     dtype : "float32" or "float64", arithmetic of the large matrix products; the rest is in float64 in any case.
     min_distance : Å below which two atoms are an error; None takes a quarter of their covalent radii.
+    on_extrapolation : "warn", "raise" or "ignore" structures that are unlike the training data (docs/limits.md).
 
     Raises
     ------
     ConfigError
-        For an unknown dtype, or a distance out of range.
+        For an unknown choice, or a distance out of range.
     """
 
     charge: int | None = None
@@ -79,8 +81,10 @@ class PredictorOptions:
     device: str = "auto"
     dtype: str = "float32"
     min_distance: float | None = None
+    on_extrapolation: str = "warn"
 
     def __post_init__(self) -> None:
+        checked_choice(self.on_extrapolation)
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype={self.dtype!r}{suggest(str(self.dtype), DTYPES)}; choose one of {list(DTYPES)}")
         if self.min_distance is not None and not 0.0 < self.min_distance < 1.0:
@@ -146,6 +150,13 @@ class Predictor:
         self.completed_by = tuple(completed_by)
         self.properties, self.extra_properties = predicted_properties(potential), extra_properties(potential)
         self._provenance = {"model": model, "model_hash": model_hash, "dtype": options.dtype, **(provenance or {})}
+        self._extrapolation = Extrapolation(
+            options.on_extrapolation,
+            model,
+            fidelities,
+            sees_charge=potential.sees_charge,
+            sees_spin="spin_charges" in potential.predicts,
+        )
         self._warned: set[str] = set()
 
     @classmethod
@@ -287,7 +298,8 @@ class Predictor:
             state = replace(state, fidelity=fidelity)
         if self.fidelities:
             fidelities_knowing(atoms.numbers, self.fidelities, [state.fidelity], self.model)
-        return make_batch(atoms, self.potential, state, self.min_distance, edges), state
+        self._extrapolation.check_state(atoms.numbers, state)
+        return make_batch(atoms, self.potential, state, self.min_distance, edges, self._extrapolation), state
 
     def gradients_of(self, atoms: Atoms) -> tuple[str, ...]:
         """Derivatives of the energy that a structure has: forces, and stress where its cell has a volume."""
@@ -502,7 +514,11 @@ class Predictor:
             tensors = evaluate(self.potential, batch.to(self.device), gradients)
             values = {name: value.double().cpu().numpy() for name, value in tensors.items()}
         parts = [values] if len(batches) == 1 else split_batch(values, batch)
-        return [Prediction.of(part) for part in parts]
+        predictions = [Prediction.of(part) for part in parts]
+        for one, prediction in zip(batches, predictions):
+            if "energy_std" in prediction.extras:
+                self._extrapolation.check_spread(one, prediction.extras["energy_std"])
+        return predictions
 
     def _hessian(self, batch: AtomicBatch) -> np.ndarray:
         matrix = hessian(self.potential, batch.to(self.device)).cpu().numpy()

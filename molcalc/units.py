@@ -25,6 +25,8 @@ PASCAL: float = HARTREE / 4.3597447222071e-18 * 1e-30
 
 LARGEST_Z = 118
 """Largest atomic number there is."""
+SYMBOLS: tuple[str, ...] = tuple(chemical_symbols)
+"""Symbols of the elements by atomic number; number 0 is "X"."""
 ATOMIC_MASSES: np.ndarray = atomic_masses
 """(119,) u by atomic number."""
 COVALENT_RADII: np.ndarray = covalent_radii

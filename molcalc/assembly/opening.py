@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from molcalc.errors import CheckpointMismatchError, ConfigError
 from molcalc.fidelity import Fidelity, find_fidelity
 from molcalc.io.checkpoint import MAX_MEMBERS, Checkpoint, ModelConfig
+from molcalc.knowledge import Knowledge
 from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
@@ -220,4 +222,13 @@ def _fidelity(run: OpenedModel, name: str) -> Fidelity:
 def _joined(fidelities: Sequence[Fidelity]) -> Fidelity:
     """One fidelity of several runs."""
     known = [set(fidelity.elements) for fidelity in fidelities if fidelity.elements is not None]
-    return replace(fidelities[0], elements=tuple(sorted(set.intersection(*known))) if known else None)
+    knowledge = [fidelity.knowledge for fidelity in fidelities]
+    return replace(
+        fidelities[0],
+        elements=tuple(sorted(set.intersection(*known))) if known else None,
+        knowledge=functools.reduce(_shared, knowledge),
+    )
+
+
+def _shared(one: Knowledge | None, other: Knowledge | None) -> Knowledge | None:
+    return None if one is None or other is None else one.shared(other)

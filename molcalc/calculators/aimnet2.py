@@ -38,6 +38,8 @@ class AIMNet2(ModelCalculator):
         float32 per atom, and their form of D3.
     trusted : allow an unknown TorchScript file; reading it runs the code in it.
     min_distance : Å below which two atoms are an error; None takes a quarter of their covalent radii.
+    on_extrapolation : "warn" (once for each molecule and reason), "raise" or "ignore" structures that are unlike the
+        training data, and energies on which the networks of an ensemble disagree (docs/limits.md).
 
     Raises
     ------
@@ -70,14 +72,20 @@ class AIMNet2(ModelCalculator):
         legacy: bool = False,
         trusted: bool = False,
         min_distance: float | None = None,
+        on_extrapolation: str = "warn",
     ) -> None:
         super().__init__(
             model,
             fidelity,
             PotentialOptions(dispersion=dispersion, coulomb=coulomb, member=member, legacy=legacy),
             PredictorOptions(
-                charge=charge, multiplicity=multiplicity, device=device, dtype=dtype, min_distance=min_distance
-            ),
+                charge=charge,
+                multiplicity=multiplicity,
+                device=device,
+                dtype=dtype,
+                min_distance=min_distance,
+                on_extrapolation=on_extrapolation,
+            ),  # fmt: skip
             trusted=trusted,
         )
 

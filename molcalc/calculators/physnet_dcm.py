@@ -34,14 +34,20 @@ class DistributedChargeCalculator(ModelCalculator):
         dtype: str = "float32",
         coulomb: str = "auto",
         min_distance: float | None = None,
+        on_extrapolation: str = "warn",
     ) -> None:
         super().__init__(
             model,
             fidelity,
             PotentialOptions(dispersion=dispersion, coulomb=coulomb, member=member),
             PredictorOptions(
-                charge=charge, multiplicity=multiplicity, device=device, dtype=dtype, min_distance=min_distance
-            ),
+                charge=charge,
+                multiplicity=multiplicity,
+                device=device,
+                dtype=dtype,
+                min_distance=min_distance,
+                on_extrapolation=on_extrapolation,
+            ),  # fmt: skip
         )
         self.parameters["equivariant"] = self.potential.rotation_invariant
 
@@ -109,6 +115,8 @@ class PhysNetDCM(DistributedChargeCalculator):
         case.
     coulomb : "auto" as the model declares, or "shifted" for periodic structures (PhysNet's Coulomb energy, 15 Å).
     min_distance : Å below which two atoms are an error; None takes a quarter of their covalent radii.
+    on_extrapolation : "warn" (once for each molecule and reason), "raise" or "ignore" structures that are unlike the
+        training data, and energies on which the networks of an ensemble disagree (docs/limits.md).
 
     Raises
     ------

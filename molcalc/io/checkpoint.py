@@ -16,7 +16,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,9 +109,14 @@ class Checkpoint:
     def hash(self) -> str:
         """First twelve digits of the SHA-256 of configuration and weights.
 
-        Both are those of the present format: a model of an older one has the hash that it has when saved again.
+        Both are those of the present format: a model of an older one has the hash that it has when saved again. What
+        the training data covered changes no result and does not count.
         """
-        return sha256(_canonical(asdict(self.config)) + digest(self.weights).encode())[:12]
+        fidelities = tuple(replace(fidelity, knowledge=None) for fidelity in self.config.fidelities)
+        values = asdict(replace(self.config, fidelities=fidelities))
+        for fidelity in values["fidelities"]:
+            del fidelity["knowledge"]
+        return sha256(_canonical(values) + digest(self.weights).encode())[:12]
 
 
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint, extra: Mapping[str, bytes] | None = None) -> None:

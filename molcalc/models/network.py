@@ -111,6 +111,11 @@ class Network(nn.Module, ABC):
         return True
 
     @property
+    def sees_charge(self) -> bool:
+        """Whether atomic energies depend on the total charge, and not on elements and positions alone."""
+        return True
+
+    @property
     def extensive(self) -> bool:
         """Whether the energies of molecules out of each other's reach add up."""
         return True

@@ -22,6 +22,7 @@ from molcalc.registry import MODELS, network_config
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
 from molcalc.train.data.label_reader import LabelReader, elements_of
+from molcalc.train.start.knowledge_of_data import knowledge_of
 from molcalc.train.start.reference_energies import composition, fit_reference_energies
 from molcalc.train.start.start_config import StartConfig
 from molcalc.train.start.transfer import all_elements, bases, check_fidelities, transferred
@@ -183,7 +184,7 @@ def _fidelities(
                 "some, or leave the fidelity out"
             )
         labels = subtracted.get(k) or config.trained_fidelity(name).labels
-        found.append(replace(labels, elements=elements))
+        found.append(replace(labels, elements=elements, knowledge=knowledge_of(train, k)))
     return tuple(found)
 
 

@@ -161,7 +161,11 @@ def _continued(init: str, found: ModelConfig, fidelity: Fidelity, source: int, k
             f"{init!r} was not trained on {symbols_of(strange)}; known: {symbols_of(learned)}: leave these systems "
             "out, or train from random weights"
         )
-    return replace(fidelity, elements=tuple(learned)) if known else fidelity
+    if not known:
+        return fidelity
+    before, added = found.fidelities[source].knowledge, fidelity.knowledge
+    joined = None if before is None or added is None else before.joined(added)
+    return replace(fidelity, elements=tuple(learned), knowledge=joined)
 
 
 def _kept(config: StartConfig, init: str, found: ModelConfig, fidelities: Sequence[Fidelity]) -> list[int]:
