@@ -44,7 +44,6 @@ NAMED_ABOVE = {("registry", "calculators")}
 DIFFERENTIATE = {
     ("derivatives.py", "_gradients"),
     ("derivatives.py", "_jacobian"),
-    ("electrostatics/point_potential.py", "_Potential.backward"),
     ("export/program.py", "gradient"),
     ("kernels/differentiation.py", "CompiledFunction.torch_gradient"),
 }
@@ -245,6 +244,16 @@ def test_derivatives_are_taken_where_they_belong() -> None:
         if any(differentiates(node) for node in ast.walk(function))
     }
     assert calls == DIFFERENTIATE
+
+
+def test_one_operator_gives_derivatives_to_what_torch_does_not_compute() -> None:
+    nodes = {
+        (str(path.relative_to(ROOT)), node.name)
+        for _, path, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and "torch.autograd.Function" in map(ast.unparse, node.bases)
+    }
+    assert nodes == {("kernels/differentiation.py", "_Node")}
 
 
 def test_derivatives_are_taken_in_functions_only() -> None:

@@ -20,7 +20,7 @@ from molcalc.dispersion.parameters import D3Parameters, d3_parameters
 from molcalc.dispersion.reference import AtomData, atom_data
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CellError, ConfigError
-from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, common_value, differentiable
 from molcalc.kernels.runtime import available, usable
 from molcalc.units import BOHR, HARTREE
 
@@ -218,19 +218,13 @@ class _Energies(CompiledFunction):
         return (energies,), tuple(of_plain_sum)
 
     def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients | None:
-        factor = _common_value(upstream[0])
+        factor = common_value(upstream[0])
         if factor is not None:
             return tuple(gradient * factor for gradient in kept)
         return self.engine(upstream[0])[1:] if self.weighted else None
 
     def formula(self, *inputs: Tensor) -> Tensors:
         return (self.make_formula()(*inputs),)
-
-
-def _common_value(weights: Float64[Tensor, " n_atoms"]) -> float | None:
-    """The value that all weights have, if there is one."""
-    values = weights.numpy()
-    return float(values[0]) if values.size and (values == values[0]).all() else None
 
 
 def library_energies(
