@@ -158,7 +158,6 @@ def test_a_fine_tuned_model_is_never_worse_than_what_it_started_from(
     result = run(labelled_db, tmp_path / "run", **options)
     assert [row["epoch"] for row in result.history] == [0, 1, 2]
     assert "train_loss" not in result.history[0]
-    assert result.metrics["valid"]["forces"]["mae"] == pytest.approx(result.history[0]["forces_mae"])
-    assert result.metrics["valid"]["forces"]["mae"] < 0.01 * result.history[1]["forces_mae"]
+    assert result.metrics["valid"]["forces"]["mae"] < 1e-5 < 0.01 * result.history[1]["forces_mae"]
     assert "the weights that the run started from: they are kept" in caplog.text
     assert "from epoch 0 (the weights that the run started from" in (tmp_path / "run" / "report.md").read_text()
