@@ -356,7 +356,7 @@ ERRORS = {
         "tests/train/loop/test_trainer.py",
     ),
     "schedule by epochs": Planted(
-        "train/loop/trainer.py", "self.schedule.factor(self.progress.step))",
+        "train/loop/trainer.py", "self.schedule.factor(self.position))",
         "self.schedule.factor(self.progress.epoch))", "tests/train/loop/test_trainer.py",
     ),
     "a Debye is one e·Å": Planted(

@@ -343,7 +343,7 @@ def lion(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_lion_moves_weights_by_the_sign_of_its_momentum(lion: ModuleType) -> None:
     """Two steps by hand, of the equations in the paper."""
     weight = nn.Parameter(torch.tensor([[1.0, -2.0]], dtype=torch.float64))
-    optimizer = create_optimizer("lion", [("weight", weight)], learning_rate=0.1, weight_decay=0.5)
+    optimizer = create_optimizer("lion", learning_rate=0.1, weight_decay=0.5)([("weight", weight)])
     weight.grad = torch.tensor([[3.0, -0.2]], dtype=torch.float64)
     optimizer.step()  # m = 0.01 g, u = sign(g)
     torch.testing.assert_close(weight.detach(), torch.tensor([[0.95 - 0.1, -1.9 + 0.1]], dtype=torch.float64))
@@ -363,7 +363,7 @@ def test_lion_trains_a_network(lion: ModuleType, linear: ModuleType, tmp_path: P
 
 def test_options_that_lion_does_not_have_are_errors(lion: ModuleType) -> None:
     with pytest.raises(ConfigError, match=r"'lion' does not accept .*betas=\(2.0, 0.5\)"):
-        create_optimizer("lion", nn.Linear(2, 2), 1e-3, betas=(2.0, 0.5))
+        create_optimizer("lion", 1e-3, betas=(2.0, 0.5))
 
 
 # -- a command ---------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from molcalc.train.loop.loop_config import LoopConfig
 from molcalc.train.loop.losses import LossConfig
 from molcalc.train.optimize.optimizers import OptimizeConfig
 from molcalc.train.report.recording import ReportConfig
+from molcalc.train.run_data import check_plain, separated
 from molcalc.train.start.start_config import StartConfig, TrainedFidelity
 
 CONFIG_PARTS: dict[str, type[Any]] = {
@@ -111,11 +112,11 @@ def make_config(options: Mapping[str, Any], where: str = "") -> FitConfig:
 
 
 def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Options of :func:`molcalc.train.fit` from a YAML file.
+    """Arguments of :func:`molcalc.train.fit` from a YAML file: options, and data.
 
     Returns
     -------
-    options by key, whichever part each was written in.
+    options by key, whichever part each was written in, and the arguments that name data.
 
     Raises
     ------
@@ -136,9 +137,11 @@ def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: expected lines 'option: value'; got {short(values)}")
-    options = flat_options(values, str(file))
+    data, rest = separated(values)
+    check_plain(data, str(file))
+    options = flat_options(rest, str(file))
     typed(options, str(file))
-    return options
+    return {**options, **data}
 
 
 def parse_setting(text: str) -> dict[str, Any]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
 from molcalc.assembly.terms import completing_terms
 from molcalc.errors import ConfigError, DatasetError
-from molcalc.io.checkpoint import ModelConfig
+from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.properties import LABELS
 from molcalc.train.config import FitConfig
+from molcalc.train.continuation import identity_of
 from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.parts import Parts, check_spins
@@ -24,21 +23,21 @@ from molcalc.train.loop.processes import Processes
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.sampler import Sampler, by_name
 from molcalc.train.loop.trainer import Trainer
-from molcalc.train.optimize.optimizers import optimizer_for
+from molcalc.train.optimize.optimizers import optimizer_for, resolved
 from molcalc.train.optimize.schedules import Schedule
-from molcalc.train.start.initial_model import InitialModel, cast, new_model
+from molcalc.train.start.initial_model import InitialModel, cast, continued_model, new_model
 
 log = logging.getLogger(__name__)
 
-RESUME_MAY_CHANGE = {
-    "threads", "checkpoint_minutes", "plot_every", "dist_timeout", "patience", "keep_top", "device",
-    "use_recommended_hparams", "track", "plots",
-}  # fmt: skip
-"""Options that do not alter the course of a run."""
-
 
 def prepare(
-    config: FitConfig, asked: set[str], parts: Parts, folder: RunFolder, processes: Processes, device: torch.device
+    config: FitConfig,
+    asked: set[str],
+    parts: Parts,
+    folder: RunFolder,
+    processes: Processes,
+    device: torch.device,
+    begun: Checkpoint | None = None,
 ) -> tuple[FitConfig, Trainer]:
     """A run before its first step.
 
@@ -46,10 +45,11 @@ def prepare(
     ----------
     asked : loss terms that the user named: it is an error when they cannot be trained.
     device : where the network is trained.
+    begun : the present weights of a run that goes on.
 
     Returns
     -------
-    config : with the loss that the data allow.
+    config : with the loss that the data allow, and with recommended settings where none were given.
     trainer : of the run.
 
     Raises
@@ -60,21 +60,25 @@ def prepare(
         When labels contradict each other, or what shall be trained has no labels.
     """
     train = parts.train
-    initial = new_model(config.start, train, config.seed)
+    if begun is None:
+        initial = new_model(config.start, train, config.seed)
+    else:
+        initial = continued_model(config.start, begun, train)
     completing_terms(initial.config, 0)  # what every fidelity declares has to exist
     check_spins(parts, initial.network.predicts)
     _check_dipole_source(config.comparison, initial.network.predicts, config.start.model)
     config = replace(config, loss=loss_for(config.loss, asked, train, initial.network.predicts, config.start.model))
     _check_held_out(parts, config.loss)
     network = cast(initial.network, config.loop.precision).to(device)
-    optimizer = optimizer_for(
+    optimize = resolved(
         config.optimize,
-        network,
         n_systems=len(train),
         n_features=_width(initial.config),
         n_atoms=int(train.n_atoms().max()),
         fine_tuning=config.start.init is not None,
     )
+    config = replace(config, optimize=optimize)
+    optimizer = optimizer_for(optimize, network)
     provenance = {**initial.config.provenance, **_provenance(parts, config.seed, config.start.init)}
     sampler = Sampler(
         train.n_atoms(),
@@ -101,7 +105,7 @@ def prepare(
         processes=processes,
         device=device,
         validate_first=config.start.init is not None,
-        identity=_identity(config.flat(), initial.config, parts, processes),
+        identity=identity_of(config, parts, processes),
     )
     return config, trainer
 
@@ -210,26 +214,3 @@ def _provenance(parts: Parts, seed: int, init: str | None) -> dict[str, str]:
         "seed": str(seed),
     }
     return found if init is None else {**found, "init": init.rpartition("/")[2]}
-
-
-def _identity(options: Mapping[str, Any], model: ModelConfig, parts: Parts, processes: Processes) -> dict[str, str]:
-    """Data, network and options that must not change when a run is resumed, by name."""
-    identity = {
-        "data": parts.train.hash,
-        "validation data": parts.valid.hash,
-        "split": parts.split_hash,
-        "number of processes": str(processes.size),
-        "network": json.dumps(_jsonable(model.arguments), sort_keys=True),
-    }
-    for name, value in options.items():
-        if name not in RESUME_MAY_CHANGE:
-            identity[f"option {name}"] = json.dumps(_jsonable(value), sort_keys=True)
-    return identity
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    return value

@@ -15,6 +15,7 @@ from molcalc.train.data.comparison import Comparison, check_points
 from molcalc.train.data.contradictions import check_charges, warn_of_doubtful_derivatives
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.geometry_hash import geometry_hashes
+from molcalc.train.data.kept_parts import KeptParts
 from molcalc.train.data.label_reader import elements_of
 from molcalc.train.data.opening import Data, check_any_label, open_dataset
 from molcalc.train.data.split import split
@@ -78,6 +79,7 @@ def open_parts(
     units: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
     skip_bad: bool = False,
+    kept: KeptParts | None = None,
 ) -> Parts:
     """Open the data and split off what has no file of its own.
 
@@ -86,6 +88,7 @@ def open_parts(
     seed : of the division.
     valid, test : files of held-out systems; None takes the share or number that ``config`` says.
     units, labels, skip_bad : as :func:`molcalc.train.data.opening.open_dataset` takes them.
+    kept : parts of a run that goes on, which its rows stay in.
 
     Returns
     -------
@@ -108,6 +111,8 @@ def open_parts(
         by=config.split_by,
         split_key=config.split_key,
     )
+    if kept is not None:
+        chosen = kept.applied(whole, chosen)
     train = whole.subset(chosen.train)
     parts = Parts(
         train,

@@ -67,9 +67,11 @@ class Processes:
             for gradient, part in zip(gradients, parts):
                 gradient.copy_(part.view_as(gradient))
 
-    def agree(self, flag: bool) -> bool:
-        """Whether any process says yes."""
-        return bool(self.sum(torch.tensor([float(flag)])) > 0) if self.size > 1 else flag
+    def agree(self, *flags: bool) -> tuple[bool, ...]:
+        """For every flag whether any process raises it."""
+        if self.size == 1:
+            return flags
+        return tuple((self.sum(torch.tensor(flags, dtype=torch.float64)) > 0).tolist())
 
 
 def chosen_device(name: str) -> torch.device:

@@ -6,8 +6,10 @@
     the present weights, averaged weights and the whole state of training.
 ``top/``
     further good models, when asked for.
-``training.yaml``, ``history.csv``, ``history.jsonl``
-    options, and one row for every validation.
+``training.yaml``, ``parts.csv``
+    files and options, and which row is in which part: what is needed to repeat the run.
+``history.csv``, ``history.jsonl``
+    one row for every validation.
 """
 
 from __future__ import annotations
@@ -37,9 +39,10 @@ from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import write_atomic
 from molcalc.io.targets import check_not_file
+from molcalc.train.loop.state_upgrades import OLDEST_STATE, STATE_VERSION
 
 STATE = "training_state.pt"
-OPTIONS_FILE = "training.yaml"
+OPTIONS_FILE, PARTS_FILE = "training.yaml", "parts.csv"
 HISTORY = ("history.csv", "history.jsonl")
 WRITTEN = (
     OPTIONS_FILE,
@@ -54,8 +57,6 @@ WRITTEN = (
 )
 """Files and folders that a run writes, beside its configuration; a new one replaces none of something else."""
 LOCK = ".lock"
-STATE_VERSION = 3
-"""Of the state of training; others are not read."""
 
 
 class RunFolder:
@@ -124,7 +125,7 @@ class RunFolder:
     def withdraw(self) -> None:
         """Remove what a run wrote that never took a step, so that the corrected one may begin here."""
         shutil.rmtree(self.last, ignore_errors=True)
-        for name in (OPTIONS_FILE, LOCK):
+        for name in (OPTIONS_FILE, PARTS_FILE, *HISTORY, checkpoint.CONFIG, checkpoint.WEIGHTS, LOCK):
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # there is something of others in it
             self.path.rmdir()
@@ -157,7 +158,7 @@ class RunFolder:
             state = torch.load(io.BytesIO(files[STATE]), map_location="cpu", weights_only=True)
         except Exception as error:
             raise CheckpointCorruptError(f"{self.last / STATE} cannot be read: {error}") from error
-        if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
+        if not isinstance(state, dict) or not OLDEST_STATE <= state.get("version", 0) <= STATE_VERSION:
             raise CheckpointMismatchError(
                 f"{self.last / STATE} was written by another version of molcalc, and its run cannot go on: start a new "
                 f"run with init={str(self.path)!r}, which holds its best model"
@@ -177,11 +178,16 @@ class RunFolder:
         if (self.top / name).is_dir():
             shutil.rmtree(self.top / name)
 
-    def write_options(self, options: Mapping[str, Any]) -> None:
-        """Write the options of the run as YAML."""
-        write_atomic(
-            self.path / OPTIONS_FILE, yaml.safe_dump(_plain(options), sort_keys=False, allow_unicode=True).encode()
-        )
+    def write_options(self, options: Mapping[str, Any], notes: Sequence[str]) -> None:
+        """Write files and options of the run as YAML.
+
+        Parameters
+        ----------
+        notes : lines of comment above them.
+        """
+        text = yaml.safe_dump(_plain(options), sort_keys=False, allow_unicode=True)
+        comments = "".join(f"# {' '.join(note.split())}\n" for note in notes)
+        write_atomic(self.path / OPTIONS_FILE, (comments + text).encode())
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write all validations as CSV and as one JSON object per line."""

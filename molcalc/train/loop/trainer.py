@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
-from molcalc.errors import CheckpointMismatchError, NonFiniteResultError, memory_named
+from molcalc.errors import NonFiniteResultError, memory_named
+from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.potential import Potential
 from molcalc.train.data.comparison import Comparison
@@ -28,9 +30,10 @@ from molcalc.train.loop.losses import Loss
 from molcalc.train.loop.metrics import ErrorSums, compared
 from molcalc.train.loop.predictions import predict
 from molcalc.train.loop.processes import Processes
-from molcalc.train.loop.run_folder import STATE_VERSION, RunFolder
+from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.running_losses import RunningLosses
 from molcalc.train.loop.sampler import Sampler, by_name
+from molcalc.train.loop.state_upgrades import STATE_VERSION
 from molcalc.train.loop.validation import Validation
 from molcalc.train.optimize.optimizers import OptimizerSet
 from molcalc.train.optimize.schedules import Schedule
@@ -57,10 +60,18 @@ class Progress:
     seconds: float = 0.0
 
 
+@dataclass
 class Interruption:
-    """Asked between steps whether to stop; set by a signal handler."""
+    """Wishes of a user while a run goes on, set by signal handlers and looked at between steps.
 
-    requested = False
+    Attributes
+    ----------
+    requested : save and stop.
+    saving : save and go on.
+    """
+
+    requested: bool = False
+    saving: bool = False
 
 
 class Trainer:
@@ -74,7 +85,7 @@ class Trainer:
     initial : network on its device, and what is taken out of labels.
     train, valid : systems to learn from, and to choose the best model by.
     validate_first : validate the weights that the run starts from, as epoch 0, so that the best model is never worse.
-    identity : what must be the same when the run is resumed, by name.
+    identity : data and options that decide the course of the run, by name.
     """
 
     def __init__(
@@ -103,7 +114,7 @@ class Trainer:
         self.folder, self.processes, self.device, self.identity = folder, processes, device, identity
         self._validate_first = validate_first
         self.potential: Potential = training_potential(self.model_config, [self.network]).to(device)
-        self.average = WeightAverage(optimizer.parameters, config.ema)
+        self.average = WeightAverage(optimizer.named_parameters, config.ema)
         self.measured = tuple(
             name for name in compared(list(train.labels), self.potential.predicts) if name in loss.labels
         )
@@ -123,6 +134,7 @@ class Trainer:
         self.running = RunningLosses([term.name for term in loss.terms])
         self.history: list[dict[str, Any]] = []
         self.top: list[tuple[float, str]] = []
+        self.changes: list[dict[str, Any]] = []
         self._saved_at = time.monotonic()
 
     @property
@@ -152,7 +164,7 @@ class Trainer:
             self.optimizer.set_factor(self.schedule.factor(0))
             self._validate_and_save()
             on_validation(self)
-        while self.progress.epoch < self.config.epochs:
+        while self.progress.epoch < self.config.epochs and not self._out_of_patience:
             batches = self.sampler.epoch(self.progress.epoch)
             for k, parts in self.feed.epoch(self.train, batches, self.progress.epoch, self.progress.batch):
                 started = time.monotonic()
@@ -161,19 +173,28 @@ class Trainer:
                 self.progress.batch = k + 1
                 self.progress.seconds += time.monotonic() - started
                 on_step(self)
-                if self.processes.agree(interruption.requested):
+                stops, saves = self.processes.agree(interruption.requested, interruption.saving)
+                if stops:
                     self.save_last()
                     return False
-                if time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes:
+                interruption.saving = False
+                if saves or time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes:
                     self.save_last()  # only the first process writes, by its own clock
             self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
             last = self.progress.epoch == self.config.epochs
             if self.progress.epoch % self.config.epochs_per_validation == 0 or last:
-                ends = self._validate_and_save()
+                self._validate_and_save()
                 on_validation(self)
-                if ends:
-                    break
         return True
+
+    @property
+    def position(self) -> int:
+        """Steps of the schedule so far: those that the epochs behind would have with the present batches."""
+        return self.progress.epoch * self.sampler.batches_per_epoch + self.progress.batch
+
+    @property
+    def _out_of_patience(self) -> bool:
+        return self.config.patience is not None and self.progress.waited >= self.config.patience
 
     @contextlib.contextmanager
     def _memory_named(self, parts: Sequence[AtomicBatch]) -> Iterator[None]:
@@ -192,7 +213,7 @@ class Trainer:
         """One update of the weights."""
         counts = sum((self.loss.counts(part) for part in parts), torch.zeros(len(self.loss.terms), dtype=torch.float64))
         counts = self.processes.sum(counts.to(self.device))
-        self.optimizer.set_factor(self.schedule.factor(self.progress.step))
+        self.optimizer.set_factor(self.schedule.factor(self.position))
         self.optimizer.zero_grad()
         losses = torch.zeros(len(self.loss.terms) + 1, dtype=torch.float64, device=self.device)
         for part in parts:
@@ -244,8 +265,8 @@ class Trainer:
         with self.average.applied():
             return self.validation(self.predict)
 
-    def _validate_and_save(self) -> bool:
-        """Validate, write everything, and say whether to stop early."""
+    def _validate_and_save(self) -> None:
+        """Validate, and write everything."""
         loss, sums = self.validate()
         score = self.validation.score(sums)
         self.history.append(self._row(loss, score, sums))
@@ -261,8 +282,6 @@ class Trainer:
             self._save_top(averaged, score)
             self.folder.write_history(self.history)
         self.save_last()
-        patience = self.config.patience
-        return patience is not None and self.progress.waited >= patience
 
     def _save_top(self, model: Checkpoint, score: float) -> None:
         if not self.config.keep_top:
@@ -288,6 +307,9 @@ class Trainer:
         }
         row.update(self.validation.metrics(sums))
         row["seconds"] = round(self.progress.seconds, 3)
+        before = self.history[-1]["step"] if self.history else 0
+        if changed := [change["what"] for change in self.changes if change["step"] >= before]:
+            row["changes"] = "; ".join(changed)
         return row
 
     def save_last(self) -> None:
@@ -316,30 +338,47 @@ class Trainer:
             "running": self.running.state_dict(),
             "history": [dict(row) for row in self.history],
             "top": [list(item) for item in self.top],
+            "changes": [dict(change) for change in self.changes],
         }
 
-    def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Go back to a saved state.
+    def restore(self, state: Mapping[str, Any], changed: Sequence[str] = ()) -> None:
+        """Go back to a saved state; the network has the saved weights already.
 
-        Raises
-        ------
-        CheckpointMismatchError
-            When data, network or options are not those of the saved run; names what differs.
+        Parameters
+        ----------
+        state : of the present version, see :mod:`molcalc.train.loop.state_upgrades`.
+        changed : what is not as it was, for the history.
         """
-        for name, value in self.identity.items():
-            if state["identity"].get(name) != value:
-                raise CheckpointMismatchError(
-                    f"cannot resume {self.folder.path}: {name} was {state['identity'].get(name)} and is {value} now; "
-                    "undo the change, or start a new run with init= that folder"
-                )
-        own = self.network.state_dict()
-        for name, value in own.items():
-            value.copy_(weights[f"members.0.{name}"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.average.load_state_dict(state["average"])
         self.progress = replace(Progress(), **state["progress"])
-        self.optimizer.set_factor(self.schedule.factor(max(0, self.progress.step - 1)))
+        self.optimizer.set_factor(self.schedule.factor(max(0, self.position - 1)))
         self.running.load_state_dict(state["running"])
         self.history = [dict(row) for row in state["history"]]
         self.top = [(float(score), str(name)) for score, name in state["top"]]
+        self.changes = [dict(change) for change in state["changes"]]
+        place = {"epoch": self.progress.epoch, "step": self.progress.step}
+        self.changes += [{**place, "what": what} for what in changed]
+
+    def begin_epoch_anew(self) -> None:
+        """Forget the place in the epoch: other batches have other places."""
+        self.progress.batch = 0
+
+    def judge_again(self) -> None:
+        """Judge the models that are kept by the present validation, which earlier scores cannot be compared with."""
+        self.schedule.forget()
+        if self.history:
+            self.progress.best, self.progress.waited = self._score_of(self.folder.path), 0
+        self.top = sorted((self._score_of(self.folder.top / name), name) for _, name in self.top)
+
+    def _score_of(self, path: Path) -> float:
+        """Score of a model in a folder."""
+        kept = {name: value.clone() for name, value in self.network.state_dict().items()}
+        prefix = "members.0."
+        try:
+            saved = checkpoint.load(path).weights
+            self.network.load_state_dict({name.removeprefix(prefix): value for name, value in saved.items()})
+            return self.validation.score(self.validation(self.predict)[1])
+        finally:
+            self.network.load_state_dict(kept)

@@ -127,6 +127,10 @@ class Schedule:
         self._plateau_factor = lowered
         return changed
 
+    def forget(self) -> None:
+        """Forget past errors, which those to come cannot be compared with; the rate stays as it is."""
+        self._best, self._waited = math.inf, 0
+
     def state_dict(self) -> dict[str, Any]:
         """Memory of the schedule as plain values."""
         return {"plateau_factor": self._plateau_factor, "best": self._best, "waited": self._waited}

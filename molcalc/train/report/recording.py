@@ -105,7 +105,7 @@ class Console:
 
         self._bar = tqdm(
             total=self._trainer.schedule.total_steps,
-            initial=self._trainer.progress.step,
+            initial=self._trainer.position,
             disable=not self._visible,
             unit="step",
             dynamic_ncols=True,

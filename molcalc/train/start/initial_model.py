@@ -13,15 +13,23 @@ import torch
 from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
 from molcalc.derivatives import evaluate
-from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, memory_named, short, suggest
+from molcalc.errors import (
+    CheckpointMismatchError,
+    ConfigError,
+    DatasetError,
+    UnsupportedElementError,
+    memory_named,
+    short,
+    suggest,
+)
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.models.network import NetworkConfig, TrainableNetwork
 from molcalc.potential import Potential
-from molcalc.registry import MODELS, network_config
+from molcalc.registry import MODELS, build_members, network_config
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
-from molcalc.train.data.label_reader import LabelReader, elements_of
+from molcalc.train.data.label_reader import LabelReader, elements_of, fidelities_of_model
 from molcalc.train.start.knowledge_of_data import knowledge_of
 from molcalc.train.start.reference_energies import composition, fit_reference_energies
 from molcalc.train.start.start_config import StartConfig
@@ -88,6 +96,40 @@ def new_model(config: StartConfig, train: Dataset, seed: int) -> InitialModel:
             energies = _reference_energies(train, k, fidelity, explained, subtractions)
             network.set_reference_energies(energies, k)
     return InitialModel(declared, network, subtractions)
+
+
+def continued_model(config: StartConfig, begun: Checkpoint, train: Dataset) -> InitialModel:
+    """The network of a run that goes on, perhaps with more data.
+
+    Parameters
+    ----------
+    begun : its present weights.
+
+    Returns
+    -------
+    the model, on the processor
+
+    Raises
+    ------
+    CheckpointMismatchError
+        When the data have fidelities or elements that the run was not begun with.
+    """
+    names = [fidelity.name for fidelity in begun.config.fidelities]
+    cure = "leave them out, or start a new run with init= this one"
+    if list(train.fidelities) != names[: len(train.fidelities)]:
+        raise CheckpointMismatchError(
+            f"cannot resume: the data have the fidelities {', '.join(train.fidelities)}, and the run was begun with "
+            f"{', '.join(names)}, each with weights of its own: {cure}"
+        )
+    try:
+        fidelities_of_model(begun.config, train)
+    except UnsupportedElementError as error:
+        raise CheckpointMismatchError(f"cannot resume: {error}: {cure}") from error
+    (network,) = build_members(begun)
+    known = begun.config.fidelities
+    learned = [replace(known[k], knowledge=knowledge_of(train, k)) for k in range(len(train.fidelities))]
+    declared = replace(begun.config, fidelities=(*learned, *known[len(learned) :]))
+    return InitialModel(declared, network, _subtractions(config, train.fidelities))
 
 
 def cast(network: TrainableNetwork, precision: str) -> TrainableNetwork:
