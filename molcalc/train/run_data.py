@@ -56,7 +56,9 @@ def check_plain(arguments: Mapping[str, Any], where: str) -> None:
 def described(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments as plain values with absolute paths, as they are written into ``training.yaml``.
 
-    Structures in memory cannot be written down; their place is empty (None).
+    Returns
+    -------
+    values by name; structures in memory cannot be written down, and their place is empty (None)
     """
     return {name: _absolute(value) if name in FILES else value for name, value in arguments.items()}
 

@@ -50,7 +50,11 @@ class KeptParts:
 
     @classmethod
     def read(cls, path: Path) -> KeptParts | None:
-        """What :func:`write_parts` wrote; None where there is no such file.
+        """What :func:`write_parts` wrote.
+
+        Returns
+        -------
+        parts by geometry; None where there is no such file
 
         Raises
         ------
