@@ -158,6 +158,10 @@ def _print_result(result: FitResult) -> None:
     for part, errors in result.metrics.items():
         print(f"\nerrors on the {part} part")
         print_table(ERROR_HEADER, error_rows(errors))
+        for fidelity, its_errors in result.by_fidelity.get(part, {}).items():
+            if its_errors:
+                print(f"\nerrors on the {part} part at {fidelity}")
+                print_table(ERROR_HEADER, error_rows(its_errors))
     if result.metrics:
         print(f"\nmodel: {result.output}\nreport: {os.path.join(result.output, 'report.html')}")
 

@@ -52,8 +52,8 @@ def available() -> bool:
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Whether kernels can work on these tensors: numba is there and all are on the CPU."""
-    return available() and all(tensor.device.type == "cpu" for tensor in tensors)
+    """Whether kernels can work on these tensors: numba is there, all are on the CPU, and of a type that numpy knows."""
+    return available() and all(tensor.device.type == "cpu" and tensor.dtype != torch.bfloat16 for tensor in tensors)
 
 
 def array(tensor: Tensor) -> np.ndarray:

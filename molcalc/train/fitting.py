@@ -44,12 +44,14 @@ class FitResult:
     Attributes
     ----------
     output : folder of the run, which is a model directory.
-    metrics : by part ("valid", "test"), by property: ``mae``, ``rmse`` and ``n`` in eV, eV/Å, e·Å, e, V.
+    metrics : by part ("valid", "test"), by property: ``mae``, ``rmse``, ``r2`` and ``n`` in eV, eV/Å, e·Å, e, V.
+    by_fidelity : the same by part, by fidelity, by property, where there are several fidelities.
     history : one dict for every validation.
     """
 
     output: str
     metrics: dict[str, dict[str, dict[str, float]]]
+    by_fidelity: dict[str, dict[str, dict[str, dict[str, float]]]]
     history: list[dict[str, Any]]
 
     def calculator(self, **options: Any) -> Any:
@@ -248,7 +250,12 @@ def _run(trainer: Trainer, parts: Parts, config: FitConfig, progress: bool) -> F
             "no epoch was better on the validation part than the weights that the run started from: they are kept"
         )
     errors = report.write() if trainer.processes.first else {}
-    return FitResult(str(trainer.folder.path), {part: found.overall for part, found in errors.items()}, trainer.history)
+    return FitResult(
+        str(trainer.folder.path),
+        {part: found.overall for part, found in errors.items()},
+        {part: found.groups["fidelity"] for part, found in errors.items() if "fidelity" in found.groups},
+        trainer.history,
+    )
 
 
 @contextlib.contextmanager

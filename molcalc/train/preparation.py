@@ -78,6 +78,12 @@ def prepare(
         fine_tuning=config.start.init is not None,
     )
     config = replace(config, optimize=optimize)
+    lowest = config.loop.terminate_on_low_lr
+    if lowest is not None and optimize.learning_rate is not None and lowest > optimize.learning_rate:
+        raise ConfigError(
+            f"terminate_on_low_lr={lowest:g} is above the learning rate {optimize.learning_rate:g}, which never falls "
+            "below it then: give a smaller one"
+        )
     optimizer = optimizer_for(optimize, network)
     provenance = {**initial.config.provenance, **_provenance(parts, config.seed, config.start.init)}
     sampler = Sampler(

@@ -88,6 +88,7 @@ def test_several_levels_of_theory_train(run: Any, tmp_path: Path, name: str) -> 
     assert config.arguments["bases"] == ([None, 0] if name == "delta_learning" else [])
     for level in options["fidelities"]:
         assert all(row[f"{level}_energy_mae"] < 100.0 for row in history(tmp_path))
+        assert f"errors on the test part at {level}\n" in result.out
 
 
 def test_physnet_with_distributed_charges_trains(run: Any, tmp_path: Path) -> None:

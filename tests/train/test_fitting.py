@@ -27,6 +27,7 @@ from molcalc.errors import (
     ResourceError,
     UnitMismatchError,
 )
+from molcalc.registry import MODELS
 from molcalc.train import evaluate, fit
 from molcalc.train.data import open_dataset
 from molcalc.train.loop.run_folder import RunFolder
@@ -65,6 +66,13 @@ def test_a_database_becomes_a_calculator(labelled_db: Path, tmp_path: Path, mode
         atoms.calc = calc
         assert atoms.get_forces().shape == (5, 3)
     assert calc.todict()["model"] == "run"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_learns_with_products_in_bfloat16(labelled_db: Path, tmp_path: Path, model: str) -> None:
+    options = {**SHORT, "epochs": 1, "test": 0, "arguments": TINY[model]}
+    result = fit(labelled_db, model, output=tmp_path / "run", precision="bf16", **options)
+    assert np.isfinite(result.history[-1]["valid_loss"])
 
 
 def test_errors_fall_while_training(labelled_db: Path, tmp_path: Path) -> None:

@@ -46,10 +46,12 @@ OPTIONS_FILE, PARTS_FILE = "training.yaml", "parts.csv"
 HISTORY = ("history.csv", "history.jsonl")
 WRITTEN = (
     OPTIONS_FILE,
+    PARTS_FILE,
     *HISTORY,
     checkpoint.WEIGHTS,
     "report.md",
     "report.html",
+    "wandb_id",
     "plots",
     "tensorboard",
     "last",

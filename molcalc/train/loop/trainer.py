@@ -19,6 +19,7 @@ from molcalc.batch import AtomicBatch
 from molcalc.errors import NonFiniteResultError, memory_named
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
+from molcalc.nn.segments import segment_sum
 from molcalc.potential import Potential
 from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
@@ -50,6 +51,7 @@ class Progress:
     step : updates of the weights so far.
     best : smallest score of a validation; waited : validations since then.
     seconds : of steps.
+    ended : before the last epoch, for want of patience or of a learning rate.
     """
 
     epoch: int = 0
@@ -58,6 +60,7 @@ class Progress:
     best: float = math.inf
     waited: int = 0
     seconds: float = 0.0
+    ended: bool = False
 
 
 @dataclass
@@ -125,6 +128,7 @@ class Trainer:
             fidelities_of_model(self.model_config, valid),
             train.fidelities,
             reader=self.reader,
+            reference=self._reference_energies,
             loss=loss,
             measured=self.measured,
             shares=by_name(config.fidelity_weights, train.fidelities),
@@ -164,7 +168,7 @@ class Trainer:
             self.optimizer.set_factor(self.schedule.factor(0))
             self._validate_and_save()
             on_validation(self)
-        while self.progress.epoch < self.config.epochs and not self._out_of_patience:
+        while self.progress.epoch < self.config.epochs and not self.progress.ended:
             batches = self.sampler.epoch(self.progress.epoch)
             for k, parts in self.feed.epoch(self.train, batches, self.progress.epoch, self.progress.batch):
                 started = time.monotonic()
@@ -173,6 +177,9 @@ class Trainer:
                 self.progress.batch = k + 1
                 self.progress.seconds += time.monotonic() - started
                 on_step(self)
+                if self.config.validate_steps and self.progress.step % self.config.validate_steps == 0:
+                    self._validate_and_save()
+                    on_validation(self)
                 stops, saves = self.processes.agree(interruption.requested, interruption.saving)
                 if stops:
                     self.save_last()
@@ -180,9 +187,10 @@ class Trainer:
                 interruption.saving = False
                 if saves or time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes:
                     self.save_last()  # only the first process writes, by its own clock
+                if self.progress.ended:
+                    return True
             self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
-            last = self.progress.epoch == self.config.epochs
-            if self.progress.epoch % self.config.epochs_per_validation == 0 or last:
+            if self._validates_after_epoch:
                 self._validate_and_save()
                 on_validation(self)
         return True
@@ -193,8 +201,20 @@ class Trainer:
         return self.progress.epoch * self.sampler.batches_per_epoch + self.progress.batch
 
     @property
-    def _out_of_patience(self) -> bool:
-        return self.config.patience is not None and self.progress.waited >= self.config.patience
+    def _validates_after_epoch(self) -> bool:
+        """Whether a validation is due; the last epoch ends with one."""
+        if self.progress.epoch == self.config.epochs:
+            return not self.history or self.history[-1]["step"] < self.progress.step
+        return self.config.validate_steps is None and self.progress.epoch % self.config.epochs_per_validation == 0
+
+    @property
+    def _ends(self) -> bool:
+        """Whether nothing better is to be expected."""
+        patience, low = self.config.patience, self.config.terminate_on_low_lr
+        if patience is not None and self.progress.waited >= patience:
+            return True
+        rates = [row["learning_rate"] for row in self.history]
+        return low is not None and rates[-1] < low <= max(rates)
 
     @contextlib.contextmanager
     def _memory_named(self, parts: Sequence[AtomicBatch]) -> Iterator[None]:
@@ -224,13 +244,17 @@ class Trainer:
             losses += torch.cat([total.detach()[None], averages])
         self.processes.sum_gradients(self.optimizer.parameters)
         losses = self.processes.sum(losses)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.optimizer.parameters if p.grad is not None])
+        gradients = [p.grad for p in self.optimizer.parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
         if not bool(torch.isfinite(losses[0]) & torch.isfinite(norm)):
             self._refuse(systems, float(losses[0]))
+        if self.config.grad_clip_value > 0:
+            torch.nn.utils.clip_grad_value_(self.optimizer.parameters, self.config.grad_clip_value)
+            norm = torch.nn.utils.get_total_norm(gradients)
         if self.config.grad_clip > 0:
             scale = float(torch.clamp(self.config.grad_clip / (norm + 1e-12), max=1.0))
             if scale < 1.0:
-                torch._foreach_mul_([p.grad for p in self.optimizer.parameters if p.grad is not None], scale)
+                torch._foreach_mul_(gradients, scale)
         self.optimizer.step()
         self.average.update()
         self.progress.step += 1
@@ -250,6 +274,11 @@ class Trainer:
             dipole_source=self.comparison.dipole_source,
             create_graph=create_graph,
         )
+
+    def _reference_energies(self, batch: AtomicBatch) -> Tensor:
+        """(n_systems,) eV, energies of the free atoms of every system."""
+        with torch.no_grad():
+            return segment_sum(self.network.reference_energies(batch), batch.system_idx, batch.n_systems)
 
     def _refuse(self, systems: np.ndarray, loss: float) -> None:
         names = ", ".join(self.train.row_name(int(k)) for k in systems[:8])
@@ -275,6 +304,7 @@ class Trainer:
         improved = score < self.progress.best
         self.progress.waited = 0 if improved else self.progress.waited + 1
         self.progress.best = min(self.progress.best, score)
+        self.progress.ended = self._ends
         if self.processes.first:
             averaged = self.averaged
             if improved:
@@ -286,7 +316,8 @@ class Trainer:
     def _save_top(self, model: Checkpoint, score: float) -> None:
         if not self.config.keep_top:
             return
-        name = f"epoch_{self.progress.epoch:06d}"
+        by_steps = self.config.validate_steps is not None
+        name = f"step_{self.progress.step:08d}" if by_steps else f"epoch_{self.progress.epoch:06d}"
         before = {kept for _, kept in self.top}
         self.top = sorted([*self.top, (score, name)])[: self.config.keep_top]
         names = [kept for _, kept in self.top]
@@ -297,8 +328,9 @@ class Trainer:
 
     def _row(self, loss: float, score: float, sums: ErrorSums) -> dict[str, Any]:
         """One row of the history, in eV, eV/Å, e·Å, e and V."""
+        within = self.progress.batch / self.sampler.batches_per_epoch
         row: dict[str, Any] = {
-            "epoch": self.progress.epoch,
+            "epoch": self.progress.epoch + (round(within, 3) if within else 0),
             "step": self.progress.step,
             "learning_rate": self.optimizer.learning_rate(),
             **self.running.averages(),
@@ -358,6 +390,8 @@ class Trainer:
         self.history = [dict(row) for row in state["history"]]
         self.top = [(float(score), str(name)) for score, name in state["top"]]
         self.changes = [dict(change) for change in state["changes"]]
+        if changed:
+            self.progress.ended, self.progress.waited = False, 0
         place = {"epoch": self.progress.epoch, "step": self.progress.step}
         self.changes += [{**place, "what": what} for what in changed]
 

@@ -90,7 +90,7 @@ def evaluate(
 
     Returns
     -------
-    dict of property → {"mae", "rmse", "n"} in eV, eV/Å, e·Å, e·Å², e, V.
+    dict of property → {"mae", "rmse", "r2", "n"} in eV, eV/Å, e·Å, e·Å², e, V.
 
     Raises
     ------
@@ -274,10 +274,10 @@ class _Collected:
         self.system_rmse = {name: np.full(len(data), np.nan) for name in measured}
 
     def add(self, systems: np.ndarray, batch: AtomicBatch, results: Predictions, reference: Tensor) -> None:
-        self.overall.add(results, batch)
+        self.overall.add(results, batch, reference=reference)
         for kind, place in self.places.items():
             groups = torch.tensor([place[self.labels[kind][s]] for s in systems])
-            self.sums[kind].add(results, batch, groups)
+            self.sums[kind].add(results, batch, groups, reference)
         self.by_element.add_by_atom(results, batch, torch.searchsorted(torch.tensor(self.elements), batch.numbers))
         for name in self.measured:
             label, prediction = batch.labels[name], results[name].double()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from molcalc.errors import DatasetError, ResourceError
+from molcalc.errors import ConfigError, DatasetError, ResourceError
 from molcalc.io import checkpoint
 from molcalc.train import fit
 from molcalc.train.fitting import FitResult
@@ -161,3 +161,38 @@ def test_a_fine_tuned_model_is_never_worse_than_what_it_started_from(
     assert result.metrics["valid"]["forces"]["mae"] < 1e-5 < 0.01 * result.history[1]["forces_mae"]
     assert "the weights that the run started from: they are kept" in caplog.text
     assert "from epoch 0 (the weights that the run started from" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_validations_may_be_counted_in_steps(labelled_db: Path, tmp_path: Path) -> None:
+    """Four steps an epoch: in the middle of epochs, and at the end of the last one."""
+    options = {"epochs": 2, "validate_every": None, "validate_steps": 3, "keep_top": 5}
+    result = run(labelled_db, tmp_path / "run", **options)
+    assert [(row["epoch"], row["step"]) for row in result.history] == [(0.75, 3), (1.5, 6), (2, 8)]
+    names = {path.name for path in (tmp_path / "run" / "top").iterdir()}
+    assert names == {"step_00000003", "step_00000006", "step_00000008"}
+    with pytest.raises(ConfigError, match="validate_every=1 and validate_steps=3; give one"):
+        run(labelled_db, tmp_path / "both", validate_steps=3)
+
+
+def test_a_rate_that_has_become_small_ends_the_run(labelled_db: Path, tmp_path: Path) -> None:
+    """Halved after every validation that is not better; nothing is, since the rate is far too small to learn."""
+    options = {"epochs": 9, "learning_rate": 1e-12, "ema": 0.0, "terminate_on_low_lr": 3e-13}
+    schedule = {"name": "plateau", "patience": 0, "factor": 0.5, "final_factor": 0.0, "threshold": 0.5}
+    history = run(labelled_db, tmp_path / "run", schedule=schedule, **options).history
+    assert [row["learning_rate"] for row in history] == pytest.approx([1e-12, 1e-12, 5e-13, 2.5e-13])
+    with pytest.raises(ConfigError, match=r"terminate_on_low_lr=1 is above the learning rate 1e-12"):
+        run(labelled_db, tmp_path / "high", schedule=schedule, **{**options, "terminate_on_low_lr": 1.0})
+
+
+def test_elements_of_the_gradient_may_be_clipped(labelled_db: Path, tmp_path: Path) -> None:
+    """Steps of a momentum without scale: no weight moves by more than rate times the largest element."""
+    checkpoint.save(tmp_path / "start", tiny_checkpoint())
+    options = {"arguments": {}, "init": tmp_path / "start", "epochs": 1, "batch_size": 36, "ema": 0.0, "grad_clip": 0.0,
+               "optimizer": "adamw", "learning_rate": 1e3, "weight_decay": 0.0, "schedule": {"warmup": 0.0},
+               "optimizer_options": {"eps": 1e3, "betas": [0.0, 0.0]}, "grad_clip_value": 1e-6}  # fmt: skip
+    run(labelled_db, tmp_path / "run", **options)
+    before, after = weights(tmp_path / "start"), weights(tmp_path / "run" / "last")
+    moved = max(
+        float((after[name].double() - before[name].double()).abs().max()) for name in after if "shift" not in name
+    )
+    assert 0.0 < moved <= 1.1e-6
