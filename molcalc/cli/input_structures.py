@@ -1,7 +1,4 @@
-"""Reading structures: whatever ASE reads, with one clear error for a file that cannot be used.
-
-Charge and multiplicity, which ASE drops from MDL molfiles and Gaussian input, are read here.
-"""
+"""Reading structures: whatever ASE reads, with one clear error for a file that cannot be used."""
 
 from __future__ import annotations
 
@@ -10,24 +7,19 @@ import sys
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 from ase import Atoms
-from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_with_compression, string2index
-from ase.io.formats import read as read_images
+from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, string2index
+from ase.io.formats import read as read_by_ase
 
 from molcalc.errors import InputError, MissingFileError
-from molcalc.io.files import check_xyz
+from molcalc.io.xyz_frames import check_xyz
 from molcalc.state import is_single, single, state_key
+from molcalc.structure_files.images import MOLFILES, read_images
 
 STANDARD_INPUT = "-"
 _STDIN = "standard input"
 DATABASES = ("db", "json")
-MOLFILES = ("mol", "sdf")
-GAUSSIAN_INPUT = "gaussian-in"
-_CHARGE_OF_CODE = {1: 3, 2: 2, 3: 1, 5: -1, 6: -2, 7: -3}
-"""e by the number in the sixth column of an atom; 4 is a radical."""
-_DOUBLET_CODE, _DOUBLET = 4, 2
 
 Index = int | slice
 
@@ -140,7 +132,7 @@ def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
     if name == STANDARD_INPUT:
         text = sys.stdin.read()
         check_xyz(StringIO(text), _STDIN)
-        return _select(read_images(StringIO(text), index=":", format="extxyz"), index, _STDIN)
+        return _select(read_by_ase(StringIO(text), index=":", format="extxyz"), index, _STDIN)
     path = Path(name)
     if not path.exists():
         raise MissingFileError(f"no file {name}")
@@ -153,23 +145,12 @@ def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
     form = filetype(full)
     if form in DATABASES:
         return _select(_read_database(full), index, name)
-    if form in ("extxyz", "xyz"):
-        with open_with_compression(full, "r") as stream:
-            check_xyz(stream, name)
-    if isinstance(index, int) and not get_ioformat(form).single:
+    if isinstance(index, int) and form not in MOLFILES and not get_ioformat(form).single:
         # One frame of a long trajectory, without reading all of it.
-        one: Any = _images(full, form, slice(index, index + 1 or None))
+        one = read_images(path, form, slice(index, index + 1 or None), name)
         if one:
             return [(index, one[0])]
-    images = _images(full, form, slice(None))
-    stated = stated_in(full, form)
-    for atoms in images:
-        atoms.info.update(stated)
-    return _select(images, index, name)
-
-
-def _images(path: str, form: str, index: slice) -> Any:
-    return read_images(path, index=index, format=form, do_not_split_by_at_sign=True)
+    return _select(read_images(path, form, name=name), index, name)
 
 
 def _select(images: list[Atoms], index: Index, name: str) -> list[tuple[int, Atoms]]:
@@ -203,76 +184,3 @@ def _read_database(path: str) -> list[Atoms]:
             atoms.info.update({**in_data, **keys})
             images.append(atoms)
     return images
-
-
-def stated_in(path: str, form: str) -> dict[str, Any]:
-    """Keys of ``atoms.info`` that ASE's reader of a format leaves in the file; none for other formats.
-
-    Parameters
-    ----------
-    form : ASE's name of the format.
-
-    Returns
-    -------
-    values by key; only what the file states
-    """
-    if form in MOLFILES:
-        with open_with_compression(path, "r") as stream:
-            return of_molfile(stream.read())
-    return of_gaussian_input(path) if form == GAUSSIAN_INPUT else {}
-
-
-def of_molfile(text: str) -> dict[str, int]:
-    """Total charge and multiplicity of the first record of a V2000 molfile or SDF file, as keys of ``atoms.info``.
-
-    Lines ``M  CHG`` and ``M  RAD`` take the place of the column of the atoms, as the format has it. Formal charges of
-    which none is written state nothing; neither do several radical centers, whose spins may be parallel or not.
-
-    Returns
-    -------
-    values by key; only what the file states
-
-    References
-    ----------
-    BIOVIA, CTfile Formats (2020): the Ctab block, the properties block.
-    """
-    lines = text.splitlines()
-    charges: dict[int, int] = {}
-    radicals: dict[int, int] = {}
-    first = 4
-    end = first + int(lines[3][:3])
-    for atom, line in enumerate(lines[first:end], start=1):
-        code = int(line[36:39].strip() or 0)
-        if code in _CHARGE_OF_CODE:
-            charges[atom] = _CHARGE_OF_CODE[code]
-        elif code == _DOUBLET_CODE:
-            radicals[atom] = _DOUBLET
-    properties = [line for line in _until_end(lines[end:]) if line.startswith(("M  CHG", "M  RAD"))]
-    if properties:
-        charges, radicals = {}, {}
-    for line in properties:
-        numbers = [int(word) for word in line[9:].split()]
-        target = charges if line.startswith("M  CHG") else radicals
-        target.update(zip(numbers[::2], numbers[1::2]))
-    stated = {}
-    if charges:
-        stated["charge"] = sum(charges.values())
-    if len(radicals) == 1:
-        stated["multiplicity"] = next(iter(radicals.values()))
-    return stated
-
-
-def _until_end(lines: list[str]) -> list[str]:
-    """Lines of one record."""
-    for k, line in enumerate(lines):
-        if line.startswith(("M  END", "$$$$")):
-            return lines[:k]
-    return lines
-
-
-def of_gaussian_input(path: str) -> dict[str, Any]:
-    """Total charge and multiplicity of a Gaussian input file, as keys of ``atoms.info``."""
-    # ASE reads the line of both, but keeps it only in a calculator.
-    atoms: Any = read_images(path, format=GAUSSIAN_INPUT, do_not_split_by_at_sign=True, attach_calculator=True)
-    parameters = atoms.calc.parameters
-    return {"charge": parameters["charge"], "multiplicity": parameters["mult"]}

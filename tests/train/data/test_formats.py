@@ -228,8 +228,12 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
         path.write_text("hello, this is no data at all\n" * 100)
         with pytest.raises(DatasetError, match=f"text{suffix}"):
             open_dataset(path)
-    with pytest.raises(DatasetError, match="files that can be read are .db"):
-        open_dataset(Path(__file__))
+    bundle = tmp_path / "x.bundle"
+    bundle.mkdir()
+    (bundle / "metadata.json").write_text('{"format": "BundleTrajectory"}')
+    for path in (Path(__file__), bundle):
+        with pytest.raises(DatasetError, match="not a file that ASE reads, nor one of .db"):
+            open_dataset(path)
     with pytest.raises(DatasetError, match="there is no file"):
         open_dataset(tmp_path / "none.db")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from molcalc.errors import DatasetError
+from molcalc.io.files import COMPRESSED
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.base import DataFile
 
@@ -38,7 +39,8 @@ FORMATS = {
     ".hdf5": _HDF5,
     ".npz": Format("numpy archives of energies and forces, and of ESP", "npz", "NpzFile"),
 }
-"""Kinds of files by suffix."""
+"""Kinds of files by suffix; others, and compressed ones, are read as well."""
+_OTHERS = Format("any other file that ASE reads", "ase_file", "AseFile")
 
 
 def open_files(paths: Sequence[Path], declared: Declaration) -> list[DataFile]:
@@ -74,9 +76,7 @@ def open_files(paths: Sequence[Path], declared: Declaration) -> list[DataFile]:
 def _kind_of(path: Path) -> type[DataFile]:
     if not path.exists():
         raise DatasetError(f"there is no file {path}")
-    if path.suffix.lower() not in FORMATS:
-        listed = ", ".join(f"{suffix} ({found.title})" for suffix, found in FORMATS.items())
-        raise DatasetError(f"{path}: files that can be read are {listed}")
     if path.is_file() and path.stat().st_size == 0:
         raise DatasetError(f"{path} is empty")
-    return FORMATS[path.suffix.lower()].load()
+    plain = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
+    return FORMATS.get(plain.suffix.lower(), _OTHERS).load().kind_of(path)

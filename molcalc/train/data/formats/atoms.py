@@ -32,7 +32,7 @@ def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
     row with arrays as they were stored
     """
     # What states charge or spin goes on even if it cannot: left out, it would mean 0 and the lowest.
-    keys = {key: _plain(value) for key, value in atoms.info.items() if _is_scalar(value) or state_key(key)}
+    keys = {key: plain(value) for key, value in atoms.info.items() if is_scalar(value) or state_key(key)}
     data = {key: value for key, value in atoms.info.items() if key not in keys}
     data.update((key, value) for key, value in atoms.arrays.items() if key not in _OWN_ARRAYS)
     charges = atoms.get_initial_charges() if atoms.has("initial_charges") else None
@@ -45,7 +45,7 @@ def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
         cell=as_bytes(atoms.cell.array),
         pbc=int(np.dot(atoms.pbc, [1, 2, 4])),
         initial_charges=as_bytes(charges),
-        energy=_plain(energy),
+        energy=plain(energy),
         forces=as_bytes(results.get("forces")),
         stress=as_bytes(results.get("stress")),
         dipole=as_bytes(results.get("dipole")),
@@ -56,12 +56,12 @@ def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
     )
 
 
-def _is_scalar(value: Any) -> bool:
+def is_scalar(value: Any) -> bool:
     """Whether a value is one number or text."""
     return isinstance(value, (str, numbers.Real, np.bool_)) or (isinstance(value, np.ndarray) and value.ndim == 0)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Python number, bool or text of a scalar; other values as they are."""
     return value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
 

@@ -6,9 +6,10 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 from molcalc.errors import DatasetError
+from molcalc.io.files import UNREADABLE, decompressed, open_text
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import unit_factors
@@ -44,10 +45,23 @@ class DataFile(ABC):
         """The second file of each that is one of a pair; most kinds of files have none."""
         return {}
 
+    @classmethod
+    def kind_of(cls, path: Path) -> type[DataFile]:
+        """Class that reads a file with the suffix of this kind; some suffixes stand for several layouts."""
+        return cls
+
     @property
     def name(self) -> str:
         """File name for messages."""
         return self.path.name
+
+    @property
+    def content(self) -> Path:
+        """The file to read from: itself, or a decompressed copy."""
+        try:
+            return decompressed(self.path)
+        except UNREADABLE as error:
+            raise damaged(self.path, error) from error
 
     @property
     def files(self) -> list[Path]:
@@ -55,6 +69,10 @@ class DataFile(ABC):
         if self.path.is_dir():
             return sorted(path for path in self.path.rglob("*") if path.is_file())
         return [self.path]
+
+    def open_text(self) -> TextIO:
+        """The file as text, decompressed if its name says that it is compressed."""
+        return open_text(self.path)
 
     @abstractmethod
     def read(self, problems: Problems) -> Iterator[Block]:

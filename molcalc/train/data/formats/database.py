@@ -14,6 +14,7 @@ from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import QUANTITIES, unit_factors
 from molcalc.train.data.formats.atoms import atoms_of, data_of, keys_of
 from molcalc.train.data.formats.base import damaged
+from molcalc.train.data.formats.database_keys import DatabaseKeys
 from molcalc.train.data.formats.row import Row, as_bytes
 from molcalc.train.data.formats.rows import RowFile
 
@@ -48,7 +49,7 @@ class Database(RowFile):
 
     def _connect(self) -> Any:
         try:
-            return _connected(self.path)
+            return _connected(self.content)
         except DatasetError:
             raise
         except Exception as error:
@@ -73,7 +74,7 @@ def _units_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_rows(database: Any, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
-    """Write structures as rows of a connected database; the number of rows.
+    """Write structures as rows of a connected database; keys that it does not take go to the data of a row.
 
     Returns
     -------
@@ -82,19 +83,22 @@ def write_rows(database: Any, blocks: Iterator[Block], metadata: Mapping[str, An
     Raises
     ------
     DatasetError
-        When ASE does not accept a key.
+        When ASE does not accept a value.
     """
     count = 0
+    named = DatabaseKeys()
     with database:
         for block in blocks:
             for k in range(len(block)):
                 count += 1
                 try:
-                    database.write(atoms_of(block, k), key_value_pairs=keys_of(block, k), data=data_of(block, k))
+                    keys, data = named.divide(keys_of(block, k), data_of(block, k))
+                    database.write(atoms_of(block, k), key_value_pairs=keys, data=data)
                 except ValueError as error:
                     raise DatasetError(f"structure {count}: an ASE database does not take this: {error}") from error
         if count:
             database.metadata = dict(metadata)
+    named.report()
     return count
 
 

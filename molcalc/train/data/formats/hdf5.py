@@ -113,7 +113,7 @@ class HDF5File(DataFile):
         import h5py
 
         try:
-            return h5py.File(self.path, "r", locking=False)
+            return h5py.File(self.content, "r", locking=False)
         except OSError as error:
             raise damaged(self.path, error) from error
 
@@ -129,7 +129,7 @@ class HDF5File(DataFile):
 
         found = []
         keys: dict[str, set[str]] = {}
-        size = self.path.stat().st_size
+        size = self.content.stat().st_size
         for name in file:
             group = self._member(file, name)
             if not isinstance(group, h5py.Group):

@@ -159,7 +159,7 @@ class NpzFile(DataFile):
         return len(whole)
 
     def _read(self) -> dict[str, np.ndarray]:
-        arrays = _load(self.path)
+        arrays = _load(self.content)
         units = _manifest(arrays, self.path)
         if self.partner is not None:
             other = _load(self.partner)

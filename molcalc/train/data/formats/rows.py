@@ -14,6 +14,7 @@ from molcalc.properties import Property, from_voigt
 from molcalc.state import is_single, single, state_key
 from molcalc.train.data.block import Block
 from molcalc.train.data.formats.base import DataFile, damaged
+from molcalc.train.data.formats.database_keys import is_database_key
 from molcalc.train.data.formats.row import IN_DATA, NOT_OTHER, Row
 from molcalc.train.data.formats.row_labels import RowLabels
 from molcalc.train.data.problems import Problems
@@ -231,12 +232,12 @@ def _join_data(rows: Sequence[Row], block: Block) -> None:
 
 
 def _keys(rows: Sequence[Row]) -> dict[str, list[Any]]:
-    """Values by key; charge, multiplicity and fidelity also where a row has them, as one value, in its data."""
+    """Values by key, also those that a row has among its data: charge and the like, and what a database takes there."""
     names = dict.fromkeys(name for row in rows for name in row.keys)
     keys = {name: [row.keys.get(name) for row in rows] for name in names}
     for k, row in enumerate(rows):
         for name, value in row.data.items():
-            if _states(name, value) and row.keys.get(name) is None:
+            if _is_key(name, value) and row.keys.get(name) is None:
                 keys.setdefault(name, [None] * len(rows))[k] = single(value)
     return keys
 
@@ -246,11 +247,17 @@ def _data(rows: Sequence[Row]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for k, row in enumerate(rows):
         for name, value in row.data.items():
-            if name not in NOT_OTHER and not _states(name, value):
+            if name not in NOT_OTHER and not _is_key(name, value):
                 found.setdefault(name, [None] * len(rows))[k] = value
     return found
 
 
-def _states(name: str, value: Any) -> bool:
-    """Whether a value among the data states charge, multiplicity or fidelity; an array of atoms does not."""
-    return value is not None and state_key(name) is not None and is_single(value)
+def _is_key(name: str, value: Any) -> bool:
+    """Whether a value among the data is a key: one value of charge, multiplicity or fidelity, or of a name that a
+    database does not take as a key.
+    """
+    if value is None or not is_single(value):
+        return False
+    return state_key(name) is not None or (
+        isinstance(value, (str, int, float)) and name not in NOT_OTHER and not is_database_key(name, value)
+    )

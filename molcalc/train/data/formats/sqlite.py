@@ -83,7 +83,7 @@ class SQLiteDatabase(Database):
             raise damaged(self.path, ValueError(answer))
 
     def _sqlite(self) -> sqlite3.Connection:
-        return sqlite3.connect(f"file:{quote(str(self.path.absolute()))}?mode=ro", uri=True, timeout=20)
+        return sqlite3.connect(f"file:{quote(str(self.content.absolute()))}?mode=ro", uri=True, timeout=20)
 
     def _version(self) -> int:
         try:

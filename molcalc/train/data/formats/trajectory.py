@@ -24,7 +24,7 @@ class Trajectory(RowFile):
         """All frames in the order of the file."""
         from ase.io import ulm
 
-        with open(self.path, "rb") as handle:  # ASE's own open leaves damaged files open
+        with open(self.content, "rb") as handle:  # ASE's own open leaves damaged files open
             first = reader = ulm.Reader(handle)
             for number in range(len(reader)):
                 yield _row(number, reader[number], first)
