@@ -105,7 +105,7 @@ def test_training_starts_from_given_weights(labelled_db: Path, tmp_path: Path) -
     from molcalc.io import checkpoint
 
     checkpoint.save(tmp_path / "start", tiny_checkpoint())
-    fit(labelled_db, "aimnet2", output=tmp_path / "run", init=tmp_path / "start", learning_rate=0.0, **SHORT)
+    fit(labelled_db, output=tmp_path / "run", init=tmp_path / "start", learning_rate=0.0, **SHORT)  # its kind is known
     assert evaluate(labelled_db, tmp_path / "run")["forces"]["mae"] < 1e-5
     assert evaluate(labelled_db, tmp_path / "run")["energy"]["mae"] < 1e-4
 
