@@ -43,7 +43,7 @@ class Potential(nn.Module):
     Attributes
     ----------
     supports_periodic : whether every term is defined for periodic structures.
-    pair_cutoff : Å, range of the pair list the terms need in a periodic structure; None without terms.
+    pair_cutoff : Å, range of the pair list the terms need in a periodic structure; None if no term reads pairs.
     cutoff : Å, range of the edges.
     sees_charge : whether the energy depends on the total charge.
     predicts, elements, rotation_invariant : of the network, as :class:`molcalc.models.network.Network` has them.
@@ -61,7 +61,7 @@ class Potential(nn.Module):
         self.members = nn.ModuleList(members)
         self.terms = nn.ModuleList(terms)
         self.supports_periodic = all(term.supports_periodic for term in terms)
-        self.pair_cutoff = max((term.pair_cutoff for term in terms), default=None)
+        self.pair_cutoff = max((term.pair_cutoff for term in terms), default=0.0) or None
         self.cutoff = members[0].cutoff
         self.predicts = members[0].predicts
         self.elements = members[0].elements

@@ -28,8 +28,6 @@ D3_PAIR_CUTOFF = 60.0 * BOHR
 D3_CN_CUTOFF = 40.0 * BOHR
 D3_ATM_CUTOFF = 40.0 * BOHR
 """Å, cutoffs of simple-dftd3 (its ``realspace_cutoff``)."""
-NO_PAIRS = 0.1
-"""Å, range of a pair list where none is needed: compiled loops find pairs themselves."""
 BACKENDS = ("auto", "torch", "dftd3")
 Engine = Callable[
     [Float64[Tensor, " n_atoms"] | None],
@@ -102,7 +100,7 @@ class D3Dispersion(EnergyTerm):
             p.s6, p.s8, p.a1, p.a2, cutoff, cn_cutoff, width, s9=p.s9, atm_cutoff=self.atm_cutoff / BOHR
         )
         self.range = max(ranges)
-        self.pair_cutoff = NO_PAIRS if available() else self.range
+        self.pair_cutoff = 0.0 if available() else self.range  # compiled loops find pairs themselves
         self.supports_periodic = math.isfinite(self.range)
 
     def forward(

@@ -15,7 +15,6 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
-from molcalc.dispersion.d3 import NO_PAIRS
 from molcalc.dispersion.lattice import check_cells, derivative_by_cell
 from molcalc.dispersion.parameters import D4Parameters, d4_parameters, missing_package
 from molcalc.energy_term import EnergyTerm
@@ -68,7 +67,7 @@ class D4Dispersion(EnergyTerm):
     Caldeweyher, Mewes, Ehlert, Grimme, Phys. Chem. Chem. Phys. 22, 8499 (2020) (crystals).
     """
 
-    pair_cutoff = NO_PAIRS
+    pair_cutoff = 0.0
 
     def __init__(
         self,

@@ -67,7 +67,7 @@ class EwaldSum:
     """
 
     supports_periodic = True
-    pair_cutoff = 0.1  # a list must have some range; the sum makes its own, whose range depends on the cell
+    pair_cutoff = 0.0  # the sum makes its own list, whose range depends on the cell
 
     def __init__(
         self,
