@@ -263,17 +263,13 @@ def _one_structure(
     """Results for one structure in atomic units."""
     from dftd3.interface import DispersionModel, RationalDampingParam
 
-    lattice, periodic, inside = None, None, positions
+    lattice, periodic = None, None
     if pbc.any():
+        # In version 1.7, slabs depend on their orientation, and images of a chain count on one side only. Both are
+        # given as crystals of far slabs or chains.
         lattice = completed_cell(cell, pbc, positions, vacuum=max(form.cutoff, form.cn_cutoff, form.atm_cutoff))
-        # In version 1.7, rows without periodicity change the result unless they are orthogonal to the others;
-        # and it sums over the images of a chain on one side only: one is given as a crystal of far chains.
-        periodic = pbc if pbc.sum() > 1 else np.ones_like(pbc)
-        # It also wraps atoms into the cell where there is no periodicity, which would cut a slab in two.
-        fractions = positions @ np.linalg.inv(lattice)
-        middle = 0.5 * (fractions.min(axis=0) + fractions.max(axis=0))
-        inside = positions + np.where(pbc, 0.0, 0.5 - middle) @ lattice
-    model = DispersionModel(numbers, inside, lattice, periodic)
+        periodic = np.ones_like(pbc)
+    model = DispersionModel(numbers, positions, lattice, periodic)
     model.set_realspace_cutoff(form.cutoff, form.atm_cutoff or form.cutoff, form.cn_cutoff)
     damping = RationalDampingParam(s6=form.s6, s8=form.s8, s9=form.s9, a1=form.a1, a2=form.a2)
     results = model.get_dispersion(damping, grad=True)
