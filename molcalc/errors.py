@@ -82,6 +82,10 @@ class NonFiniteResultError(MolcalcError, CalculationFailed):
     """A computed energy, force or charge is not finite."""
 
 
+class ExplosionError(MolcalcError, CalculationFailed):
+    """Molecular dynamics is too hot, or does not conserve its energy, beyond any sense."""
+
+
 class DatasetError(MolcalcError, ValueError):
     """A data file or database row cannot be used as it is."""
 

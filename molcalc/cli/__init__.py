@@ -27,7 +27,7 @@ A structure is any file that ASE reads. FILE@INDEX takes some of its frames (0, 
 from standard input.
 
 exit status: 0 done, 1 not converged or a bug, 2 wrong input or option, 3 unusable data, 4 unusable model,
-5 a result that is not finite, 6 out of memory or disk space, 130 interrupted, 143 terminated
+5 a result that is not finite or dynamics that exploded, 6 out of memory or disk space, 130 interrupted, 143 terminated
 
 example:
   molcalc energy water.xyz

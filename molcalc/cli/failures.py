@@ -49,6 +49,7 @@ def exit_status(error: BaseException) -> int:
         (errors.DatasetError, DATA),
         (errors.CheckpointError, MODEL),
         (errors.NonFiniteResultError, NOT_FINITE),
+        (errors.ExplosionError, NOT_FINITE),
         (errors.ResourceError, RESOURCES),
         (MemoryError, RESOURCES),
         (OSError, INPUT),

@@ -45,9 +45,11 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--seed", type=number(int, 0), help="of velocities and noise (default: a new one, printed)")
     parser.add_argument("--interval", type=number(int, 1), metavar="N", help="steps between frames (default 10)")
     parser.add_argument("--keep-velocities", action="store_true", help="start with the velocities in FILE")
-    parser.add_argument("--trajectory", metavar="FILE", help="frames (default: NAME-md.traj, here)")
+    parser.add_argument(
+        "--trajectory", metavar="FILE", help="frames, .traj, .xyz or .extxyz (default: NAME-md.traj, here)"
+    )
     parser.add_argument("--log", metavar="FILE", help="table of step, time, energies and temperature of every frame")
-    parser.add_argument("--restart", action="store_true", help="continue --trajectory, if it exists")
+    parser.add_argument("--restart", action="store_true", help="continue --trajectory (.traj), if it exists")
     parser.add_argument("--force", action="store_true", help="replace existing files")
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -59,10 +61,12 @@ def run(args: Arguments) -> int:
     from molcalc.errors import InputError
     from molcalc.io.targets import check_not_input
     from molcalc.simulate.dynamics import md
+    from molcalc.simulate.trajectory import check_trajectories
 
     start = read_structure(args.file)
     path = Path(args.trajectory or f"{start.stem}-md.traj")
     log = Path(args.log) if args.log else None
+    check_trajectories([path])
     continues = args.restart and path.exists()
     if not continues:
         for target in (path, log):

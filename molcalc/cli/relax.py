@@ -35,8 +35,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--steps", type=number(int, 0), default=500, metavar="N", help="at most (default 500)")
     parser.add_argument("--optimizer", choices=GEOMETRY_OPTIMIZERS, default="BFGS", help="default BFGS")
     parser.add_argument("--cell", action="store_true", help="relax the cell as well (periodic structures)")
-    parser.add_argument("--trajectory", metavar="FILE", help="write every step (.traj)")
-    parser.add_argument("--restart", action="store_true", help="continue --trajectory, if it exists")
+    parser.add_argument("--trajectory", metavar="FILE", help="write every step (.traj, .xyz, .extxyz)")
+    parser.add_argument("--restart", action="store_true", help="continue --trajectory (.traj), if it exists")
     parser.add_argument("--force", action="store_true", help="replace existing files")
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -49,7 +49,7 @@ def run(args: Arguments) -> int:
     from molcalc.errors import ConfigError, InputError
     from molcalc.io.targets import check_file, check_not_input
     from molcalc.simulate.relaxation import RelaxationSettings, check_cell, relax
-    from molcalc.simulate.trajectory import check_distinct
+    from molcalc.simulate.trajectory import check_distinct, check_trajectories
 
     trajectory = Path(args.trajectory) if args.trajectory else None
     if args.restart and trajectory is None:
@@ -59,6 +59,7 @@ def run(args: Arguments) -> int:
     check_file(output, force=args.force)
     output_format(output)
     check_distinct([output, trajectory])
+    check_trajectories([trajectory])
     if trajectory is not None and not args.restart:
         check_not_input(trajectory, [Path(start.source)])
     settings = RelaxationSettings(fmax=args.fmax, steps=args.steps, optimizer=args.optimizer, cell=args.cell)
