@@ -6,8 +6,12 @@ import errno
 import os
 import sys
 import traceback
+from typing import TYPE_CHECKING
 
 from molcalc.simulate.interrupts import Interrupted
+
+if TYPE_CHECKING:
+    from molcalc.errors import MolcalcError
 
 INPUT, DATA, MODEL, NOT_FINITE, RESOURCES = 2, 3, 4, 5, 6
 UNEXPECTED = 1
@@ -30,6 +34,36 @@ def report_error(error: BaseException, debug: bool) -> int:
     kind = "" if status >= INTERRUPTED else "error: "
     print(f"molcalc: {kind}{error_line(error, status)}", file=sys.stderr)
     return status
+
+
+class Failures:
+    """Structures of a batch that could not be computed, while the others were."""
+
+    def __init__(self) -> None:
+        self._errors: list[MolcalcError | OSError] = []
+
+    def add(self, error: MolcalcError | OSError) -> None:
+        """Note one, whose message says which structure it is about."""
+        self._errors.append(error)
+
+    def report(self, n_done: int) -> int:
+        """List them on stderr.
+
+        Parameters
+        ----------
+        n_done : structures that were computed.
+
+        Returns
+        -------
+        exit status of the first; 0 when there is none
+        """
+        for error in self._errors:
+            print(f"molcalc: error: {error_line(error, exit_status(error))}", file=sys.stderr)
+        if not self._errors:
+            return 0
+        if n_done:
+            print(f"molcalc: {len(self._errors)} failed, {n_done} are done", file=sys.stderr)
+        return exit_status(self._errors[0])
 
 
 def exit_status(error: BaseException) -> int:

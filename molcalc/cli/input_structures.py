@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -12,7 +13,8 @@ from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, string2index
 from ase.io.formats import read as read_by_ase
 
-from molcalc.errors import InputError, MissingFileError
+from molcalc.cli.failures import Failures
+from molcalc.errors import InputError, MissingFileError, MolcalcError
 from molcalc.io.xyz_frames import check_xyz
 from molcalc.state import is_single, single, state_key
 from molcalc.structure_files.images import MOLFILES, read_images
@@ -80,6 +82,27 @@ def read_frames(name: str, default: Index = slice(None)) -> list[InputStructure]
     if not frames:
         raise InputError(f"{source} holds no structure")
     return [InputStructure(atoms, source, number) for number, atoms in frames]
+
+
+def read_all(names: Sequence[str], failures: Failures) -> list[InputStructure]:
+    """Structures of several files, all their frames; of files that cannot be read, the reason goes to ``failures``.
+
+    Returns
+    -------
+    structures in the order of the names
+    """
+    frames = []
+    for name in names:
+        try:
+            frames += read_frames(name)
+        except (MolcalcError, OSError) as error:
+            failures.add(error)
+    return frames
+
+
+def sources_of(names: Iterable[str]) -> list[str]:
+    """Files among what a user named, without indices and standard input."""
+    return [name if os.path.lexists(name) else name.rpartition("@")[0] for name in names if name != STANDARD_INPUT]
 
 
 def read_structure(name: str) -> InputStructure:
