@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molcalc.cli.failures import Failures
-from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_calculator
+from molcalc.cli.options import Arguments, Subparsers, add_model_options, input_paths, make_calculator
 from molcalc.cli.table import (
     Column,
-    Table,
+    ShownTable,
     add_table_options,
     check_table_target,
     per_electronvolt,
     prints_text,
-    publish,
+    show_table,
 )
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def run(args: Arguments) -> int:
     from molcalc.simulate.provenance import with_results
 
     target = Path(args.output) if args.output else None
-    inputs = sources_of(args.files)
+    inputs = input_paths(sources_of(args.files), *(args.model or []))
     if target is not None:
-        check_file(target, force=args.force, inputs=[Path(name) for name in inputs])
+        check_file(target, force=args.force, inputs=inputs)
         output_format(target)
     check_table_target(args, inputs)
     failures = Failures()
@@ -149,7 +149,7 @@ class EnergyTable:
         columns.append(Column("max_force", "max force", f"{args.unit}/Å", ".6f", 16))
         if self._has_dipole:
             columns.append(Column("dipole", unit="D", form=".4f", width=9))
-        self._table = Table(columns)
+        self._table = ShownTable(columns)
         self._structures: list[dict[str, Any]] = []
 
     def add(self, frame: InputStructure, results: dict[str, Any]) -> None:
@@ -182,7 +182,7 @@ class EnergyTable:
             "units": {**self._table.units(), "forces": f"{self._args.unit}/Å", "charges": "e"},
             "structures": self._structures,
         }
-        publish(self._args, self._table, document, text="")
+        show_table(self._args, self._table, document, text="")
 
     def _row(self, frame: InputStructure, results: dict[str, Any]) -> list[Any]:
         import numpy as np

@@ -13,6 +13,7 @@ from molcalc.cli.options import (
     Subparsers,
     add_labels,
     add_units,
+    input_paths,
     number,
     parse_data,
     parse_labels,
@@ -91,7 +92,7 @@ def run(args: Arguments) -> int:
         if kind not in GROUPS:
             raise ConfigError(f"--by {kind!r}{suggest(kind, GROUPS)}; groups are {', '.join(GROUPS)}")
     if args.output:
-        check_file(Path(args.output), force=args.force)
+        check_file(Path(args.output), force=args.force, inputs=input_paths(parse_data(args.data), args.model))
         if Path(args.output).suffix.lower() not in FORMATS:
             raise ConfigError(f"-o {args.output}: files of structures end in {', '.join(FORMATS)}")
     checkpoint = read_model(args.model)

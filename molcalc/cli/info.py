@@ -161,16 +161,18 @@ def _coulomb(method: str | None, reach: float | None) -> str:
 def _compared(path: Path, checksum: str) -> str:
     """A checksum, and whether it is the one in the description beside the file."""
     from molcalc.io.files import read_file
+    from molcalc.pretrained.foreign.exported import description_beside
 
+    beside = description_beside(path)
     try:
-        stated = json.loads(read_file(path.with_suffix(".json"), MAX_SIDECAR))["sha256"]
+        stated = json.loads(read_file(beside, MAX_SIDECAR))["sha256"]
     except FileNotFoundError:
-        return f"{checksum}, not compared: {path.with_suffix('.json').name} is missing"
+        return f"{checksum}, not compared: {beside.name} is missing"
     except (ValueError, KeyError, TypeError, RecursionError):
-        return f"{checksum}, not compared: {path.with_suffix('.json').name} is damaged"
+        return f"{checksum}, not compared: {beside.name} is damaged"
     if stated != checksum:
-        return f"{checksum}, NOT that in {path.with_suffix('.json').name}: the file was changed"
-    return f"{checksum}, as in {path.with_suffix('.json').name}"
+        return f"{checksum}, NOT that in {beside.name}: the file was changed"
+    return f"{checksum}, as in {beside.name}"
 
 
 def _fidelity(fidelity: Fidelity, config: ModelConfig, elements: Sequence[int]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_calculator, number
+from molcalc.cli.options import Arguments, Subparsers, add_model_options, input_paths, make_calculator, number
 from molcalc.simulate import ENSEMBLES
 from molcalc.simulate.interrupts import Interrupted
 
@@ -68,10 +68,11 @@ def run(args: Arguments) -> int:
     log = Path(args.log) if args.log else None
     check_trajectories([path])
     continues = args.restart and path.exists()
+    inputs = input_paths([start.source], *(args.model or []))
     if not continues:
         for target in (path, log):
             if target is not None:
-                check_not_input(target, [Path(start.source)])
+                check_not_input(target, inputs)
         if args.keep_velocities and not start.atoms.has("momenta"):
             raise InputError(f"--keep-velocities: {args.file} has no velocities")
     settings = _recorded_settings(args, path) if continues else _new_settings(args)

@@ -9,7 +9,8 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -234,6 +235,22 @@ def parse_data(texts: Sequence[str]) -> list[str] | dict[str, list[str]]:
             f"{files[''][0]} has no fidelity, but other files have one: write NAME=FILE for every file, or for none"
         )
     return files[""]
+
+
+def input_paths(files: Sequence[str] | Mapping[str, Sequence[str]], *models: str | None) -> list[Path]:
+    """Files and folders that a command reads, which nothing that it writes may replace.
+
+    Parameters
+    ----------
+    files : as :func:`parse_data` gives them.
+    models : names of models; those that are no paths do no harm.
+
+    Returns
+    -------
+    paths
+    """
+    data = files if not isinstance(files, Mapping) else [name for each in files.values() for name in each]
+    return [Path(name) for name in (*data, *models) if name is not None]
 
 
 def parse_held_out(texts: Sequence[str] | None) -> float | list[str] | dict[str, list[str]] | None:

@@ -12,6 +12,7 @@ from molcalc.cli.options import (
     Subparsers,
     add_labels,
     add_units,
+    input_paths,
     parse_data,
     parse_labels,
     parse_units,
@@ -49,7 +50,7 @@ def run(args: Arguments) -> int:
     from molcalc.train.start.reference_energies import as_yaml, fit_by_fidelity
 
     if args.output != "-":
-        check_file(Path(args.output), force=args.force)
+        check_file(Path(args.output), force=args.force, inputs=input_paths(parse_data(args.data)))
     dataset = open_dataset(parse_data(args.data), units=parse_units(args.units), labels=parse_labels(args.labels))
     fits = fit_by_fidelity(dataset)
     if len(fits) == 1:

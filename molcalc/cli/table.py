@@ -55,7 +55,7 @@ class Column:
 
 
 @dataclass
-class Table:
+class ShownTable:
     """Rows of values under columns."""
 
     columns: Sequence[Column]
@@ -124,12 +124,12 @@ def add_table_options(parser: argparse.ArgumentParser, *, unit: bool = False) ->
         )  # fmt: skip
 
 
-def check_table_target(args: argparse.Namespace, inputs: Iterable[str] = ()) -> None:
+def check_table_target(args: argparse.Namespace, inputs: Iterable[Path] = ()) -> None:
     """Refuse a file of values that would replace something, before any work is done.
 
     Parameters
     ----------
-    inputs : names of files that the command reads.
+    inputs : what the command reads.
 
     Raises
     ------
@@ -142,10 +142,12 @@ def check_table_target(args: argparse.Namespace, inputs: Iterable[str] = ()) -> 
         raise ConfigError("--json and --csv - both write to standard output: name a file for --csv")
     if args.csv is not None and args.csv != STANDARD_OUTPUT:
         force = bool(vars(args).get("force", False))
-        check_file(Path(args.csv), force=force, inputs=[Path(name) for name in inputs])
+        check_file(Path(args.csv), force=force, inputs=inputs)
 
 
-def publish(args: argparse.Namespace, table: Table, document: Mapping[str, Any], text: str | None = None) -> None:
+def show_table(
+    args: argparse.Namespace, table: ShownTable, document: Mapping[str, Any], text: str | None = None
+) -> None:
     """Give a table as the options say.
 
     Parameters
