@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.options import Arguments, Parser, Subparsers, add_labels, add_units, number, parse_labels, parse_units
+from molcalc.cli.options import (
+    Arguments,
+    Parser,
+    Subparsers,
+    add_labels,
+    add_units,
+    input_paths,
+    number,
+    parse_labels,
+    parse_units,
+)
+from molcalc.cli.table import Column, ShownTable, add_table_options, check_table_target, show_table
+
+if TYPE_CHECKING:
+    from molcalc.train.data.report import DataReport
 
 _EPILOG = """\
 examples:
@@ -28,6 +43,7 @@ def add_parser(subparsers: Subparsers) -> None:
     action.add_argument("data", nargs="+", metavar="FILE", help="databases or other files of structures")
     add_units(action)
     add_labels(action)
+    add_table_options(action)
     action = _add(actions, "repair", _repair, "restore single-precision arrays and set missing charges, in place")
     action.add_argument("data", metavar="DATABASE", help="SQLite database (.db)")
     action.add_argument("--charge", type=number(int), metavar="Q", help="total charge of rows that record none")
@@ -60,8 +76,22 @@ def _share(text: str) -> float | int:
 def _report(args: Arguments) -> int:
     from molcalc.train.data.report import report
 
-    print(report(args.data, units=parse_units(args.units), labels=parse_labels(args.labels)))
+    check_table_target(args, input_paths(args.data))
+    found = report(args.data, units=parse_units(args.units), labels=parse_labels(args.labels))
+    show_table(args, _table(found), dataclasses.asdict(found), text=str(found))
     return 0
+
+
+def _table(found: DataReport) -> ShownTable:
+    """Labels of a data set, one in a row, for files of values."""
+    from molcalc.properties import LABELS
+
+    names = ["label", "unit", *found.fidelities, "smallest", "median", "largest"]
+    table = ShownTable([Column(name, text=True) for name in names])
+    for label, counts in found.labels.items():
+        row = [label, LABELS[label].unit, *(counts[name] for name in found.fidelities), *found.ranges[label]]
+        table.rows.append(row)
+    return table
 
 
 def _repair(args: Arguments) -> int:

@@ -107,20 +107,27 @@ class ShownTable:
         return text.getvalue()
 
 
-def add_table_options(parser: argparse.ArgumentParser, *, unit: bool = False) -> None:
+def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> ShownTable:
+    """Table of texts for the terminal, the first column of which begins in line."""
+    return ShownTable([Column(name, text=k == 0) for k, name in enumerate(header)], list(rows))
+
+
+def add_table_options(parser: argparse.ArgumentParser, *, unit: bool = False, usual: str | None = "eV") -> None:
     """Options that say how a table is given.
 
     Parameters
     ----------
     unit : whether it holds energies.
+    usual : their unit where none is asked for; None where that differs between terminal and files.
     """
     group = parser.add_argument_group("table")
     group.add_argument("--json", action="store_true", help="print JSON, all digits")
     group.add_argument("--csv", metavar="FILE", help="write comma-separated values, all digits (- = standard output)")
     if unit:
         group.add_argument(
-            "--unit", metavar="UNIT", default="eV", type=_energy_unit,
-            help="of energies: eV (default), meV, kcal/mol, kJ/mol, Hartree, Rydberg; forces are in UNIT/Å",
+            "--unit", metavar="UNIT", default=usual, type=_energy_unit,
+            help="of energies: eV, meV, kcal/mol, kJ/mol, Hartree, Rydberg; forces are in UNIT/Å "
+            f"(default {usual or 'the usual ones'})",
         )  # fmt: skip
 
 

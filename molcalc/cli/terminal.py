@@ -1,10 +1,10 @@
-"""Text for people on the terminal: tables, remarks, warnings on one line, and names that its encoding may lack."""
+"""Text for people on the terminal: remarks, warnings on one line, and names that its encoding may lack."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,15 +24,6 @@ def plain_terminal() -> Iterator[None]:
 def note(text: str) -> None:
     """Print a remark, which is no result, on stderr."""
     print(f"molcalc: {text}", file=sys.stderr, flush=True)
-
-
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under a header; the first column begins, the others end in line."""
-    lines = [list(header), *(list(row) for row in rows)]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
-    for line in lines:
-        cells = [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))]
-        print("  ".join(cells).rstrip())
 
 
 def _show(message: Warning | str, *details: Any, **more: Any) -> None:

@@ -152,16 +152,16 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _print_result(result: FitResult) -> None:
-    from molcalc.cli.terminal import print_table
+    from molcalc.cli.table import text_table
     from molcalc.train.report.display import ERROR_HEADER, error_rows
 
     for part, errors in result.metrics.items():
         print(f"\nerrors on the {part} part")
-        print_table(ERROR_HEADER, error_rows(errors))
+        print(text_table(ERROR_HEADER, error_rows(errors)))
         for fidelity, its_errors in result.by_fidelity.get(part, {}).items():
             if its_errors:
                 print(f"\nerrors on the {part} part at {fidelity}")
-                print_table(ERROR_HEADER, error_rows(its_errors))
+                print(text_table(ERROR_HEADER, error_rows(its_errors)))
     if result.metrics:
         print(f"\nmodel: {result.output}\nreport: {os.path.join(result.output, 'report.html')}")
 
