@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,10 +194,16 @@ def _text(args: argparse.Namespace, found: Evaluation, n_systems: int, values: d
         if args.unit is None:
             return text_table(ERROR_HEADER, error_rows(errors))
         rows = [
-            [name, *(three_digits(row[kind]) for kind in SCALED), values["units"][name], str(int(row["n"]))]
+            [
+                name,
+                *(three_digits(row[kind]) for kind in SCALED),
+                values["units"][name],
+                three_digits(row.get("r2", math.nan)),
+                str(int(row["n"])),
+            ]
             for name, row in scaled(errors, args.unit).items()
         ]
-        return text_table(["property", "MAE", "RMSE", "unit", "values"], rows)
+        return text_table(["property", "MAE", "RMSE", "unit", "R²", "values"], rows)
 
     parts = [f"{n_systems} systems, {args.model}\n", str(table_of(found.overall))]
     if "esp" in found.overall:
