@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -28,6 +29,9 @@ Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Data = Files | Mapping[str, Files] | Dataset
 
 CACHE_FOLDER = ".molcalc_cache"
+KEPT_VERSIONS = 3
+"""Packed copies of the same files that the cache keeps, of other contents, units or names of labels; the ones that were
+used last."""
 READER_VERSION = 5
 """Raised whenever the same file would be packed differently."""
 
@@ -51,7 +55,8 @@ def open_dataset(
     data : an ASE database, extended XYZ, trajectory, HDF5 file grouped by size or npz archives, or a list of them; or
         a dict of the name of a fidelity to such files.
     cache : folder of packed copies; None takes the folder MOLCALC_CACHE, else one beside the first file, else one in
-        the user's cache folder when that cannot be written.
+        the user's cache folder when that cannot be written. Of the same files it keeps the three copies that were used
+        last.
     units : unit of each label (and of positions) in the files, where it is not eV, Å and e and not declared in them.
     labels : name in the files of each label that is called otherwise there, ``{"energy": "REF_energy"}``; also of
         esp_points, total_charge, multiplicity and fidelity. What it takes the place of is called ``other_energy``.
@@ -179,14 +184,33 @@ def _cached(sources: Sequence[DataFile], names: Sequence[str | None], cache: Any
     target = folder / key
     if (target / store.INDEX).is_file():
         try:
-            return store.load_store(target)
+            packed = store.load_store(target)
+            with contextlib.suppress(OSError):  # of a cache that can only be read
+                os.utime(target / store.INDEX)
+            return packed
         except DatasetError as error:
             log.warning("%s; it is made again", error)
             shutil.rmtree(target, ignore_errors=True)
     with _temporary(folder, key) as temporary:
         _build(temporary, sources, names)
         store.publish(temporary, target)
+    _forget_old(folder, _paths(sources))
     return store.load_store(target, verify=False)
+
+
+def _paths(sources: Sequence[DataFile]) -> list[str]:
+    return [str(source.path.absolute()) for source in sources]
+
+
+def _forget_old(folder: Path, paths: list[str]) -> None:
+    """Delete packed copies of files beyond those that were used last; other processes keep what they have mapped."""
+    found = []
+    for index in folder.glob(f"[!.]*/{store.INDEX}"):  # those that are being built begin with a dot
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            if json.loads(index.read_text(encoding="utf-8"))["paths"] == paths:
+                found.append((index.stat().st_mtime_ns, index.parent))
+    for _, old in sorted(found)[:-KEPT_VERSIONS]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _key(sources: Sequence[DataFile], names: Sequence[str | None]) -> str:
@@ -267,6 +291,8 @@ def _build(folder: Path, sources: Sequence[DataFile], names: Sequence[str | None
                 similar.update(lookalikes(block, similar))
                 writer.append(block, k)
             found.append({"counts": problems.counts, "rows": problems.rows})
-        writer.finish({"fidelities": fidelities or [UNNAMED], "problems": found, "lookalikes": similar})
+        writer.finish(
+            {"fidelities": fidelities or [UNNAMED], "problems": found, "lookalikes": similar, "paths": _paths(sources)}
+        )
     finally:
         writer.close()
