@@ -71,7 +71,7 @@ ERRORS = {
         "tests/models/test_fidelity_transfer.py",
     ),
     "known reference energies fitted again": Planted(
-        "train/start/initial_model.py", "if k not in known:", "if True:", "tests/train/start/test_transfer.py",
+        "train/start/initial_model.py", "if k in known:", "if False:", "tests/train/start/test_transfer.py",
     ),
     "other elements kept after transfer": Planted(
         "train/start/transfer.py", "    if not known:\n        return fidelity\n", "",

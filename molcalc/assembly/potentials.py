@@ -94,6 +94,18 @@ def training_potential(config: ModelConfig, networks: Sequence[Network]) -> Pote
     return Potential(networks, [term for term in terms if term is not None])
 
 
+def fixed_potential(config: ModelConfig) -> Potential | None:
+    """Potential of the terms that a model is trained with and that its network has no part in, such as a repulsion.
+
+    Returns
+    -------
+    Potential
+        Of a network that contributes nothing; None where there are no such terms.
+    """
+    terms = [term for term in (coulomb_term(config), repulsion_term(config)) if term is not None and not term.requires]
+    return Potential([NoNetwork(config.arguments["elements"])], terms) if terms else None
+
+
 def bare_potential(networks: Sequence[Network]) -> Potential:
     """Potential without energy terms, which shows what the networks themselves keep of their contract.
 

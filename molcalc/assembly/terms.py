@@ -52,8 +52,14 @@ COULOMB_SUMS = (
     CoulombSum("distributed", "auto", lambda config: TholeCoulomb()),
 )
 """All ways to sum the Coulomb energy. A new one is a row here."""
-REPULSIONS: dict[str, Callable[[], EnergyTerm]] = {"zbl": ZBLRepulsion}
+REPULSIONS: dict[str, Callable[[], EnergyTerm]] = {
+    "zbl": ZBLRepulsion,
+    "zbl-close": lambda: ZBLRepulsion(covalent=0.8),
+}
 """Repulsion of nuclei that a model may be trained with, by its name."""
+REPULSION_OF_NEW_MODELS = {"zbl": "zbl-close"}
+"""Name in new models of a repulsion that a user asks for. "zbl" reaches 2 Å, beyond bonds: there it is worth some 10 eV
+that the network would have to learn away again."""
 
 
 def completing_terms(

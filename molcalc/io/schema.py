@@ -200,10 +200,10 @@ def _annotated(name: str, value: Any, hint: Any) -> Iterator[tuple[str, Any, Any
         yield from ((name, value, allowed) for allowed in inner[1:])
     elif origin in (typing.Union, types.UnionType):
         yield from (found for option in inner for found in _annotated(name, value, option))
-    elif origin is dict:
+    elif origin is dict and isinstance(value, Mapping):  # in a union, it may be something else
         for key, item in value.items():
             yield from _annotated(f"{name}.{key}", item, inner[1])
-    elif origin is tuple:
+    elif origin is tuple and isinstance(value, tuple):
         kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         for k, (item, kind) in enumerate(zip(value, kinds)):
             yield from _annotated(f"{name}[{k}]", item, kind)

@@ -61,7 +61,7 @@ def prepare(
     """
     train = parts.train
     if begun is None:
-        initial = new_model(config.start, train, config.seed)
+        initial = new_model(config.start, train, config.seed, tuple(parts.held_out.values()))
     else:
         initial = continued_model(config.start, begun, train)
     completing_terms(initial.config, 0)  # what every fidelity declares has to exist

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from molcalc.assembly.potentials import training_potential
+from molcalc.assembly.potentials import fixed_potential, training_potential
+from molcalc.assembly.terms import REPULSION_OF_NEW_MODELS
 from molcalc.batch import AtomicBatch
 from molcalc.derivatives import evaluate
 from molcalc.errors import (
@@ -31,7 +32,14 @@ from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
 from molcalc.train.data.label_reader import LabelReader, elements_of, fidelities_of_model
 from molcalc.train.start.knowledge_of_data import knowledge_of
-from molcalc.train.start.reference_energies import composition, fit_reference_energies
+from molcalc.train.start.reference_energies import (
+    FIT,
+    ReferenceSource,
+    check_given,
+    composition,
+    fit_reference_energies,
+    isolated_atoms,
+)
 from molcalc.train.start.start_config import StartConfig
 from molcalc.train.start.transfer import all_elements, bases, check_fidelities, transferred
 from molcalc.units import symbols_of
@@ -61,7 +69,7 @@ class InitialModel:
     subtractions: tuple[DispersionSubtraction, ...] = ()
 
 
-def new_model(config: StartConfig, train: Dataset, seed: int) -> InitialModel:
+def new_model(config: StartConfig, train: Dataset, seed: int, held_out: Sequence[Dataset] = ()) -> InitialModel:
     """Network and declaration for a run.
 
     The model has the fidelities of the data, in their order; after them those of the given weights that are kept.
@@ -70,6 +78,7 @@ def new_model(config: StartConfig, train: Dataset, seed: int) -> InitialModel:
     ----------
     train : training systems; elements and reference energies come from them.
     seed : of random weights.
+    held_out : other parts of the data, whose single atoms count as well where their energies are asked for.
 
     Returns
     -------
@@ -85,16 +94,32 @@ def new_model(config: StartConfig, train: Dataset, seed: int) -> InitialModel:
     subtractions = _subtractions(config, train.fidelities)
     fidelities = _fidelities(config, train, subtractions)
     known: frozenset[int] = frozenset()
-    explained = None
     if config.init is None:
         declared, network = _fresh(config, fidelities, seed)
+        explained = fixed_potential(declared)
     else:
         declared, network, known = transferred(config, config.init, fidelities)
         explained = training_potential(declared, [network])
+    origins = {}
     for k, fidelity in enumerate(fidelities):
-        if k not in known:
-            energies = _reference_energies(train, k, fidelity, explained, subtractions)
-            network.set_reference_energies(energies, k)
+        source = ReferenceSource.of(config.reference_energies, fidelity.name, train.fidelities)
+        if k in known:
+            if source.words != FIT:
+                raise ConfigError(
+                    f"reference_energies: fidelity {fidelity.name!r} goes on from {config.init!r} with those it has "
+                    "there: leave them out"
+                )
+            continue
+        what = "training data" if len(fidelities) == 1 else f"fidelity {fidelity.name!r}"
+        if source.words == FIT:
+            energies = _fitted(train, k, fidelity, explained, subtractions, what)
+        else:
+            energies = _given(source, (train, *held_out), k, fidelity, what)
+        network.set_reference_energies(energies, k)
+        origins[fidelity.name] = source.words
+    if any(words != FIT for words in origins.values()):
+        said = ", ".join(f"{name}: {words}" for name, words in origins.items())
+        declared = replace(declared, provenance={**declared.provenance, "reference_energies": said})
     return InitialModel(declared, network, subtractions)
 
 
@@ -177,7 +202,7 @@ def _fresh(config: StartConfig, fidelities: Sequence[Fidelity], seed: int) -> tu
         fidelities=tuple(fidelities),
         coulomb=coulomb,
         coulomb_range=None if coulomb is None else COULOMB_RANGE.get(coulomb),
-        repulsion=config.repulsion,
+        repulsion=REPULSION_OF_NEW_MODELS.get(config.repulsion or "", config.repulsion),
     )
     try:
         typed = network_config(model_config)
@@ -230,16 +255,16 @@ def _fidelities(
     return tuple(found)
 
 
-def _reference_energies(
+def _fitted(
     train: Dataset,
     index: int,
     fidelity: Fidelity,
     explained: Potential | None,
     subtracted: Sequence[DispersionSubtraction],
+    what: str,
 ) -> dict[int, float]:
     """Self-atomic energies of the labels, or of what a potential without them leaves to be explained."""
     chosen = np.flatnonzero((train.fidelity == index) & train.has("energy"))
-    what = "training data" if len(train.fidelities) == 1 else f"fidelity {fidelity.name!r}"
     if not len(chosen):
         raise DatasetError(f"{what}: no system has an energy: a potential cannot be trained on this data")
     if len(chosen) > REFERENCE_SYSTEMS and (explained is not None or subtracted):
@@ -255,6 +280,27 @@ def _reference_energies(
     elements = fidelity.elements or ()
     counts = composition(part.numbers, part.offsets, elements)
     return fit_reference_energies(counts, energies, elements, what)
+
+
+def _given(
+    source: ReferenceSource, parts: Sequence[Dataset], index: int, fidelity: Fidelity, what: str
+) -> dict[int, float]:
+    """Self-atomic energies that a user gave, or of the single atoms in the data, for every element of a fidelity."""
+    elements = fidelity.elements or ()
+    isolated = source.energies is None
+    found = isolated_atoms(parts, index, elements) if source.energies is None else source.energies
+    missing = [number for number in elements if number not in found]
+    if missing:
+        where = "no neutral single atom with an energy" if isolated else f"{source.words}: no energy"
+        raise (DatasetError if isolated else ConfigError)(
+            f"{what}: reference_energies: {where} of {symbols_of(missing)}; add it, or let reference_energies='fit' "
+            "take all of them from the data"
+        )
+    energies = {number: found[number] for number in elements}
+    own = parts[0].subset(np.flatnonzero(parts[0].fidelity == index))
+    if "energy" in own.labels:
+        check_given(energies, composition(own.numbers, own.offsets, elements), own.labels["energy"], what)
+    return energies
 
 
 def _unexplained(batch: AtomicBatch, explained: Potential | None) -> np.ndarray:

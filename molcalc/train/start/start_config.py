@@ -104,7 +104,11 @@ class StartConfig:
         unless it is frozen (``groups``).
     coulomb : Coulomb energy of the model: "auto" (AIMNet2 "simple", models of distributed charges None), "simple"
         (beyond bonds), "physnet" (also between bonded atoms), "distributed" (of the charges around the atoms), or None.
-    repulsion : "zbl" or None, repulsion of nuclei at short range.
+    repulsion : "zbl" or None, repulsion of nuclei at distances shorter than bonds.
+    reference_energies : self-atomic energies, which are added to what the network predicts: "fit" to the training data,
+        "isolated" for the energies of neutral single atoms in the data, a file of ``molcalc sae``, energies in eV by
+        element ({"H": -13.6, …}), or any of these by fidelity ({"pbe0": …}). Fidelities that go on from ``init`` keep
+        theirs.
     fidelities : by name, what labels are and how they are learned. Data without a name are "default".
     """
 
@@ -116,6 +120,7 @@ class StartConfig:
     keep_fidelities: bool = False
     coulomb: Annotated[str, Choice("auto", *dict.fromkeys(row.trained_with for row in COULOMB_SUMS))] | None = "auto"
     repulsion: Annotated[str, Choice(*REPULSIONS)] | None = None
+    reference_energies: str | dict[str, Any] = "fit"
     fidelities: dict[str, TrainedFidelity] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

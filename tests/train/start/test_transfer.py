@@ -264,3 +264,31 @@ def test_a_model_of_one_fidelity_that_stays_one_is_taken_as_it_is(
     monkeypatch.setattr(transfer, "with_fidelities", None)
     given = saved(tmp_path / "given", tiny_checkpoint())
     assert start(labelled_db, init=given).config.fidelities[0].name == "default"
+
+
+def test_a_repulsion_is_taken_out_before_reference_energies_are_fitted(
+    labelled_db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old, long ZBL is worth several eV in every bond, so that it shows in the fit."""
+    shifts = start(labelled_db).weights["members.0.shifts"]
+    monkeypatch.setattr("molcalc.train.start.initial_model.REPULSION_OF_NEW_MODELS", {})
+    repelled = start(labelled_db, repulsion="zbl")
+    assert (shifts - repelled.weights["members.0.shifts"])[0, [1, 6, 7, 8]].min() > 0.5
+    monkeypatch.undo()
+    assert start(labelled_db, repulsion="zbl").config.repulsion == "zbl-close"
+
+
+def test_given_reference_energies_are_those_of_the_model_and_said(labelled_db: Path, low_db: Path) -> None:
+    energies = {"H": -13.0, "C": -1030.0, "N": -1480.0, "O": -2040.0, "Br": -70000.0}
+    model = start({"high": labelled_db, "low": low_db}, reference_energies={"low": energies})
+    assert model.weights["members.0.shifts"][1, [1, 6, 7, 8]].tolist() == [-13.0, -1030.0, -1480.0, -2040.0]
+    assert model.config.provenance["reference_energies"] == "high: fit, low: given"
+    with pytest.raises(ConfigError, match=r"fidelity 'low': reference_energies: given: no energy of N \(Z=7\)"):
+        start({"high": labelled_db, "low": low_db}, reference_energies={"low": {"H": -13.0, "C": -1.0, "O": -2.0}})
+    with pytest.raises(DatasetError, match=r"no neutral single atom with an energy of H \(Z=1\), C"):
+        start(labelled_db, reference_energies="isolated")
+
+
+def test_a_fidelity_that_goes_on_keeps_its_reference_energies(two_levels: Path, labelled_db: Path) -> None:
+    with pytest.raises(ConfigError, match="fidelity 'high' goes on from .* with those it has"):
+        start({"high": labelled_db}, init=str(two_levels), reference_energies={"high": {"H": -13.0}})
