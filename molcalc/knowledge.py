@@ -37,6 +37,7 @@ class Knowledge:
     shortest : Å by pair of elements ("C-H", in the order of their numbers); pairs beyond :data:`NEAR` have none.
     n_systems : structures.
     sizes : atoms of the smallest and of the largest.
+    learned : labels that decided the weights; None where the file does not say.
     """
 
     charges: tuple[int, ...]
@@ -45,6 +46,7 @@ class Knowledge:
     shortest: dict[str, float]
     n_systems: int
     sizes: tuple[int, int]
+    learned: tuple[str, ...] | None = None
 
     def spans(self, composition: Mapping[str, int]) -> bool:
         """Whether the compositions of the data decide what the free atoms of a structure add to its energy."""
@@ -69,7 +71,14 @@ class Knowledge:
         return table
 
     def joined(self, other: Knowledge) -> Knowledge:
-        """Knowledge from the data of both: of weights, and of what they were trained on afterwards."""
+        """Knowledge from the data of both: of weights, and of what they were trained on afterwards.
+
+        What was learned is what was learned last: weights that go on without energies do not keep those they had.
+
+        Returns
+        -------
+        Knowledge
+        """
         pairs = {*self.shortest, *other.shortest}
         return Knowledge(
             charges=_union(self.charges, other.charges),
@@ -81,6 +90,7 @@ class Knowledge:
             },
             n_systems=self.n_systems + other.n_systems,
             sizes=(min(self.sizes[0], other.sizes[0]), max(self.sizes[1], other.sizes[1])),
+            learned=other.learned,
         )
 
     def shared(self, other: Knowledge) -> Knowledge:
@@ -99,6 +109,9 @@ class Knowledge:
             },
             n_systems=min(self.n_systems, other.n_systems),
             sizes=(max(self.sizes[0], other.sizes[0]), min(self.sizes[1], other.sizes[1])),
+            learned=None
+            if self.learned is None or other.learned is None
+            else tuple(name for name in self.learned if name in other.learned),
         )
 
 

@@ -87,7 +87,10 @@ class Extrapolation:
                     f"{name} has multiplicity {state.multiplicity}; the training data of {self._model!r} have "
                     f"{_listed(known.multiplicities)}: its energy is a guess"
                 ))  # fmt: skip
-            self._check_composition(numbers, state, known)
+            if known.learned is None or "energy" in known.learned:
+                self._check_composition(numbers, state, known)
+            else:
+                self._tell_of_energies(numbers, state, known.learned)
         self._passed.add(key)
 
     def check_distances(self, numbers: np.ndarray, squared: np.ndarray, index: np.ndarray, state: State) -> None:
@@ -179,6 +182,19 @@ class Extrapolation:
             f"({rows}), so that the energies of its free atoms are undetermined: its total energy may be wrong by "
             "hundreds of eV and must not be compared with other compositions (differences between its geometries are "
             "not concerned); train on more compositions"
+        ))  # fmt: skip
+
+    def _tell_of_energies(self, numbers: np.ndarray, state: State, learned: Sequence[str]) -> None:
+        """What the energy of a model means that never saw one."""
+        if {"forces", "stress"} & set(learned):
+            meaning = (
+                "is known up to a constant of every composition: compare geometries of one molecule only (forces are "
+                "not concerned)"
+            )
+        else:
+            meaning = "and forces mean nothing: use what it was trained on"
+        self._tell("energy", numbers, state, lambda name: (
+            f"{name}: {self._model!r} was trained on {', '.join(learned)} without energies: its energy {meaning}"
         ))  # fmt: skip
 
     def _was_told(self, reason: str, numbers: np.ndarray, state: State) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -26,6 +26,7 @@ from molcalc.train.loop.trainer import Trainer
 from molcalc.train.optimize.optimizers import optimizer_for, resolved
 from molcalc.train.optimize.schedules import Schedule
 from molcalc.train.start.initial_model import InitialModel, cast, continued_model, new_model
+from molcalc.train.start.knowledge_of_data import with_learned
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ def prepare(
     _check_dipole_source(config.comparison, initial.network.predicts, config.start.model)
     config = replace(config, loss=loss_for(config.loss, asked, train, initial.network.predicts, config.start.model))
     _check_held_out(parts, config.loss)
+    initial = replace(initial, config=with_learned(initial.config, train, Loss(config.loss).labels))
     network = cast(initial.network, config.loop.precision).to(device)
     optimize = resolved(
         config.optimize,
@@ -132,7 +134,7 @@ def loss_for(config: LossConfig, asked: set[str], train: Dataset, predicts: Sequ
     Raises
     ------
     DatasetError
-        When a term that was asked for has no label, or nothing has an energy.
+        When a term that was asked for has no label, or there is no label that can be learned.
     ConfigError
         When a term that was asked for is not predicted.
     """
@@ -163,9 +165,21 @@ def loss_for(config: LossConfig, asked: set[str], train: Dataset, predicts: Sequ
         log.warning(
             "labels that are not in the loss: %s; loss.weights.%s gives them a part", ", ".join(unused), unused[0]
         )
-    if not counts.get("energy", 0):
-        raise DatasetError("no training system has an energy: a potential cannot be trained on this data")
+    if not any(weights.values()):
+        weights = _only_labels(counts, possible, asked, model)
     return replace(config, weights=weights)
+
+
+def _only_labels(counts: Mapping[str, int], possible: Sequence[str], asked: set[str], model: str) -> dict[str, float]:
+    """Weight 1 for every label that can be learned, where the usual loss has none of them and the user says nothing."""
+    found = [name for name, n in counts.items() if n and name in possible]
+    if asked or not found:
+        raise DatasetError(
+            f"nothing is left to train on; labels found: {', '.join(name for name, n in counts.items() if n) or 'none'}"
+            f"; {model} can be trained on {', '.join(possible)} with a weight above 0"
+        )
+    log.warning("the usual loss of %s has none of the labels; %s: weight 1", model, ", ".join(found))
+    return dict.fromkeys(found, 1.0)
 
 
 def _check_dipole_source(comparison: Comparison, predicts: Sequence[str], model: str) -> None:

@@ -86,10 +86,15 @@ def test_forces_that_no_fidelity_has_cannot_be_asked_for(changed: Callable[..., 
         prepared({"high": path, "low": path}, tmp_path / "run", loss={"weights": {"energy": 1.0, "forces": 5.0}})
 
 
-def test_a_fidelity_without_energies_is_named(labelled_db: Path, changed: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_fidelity_without_energies_is_named_and_remembered(
+    labelled_db: Path, changed: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     data = {"high": labelled_db, "low": changed("low.db", without("energy"))}
-    with pytest.raises(DatasetError, match="fidelity 'low': no system has an energy"):
-        prepared(data, tmp_path / "run")
+    trainer = prepared(data, tmp_path / "run")
+    assert "fidelity 'low': no system has an energy" in caplog.text
+    high, low = (fidelity.knowledge.learned for fidelity in trainer.model_config.fidelities)
+    assert set(high) - set(low) == {"energy", "dipole"}
+    assert not trainer.network.shifts[1].any()
 
 
 def test_an_element_without_energy_at_one_fidelity_is_named(

@@ -117,6 +117,8 @@ def new_model(config: StartConfig, train: Dataset, seed: int, held_out: Sequence
             energies = _given(source, (train, *held_out), k, fidelity, what)
         network.set_reference_energies(energies, k)
         origins[fidelity.name] = source.words
+        if source.words != FIT:
+            declared = _without_span(declared, k)
     if any(words != FIT for words in origins.values()):
         said = ", ".join(f"{name}: {words}" for name, words in origins.items())
         declared = replace(declared, provenance={**declared.provenance, "reference_energies": said})
@@ -154,7 +156,19 @@ def continued_model(config: StartConfig, begun: Checkpoint, train: Dataset) -> I
     known = begun.config.fidelities
     learned = [replace(known[k], knowledge=knowledge_of(train, k)) for k in range(len(train.fidelities))]
     declared = replace(begun.config, fidelities=(*learned, *known[len(learned) :]))
+    for k, fidelity in enumerate(known[: len(learned)]):
+        if fidelity.knowledge is not None and fidelity.knowledge.span is None:
+            declared = _without_span(declared, k)
     return InitialModel(declared, network, _subtractions(config, train.fidelities))
+
+
+def _without_span(config: ModelConfig, index: int) -> ModelConfig:
+    """The declaration of a model whose energies of free atoms are not fitted at one fidelity."""
+    fidelities = list(config.fidelities)
+    known = fidelities[index].knowledge
+    assert known is not None  # every fidelity of the data has it
+    fidelities[index] = replace(fidelities[index], knowledge=replace(known, span=None))
+    return replace(config, fidelities=tuple(fidelities))
 
 
 def cast(network: TrainableNetwork, precision: str) -> TrainableNetwork:
@@ -264,9 +278,11 @@ def _fitted(
     what: str,
 ) -> dict[int, float]:
     """Self-atomic energies of the labels, or of what a potential without them leaves to be explained."""
+    elements = fidelity.elements or ()
     chosen = np.flatnonzero((train.fidelity == index) & train.has("energy"))
     if not len(chosen):
-        raise DatasetError(f"{what}: no system has an energy: a potential cannot be trained on this data")
+        log.warning("%s: no system has an energy: self-atomic energies are 0, and total energies are not learned", what)
+        return dict.fromkeys(elements, 0.0)
     if len(chosen) > REFERENCE_SYSTEMS and (explained is not None or subtracted):
         chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, REFERENCE_SYSTEMS).astype(np.int64))]
     part = train.subset(chosen)
@@ -277,7 +293,6 @@ def _fitted(
             _unexplained(reader.read(part, systems), explained)
             for systems in np.array_split(np.arange(len(part)), -(-len(part) // EVALUATED_AT_ONCE))
         ])  # fmt: skip
-    elements = fidelity.elements or ()
     counts = composition(part.numbers, part.offsets, elements)
     return fit_reference_energies(counts, energies, elements, what)
 

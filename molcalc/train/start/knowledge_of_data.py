@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+
 import numpy as np
 
+from molcalc.io.checkpoint import ModelConfig
 from molcalc.knowledge import NEAR, Knowledge, independent
+from molcalc.properties import LABELS
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.pair_lists import Geometries, pairs
 from molcalc.train.start.reference_energies import composition
@@ -35,6 +40,28 @@ def knowledge_of(train: Dataset, fidelity: int) -> Knowledge:
         n_systems=len(part),
         sizes=(int(sizes.min()), int(sizes.max())),
     )
+
+
+def with_learned(config: ModelConfig, train: Dataset, labels: Collection[str]) -> ModelConfig:
+    """The declaration of a model with the labels that decide its weights, at each fidelity of the data.
+
+    Parameters
+    ----------
+    config : its first fidelities are those of ``train``; the others are kept as they are.
+    labels : in the loss.
+
+    Returns
+    -------
+    the same declaration with more knowledge
+    """
+    fidelities = list(config.fidelities)
+    for k in range(len(train.fidelities)):
+        of_fidelity = train.fidelity == k
+        learned = tuple(name for name in LABELS if name in labels and (train.has(name) & of_fidelity).any())
+        known = fidelities[k].knowledge
+        assert known is not None  # every fidelity of the data has it
+        fidelities[k] = replace(fidelities[k], knowledge=replace(known, learned=learned))
+    return replace(config, fidelities=tuple(fidelities))
 
 
 def _span(part: Dataset) -> tuple[dict[str, int], ...]:
