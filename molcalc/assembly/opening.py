@@ -76,7 +76,7 @@ ModelSource = str | os.PathLike[str] | Checkpoint
 """One model: a published name, a path, a name on the hub, or a checkpoint in memory."""
 AnyModel = ModelSource | Sequence[ModelSource] | OpenedModel
 """What every function that needs a model takes: one, several runs of one, or one that is open already."""
-SAME_IN_ALL_RUNS = ("coulomb", "coulomb_range", "repulsion", "neutral_only")
+SAME_IN_ALL_RUNS = ("coulomb", "coulomb_range", "coulomb_sum", "coulomb_options", "repulsion", "neutral_only")
 """Fields that runs of one model have in common."""
 SAME_AT_EVERY_FIDELITY = ("functional", "dispersion", "dispersion_in_labels")
 """Fields that their fidelities of one name have in common."""

@@ -73,12 +73,13 @@ def potential_of(model: OpenedModel, fidelity: str | None = None, options: Poten
     return Potential(members, terms)
 
 
-def training_potential(config: ModelConfig, networks: Sequence[Network]) -> Potential:
+def training_potential(config: ModelConfig, networks: Sequence[Network], coulomb: str = "auto") -> Potential:
     """Potential whose energies are the labels of a model: with the terms it is trained with, and no dispersion added.
 
     Parameters
     ----------
     networks : they are trained, so they are taken as they are and not copied.
+    coulomb : how else to sum the Coulomb energy than as in training, see :func:`molcalc.assembly.terms.coulomb_term`.
 
     Returns
     -------
@@ -90,7 +91,7 @@ def training_potential(config: ModelConfig, networks: Sequence[Network]) -> Pote
     ConfigError, CheckpointMismatchError
         When the model names a term that does not exist, or that needs what its network does not predict.
     """
-    terms = (coulomb_term(config), repulsion_term(config))
+    terms = (coulomb_term(config, coulomb), repulsion_term(config))
     return Potential(networks, [term for term in terms if term is not None])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from molcalc.assembly.by_fidelity import ByFidelity
@@ -33,25 +33,51 @@ class CoulombSum:
     ----------
     trained_with : Coulomb energy of the models that it is for, as :class:`molcalc.io.checkpoint.ModelConfig` names it.
     name : what a user calls it; "auto" is what the model was trained with.
-    build : the energy term, from a model's declaration.
+    build : the energy term, from a model's declaration and options.
+    options : names of the options that it takes.
     """
 
     trained_with: str
     name: str
-    build: Callable[[ModelConfig], EnergyTerm]
+    build: Callable[..., EnergyTerm]
+    options: tuple[str, ...] = ()
 
 
 COULOMB_SUMS = (
     CoulombSum("simple", "auto", lambda config: SimpleCoulomb(config.coulomb_range)),
     CoulombSum("simple", "simple", lambda config: SimpleCoulomb(config.coulomb_range)),
-    CoulombSum("simple", "dsf", lambda config: DSFCoulomb(short_range_cutoff=config.coulomb_range)),
-    CoulombSum("simple", "ewald", lambda config: EwaldCoulomb(short_range_cutoff=config.coulomb_range)),
-    CoulombSum("simple", "pme", lambda config: PMECoulomb(short_range_cutoff=config.coulomb_range)),
+    CoulombSum(
+        "simple",
+        "dsf",
+        lambda config, **options: DSFCoulomb(short_range_cutoff=config.coulomb_range, **options),
+        ("cutoff", "alpha"),
+    ),
+    CoulombSum(
+        "simple",
+        "ewald",
+        lambda config, **options: EwaldCoulomb(short_range_cutoff=config.coulomb_range, **options),
+        ("accuracy", "alpha", "real_cutoff", "reciprocal_cutoff"),
+    ),
+    CoulombSum(
+        "simple",
+        "pme",
+        lambda config, **options: PMECoulomb(short_range_cutoff=config.coulomb_range, **options),
+        ("accuracy", "real_cutoff"),
+    ),
     CoulombSum("physnet", "auto", lambda config: PhysNetCoulomb(config.coulomb_range or 10.0, None)),
-    CoulombSum("physnet", "shifted", lambda config: PhysNetCoulomb(config.coulomb_range or 10.0, SHIFTED_CUTOFF)),
+    CoulombSum(
+        "physnet",
+        "shifted",
+        lambda config, cutoff=SHIFTED_CUTOFF: PhysNetCoulomb(config.coulomb_range or 10.0, cutoff),
+        ("cutoff",),
+    ),
     CoulombSum("distributed", "auto", lambda config: TholeCoulomb()),
 )
 """All ways to sum the Coulomb energy. A new one is a row here."""
+TRAINED_COULOMB = tuple(
+    dict.fromkeys([row.trained_with for row in COULOMB_SUMS] + [r.name for r in COULOMB_SUMS if r.name != "auto"])
+)
+"""What a model can be trained with: an energy summed over all pairs, or one of its other sums."""
 REPULSIONS: dict[str, Callable[[], EnergyTerm]] = {
     "zbl": ZBLRepulsion,
     "zbl-close": lambda: ZBLRepulsion(covalent=0.8),
@@ -123,9 +149,8 @@ def completed_by(
     ConfigError
         As :func:`dispersion_term`.
     """
-    method = (config.coulomb or "none") if coulomb == "auto" else coulomb
     return tuple(
-        {"dispersion": dispersion_words(fidelity, choice), "coulomb": method}
+        {"dispersion": dispersion_words(fidelity, choice), "coulomb": coulomb_words(config, coulomb)}
         for fidelity, choice in _choices(config, chosen, dispersion)
     )
 
@@ -133,6 +158,54 @@ def completed_by(
 def _choices(config: ModelConfig, chosen: int, dispersion: DispersionChoice) -> list[tuple[Fidelity, DispersionChoice]]:
     """Every fidelity with the dispersion that is chosen for it."""
     return [(each, dispersion if k == chosen else "auto") for k, each in enumerate(config.fidelities)]
+
+
+def coulomb_words(config: ModelConfig, method: str = "auto") -> str:
+    """How the Coulomb energy of a model is summed, in words: "simple", "none", "dsf (cutoff=12)"."""
+    method, options = _sum_of(config, method)
+    if method == "auto":
+        return config.coulomb or "none"
+    return method + (f" ({', '.join(f'{key}={value:g}' for key, value in options.items())})" if options else "")
+
+
+def trained_coulomb(name: str, options: Mapping[str, float]) -> tuple[str, str | None, dict[str, float]]:
+    """Declaration of the Coulomb energy that a user wants a model to be trained with.
+
+    Parameters
+    ----------
+    name : of an energy ("simple", "physnet", "distributed") or of another sum of one ("dsf", "ewald", …).
+    options : of that sum.
+
+    Returns
+    -------
+    energy : as :class:`molcalc.io.checkpoint.ModelConfig` names it.
+    summed : name of the sum, None for that over all pairs.
+    options : as they are stored.
+
+    Raises
+    ------
+    ConfigError
+        For a name that is not in the table, or an option that this sum does not take.
+    """
+    rows = [row for row in COULOMB_SUMS if row.name == name] or [
+        row for row in COULOMB_SUMS if row.trained_with == name and row.name == "auto"
+    ]
+    if not rows:
+        raise ConfigError(f"coulomb={name!r}{suggest(name, TRAINED_COULOMB)}; choose one of {TRAINED_COULOMB}")
+    row = rows[0]
+    for key in options:
+        if key not in row.options:
+            known = ", ".join(row.options) or "none"
+            raise ConfigError(f"coulomb_options: {key!r}{suggest(key, row.options)}; those of {name!r} are: {known}")
+    summed = None if row.name in ("auto", row.trained_with) else row.name
+    return row.trained_with, summed, dict(options)
+
+
+def _sum_of(config: ModelConfig, method: str) -> tuple[str, Mapping[str, float]]:
+    """Name of a sum, and its options: those of training where it is the one of training."""
+    if method == "auto" and config.coulomb_sum is not None:
+        method = config.coulomb_sum
+    return method, config.coulomb_options if method == config.coulomb_sum else {}
 
 
 def coulomb_term(config: ModelConfig, method: str = "auto") -> EnergyTerm | None:
@@ -164,13 +237,15 @@ def coulomb_term(config: ModelConfig, method: str = "auto") -> EnergyTerm | None
             raise ConfigError(f"coulomb={method!r}: this model was trained without a Coulomb term")
         return None
     allowed = {row.name: row for row in COULOMB_SUMS if row.trained_with == config.coulomb}
-    if not allowed:
-        raise CheckpointMismatchError(f"unknown Coulomb method {config.coulomb!r} in the model file")
+    if not allowed or config.coulomb_sum not in (None, *allowed):
+        unknown = config.coulomb if not allowed else config.coulomb_sum
+        raise CheckpointMismatchError(f"unknown Coulomb method {unknown!r} in the model file")
+    method, options = _sum_of(config, method)
     if method not in allowed:
         raise ConfigError(
             f"coulomb={method!r}: this model was trained with {config.coulomb!r}, which allows {', '.join(allowed)}"
         )
-    return allowed[method].build(config)
+    return allowed[method].build(config, **options)
 
 
 def repulsion_term(config: ModelConfig) -> EnergyTerm | None:

@@ -56,6 +56,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("data", nargs="+", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--model", required=True, help="folder of a run, model directory, or published name")
     parser.add_argument("--with-dispersion", action="store_true", help="the labels contain the model's dispersion")
+    parser.add_argument("--coulomb", default="auto", metavar="METHOD",
+                        help="sum of the Coulomb energy, such as dsf or ewald (default auto: as trained)")  # fmt: skip
     parser.add_argument("--fidelity", metavar="NAME", help="of the model, for data without one (NAME=FILE)")
     parser.add_argument(
         "--by",
@@ -118,7 +120,9 @@ def run(args: Arguments) -> int:
     if args.annotate:
         assert results is not None
         results.check_annotation(args.annotate)
-    evaluator = Evaluator(checkpoint, comparison, device=device, with_dispersion=args.with_dispersion)
+    evaluator = Evaluator(
+        checkpoint, comparison, device=device, with_dispersion=args.with_dispersion, coulomb=args.coulomb
+    )
     found = evaluate_part(evaluator, data, fidelity=args.fidelity, on_batch=results)
     values = _values(args, found, len(data))
     show_table(args, _table(values), values, text=_text(args, found, len(data), values))

@@ -76,6 +76,7 @@ def describe_model(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
     """Description of a model as plain values: sizes, fidelities, energy terms, origin and files."""
     from ase.data import chemical_symbols
 
+    from molcalc.assembly.terms import coulomb_words
     from molcalc.registry import build_members
 
     config = checkpoint.config
@@ -88,7 +89,7 @@ def describe_model(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
         "elements": [chemical_symbols[z] for z in network.elements],
         "cutoff": f"{network.cutoff:g} Å",
         "fidelities": [_fidelity(fidelity, config, network.elements) for fidelity in config.fidelities],
-        "coulomb": _coulomb(config.coulomb, config.coulomb_range),
+        "coulomb": _coulomb(config.coulomb and coulomb_words(config), config.coulomb_range),
         "charged": "no, neutral molecules only" if config.neutral_only else "yes",
         "fragments": _fragments(checkpoint),
         "open shells": "yes" if "spin_charges" in network.predicts else "no",

@@ -73,6 +73,8 @@ class ModelConfig:
     coulomb : Coulomb energy the model was trained with: "simple" or "physnet" of the atomic charges, "distributed" of
         the distributed ones; or None.
     coulomb_range : Å, distance below which the network holds the Coulomb energy.
+    coulomb_sum : how it was summed in training where that is not over all pairs ("dsf", "ewald", …), or None.
+    coulomb_options : of that sum, by name.
     repulsion : repulsion of nuclei the model was trained with ("zbl"), or None.
     neutral_only : the model knows neutral molecules only.
     provenance : where the weights come from (strings only).
@@ -84,6 +86,8 @@ class ModelConfig:
     fidelities: tuple[Fidelity, ...] = (Fidelity(name="default"),)
     coulomb: str | None = None
     coulomb_range: float | None = None
+    coulomb_sum: str | None = None
+    coulomb_options: dict[str, float] = field(default_factory=dict)
     repulsion: str | None = None
     neutral_only: bool = False
     provenance: dict[str, str] = field(default_factory=dict)

@@ -71,6 +71,7 @@ def evaluate(
     labels: Mapping[str, str] | None = None,
     fidelity: str | None = None,
     with_dispersion: bool = False,
+    coulomb: str = "auto",
     device: str = "auto",
     **comparison: Any,
 ) -> dict[str, dict[str, float]]:
@@ -84,6 +85,7 @@ def evaluate(
     labels : names that labels have in the files, by label.
     fidelity : which fidelity of the model data without a name of its own are compared with.
     with_dispersion : the labels contain the dispersion that calculators add to this model.
+    coulomb : how the Coulomb energy is summed, as calculators take it ("dsf", "ewald"); "auto" as in training.
     device : "auto", "cpu" or "cuda".
     comparison : which labels count, see :class:`molcalc.train.data.comparison.Comparison`: esp_radius_factor, esp_max,
         dipole_source.
@@ -101,7 +103,9 @@ def evaluate(
     """
     counted = from_dict(Comparison, comparison)
     checkpoint = model if isinstance(model, Checkpoint) else read_model(model)
-    evaluator = Evaluator(checkpoint, counted, device=chosen_device(device), with_dispersion=with_dispersion)
+    evaluator = Evaluator(
+        checkpoint, counted, device=chosen_device(device), with_dispersion=with_dispersion, coulomb=coulomb
+    )
     return evaluate_part(evaluator, open_dataset(data, units=units, labels=labels), fidelity=fidelity).overall
 
 
@@ -141,6 +145,7 @@ class Evaluator:
     comparison : says which ESP points count, and which charges make the dipole.
     with_dispersion : the labels contain the dispersion that calculators add to this model: True for those of every
         fidelity, or the names of fidelities.
+    coulomb : how the Coulomb energy is summed; "auto" as in training.
 
     Raises
     ------
@@ -155,10 +160,11 @@ class Evaluator:
         *,
         device: torch.device,
         with_dispersion: bool | Collection[str] = False,
+        coulomb: str = "auto",
     ) -> None:
         self.checkpoint, self.comparison, self.device = checkpoint, comparison, device
         self.networks = build_members(checkpoint)
-        potential = training_potential(checkpoint.config, self.networks)
+        potential = training_potential(checkpoint.config, self.networks, coulomb)
         self.potential = potential.set_dtype(torch.float64).to(device)
         fidelities = checkpoint.config.fidelities
         if isinstance(with_dispersion, bool):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from molcalc.assembly.potentials import fixed_potential, training_potential
-from molcalc.assembly.terms import REPULSION_OF_NEW_MODELS
+from molcalc.assembly.terms import REPULSION_OF_NEW_MODELS, trained_coulomb
 from molcalc.batch import AtomicBatch
 from molcalc.derivatives import evaluate
 from molcalc.errors import (
@@ -209,13 +209,16 @@ def _fresh(config: StartConfig, fidelities: Sequence[Fidelity], seed: int) -> tu
     if max(elements) > entry.config.max_number and "max_number" not in config.arguments:
         sizes["max_number"] = max(elements)
     arguments = asdict(presets[config.preset](elements=elements, **sizes))
-    coulomb = recommended.coulomb if config.coulomb == "auto" else config.coulomb
+    wanted = recommended.coulomb if config.coulomb == "auto" else config.coulomb
+    coulomb, summed, options = (None, None, {}) if wanted is None else trained_coulomb(wanted, config.coulomb_options)
     model_config = ModelConfig(
         kind=config.model,
         arguments={**arguments, **config.arguments},
         fidelities=tuple(fidelities),
         coulomb=coulomb,
         coulomb_range=None if coulomb is None else COULOMB_RANGE.get(coulomb),
+        coulomb_sum=summed,
+        coulomb_options=options,
         repulsion=REPULSION_OF_NEW_MODELS.get(config.repulsion or "", config.repulsion),
     )
     try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
-from molcalc.assembly.terms import COULOMB_SUMS, REPULSIONS
+from molcalc.assembly.terms import REPULSIONS, TRAINED_COULOMB, trained_coulomb
 from molcalc.dispersion.parameters import as_stored
 from molcalc.errors import ConfigError, short, suggest
 from molcalc.fidelity import Fidelity
@@ -102,8 +102,13 @@ class StartConfig:
     init_member : which network of an ensemble to start from.
     keep_fidelities : keep the fidelities of ``init`` that the data do not have. What all share changes with training,
         unless it is frozen (``groups``).
-    coulomb : Coulomb energy of the model: "auto" (AIMNet2 "simple", models of distributed charges None), "simple"
-        (beyond bonds), "physnet" (also between bonded atoms), "distributed" (of the charges around the atoms), or None.
+    coulomb : Coulomb energy of the model: "auto" (AIMNet2 "simple", models of distributed charges None; that of
+        ``init``), "simple" (beyond bonds), "physnet" (also between bonded atoms), "distributed" (of the charges around
+        the atoms), or None. Periodic structures need another sum: "dsf" (molecules and any periodicity), "ewald" or
+        "pme" (three periodic directions) for "simple", "shifted" for "physnet". The model remembers it.
+    coulomb_options : of that sum: ``cutoff`` (Å) and ``alpha`` (1/Å) of "dsf", ``accuracy``, ``alpha``,
+        ``real_cutoff`` and ``reciprocal_cutoff`` of "ewald", ``accuracy`` and ``real_cutoff`` of "pme", ``cutoff`` of
+        "shifted".
     repulsion : "zbl" or None, repulsion of nuclei at distances shorter than bonds.
     reference_energies : self-atomic energies, which are added to what the network predicts: "fit" to the training data,
         "isolated" for the energies of neutral single atoms in the data, a file of ``molcalc sae``, energies in eV by
@@ -118,13 +123,19 @@ class StartConfig:
     init: str | None = None
     init_member: Annotated[int, Range(0)] = 0
     keep_fidelities: bool = False
-    coulomb: Annotated[str, Choice("auto", *dict.fromkeys(row.trained_with for row in COULOMB_SUMS))] | None = "auto"
+    coulomb: Annotated[str, Choice("auto", *TRAINED_COULOMB)] | None = "auto"
+    coulomb_options: dict[str, float] = field(default_factory=dict)
     repulsion: Annotated[str, Choice(*REPULSIONS)] | None = None
     reference_energies: str | dict[str, Any] = "fit"
     fidelities: dict[str, TrainedFidelity] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.coulomb in (None, "auto"):
+            if self.coulomb_options:
+                raise ConfigError(f"coulomb_options={self.coulomb_options}: say of which sum, such as coulomb='dsf'")
+        else:
+            trained_coulomb(self.coulomb, self.coulomb_options)
 
     def trained_fidelity(self, name: str) -> TrainedFidelity:
         """Options of a fidelity; nothing but its name where a user says nothing of it."""

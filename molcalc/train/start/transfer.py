@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from molcalc.assembly.terms import COULOMB_SUMS, trained_coulomb
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, suggest
 from molcalc.fidelity import UNNAMED, Fidelity
 from molcalc.io.checkpoint import ModelConfig
@@ -115,7 +116,7 @@ def transferred(
         network.set_reference_energies(dict.fromkeys(network.elements, 0.0), k)
     network.config = replace(network.config, elements=all_elements(wanted))
     declared = replace(
-        found,
+        _summed(config, init, found),
         arguments=asdict(network.config),
         n_members=1,
         fidelities=tuple(wanted),
@@ -127,10 +128,26 @@ def _check_options(config: StartConfig, init: str, found: ModelConfig) -> None:
     if found.kind != config.model:
         raise CheckpointMismatchError(f"init={init!r} holds a {found.kind!r} model; model={config.model!r}")
     new = set(config.arguments) - (set(ADDED) if MODELS[found.kind].learns_fidelities else set())
-    if new or config.preset != "default" or config.coulomb != "auto" or config.repulsion is not None:
-        raise ConfigError("arguments, preset, coulomb and repulsion describe a new network; with init they are given")
+    if new or config.preset != "default" or config.repulsion is not None:
+        raise ConfigError("arguments, preset and repulsion describe a new network; with init they are given")
     if config.init_member >= found.n_members:
         raise ConfigError(f"init_member={config.init_member}; {init!r} has members 0…{found.n_members - 1}")
+
+
+def _summed(config: StartConfig, init: str, found: ModelConfig) -> ModelConfig:
+    """The declaration of given weights with the sum of their Coulomb energy that is wanted."""
+    if config.coulomb == "auto":
+        return found
+    energy, summed, options = (
+        (None, None, {}) if config.coulomb is None else trained_coulomb(config.coulomb, config.coulomb_options)
+    )
+    if energy != found.coulomb:
+        sums = [row.name for row in COULOMB_SUMS if row.trained_with == found.coulomb and row.name != "auto"]
+        raise ConfigError(
+            f"coulomb={config.coulomb!r}: {init!r} was trained with {found.coulomb or 'no Coulomb energy'}; "
+            + (f"it can be summed as {', '.join(sums)}" if sums else "leave the option out")
+        )
+    return replace(found, coulomb_sum=summed, coulomb_options=options)
 
 
 def _source(config: StartConfig, init: str, found: ModelConfig, fidelity: Fidelity) -> int:

@@ -292,3 +292,11 @@ def test_given_reference_energies_are_those_of_the_model_and_said(labelled_db: P
 def test_a_fidelity_that_goes_on_keeps_its_reference_energies(two_levels: Path, labelled_db: Path) -> None:
     with pytest.raises(ConfigError, match="fidelity 'high' goes on from .* with those it has"):
         start({"high": labelled_db}, init=str(two_levels), reference_energies={"high": {"H": -13.0}})
+
+
+def test_given_weights_go_on_with_another_sum_of_their_coulomb_energy(two_levels: Path, labelled_db: Path) -> None:
+    model = start({"high": labelled_db}, init=str(two_levels), coulomb="dsf", coulomb_options={"cutoff": 9.0})
+    assert (model.config.coulomb, model.config.coulomb_sum) == ("simple", "dsf")
+    assert model.config.coulomb_options == {"cutoff": 9.0}
+    with pytest.raises(ConfigError, match="was trained with simple; it can be summed as simple, dsf, ewald, pme"):
+        start({"high": labelled_db}, init=str(two_levels), coulomb="physnet")
