@@ -7,7 +7,7 @@ the reason, or written into its history and its ``training.yaml``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,17 @@ def changes_of(before: Mapping[str, str], now: Mapping[str, str], folder: Path) 
             )
         found.append(change)
     return found
+
+
+def told_of(changes: Sequence[Change]) -> list[str]:
+    """Changes as they are written down; other data are one change, whatever parts of them are others.
+
+    Returns
+    -------
+    one text for each
+    """
+    follow = {"validation data", "split"} if touches(changes, {"data"}) else set()
+    return [str(change) for change in changes if change.name not in follow]
 
 
 def touches(changes: Iterable[Change], names: set[str]) -> bool:

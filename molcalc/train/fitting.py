@@ -20,7 +20,7 @@ from molcalc.errors import ConfigError
 from molcalc.pretrained.sources import read_model
 from molcalc.registry import calculator_class
 from molcalc.train.config import FitConfig, flat_options, join_options, make_config, read_options
-from molcalc.train.continuation import OF_BATCHES, OF_SCORES, changes_of, touches
+from molcalc.train.continuation import OF_BATCHES, OF_SCORES, RECOMMENDED, changes_of, told_of, touches
 from molcalc.train.data.kept_parts import KeptParts, write_parts
 from molcalc.train.data.opening import Data
 from molcalc.train.data.parts import Parts, check_parts, open_parts
@@ -127,6 +127,8 @@ def fit(
         raise ConfigError(f"resume={resume!r}; expected True, False or 'auto'")
     folder = RunFolder(output)
     going_on = folder.started if resume == "auto" else bool(resume)
+    if going_on:
+        folder.check_started()
     named = {"data": data, "valid": valid, "test": test, "units": units, "labels": labels, "skip_bad": skip_bad}
     named |= {"model": model, "init": None if init is None else os.fspath(init)}
     said = {**flat_options(options), **{name: value for name, value in named.items() if value is not None}}
@@ -178,9 +180,12 @@ def _completed(said: Mapping[str, Any], folder: RunFolder, going_on: bool) -> tu
     recorded = folder.path / OPTIONS_FILE
     if going_on and recorded.is_file():
         its_files, its_options = separated(read_options(recorded))
+        if options.get("optimizer", its_options.get("optimizer")) != its_options.get("optimizer"):
+            its_options = {key: value for key, value in its_options.items() if key not in RECOMMENDED}
         files, options = {**its_files, **files}, join_options(its_options, options)
     if "data" not in files:
-        raise ConfigError("no data to train on: name an ASE database, or any file of structures")
+        known = f"; {recorded} names none, since they were in memory" if going_on else ""
+        raise ConfigError(f"no data to train on{known}: name an ASE database, or any file of structures")
     if options.get("model") is None and options.get("init") is not None:
         options["model"] = read_model(options["init"]).config.kind
     return files, options
@@ -197,9 +202,10 @@ def _go_on(trainer: Trainer, saved: Mapping[str, Any]) -> bool:
     optimizer = trainer.optimizer
     state = upgraded(saved, optimizer.names(), [type(each).__name__ for each in optimizer.optimizers])
     changes = changes_of(state["identity"], trainer.identity, trainer.folder.path)
-    trainer.restore(state, [str(change) for change in changes])
+    told = told_of(changes)
+    trainer.restore(state, told)
     log.info("resumed at epoch %d, step %d", trainer.progress.epoch, trainer.progress.step)
-    for change in changes:
+    for change in told:
         log.info("changed: %s", change)
     if touches(changes, OF_BATCHES):
         trainer.begin_epoch_anew()

@@ -124,6 +124,16 @@ class RunFolder:
                 f"{'it' if len(found) == 1 else 'them'} away, or choose another output"
             )
 
+    def check_started(self) -> None:
+        """Refuse to go on where there is nothing to go on with.
+
+        Raises
+        ------
+        MissingFileError
+        """
+        if not self.started:
+            raise MissingFileError(f"{self.path} holds no run to resume: {self.last} is missing; start without resume")
+
     def withdraw(self) -> None:
         """Remove what a run wrote that never took a step, so that the corrected one may begin here."""
         shutil.rmtree(self.last, ignore_errors=True)
@@ -153,8 +163,7 @@ class RunFolder:
         CheckpointCorruptError, CheckpointMismatchError
             When it is damaged or of another version.
         """
-        if not self.started:
-            raise MissingFileError(f"{self.path} holds no run to resume: {self.last} is missing; start without resume")
+        self.check_started()
         model, files = checkpoint.load_with(self.last, (STATE,))
         try:
             state = torch.load(io.BytesIO(files[STATE]), map_location="cpu", weights_only=True)

@@ -272,6 +272,14 @@ def test_a_finished_run_goes_on_with_other_options_and_more_data(
     assert yaml.safe_load((tmp_path / "run" / "training.yaml").read_text())["loop"]["batch_size"] == 4
 
 
+def test_another_optimizer_takes_its_own_recommended_settings(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    result = fit(output=tmp_path / "run", resume=True, progress=False, epochs=7, optimizer="muon")
+    assert 'optimizer "adamw" → "muon"' in result.history[-1]["changes"]
+    options = yaml.safe_load((tmp_path / "run" / "training.yaml").read_text())["optimize"]
+    assert (options["learning_rate"], options["optimizer_options"]) == (2e-3, {"momentum": 0.95, "nesterov": True})
+
+
 def test_the_best_model_is_judged_again_when_other_labels_count(finished: Path, tmp_path: Path) -> None:
     """A score of energies, forces, charges and dipoles says nothing beside one of energies."""
     shutil.copytree(finished, tmp_path / "run")
@@ -334,8 +342,11 @@ def test_a_signal_saves_and_the_run_goes_on(
 
 
 def test_resuming_nothing_is_an_error(labelled_db: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no run to resume"):
-        run(labelled_db, tmp_path / "new", resume=True)
+    for data in (labelled_db, None):
+        with pytest.raises(FileNotFoundError, match="no run to resume"):
+            run(data, tmp_path / "new", resume=True)
+    with pytest.raises(ConfigError, match="no data to train on: name an ASE database"):
+        run(None, tmp_path / "new")
 
 
 def test_loading_a_state_executes_nothing(finished: Path, tmp_path: Path) -> None:
