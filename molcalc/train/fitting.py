@@ -135,7 +135,9 @@ def fit(
     files, chosen = _completed(said, folder, going_on)
     config, asked = make_config(chosen), _asked_terms(chosen)
     device = chosen_device(config.loop.device)
+    interruption = Interruption()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_saving_signal(interruption))
         stack.enter_context(_threads(config.loop.threads))
         processes = stack.enter_context(joined(device, config.loop.dist_timeout))
         if processes.first:
@@ -167,7 +169,7 @@ def fit(
             changed = begun is None or _go_on(trainer, begun[1])
             if changed and processes.first:
                 _write_down(trainer, parts, files, config)
-            return _run(trainer, parts, config, progress and processes.first)
+            return _run(trainer, parts, config, interruption, progress and processes.first)
         except Exception:
             if begun is None and processes.first and not trainer.progress.step:
                 folder.withdraw()
@@ -235,12 +237,11 @@ def _write_down(trainer: Trainer, parts: Parts, files: Mapping[str, Any], config
     write_parts(trainer.folder.path / PARTS_FILE, {"train": parts.train, **parts.held_out})
 
 
-def _run(trainer: Trainer, parts: Parts, config: FitConfig, progress: bool) -> FitResult:
+def _run(trainer: Trainer, parts: Parts, config: FitConfig, interruption: Interruption, progress: bool) -> FitResult:
     """Train to the end, and report."""
     options, usual = config.flat(), make_config({"model": config.start.model}).flat()
     report = RunReport(trainer, parts, options=options, usual=usual)
     console = Console(trainer, progress)
-    interruption = Interruption()
     with _signals(interruption) as received, console, Recording(config.report, trainer, report, options) as record:
         finished = trainer.run(interruption, console.update, record)
     if not finished:
@@ -277,28 +278,39 @@ def _threads(wanted: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals(interruption: Interruption) -> Iterator[list[int]]:
-    """Ask for a stop at the first SIGINT or SIGTERM (the second one acts as before), and for a save at SIGUSR1."""
+    """Ask for a stop at the first SIGINT or SIGTERM; the second one acts as before."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
     before: dict[int, Any] = {}
 
-    def stop(number: int, frame: Any) -> None:
+    def handle(number: int, frame: Any) -> None:
         interruption.requested = True
         received.append(number)
         signal.signal(number, before[number])
 
-    def save(number: int, frame: Any) -> None:
-        interruption.saving = True
-
-    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop}
-    if sys.platform != "win32":
-        handlers[signal.SIGUSR1] = save
-    for number, handler in handlers.items():
-        before[int(number)] = signal.signal(number, handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[int(number)] = signal.signal(number, handle)
     try:
         yield received
     finally:
-        for previous, former in before.items():
-            signal.signal(previous, former)
+        for previous, handler in before.items():
+            signal.signal(previous, handler)
+
+
+@contextlib.contextmanager
+def _saving_signal(interruption: Interruption) -> Iterator[None]:
+    """Ask for a save at SIGUSR1, which would end a process that does not expect it; before the first step it waits."""
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        interruption.saving = True
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
