@@ -59,7 +59,7 @@ def run(args: Arguments) -> int:
     from molcalc.cli.input_structures import read_all, sources_of
 
     check_table_target(args, input_paths(sources_of(args.files), *(args.model or [])))
-    failures = Failures()
+    failures = Failures(args.words, args.debug)
     frames = read_all(args.files, failures)
     if not frames:
         return failures.report(0)

@@ -73,7 +73,7 @@ def run(args: Arguments) -> int:
         check_file(target, force=args.force, inputs=inputs)
         output_format(target)
     check_table_target(args, inputs)
-    failures = Failures()
+    failures = Failures(args.words, args.debug)
     frames = read_all(args.files, failures)
     if not frames:
         return failures.report(0)

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from molcalc.simulate.interrupts import Interrupted
@@ -22,8 +23,17 @@ BROKEN_PIPE = 141
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def report_error(error: BaseException, debug: bool) -> int:
-    """Print an error and return the exit status that goes with it."""
+def report_error(error: BaseException, debug: bool, words: Callable[[str], str]) -> int:
+    """Print an error and return the exit status that goes with it.
+
+    Parameters
+    ----------
+    words : puts a message into the spelling of the command line.
+
+    Returns
+    -------
+    exit status
+    """
     if debug:
         traceback.print_exception(error)
     status = exit_status(error)
@@ -32,14 +42,21 @@ def report_error(error: BaseException, debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return status
     kind = "" if status >= INTERRUPTED else "error: "
-    print(f"molcalc: {kind}{error_line(error, status)}", file=sys.stderr)
+    print(f"molcalc: {kind}{words(error_line(error, status))}", file=sys.stderr)
     return status
 
 
 class Failures:
-    """Structures of a batch that could not be computed, while the others were."""
+    """Structures of a batch that could not be computed, while the others were.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    words : puts a message into the spelling of the command line.
+    debug : show the traceback of each.
+    """
+
+    def __init__(self, words: Callable[[str], str], debug: bool) -> None:
+        self._words, self._debug = words, debug
         self._errors: list[MolcalcError | OSError] = []
 
     def add(self, error: MolcalcError | OSError) -> None:
@@ -58,7 +75,9 @@ class Failures:
         exit status of the first; 0 when there is none
         """
         for error in self._errors:
-            print(f"molcalc: error: {error_line(error, exit_status(error))}", file=sys.stderr)
+            if self._debug:
+                traceback.print_exception(error)
+            print(f"molcalc: error: {self._words(error_line(error, exit_status(error)))}", file=sys.stderr)
         if not self._errors:
             return 0
         if n_done:

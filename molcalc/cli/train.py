@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,14 @@ def add_parser(subparsers: Subparsers) -> None:
         options.add_argument(f"--{name}", **settings)
     options.add_argument("--no-plots", action="store_true", help="draw no pictures")
     options.add_argument("--quiet", action="store_true", help="no progress bar and no notes, only warnings")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, names_of_settings=setting_names)
+
+
+def setting_names() -> Collection[str]:
+    """Names that ``--set`` takes."""
+    from molcalc.train.config import make_config
+
+    return make_config({}).flat().keys()
 
 
 def run(args: Arguments) -> int:
