@@ -187,14 +187,14 @@ class EnergyTable:
     def _row(self, frame: InputStructure, results: dict[str, Any]) -> list[Any]:
         import numpy as np
 
-        from molcalc.knowledge import too_wide
+        from molcalc.cli.agreement import judged
         from molcalc.units import DEBYE
 
         row = [frame.source, frame.number, _formula(frame), self._calculator.resolve(frame.atoms).charge]
         row.append(self._factor * results["energy"])
         if self._has_std:
             std = results["energy_std"]
-            row += [self._factor * std, "disagree" if too_wide(std, len(frame.atoms)) else "agree"]
+            row += [self._factor * std, judged(std, len(frame.atoms))]
         row.append(self._factor * float(np.linalg.norm(results["forces"], axis=1).max()))
         if self._has_dipole:
             row.append(float(np.linalg.norm(results["dipole"]) / DEBYE) if "dipole" in results else None)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from molcalc.cli.agreement import last_agreement
 from molcalc.cli.options import Arguments, Subparsers, add_model_options, input_paths, make_calculator, number
 from molcalc.simulate import ENSEMBLES
 from molcalc.simulate.interrupts import Interrupted
@@ -87,6 +88,8 @@ def run(args: Arguments) -> int:
         except Interrupted as stop:
             raise progress.interrupted(stop, path) from stop
     print(_summary(done, args.steps))
+    if agreement := last_agreement(calculator, len(start.atoms)):
+        print(agreement)
     return 0
 
 

@@ -108,6 +108,10 @@ def add_model_options(parser: argparse.ArgumentParser, *, one_fidelity: bool = T
         "--dtype", default="float32", choices=("float32", "float64"), help="arithmetic of the network (default float32)"
     )
     group.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    group.add_argument(
+        "--on-extrapolation", default="warn", choices=("warn", "raise", "ignore"),
+        help="what to do about structures that are unlike the training data (default warn)",
+    )  # fmt: skip
     add_trusted(group)
 
 
@@ -136,6 +140,7 @@ def make_calculator(args: Arguments, *, one_fidelity: bool = True) -> MolCalcula
         coulomb=args.coulomb,
         dtype=args.dtype,
         device=args.device,
+        on_extrapolation=args.on_extrapolation,
         **choice,
     )
 
