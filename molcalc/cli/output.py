@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,18 +80,11 @@ def _write_database(path: Path, form: str, frames: Sequence[Atoms]) -> None:
 
 def _kept(info: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a structure carried: keys of a row, and what a row can only hold as data; without charge and spin."""
-    from ase.db.core import check as check_keys
+    from molcalc.train.data.formats.database_keys import is_database_key
 
     keys: dict[str, Any] = {}
     data: dict[str, Any] = {}
     for key, value in info.items():
-        if state_key(key):
-            continue
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")  # a key that is a formula as well would not be found again
-                check_keys({key: value})
-            keys[key] = value
-        except (ValueError, UserWarning):
-            data[key] = value
+        if not state_key(key):
+            (keys if is_database_key(key, value) else data)[key] = value
     return keys, data

@@ -231,7 +231,8 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
     bundle = tmp_path / "x.bundle"
     bundle.mkdir()
     (bundle / "metadata.json").write_text('{"format": "BundleTrajectory"}')
-    for path in (Path(__file__), bundle):
+    (tmp_path / "a.foo").write_text("hello\n")
+    for path in (Path(__file__), bundle, tmp_path / "a.foo"):
         with pytest.raises(DatasetError, match="not a file that ASE reads, nor one of .db"):
             open_dataset(path)
     with pytest.raises(DatasetError, match="there is no file"):

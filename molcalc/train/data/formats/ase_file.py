@@ -28,9 +28,10 @@ class AseFile(RowFile):
         super().__init__(path, declared)
         try:
             self.form = filetype(str(self.content.absolute()))
+            read = get_ioformat(self.form).can_read and self.form not in _REFUSED
         except (UnknownFileTypeError, IsADirectoryError):
-            self.form = ""
-        if not self.form or self.form in _REFUSED or not get_ioformat(self.form).can_read:
+            read = False
+        if not read:
             raise DatasetError(
                 f"{path}: not a file that ASE reads, nor one of .db, .json, .aselmdb, .xyz, .traj, .h5, .npz"
             )

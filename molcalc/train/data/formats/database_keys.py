@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import numbers
 import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from molcalc.errors import DatasetError
 
@@ -48,7 +51,8 @@ class DatabaseKeys:
 
 def is_database_key(name: str, value: Any) -> bool:
     """Whether an ASE database takes a key with a value: no names of its own, no formulas, no texts like numbers."""
-    return _is_taken(name, value if isinstance(value, str) else None)
+    plain = isinstance(value, (str, numbers.Real, np.bool_))
+    return plain and _is_taken(name, value if isinstance(value, str) else None)
 
 
 @lru_cache(maxsize=4096)

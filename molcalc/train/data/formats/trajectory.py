@@ -58,6 +58,7 @@ def _row(number: int, frame: Any, first: Any) -> Row:
     results = frame.calculator if "calculator" in frame else {}
     info = frame.get("info") or {}
     numbers = np.asarray(header.numbers)
+    keys = {key: value for key, value in info.items() if isinstance(value, (str, int, float, bool)) or state_key(key)}
     return Row(
         id=number,
         natoms=len(numbers),
@@ -72,8 +73,6 @@ def _row(number: int, frame: Any, first: Any) -> Row:
         dipole=as_bytes(results.get("dipole")),
         magmoms=as_bytes(results.get("magmoms")),
         charges=as_bytes(results.get("charges")),
-        keys={
-            key: value for key, value in info.items() if isinstance(value, (str, int, float, bool)) or state_key(key)
-        },
-        data={key: value for key, value in info.items() if isinstance(value, np.ndarray)},
+        keys=keys,
+        data={key: value for key, value in info.items() if key not in keys},
     )
