@@ -14,12 +14,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch, collate
-from molcalc.electrostatics.multipoles import center_of_mass
 from molcalc.electrostatics.sites import ChargeSites
+from molcalc.electrostatics.whole_molecules import dipole_origins
 from molcalc.errors import ConfigError
 from molcalc.nn.segments import segment_sum
 from molcalc.potential import Potential, PotentialOutput
-from molcalc.units import ATOMIC_MASSES
 
 HESSIAN_ATOMS = 1500
 """Atoms (over all replicas) evaluated at once for second derivatives."""
@@ -44,7 +43,8 @@ def evaluate(
     Ensembles return means, and standard deviations (n − 1) as ``energy_std``, ``forces_std``, ``charges_std``; their
     distributed charges are those of all members, each with its share.
     Where there are distributed charges, the ``dipole`` is theirs if they turn with the molecule, and that of the atomic
-    charges if they do not; ``dcm_dipole`` and ``charge_dipole`` are both.
+    charges if they do not; ``dcm_dipole`` and ``charge_dipole`` are both. Dipoles of a periodic structure are sums over
+    its molecules, see :func:`molcalc.electrostatics.whole_molecules.dipole_origins`, and NaN where there are none.
     """
     wanted = set(properties)
     leaves: dict[str, Tensor] = {}
@@ -99,13 +99,12 @@ def _mean_predictions(output: PotentialOutput) -> dict[str, Tensor]:
 def _electrostatics(
     results: dict[str, Tensor], batch: AtomicBatch, wanted: set[str], rotation_invariant: bool
 ) -> dict[str, Tensor]:
-    """Dipoles about the center of mass, and the potential at the points of the batch."""
-    masses = torch.as_tensor(ATOMIC_MASSES, device=batch.numbers.device)[batch.numbers]
-    center = center_of_mass(batch.positions, masses, batch.system_idx, batch.n_systems)
-    found = {"dipole": ChargeSites.of(batch, results, "charges").dipole(center)}
+    """Dipoles, NaN where a structure has none, and the potential at the points of the batch."""
+    origins = dipole_origins(batch)
+    found = {"dipole": ChargeSites.of(batch, results, "charges").dipole(origins, batch.n_systems)}
     sites = ChargeSites.of(batch, results)
     if "dcm_charges" in results:
-        found["charge_dipole"], found["dcm_dipole"] = found["dipole"], sites.dipole(center)
+        found["charge_dipole"], found["dcm_dipole"] = found["dipole"], sites.dipole(origins, batch.n_systems)
         if rotation_invariant:
             found["dipole"] = found["dcm_dipole"]
     if "esp" in wanted:
