@@ -6,7 +6,7 @@ It knows nothing of ASE's calculators, which stand on it, and keeps nothing of o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from molcalc.assembly.potentials import AS_DECLARED, PotentialOptions, potential
 from molcalc.assembly.terms import completed_by
 from molcalc.batch import AtomicBatch, collate
 from molcalc.derivatives import dipole_derivatives, evaluate, hessian
+from molcalc.devices import usable_device
 from molcalc.electrostatics.sites import CHARGE_SOURCES, ChargeSites
 from molcalc.errors import (
     ChargeError,
@@ -39,8 +40,9 @@ from molcalc.errors import (
 from molcalc.fidelity import Fidelity, fidelities_knowing, find_fidelity
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
-from molcalc.prediction.batching import check_structure, initial_charge, make_batch
-from molcalc.prediction.extrapolation import Extrapolation, checked_choice
+from molcalc.prediction.batching import check_images, check_structure, initial_charge, make_batch
+from molcalc.prediction.extrapolation import Extrapolation
+from molcalc.prediction.options import DTYPES, PredictorOptions
 from molcalc.prediction.points import charge_sites, field_at, potential_at
 from molcalc.prediction.results import (
     Prediction,
@@ -49,48 +51,13 @@ from molcalc.prediction.results import (
     has_volume,
     predicted_properties,
     split_batch,
+    undefined,
 )
 from molcalc.state import State, multiplicity_of_moments, resolve_charge
+from molcalc.surroundings import own_settings
 
 BATCH_ATOMS = 2000
 """Atoms evaluated at once."""
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-"""Arithmetic of the networks' large matrix products, by the name that a user gives."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictorOptions:
-    """Settings of a predictor, whatever its potential.
-
-    Attributes
-    ----------
-    charge, multiplicity : for every structure; None takes what each Atoms states (:mod:`molcalc.state`).
-    device : "auto", "cpu" or "cuda"; "auto" takes a GPU if there is one.
-    dtype : "float32" or "float64", arithmetic of the large matrix products; the rest is in float64 in any case.
-    min_distance : Å below which two atoms are an error; None takes a quarter of their covalent radii.
-    on_extrapolation : "warn", "raise" or "ignore" structures that are unlike the training data (docs/limits.md).
-
-    Raises
-    ------
-    ConfigError
-        For an unknown choice, or a distance out of range.
-    """
-
-    charge: int | None = None
-    multiplicity: int | None = None
-    device: str = "auto"
-    dtype: str = "float32"
-    min_distance: float | None = None
-    on_extrapolation: str = "warn"
-
-    def __post_init__(self) -> None:
-        checked_choice(self.on_extrapolation)
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"dtype={self.dtype!r}{suggest(str(self.dtype), DTYPES)}; choose one of {list(DTYPES)}")
-        if self.min_distance is not None and not 0.0 < self.min_distance < 1.0:
-            raise ConfigError(f"min_distance={self.min_distance!r} Å; allowed is 0 < min_distance < 1")
-
-
 DEFAULTS = PredictorOptions()
 
 
@@ -118,13 +85,9 @@ class Predictor:
     charge, multiplicity : imposed on every structure, or None.
     properties, extra_properties : names of what it predicts: of ASE, and beyond.
     device : where it computes.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown device, or one that is not here.
     """
 
+    @own_settings()
     def __init__(
         self,
         potential: Potential,
@@ -137,10 +100,10 @@ class Predictor:
         fidelities: Sequence[Fidelity] = (),
         fidelity: int = 0,
         completed_by: Sequence[Mapping[str, str]] = (),
-        provenance: Mapping[str, str | bool] | None = None,
+        provenance: Mapping[str, str | bool | float] | None = None,
     ) -> None:
-        self.device = _device(options.device)
-        self.potential = potential.set_dtype(DTYPES[options.dtype]).to(self.device)
+        self.device = usable_device(options.device)
+        self.potential = potential.set_dtype(DTYPES[str(options.dtype)]).to(self.device)
         self.charge, self.multiplicity = options.charge, options.multiplicity
         self.min_distance = options.min_distance
         self.model = model
@@ -160,6 +123,7 @@ class Predictor:
         self._warned: set[str] = set()
 
     @classmethod
+    @own_settings()
     def of_model(
         cls,
         model: OpenedModel,
@@ -185,7 +149,7 @@ class Predictor:
         """
         config, chosen = model.config, model.index_of(fidelity)
         potential = potential_of(model, fidelity, energy)
-        provenance: dict[str, str | bool] = {} if energy.member is None else {"member": str(energy.member)}
+        provenance: dict[str, str | bool | float] = {} if energy.member is None else {"member": str(energy.member)}
         if energy.legacy:
             provenance["legacy"] = True
         if "dcm_charges" in potential.predicts:
@@ -273,6 +237,7 @@ class Predictor:
 
     # -- from structures to results ------------------------------------------------------------------
 
+    @own_settings()
     def prepare(
         self, atoms: Atoms, edges: VerletList | None = None, fidelity: int | None = None
     ) -> tuple[AtomicBatch, State]:
@@ -305,6 +270,7 @@ class Predictor:
         """Derivatives of the energy that a structure has: forces, and stress where its cell has a volume."""
         return ("forces", "stress") if has_volume(atoms) and "stress" in self.properties else ("forces",)
 
+    @own_settings()
     def predict(self, batches: Sequence[AtomicBatch], gradients: Sequence[str]) -> list[Prediction]:
         """Predictions for structures that are evaluated together, or in two halves where memory is short.
 
@@ -347,15 +313,16 @@ class Predictor:
         Raises
         ------
         MissingPropertyError
-            For a property that is not predicted, or stress of a structure without volume.
+            For a property that is not predicted, stress of a structure without volume, or the dipole of a network
+            without end.
         InputError
-            For a structure that the model cannot describe; says which one.
+            For what is no structure, or one that the model cannot describe; says which one.
         NonFiniteResultError
             When a result is not finite; says of which structure.
         """
-        images = list(images)
+        images = check_images(images)
         if isinstance(properties, str):
-            raise ConfigError(f"properties={properties!r}; give a list of names: [{properties!r}]")
+            raise ConfigError(f'properties={properties!r}; give the names in a list or tuple, as ("{properties}",)')
         known = [*self.properties, *self.extra_properties]
         unknown = [name for name in properties if name not in known]
         if unknown:
@@ -375,9 +342,13 @@ class Predictor:
             for k, prediction in enumerate(self.predict(batches, gradients)):
                 found = prediction.all
                 check_finite(found, f"{self.model!r} for structure {start + k}")
+                missing = [name for name in properties if name not in found]
+                if missing:
+                    raise MissingPropertyError(f"structure {start + k}: {undefined(missing[0], images[start + k])}")
                 results.append({name: found[name] for name in properties})
         return results
 
+    @own_settings()
     def compare_fidelities(self, atoms: Atoms) -> dict[str, dict[str, Any]]:
         """Results at every fidelity of the model, from one pass of its network.
 
@@ -413,10 +384,12 @@ class Predictor:
             check_finite(values, f"{self.model!r} at fidelity {name!r}")
         return results
 
+    @own_settings()
     def hessian(self, atoms: Atoms) -> Float64[np.ndarray, "n_atoms 3 n_atoms 3"]:
         """Second derivatives of the energy, (n, 3, n, 3) float64 in eV/Å²."""
         return self._hessian(self.prepare(atoms)[0])
 
+    @own_settings()
     def vibration_inputs(
         self, atoms: Atoms
     ) -> tuple[Float64[np.ndarray, "n_atoms 3 n_atoms 3"], Float64[np.ndarray, "3 n_atoms 3"] | None]:
@@ -425,16 +398,18 @@ class Predictor:
         Returns
         -------
         hessian : (n, 3, n, 3) float64, eV/Å².
-        dipole_derivatives : (3, n, 3) float64, e; None for a model without charges.
+        dipole_derivatives : (3, n, 3) float64, e; None for a model without charges, or a structure without dipole.
         """
         batch, _ = self.prepare(atoms)
         matrix = self._hessian(batch)
         if "charges" not in self.potential.predicts:
             return matrix, None
-        return matrix, dipole_derivatives(self.potential, batch.to(self.device)).cpu().numpy()
+        slopes = dipole_derivatives(self.potential, batch.to(self.device)).cpu().numpy()
+        return matrix, slopes if np.isfinite(slopes).all() else None
 
     # -- charges and their potential -----------------------------------------------------------------
 
+    @own_settings()
     def charge_sites(
         self, atoms: Atoms, source: str = "auto", predict: Callable[[], Prediction] | None = None
     ) -> ChargeSites:
@@ -476,6 +451,7 @@ class Predictor:
             )
         return charge_sites(atoms, predict() if predict is not None else self._predict_charges(atoms), source)
 
+    @own_settings()
     def esp(
         self, points: np.ndarray, atoms: Atoms, source: str = "auto", predict: Callable[[], Prediction] | None = None
     ) -> Float64[np.ndarray, " n_points"]:
@@ -499,6 +475,7 @@ class Predictor:
         """
         return potential_at(points, atoms, partial(self.charge_sites, atoms, source, predict))
 
+    @own_settings()
     def electric_field(
         self, points: np.ndarray, atoms: Atoms, source: str = "auto", predict: Callable[[], Prediction] | None = None
     ) -> Float64[np.ndarray, "n_points 3"]:
@@ -546,15 +523,3 @@ def _ranges(sizes: Sequence[int], limit: int) -> Iterable[tuple[int, int]]:
         total += size
     if sizes:
         yield start, len(sizes)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device={name!r} is not a torch device; use 'auto', 'cpu' or 'cuda'") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device={name!r}: torch finds no GPU here; use device='cpu'")
-    return device

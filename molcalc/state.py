@@ -135,6 +135,45 @@ class State:
         return cls(total, lowest if spin is None else spin, fidelity, found is not None, spin is not None)
 
 
+def charge_argument(value: Any) -> int | None:
+    """Total charge in e that a caller imposes on every structure, or None.
+
+    Returns
+    -------
+    e, or None
+
+    Raises
+    ------
+    ChargeError
+        When it is not a whole number.
+    """
+    return None if value is None else _whole(value, "charge", "argument charge", ChargeError)
+
+
+def multiplicity_argument(multiplicity: Any = None, *, mult: Any = None, spin: Any = None) -> int | None:
+    """Multiplicity 2S+1 that a caller imposes on every structure, by any of its names, or None.
+
+    Returns
+    -------
+    2S+1, or None
+
+    Raises
+    ------
+    SpinError
+        When it is not a whole number from 1, or the names contradict each other.
+    """
+    given = {"multiplicity": multiplicity, "mult": mult, "spin": spin}
+    stated = {
+        f"argument {name}": _whole(value, name, f"argument {name}", SpinError)
+        for name, value in given.items()
+        if value is not None
+    }
+    found = _agreed(stated, "multiplicities", SpinError)
+    if found is not None and found < 1:
+        raise SpinError(f"{next(iter(stated))} = {found} is 2S+1 and cannot be below 1; give 1 for closed shells")
+    return found
+
+
 def resolve_charge(
     info: Mapping[str, Any],
     *,
@@ -296,7 +335,10 @@ def _whole(value: Any, name: str, source: str, error: _Error) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         kind = f"{type(value).__name__} of shape {value.shape}" if isinstance(value, np.ndarray) else short(value)
         raise error(f"{name} {kind} is not a number ({source}); expected an integer", mistake=f"{name} not a number")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        number = np.inf
     if not np.isfinite(number) or abs(number - round(number)) > WHOLE:
         raise error(
             f"{name} {number:g} is not an integer ({source}): give a whole number", mistake=f"{name} not an integer"

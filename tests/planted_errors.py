@@ -179,7 +179,8 @@ ERRORS = {
         "tests/prediction/test_batching.py",
     ),
     "setter keeps results": Planted(
-        "calculators/base.py", "self.predictor.charge = value\n        self.reset()", "self.predictor.charge = value",
+        "calculators/base.py", "self.predictor.charge = charge_argument(value)\n        self.reset()",
+        "self.predictor.charge = charge_argument(value)",
         "tests/calculators/test_base.py",
     ),
     "positions cast before differences": Planted(
@@ -230,8 +231,7 @@ ERRORS = {
         "tests/prediction/test_batching.py",
     ),
     "results shared with the caller": Planted(
-        "calculators/base.py", "            return super().get_property(name, atoms, allow_calculation)",
-        "            super().get_property(name, atoms, allow_calculation)\n            return self.results.get(name)",
+        "calculators/base.py", "return value.copy() if isinstance(value, np.ndarray) else value", "return value",
         "tests/calculators/test_base.py",
     ),
     "derivative runs on from one input into another": Planted(

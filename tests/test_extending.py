@@ -29,7 +29,8 @@ from molcalc.calculators.base import MolCalculator
 from molcalc.errors import ConfigError, DatasetError, UnsafeCheckpointError
 from molcalc.models.network import NoNetwork
 from molcalc.potential import Potential
-from molcalc.predictor import Predictor, PredictorOptions
+from molcalc.prediction.options import PredictorOptions
+from molcalc.predictor import Predictor
 from molcalc.properties import CYCLIC, from_voigt
 from molcalc.registry import MODELS, build_members
 from molcalc.testing import check_calculator, check_potential

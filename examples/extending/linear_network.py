@@ -25,7 +25,7 @@ from molcalc.calculators.of_model import ModelCalculator
 from molcalc.models.network import NetworkConfig, ReferenceEnergies
 from molcalc.nn.radial import exponential_gaussians
 from molcalc.nn.segments import segment_sum
-from molcalc.predictor import PredictorOptions
+from molcalc.prediction.options import PredictorOptions
 from molcalc.registry import ModelEntry, Training
 
 FRESH_WEIGHTS = 0.01

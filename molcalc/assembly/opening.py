@@ -16,6 +16,7 @@ from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
 from molcalc.pretrained.sources import read_model
 from molcalc.registry import build_members
+from molcalc.surroundings import own_settings
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ SAME_AT_EVERY_FIDELITY = ("functional", "dispersion", "dispersion_in_labels")
 """Fields that their fidelities of one name have in common."""
 
 
+@own_settings()
 def open_model(model: AnyModel, *, trusted: bool = False) -> OpenedModel:
     """A model with its networks, or several runs of the same one as an ensemble.
 

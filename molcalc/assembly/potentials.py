@@ -23,14 +23,15 @@ class PotentialOptions:
     ----------
     dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" or "d4:FUNCTIONAL", or parameters. What is not
         "auto" is for one fidelity: all others have what they declare.
-    coulomb : "auto" as the model was trained, or how else to sum it, see :func:`molcalc.assembly.terms.coulomb_term`.
+    coulomb : "auto" as the model was trained, how else to sum it, see :func:`molcalc.assembly.terms.coulomb_term`, or
+        None to leave it out.
     member : one network of an ensemble, from 0; None takes all.
     legacy : reproduce the arithmetic inside the published TorchScript files: reference energies added in float32 per
         atom, and their form of D3.
     """
 
     dispersion: DispersionChoice = "auto"
-    coulomb: str = "auto"
+    coulomb: str | None = "auto"
     member: int | None = None
     legacy: bool = False
 

@@ -13,7 +13,7 @@ from molcalc.electrostatics.coulomb import DSFCoulomb, EwaldCoulomb, PhysNetCoul
 from molcalc.electrostatics.thole import TholeCoulomb
 from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.energy_term import EnergyTerm
-from molcalc.errors import CheckpointMismatchError, ConfigError, suggest
+from molcalc.errors import CheckpointMismatchError, ConfigError, short, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import ModelConfig
 
@@ -92,7 +92,7 @@ def completing_terms(
     config: ModelConfig,
     chosen: int,
     *,
-    coulomb: str = "auto",
+    coulomb: str | None = "auto",
     dispersion: DispersionChoice = "auto",
     legacy: bool = False,
 ) -> tuple[EnergyTerm, ...]:
@@ -131,7 +131,7 @@ def completing_terms(
 
 
 def completed_by(
-    config: ModelConfig, chosen: int, *, coulomb: str = "auto", dispersion: DispersionChoice = "auto"
+    config: ModelConfig, chosen: int, *, coulomb: str | None = "auto", dispersion: DispersionChoice = "auto"
 ) -> tuple[dict[str, str], ...]:
     """Energy terms that complete a model, in words.
 
@@ -160,8 +160,10 @@ def _choices(config: ModelConfig, chosen: int, dispersion: DispersionChoice) -> 
     return [(each, dispersion if k == chosen else "auto") for k, each in enumerate(config.fidelities)]
 
 
-def coulomb_words(config: ModelConfig, method: str = "auto") -> str:
+def coulomb_words(config: ModelConfig, method: str | None = "auto") -> str:
     """How the Coulomb energy of a model is summed, in words: "simple", "none", "dsf (cutoff=12)"."""
+    if method is None:
+        return "none"
     method, options = _sum_of(config, method)
     if method == "auto":
         return config.coulomb or "none"
@@ -208,19 +210,19 @@ def _sum_of(config: ModelConfig, method: str) -> tuple[str, Mapping[str, float]]
     return method, config.coulomb_options if method == config.coulomb_sum else {}
 
 
-def coulomb_term(config: ModelConfig, method: str = "auto") -> EnergyTerm | None:
+def coulomb_term(config: ModelConfig, method: str | None = "auto") -> EnergyTerm | None:
     """Coulomb term of a model.
 
     Parameters
     ----------
     method : "auto" takes the one the model was trained with; "simple" sums all pairs of a molecule; "dsf" (damped,
         shifted, 15 Å), "ewald" and "pme" (three periodic directions) replace it in crystals and liquids; "shifted" does
-        for models with PhysNet's Coulomb energy.
+        for models with PhysNet's Coulomb energy; None leaves it out.
 
     Returns
     -------
     EnergyTerm or None
-        None for a model that was trained without.
+        None for a model that was trained without, or where it is left out.
 
     Raises
     ------
@@ -229,6 +231,8 @@ def coulomb_term(config: ModelConfig, method: str = "auto") -> EnergyTerm | None
     CheckpointMismatchError
         When the model names a Coulomb energy that is not in the table.
     """
+    if method is None:
+        return None
     known = list(dict.fromkeys(row.name for row in COULOMB_SUMS))
     if method not in known:
         raise ConfigError(f"coulomb={method!r}{suggest(str(method), known)}; choose one of {known}")
@@ -285,8 +289,7 @@ def dispersion_term(
     ------
     ConfigError
         When labels already contain dispersion and a term is asked for, or the functional is unknown.
-    TypeError
-        When the choice is nothing of the above.
+        Or the choice is nothing of the above.
     """
     added = _added_dispersion(fidelity, choice)
     return None if added is None else dispersion_from(added, smooth=smooth, legacy=legacy)
@@ -335,8 +338,8 @@ def _added_dispersion(fidelity: Fidelity, choice: DispersionChoice) -> Dispersio
     if isinstance(choice, str) and choice == "auto":
         return None if fidelity.dispersion_in_labels else fidelity.dispersion
     if not isinstance(choice, (str, D3Parameters, D4Parameters)):
-        raise TypeError(
-            f"dispersion={choice!r} is a {type(choice).__name__}; give 'auto', None, 'd3bj:FUNCTIONAL', "
+        raise ConfigError(
+            f"dispersion={short(choice)} is a {type(choice).__name__}; give 'auto', None, 'd3bj:FUNCTIONAL', "
             "'d4:FUNCTIONAL', D3Parameters or D4Parameters"
         )
     if fidelity.dispersion_in_labels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from molcalc.assembly.potentials import dispersion_potential
 from molcalc.calculators.base import MolCalculator
+from molcalc.devices import Device
 from molcalc.dispersion import d4, reference
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.parameters import (
@@ -15,7 +16,8 @@ from molcalc.dispersion.parameters import (
     d4_parameters,
 )
 from molcalc.errors import ConfigError
-from molcalc.predictor import Predictor, PredictorOptions
+from molcalc.prediction.options import PredictorOptions
+from molcalc.predictor import Predictor
 
 
 class D3(MolCalculator):
@@ -34,7 +36,7 @@ class D3(MolCalculator):
         and 40 Bohr unless given. The cost of the three-body term in crystals grows with the sixth power of its range.
     switch_width : Å over which all fall to zero before their range. With 0, as in simple-dftd3, energies of crystals
         jump by about 1e-7 eV when a pair crosses it; MD of crystals wants 2 Å.
-    device : "auto", "cpu" or "cuda".
+    device : "auto", "cpu", "cuda", the number of a graphics card, or a device of torch.
 
     Raises
     ------
@@ -60,7 +62,7 @@ class D3(MolCalculator):
         cn_cutoff: float | None = None,
         atm_cutoff: float | None = None,
         switch_width: float = 0.0,
-        device: str = "auto",
+        device: Device = "auto",
     ) -> None:
         if (functional is None) == (parameters is None):
             raise ConfigError("D3 needs either the name of a functional or parameters=D3Parameters(…)")
@@ -86,7 +88,14 @@ class D3(MolCalculator):
                 PredictorOptions(device=device, dtype="float64"),
                 model=f"d3bj:{functional or 'parameters'}",
                 depends_on=(),
-                provenance={"parameters": str(parameters), "backend": backend},
+                provenance={
+                    "parameters": str(parameters),
+                    "backend": backend,
+                    "cutoff": term.cutoff,
+                    "cn_cutoff": term.cn_cutoff,
+                    "atm_cutoff": term.atm_cutoff,
+                    "switch_width": term.switch_width,
+                },
             )
         )
 
@@ -135,7 +144,7 @@ class D4(MolCalculator):
         atm_cutoff: float = d4.D4_ATM_CUTOFF,
         cn_cutoff: float = d4.D4_CN_CUTOFF,
         switch_width: float = 0.0,
-        device: str = "auto",
+        device: Device = "auto",
     ) -> None:
         if (functional is None) == (parameters is None):
             raise ConfigError("D4 needs either the name of a functional or parameters=D4Parameters(…)")
@@ -154,6 +163,12 @@ class D4(MolCalculator):
                 PredictorOptions(charge=charge, device=device, dtype="float64"),
                 model=f"d4:{functional or 'parameters'}",
                 depends_on=("charge",),
-                provenance={"parameters": str(parameters)},
+                provenance={
+                    "parameters": str(parameters),
+                    "cutoff": float(cutoff),
+                    "atm_cutoff": float(atm_cutoff),
+                    "cn_cutoff": float(cn_cutoff),
+                    "switch_width": float(switch_width),
+                },
             )
         )

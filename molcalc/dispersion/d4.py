@@ -20,6 +20,7 @@ from molcalc.dispersion.parameters import D4Parameters, d4_parameters, missing_p
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CellError, ConfigError, UnsupportedElementError
 from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
+from molcalc.kernels.runtime import one_thread_after_fork
 from molcalc.nn.segments import segment_sum
 from molcalc.units import BOHR, HARTREE
 
@@ -286,9 +287,13 @@ class D4Structures:
 def dftd4_interface() -> ModuleType:
     """The module ``dftd4.interface``; ConfigError where the package is missing."""
     try:
-        return importlib.import_module("dftd4.interface")
+        interface = importlib.import_module("dftd4.interface")
+        library = importlib.import_module("dftd4._libdftd4").__file__
     except ImportError as error:
         raise missing_package("D4", "dftd4") from error
+    if library is not None:
+        one_thread_after_fork(library)
+    return interface
 
 
 def _check_elements(numbers: np.ndarray) -> None:

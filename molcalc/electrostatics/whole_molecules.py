@@ -18,7 +18,7 @@ from molcalc.batch import AtomicBatch
 from molcalc.electrostatics.multipoles import center_of_mass
 from molcalc.units import ATOMIC_MASSES, COVALENT_RADII
 
-BOND = 1.25
+LONGEST_BOND = 1.25
 """Distance of two atoms over the sum of their covalent radii up to which they belong to one molecule."""
 
 
@@ -81,5 +81,5 @@ def _bonds(
     i, j = batch.edge_index.cpu().numpy()
     radii = COVALENT_RADII[batch.numbers.cpu().numpy()]
     distances = batch.edge_vectors().detach().norm(dim=1).cpu().numpy()
-    kept = (distances < BOND * (radii[i] + radii[j])) & periodic[i]
+    kept = (distances < LONGEST_BOND * (radii[i] + radii[j])) & periodic[i]
     return i[kept], j[kept], batch.unit_shifts.cpu().numpy()[kept]

@@ -22,7 +22,7 @@ from molcalc.io.checkpoint import CONFIG, Checkpoint
 from molcalc.io.files import sha256, write_atomic
 from molcalc.io.targets import check_file, check_folder, check_not_input
 from molcalc.models.aimnet2 import AIMNet2Network
-from molcalc.predictor import DTYPES
+from molcalc.prediction.options import DTYPES
 from molcalc.pretrained.foreign.exported import Contents, description_beside
 
 EXPORT_FORMS = {".jpt": "torchscript", ".pt2": "torch.export", "": "model directory"}

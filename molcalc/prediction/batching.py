@@ -14,6 +14,7 @@ from molcalc.errors import (
     CellError,
     InputError,
     UnsupportedElementError,
+    short,
 )
 from molcalc.neighbors import VerletList, all_pairs, neighbor_list, unique_pairs
 from molcalc.potential import Potential
@@ -25,6 +26,29 @@ CLOSEST_FRACTION = 0.25
 MIN_VOLUME = 0.1
 """Å³ per atom."""
 MAX_CONDITION = 1e6
+
+
+def check_images(images: Iterable[Atoms]) -> list[Atoms]:
+    """The structures of a call that takes many, each of them looked at.
+
+    Returns
+    -------
+    list of Atoms
+
+    Raises
+    ------
+    InputError
+        For one structure in place of a list, and for an entry that is none; says which one.
+    """
+    if isinstance(images, Atoms):
+        raise InputError("one structure was given where a list is expected: evaluate([atoms])")
+    if isinstance(images, str) or not isinstance(images, Iterable):
+        raise InputError(f"{short(images)} is a {type(images).__name__}; expected a list of ase.Atoms")
+    found = list(images)
+    for k, atoms in enumerate(found):
+        if not isinstance(atoms, Atoms):
+            raise InputError(f"structure {k} is {short(atoms)}, a {type(atoms).__name__}; expected ase.Atoms")
+    return found
 
 
 def check_structure(atoms: Atoms, elements: Iterable[int], model: str, periodic: bool) -> None:

@@ -33,6 +33,10 @@ class Prediction:
         """Prediction from arrays of one structure, as :func:`molcalc.derivatives.evaluate` orders them.
 
         What a structure does not have (see :func:`undefined`) is left out.
+
+        Returns
+        -------
+        results and extras by name
         """
         results: dict[str, Any] = {}
         extras: dict[str, Any] = {}

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from molcalc.devices import usable_device
 from molcalc.errors import ConfigError, ResourceError
 
 
@@ -88,13 +89,12 @@ def chosen_device(name: str) -> torch.device:
     Raises
     ------
     ConfigError
-        When a GPU is asked for and torch finds none.
+        When it is unknown, or a GPU is asked for and torch finds none.
     """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device='cuda', but torch finds no GPU: use 'cpu' or 'auto'")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = usable_device(name)
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return device
 
 
 @contextlib.contextmanager
