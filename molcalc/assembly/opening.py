@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+from molcalc.assembly.shared_networks import shared_members
 from molcalc.errors import CheckpointMismatchError, ConfigError
 from molcalc.fidelity import Fidelity, find_fidelity
 from molcalc.io.checkpoint import MAX_MEMBERS, Checkpoint, ModelConfig
@@ -15,7 +16,6 @@ from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
 from molcalc.pretrained.sources import read_model
-from molcalc.registry import build_members
 from molcalc.surroundings import own_settings
 
 
@@ -124,14 +124,15 @@ def open_model(model: AnyModel, *, trusted: bool = False) -> OpenedModel:
 def _open_one(model: ModelSource, trusted: bool) -> OpenedModel:
     checkpoint = model if isinstance(model, Checkpoint) else read_model(model, trusted=trusted)
     config, label = checkpoint.config, _label_of(model)
-    members = build_members(checkpoint)
+    checksum = checkpoint.hash
+    members = shared_members(checkpoint, checksum)
     n_fidelities = members[0].n_fidelities
     if len(config.fidelities) != n_fidelities:
         raise CheckpointMismatchError(
             f"{label!r} names {len(config.fidelities)} fidelities, but its network has {n_fidelities}: the file is "
             "inconsistent"
         )
-    return OpenedModel(config, members, label, checkpoint.hash)
+    return OpenedModel(config, members, label, checksum)
 
 
 def _label_of(model: ModelSource) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from molcalc.assembly.opening import OpenedModel
+from molcalc.assembly.shared_networks import shared_copy
 from molcalc.assembly.terms import DispersionChoice, completing_terms, coulomb_term, repulsion_term
 from molcalc.energy_term import EnergyTerm
 from molcalc.io.checkpoint import ModelConfig
@@ -51,7 +51,7 @@ def potential_of(model: OpenedModel, fidelity: str | None = None, options: Poten
     Returns
     -------
     Potential
-        With networks of its own: changing their arithmetic leaves the opened model as it is.
+        With networks of its own: changing their arithmetic or weights leaves the opened model as it is.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def potential_of(model: OpenedModel, fidelity: str | None = None, options: Poten
     terms = completing_terms(
         model.config, chosen, coulomb=options.coulomb, dispersion=options.dispersion, legacy=options.legacy
     )
-    members = copy.deepcopy(model.chosen_members(options.member))
+    members = [shared_copy(member) for member in model.chosen_members(options.member)]
     if options.legacy:
         for network in members:
             if isinstance(network, AIMNet2Network):
