@@ -141,10 +141,10 @@ def from_atoms(
     else:
         pairs = unique_pairs(*neighbor_list(positions, cell, atoms.pbc, pair_cutoff))
     return build_batch(
-        numbers=np.asarray(atoms.numbers),
+        numbers=np.array(atoms.numbers),
         positions=positions,
         cell=cell,
-        pbc=np.asarray(atoms.pbc),
+        pbc=np.array(atoms.pbc),
         edges=edges,
         cutoff=cutoff,
         pairs=pairs,

@@ -16,10 +16,12 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
+from molcalc.electrostatics.charged_cells import ChargedCells
 from molcalc.electrostatics.pair_formulas import PairFormula, ScreenedCoulomb
 from molcalc.errors import CellError, ConfigError
 from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, common_value, differentiable
 from molcalc.kernels.runtime import array, share_range, slots_for, usable
+from molcalc.nn.segments import segment_sum
 
 OPERATIONS_PER_CHARGE_PAIR = 50.0
 """Multiply-adds of one pair, to decide on threads."""
@@ -127,6 +129,7 @@ class WithinCutoff:
 
     def __init__(self, pair_cutoff: float) -> None:
         self.pair_cutoff = pair_cutoff
+        self._charged = ChargedCells("charges around each atom, at the cutoff, neutralise it")
 
     def pairs(self, batch: AtomicBatch) -> ChargePairs:
         """Pairs of the batch; raises ConfigError when its list ends before the cutoff."""
@@ -135,7 +138,10 @@ class WithinCutoff:
     def energies(
         self, batch: AtomicBatch, charges: Float64[Tensor, " n_atoms"], formula: PairFormula
     ) -> Float64[Tensor, " n_atoms"]:
-        """(n_atoms,) energies in e²/Å of charges (n_atoms,) in e."""
+        """(n_atoms,) energies in e²/Å of charges (n_atoms,) in e; warns of a charged periodic cell once."""
+        if batch.periodic:
+            totals = segment_sum(charges.detach(), batch.system_idx, batch.n_systems)[batch.pbc.any(dim=1)]
+            self._charged.look_at(float(totals[totals.abs().argmax()]))
         return pair_sum(batch.positions, charges, batch.cell, self.pairs(batch), formula)
 
 

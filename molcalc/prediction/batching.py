@@ -195,7 +195,7 @@ def make_batch(
     if extrapolation is not None:
         extrapolation.check_distances(atoms.numbers, squared, lists[0], state)
     return build_batch(
-        numbers=atoms.numbers,
+        numbers=np.array(atoms.numbers),
         positions=positions,
         cell=cell,
         pbc=pbc,
