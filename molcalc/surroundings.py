@@ -17,7 +17,7 @@ def own_settings() -> Iterator[None]:
     """Compute as if nobody had set anything: no autocast, no gradient or inference mode, tensors on the processor.
 
     All of these belong to one thread, and are back afterwards. The default dtype belongs to the process and is left
-    alone: nothing in the package depends on it.
+    alone: no result depends on it. Only new weights are drawn in it, see :func:`molcalc.train.fit`.
 
     Raises
     ------

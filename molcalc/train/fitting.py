@@ -19,6 +19,7 @@ from molcalc.assembly.opening import open_model
 from molcalc.errors import ConfigError
 from molcalc.pretrained.sources import read_model
 from molcalc.registry import calculator_class
+from molcalc.surroundings import own_settings
 from molcalc.train.config import FitConfig, flat_options, join_options, make_config, read_options
 from molcalc.train.continuation import OF_BATCHES, OF_SCORES, RECOMMENDED, changes_of, told_of, touches
 from molcalc.train.data.kept_parts import KeptParts, write_parts
@@ -69,6 +70,7 @@ class FitResult:
         return calculator_class(model.config.kind)(model, **options)
 
 
+@own_settings()
 def fit(
     data: Data | None = None,
     model: str | None = None,
@@ -138,7 +140,7 @@ def fit(
     interruption = Interruption()
     with contextlib.ExitStack() as stack:
         stack.enter_context(_saving_signal(interruption))
-        stack.enter_context(_threads(config.loop.threads))
+        stack.enter_context(_process_settings(config.loop.threads))
         processes = stack.enter_context(joined(device, config.loop.dist_timeout))
         if processes.first:
             if going_on:
@@ -266,14 +268,17 @@ def _run(trainer: Trainer, parts: Parts, config: FitConfig, interruption: Interr
 
 
 @contextlib.contextmanager
-def _threads(wanted: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
+def _process_settings(wanted: int | None) -> Iterator[None]:
+    """Settings of the whole process while it trains: threads, and the dtype in which weights are drawn."""
+    before, dtype = torch.get_num_threads(), torch.get_default_dtype()
     if wanted is not None:
         torch.set_num_threads(wanted)
+    torch.set_default_dtype(torch.float32)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        torch.set_default_dtype(dtype)
 
 
 @contextlib.contextmanager

@@ -65,7 +65,7 @@ def test_dispersion_is_never_added_to_labels_that_contain_it(choice: str | D3Par
 
 @pytest.mark.parametrize("choice", [False, True, 3, ["d3bj:pbe0"]], ids=str)
 def test_dispersion_of_another_type_is_refused(choice: object) -> None:
-    with pytest.raises(TypeError, match="give 'auto', None, 'd3bj:FUNCTIONAL'"):
+    with pytest.raises(ConfigError, match="give 'auto', None, 'd3bj:FUNCTIONAL'"):
         dispersion_term(COMPLETED, choice)  # type: ignore[arg-type]
 
 

@@ -166,7 +166,7 @@ def test_odd_electron_in_a_closed_shell_model_is_told_once_for_each_molecule(clo
         ({"member": 7}, ConfigError, r"member=7.*0…0"),
         ({"fidelity": "pbe"}, FidelityError, "did you mean 'pbe0'.*'pbe0' has 'pbe0'"),
         ({"coulomb": "simpel"}, ConfigError, "did you mean 'simple'"),
-        ({"dispersion": False}, TypeError, "dispersion=False"),
+        ({"dispersion": False}, ConfigError, "dispersion=False"),
         ({"dispersion": "pbe0"}, ConfigError, "d3bj:FUNCTIONAL"),
         ({"dispersion": "d3bj:pbee0"}, ConfigError, "pbee0"),
         ({"dispersion": "d5:pbe0"}, ConfigError, "d4:FUNCTIONAL"),

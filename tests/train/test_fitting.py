@@ -344,6 +344,20 @@ def _numpy_state() -> np.ndarray:
     return np.random.get_state()[1].copy()  # noqa: NPY002
 
 
+def test_settings_around_training_change_nothing(labelled_db: Path, tmp_path: Path) -> None:
+    """Nor do they change what :func:`molcalc.train.evaluate` finds."""
+    plain = fit(labelled_db, "aimnet2", output=tmp_path / "plain", arguments=TINY["aimnet2"], **SHORT)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode(), torch.device("meta"):
+            inside = fit(labelled_db, "aimnet2", output=tmp_path / "inside", arguments=TINY["aimnet2"], **SHORT)
+            found = evaluate(labelled_db, tmp_path / "plain")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert [row["train_loss"] for row in inside.history] == [row["train_loss"] for row in plain.history]
+    assert found == evaluate(labelled_db, tmp_path / "plain")
+
+
 def test_settings_of_the_process_are_left_alone(labelled_db: Path, tmp_path: Path) -> None:
     """Generators, number of threads, default dtype, and signal handlers."""
     before = torch.get_rng_state(), _numpy_state(), torch.get_num_threads()

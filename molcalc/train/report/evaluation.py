@@ -20,6 +20,7 @@ from molcalc.nn.segments import segment_sum
 from molcalc.pretrained.sources import read_model
 from molcalc.properties import LABELS
 from molcalc.registry import build_members
+from molcalc.surroundings import own_settings
 from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
@@ -63,6 +64,7 @@ Predictions = dict[str, Tensor]
 OnBatch = Callable[[np.ndarray, AtomicBatch, Predictions], None]
 
 
+@own_settings()
 def evaluate(
     data: Data,
     model: Any,
