@@ -137,6 +137,8 @@ def _gradients(
             create_graph=create_graph,
             materialize_grads=True,
         )
+        if part.requires_grad
+        else [torch.zeros_like(tensor) for tensor in tensors]
         for k, part in enumerate(parts)
     ]
     members = gradients[: len(output.member_energies)]
@@ -163,13 +165,30 @@ def hessian(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "n_atom
     -------
     (n_atoms, 3, n_atoms, 3) float64, eV/Å², symmetric.
     """
+    # Sums over a lattice are long: replicas of a crystal would repeat all their pairs.
+    own = potential.without_shared_energies() if batch.periodic else potential
     rows = _jacobian(
         batch, 3 * batch.n_atoms,
-        lambda replicas: -evaluate(potential, replicas, ("forces",), create_graph=True)["forces"],
+        lambda replicas: -evaluate(own, replicas, ("forces",), create_graph=True)["forces"],
     )  # fmt: skip
+    if batch.periodic:
+        rows += _shared_hessian(potential, batch)
     n = batch.n_atoms
     matrix = rows.reshape(3 * n, 3 * n)
     return (0.5 * (matrix + matrix.T)).reshape(n, 3, n, 3)
+
+
+def _shared_hessian(potential: Potential, batch: AtomicBatch) -> Tensor:
+    """(3·n_atoms, n_atoms, 3) second derivatives of the terms that need no prediction, row by row from one graph."""
+    result = batch.positions.new_zeros(3 * batch.n_atoms, batch.n_atoms, 3)
+    positions = batch.positions.detach().requires_grad_()
+    energies = potential.shared_energies(replace(batch, positions=positions))
+    if energies is None:
+        return result
+    (gradient,) = torch.autograd.grad(energies.sum(), positions, create_graph=True)
+    for row, component in zip(result, gradient.flatten()):
+        (row[:],) = torch.autograd.grad(component, positions, retain_graph=True)
+    return result
 
 
 def dipole_derivatives(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "3 n_atoms 3"]:
@@ -198,13 +217,14 @@ def _jacobian(batch: AtomicBatch, n_rows: int, function: Callable[[AtomicBatch],
     """
     n = batch.n_atoms
     chunk = max(1, min(n_rows, HESSIAN_ATOMS // n))
-    result = batch.positions.new_empty(n_rows, n, 3)
+    result = batch.positions.new_zeros(n_rows, n, 3)
     for start in range(0, n_rows, chunk):
         rows = torch.arange(start, min(start + chunk, n_rows), device=batch.positions.device)
         replicas = collate([batch] * len(rows))
         positions = replicas.positions.detach().requires_grad_()
         values = function(replace(replicas, positions=positions)).reshape(len(rows), n_rows)
         picked = values.gather(1, rows[:, None]).sum()
-        (gradient,) = torch.autograd.grad(picked, positions)
-        result[rows] = gradient.reshape(len(rows), n, 3)
+        if picked.requires_grad:
+            (gradient,) = torch.autograd.grad(picked, positions)
+            result[rows] = gradient.reshape(len(rows), n, 3)
     return result

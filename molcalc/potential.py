@@ -121,11 +121,20 @@ class Potential(nn.Module):
             )
         predictions = [member(batch) for member in self.members]
         energies = [prediction.pop("atomic_energies") for prediction in predictions]
-        shared: Tensor | None = None
-        for term in self.terms:
+        for term in self.energy_terms:
             if term.requires:
                 energies = [energy + term(batch, prediction) for energy, prediction in zip(energies, predictions)]
-            else:
+        return PotentialOutput(energies, self.shared_energies(batch), predictions)
+
+    def shared_energies(self, batch: AtomicBatch) -> Float64[Tensor, " n_atoms"] | None:
+        """(n_atoms,) eV of the terms that need no prediction, or None without such terms."""
+        shared: Tensor | None = None
+        for term in self.energy_terms:
+            if not term.requires:
                 added = term(batch, {})
                 shared = added if shared is None else shared + added
-        return PotentialOutput(energies, shared, predictions)
+        return shared
+
+    def without_shared_energies(self) -> Potential:
+        """The same networks with the terms that need their predictions."""
+        return Potential(self.networks, [term for term in self.energy_terms if term.requires])
