@@ -165,17 +165,23 @@ def hessian(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "n_atom
     -------
     (n_atoms, 3, n_atoms, 3) float64, eV/Å², symmetric.
     """
-    # Sums over a lattice are long: replicas of a crystal would repeat all their pairs.
-    own = potential.without_shared_energies() if batch.periodic else potential
-    rows = _jacobian(
-        batch, 3 * batch.n_atoms,
-        lambda replicas: -evaluate(own, replicas, ("forces",), create_graph=True)["forces"],
-    )  # fmt: skip
-    if batch.periodic:
+    if batch.periodic:  # sums over a lattice are long: replicas of a crystal would repeat all their pairs
+        rows = _jacobian(batch, 3 * batch.n_atoms, lambda replicas: _own_gradient(potential, replicas))
         rows += _shared_hessian(potential, batch)
+    else:
+        rows = _jacobian(
+            batch, 3 * batch.n_atoms,
+            lambda replicas: -evaluate(potential, replicas, ("forces",), create_graph=True)["forces"],
+        )  # fmt: skip
     n = batch.n_atoms
     matrix = rows.reshape(3 * n, 3 * n)
     return (0.5 * (matrix + matrix.T)).reshape(n, 3, n, 3)
+
+
+def _own_gradient(potential: Potential, batch: AtomicBatch) -> Tensor:
+    """(n_atoms, 3) gradient of the energies that depend on predictions."""
+    output = potential.of_members(batch)
+    return -_gradients(output, batch, {"positions": batch.positions}, create_graph=True)["forces"]
 
 
 def _shared_hessian(potential: Potential, batch: AtomicBatch) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -113,6 +113,20 @@ class Potential(nn.Module):
         CellError
             For a periodic batch when a term is defined for molecules only.
         """
+        return replace(self.of_members(batch), shared_energies=self.shared_energies(batch))
+
+    def of_members(self, batch: AtomicBatch) -> PotentialOutput:
+        """Evaluate all members, and the terms that need their predictions.
+
+        Returns
+        -------
+        energies and predictions by member
+
+        Raises
+        ------
+        CellError
+            As :meth:`forward`.
+        """
         if batch.periodic and not self.supports_periodic:
             names = ", ".join(type(term).__name__ for term in self.terms if not term.supports_periodic)
             raise CellError(
@@ -124,7 +138,7 @@ class Potential(nn.Module):
         for term in self.energy_terms:
             if term.requires:
                 energies = [energy + term(batch, prediction) for energy, prediction in zip(energies, predictions)]
-        return PotentialOutput(energies, self.shared_energies(batch), predictions)
+        return PotentialOutput(energies, None, predictions)
 
     def shared_energies(self, batch: AtomicBatch) -> Float64[Tensor, " n_atoms"] | None:
         """(n_atoms,) eV of the terms that need no prediction, or None without such terms."""
@@ -134,7 +148,3 @@ class Potential(nn.Module):
                 added = term(batch, {})
                 shared = added if shared is None else shared + added
         return shared
-
-    def without_shared_energies(self) -> Potential:
-        """The same networks with the terms that need their predictions."""
-        return Potential(self.networks, [term for term in self.energy_terms if term.requires])

@@ -45,6 +45,7 @@ NAMED_ABOVE = {("registry", "calculators")}
 DIFFERENTIATE = {
     ("derivatives.py", "_gradients"),
     ("derivatives.py", "_jacobian"),
+    ("derivatives.py", "_shared_hessian"),
     ("export/program.py", "gradient"),
     ("kernels/differentiation.py", "CompiledFunction.torch_gradient"),
 }
