@@ -99,7 +99,9 @@ class D4Dispersion(EnergyTerm):
     def forward(
         self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
     ) -> Float64[Tensor, " n_atoms"]:
-        """Return the (n_atoms,) float64 energies in eV; pairs and triples are shared evenly by their atoms.
+        """Return the (n_atoms,) float64 energies in eV.
+
+        Pairs, and triples of a molecule, are shared evenly by their atoms; triples of a crystal by all its atoms.
 
         Returns
         -------
@@ -248,6 +250,7 @@ class D4Structures:
         p = form.parameters
         self._interface = dftd4_interface()
         self._damping = self._interface.DampingParam(s6=p.s6, s8=p.s8, s9=p.s9, a1=p.a1, a2=p.a2)
+        self._damping_of_pairs = self._interface.DampingParam(s6=p.s6, s8=p.s8, s9=0.0, a1=p.a1, a2=p.a2)
 
     def evaluate(self, positions: np.ndarray, cell: np.ndarray, *, gradients: bool = True) -> D4Results:
         """Results at positions (n_atoms, 3) and cells (n_systems, 3, 3) in Å; NaN where positions are not finite."""
@@ -276,10 +279,14 @@ class D4Structures:
         model = self._interface.DispersionModel(numbers, positions, float(self.charges[s]), *lattice, ga=p.ga, gc=p.gc)
         width = form.switch_width
         model.set_realspace_cutoff(form.cutoff, form.atm_cutoff, form.cn_cutoff, width, width)
-        energies = sum(part.sum(1) for part in model.get_pairwise_dispersion(self._damping).values())
+        # The triples of a lattice take nearly all the time: they are summed once, for the total.
+        shares = model.get_pairwise_dispersion(self._damping_of_pairs if periodic else self._damping)
+        energies = sum(part.sum(1) for part in shares.values())
+        results = model.get_dispersion(self._damping, grad=gradients) if periodic or gradients else {}
+        if periodic:
+            energies += (results["energy"] - energies.sum()) / len(energies)
         if not gradients:
             return energies, np.zeros_like(positions), np.zeros((3, 3))
-        results = model.get_dispersion(self._damping, grad=True)
         gradient = results["gradient"]
         return energies, gradient, derivative_by_cell(results["virial"], gradient, positions, cell, self.pbc[s])
 
