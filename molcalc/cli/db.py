@@ -29,6 +29,7 @@ examples:
   molcalc db report low.h5 high.h5
   molcalc db repair water.db --charge 0
   molcalc db split water.db --valid 0.1 --test 0.1 --by molecule
+  molcalc db split trajectory.db --method block
   molcalc db merge first.db second.db --output all.db
 """
 
@@ -51,7 +52,13 @@ def add_parser(subparsers: Subparsers) -> None:
     action.add_argument("data", metavar="DATABASE", help="SQLite database (.db)")
     for name in ("valid", "test"):
         action.add_argument(f"--{name}", type=_share, default=0.1, metavar="X", help="share, or number if whole")
-    action.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw (default 0)")
+    action.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the draw (default 0)")
+    action.add_argument(
+        "--method", default="hash", choices=("hash", "random", "block"),
+        help="hash of the geometry, so that growing data keep their parts (default); random, of exact size; block, "
+        "consecutive frames of trajectories",
+    )  # fmt: skip
+    action.add_argument("--fold", metavar="K/N", help="the K-th of N equal parts is the test, in place of --test")
     action.add_argument("--by", metavar="KEY", help="'molecule' or a key: structures that share it stay together")
     action.add_argument("--split-key", metavar="KEY", help="key that says which part a row belongs to")
     action.add_argument("--force", action="store_true", help="replace existing files")
@@ -105,7 +112,9 @@ def _repair(args: Arguments) -> int:
 def _split(args: Arguments) -> int:
     from molcalc.train.data.databases import split_database
 
-    options = {name: getattr(args, name) for name in ("valid", "test", "seed", "by", "split_key", "force")}
+    options = {
+        name: getattr(args, name) for name in ("valid", "test", "seed", "by", "split_key", "method", "fold", "force")
+    }
     for path, count in split_database(args.data, **options).items():
         print(f"{path}: {count} rows")
     return 0

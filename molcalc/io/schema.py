@@ -23,6 +23,10 @@ MOST_COUNTED = 10**9
 """Largest value of options that count something; more is a slip, and overflows in one place or another."""
 
 
+LARGEST_SEED = 2**63 - 1
+"""Of the random generators of torch."""
+
+
 @dataclass(frozen=True)
 class Range:
     """Numbers that a field may have.

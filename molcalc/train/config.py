@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from molcalc.errors import ConfigError, short, suggest
-from molcalc.io.schema import Range, check_fields, from_dict
+from molcalc.io.schema import LARGEST_SEED, Range, check_fields, from_dict
 from molcalc.io.strict_yaml import parse_yaml
 from molcalc.registry import MODELS
 from molcalc.train.data.comparison import Comparison
@@ -41,8 +41,6 @@ FINE_TUNING: dict[str, Any] = {"schedule": {"warmup": 0.1}}
 """Options recommended for given weights, beside those of their kind; the rate is limited where it is chosen."""
 MAX_CONFIG_FILE = 1 << 18
 """Bytes; options have hundreds."""
-LARGEST_SEED = 2**63 - 1
-"""Of the random generators of torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +49,7 @@ class FitConfig:
 
     Attributes
     ----------
-    seed : of split, weights and order of batches.
+    seed : of weights and order of batches.
     split : which systems are held out.
     start : network or given weights, and what the labels of each fidelity are.
     loss : terms and weights. Its keys are always written inside.
@@ -237,6 +235,8 @@ def flat_options(options: Mapping[str, Any], where: str = "") -> dict[str, Any]:
 
 def _within(part: str, values: Any, prefix: str) -> Mapping[str, Any]:
     """Keys that are written in a part, after a look at whether they belong there."""
+    if part == "split" and isinstance(values, str):
+        return {"split_method": values}
     if not isinstance(values, Mapping):
         raise ConfigError(
             f"{prefix}{part}: {short(values)} is a {type(values).__name__}; expected a mapping of options"

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -24,7 +25,7 @@ from molcalc.train.config import FitConfig, flat_options, join_options, make_con
 from molcalc.train.continuation import OF_BATCHES, OF_SCORES, RECOMMENDED, changes_of, told_of, touches
 from molcalc.train.data.kept_parts import KeptParts, write_parts
 from molcalc.train.data.opening import Data
-from molcalc.train.data.parts import Parts, check_parts, open_parts
+from molcalc.train.data.parts import Parts, check_parts, open_parts, recorded_division, warn_of_leaks
 from molcalc.train.loop.processes import chosen_device, joined
 from molcalc.train.loop.run_folder import OPTIONS_FILE, PARTS_FILE, RunFolder
 from molcalc.train.loop.state_upgrades import upgraded
@@ -151,7 +152,6 @@ def fit(
         parts = open_parts(
             files["data"],
             config.split,
-            seed=config.seed,
             valid=files.get("valid"),
             test=files.get("test"),
             units=files.get("units"),
@@ -159,6 +159,8 @@ def fit(
             skip_bad=files.get("skip_bad", False),
             kept=KeptParts.read(folder.path / PARTS_FILE) if going_on else None,
         )
+        if config.start.init is not None:
+            warn_of_leaks(parts, KeptParts.read(Path(config.start.init) / PARTS_FILE))
         check_parts(parts, config.comparison if config.loss.weights.get("esp", 0.0) > 0 else None)
         config, trainer = prepare(config, asked, parts, folder, processes, device, None if begun is None else begun[0])
         rehearse(trainer, parts)
@@ -184,6 +186,7 @@ def _completed(said: Mapping[str, Any], folder: RunFolder, going_on: bool) -> tu
     recorded = folder.path / OPTIONS_FILE
     if going_on and recorded.is_file():
         its_files, its_options = separated(read_options(recorded))
+        its_options |= recorded_division(its_options)
         if options.get("optimizer", its_options.get("optimizer")) != its_options.get("optimizer"):
             its_options = {key: value for key, value in its_options.items() if key not in RECOMMENDED}
         files, options = {**its_files, **files}, join_options(its_options, options)

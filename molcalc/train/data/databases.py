@@ -68,6 +68,8 @@ def split_database(
     seed: int,
     by: str | None = None,
     split_key: str | None = None,
+    method: str = "hash",
+    fold: str | None = None,
     force: bool = False,
 ) -> dict[Path, int]:
     """Write the parts of a database into files beside it, named ``…_train.db`` and so on.
@@ -80,7 +82,7 @@ def split_database(
     """
     database = _checked(path)
     dataset = open_dataset(database)
-    parts = split(dataset, valid=valid, test=test, seed=seed, by=by, split_key=split_key)
+    parts = split(dataset, valid=valid, test=test, seed=seed, by=by, split_key=split_key, method=method, fold=fold)
     targets = {part: database.with_name(f"{database.stem}_{part}.db") for part in Split._fields}
     for target in targets.values():
         check_file(target, force=force, error=DatasetError)

@@ -37,6 +37,11 @@ GOOD_FIT, BAD_FIT = 0.9, 0.7
 BOHR_TOLERANCE, HARTREE_TOLERANCE = 0.2, 0.25
 """Share by which a slope of dipoles may miss what points in Bohr, and potentials in Hartree/e, make of it."""
 
+FEWEST_FRAMES, RUNS_COMPARED, FRAMES_COMPARED = 20, 10, 100
+"""Frames that make a trajectory; trajectories, and pairs of frames of each, that are compared."""
+NEAR_FRAMES = 0.5
+"""Consecutive frames of a trajectory are nearer to each other than this share of what others are."""
+
 FAR_ENERGY = 12.0
 """Distance of an energy from its fit by composition, in robust standard deviations, that a report warns of."""
 SMALLEST_SPREAD = 1e-3

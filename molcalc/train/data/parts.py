@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
 from molcalc.errors import DatasetError
 from molcalc.io.files import sha256
-from molcalc.io.schema import NotNegative, check_fields
+from molcalc.io.schema import LARGEST_SEED, Choice, NotNegative, Range, check_fields
 from molcalc.train.data.comparison import Comparison, check_points
 from molcalc.train.data.contradictions import check_charges, warn_of_doubtful_derivatives
 from molcalc.train.data.dataset import Dataset
@@ -18,8 +19,10 @@ from molcalc.train.data.geometry_hash import geometry_hashes
 from molcalc.train.data.kept_parts import KeptParts
 from molcalc.train.data.label_reader import elements_of
 from molcalc.train.data.opening import Data, check_any_label, open_dataset
-from molcalc.train.data.split import split
+from molcalc.train.data.split import METHODS, Split, split
+from molcalc.train.data.split_hash import Fold
 from molcalc.train.data.suspicions import check_units
+from molcalc.train.data.trajectories import resembling_frames
 from molcalc.units import symbols_of
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,10 @@ class SplitConfig:
     Attributes
     ----------
     valid, test : share (< 1) or number of systems held out.
+    split_method : "hash" (of the geometry: growing data keep their parts), "random" (parts of exact size), or "block"
+        (consecutive frames of trajectories); ``split: block`` is short for it.
+    split_seed : of the division, whatever the seed of the weights is.
+    fold : "2/5" holds out the second of five equal parts for the test, in place of ``test``.
     split_by : "molecule" or a database key: systems that share it stay together.
     split_key : database key that names each row's part ("train", "valid", "test").
     allow_overlap : train although held-out files have geometries of the training part, with a warning.
@@ -39,12 +46,20 @@ class SplitConfig:
 
     valid: NotNegative = 0.1
     test: NotNegative = 0.1
+    split_method: Annotated[str, Choice(*METHODS)] = "hash"
+    split_seed: Annotated[int, Range(0, LARGEST_SEED)] = 0
+    fold: str | None = None
     split_by: str | None = None
     split_key: str | None = None
     allow_overlap: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.fold is not None:
+            try:
+                Fold.of_text(self.fold)
+            except DatasetError as error:
+                raise ValueError(str(error)) from error
         for name, value in (("valid", self.valid), ("test", self.test)):
             if value >= 1 and value != int(value):
                 raise ValueError(f"{name}={value}; expected a share below 1, or a whole number of systems")
@@ -69,11 +84,44 @@ class Parts:
         return sha256(b"".join(part.selection + b"|" for part in (self.train, self.valid, self.test)))[:16]
 
 
+def recorded_division(options: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run that goes on was divided, if it says nothing of a method: at random, by the seed of its weights.
+
+    Parameters
+    ----------
+    options : that the run wrote, by key.
+
+    Returns
+    -------
+    options of :class:`SplitConfig`; none for a run that names its method
+    """
+    return {} if "split_method" in options else {"split_method": "random", "split_seed": options.get("seed", 0)}
+
+
+def warn_of_leaks(parts: Parts, before: KeptParts | None) -> None:
+    """Log how many held-out structures the given weights were trained on already.
+
+    Parameters
+    ----------
+    before : parts of the run that the weights come from; None where it does not say.
+    """
+    if before is None:
+        return
+    trained = before.geometries[before.parts == Split._fields.index("train")]
+    for name, part in (("validation", parts.valid), ("test", parts.test)):
+        known = np.flatnonzero(np.isin(geometry_hashes(part), trained))
+        if len(known):
+            log.warning(
+                "%d of %d systems of the %s part are in the training data of init (first %s): errors on them look too "
+                "small. Split both runs by a hash, with one split_seed and equal shares",
+                len(known), len(part), name, part.row_name(int(known[0])),
+            )  # fmt: skip
+
+
 def open_parts(
     data: Data,
     config: SplitConfig,
     *,
-    seed: int,
     valid: Data | None = None,
     test: Data | None = None,
     units: Mapping[str, str] | None = None,
@@ -85,7 +133,6 @@ def open_parts(
 
     Parameters
     ----------
-    seed : of the division.
     valid, test : files of held-out systems; None takes the share or number that ``config`` says.
     units, labels, skip_bad : as :func:`molcalc.train.data.opening.open_dataset` takes them.
     kept : parts of a run that goes on, which its rows stay in.
@@ -107,10 +154,14 @@ def open_parts(
         whole,
         valid=0 if valid is not None else _share(config.valid),
         test=0 if test is not None else _share(config.test),
-        seed=seed,
+        seed=config.split_seed,
         by=config.split_by,
         split_key=config.split_key,
+        method=config.split_method,
+        fold=config.fold,
     )
+    if config.split_method != "block" and (frames := resembling_frames(whole)) is not None:
+        log.warning("%s", frames)
     if kept is not None:
         chosen = kept.applied(whole, chosen)
     train = whole.subset(chosen.train)
