@@ -12,6 +12,7 @@ from molcalc.cli.options import (
     Arguments,
     Subparsers,
     add_labels,
+    add_skip_bad,
     add_units,
     input_paths,
     number,
@@ -84,6 +85,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     add_units(parser)
     add_labels(parser)
+    add_skip_bad(parser)
     add_table_options(parser, unit=True, usual=None)
     parser.set_defaults(run=run)
 
@@ -111,7 +113,12 @@ def run(args: Arguments) -> int:
         if Path(args.output).suffix.lower() not in FORMATS:
             raise ConfigError(f"-o {args.output}: files of structures end in {', '.join(FORMATS)}")
     checkpoint = read_model(args.model)
-    data = open_dataset(parse_data(args.data), units=parse_units(args.units), labels=parse_labels(args.labels))
+    data = open_dataset(
+        parse_data(args.data),
+        units=parse_units(args.units),
+        labels=parse_labels(args.labels),
+        skip_bad=args.skip_bad,
+    )
     comparison = Comparison(
         esp_radius_factor=args.esp_radius_factor, esp_max=args.esp_max, dipole_source=args.dipole_source
     )

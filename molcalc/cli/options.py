@@ -21,8 +21,9 @@ Subparsers = Any
 """What ``add_subparsers`` returns; argparse has no public name for it."""
 DEFAULT_PUBLISHED = "wb97m-d3"
 DATA_HELP = (
-    "ASE database (.db, .json), .xyz, .traj, .h5 or a pair of .npz; NAME=FILE names the fidelity of its labels, "
-    "for several levels of theory"
+    "ASE database (.db, .json), .xyz, .traj, .h5 or a pair of .npz; FILE@ROWS takes some rows (run.traj@::10, "
+    "'a.db@energy<0,converged'), '*.db' several files; NAME=FILE names the fidelity of its labels, for several levels "
+    "of theory"
 )
 _NAMED = re.compile(r"([\w.+()-]+)=(.+)", re.DOTALL)
 
@@ -142,6 +143,13 @@ def make_calculator(args: Arguments, *, one_fidelity: bool = True) -> MolCalcula
         device=args.device,
         on_extrapolation=args.on_extrapolation,
         **choice,
+    )
+
+
+def add_skip_bad(parser: argparse.ArgumentParser) -> None:
+    """The option that leaves out rows which cannot be used."""
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out rows that cannot be used, with a warning that names them"
     )
 
 

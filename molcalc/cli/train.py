@@ -15,6 +15,7 @@ from molcalc.cli.options import (
     Arguments,
     Subparsers,
     add_labels,
+    add_skip_bad,
     add_units,
     number,
     parse_data,
@@ -72,6 +73,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )  # fmt: skip
     add_units(parser)
     add_labels(parser)
+    add_skip_bad(parser)
     options = parser.add_argument_group("options of the training")
     options.add_argument("--config", action="append", default=[], metavar="FILE", help="YAML options (repeatable)")
     options.add_argument(
@@ -139,7 +141,7 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
     flags = {name.replace("-", "_"): getattr(args, name.replace("-", "_")) for name in ("model", *FLAGS)}
     held_out = {name: parse_held_out(getattr(args, name)) for name in ("valid", "test")}
     named = {**flags, **held_out, "data": parse_data(args.data) or None, "units": parse_units(args.units) or None}
-    named["labels"] = parse_labels(args.labels) or None
+    named |= {"labels": parse_labels(args.labels) or None, "skip_bad": args.skip_bad or None}
     its_files, its_options = separated({name: value for name, value in named.items() if value is not None})
     files.update(its_files)
     parts.append(its_options)

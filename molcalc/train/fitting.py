@@ -94,8 +94,9 @@ def fit(
 
     Parameters
     ----------
-    data : an ASE database (or any file of structures), a list of them, or a dict fidelity name → file(s). A run that
-        goes on knows its own.
+    data : an ASE database (or any file of structures), a list of them, or a dict fidelity name → file(s).
+        ``a.db@energy<0,converged`` and ``a.xyz@:100`` take some rows, ``*.db`` several files; a list of Atoms with
+        results stands for a file. A run that goes on knows its own.
     model : "physnet-dcm" (unless given), "noneq-dcm" or "aimnet2"; the kind of ``init`` where that is given.
     output : folder of the run.
     init : published name or model to start from.

@@ -11,9 +11,9 @@ import shutil
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
-from molcalc.errors import DatasetError, ResourceError
+from molcalc.errors import DatasetError, ResourceError, short
 from molcalc.fidelity import UNNAMED
 from molcalc.properties import LABELS
 from molcalc.train.data import store
@@ -21,12 +21,16 @@ from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats import open_files
 from molcalc.train.data.formats.base import DataFile
+from molcalc.train.data.formats.in_memory import AtomsList
 from molcalc.train.data.lookalikes import hint, lookalikes
 from molcalc.train.data.problems import Problems
+from molcalc.train.data.selection import chosen_files, problems_of
 from molcalc.train.data.usable import usable_blocks
 
-Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-Data = Files | Mapping[str, Files] | Dataset
+Files = Union[str, os.PathLike[str], Sequence[str | os.PathLike[str]], Sequence["Atoms"]]
+Data = Union[Files, Mapping[str, Files], Dataset]
+"""What a user may give as data: files (also FILE@ROWS and patterns, see :mod:`molcalc.train.data.selection`) or Atoms;
+either of them by name of the fidelity; or a dataset."""
 
 CACHE_FOLDER = ".molcalc_cache"
 KEPT_VERSIONS = 3
@@ -34,6 +38,9 @@ KEPT_VERSIONS = 3
 used last."""
 READER_VERSION = 5
 """Raised whenever the same file would be packed differently."""
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 log = logging.getLogger(__name__)
 
@@ -167,14 +174,33 @@ def open_sources(data: Files | Mapping[str, Files], declared: Declaration) -> tu
     sources: list[DataFile] = []
     names: list[str | None] = []
     for name, files in named:
-        listed = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-        paths = [Path(file) for file in listed]
-        opened = open_files(paths, declared)
+        opened = _opened(files, declared)
         sources += opened
         names += [None if name is None else str(name)] * len(opened)
     if not sources:
         raise DatasetError("no data: give an ASE database, or a list or dict of them")
     return sources, names
+
+
+def _opened(files: Files, declared: Declaration) -> list[DataFile]:
+    """Readers of the files, or of the Atoms, that a user gives."""
+    listed: list[Any] = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+    if listed and not any(isinstance(item, (str, os.PathLike)) for item in listed):
+        from ase import Atoms
+
+        images = [files] if isinstance(files, Atoms) else listed
+        strange = next((item for item in images if not isinstance(item, Atoms)), None)
+        if strange is not None:
+            raise DatasetError(f"data: {short(strange)} is neither a file nor Atoms")
+        return [AtomsList(images, declared)]
+    found: list[DataFile] = []
+    chosen = chosen_files(listed)
+    for rows in dict.fromkeys(item.rows for item in chosen):  # files that belong together are opened together
+        for file in open_files([item.path for item in chosen if item.rows == rows], declared):
+            file.selection = rows
+            found.append(file)
+    order = [item.path for item in chosen]
+    return sorted(found, key=lambda file: order.index(file.path))
 
 
 def _cached(sources: Sequence[DataFile], names: Sequence[str | None], cache: Any) -> store.Store:
@@ -217,7 +243,7 @@ def _key(sources: Sequence[DataFile], names: Sequence[str | None]) -> str:
     digest = hashlib.blake2b(f"{store.FORMAT} {READER_VERSION}".encode(), digest_size=16)
     for source, name in zip(sources, names):
         digest.update(source.content_hash())
-        said = (sorted(source.factors.items()), sorted(source.declared.labels.items()))
+        said = (sorted(source.factors.items()), sorted(source.declared.labels.items()), source.selection)
         digest.update(repr((type(source).__name__, *said, name)).encode())
     return digest.hexdigest()
 
@@ -229,7 +255,8 @@ def _cache_folder(sources: Sequence[DataFile], cache: Any) -> Path:
         candidates = [Path(chosen)]
     else:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        candidates = [sources[0].path.parent / CACHE_FOLDER, home / "molcalc"]
+        beside = [sources[0].path.parent / CACHE_FOLDER] if sources[0].path.exists() else []
+        candidates = [*beside, home / "molcalc"]
     reason = "read-only"
     for folder in candidates:
         try:
@@ -286,7 +313,7 @@ def _build(folder: Path, sources: Sequence[DataFile], names: Sequence[str | None
     writer = store.StoreWriter(folder)
     try:
         for k, (source, name) in enumerate(zip(sources, names)):
-            problems = Problems()
+            problems = problems_of(source)
             for block in usable_blocks(source, fidelities, problems, name):
                 similar.update(lookalikes(block, similar))
                 writer.append(block, k)

@@ -11,7 +11,7 @@ import numpy as np
 
 from molcalc.errors import DatasetError
 from molcalc.io.files import sha256
-from molcalc.io.schema import LARGEST_SEED, Choice, NotNegative, Range, check_fields
+from molcalc.io.schema import LARGEST_SEED, Choice, NotNegative, Positive, Range, check_fields
 from molcalc.train.data.comparison import Comparison, check_points
 from molcalc.train.data.contradictions import check_charges, warn_of_doubtful_derivatives
 from molcalc.train.data.dataset import Dataset
@@ -19,6 +19,7 @@ from molcalc.train.data.geometry_hash import geometry_hashes
 from molcalc.train.data.kept_parts import KeptParts
 from molcalc.train.data.label_reader import elements_of
 from molcalc.train.data.opening import Data, check_any_label, open_dataset
+from molcalc.train.data.selection import within_limits
 from molcalc.train.data.split import METHODS, Split, split
 from molcalc.train.data.split_hash import Fold
 from molcalc.train.data.suspicions import check_units
@@ -39,6 +40,9 @@ class SplitConfig:
         (consecutive frames of trajectories); ``split: block`` is short for it.
     split_seed : of the division, whatever the seed of the weights is.
     fold : "2/5" holds out the second of five equal parts for the test, in place of ``test``.
+    max_force : eV/Å; structures with a larger force on an atom are left out of all parts. None takes all.
+    max_energy : eV above the lowest energy of the same composition, charge and fidelity; structures with more are left
+        out of all parts. None takes all.
     split_by : "molecule" or a database key: systems that share it stay together.
     split_key : database key that names each row's part ("train", "valid", "test").
     allow_overlap : train although held-out files have geometries of the training part, with a warning.
@@ -49,6 +53,8 @@ class SplitConfig:
     split_method: Annotated[str, Choice(*METHODS)] = "hash"
     split_seed: Annotated[int, Range(0, LARGEST_SEED)] = 0
     fold: str | None = None
+    max_force: Positive | None = None
+    max_energy: Positive | None = None
     split_by: str | None = None
     split_key: str | None = None
     allow_overlap: bool = False
@@ -147,8 +153,11 @@ def open_parts(
         When files cannot be used, labels look as if they were in another unit, a part is empty, an element occurs in
         validation or test only, or held-out files share geometries with the training part.
     """
+    if config.fold is not None and test is not None:
+        raise DatasetError(f"fold={config.fold!r} holds out a part of the data for the test: leave test= out")
     whole = open_dataset(data, units=units, labels=labels, skip_bad=skip_bad)
     check_any_label(whole)
+    whole = within_limits(whole, config.max_force, config.max_energy)
     check_units(whole)
     chosen = split(
         whole,
@@ -167,8 +176,8 @@ def open_parts(
     train = whole.subset(chosen.train)
     parts = Parts(
         train,
-        _open_like(valid, train, units, labels, skip_bad) if valid is not None else whole.subset(chosen.valid),
-        _open_like(test, train, units, labels, skip_bad) if test is not None else whole.subset(chosen.test),
+        _open_like(valid, train, config, units, labels, skip_bad) if valid is not None else whole.subset(chosen.valid),
+        _open_like(test, train, config, units, labels, skip_bad) if test is not None else whole.subset(chosen.test),
     )
     if not len(parts.valid):
         raise DatasetError("nothing to validate on: give valid > 0, or a file of its own")
@@ -264,9 +273,15 @@ def _share(wish: float) -> float | int:
 
 
 def _open_like(
-    data: Data, train: Dataset, units: Mapping[str, str] | None, labels: Mapping[str, str] | None, skip_bad: bool
+    data: Data,
+    train: Dataset,
+    config: SplitConfig,
+    units: Mapping[str, str] | None,
+    labels: Mapping[str, str] | None,
+    skip_bad: bool,
 ) -> Dataset:
     part = open_dataset(data, units=units, labels=labels, skip_bad=skip_bad)
+    part = within_limits(part, config.max_force, config.max_energy)
     check_units(part)
     if not set(part.fidelities) <= set(train.fidelities):
         raise DatasetError(

@@ -25,7 +25,7 @@ def usable_blocks(file: DataFile, names: list[str], problems: Problems, fidelity
     Parameters
     ----------
     names : of all fidelities so far; new ones are appended.
-    problems : takes the rows that cannot be used.
+    problems : takes the rows that cannot be used, and says which rows count.
     fidelity : of all structures, given by the user.
 
     Yields
@@ -40,6 +40,10 @@ def usable_blocks(file: DataFile, names: list[str], problems: Problems, fidelity
     file.check()
     states = States(file.name, file.word, file.row_label, fidelity, names)
     for block in file.read(problems):
+        if problems.wanted is not None:
+            block = block.only(np.isin(block.systems["row"], list(problems.wanted)))
+            if not len(block):
+                continue
         yield _usable(block, file.factors, states, problems)
     states.finish()
 

@@ -71,6 +71,7 @@ def evaluate(
     *,
     units: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
     fidelity: str | None = None,
     with_dispersion: bool = False,
     coulomb: str = "auto",
@@ -81,10 +82,12 @@ def evaluate(
 
     Parameters
     ----------
-    data : an ASE database, a list, or a dict fidelity name → file(s).
+    data : an ASE database, a list, or a dict fidelity name → file(s); FILE@ROWS takes some rows, and a list of Atoms
+        stands for a file.
     model : published name, run folder, model directory, or checkpoint in memory.
     units : of labels that are not in eV, Å, e and declared nowhere, by label.
     labels : names that labels have in the files, by label.
+    skip_bad : leave out rows that cannot be used, with a warning, instead of raising.
     fidelity : which fidelity of the model data without a name of its own are compared with.
     with_dispersion : the labels contain the dispersion that calculators add to this model.
     coulomb : how the Coulomb energy is summed, as calculators take it ("dsf", "ewald"); "auto" as in training.
@@ -108,7 +111,8 @@ def evaluate(
     evaluator = Evaluator(
         checkpoint, counted, device=chosen_device(device), with_dispersion=with_dispersion, coulomb=coulomb
     )
-    return evaluate_part(evaluator, open_dataset(data, units=units, labels=labels), fidelity=fidelity).overall
+    dataset = open_dataset(data, units=units, labels=labels, skip_bad=skip_bad)
+    return evaluate_part(evaluator, dataset, fidelity=fidelity).overall
 
 
 def evaluate_part(

@@ -30,6 +30,7 @@ class DataFile(ABC):
     word : what the file calls a row, for messages.
     factors : from the units of the file to eV, Å and e, by name; ones are left out.
     metadata : what the file says about all its rows.
+    selection : query or slice of the rows that count; None for all.
     """
 
     word: ClassVar[str] = "row"
@@ -37,6 +38,7 @@ class DataFile(ABC):
     def __init__(self, path: Path, declared: Declaration) -> None:
         self.path = path
         self.declared = declared
+        self.selection: str | None = None
         self.metadata: dict[str, Any] = {}
         self.factors = unit_factors(declared.units, self.name)
 
