@@ -270,8 +270,9 @@ ERRORS = {
         "train/loop/ema.py", "parameter.copy_(value)", "parameter.copy_(parameter)", "tests/train/loop/test_ema.py"
     ),
     "missing labels counted": Planted(
-        "train/loop/losses.py", "return self.present(batch).sum().double()",
-        "return torch.tensor(float(self.present(batch).numel())).double()", "tests/train/loop/test_losses.py",
+        "train/loop/losses.py", "return _weighted(self.present(batch).double(), batch).sum()",
+        "return _weighted(torch.ones_like(self.present(batch)).double(), batch).sum()",
+        "tests/train/loop/test_losses.py",
     ),
     "stress of molecules": Planted(
         "train/data/usable.py", "    _drop_undefined_stress(block)\n", "", "tests/train/loop/test_predictions.py"
@@ -296,7 +297,7 @@ ERRORS = {
         "results[self.name].double() - torch.where(present, label, 0.0)", "tests/train/loop/test_losses.py",
     ),
     "average over terms that are absent": Planted(
-        "train/loop/losses.py", "counts.clamp(min=1.0)", "counts", "tests/train/loop/test_losses.py"
+        "train/loop/losses.py", "torch.where(counts > 0, counts, 1.0)", "counts", "tests/train/loop/test_losses.py"
     ),
     "resume without the optimizer": Planted(
         "train/loop/trainer.py", 'self.optimizer.load_state_dict(state["optimizer"])', "pass",

@@ -11,7 +11,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -52,14 +52,11 @@ class Range:
         return " and ".join([low] * (self.least > -math.inf) + [high] * (self.most < math.inf))
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, eq=False)
 class Choice:
-    """Names that a field may have."""
+    """Names that a field may have; of a table, those that it has when it is looked at."""
 
-    names: tuple[str, ...]
-
-    def __init__(self, *names: str) -> None:
-        object.__setattr__(self, "names", names)
+    names: Collection[str]
 
 
 Count = Annotated[int, Range(1, MOST_COUNTED)]

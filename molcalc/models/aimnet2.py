@@ -63,7 +63,7 @@ class AIMNet2Config(NetworkConfig):
     energy_hidden: tuple[Width, ...] = (128, 128)
     exact_charges: bool = True
     n_fidelities: Annotated[int, Range(1, 1000)] = 1
-    embeddings: Annotated[str, Choice(*EMBEDDINGS)] = "separate"
+    embeddings: Annotated[str, Choice(EMBEDDINGS)] = "separate"
     bases: tuple[int | None, ...] = ()
     charge_heads: bool = False
     charge_hidden: tuple[Width, ...] = (64,)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molcalc.errors import DatasetError, InputError, ResourceError
+from molcalc.errors import DatasetError, InputError, ResourceError, memory_named
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.label_reader import fidelities_of_model
 from molcalc.train.data.parts import Parts
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 WEIGHED_ATOMS = 300
 """Atoms whose memory is measured, from which that of the largest batch follows."""
+CURE = "lower batch_size, or raise accumulate"
 PEAK = 2.0
 """Memory at its peak in units of what the forward pass keeps: second derivatives keep as much again."""
 
@@ -48,7 +49,9 @@ def rehearse(trainer: Trainer, parts: Parts) -> None:
         for system in _one_of_each_kind(part):
             try:
                 of_model = fidelities_of_model(trainer.model_config, part)
-                trainer.predict(trainer.reader.read(part, np.array([system]), of_model=of_model))
+                batch = trainer.reader.read(part, np.array([system]), of_model=of_model)
+                with memory_named(f"{part.row_name(system)} with {batch.n_atoms} atoms", "leave it out"):
+                    trainer.predict(batch)
             except InputError as error:
                 raise DatasetError(f"{part.row_name(system)} of the {name} part: {error}") from error
     _weigh(trainer)
@@ -78,7 +81,7 @@ def _weigh(trainer: Trainer) -> None:
     largest = max(shares, key=lambda part: int(sizes[part].sum()))
     few = largest[: max(1, int(np.searchsorted(np.cumsum(sizes[largest]), WEIGHED_ATOMS)))]
     batch = trainer.reader.read(trainer.train, few, esp_points=config.esp_points, rng=np.random.default_rng(0))
-    with _kept_bytes() as kept:
+    with _kept_bytes() as kept, memory_named(f"a batch of {len(few)} systems with {batch.n_atoms} atoms", CURE):
         trainer.predict(batch, create_graph=True)
     needed = PEAK * kept[0] * float(sizes[largest].sum()) / float(sizes[few].sum())
     memory = _memory(trainer.device)
@@ -86,8 +89,8 @@ def _weigh(trainer: Trainer) -> None:
         return
     text = (
         f"the largest batch, {len(largest)} systems with {int(sizes[largest].sum())} atoms, needs about "
-        f"{needed / 1e9:.1f} GB; {memory[0] / 1e9:.1f} of {memory[1] / 1e9:.1f} GB are free: lower batch_size "
-        f"(now {config.batch_size} {config.batch_mode}), or raise accumulate"
+        f"{needed / 1e9:.1f} GB; {memory[0] / 1e9:.1f} of {memory[1] / 1e9:.1f} GB are free: {CURE} "
+        f"(now {config.batch_size} {config.batch_mode} and {config.accumulate})"
     )
     if needed > memory[1]:
         raise ResourceError(text)

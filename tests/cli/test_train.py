@@ -69,7 +69,7 @@ WRONG = [
     ("[1, 2]", "expected lines 'option: value'"),
     ("epochs: [", "line 1: "),
     ("optimizer: adamm", "optimizer='adamm' (did you mean 'adam'?)"),
-    ("schedule: {name: cosin}", "unknown schedule 'cosin' (did you mean 'cosine'?)"),
+    ("schedule: {name: cosin}", "schedule: name='cosin' (did you mean 'cosine'?)"),
     ("epochs: 0", "epochs=0; expected at least 1"),
     ("arguments: {}\n\tx: 1", "line 2: "),
     ("data: 5", "data: 5 names no files"),

@@ -175,7 +175,7 @@ def test_a_dataclass_of_the_right_kind_is_taken_as_it_is() -> None:
 
 @dataclass(frozen=True)
 class Checked:
-    mode: Annotated[str, Choice("atoms", "molecules")] | None = "atoms"
+    mode: Annotated[str, Choice(("atoms", "molecules"))] | None = "atoms"
     size: Annotated[int, Range(1, 9)] | None = 3
     shares: dict[str, Annotated[float, Range(0, 1, above=True, below=True)]] = field(default_factory=dict)
     widths: tuple[Annotated[int, Range(1)], ...] = ()

@@ -47,7 +47,7 @@ def prepared(data: dict[str, Path], folder: Path, **options: Any) -> Trainer:
     """A run before its first step."""
     config = make_config({"model": "aimnet2", "arguments": TINY["aimnet2"], "batch_mode": "molecules", **options})
     asked = set(options.get("loss", {}).get("weights", {}))
-    parts = open_parts({name: str(path) for name, path in data.items()}, config.split, seed=config.seed)
+    parts = open_parts({name: str(path) for name, path in data.items()}, config.split)
     with joined(torch.device("cpu"), 60.0) as processes:
         return prepare(config, asked, parts, RunFolder(folder), processes, torch.device("cpu"))[1]
 

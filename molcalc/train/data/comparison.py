@@ -43,7 +43,7 @@ class Comparison:
 
     esp_radius_factor: Annotated[float, Range(0, 100)] = 1.4
     esp_max: Positive | None = None
-    dipole_source: Annotated[str, Choice(*DIPOLE_SOURCES)] = "auto"
+    dipole_source: Annotated[str, Choice(DIPOLE_SOURCES)] = "auto"
 
     def __post_init__(self) -> None:
         check_fields(self)

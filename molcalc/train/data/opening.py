@@ -11,7 +11,9 @@ import shutil
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any
+
+from ase import Atoms
 
 from molcalc.errors import DatasetError, ResourceError, short
 from molcalc.fidelity import UNNAMED
@@ -27,8 +29,8 @@ from molcalc.train.data.problems import Problems
 from molcalc.train.data.selection import chosen_files, problems_of
 from molcalc.train.data.usable import usable_blocks
 
-Files = Union[str, os.PathLike[str], Sequence[str | os.PathLike[str]], Sequence["Atoms"]]
-Data = Union[Files, Mapping[str, Files], Dataset]
+Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Sequence[Atoms]
+Data = Files | Mapping[str, Files] | Dataset
 """What a user may give as data: files (also FILE@ROWS and patterns, see :mod:`molcalc.train.data.selection`) or Atoms;
 either of them by name of the fidelity; or a dataset."""
 
@@ -38,9 +40,6 @@ KEPT_VERSIONS = 3
 used last."""
 READER_VERSION = 5
 """Raised whenever the same file would be packed differently."""
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 log = logging.getLogger(__name__)
 
@@ -186,8 +185,6 @@ def _opened(files: Files, declared: Declaration) -> list[DataFile]:
     """Readers of the files, or of the Atoms, that a user gives."""
     listed: list[Any] = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     if listed and not any(isinstance(item, (str, os.PathLike)) for item in listed):
-        from ase import Atoms
-
         images = [files] if isinstance(files, Atoms) else listed
         strange = next((item for item in images if not isinstance(item, Atoms)), None)
         if strange is not None:

@@ -13,14 +13,14 @@ from molcalc.errors import DatasetError
 from molcalc.io.files import sha256
 from molcalc.io.schema import LARGEST_SEED, Choice, NotNegative, Positive, Range, check_fields
 from molcalc.train.data.comparison import Comparison, check_points
-from molcalc.train.data.contradictions import check_charges, warn_of_doubtful_derivatives
+from molcalc.train.data.contradictions import check_charges, check_signs, warn_of_doubts
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.geometry_hash import geometry_hashes
 from molcalc.train.data.kept_parts import KeptParts
 from molcalc.train.data.label_reader import elements_of
 from molcalc.train.data.opening import Data, check_any_label, open_dataset
 from molcalc.train.data.selection import within_limits
-from molcalc.train.data.split import METHODS, Split, split
+from molcalc.train.data.split import SPLIT_METHODS, Split, split
 from molcalc.train.data.split_hash import Fold
 from molcalc.train.data.suspicions import check_units
 from molcalc.train.data.trajectories import resembling_frames
@@ -50,7 +50,7 @@ class SplitConfig:
 
     valid: NotNegative = 0.1
     test: NotNegative = 0.1
-    split_method: Annotated[str, Choice(*METHODS)] = "hash"
+    split_method: Annotated[str, Choice(SPLIT_METHODS)] = "hash"
     split_seed: Annotated[int, Range(0, LARGEST_SEED)] = 0
     fold: str | None = None
     max_force: Positive | None = None
@@ -201,7 +201,8 @@ def check_parts(parts: Parts, potential: Comparison | None) -> None:
     """
     for part in (parts.train, parts.valid, parts.test):
         check_charges(part)
-    warn_of_doubtful_derivatives(parts.train)
+    check_signs(parts.train)
+    warn_of_doubts(parts.train)
     if potential is not None:
         check_points(parts.train, potential)
 

@@ -9,7 +9,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from molcalc.properties import LABELS
-from molcalc.train.data.contradictions import doubtful_derivatives, missed_charges
+from molcalc.train.data.contradictions import contradicting_repeats, doubtful_derivatives, missed_charges
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.geometry_hash import geometry_hashes
 from molcalc.train.data.limits import FAR_ENERGY, LARGE_FORCE, ROUNDED_CHARGE, SMALLEST_SPREAD
@@ -113,6 +113,7 @@ def report(
             *_missing(dataset, has),
             *map(str, suspicious_units(dataset)),
             *doubtful_derivatives(dataset),
+            *contradicting_repeats(dataset),
             *_outliers(dataset, has, repeated),
         ],
     )

@@ -23,7 +23,7 @@ from molcalc.train.data.split_random import draw_random
 PARTS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test",
          "testing": "test"}  # fmt: skip
 """Values of a split key and the part they mean."""
-METHODS = ("hash", "random", "block")
+SPLIT_METHODS = ("hash", "random", "block")
 
 
 class Split(NamedTuple):
@@ -72,8 +72,10 @@ def split(
     DatasetError
         When a part would be empty, a key is missing, or options exclude each other.
     """
-    if method not in METHODS:
-        raise DatasetError(f"method={method!r}{suggest(str(method), METHODS)}; choose one of {', '.join(METHODS)}")
+    if method not in SPLIT_METHODS:
+        raise DatasetError(
+            f"method={method!r}{suggest(str(method), SPLIT_METHODS)}; choose one of {', '.join(SPLIT_METHODS)}"
+        )
     if fold is not None and (method == "random" or split_key is not None):
         raise DatasetError(f"fold={fold!r} is for the methods hash and block, without split_key")
     if method == "block" and (by is not None or split_key is not None):

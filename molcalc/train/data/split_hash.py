@@ -34,6 +34,10 @@ class Fold:
     def of_text(cls, text: str) -> Fold:
         """Read "k/K".
 
+        Returns
+        -------
+        the fold
+
         Raises
         ------
         DatasetError

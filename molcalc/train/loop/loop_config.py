@@ -48,7 +48,7 @@ class LoopConfig:
 
     epochs: Count = 200
     batch_size: Count = 32
-    batch_mode: Annotated[str, Choice(*MODES)] = "molecules"
+    batch_mode: Annotated[str, Choice(MODES)] = "molecules"
     batches_per_epoch: Count | None = None
     accumulate: Count = 1
     fidelity_weights: dict[str, NotNegative] | None = None
@@ -57,8 +57,8 @@ class LoopConfig:
     grad_clip: NotNegative = 1.0
     grad_clip_value: NotNegative = 0.0
     ema: Annotated[float, Range(0, 1, below=True)] = 0.999
-    precision: Annotated[str, Choice(*PRECISIONS)] = "float32"
-    device: Annotated[str, Choice(*DEVICES)] = "auto"
+    precision: Annotated[str, Choice(PRECISIONS)] = "float32"
+    device: Annotated[str, Choice(DEVICES)] = "auto"
     threads: Annotated[int, Range(1, MOST_THREADS)] | None = None
     validate_every: Count | None = None
     validate_steps: Count | None = None

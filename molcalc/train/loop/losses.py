@@ -1,7 +1,8 @@
 """Loss of training: weighted errors of every labelled quantity, averaged over what is present.
 
-A label that is NaN contributes nothing, neither to sums nor to counts, and its prediction gets no gradient. Every label
-of :data:`molcalc.properties.LABELS` has a term; one that is not the plain error of its label is a class of its own.
+A label that is NaN contributes nothing, neither to sums nor to counts, and its prediction gets no gradient. Where rows
+of the data have a weight, errors count that many times in sums and counts. Every label of
+:data:`molcalc.properties.LABELS` has a term; one that is not the plain error of its label is a class of its own.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class LossConfig:
     """
 
     weights: dict[str, NotNegative] = field(default_factory=lambda: {"energy": 1.0, "forces": 1.0})
-    metric: Annotated[str, Choice(*METRICS)] = "mse"
-    metrics: dict[str, Annotated[str, Choice(*METRICS)]] = field(default_factory=dict)
+    metric: Annotated[str, Choice(METRICS)] = "mse"
+    metrics: dict[str, Annotated[str, Choice(METRICS)]] = field(default_factory=dict)
     huber_delta: Positive = 0.1
     energy_per_atom: bool = False
 
@@ -120,10 +121,20 @@ class LabelTerm(LossTerm):
         return torch.where(present, results[self.name].double() - torch.where(present, label, 0.0), 0.0)
 
     def count(self, batch: AtomicBatch) -> Float64[Tensor, ""]:
-        return self.present(batch).sum().double()
+        return _weighted(self.present(batch).double(), batch).sum()
 
     def total(self, results: Mapping[str, Float[Tensor, " ..."]], batch: AtomicBatch) -> Float64[Tensor, ""]:
-        return self.errors(self.difference(results, batch)).sum()
+        return _weighted(self.errors(self.difference(results, batch)), batch).sum()
+
+
+def _weighted(rows: Float64[Tensor, "n_rows ..."], batch: AtomicBatch) -> Float64[Tensor, "n_rows ..."]:
+    """Values of systems or atoms, times the weight of their system where the data have weights."""
+    if "weight" not in batch.labels:
+        return rows
+    weights = batch.labels["weight"]
+    if len(rows) != len(weights):
+        weights = weights.index_select(0, batch.system_idx)
+    return rows * weights.reshape(-1, *[1] * (rows.ndim - 1))
 
 
 TERMS: dict[str, Callable[[str, LossConfig], LossTerm]] = dict.fromkeys(LABELS, LabelTerm)
@@ -165,12 +176,12 @@ class PotentialTerm(LabelTerm):
     """Error of electrostatic potentials: the average over systems of the average over their points."""
 
     def count(self, batch: AtomicBatch) -> Float64[Tensor, ""]:
-        return (self._points_per_system(batch) > 0).sum().double()
+        return _weighted((self._points_per_system(batch) > 0).double(), batch).sum()
 
     def total(self, results: Mapping[str, Float[Tensor, " ..."]], batch: AtomicBatch) -> Float64[Tensor, ""]:
         assert batch.esp_system_idx is not None
         per_system = segment_sum(self.errors(self.difference(results, batch)), batch.esp_system_idx, batch.n_systems)
-        return (per_system / self._points_per_system(batch).clamp(min=1.0)).sum()
+        return _weighted(per_system / self._points_per_system(batch).clamp(min=1.0), batch).sum()
 
     def _points_per_system(self, batch: AtomicBatch) -> Tensor:
         """(n_systems,) float64 number of points that count."""
@@ -192,11 +203,11 @@ class MonopoleTerm(LossTerm):
     requires = ("charges", "dcm_charges")
 
     def count(self, batch: AtomicBatch) -> Float64[Tensor, ""]:
-        return torch.tensor(float(batch.n_atoms), dtype=torch.float64, device=batch.numbers.device)
+        return _weighted(torch.ones(batch.n_atoms, dtype=torch.float64, device=batch.numbers.device), batch).sum()
 
     def total(self, results: Mapping[str, Float[Tensor, " ..."]], batch: AtomicBatch) -> Float64[Tensor, ""]:
         missing = results["dcm_charges"].sum(dim=1) - results["charges"]
-        return self.errors(missing.double()).sum()
+        return _weighted(self.errors(missing.double()), batch).sum()
 
 
 class Loss:
@@ -246,5 +257,5 @@ class Loss:
         parts : (n_terms,) float64, detached averages without weights.
         """
         totals = torch.stack([term.total(results, batch) for term in self.terms])
-        averages = totals / counts.clamp(min=1.0)
+        averages = totals / torch.where(counts > 0, counts, 1.0)
         return (averages * self.weights.to(averages.device)).sum(), averages.detach()

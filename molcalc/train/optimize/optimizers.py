@@ -169,7 +169,7 @@ class OptimizeConfig:
     schedule : of the learning rate, per step.
     """
 
-    optimizer: Annotated[str, Choice(*OPTIMIZERS)] = "adamw"
+    optimizer: Annotated[str, Choice(OPTIMIZERS)] = "adamw"
     learning_rate: Rate | None = None
     weight_decay: Rate | None = None
     use_recommended_hparams: bool = False

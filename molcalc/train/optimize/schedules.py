@@ -40,7 +40,7 @@ class ScheduleConfig:
     threshold : relative improvement that counts (plateau).
     """
 
-    name: Annotated[str, Choice(*SCHEDULES)] = "cosine"
+    name: Annotated[str, Choice(SCHEDULES)] = "cosine"
     warmup: NotNegative = 0.0
     final_factor: Share = 0.01
     period: Count = 1000

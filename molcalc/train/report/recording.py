@@ -46,7 +46,7 @@ class ReportConfig:
 
     plots: bool = True
     plot_every: Count | None = None
-    track: Annotated[str, Choice(*TRACKERS)] | None = None
+    track: Annotated[str, Choice(TRACKERS)] | None = None
     track_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

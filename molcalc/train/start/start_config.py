@@ -13,6 +13,8 @@ from molcalc.fidelity import Fidelity
 from molcalc.io.schema import Choice, Range, check_fields, from_dict
 from molcalc.registry import DEFAULT_MODEL
 
+COULOMB_ENERGIES = ("auto", *TRAINED_COULOMB)
+"""Coulomb energies that a model may be trained with."""
 OF_LABELS = ("functional", "dispersion", "dispersion_in_labels")
 """Options of a fidelity that say what its labels are."""
 OF_TRAINING = ("subtract_dispersion", "base", "like")
@@ -123,9 +125,9 @@ class StartConfig:
     init: str | None = None
     init_member: Annotated[int, Range(0)] = 0
     keep_fidelities: bool = False
-    coulomb: Annotated[str, Choice("auto", *TRAINED_COULOMB)] | None = "auto"
+    coulomb: Annotated[str, Choice(COULOMB_ENERGIES)] | None = "auto"
     coulomb_options: dict[str, float] = field(default_factory=dict)
-    repulsion: Annotated[str, Choice(*REPULSIONS)] | None = None
+    repulsion: Annotated[str, Choice(REPULSIONS)] | None = None
     reference_energies: str | dict[str, Any] = "fit"
     fidelities: dict[str, TrainedFidelity] = field(default_factory=dict)
 

@@ -13,6 +13,7 @@ from molcalc.errors import ConfigError, DatasetError, ResourceError
 from molcalc.io import checkpoint
 from molcalc.train import fit
 from molcalc.train.fitting import FitResult
+from molcalc.train.loop.losses import Loss
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.trainer import Trainer
 from molcalc.train.optimize.schedules import Schedule, ScheduleConfig
@@ -43,11 +44,10 @@ def test_the_learning_rate_follows_the_schedule_from_step_to_step(labelled_db: P
         assert row["learning_rate"] == pytest.approx(1e-3 * expected.factor(int(row["step"]) - 1), rel=1e-12)
 
 
-def test_clipping_at_zero_or_below_is_off(labelled_db: Path, tmp_path: Path) -> None:
+def test_clipping_at_zero_is_off(labelled_db: Path, tmp_path: Path) -> None:
     wide = run(labelled_db, tmp_path / "wide", grad_clip=1e9).history
-    for k, off in enumerate((0.0, -1.0)):
-        history = run(labelled_db, tmp_path / f"off{k}", grad_clip=off).history
-        assert [row["valid_loss"] for row in history] == [row["valid_loss"] for row in wide]
+    history = run(labelled_db, tmp_path / "off", grad_clip=0.0).history
+    assert [row["valid_loss"] for row in history] == [row["valid_loss"] for row in wide]
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_clipping_at_zero_or_below_is_off(labelled_db: Path, tmp_path: Path) -> 
 def test_a_batch_that_does_not_fit_into_memory_is_named(
     labelled_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(self: Trainer, *args: object, **options: object) -> None:
+    def fail(self: Loss, *args: object) -> None:
         raise error
 
-    monkeypatch.setattr(Trainer, "predict", fail)
-    with pytest.raises(ResourceError, match=r"a batch of 7 systems with \d+ atoms does not fit into memory: lower"):
+    monkeypatch.setattr(Loss, "__call__", fail)
+    with pytest.raises(ResourceError, match=r"a batch of \d+ systems with \d+ atoms does not fit into memory: lower"):
         run(labelled_db, tmp_path / "run")
 
 

@@ -243,7 +243,7 @@ def test_every_fidelity_counts_equally_in_the_validation_loss(low_db: Path, labe
 
 def validation_loss(config: FitConfig, data: dict[str, str], valid: dict[str, str], folder: Path) -> float:
     """Loss of the weights that a run starts from."""
-    parts = open_parts(data, config.split, seed=config.seed, valid=valid, test=data)
+    parts = open_parts(data, config.split, valid=valid, test=data)
     with joined(torch.device("cpu"), 60.0) as processes:
         _, trainer = prepare(config, set(), parts, RunFolder(folder), processes, torch.device("cpu"))
         return trainer.validate()[0]
