@@ -10,14 +10,14 @@ from io import StringIO
 from pathlib import Path
 
 from ase import Atoms
-from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, string2index
+from ase.io.formats import UnknownFileTypeError, get_ioformat, string2index
 from ase.io.formats import read as read_by_ase
 
 from molcalc.cli.failures import Failures
 from molcalc.errors import InputError, MissingFileError, MolcalcError
 from molcalc.io.xyz_frames import check_xyz
 from molcalc.state import is_single, single, state_key
-from molcalc.structure_files.images import MOLFILES, read_images
+from molcalc.structure_files.images import READ_HERE, image_format, read_images
 
 STANDARD_INPUT = "-"
 _STDIN = "standard input"
@@ -165,10 +165,10 @@ def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
         raise InputError(f"{name} is empty")
     # ASE takes names that begin with "postgres" or "mysql" for servers; an absolute path never does.
     full = os.path.abspath(name)
-    form = filetype(full)
+    form = image_format(Path(full))
     if form in DATABASES:
         return _select(_read_database(full), index, name)
-    if isinstance(index, int) and form not in MOLFILES and not get_ioformat(form).single:
+    if isinstance(index, int) and form not in READ_HERE and not get_ioformat(form).single:
         # One frame of a long trajectory, without reading all of it.
         one = read_images(path, form, slice(index, index + 1 or None), name)
         if one:

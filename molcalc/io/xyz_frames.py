@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -9,9 +10,13 @@ from typing import NamedTuple, TextIO
 
 from molcalc.errors import InputError
 
+log = logging.getLogger(__name__)
+
 _SHOWN_OF_LINE = 40
 """Characters of a damaged line that an error message repeats."""
 _QM9_COMMENT = re.compile(r"gdb\s+\d+(\s+\S+){15}\s*")
+_PAIR = re.compile(r"([+-]?\d)\s+(\d)")
+"""What some programs write into the second line: charge and multiplicity."""
 _QM9_TAIL = 3
 """Lines after the atoms of a molecule of QM9: frequencies, SMILES, InChI."""
 
@@ -69,6 +74,11 @@ def xyz_frames(stream: TextIO, name: str) -> Iterator[XYZFrame]:
         atoms = list(islice(stream, max(claimed, 0)))
         if len(atoms) != claimed:
             raise InputError(f"{name}: frame {frame} claims {claimed} atoms, but {len(atoms)} lines follow")
+        if frame == 0 and (pair := _PAIR.fullmatch(comment)) and pair.groups() != ("0", "1"):
+            log.warning(
+                "%s: the second line %r is not read as charge and multiplicity; write charge=%s spin=%s there",
+                name, comment, *pair.groups(),
+            )  # fmt: skip
         first, number = number, number + 2 + claimed
         qm9, vectors = [], []
         if comment.startswith("gdb") and _QM9_COMMENT.fullmatch(comment):

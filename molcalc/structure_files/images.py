@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.io.formats import read
+from ase.io.formats import filetype, get_ioformat, read
 
 from molcalc.elements import check_xyz_symbols
-from molcalc.io.files import open_text
+from molcalc.io.files import COMPRESSED, open_text
 from molcalc.io.xyz_frames import XYZFrame, xyz_frames
 from molcalc.state import CHARGE_KEYS, state_key
+from molcalc.structure_files.mol2 import read_mol2
 from molcalc.structure_files.molfiles import read_molfile
 from molcalc.structure_files.stated_charges import stated_in, unread_mention
 
 log = logging.getLogger(__name__)
 
 MOLFILES = ("mol", "sdf")
+MOL2 = "mol2"
+READ_HERE = (*MOLFILES, MOL2)
+"""Formats that are not ASE's, or that ASE reads one structure of."""
 XYZ = ("extxyz", "xyz")
 EVERYTHING = slice(None)
+
+
+def image_format(path: Path) -> str:
+    """ASE's name of the format of a file, or one of our own.
+
+    Returns
+    -------
+    name of the format
+
+    Raises
+    ------
+    UnknownFileTypeError
+        When ASE does not know it.
+    """
+    plain = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
+    if plain.suffix.lower() == f".{MOL2}":
+        return MOL2
+    return str(get_ioformat(filetype(os.path.abspath(path))).name)
 
 
 def read_images(path: Path, form: str, index: slice = EVERYTHING, name: str | None = None) -> list[Atoms]:
@@ -45,6 +68,9 @@ def read_images(path: Path, form: str, index: slice = EVERYTHING, name: str | No
     if form in MOLFILES:
         with open_text(path) as stream:
             return read_molfile(stream.read(), shown)[index]
+    if form == MOL2:
+        with open_text(path) as stream:
+            return read_mol2(stream.read(), shown)[index]
     if form in XYZ:
         return _read_xyz(path, index, shown)
     images = _read_by_ase(path, form, index)

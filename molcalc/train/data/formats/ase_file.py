@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
+from ase.io.formats import UnknownFileTypeError, get_ioformat
 
 from molcalc.errors import DatasetError
-from molcalc.structure_files.images import read_images
+from molcalc.structure_files.images import READ_HERE, image_format, read_images
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.atoms import row_of
 from molcalc.train.data.formats.row import Row
@@ -27,8 +27,8 @@ class AseFile(RowFile):
     def __init__(self, path: Path, declared: Declaration) -> None:
         super().__init__(path, declared)
         try:
-            self.form = filetype(str(self.content.absolute()))
-            read = get_ioformat(self.form).can_read and self.form not in _REFUSED
+            self.form = image_format(self.content)
+            read = self.form in READ_HERE or (get_ioformat(self.form).can_read and self.form not in _REFUSED)
         except (UnknownFileTypeError, IsADirectoryError):
             read = False
         if not read:

@@ -135,3 +135,12 @@ def test_molecules_of_qm9_have_the_energy_that_is_chosen(tmp_path: Path) -> None
     assert dataset.labels["charges"][3:].tolist() == [-0.589706, 0.294853, 0.294853]
     assert dataset.positions[1, 2] == 1.5e-6
     assert dataset.key_texts("smiles") is not None
+
+
+@pytest.mark.parametrize(("comment", "told"), [("-1 2", True), ("0 1", False), ("12 345", False)])
+def test_two_numbers_in_the_second_line_are_mentioned(
+    comment: str, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.xyz").write_text(f"1\n{comment}\nHe 0 0 0\n" * 2)
+    open_dataset(tmp_path / "a.xyz")
+    assert caplog.text.count("is not read as charge and multiplicity; write charge=-1 spin=2") == told
