@@ -16,7 +16,7 @@ from ase.io.formats import read as read_by_ase
 from molcalc.cli.failures import Failures
 from molcalc.errors import InputError, MissingFileError, MolcalcError
 from molcalc.io.xyz_frames import check_xyz
-from molcalc.state import is_single, single, state_key
+from molcalc.state import single
 from molcalc.structure_files.images import READ_HERE, image_format, read_images
 
 STANDARD_INPUT = "-"
@@ -189,14 +189,16 @@ def _select(images: list[Atoms], index: Index, name: str) -> list[tuple[int, Ato
 
 
 def _read_database(path: str) -> list[Atoms]:
-    """Structures of an ASE database, with the keys of their rows, and what their data state of charge and the like."""
+    """Structures of an ASE database, with the keys of their rows, also those that a database takes only as data."""
     from ase.db import connect
+
+    from molcalc.train.data.formats.database_keys import is_key_in_data
 
     images = []
     with connect(path) as database:
         for row in database.select():
             atoms = row.toatoms()
-            in_data = {key: value for key, value in row.data.items() if state_key(key) and is_single(value)}
+            in_data = {key: value for key, value in row.data.items() if is_key_in_data(key, value)}
             # Keys live beside ASE's own names; row.charge, for one, is a property that hides a key of that name.
             keys = {key: vars(row)[key] for key in row._keys}
             for key in in_data.keys() & keys.keys():

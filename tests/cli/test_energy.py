@@ -222,13 +222,15 @@ def test_a_table_replaces_no_input_and_nothing_unasked(run: Any, model: Path, wa
 @pytest.mark.parametrize("target", ["out.db", "out.json", "out.xyz"])
 def test_keys_and_info_of_the_input_survive(run: Any, model: Path, target: str) -> None:
     with connect("in.db") as database:
-        database.write(molecule("H2O"), key_value_pairs={"name": "water", "rank": 3}, data={"total_charge": 0})
+        data = {"total_charge": 0, "config-type": "md"}
+        database.write(molecule("H2O"), key_value_pairs={"name": "water", "rank": 3}, data=data)
     assert run("energy", "in.db", "--model", model, "-o", target).status == 0
     if target == "out.xyz":
         found: Any = read(target).info
     else:
-        found = connect(target).get(1).key_value_pairs
-    assert (found["name"], found["rank"]) == ("water", 3)
+        row = connect(target).get(1)
+        found = {**row.key_value_pairs, **row.data}
+    assert (found["name"], found["rank"], found["config-type"]) == ("water", 3, "md")
     image = molecule("H2O")
     image.info.update({"config-type": "md", "H": 1.5, "weights": np.ones(2)})
     write("in.xyz", image)

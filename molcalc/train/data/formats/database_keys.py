@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
+from molcalc.state import is_single, state_key
+from molcalc.train.data.formats.row import NOT_OTHER
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,21 @@ def is_database_key(name: str, value: Any) -> bool:
     """Whether an ASE database takes a key with a value: no names of its own, no formulas, no texts like numbers."""
     plain = isinstance(value, (str, numbers.Real, np.bool_))
     return plain and _is_taken(name, value if isinstance(value, str) else None)
+
+
+def is_key_in_data(name: str, value: Any) -> bool:
+    """Whether a value among the data of a row is a key: one of charge, multiplicity or fidelity, or one that a database
+    does not take elsewhere.
+
+    Returns
+    -------
+    bool
+    """
+    if value is None or not is_single(value):
+        return False
+    if state_key(name) is not None:
+        return True
+    return isinstance(value, (str, int, float)) and name not in NOT_OTHER and not is_database_key(name, value)
 
 
 @lru_cache(maxsize=4096)

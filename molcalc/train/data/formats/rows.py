@@ -14,7 +14,7 @@ from molcalc.properties import Property, from_voigt
 from molcalc.state import is_single, single, state_key
 from molcalc.train.data.block import Block
 from molcalc.train.data.formats.base import DataFile, damaged
-from molcalc.train.data.formats.database_keys import is_database_key
+from molcalc.train.data.formats.database_keys import is_key_in_data
 from molcalc.train.data.formats.row import IN_DATA, NOT_OTHER, Row
 from molcalc.train.data.formats.row_labels import RowLabels
 from molcalc.train.data.problems import Problems
@@ -237,7 +237,7 @@ def _keys(rows: Sequence[Row]) -> dict[str, list[Any]]:
     keys = {name: [row.keys.get(name) for row in rows] for name in names}
     for k, row in enumerate(rows):
         for name, value in row.data.items():
-            if _is_key(name, value) and row.keys.get(name) is None:
+            if is_key_in_data(name, value) and row.keys.get(name) is None:
                 keys.setdefault(name, [None] * len(rows))[k] = single(value)
     return keys
 
@@ -247,17 +247,6 @@ def _data(rows: Sequence[Row]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for k, row in enumerate(rows):
         for name, value in row.data.items():
-            if name not in NOT_OTHER and not _is_key(name, value):
+            if name not in NOT_OTHER and not is_key_in_data(name, value):
                 found.setdefault(name, [None] * len(rows))[k] = value
     return found
-
-
-def _is_key(name: str, value: Any) -> bool:
-    """Whether a value among the data is a key: one value of charge, multiplicity or fidelity, or of a name that a
-    database does not take as a key.
-    """
-    if value is None or not is_single(value):
-        return False
-    return state_key(name) is not None or (
-        isinstance(value, (str, int, float)) and name not in NOT_OTHER and not is_database_key(name, value)
-    )
