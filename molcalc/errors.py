@@ -134,7 +134,7 @@ class NonEquivariantWarning(UserWarning):
     """Distributed charges are used that do not turn with the molecule."""
 
 
-_PASSED_OVER = ("molcalc", "ase", "torch")
+_PASSED_OVER = ("molcalc", "ase", "torch", "contextlib")
 """Packages whose lines are not the user's."""
 
 

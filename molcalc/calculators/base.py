@@ -241,7 +241,7 @@ class MolCalculator(Calculator):
         if not self.check_state(atoms):
             return
         self._forget_last()
-        if not len(self._kept):
+        if not self._kept.knows(atoms):
             return
         try:
             kept = self._kept.find(atoms, self.resolve(atoms))

@@ -16,7 +16,7 @@ MAX_STRUCTURES = 64
 MAX_ATOMS = 20_000
 """Over all structures that are kept: some megabytes."""
 
-_Key = tuple[bytes, bytes, bytes, bytes, State]
+_Geometry = tuple[bytes, bytes, bytes, bytes]
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,19 @@ class KeptResults:
 
     def __init__(self, max_structures: int = MAX_STRUCTURES, max_atoms: int = MAX_ATOMS) -> None:
         self._max_structures, self._max_atoms = max_structures, max_atoms
-        self._kept: OrderedDict[_Key, KeptResult] = OrderedDict()
+        self._kept: OrderedDict[tuple[_Geometry, State], KeptResult] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
+    def knows(self, atoms: Atoms) -> bool:
+        """Whether a result of exactly these positions and cell is kept, in whatever state."""
+        geometry = _geometry(atoms)
+        return any(known == geometry for known, _ in self._kept)
+
     def find(self, atoms: Atoms, state: State) -> KeptResult | None:
         """The result of a structure in exactly these positions, cell and state, or None."""
-        key = _key(atoms, state)
+        key = _geometry(atoms), state
         if key in self._kept:
             self._kept.move_to_end(key)
         return self._kept.get(key)
@@ -59,7 +64,7 @@ class KeptResults:
         if len(result.atoms) > self._max_atoms:
             return
         copied = KeptResult(result.atoms, result.state, result.copied_prediction())
-        self._kept[_key(result.atoms, result.state)] = copied
+        self._kept[_geometry(result.atoms), result.state] = copied
         while len(self._kept) > self._max_structures or self._n_atoms() > self._max_atoms:
             self._kept.popitem(last=False)
 
@@ -71,8 +76,8 @@ class KeptResults:
         return sum(len(result.atoms) for result in self._kept.values())
 
 
-def _key(atoms: Atoms, state: State) -> _Key:
-    return atoms.numbers.tobytes(), atoms.positions.tobytes(), atoms.cell.array.tobytes(), atoms.pbc.tobytes(), state
+def _geometry(atoms: Atoms) -> _Geometry:
+    return atoms.numbers.tobytes(), atoms.positions.tobytes(), atoms.cell.array.tobytes(), atoms.pbc.tobytes()
 
 
 def _copied(values: dict[str, Any]) -> dict[str, Any]:
