@@ -41,7 +41,7 @@ from molcalc.fidelity import Fidelity, fidelities_knowing, find_fidelity
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
 from molcalc.prediction.batching import check_images, check_structure, initial_charge, make_batch
-from molcalc.prediction.extrapolation import Extrapolation
+from molcalc.prediction.extrapolation import judge_of
 from molcalc.prediction.options import DTYPES, PredictorOptions
 from molcalc.prediction.points import charge_sites, field_at, potential_at
 from molcalc.prediction.results import (
@@ -113,13 +113,7 @@ class Predictor:
         self.completed_by = tuple(completed_by)
         self.properties, self.extra_properties = predicted_properties(potential), extra_properties(potential)
         self._provenance = {"model": model, "model_hash": model_hash, "dtype": options.dtype, **(provenance or {})}
-        self._extrapolation = Extrapolation(
-            options.on_extrapolation,
-            model,
-            fidelities,
-            sees_charge=potential.sees_charge,
-            sees_spin="spin_charges" in potential.predicts,
-        )
+        self._extrapolation = judge_of(options.on_extrapolation, model, fidelities, potential)
         self._warned: set[str] = set()
 
     @classmethod

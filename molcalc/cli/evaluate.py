@@ -11,6 +11,7 @@ from molcalc.cli.options import (
     DATA_HELP,
     Arguments,
     Subparsers,
+    add_extrapolation,
     add_labels,
     add_skip_bad,
     add_units,
@@ -86,6 +87,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add_units(parser)
     add_labels(parser)
     add_skip_bad(parser)
+    add_extrapolation(parser)
     add_table_options(parser, unit=True, usual=None)
     parser.set_defaults(run=run)
 
@@ -130,6 +132,7 @@ def run(args: Arguments) -> int:
     evaluator = Evaluator(
         checkpoint, comparison, device=device, with_dispersion=args.with_dispersion, coulomb=args.coulomb
     )
+    evaluator.judge(data, args.on_extrapolation, args.model, args.fidelity)
     found = evaluate_part(evaluator, data, fidelity=args.fidelity, on_batch=results)
     values = _values(args, found, len(data))
     show_table(args, _table(values), values, text=_text(args, found, len(data), values))

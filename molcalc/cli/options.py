@@ -109,11 +109,16 @@ def add_model_options(parser: argparse.ArgumentParser, *, one_fidelity: bool = T
         "--dtype", default="float32", choices=("float32", "float64"), help="arithmetic of the network (default float32)"
     )
     group.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_extrapolation(group)
+    add_trusted(group)
+
+
+def add_extrapolation(group: Any) -> None:
+    """The option about structures that are unlike the training data."""
     group.add_argument(
         "--on-extrapolation", default="warn", choices=("warn", "raise", "ignore"),
         help="what to do about structures that are unlike the training data (default warn)",
     )  # fmt: skip
-    add_trusted(group)
 
 
 def add_trusted(group: Any) -> None:

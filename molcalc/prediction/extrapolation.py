@@ -15,6 +15,7 @@ from molcalc.batch import AtomicBatch
 from molcalc.errors import ChargeError, ConfigError, ExtrapolationError, ExtrapolationWarning, suggest, warn_user
 from molcalc.fidelity import Fidelity
 from molcalc.knowledge import SPREAD, Knowledge, formula_of, too_wide
+from molcalc.potential import Potential
 from molcalc.state import State
 from molcalc.units import SYMBOLS
 
@@ -38,6 +39,23 @@ def checked_choice(choice: str) -> str:
         near = suggest(str(choice), ON_EXTRAPOLATION)
         raise ConfigError(f"on_extrapolation={choice!r}{near}; choose one of {', '.join(ON_EXTRAPOLATION)}")
     return choice
+
+
+def judge_of(choice: str, model: str, fidelities: Sequence[Fidelity], potential: Potential) -> Extrapolation:
+    """Judge of the structures that a potential is asked about.
+
+    Parameters
+    ----------
+    choice : one of :data:`ON_EXTRAPOLATION`.
+    model : its name, for messages.
+    fidelities : with what is known of their data.
+
+    Returns
+    -------
+    Extrapolation
+    """
+    sees_spin = "spin_charges" in potential.predicts
+    return Extrapolation(choice, model, fidelities, sees_charge=potential.sees_charge, sees_spin=sees_spin)
 
 
 class Extrapolation:

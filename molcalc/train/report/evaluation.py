@@ -13,13 +13,15 @@ from torch import Tensor
 
 from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, InputError
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.schema import from_dict
 from molcalc.nn.segments import segment_sum
+from molcalc.prediction.extrapolation import judge_of
 from molcalc.pretrained.sources import read_model
 from molcalc.properties import LABELS
 from molcalc.registry import build_members
+from molcalc.state import State
 from molcalc.surroundings import own_settings
 from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
@@ -76,6 +78,7 @@ def evaluate(
     with_dispersion: bool = False,
     coulomb: str = "auto",
     device: str = "auto",
+    on_extrapolation: str = "warn",
     **comparison: Any,
 ) -> dict[str, dict[str, float]]:
     """Errors of a model on labelled data.
@@ -92,6 +95,7 @@ def evaluate(
     with_dispersion : the labels contain the dispersion that calculators add to this model.
     coulomb : how the Coulomb energy is summed, as calculators take it ("dsf", "ewald"); "auto" as in training.
     device : "auto", "cpu" or "cuda".
+    on_extrapolation : "warn", "raise" or "ignore" systems that are unlike what the model was trained on.
     comparison : which labels count, see :class:`molcalc.train.data.comparison.Comparison`: esp_radius_factor, esp_max,
         dipole_source.
 
@@ -105,6 +109,8 @@ def evaluate(
         For an unknown option or a value out of range.
     DatasetError
         When the data cannot be used, or has nothing that the model predicts.
+    ChargeError, ExtrapolationError
+        When a system has a charge that the model cannot know, or is unlike its data and that shall be an error.
     """
     counted = from_dict(Comparison, comparison)
     checkpoint = model if isinstance(model, Checkpoint) else read_model(model)
@@ -112,6 +118,7 @@ def evaluate(
         checkpoint, counted, device=chosen_device(device), with_dispersion=with_dispersion, coulomb=coulomb
     )
     dataset = open_dataset(data, units=units, labels=labels, skip_bad=skip_bad)
+    evaluator.judge(dataset, on_extrapolation, "the model" if isinstance(model, Checkpoint) else str(model), fidelity)
     return evaluate_part(evaluator, dataset, fidelity=fidelity).overall
 
 
@@ -180,6 +187,31 @@ class Evaluator:
             for k, item in enumerate(fidelities)
             if item.name in with_dispersion
         ]
+
+    def judge(self, data: Dataset, choice: str, model: str, fidelity: str | None = None) -> None:
+        """Compare charges, spins and compositions of systems with what the model was trained on.
+
+        Parameters
+        ----------
+        choice : one of :data:`molcalc.prediction.extrapolation.ON_EXTRAPOLATION`.
+        model : its name, for messages.
+        fidelity : of the model, for data whose fidelity has no name.
+
+        Raises
+        ------
+        ChargeError, ExtrapolationError
+            Names the row.
+        """
+        config = self.checkpoint.config
+        of_model = fidelities_of_model(config, data, fidelity).tolist()
+        found = judge_of(choice, model, config.fidelities, self.potential)
+        for k in range(len(data)):
+            atoms = slice(int(data.offsets[k]), int(data.offsets[k + 1]))
+            charge, spin = round(float(data.total_charge[k])), int(data.multiplicity[k])
+            try:
+                found.check_state(data.numbers[atoms], State(charge, spin, of_model[int(data.fidelity[k])]))
+            except InputError as error:
+                raise type(error)(f"{data.row_name(k)}: {error}") from error
 
     def measured(self, data: Dataset) -> tuple[str, ...]:
         """Properties that are labelled and predicted.

@@ -11,9 +11,10 @@ from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
+from molcalc.errors import ChargeError, ExtrapolationWarning
 from molcalc.io import checkpoint
 from molcalc.knowledge import Knowledge
-from molcalc.train import fit
+from molcalc.train import evaluate, fit
 from molcalc.train.data import open_dataset
 from molcalc.train.start.knowledge_of_data import knowledge_of
 from tests.helpers.training_runs import TINY
@@ -71,3 +72,11 @@ def test_a_trained_model_carries_what_it_knows(tmp_path: Path) -> None:
     assert fidelity.knowledge is not None
     assert fidelity.knowledge.span == ({"C": 1, "O": 2},)
     assert fidelity.knowledge.charges == (0,)
+    write(tmp_path / "ion.xyz", [labelled(molecule("CO2"), charge=0), labelled(molecule("CO2"), charge=2)])
+    with pytest.raises(ChargeError, match=r"ion.xyz frame 1: charge 2: .* do not depend on the charge"):
+        evaluate(tmp_path / "ion.xyz", tmp_path / "run")
+    write(tmp_path / "co.xyz", [labelled(molecule("CO"))] * 2)
+    with pytest.warns(ExtrapolationWarning, match=r"CO is no sum or difference .* \(CO2\)") as caught:
+        evaluate(tmp_path / "co.xyz", tmp_path / "run")
+    assert [warning.filename for warning in caught] == [__file__]
+    evaluate(tmp_path / "co.xyz", tmp_path / "run", on_extrapolation="ignore")
