@@ -11,7 +11,7 @@ _ASSIGNED = re.compile(r"(?<![\w.\-=])([a-z]\w*)=(\"[^\"]*\"|'[^']*'|[\w.+:-]*\w
 """Argument and value, as Python spells them."""
 
 _YAML = {"True": "true", "False": "false", "None": "null"}
-_TWICE = re.compile(r"(--[\w-]+) \(\1\)")
+_TWICE = re.compile(r"(--[\w-]+)(?: \(\1\)|, \1\b)")
 """What a message that has both spellings becomes."""
 
 
@@ -21,7 +21,7 @@ class CommandWords:
     Attributes
     ----------
     options : long options of the command.
-    settings : names that the command takes with ``--set``.
+    settings : names that the command takes with ``--set``, and from files of options, whose spelling is left alone.
     """
 
     def __init__(self) -> None:
@@ -35,6 +35,8 @@ class CommandWords:
     def _spelled(self, found: re.Match[str]) -> str:
         name, value = found[1], found[2].strip("\"'")
         option = "--" + name.replace("_", "-")
+        if self.settings and found[2] not in _YAML:  # may stand in a file of options
+            return found[0]
         if option in self.options:
             return option if value == "True" else f"{option} {'none' if value == 'None' else value}"
         if name in self.settings:

@@ -21,7 +21,6 @@ from molcalc.cli.command_words import CommandWords
         ("go on with resume=True (--resume) and", "go on with --resume and"),
         ("on_extrapolation='warn' computes it", "--on-extrapolation warn computes it"),
         ("pbc=[True] and min_distance=0.1 are no options", "pbc=[True] and min_distance=0.1 are no options"),
-        ("say allow_overlap=True", "say --set allow_overlap=true"),
         ("atoms.fidelity=x, --fidelity=y", "atoms.fidelity=x, --fidelity=y"),
     ],
 )  # fmt: skip
@@ -29,8 +28,15 @@ def test_arguments_are_spelled_as_options(text: str, spelled: str) -> None:
     words = CommandWords()
     assert words("fidelity=NAME") == "fidelity=NAME", "nothing is known before options are parsed"
     words.options = ["--fidelity", "--coulomb", "--force", "--resume", "--on-extrapolation"]
-    words.settings = ["allow_overlap"]
     assert words(text) == spelled
+
+
+def test_options_that_may_stand_in_a_file_keep_its_spelling() -> None:
+    words = CommandWords()
+    words.options, words.settings = ["--optimizer", "--resume"], ["allow_overlap", "optimizer"]
+    assert words("my.yaml: optimizer='adamm'") == "my.yaml: optimizer='adamm'"
+    assert words("say allow_overlap=True") == "say --set allow_overlap=true"
+    assert words("resume it (resume=True, --resume)") == "resume it (--resume)"
 
 
 def test_errors_of_commands_name_their_options(run: Any, models: Path, water: Path) -> None:

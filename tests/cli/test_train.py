@@ -145,7 +145,7 @@ def test_a_run_leaves_a_model_and_goes_on_with_its_own_options(run: Any, data: P
     assert run("info", "run").status == 0
     again = run("train", data, "--config", "small.yaml", "--output", "run")
     assert again.status == 2
-    assert "holds a run already: resume it (resume=True, --resume)" in again.err
+    assert "holds a run already: resume it (--resume)" in again.err
     resumed = run("train", data, "--output", "run", "--resume", "--quiet")
     assert resumed.status == 0, resumed.err
     assert resumed.out == result.out
