@@ -117,6 +117,26 @@ ERRORS = {
         "assembly/opening.py", "if _names(run) != _names(first):", "if not run.members:",
         "tests/assembly/test_opening_joined_runs.py",
     ),
+    "gradients taken for forces": Planted(
+        "train/data/formats/molecule_groups.py", "-values if theirs in layout.negative else values", "values",
+        "tests/train/data/formats/test_molecule_groups.py",
+    ),
+    "total charges of PhysNet taken for quadrupoles": Planted(
+        "train/data/formats/npz.py", 'arrays["Q"].size == len(arrays["Q"])', "False",
+        "tests/train/data/formats/test_npz.py",
+    ),
+    "the usual label in place of the chosen one": Planted(
+        "train/data/formats/row_labels.py", "changes[column] = _column_value(ours, value)", "pass",
+        "tests/train/data/formats/test_row_labels.py",
+    ),
+    "charge of the data against that of the keys": Planted(
+        "train/data/formats/rows.py", "single(value) not in (None, single(said))", "False",
+        "tests/train/data/formats/test_row_labels.py",
+    ),
+    "charge column beside charge lines of molfiles": Planted(
+        "structure_files/molfiles.py", "charges, radicals = {}, {}", "pass",
+        "tests/cli/test_input_structures_stated_charges.py",
+    ),
     "dispersion added to labels": Planted(
         "train/data/dispersion_subtraction.py", "label - value", "label + value",
         "tests/train/data/test_dispersion_subtraction.py",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from molcalc.errors import DatasetError
 from molcalc.train.data.block import Block
@@ -17,6 +19,8 @@ from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.database_keys import DatabaseKeys
 from molcalc.train.data.formats.row import Row, as_bytes
 from molcalc.train.data.formats.rows import RowFile
+
+log = logging.getLogger(__name__)
 
 
 class Database(RowFile):
@@ -29,6 +33,7 @@ class Database(RowFile):
         said = ((ours.get(name, name), str(unit)) for name, unit in _units_of(self.metadata).items())
         units = {name: unit for name, unit in said if name in QUANTITIES}
         self.factors = unit_factors({**units, **declared.units}, self.name)
+        self._mention_free_atoms(declared.labels.get("energy", "energy"))
 
     def read_metadata(self) -> dict[str, Any]:
         """What the database says about all its rows."""
@@ -37,6 +42,19 @@ class Database(RowFile):
             return dict(database.metadata or {})
         except Exception as error:  # readers of ASE raise anything
             raise damaged(self.path, error) from error
+
+    def _mention_free_atoms(self, energy: str) -> None:
+        """Say how energies of free atoms in the metadata, which SchNetPack keeps by atomic number, can be used."""
+        listed = self.metadata.get("atomrefs")
+        values = listed.get(energy) if isinstance(listed, dict) else None
+        if not isinstance(values, list) or not all(isinstance(value, (int, float)) for value in values):
+            return
+        factor = self.factors.get("energy", 1.0)
+        energies = {chemical_symbols[z]: value * factor for z, value in enumerate(values) if z and value}
+        log.info(
+            "%s: the metadata have energies of free atoms; reference_energies=%s takes them instead of a fit",
+            self.name, energies,
+        )  # fmt: skip
 
     def rows(self) -> Iterator[Row]:
         """All rows in the order of their ids."""

@@ -78,15 +78,18 @@ def test_labels_among_the_data_count_as_those_of_the_row(tmp_path: Path) -> None
         opened(rows(tmp_path / "b.db", energy=-3.0))
 
 
-def test_the_units_that_schnetpack_writes_are_understood(tmp_path: Path) -> None:
+def test_the_metadata_that_schnetpack_writes_are_understood(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "a.db"
     with connect(path) as database:
         database.write(molecule("H2O"), data={"energy": np.array([-76.0]), "forces": FORCES, "energy_U0": [-2.0]})
     connect(path).metadata = {
         "_property_unit_dict": {"energy": "Hartree", "forces": "Hartree/Bohr", "energy_U0": "kcal/mol"},
         "_distance_unit": "Bohr",
+        "atomrefs": {"energy": [0.0, -0.5]},
     }
-    dataset = opened(path)
+    with caplog.at_level(logging.INFO):
+        dataset = opened(path)
+    assert "reference_energies={'H': -13.605" in caplog.text
     assert dataset.labels["energy"][0] == pytest.approx(-76.0 * 27.2113860)
     assert dataset.positions[0, 2] == pytest.approx(molecule("H2O").positions[0, 2] * 0.5291772)
     assert opened(path, labels={"energy": "energy_U0"}).labels["energy"][0] == pytest.approx(-2.0 * 0.0433641)
