@@ -327,6 +327,33 @@ ERRORS = {
         "train/loop/trainer.py", 'self.average.load_state_dict(state["average"])', "pass",
         "tests/train/loop/test_trainer_resume.py",
     ),
+    "resume with parameters by position": Planted(
+        "train/optimize/optimizers.py", "saved[name]) for k, name in enumerate(names)",
+        "saved[name]) for k, name in enumerate(reversed(names))", "tests/train/optimize/test_optimizers.py",
+    ),
+    "resume with rows in other parts": Planted(
+        "train/data/kept_parts.py", "part[known] = self.parts[places[known]]", "pass",
+        "tests/train/loop/test_trainer_resume.py",
+    ),
+    "resume with another network": Planted(
+        "train/continuation.py", "if is_option and change.option in FIXED:", "if False:",
+        "tests/train/loop/test_trainer_resume.py",
+    ),
+    "another epoch after patience": Planted(
+        "train/loop/trainer.py", "self.progress.waited >= patience", "self.progress.waited > patience",
+        "tests/train/loop/test_trainer.py",
+    ),
+    "state of a run on a GPU": Planted(
+        "train/loop/run_folder.py", 'map_location="cpu", ', "", "tests/train/loop/test_trainer_resume.py"
+    ),
+    "fine-tuning at the rate of random weights": Planted(
+        "train/optimize/optimizers.py", "rate = min(rate, FINE_TUNING_RATE)", "pass",
+        "tests/train/optimize/test_optimizers.py",
+    ),
+    "averages over steps without labels": Planted(
+        "train/loop/running_losses.py", "torch.stack([averages * counts, counts])",
+        "torch.stack([averages, torch.ones_like(counts)])", "tests/train/loop/test_running_losses.py",
+    ),
     "resume at the beginning of the epoch": Planted(
         "train/loop/trainer.py", 'replace(Progress(), **state["progress"])',
         'replace(Progress(), **{**state["progress"], "batch": 0})', "tests/train/loop/test_trainer_resume.py",

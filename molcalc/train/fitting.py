@@ -184,10 +184,15 @@ def fit(
 def _completed(said: Mapping[str, Any], folder: RunFolder, going_on: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arguments that name data, and options, with what a run that goes on was begun with and the kind of ``init``."""
     files, options = separated(said)
+    if options.get("init") is not None and os.path.exists(options["init"]):
+        options["init"] = absolute(options["init"])
     recorded = folder.path / OPTIONS_FILE
     if going_on and recorded.is_file():
         its_files, its_options = separated(read_options(recorded))
         its_options |= recorded_division(its_options)
+        its_init = its_options.get("init")
+        if its_init is not None and absolute(options.get("init", its_init)) == absolute(its_init):
+            options["init"] = its_init  # the same path, perhaps in other words
         if options.get("optimizer", its_options.get("optimizer")) != its_options.get("optimizer"):
             its_options = {key: value for key, value in its_options.items() if key not in RECOMMENDED}
         files, options = {**its_files, **files}, join_options(its_options, options)
@@ -233,8 +238,6 @@ def _write_down(trainer: Trainer, parts: Parts, files: Mapping[str, Any], config
     for name in ("valid", "test"):
         if name in files:
             del options["split"][name]
-    if config.start.init is not None and os.path.exists(config.start.init):
-        options["start"]["init"] = absolute(config.start.init)
     notes = [
         f"written by molcalc {__version__}; molcalc train --config {OPTIONS_FILE} --output FOLDER repeats this run"
     ]

@@ -150,7 +150,7 @@ def test_models_in_top_that_the_run_did_not_write_stay(labelled_db: Path, tmp_pa
 
 
 def test_a_fine_tuned_model_is_never_worse_than_what_it_started_from(
-    labelled_db: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    labelled_db: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The labels come from the initial weights, and the rate is far too large: epoch 0 is the best."""
     checkpoint.save(tmp_path / "start", tiny_checkpoint())
@@ -160,6 +160,8 @@ def test_a_fine_tuned_model_is_never_worse_than_what_it_started_from(
     assert "train_loss" not in result.history[0]
     assert result.metrics["valid"]["forces"]["mae"] < 1e-5 < 0.01 * result.history[1]["forces_mae"]
     assert "the weights that the run started from: they are kept" in caplog.text
+    monkeypatch.chdir(tmp_path)
+    assert run(labelled_db, tmp_path / "run", **{**options, "init": "start", "epochs": 2}, resume=True).history
     assert "from epoch 0 (the weights that the run started from" in (tmp_path / "run" / "report.md").read_text()
 
 
