@@ -70,7 +70,8 @@ def absolute(path: str) -> str:
 
 def _absolute(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(name): _absolute(files) for name, files in value.items()}
+        by_name = {str(name): _absolute(files) for name, files in value.items()}
+        return None if None in by_name.values() else by_name
     if isinstance(value, (str, os.PathLike)):
         return absolute(os.fspath(value))
     if isinstance(value, Dataset) or not isinstance(value, Sequence):
