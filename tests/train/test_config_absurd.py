@@ -84,6 +84,7 @@ def test_every_size_of_a_network_refuses_absurd_values(kind: str, key: str) -> N
         ({"valid": 1.5}, "valid=1.5; expected a share below 1, or a whole number"),
         ({"grad_clip": -1}, "grad_clip=-1.0; expected at least 0"),
         ({"seed": -1}, "seed=-1; expected at least 0"),
+        ({"arguments": {"hidden": [[60000, 60000]] * 3}}, r"has 1.*e\+10 parameters; expected at most 1e\+09"),
         ({"arguments": {"n_channels": 0}}, "n_channels=0; expected at least 1"),
         ({"arguments": {"elements": [1]}}, r"arguments.elements=\[1\] lacks C \(Z=6\).*which the data have"),
         ({"fidelities": {"default": {"base": "pbe0"}}}, "fidelities.default.base='pbe0'; the model has default"),

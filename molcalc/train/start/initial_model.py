@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 
 COULOMB_RANGE = {"simple": 4.6, "physnet": 10.0}
 """Å, see :class:`molcalc.io.checkpoint.ModelConfig`."""
+MOST_PARAMETERS = 10**9
+"""Of a new network; the published ones have two millions."""
 REFERENCE_SYSTEMS = 2000
 """Systems of a fidelity that are evaluated to shift given weights to it."""
 EVALUATED_AT_ONCE = 64
@@ -229,6 +231,13 @@ def _fresh(config: StartConfig, fidelities: Sequence[Fidelity], seed: int) -> tu
         raise ConfigError(
             f"arguments.elements={list(typed.elements)} lacks {symbols_of(strange)}, which the data have: leave it "
             "out, and the elements of the data are taken"
+        )
+    with torch.device("meta"):
+        size = sum(parameter.numel() for parameter in entry.network(typed).parameters())
+    if size > MOST_PARAMETERS:
+        raise ConfigError(
+            f"the network of arguments {short(config.arguments)} has {size:.2g} parameters; expected at most "
+            f"{MOST_PARAMETERS:.0e}: make it smaller"
         )
     with (
         torch.random.fork_rng(devices=[]),
