@@ -71,7 +71,7 @@ def prepare(
     config = replace(config, loss=loss_for(config.loss, asked, train, initial.network.predicts, config.start.model))
     _check_held_out(parts, config.loss)
     initial = replace(initial, config=with_learned(initial.config, train, Loss(config.loss).labels))
-    network = cast(initial.network, config.loop.precision).to(device)
+    network = cast(initial.network, config.loop.precision, len(train.fidelities)).to(device)
     optimize = resolved(
         config.optimize,
         n_systems=len(train),

@@ -25,6 +25,7 @@ from molcalc.errors import (
 )
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
+from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.network import NetworkConfig, TrainableNetwork
 from molcalc.potential import Potential
 from molcalc.registry import MODELS, build_members, network_config
@@ -173,10 +174,24 @@ def _without_span(config: ModelConfig, index: int) -> ModelConfig:
     return replace(config, fidelities=tuple(fidelities))
 
 
-def cast(network: TrainableNetwork, precision: str) -> TrainableNetwork:
-    """Put the weights of a network into the arithmetic of training."""
+def cast(network: TrainableNetwork, precision: str, n_fidelities: int) -> TrainableNetwork:
+    """Put the weights of a network into the arithmetic of training.
+
+    The heads of fidelities without data, which are behind the first ``n_fidelities``, are frozen: weight decay would
+    change them.
+
+    Returns
+    -------
+    the network itself
+    """
     dtype = torch.float64 if precision == "float64" else torch.float32
-    return network.set_training_dtype(dtype).train().requires_grad_(True)
+    network.set_training_dtype(dtype).train().requires_grad_(True)
+    if isinstance(network, AIMNet2Network):
+        trained = {head for k in range(n_fidelities) for head in network.config.chain(k)}
+        for heads in (network.energy_heads, network.charge_heads):
+            for k, head in enumerate(heads):
+                head.requires_grad_(k in trained)
+    return network
 
 
 def checkpointed(model_config: ModelConfig, arrays: dict[str, torch.Tensor]) -> Checkpoint:

@@ -59,8 +59,8 @@ def with_learned(config: ModelConfig, train: Dataset, labels: Collection[str]) -
         of_fidelity = train.fidelity == k
         learned = tuple(name for name in LABELS if name in labels and (train.has(name) & of_fidelity).any())
         known = fidelities[k].knowledge
-        assert known is not None  # every fidelity of the data has it
-        fidelities[k] = replace(fidelities[k], knowledge=replace(known, learned=learned))
+        if known is not None:  # it is for weights of which nothing is recorded, and that go on
+            fidelities[k] = replace(fidelities[k], knowledge=replace(known, learned=learned))
     return replace(config, fidelities=tuple(fidelities))
 
 

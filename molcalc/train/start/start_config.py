@@ -36,12 +36,15 @@ class TrainedFidelity:
         add it again.
     base : another fidelity of the data, to which this one learns the difference (Δ-learning).
     like : fidelity of ``init`` that this one starts from; None takes the one of the same name, or the first.
+    declared : which of the options about labels were given; a fidelity that goes on from ``init`` has the others from
+        there.
     """
 
     labels: Fidelity
     subtract_dispersion: bool = False
     base: str | None = None
     like: str | None = None
+    declared: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.subtract_dispersion and (self.labels.dispersion is None or not self.labels.dispersion_in_labels):
@@ -83,12 +86,13 @@ class TrainedFidelity:
             except ConfigError as error:
                 raise ConfigError(f"{where}: {error}") from error
         training = {key: value for key, value in options.items() if key in OF_TRAINING}
-        return from_dict(cls, {**training, "labels": from_dict(Fidelity, {**labels, "name": name}, where)}, where)
+        found = from_dict(Fidelity, {**labels, "name": name}, where)
+        return from_dict(cls, {**training, "labels": found, "declared": tuple(labels)}, where)
 
     def to_options(self) -> dict[str, Any]:
         """Plain values that :meth:`from_options` reads back."""
         values = {**asdict(self), **asdict(self.labels)}
-        return {key: values[key] for key in (*OF_LABELS, *OF_TRAINING)}
+        return {key: values[key] for key in (*self.declared, *OF_TRAINING)}
 
 
 @dataclass(frozen=True, kw_only=True)
