@@ -74,7 +74,7 @@ ERRORS = {
         "train/start/initial_model.py", "if k in known:", "if False:", "tests/train/start/test_transfer.py",
     ),
     "other elements kept after transfer": Planted(
-        "train/start/transfer.py", "    if not known:\n        return fidelity\n", "",
+        "train/start/transfer.py", "    if going_on is None:\n        return fidelity\n", "",
         "tests/train/start/test_transfer.py",
     ),
     "charge accepted that a charge-blind model never saw": Planted(

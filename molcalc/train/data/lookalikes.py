@@ -70,6 +70,8 @@ def hint(found: Mapping[str, str], absent: Iterable[str]) -> str:
     opposite = [name for name in named if _OPPOSITE & _words(name)]
     sign = f" ({', '.join(opposite)} may have the opposite sign of {found[opposite[0]]})" if opposite else ""
     example = ", ".join(f'"{label}": "{names[0]}"' for label, names in by_label.items())
+    if any("virial" in _words(name) for name in by_label.get("stress", ())):
+        sign += ', and units={"stress": "virial"} if it is −V·stress in eV'
     verb = "looks like a label" if len(named) == 1 else "look like labels"
     return f"; {', '.join(named)} {verb}{sign}: take what is meant with labels={{{example}}}"
 

@@ -20,6 +20,7 @@ from molcalc.train.data.kept_parts import KeptParts
 from molcalc.train.data.label_reader import elements_of
 from molcalc.train.data.opening import Data, check_any_label, open_dataset
 from molcalc.train.data.selection import within_limits
+from molcalc.train.data.single_precision import warn_of_doubtful_precision
 from molcalc.train.data.split import SPLIT_METHODS, Split, split
 from molcalc.train.data.split_hash import Fold
 from molcalc.train.data.suspicions import check_units
@@ -203,6 +204,7 @@ def check_parts(parts: Parts, potential: Comparison | None) -> None:
         check_charges(part)
     check_signs(parts.train)
     warn_of_doubts(parts.train)
+    warn_of_doubtful_precision(parts.train)
     if potential is not None:
         check_points(parts.train, potential)
 

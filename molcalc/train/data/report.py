@@ -14,6 +14,7 @@ from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.geometry_hash import geometry_hashes
 from molcalc.train.data.limits import FAR_ENERGY, LARGE_FORCE, ROUNDED_CHARGE, SMALLEST_SPREAD
 from molcalc.train.data.opening import Data, open_dataset
+from molcalc.train.data.single_precision import doubtful_precision
 from molcalc.train.data.suspicions import suspicious_units
 
 SHOWN_SUSPECTS = 5
@@ -114,6 +115,7 @@ def report(
             *map(str, suspicious_units(dataset)),
             *doubtful_derivatives(dataset),
             *contradicting_repeats(dataset),
+            *doubtful_precision(dataset),
             *_outliers(dataset, has, repeated),
         ],
     )

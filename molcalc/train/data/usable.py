@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.properties import LABELS
+from molcalc.properties import LABELS, VIRIAL
 from molcalc.state import FIDELITY_KEY, is_single, single, state_key
 from molcalc.train.data.block import Block
 from molcalc.train.data.formats.base import DataFile
@@ -113,6 +113,9 @@ def _scale(block: Block, factors: Mapping[str, float]) -> None:
         for name in part:
             if name in factors:
                 part[name] = part[name] * factors[name]
+    if factors.get("stress") == VIRIAL and "stress" in block.systems:
+        volumes = np.abs(np.linalg.det(block.systems["cell"]))[:, None, None]
+        block.systems["stress"] /= np.where(volumes > 0, volumes, np.nan)  # without a volume it is dropped
 
 
 def _drop_undefined_stress(block: Block) -> None:
