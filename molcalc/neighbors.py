@@ -40,15 +40,38 @@ def neighbor_list(
     index : (2, n_edges) int64, sorted by the first row.
     shifts : (n_edges, 3) float64.
     """
+    index, shifts = _search(positions, cell, pbc, cutoff, ordered=True)
+    order = np.argsort(index[0], kind="stable")
+    return np.take(index, order, axis=1), shifts[order]
+
+
+def pair_list(
+    positions: Float[np.ndarray, "n_atoms 3"],
+    cell: Float[np.ndarray, "3 3"],
+    pbc: Bool[np.ndarray, " 3"],
+    cutoff: float,
+) -> Pairs:
+    """Every unordered pair of atoms, and of atoms and periodic images, once; arguments as in :func:`neighbor_list`.
+
+    Returns
+    -------
+    index : (2, n_pairs) int64.
+    shifts : (n_pairs, 3) float64.
+    """
+    return _search(positions, cell, pbc, cutoff, ordered=False)
+
+
+def _search(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float, ordered: bool) -> Pairs:
+    """Both directions of each pair if ``ordered``, else one."""
     if len(positions) == 0 or not cutoff > 0.0:
         return np.empty((2, 0), dtype=np.int64), np.empty((0, 3))
     laps, periodic = _cut_open(positions, cell, np.asarray(pbc, dtype=bool), cutoff)
     if laps is not None:
         positions = positions - laps @ cell
     if not periodic.any() and len(positions) <= DENSE_LIMIT:
-        index, shifts = _dense_list(positions, cutoff)
+        index, shifts = _dense_list(positions, cutoff, ordered)
     else:
-        index, shifts = _cell_list(positions, cell, periodic, cutoff)
+        index, shifts = _cell_list(positions, cell, periodic, cutoff, ordered)
     return index, shifts if laps is None else shifts + laps[index[0]] - laps[index[1]]
 
 
@@ -86,40 +109,23 @@ def _cut_open(
     return laps, periodic
 
 
-def _dense_list(positions: np.ndarray, cutoff: float) -> Pairs:
+def _dense_list(positions: np.ndarray, cutoff: float, ordered: bool) -> Pairs:
     difference = positions[:, None] - positions[None]
     squared = np.einsum("ijx,ijx->ij", difference, difference)
     np.fill_diagonal(squared, np.inf)
-    index = np.array(np.nonzero(squared < cutoff * cutoff))
+    near = squared < cutoff * cutoff
+    index = np.array(np.nonzero(near if ordered else np.triu(near)))
     return index, np.zeros((index.shape[1], 3))
 
 
-def _cell_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Pairs:
+def _cell_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float, ordered: bool) -> Pairs:
     from vesin import NeighborList as VesinList
 
-    compute = VesinList(cutoff=max(cutoff, SEARCH_WIDTH), full_list=True).compute
+    compute = VesinList(cutoff=max(cutoff, SEARCH_WIDTH), full_list=ordered).compute
     box = np.where(pbc[:, None], cell, 0.0)
     i, j, shifts = compute(positions, box, [bool(p) for p in pbc], "ijS")
-    order = np.argsort(i, kind="stable")
-    index, shifts = np.stack([i[order], j[order]]).astype(np.int64), shifts[order].astype(np.float64)
+    index, shifts = np.stack([i, j]).astype(np.int64), shifts.astype(np.float64)
     return (index, shifts) if cutoff >= SEARCH_WIDTH else _within(index, shifts, positions, cell, cutoff)
-
-
-def unique_pairs(index: Int[np.ndarray, "2 n_all"], shifts: Float[np.ndarray, "n_all 3"]) -> Pairs:
-    """Keep each unordered pair once, out of a list that holds both directions.
-
-    A pair of an atom with its own image appears with +shift and −shift; the one whose first non-zero
-    shift is positive stays.
-
-    Returns
-    -------
-    index : (2, n_pairs).
-    shifts : (n_pairs, 3).
-    """
-    i, j = index
-    sign = np.sign(shifts @ np.array([1e8, 1e4, 1.0]))
-    keep = (i < j) | ((i == j) & (sign > 0))
-    return index[:, keep], shifts[keep]
 
 
 @lru_cache(maxsize=16)

@@ -164,7 +164,8 @@ ERRORS = {
         "derivatives.py", "cell=batch.cell @ deformation", "cell=batch.cell", "tests/test_derivatives.py"
     ),
     "lost periodic image": Planted(
-        "neighbors.py", 'np.argsort(i, kind="stable")', 'np.argsort(i, kind="stable")[1:]', "tests/test_neighbors.py",
+        "neighbors.py", 'np.argsort(index[0], kind="stable")', 'np.argsort(index[0], kind="stable")[1:]',
+        "tests/test_neighbors.py",
     ),
     "shift with the wrong sign": Planted(
         "batch.py", "vectors = vectors + torch.einsum", "vectors = vectors - torch.einsum",

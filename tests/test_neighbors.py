@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from molcalc import neighbors
-from molcalc.neighbors import VerletList, all_pairs, neighbor_list, unique_pairs
+from molcalc.neighbors import VerletList, all_pairs, neighbor_list, pair_list
 
 
 def brute_force(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> set[tuple[int, ...]]:
@@ -108,15 +108,18 @@ def test_nothing_is_within_a_cutoff_of_zero() -> None:
     assert shifts.shape == (0, 3)
 
 
-def test_unique_pairs_hold_each_pair_once() -> None:
+@pytest.mark.parametrize("dense_limit", [0, 64], ids=["cells", "all pairs"])
+@pytest.mark.parametrize("name", SPARSE)
+def test_pairs_are_listed_once(name: str, dense_limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "DENSE_LIMIT", dense_limit)
     rng = np.random.default_rng(0)
-    cell = np.diag([2.5, 2.8, 3.1])
-    positions = rng.uniform(0, 2.5, (3, 3))
-    index, shifts = neighbor_list(positions, cell, np.array([True] * 3), 6.0)
-    half = as_set(*unique_pairs(index, shifts))
-    mirrored = {(j, i, -a, -b, -c) for i, j, a, b, c in half}
-    assert half | mirrored == as_set(index, shifts)
-    assert not half & mirrored
+    cell, pbc = SPARSE[name][0], np.array(SPARSE[name][1], dtype=bool)
+    positions = rng.uniform(0, 2.5, (5, 3))
+    for cutoff in (1.3, 6.0):
+        half = as_set(*pair_list(positions, cell, pbc, cutoff))
+        mirrored = {(j, i, -a, -b, -c) for i, j, a, b, c in half}
+        assert half | mirrored == as_set(*neighbor_list(positions, cell, pbc, cutoff))
+        assert not half & mirrored
 
 
 def test_all_pairs_of_a_molecule() -> None:

@@ -16,6 +16,7 @@ from molcalc.electrostatics.pair_formulas import PairFormula, ScreenedCoulomb
 from molcalc.electrostatics.reciprocal import half_space, structure_factor_energies
 from molcalc.electrostatics.sums import ChargePairs, pair_sum
 from molcalc.errors import CellError, ChargeError, ConfigError, checked_positive
+from molcalc.neighbors import pair_list
 
 PAIR_COST = 100.0
 """Time of one pair in real space over that of one charge and one reciprocal vector (benchmarks/coulomb.py)."""
@@ -164,16 +165,13 @@ class EwaldSum:
 
 def _pairs(positions: Tensor, cell: Tensor, cutoff: float) -> ChargePairs:
     """Pairs of charges, images included, within the real-space cutoff."""
-    from vesin import NeighborList
-
     places, box = positions.detach().cpu().numpy(), cell.detach().cpu().numpy()
     if not np.isfinite(places).all():
-        places = places[:0]  # vesin refuses; the reciprocal part makes this system's energy NaN and no other's
-    i, j, shifts = NeighborList(cutoff=cutoff, full_list=False).compute(places, box, [True] * 3, "ijS")
+        places = places[:0]  # no search; the reciprocal part makes this system's energy NaN and no other's
+    index, shifts = pair_list(places, box, np.ones(3, dtype=bool), cutoff)
     device = positions.device
-    index = torch.as_tensor(np.stack([i, j]).astype(np.int64), device=device)
     one_system = torch.zeros(len(positions), dtype=torch.int64, device=device)
-    return ChargePairs(index, torch.as_tensor(shifts.astype(np.float64), device=device), one_system)
+    return ChargePairs(torch.as_tensor(index, device=device), torch.as_tensor(shifts, device=device), one_system)
 
 
 def _reciprocal_energies(positions: Tensor, charges: Tensor, cell: Tensor, volume: Tensor, split: Splitting) -> Tensor:

@@ -16,7 +16,7 @@ from molcalc.errors import (
     UnsupportedElementError,
     short,
 )
-from molcalc.neighbors import VerletList, all_pairs, neighbor_list, unique_pairs
+from molcalc.neighbors import VerletList, all_pairs, neighbor_list, pair_list
 from molcalc.potential import Potential
 from molcalc.prediction.extrapolation import Extrapolation
 from molcalc.state import State
@@ -191,7 +191,7 @@ def make_batch(
         index = all_pairs(len(atoms))
         pairs, pair_cutoff = (index, np.zeros((index.shape[1], 3))), np.inf
     else:
-        pairs = unique_pairs(*neighbor_list(positions, cell, pbc, pair_cutoff))
+        pairs = pair_list(positions, cell, pbc, pair_cutoff)
     if extrapolation is not None:
         extrapolation.check_distances(atoms.numbers, squared, lists[0], state)
     return build_batch(
