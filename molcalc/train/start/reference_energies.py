@@ -288,14 +288,19 @@ def isolated_atoms(parts: Sequence[Dataset], index: int, elements: Sequence[int]
 
 
 def check_given(energies: Mapping[int, float], counts: np.ndarray, totals: np.ndarray, what: str) -> None:
-    """Warn about self-atomic energies that leave more of the total energies than chemical bonds can be.
+    """Refuse self-atomic energies in Hartree; warn where they leave more of the energies than bonds can be.
 
     Parameters
     ----------
     energies : eV by atomic number, in the order of the columns of ``counts``.
     counts : (n_systems, n_elements) atoms of each element.
     totals : (n_systems,) eV; NaN where missing.
-    what : named in the warning.
+    what : named in messages.
+
+    Raises
+    ------
+    ConfigError
+        When they explain the total energies as Hartree and not as eV.
     """
     present = np.isfinite(totals)
     if not present.any():
@@ -305,8 +310,15 @@ def check_given(energies: Mapping[int, float], counts: np.ndarray, totals: np.nd
     if left < LARGEST_BINDING:
         return
     as_hartree = float(np.abs((totals[present] - HARTREE * sums) / n_atoms).mean())
-    hint = "they look like Hartree: give eV" if as_hartree < LARGEST_BINDING else "are they of the level of the labels?"
-    log.warning("%s: the given self-atomic energies leave %.3g eV per atom unexplained; %s", what, left, hint)
+    if as_hartree < LARGEST_BINDING:
+        raise ConfigError(
+            f"{what}: reference_energies leave {left:.3g} eV per atom unexplained, and {as_hartree:.3g} when taken as "
+            "Hartree: give them in eV"
+        )
+    log.warning(
+        "%s: the given self-atomic energies leave %.3g eV per atom unexplained; are they of the level of the labels?",
+        what, left,
+    )  # fmt: skip
 
 
 def _parsed(path: str | os.PathLike[str]) -> Any:

@@ -136,9 +136,7 @@ def test_single_atoms_in_the_data_are_found_without_ions_and_excited_states(tmp_
     assert isolated_atoms([data.subset([0, 1]), data.subset([2, 3, 4, 5])], 0, (1, 8)) == {1: -13.6, 8: -2041.9}
 
 
-@pytest.mark.parametrize(
-    ("scale", "words"), [(1 / 27.211386, "they look like Hartree"), (0.9, "of the level of the labels"), (1.001, "")]
-)
+@pytest.mark.parametrize(("scale", "words"), [(0.9, "of the level of the labels"), (1.001, "")])
 def test_given_energies_that_cannot_be_those_of_the_labels_are_warned_of(
     scale: float, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -147,3 +145,11 @@ def test_given_energies_that_cannot_be_those_of_the_labels_are_warned_of(
     energies = counts @ np.array(list(TRUE.values()))
     check_given({z: scale * value for z, value in TRUE.items()}, counts, energies, "water.db")
     assert (words in caplog.text) if words else not caplog.text
+
+
+def test_given_energies_in_hartree_are_refused() -> None:
+    counts = compositions()[1:]
+    counts[:, 0] += 1
+    with pytest.raises(ConfigError, match=r"water.db: .* when taken as Hartree: give them in eV"):
+        check_given({z: value / 27.211386 for z, value in TRUE.items()}, counts, counts @ np.array(list(TRUE.values())),
+                    "water.db")  # fmt: skip
