@@ -135,7 +135,8 @@ def fit(
         folder.check_started()
     named = {"data": data, "valid": valid, "test": test, "units": units, "labels": labels, "skip_bad": skip_bad}
     named |= {"model": model, "init": None if init is None else os.fspath(init)}
-    said = {**flat_options(options), **{name: value for name, value in named.items() if value is not None}}
+    its_files, its_options = separated({name: value for name, value in named.items() if value is not None})
+    said = {**flat_options({**options, **its_options}), **its_files}
     files, chosen = _completed(said, folder, going_on)
     config, asked = make_config(chosen), _asked_terms(chosen)
     device = chosen_device(config.loop.device)

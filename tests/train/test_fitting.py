@@ -194,15 +194,6 @@ def test_an_unknown_model_lists_the_known_ones(labelled_db: Path, tmp_path: Path
         fit(labelled_db, "physnet", output=tmp_path / "run")
 
 
-def test_a_database_without_energies_is_refused(labelled_db: Path, tmp_path: Path) -> None:
-    def drop(k: int, results: dict, keys: dict) -> None:
-        results["energy"] = None
-
-    db = altered(labelled_db, tmp_path / "forces.db", drop)
-    with pytest.raises(DatasetError, match="energ"):
-        fit(db, "aimnet2", output=tmp_path / "run", **SHORT)
-
-
 def test_labels_that_ase_dropped_because_atoms_moved_are_counted(tmp_path: Path, caplog: Any) -> None:
     """ASE writes no results of a calculator whose structure is another one by now."""
     with connect(tmp_path / "moved.db") as db:
