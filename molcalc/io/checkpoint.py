@@ -56,6 +56,8 @@ UNITS = {"energy": "eV", "length": "Å", "charge": "e"}
 MAX_CONFIG = 1 << 18
 """Bytes; a larger configuration is an attack or damage."""
 MAX_MEMBERS = 64
+LATER_ENTRIES = frozenset({"coulomb_sum", "coulomb_options"})
+"""What the present format gained while models of it existed: the hash counts these where they say something."""
 READ_ATTEMPTS = 20
 """Reading starts again when another process replaces the files meanwhile."""
 
@@ -114,10 +116,12 @@ class Checkpoint:
         """First twelve digits of the SHA-256 of configuration and weights.
 
         Both are those of the present format: a model of an older one has the hash that it has when saved again. What
-        the training data covered changes no result and does not count.
+        the training data covered changes no result and does not count, and neither does an entry of
+        :data:`LATER_ENTRIES` that is empty.
         """
         fidelities = tuple(replace(fidelity, knowledge=None) for fidelity in self.config.fidelities)
         values = asdict(replace(self.config, fidelities=fidelities))
+        values = {name: value for name, value in values.items() if value or name not in LATER_ENTRIES}
         for fidelity in values["fidelities"]:
             del fidelity["knowledge"]
         return sha256(_canonical(values) + digest(self.weights).encode())[:12]
