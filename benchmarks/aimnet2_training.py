@@ -62,7 +62,7 @@ def main() -> None:
         potential = training_potential(start.config, [network])
         batch = batch_of(options.atoms, potential.cutoff, potential.pair_cutoff, cache)
         loss = Loss(LossConfig(weights={"energy": 1.0, "forces": 5.0, "charges": 5.0}))
-        optimizer = create_optimizer("adamw", network, 1e-5)
+        optimizer = create_optimizer("adamw", 1e-5)(network)
         half = options.precision == "bf16"
 
         def step() -> float:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Int64
 from torch import Tensor
 
-from molcalc.neighbors import all_pairs, neighbor_list, unique_pairs
+from molcalc.neighbors import all_pairs, neighbor_list, pair_list
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -139,12 +139,12 @@ def from_atoms(
     elif np.isinf(pair_cutoff):
         pairs = all_pairs(len(atoms)), np.zeros((len(atoms) * (len(atoms) - 1) // 2, 3))
     else:
-        pairs = unique_pairs(*neighbor_list(positions, cell, atoms.pbc, pair_cutoff))
+        pairs = pair_list(positions, cell, atoms.pbc, pair_cutoff)
     return build_batch(
-        numbers=np.asarray(atoms.numbers),
+        numbers=np.array(atoms.numbers),
         positions=positions,
         cell=cell,
-        pbc=np.asarray(atoms.pbc),
+        pbc=np.array(atoms.pbc),
         edges=edges,
         cutoff=cutoff,
         pairs=pairs,

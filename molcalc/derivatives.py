@@ -14,12 +14,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch, collate
-from molcalc.electrostatics.multipoles import center_of_mass
 from molcalc.electrostatics.sites import ChargeSites
+from molcalc.electrostatics.whole_molecules import dipole_origins
 from molcalc.errors import ConfigError
 from molcalc.nn.segments import segment_sum
 from molcalc.potential import Potential, PotentialOutput
-from molcalc.units import ATOMIC_MASSES
 
 HESSIAN_ATOMS = 1500
 """Atoms (over all replicas) evaluated at once for second derivatives."""
@@ -44,7 +43,8 @@ def evaluate(
     Ensembles return means, and standard deviations (n − 1) as ``energy_std``, ``forces_std``, ``charges_std``; their
     distributed charges are those of all members, each with its share.
     Where there are distributed charges, the ``dipole`` is theirs if they turn with the molecule, and that of the atomic
-    charges if they do not; ``dcm_dipole`` and ``charge_dipole`` are both.
+    charges if they do not; ``dcm_dipole`` and ``charge_dipole`` are both. Dipoles of a periodic structure are sums over
+    its molecules, see :func:`molcalc.electrostatics.whole_molecules.dipole_origins`, and NaN where there are none.
     """
     wanted = set(properties)
     leaves: dict[str, Tensor] = {}
@@ -99,13 +99,12 @@ def _mean_predictions(output: PotentialOutput) -> dict[str, Tensor]:
 def _electrostatics(
     results: dict[str, Tensor], batch: AtomicBatch, wanted: set[str], rotation_invariant: bool
 ) -> dict[str, Tensor]:
-    """Dipoles about the center of mass, and the potential at the points of the batch."""
-    masses = torch.as_tensor(ATOMIC_MASSES, device=batch.numbers.device)[batch.numbers]
-    center = center_of_mass(batch.positions, masses, batch.system_idx, batch.n_systems)
-    found = {"dipole": ChargeSites.of(batch, results, "charges").dipole(center)}
+    """Dipoles, NaN where a structure has none, and the potential at the points of the batch."""
+    origins = dipole_origins(batch)
+    found = {"dipole": ChargeSites.of(batch, results, "charges").dipole(origins, batch.n_systems)}
     sites = ChargeSites.of(batch, results)
     if "dcm_charges" in results:
-        found["charge_dipole"], found["dcm_dipole"] = found["dipole"], sites.dipole(center)
+        found["charge_dipole"], found["dcm_dipole"] = found["dipole"], sites.dipole(origins, batch.n_systems)
         if rotation_invariant:
             found["dipole"] = found["dcm_dipole"]
     if "esp" in wanted:
@@ -138,6 +137,8 @@ def _gradients(
             create_graph=create_graph,
             materialize_grads=True,
         )
+        if part.requires_grad
+        else [torch.zeros_like(tensor) for tensor in tensors]
         for k, part in enumerate(parts)
     ]
     members = gradients[: len(output.member_energies)]
@@ -164,13 +165,36 @@ def hessian(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "n_atom
     -------
     (n_atoms, 3, n_atoms, 3) float64, eV/Å², symmetric.
     """
-    rows = _jacobian(
-        batch, 3 * batch.n_atoms,
-        lambda replicas: -evaluate(potential, replicas, ("forces",), create_graph=True)["forces"],
-    )  # fmt: skip
+    if batch.periodic:  # sums over a lattice are long: replicas of a crystal would repeat all their pairs
+        rows = _jacobian(batch, 3 * batch.n_atoms, lambda replicas: _own_gradient(potential, replicas))
+        rows += _shared_hessian(potential, batch)
+    else:
+        rows = _jacobian(
+            batch, 3 * batch.n_atoms,
+            lambda replicas: -evaluate(potential, replicas, ("forces",), create_graph=True)["forces"],
+        )  # fmt: skip
     n = batch.n_atoms
     matrix = rows.reshape(3 * n, 3 * n)
     return (0.5 * (matrix + matrix.T)).reshape(n, 3, n, 3)
+
+
+def _own_gradient(potential: Potential, batch: AtomicBatch) -> Tensor:
+    """(n_atoms, 3) gradient of the energies that depend on predictions."""
+    output = potential.of_members(batch)
+    return -_gradients(output, batch, {"positions": batch.positions}, create_graph=True)["forces"]
+
+
+def _shared_hessian(potential: Potential, batch: AtomicBatch) -> Tensor:
+    """(3·n_atoms, n_atoms, 3) second derivatives of the terms that need no prediction, row by row from one graph."""
+    result = batch.positions.new_zeros(3 * batch.n_atoms, batch.n_atoms, 3)
+    positions = batch.positions.detach().requires_grad_()
+    energies = potential.shared_energies(replace(batch, positions=positions))
+    if energies is None:
+        return result
+    (gradient,) = torch.autograd.grad(energies.sum(), positions, create_graph=True)
+    for row, component in zip(result, gradient.flatten()):
+        (row[:],) = torch.autograd.grad(component, positions, retain_graph=True)
+    return result
 
 
 def dipole_derivatives(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "3 n_atoms 3"]:
@@ -199,13 +223,14 @@ def _jacobian(batch: AtomicBatch, n_rows: int, function: Callable[[AtomicBatch],
     """
     n = batch.n_atoms
     chunk = max(1, min(n_rows, HESSIAN_ATOMS // n))
-    result = batch.positions.new_empty(n_rows, n, 3)
+    result = batch.positions.new_zeros(n_rows, n, 3)
     for start in range(0, n_rows, chunk):
         rows = torch.arange(start, min(start + chunk, n_rows), device=batch.positions.device)
         replicas = collate([batch] * len(rows))
         positions = replicas.positions.detach().requires_grad_()
         values = function(replace(replicas, positions=positions)).reshape(len(rows), n_rows)
         picked = values.gather(1, rows[:, None]).sum()
-        (gradient,) = torch.autograd.grad(picked, positions)
-        result[rows] = gradient.reshape(len(rows), n, 3)
+        if picked.requires_grad:
+            (gradient,) = torch.autograd.grad(picked, positions)
+            result[rows] = gradient.reshape(len(rows), n, 3)
     return result

@@ -20,7 +20,7 @@ class EnergyTerm(nn.Module):
     ----------
     requires : names of the model's predictions that the term reads ("charges"); checked when a
         potential is built.
-    pair_cutoff : Å, range of ``batch.pair_index`` that the term needs in a periodic structure.
+    pair_cutoff : Å, range of ``batch.pair_index`` that the term needs in a periodic structure; 0 if it reads no pairs.
     supports_periodic : False when the term is defined for molecules only.
     """
 

@@ -11,7 +11,10 @@ import contextlib
 import difflib
 import math
 import reprlib
+import sys
+import warnings
 from collections.abc import Iterable, Iterator
+from types import FrameType
 from typing import Any
 
 from ase.calculators.calculator import CalculationFailed, PropertyNotImplementedError
@@ -63,6 +66,10 @@ class FidelityError(InputError):
     """The fidelity is unknown, or missing where there is no default."""
 
 
+class ExtrapolationError(InputError):
+    """A structure is unlike everything that a model was trained on."""
+
+
 class ConfigError(InputError):
     """An option is unknown, misspelt, or out of range."""
 
@@ -75,12 +82,20 @@ class NonFiniteResultError(MolcalcError, CalculationFailed):
     """A computed energy, force or charge is not finite."""
 
 
+class ExplosionError(MolcalcError, CalculationFailed):
+    """Molecular dynamics is too hot, or does not conserve its energy, beyond any sense."""
+
+
 class DatasetError(MolcalcError, ValueError):
     """A data file or database row cannot be used as it is."""
 
 
 class UnitMismatchError(DatasetError):
     """Labels look like they are in another unit than the one declared."""
+
+
+class MissingFileError(MolcalcError, FileNotFoundError):
+    """A file, model directory or run that a user names is not there."""
 
 
 class CheckpointError(MolcalcError, RuntimeError):
@@ -107,12 +122,32 @@ class OpenShellWarning(UserWarning):
     """Unpaired electrons of a structure are not seen: a closed-shell model, or initial magnetic moments alone."""
 
 
+class ExtrapolationWarning(UserWarning):
+    """A structure is unlike everything that a model was trained on, or the networks of an ensemble disagree on it."""
+
+
 class FidelityWarning(UserWarning):
     """A fidelity is left out of a comparison."""
 
 
 class NonEquivariantWarning(UserWarning):
     """Distributed charges are used that do not turn with the molecule."""
+
+
+_PASSED_OVER = ("molcalc", "ase", "torch", "contextlib")
+"""Packages whose lines are not the user's."""
+
+
+def warn_user(message: str, category: type[Warning]) -> None:
+    """Warn, and point at the line of the user, however deep inside this package or ASE the reason was found."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and _of_a_library(frame):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _of_a_library(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in _PASSED_OVER
 
 
 _SHORT = reprlib.Repr()

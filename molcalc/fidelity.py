@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from molcalc.errors import FidelityError, UnsupportedElementError, short, suggest
+from molcalc.knowledge import Knowledge
 from molcalc.units import symbols_of
 
 UNNAMED = "default"
@@ -25,6 +26,7 @@ class Fidelity:
     dispersion : term that completes the labels ("d3bj:wb97m"), or None.
     dispersion_in_labels : whether the labels already contain dispersion.
     elements : atomic numbers that it was trained on; None for all of the network's.
+    knowledge : what else its training data covered; None where the file does not say.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Fidelity:
     dispersion: str | None = None
     dispersion_in_labels: bool = False
     elements: tuple[int, ...] | None = None
+    knowledge: Knowledge | None = None
 
     def unknown_elements(self, numbers: np.ndarray) -> list[int]:
         """Atomic numbers in a structure that this fidelity was not trained on, ascending."""

@@ -14,6 +14,8 @@ from molcalc.kernels import runtime as compiled
 
 DENSE_LIMIT = 64
 """Up to this many atoms (not periodic) comparing all pairs beats a cell list."""
+SEARCH_WIDTH = 2.0
+"""Å, least width of the cells of a cell list: narrower ones are nearly all empty, and there are millions of them."""
 
 Pairs = tuple[Int[np.ndarray, "2 n_edges"], Float[np.ndarray, "n_edges 3"]]
 
@@ -31,54 +33,99 @@ def neighbor_list(
     positions : (n_atoms, 3) Å, anywhere (wrapping is not needed).
     cell : (3, 3) Å, rows are lattice vectors; rows of directions that are not periodic are ignored.
     pbc : (3,) bool.
-    cutoff : Å.
+    cutoff : Å; nothing is within 0.
 
     Returns
     -------
     index : (2, n_edges) int64, sorted by the first row.
     shifts : (n_edges, 3) float64.
     """
-    if len(positions) == 0:
-        return np.empty((2, 0), dtype=np.int64), np.empty((0, 3))
-    if not np.any(pbc) and len(positions) <= DENSE_LIMIT:
-        return _dense_list(positions, cutoff)
-    return _cell_list(positions, cell, pbc, cutoff)
+    index, shifts = _search(positions, cell, pbc, cutoff, ordered=True)
+    order = np.argsort(index[0], kind="stable")
+    return np.take(index, order, axis=1), shifts[order]
 
 
-def _dense_list(positions: np.ndarray, cutoff: float) -> Pairs:
-    difference = positions[:, None] - positions[None]
-    squared = np.einsum("ijx,ijx->ij", difference, difference)
-    np.fill_diagonal(squared, np.inf)
-    index = np.array(np.nonzero(squared < cutoff * cutoff))
-    return index, np.zeros((index.shape[1], 3))
-
-
-def _cell_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Pairs:
-    from vesin import NeighborList as VesinList
-
-    compute = VesinList(cutoff=cutoff, full_list=True).compute
-    box = np.where(np.asarray(pbc, dtype=bool)[:, None], cell, 0.0)
-    i, j, shifts = compute(positions, box, [bool(p) for p in pbc], "ijS")
-    order = np.argsort(i, kind="stable")
-    index = np.stack([i[order], j[order]]).astype(np.int64)
-    return index, shifts[order].astype(np.float64)
-
-
-def unique_pairs(index: Int[np.ndarray, "2 n_all"], shifts: Float[np.ndarray, "n_all 3"]) -> Pairs:
-    """Keep each unordered pair once, out of a list that holds both directions.
-
-    A pair of an atom with its own image appears with +shift and −shift; the one whose first non-zero
-    shift is positive stays.
+def pair_list(
+    positions: Float[np.ndarray, "n_atoms 3"],
+    cell: Float[np.ndarray, "3 3"],
+    pbc: Bool[np.ndarray, " 3"],
+    cutoff: float,
+) -> Pairs:
+    """Every unordered pair of atoms, and of atoms and periodic images, once; arguments as in :func:`neighbor_list`.
 
     Returns
     -------
-    index : (2, n_pairs).
-    shifts : (n_pairs, 3).
+    index : (2, n_pairs) int64.
+    shifts : (n_pairs, 3) float64.
     """
-    i, j = index
-    sign = np.sign(shifts @ np.array([1e8, 1e4, 1.0]))
-    keep = (i < j) | ((i == j) & (sign > 0))
-    return index[:, keep], shifts[keep]
+    return _search(positions, cell, pbc, cutoff, ordered=False)
+
+
+def _search(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float, ordered: bool) -> Pairs:
+    """Both directions of each pair if ``ordered``, else one."""
+    if len(positions) == 0 or not cutoff > 0.0:
+        return np.empty((2, 0), dtype=np.int64), np.empty((0, 3))
+    laps, periodic = _cut_open(positions, cell, np.asarray(pbc, dtype=bool), cutoff)
+    if laps is not None:
+        positions = positions - laps @ cell
+    if not periodic.any() and len(positions) <= DENSE_LIMIT:
+        index, shifts = _dense_list(positions, cutoff, ordered)
+    else:
+        index, shifts = _cell_list(positions, cell, periodic, cutoff, ordered)
+    return index, shifts if laps is None else shifts + laps[index[0]] - laps[index[1]]
+
+
+def _cut_open(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Cut periodic directions open where a gap between the atoms is wider than the cutoff.
+
+    No image matters in such a direction, once all atoms stand on one side of the gap. The cells of a search over a
+    slab, or over a molecule in a box, would be nearly all empty.
+
+    Returns
+    -------
+    laps : (n_atoms, 3) whole lattice translations to take off, or None.
+    periodic : (3,) bool, directions that still are.
+    """
+    rows = cell[pbc]
+    if not rows.size or np.linalg.matrix_rank(rows) < len(rows) or not np.isfinite(positions).all():
+        return None, pbc
+    to_fractions = np.linalg.pinv(rows)
+    heights = 1.0 / np.linalg.norm(to_fractions, axis=0)
+    fractions = positions @ to_fractions
+    inside = np.sort(fractions - np.floor(fractions), axis=0)
+    gaps = np.diff(inside, axis=0, append=inside[:1] + 1.0)
+    widest = gaps.argmax(axis=0)
+    columns = np.arange(len(rows))
+    wide = gaps[widest, columns] * heights > cutoff
+    if not wide.any():
+        return None, pbc
+    middle = inside[widest, columns] + 0.5 * gaps[widest, columns]
+    laps, periodic = np.zeros_like(positions), pbc.copy()
+    directions = np.flatnonzero(pbc)[wide]
+    laps[:, directions] = np.floor(fractions - middle)[:, wide]
+    periodic[directions] = False
+    return laps, periodic
+
+
+def _dense_list(positions: np.ndarray, cutoff: float, ordered: bool) -> Pairs:
+    difference = positions[:, None] - positions[None]
+    squared = np.einsum("ijx,ijx->ij", difference, difference)
+    np.fill_diagonal(squared, np.inf)
+    near = squared < cutoff * cutoff
+    index = np.array(np.nonzero(near if ordered else np.triu(near)))
+    return index, np.zeros((index.shape[1], 3))
+
+
+def _cell_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float, ordered: bool) -> Pairs:
+    from vesin import NeighborList as VesinList
+
+    compute = VesinList(cutoff=max(cutoff, SEARCH_WIDTH), full_list=ordered).compute
+    box = np.where(pbc[:, None], cell, 0.0)
+    i, j, shifts = compute(positions, box, [bool(p) for p in pbc], "ijS")
+    index, shifts = np.stack([i, j]).astype(np.int64), shifts.astype(np.float64)
+    return (index, shifts) if cutoff >= SEARCH_WIDTH else _within(index, shifts, positions, cell, cutoff)
 
 
 @lru_cache(maxsize=16)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -43,8 +43,9 @@ class Potential(nn.Module):
     Attributes
     ----------
     supports_periodic : whether every term is defined for periodic structures.
-    pair_cutoff : Å, range of the pair list the terms need in a periodic structure; None without terms.
+    pair_cutoff : Å, range of the pair list the terms need in a periodic structure; None if no term reads pairs.
     cutoff : Å, range of the edges.
+    sees_charge : whether the energy depends on the total charge.
     predicts, elements, rotation_invariant : of the network, as :class:`molcalc.models.network.Network` has them.
 
     Raises
@@ -60,11 +61,12 @@ class Potential(nn.Module):
         self.members = nn.ModuleList(members)
         self.terms = nn.ModuleList(terms)
         self.supports_periodic = all(term.supports_periodic for term in terms)
-        self.pair_cutoff = max((term.pair_cutoff for term in terms), default=None)
+        self.pair_cutoff = max((term.pair_cutoff for term in terms), default=0.0) or None
         self.cutoff = members[0].cutoff
         self.predicts = members[0].predicts
         self.elements = members[0].elements
         self.rotation_invariant = members[0].rotation_invariant
+        self.sees_charge = members[0].sees_charge or any("charges" in term.requires for term in terms)
         for term in terms:
             missing = sorted(set(term.requires) - set(self.predicts))
             if missing:
@@ -111,6 +113,20 @@ class Potential(nn.Module):
         CellError
             For a periodic batch when a term is defined for molecules only.
         """
+        return replace(self.of_members(batch), shared_energies=self.shared_energies(batch))
+
+    def of_members(self, batch: AtomicBatch) -> PotentialOutput:
+        """Evaluate all members, and the terms that need their predictions.
+
+        Returns
+        -------
+        energies and predictions by member
+
+        Raises
+        ------
+        CellError
+            As :meth:`forward`.
+        """
         if batch.periodic and not self.supports_periodic:
             names = ", ".join(type(term).__name__ for term in self.terms if not term.supports_periodic)
             raise CellError(
@@ -119,11 +135,16 @@ class Potential(nn.Module):
             )
         predictions = [member(batch) for member in self.members]
         energies = [prediction.pop("atomic_energies") for prediction in predictions]
-        shared: Tensor | None = None
-        for term in self.terms:
+        for term in self.energy_terms:
             if term.requires:
                 energies = [energy + term(batch, prediction) for energy, prediction in zip(energies, predictions)]
-            else:
+        return PotentialOutput(energies, None, predictions)
+
+    def shared_energies(self, batch: AtomicBatch) -> Float64[Tensor, " n_atoms"] | None:
+        """(n_atoms,) eV of the terms that need no prediction, or None without such terms."""
+        shared: Tensor | None = None
+        for term in self.energy_terms:
+            if not term.requires:
                 added = term(batch, {})
                 shared = added if shared is None else shared + added
-        return PotentialOutput(energies, shared, predictions)
+        return shared

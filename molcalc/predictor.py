@@ -5,9 +5,8 @@ It knows nothing of ASE's calculators, which stand on it, and keeps nothing of o
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +22,7 @@ from molcalc.assembly.potentials import AS_DECLARED, PotentialOptions, potential
 from molcalc.assembly.terms import completed_by
 from molcalc.batch import AtomicBatch, collate
 from molcalc.derivatives import dipole_derivatives, evaluate, hessian
+from molcalc.devices import usable_device
 from molcalc.electrostatics.sites import CHARGE_SOURCES, ChargeSites
 from molcalc.errors import (
     ChargeError,
@@ -35,11 +35,14 @@ from molcalc.errors import (
     SpinError,
     memory_named,
     suggest,
+    warn_user,
 )
 from molcalc.fidelity import Fidelity, fidelities_knowing, find_fidelity
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
-from molcalc.prediction.batching import check_structure, initial_charge, make_batch
+from molcalc.prediction.batching import check_images, check_structure, initial_charge, make_batch
+from molcalc.prediction.extrapolation import judge_of
+from molcalc.prediction.options import DTYPES, PredictorOptions
 from molcalc.prediction.points import charge_sites, field_at, potential_at
 from molcalc.prediction.results import (
     Prediction,
@@ -48,45 +51,13 @@ from molcalc.prediction.results import (
     has_volume,
     predicted_properties,
     split_batch,
+    undefined,
 )
 from molcalc.state import State, multiplicity_of_moments, resolve_charge
+from molcalc.surroundings import own_settings
 
 BATCH_ATOMS = 2000
 """Atoms evaluated at once."""
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-"""Arithmetic of the networks' large matrix products, by the name that a user gives."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictorOptions:
-    """Settings of a predictor, whatever its potential.
-
-    Attributes
-    ----------
-    charge, multiplicity : for every structure; None takes what each Atoms states (:mod:`molcalc.state`).
-    device : "auto", "cpu" or "cuda"; "auto" takes a GPU if there is one.
-    dtype : "float32" or "float64", arithmetic of the large matrix products; the rest is in float64 in any case.
-    min_distance : Å below which two atoms are an error; None takes a quarter of their covalent radii.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown dtype, or a distance out of range.
-    """
-
-    charge: int | None = None
-    multiplicity: int | None = None
-    device: str = "auto"
-    dtype: str = "float32"
-    min_distance: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"dtype={self.dtype!r}{suggest(str(self.dtype), DTYPES)}; choose one of {list(DTYPES)}")
-        if self.min_distance is not None and not 0.0 < self.min_distance < 1.0:
-            raise ConfigError(f"min_distance={self.min_distance!r} Å; allowed is 0 < min_distance < 1")
-
-
 DEFAULTS = PredictorOptions()
 
 
@@ -114,13 +85,9 @@ class Predictor:
     charge, multiplicity : imposed on every structure, or None.
     properties, extra_properties : names of what it predicts: of ASE, and beyond.
     device : where it computes.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown device, or one that is not here.
     """
 
+    @own_settings()
     def __init__(
         self,
         potential: Potential,
@@ -133,10 +100,10 @@ class Predictor:
         fidelities: Sequence[Fidelity] = (),
         fidelity: int = 0,
         completed_by: Sequence[Mapping[str, str]] = (),
-        provenance: Mapping[str, str | bool] | None = None,
+        provenance: Mapping[str, str | bool | float] | None = None,
     ) -> None:
-        self.device = _device(options.device)
-        self.potential = potential.set_dtype(DTYPES[options.dtype]).to(self.device)
+        self.device = usable_device(options.device)
+        self.potential = potential.set_dtype(DTYPES[str(options.dtype)]).to(self.device)
         self.charge, self.multiplicity = options.charge, options.multiplicity
         self.min_distance = options.min_distance
         self.model = model
@@ -146,9 +113,11 @@ class Predictor:
         self.completed_by = tuple(completed_by)
         self.properties, self.extra_properties = predicted_properties(potential), extra_properties(potential)
         self._provenance = {"model": model, "model_hash": model_hash, "dtype": options.dtype, **(provenance or {})}
+        self._extrapolation = judge_of(options.on_extrapolation, model, fidelities, potential)
         self._warned: set[str] = set()
 
     @classmethod
+    @own_settings()
     def of_model(
         cls,
         model: OpenedModel,
@@ -174,7 +143,7 @@ class Predictor:
         """
         config, chosen = model.config, model.index_of(fidelity)
         potential = potential_of(model, fidelity, energy)
-        provenance: dict[str, str | bool] = {} if energy.member is None else {"member": str(energy.member)}
+        provenance: dict[str, str | bool | float] = {} if energy.member is None else {"member": str(energy.member)}
         if energy.legacy:
             provenance["legacy"] = True
         if "dcm_charges" in potential.predicts:
@@ -240,18 +209,20 @@ class Predictor:
                     f"multiplicity {state.multiplicity}: {self.model!r} does not use spin (closed shells only); use an "
                     "open-shell model"
                 )
+            named = f"{atoms.get_chemical_formula()} with charge {state.charge}"
             self._warn_once(
-                "odd",
-                f"{atoms.get_chemical_formula()} with charge {state.charge} has an odd number of electrons; "
+                f"odd: {named}",
+                f"{named} has an odd number of electrons; "
                 f"{self.model!r} was trained on closed shells and does not see the unpaired one",
                 OpenShellWarning,
             )
         if atoms.has("initial_magmoms") and not state.multiplicity_stated:
             hinted = multiplicity_of_moments(atoms.get_initial_magnetic_moments().sum(), protons - state.charge)
             if hinted not in (None, state.multiplicity):
+                formula = atoms.get_chemical_formula()
                 self._warn_once(
-                    "moments",
-                    f"{atoms.get_chemical_formula()} is computed with multiplicity {state.multiplicity}, although its "
+                    f"moments: {formula}",
+                    f"{formula} is computed with multiplicity {state.multiplicity}, although its "
                     f"initial magnetic moments add up to one of {hinted}: moments do not count, "
                     'set atoms.info["multiplicity"]',
                     OpenShellWarning,
@@ -260,6 +231,7 @@ class Predictor:
 
     # -- from structures to results ------------------------------------------------------------------
 
+    @own_settings()
     def prepare(
         self, atoms: Atoms, edges: VerletList | None = None, fidelity: int | None = None
     ) -> tuple[AtomicBatch, State]:
@@ -285,12 +257,14 @@ class Predictor:
             state = replace(state, fidelity=fidelity)
         if self.fidelities:
             fidelities_knowing(atoms.numbers, self.fidelities, [state.fidelity], self.model)
-        return make_batch(atoms, self.potential, state, self.min_distance, edges), state
+        self._extrapolation.check_state(atoms.numbers, state)
+        return make_batch(atoms, self.potential, state, self.min_distance, edges, self._extrapolation), state
 
     def gradients_of(self, atoms: Atoms) -> tuple[str, ...]:
         """Derivatives of the energy that a structure has: forces, and stress where its cell has a volume."""
         return ("forces", "stress") if has_volume(atoms) and "stress" in self.properties else ("forces",)
 
+    @own_settings()
     def predict(self, batches: Sequence[AtomicBatch], gradients: Sequence[str]) -> list[Prediction]:
         """Predictions for structures that are evaluated together, or in two halves where memory is short.
 
@@ -333,15 +307,16 @@ class Predictor:
         Raises
         ------
         MissingPropertyError
-            For a property that is not predicted, or stress of a structure without volume.
+            For a property that is not predicted, stress of a structure without volume, or the dipole of a network
+            without end.
         InputError
-            For a structure that the model cannot describe; says which one.
+            For what is no structure, or one that the model cannot describe; says which one.
         NonFiniteResultError
             When a result is not finite; says of which structure.
         """
-        images = list(images)
+        images = check_images(images)
         if isinstance(properties, str):
-            raise ConfigError(f"properties={properties!r}; give a list of names: [{properties!r}]")
+            raise ConfigError(f'properties={properties!r}; give the names in a list or tuple, as ("{properties}",)')
         known = [*self.properties, *self.extra_properties]
         unknown = [name for name in properties if name not in known]
         if unknown:
@@ -361,9 +336,13 @@ class Predictor:
             for k, prediction in enumerate(self.predict(batches, gradients)):
                 found = prediction.all
                 check_finite(found, f"{self.model!r} for structure {start + k}")
+                missing = [name for name in properties if name not in found]
+                if missing:
+                    raise MissingPropertyError(f"structure {start + k}: {undefined(missing[0], images[start + k])}")
                 results.append({name: found[name] for name in properties})
         return results
 
+    @own_settings()
     def compare_fidelities(self, atoms: Atoms) -> dict[str, dict[str, Any]]:
         """Results at every fidelity of the model, from one pass of its network.
 
@@ -384,10 +363,9 @@ class Predictor:
         known = fidelities_knowing(atoms.numbers, fidelities, range(len(fidelities)), self.model)
         for k in sorted(set(range(len(fidelities))) - set(known)):
             symbols = ", ".join(chemical_symbols[z] for z in fidelities[k].unknown_elements(atoms.numbers))
-            warnings.warn(
+            warn_user(
                 f"fidelity {fidelities[k].name!r} of {self.model!r} is left out: {symbols} was not in its data",
                 FidelityWarning,
-                stacklevel=3,
             )
         gradients = self.gradients_of(atoms)
         found: list[Prediction] = []
@@ -400,10 +378,12 @@ class Predictor:
             check_finite(values, f"{self.model!r} at fidelity {name!r}")
         return results
 
+    @own_settings()
     def hessian(self, atoms: Atoms) -> Float64[np.ndarray, "n_atoms 3 n_atoms 3"]:
         """Second derivatives of the energy, (n, 3, n, 3) float64 in eV/Å²."""
         return self._hessian(self.prepare(atoms)[0])
 
+    @own_settings()
     def vibration_inputs(
         self, atoms: Atoms
     ) -> tuple[Float64[np.ndarray, "n_atoms 3 n_atoms 3"], Float64[np.ndarray, "3 n_atoms 3"] | None]:
@@ -412,16 +392,18 @@ class Predictor:
         Returns
         -------
         hessian : (n, 3, n, 3) float64, eV/Å².
-        dipole_derivatives : (3, n, 3) float64, e; None for a model without charges.
+        dipole_derivatives : (3, n, 3) float64, e; None for a model without charges, or a structure without dipole.
         """
         batch, _ = self.prepare(atoms)
         matrix = self._hessian(batch)
         if "charges" not in self.potential.predicts:
             return matrix, None
-        return matrix, dipole_derivatives(self.potential, batch.to(self.device)).cpu().numpy()
+        slopes = dipole_derivatives(self.potential, batch.to(self.device)).cpu().numpy()
+        return matrix, slopes if np.isfinite(slopes).all() else None
 
     # -- charges and their potential -----------------------------------------------------------------
 
+    @own_settings()
     def charge_sites(
         self, atoms: Atoms, source: str = "auto", predict: Callable[[], Prediction] | None = None
     ) -> ChargeSites:
@@ -463,6 +445,7 @@ class Predictor:
             )
         return charge_sites(atoms, predict() if predict is not None else self._predict_charges(atoms), source)
 
+    @own_settings()
     def esp(
         self, points: np.ndarray, atoms: Atoms, source: str = "auto", predict: Callable[[], Prediction] | None = None
     ) -> Float64[np.ndarray, " n_points"]:
@@ -486,6 +469,7 @@ class Predictor:
         """
         return potential_at(points, atoms, partial(self.charge_sites, atoms, source, predict))
 
+    @own_settings()
     def electric_field(
         self, points: np.ndarray, atoms: Atoms, source: str = "auto", predict: Callable[[], Prediction] | None = None
     ) -> Float64[np.ndarray, "n_points 3"]:
@@ -501,7 +485,11 @@ class Predictor:
             tensors = evaluate(self.potential, batch.to(self.device), gradients)
             values = {name: value.double().cpu().numpy() for name, value in tensors.items()}
         parts = [values] if len(batches) == 1 else split_batch(values, batch)
-        return [Prediction.of(part) for part in parts]
+        predictions = [Prediction.of(part) for part in parts]
+        for one, prediction in zip(batches, predictions):
+            if "energy_std" in prediction.extras:
+                self._extrapolation.check_spread(one, prediction.extras["energy_std"])
+        return predictions
 
     def _hessian(self, batch: AtomicBatch) -> np.ndarray:
         matrix = hessian(self.potential, batch.to(self.device)).cpu().numpy()
@@ -516,7 +504,7 @@ class Predictor:
     def _warn_once(self, subject: str, message: str, category: type[Warning]) -> None:
         if subject not in self._warned:
             self._warned.add(subject)
-            warnings.warn(message, category, stacklevel=3)
+            warn_user(message, category)
 
 
 def _ranges(sizes: Sequence[int], limit: int) -> Iterable[tuple[int, int]]:
@@ -529,15 +517,3 @@ def _ranges(sizes: Sequence[int], limit: int) -> Iterable[tuple[int, int]]:
         total += size
     if sizes:
         yield start, len(sizes)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device={name!r} is not a torch device; use 'auto', 'cpu' or 'cuda'") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device={name!r}: torch finds no GPU here; use device='cpu'")
-    return device

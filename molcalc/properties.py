@@ -52,9 +52,11 @@ FORCE = Quantity(
      "kcal/mol/Angstrom": KCAL_PER_MOL, "kJ/mol/Angstrom": KCAL_PER_MOL / 4.184, "meV/Angstrom": 1e-3},
     (("meV/Å", 1e3), ("kcal/mol/Å", 1 / KCAL_PER_MOL)),
 )  # fmt: skip
+VIRIAL = -1.0
+"""Factor of stress labels that are virials −V·σ in eV: they are divided by the volume of their structure as well."""
 STRESS = Quantity(
     "eV/Å³",
-    {"eV/Angstrom^3": 1.0, "GPa": 1e9 * PASCAL, "kbar": 1e8 * PASCAL, "Pa": PASCAL,
+    {"eV/Angstrom^3": 1.0, "virial": VIRIAL, "GPa": 1e9 * PASCAL, "kbar": 1e8 * PASCAL, "Pa": PASCAL,
      "Hartree/Bohr^3": HARTREE / BOHR**3},
     (("meV/Å³", 1e3), ("GPa", 1e-9 / PASCAL)),
 )  # fmt: skip

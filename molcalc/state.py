@@ -4,31 +4,37 @@ The one rule for calculators, rows of databases, frames of files and commands. W
 two sources of one line that differ, and a charge or multiplicity that differs from a source below it, are errors.
 
 ============ ========================================================================================
-charge       argument; keys ``charge``, ``total_charge``; sum of initial charges if it is not zero; 0
-multiplicity argument; keys ``spin``, ``multiplicity``, ``spin_multiplicity``, ``mult`` (all 2S+1);
+charge       argument; keys of :data:`CHARGE_KEYS`; sum of initial charges if it is not zero; 0
+multiplicity argument; keys of :data:`MULTIPLICITY_KEYS` (all 2S+1) and :data:`UNPAIRED_KEYS` (2S);
              the lowest that the number of electrons allows
 fidelity     argument; key ``fidelity``
 ============ ========================================================================================
 
-Keys are those of ``atoms.info``, or of a row's ``key_value_pairs`` and ``data``. A fidelity in a file says what its
-labels are of, not what is to be computed: an argument that differs from it is no contradiction.
+Keys are those of ``atoms.info``, or of a row's ``key_value_pairs`` and ``data``, in any spelling that :func:`state_key`
+knows; a value is one number, or an array of one. A fidelity in a file says what its labels are of, not what is to be
+computed: an argument that differs from it is no contradiction.
 """
 
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from molcalc.errors import ChargeError, SpinError, short
 
-CHARGE_KEYS = ("charge", "total_charge")
-MULTIPLICITY_KEYS = ("spin", "multiplicity", "spin_multiplicity", "mult")
+CHARGE_KEYS = ("charge", "total_charge", "net_charge", "molecular_charge")
+MULTIPLICITY_KEYS = ("spin", "multiplicity", "spin_multiplicity", "mult", "molecular_multiplicity")
+UNPAIRED_KEYS = ("uhf", "unpaired_electrons", "n_unpaired")
+"""Number of unpaired electrons, 2S."""
 FIDELITY_KEY = "fidelity"
-STATE_KEYS = (*CHARGE_KEYS, *MULTIPLICITY_KEYS, FIDELITY_KEY)
+STATE_KEYS = (*CHARGE_KEYS, *MULTIPLICITY_KEYS, *UNPAIRED_KEYS, FIDELITY_KEY)
+_PLAIN = {key.replace("_", ""): key for key in STATE_KEYS}
 
 WHOLE = 1e-6
 """Deviation from an integer that is taken for rounding of one number."""
@@ -43,6 +49,29 @@ INFO_KEY = 'atoms.info["{}"]'
 ROW_KEY = "key {}"
 """How messages name a key."""
 _Error = type[ChargeError] | type[SpinError]
+
+
+@lru_cache(maxsize=4096)
+def state_key(name: str) -> str | None:
+    """Key of :data:`STATE_KEYS` that a name spells, whatever its case and separators ("TotalCharge", "NET-CHARGE").
+
+    Returns
+    -------
+    the key, or None for other names
+    """
+    return _PLAIN.get(re.sub(r"[\W_]", "", name).lower())
+
+
+def single(value: Any) -> Any:
+    """Value itself, or the one in an array or list of one."""
+    while isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+
+
+def is_single(value: Any) -> bool:
+    """Whether a value is a number or text, or an array or list of one."""
+    return not isinstance(single(value), (list, tuple, np.ndarray, Mapping))
 
 
 @dataclass(frozen=True)
@@ -106,6 +135,45 @@ class State:
         return cls(total, lowest if spin is None else spin, fidelity, found is not None, spin is not None)
 
 
+def charge_argument(value: Any) -> int | None:
+    """Total charge in e that a caller imposes on every structure, or None.
+
+    Returns
+    -------
+    e, or None
+
+    Raises
+    ------
+    ChargeError
+        When it is not a whole number.
+    """
+    return None if value is None else _whole(value, "charge", "argument charge", ChargeError)
+
+
+def multiplicity_argument(multiplicity: Any = None, *, mult: Any = None, spin: Any = None) -> int | None:
+    """Multiplicity 2S+1 that a caller imposes on every structure, by any of its names, or None.
+
+    Returns
+    -------
+    2S+1, or None
+
+    Raises
+    ------
+    SpinError
+        When it is not a whole number from 1, or the names contradict each other.
+    """
+    given = {"multiplicity": multiplicity, "mult": mult, "spin": spin}
+    stated = {
+        f"argument {name}": _whole(value, name, f"argument {name}", SpinError)
+        for name, value in given.items()
+        if value is not None
+    }
+    found = _agreed(stated, "multiplicities", SpinError)
+    if found is not None and found < 1:
+        raise SpinError(f"{next(iter(stated))} = {found} is 2S+1 and cannot be below 1; give 1 for closed shells")
+    return found
+
+
 def resolve_charge(
     info: Mapping[str, Any],
     *,
@@ -162,6 +230,9 @@ def resolve_multiplicity(
         For a value that is not a whole number ≥ 1, impossible for this number of electrons, or contradictory.
     """
     stated = _stated("multiplicity", argument, info, MULTIPLICITY_KEYS, key, SpinError)
+    for name, value in _of_keys(info, UNPAIRED_KEYS):
+        source = f"unpaired electrons of {key.format(name)} + 1"
+        stated[source] = _whole(value, "number of unpaired electrons", key.format(name), SpinError) + 1
     multiplicity = _agreed(stated, "multiplicities", SpinError)
     if multiplicity is not None and not _possible(multiplicity, electrons):
         lowest = lowest_multiplicity(electrons)
@@ -215,8 +286,7 @@ def resolve_fidelity(info: Mapping[str, Any], argument: str | None = None) -> st
     """Name of the fidelity that an argument or the key ``fidelity`` states; None when nothing does."""
     if argument is not None:
         return argument
-    name = info.get(FIDELITY_KEY)
-    return None if name is None else str(name)
+    return next((str(name) for _, name in _of_keys(info, (FIDELITY_KEY,))), None)
 
 
 def _possible(multiplicity: int, electrons: int) -> bool:
@@ -236,12 +306,16 @@ def _stated(
     if argument is not None:
         source = f"{name} argument of the calculator"
         stated[source] = _whole(argument, name, source, error)
-    for each in keys:
-        value = info.get(each)
-        if value is not None:
-            source = key.format(each)
-            stated[source] = _whole(value, name, source, error)
+    for each, value in _of_keys(info, keys):
+        source = key.format(each)
+        stated[source] = _whole(value, name, source, error)
     return stated
+
+
+def _of_keys(info: Mapping[str, Any], keys: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Names as they are spelled and values of what is stated under some keys, in the order of the keys."""
+    found = [(name, state_key(name), value) for name, value in info.items() if isinstance(name, str)]
+    return ((name, value) for key in keys for name, spelled, value in found if spelled == key and value is not None)
 
 
 def _agreed(stated: Mapping[str, Any], what: str, error: _Error) -> int | None:
@@ -257,12 +331,14 @@ def _agreed(stated: Mapping[str, Any], what: str, error: _Error) -> int | None:
 
 def _whole(value: Any, name: str, source: str, error: _Error) -> int:
     """An integer from a scalar; raises ``error`` for anything else."""
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value.item()
+    value = single(value)
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         kind = f"{type(value).__name__} of shape {value.shape}" if isinstance(value, np.ndarray) else short(value)
         raise error(f"{name} {kind} is not a number ({source}); expected an integer", mistake=f"{name} not a number")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        number = np.inf
     if not np.isfinite(number) or abs(number - round(number)) > WHOLE:
         raise error(
             f"{name} {number:g} is not an integer ({source}): give a whole number", mistake=f"{name} not an integer"

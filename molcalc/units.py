@@ -23,6 +23,10 @@ COULOMB: float = HARTREE * BOHR
 PASCAL: float = HARTREE / 4.3597447222071e-18 * 1e-30
 """1 Pa in eV/Å³; the Hartree in J is CODATA 2018."""
 
+LARGEST_Z = 118
+"""Largest atomic number there is."""
+SYMBOLS: tuple[str, ...] = tuple(chemical_symbols)
+"""Symbols of the elements by atomic number; number 0 is "X"."""
 ATOMIC_MASSES: np.ndarray = atomic_masses
 """(119,) u by atomic number."""
 COVALENT_RADII: np.ndarray = covalent_radii

@@ -90,8 +90,7 @@ def public(tree: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
     """Annotations of public functions, and of methods and fields of public classes."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            if not any(ast.unparse(base).endswith("autograd.Function") for base in node.bases):
-                yield from ((f"{node.name}.{name}", hint) for name, hint in public(node))
+            yield from ((f"{node.name}.{name}", hint) for name, hint in public(node))
         elif isinstance(node, ast.AnnAssign) and isinstance(tree, ast.ClassDef):
             yield ast.unparse(node.target), node.annotation
         elif isinstance(node, ast.FunctionDef) and (node.name.startswith("__") or not node.name.startswith("_")):

@@ -15,9 +15,10 @@ ROOT = Path(molcalc.__file__).parent
 TESTS = Path(__file__).parent
 LEVELS = [
     {"_version", "units", "errors"},
-    {"properties"},
+    {"devices", "elements", "knowledge", "properties", "surroundings"},
     {"fidelity", "state"},
     {"io"},
+    {"structure_files"},
     {"kernels"},
     {"neighbors", "nn"},
     {"batch"},
@@ -44,10 +45,9 @@ NAMED_ABOVE = {("registry", "calculators")}
 DIFFERENTIATE = {
     ("derivatives.py", "_gradients"),
     ("derivatives.py", "_jacobian"),
-    ("electrostatics/point_potential.py", "_Potential.backward"),
+    ("derivatives.py", "_shared_hessian"),
     ("export/program.py", "gradient"),
-    ("kernels/differentiation.py", "_Gradient.formula"),
-    ("kernels/differentiation.py", "_by_formula"),
+    ("kernels/differentiation.py", "CompiledFunction.torch_gradient"),
 }
 """Functions that call autograd for derivatives: of results, and of what is compiled. The export runs where
 molcalc.derivatives does not."""
@@ -69,6 +69,8 @@ ASE_EDGES = {
         "units",
         "properties",
         "errors",
+        "elements",
+        "structure_files",
         "prediction",
         "predictor",
         "testing",
@@ -245,6 +247,16 @@ def test_derivatives_are_taken_where_they_belong() -> None:
         if any(differentiates(node) for node in ast.walk(function))
     }
     assert calls == DIFFERENTIATE
+
+
+def test_one_operator_gives_derivatives_to_what_torch_does_not_compute() -> None:
+    nodes = {
+        (str(path.relative_to(ROOT)), node.name)
+        for _, path, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and "torch.autograd.Function" in map(ast.unparse, node.bases)
+    }
+    assert nodes == {("kernels/differentiation.py", "_Node")}
 
 
 def test_derivatives_are_taken_in_functions_only() -> None:

@@ -10,7 +10,9 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.md.verlet import VelocityVerlet
 
+from molcalc.calculators import D3
 from molcalc.derivatives import charge_derivatives, dipole_derivatives, evaluate
+from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.io.checkpoint import Checkpoint
 from tests.helpers.calculators import periodic_calculator, tiny_calculator, trembling
 from tests.helpers.structures import crystal, organic, rattled
@@ -140,6 +142,22 @@ def test_hessian_of_a_crystal_is_the_derivative_of_the_forces(closed_shell: Chec
     moved[1].positions[2, 1] -= 1e-4
     numerical = -(calc.get_forces(moved[0]) - calc.get_forces(moved[1])) / 2e-4
     assert np.abs(numerical - hessian[2, 1]).max() < HESSIAN_FD
+
+
+def test_hessian_of_a_crystal_does_not_repeat_terms_that_need_no_prediction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their sums over the lattice are long: 48 replicas of urea took 5 GB."""
+    sizes = []
+    energies = D3Dispersion.forward
+    monkeypatch.setattr(D3Dispersion, "forward", lambda *args: sizes.append(args[1].n_systems) or energies(*args))
+    atoms = crystal()
+    calc = D3("pbe0", cutoff=9.0, cn_cutoff=7.0)
+    hessian = calc.get_hessian(atoms)
+    assert set(sizes) == {1}
+    moved = [atoms.copy(), atoms.copy()]
+    moved[0].positions[2, 1] += 1e-4
+    moved[1].positions[2, 1] -= 1e-4
+    numerical = -(calc.get_forces(moved[0]) - calc.get_forces(moved[1])) / 2e-4
+    assert np.abs(numerical - hessian[2, 1]).max() < 1e-7 < np.abs(numerical).max()
 
 
 @pytest.mark.parametrize(("function", "name"), [(dipole_derivatives, "dipole"), (charge_derivatives, "charges")])

@@ -29,7 +29,8 @@ from molcalc.calculators.base import MolCalculator
 from molcalc.errors import ConfigError, DatasetError, UnsafeCheckpointError
 from molcalc.models.network import NoNetwork
 from molcalc.potential import Potential
-from molcalc.predictor import Predictor, PredictorOptions
+from molcalc.prediction.options import PredictorOptions
+from molcalc.predictor import Predictor
 from molcalc.properties import CYCLIC, from_voigt
 from molcalc.registry import MODELS, build_members
 from molcalc.testing import check_calculator, check_potential
@@ -343,7 +344,7 @@ def lion(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_lion_moves_weights_by_the_sign_of_its_momentum(lion: ModuleType) -> None:
     """Two steps by hand, of the equations in the paper."""
     weight = nn.Parameter(torch.tensor([[1.0, -2.0]], dtype=torch.float64))
-    optimizer = create_optimizer("lion", [("weight", weight)], learning_rate=0.1, weight_decay=0.5)
+    optimizer = create_optimizer("lion", learning_rate=0.1, weight_decay=0.5)([("weight", weight)])
     weight.grad = torch.tensor([[3.0, -0.2]], dtype=torch.float64)
     optimizer.step()  # m = 0.01 g, u = sign(g)
     torch.testing.assert_close(weight.detach(), torch.tensor([[0.95 - 0.1, -1.9 + 0.1]], dtype=torch.float64))
@@ -363,7 +364,7 @@ def test_lion_trains_a_network(lion: ModuleType, linear: ModuleType, tmp_path: P
 
 def test_options_that_lion_does_not_have_are_errors(lion: ModuleType) -> None:
     with pytest.raises(ConfigError, match=r"'lion' does not accept .*betas=\(2.0, 0.5\)"):
-        create_optimizer("lion", nn.Linear(2, 2), 1e-3, betas=(2.0, 0.5))
+        create_optimizer("lion", 1e-3, betas=(2.0, 0.5))
 
 
 # -- a command ---------------------------------------------------------------------------------------

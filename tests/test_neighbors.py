@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from molcalc import neighbors
-from molcalc.neighbors import VerletList, all_pairs, neighbor_list, unique_pairs
+from molcalc.neighbors import VerletList, all_pairs, neighbor_list, pair_list
 
 
 def brute_force(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> set[tuple[int, ...]]:
@@ -60,15 +60,66 @@ def test_list_equals_brute_force(pbc: tuple[bool, bool, bool], monkeypatch: pyte
         assert (np.diff(found[0][0]) >= 0).all()
 
 
-def test_unique_pairs_hold_each_pair_once() -> None:
+SPARSE = {
+    "slab": (np.array([[2.5, 0.2, 0.1], [0.3, 2.7, -0.2], [1.0, 0.4, 22.0]]), [True] * 3),
+    "turned slab without its third vector": (np.array([[2.5, 0.9, 0.4], [0.3, 2.2, 1.5], [0.0, 0.0, 0.0]]), [1, 1, 0]),
+    "chain": (np.array([[19.0, 1.0, 0.0], [0.0, 18.0, 3.0], [0.4, 0.3, 2.4]]), [True] * 3),
+    "chain along the second vector": (np.array([[0.0, 0, 0], [1.0, 2.0, 0.7], [0.0, 0, 0]]), [False, True, False]),
+    "molecule in a box": (np.array([[25.0, 1.0, 0.0], [2.0, 23.0, 3.0], [0.0, 0.3, 21.0]]), [True] * 3),
+}
+
+
+@pytest.mark.parametrize("cutoff", [0.4, 1.7, 4.0])
+@pytest.mark.parametrize("name", SPARSE)
+def test_vacuum_is_cut_open_wherever_it_lies(name: str, cutoff: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Atoms may stand on both sides of the border of the cell, and laps away from each other."""
+    monkeypatch.setattr(neighbors, "DENSE_LIMIT", 3)  # both ways to search
+    rng = np.random.default_rng(len(name))
+    cell, pbc = SPARSE[name][0], np.array(SPARSE[name][1], dtype=bool)
+    for n in (1, 3, 6):
+        positions = rng.uniform(0, 2.6, (n, 3)) + rng.uniform(-30, 30, 3)
+        positions += rng.integers(-2, 3, (n, 3)) @ np.where(pbc[:, None], cell, 0.0)
+        assert as_set(*neighbor_list(positions, cell, pbc, cutoff)) == brute_force(positions, cell, pbc, cutoff)
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_a_short_cutoff_makes_no_more_cells_than_a_long_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = []
+    monkeypatch.setattr(neighbors, "DENSE_LIMIT", 0)
+    monkeypatch.setattr("vesin.NeighborList", lambda cutoff, full_list: searched.append(cutoff) or WithoutPairs())
+    cell, pbc = SPARSE[name][0], np.array(SPARSE[name][1], dtype=bool)
+    neighbor_list(np.arange(9.0).reshape(3, 3), cell, pbc, 0.05)
+    assert searched == [neighbors.SEARCH_WIDTH]
+
+
+class WithoutPairs:
+    """Stands for a search that finds nothing, and looks only where images matter."""
+
+    def compute(
+        self, positions: np.ndarray, box: np.ndarray, pbc: list[bool], quantities: str
+    ) -> tuple[np.ndarray, ...]:
+        assert np.linalg.norm(box, axis=1).max() < 3.0
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty((0, 3))
+
+
+def test_nothing_is_within_a_cutoff_of_zero() -> None:
+    index, shifts = neighbor_list(np.zeros((2, 3)), np.eye(3), np.array([True] * 3), 0.0)
+    assert index.shape == (2, 0)
+    assert shifts.shape == (0, 3)
+
+
+@pytest.mark.parametrize("dense_limit", [0, 64], ids=["cells", "all pairs"])
+@pytest.mark.parametrize("name", SPARSE)
+def test_pairs_are_listed_once(name: str, dense_limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "DENSE_LIMIT", dense_limit)
     rng = np.random.default_rng(0)
-    cell = np.diag([2.5, 2.8, 3.1])
-    positions = rng.uniform(0, 2.5, (3, 3))
-    index, shifts = neighbor_list(positions, cell, np.array([True] * 3), 6.0)
-    half = as_set(*unique_pairs(index, shifts))
-    mirrored = {(j, i, -a, -b, -c) for i, j, a, b, c in half}
-    assert half | mirrored == as_set(index, shifts)
-    assert not half & mirrored
+    cell, pbc = SPARSE[name][0], np.array(SPARSE[name][1], dtype=bool)
+    positions = rng.uniform(0, 2.5, (5, 3))
+    for cutoff in (1.3, 6.0):
+        half = as_set(*pair_list(positions, cell, pbc, cutoff))
+        mirrored = {(j, i, -a, -b, -c) for i, j, a, b, c in half}
+        assert half | mirrored == as_set(*neighbor_list(positions, cell, pbc, cutoff))
+        assert not half & mirrored
 
 
 def test_all_pairs_of_a_molecule() -> None:

@@ -27,7 +27,8 @@ from molcalc.errors import (
 )
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.potential import Potential
-from molcalc.predictor import Predictor, PredictorOptions
+from molcalc.prediction.options import PredictorOptions
+from molcalc.predictor import Predictor
 from tests.helpers.calculators import tiny_calculator
 from tests.helpers.networks import FIDELITIES, tiny_checkpoint, tiny_dcm, tiny_multifidelity_checkpoint
 from tests.helpers.structures import organic
@@ -301,5 +302,5 @@ def test_points_are_checked_before_anything_is_computed(monkeypatch: pytest.Monk
 
 
 def test_one_name_in_place_of_a_list_is_refused(closed_shell: Checkpoint) -> None:
-    with pytest.raises(ConfigError, match=r"properties='energy'; give a list of names: \['energy'\]"):
+    with pytest.raises(ConfigError, match=r"properties='energy'; give the names in a list or tuple"):
         tiny_calculator(closed_shell).evaluate([organic()], "energy")

@@ -86,12 +86,12 @@ def test_a_misspelt_architecture_is_suggested() -> None:
     [
         ({"n_channel": 4}, r"arguments: unknown key 'n_channel' \(did you mean 'n_channels'\?\)"),
         ({"elements": (1, 9)}, r"arguments: elements=\(1, 9\); allowed are 1…8"),
-        ({"charge_channels": 3}, "charge_channels=3; allowed are 1 and 2"),
+        ({"charge_channels": 3}, "charge_channels=3; expected at least 1 and at most 2"),
         ({"hidden": ((16, 12),)}, "at least 2 are needed"),
         ({"n_radial": 9}, r"embedding has shape \(1, 9, 32\); expected \(1, 9, 36\)"),
         ({"energy_hidden": (8, 8)}, r"missing \['members\.0\.energy_heads\.0\.4"),
-        ({"n_channels": -4}, "describe no network"),
-        ({"n_channels": 2**62, "n_radial": 2**62}, "describe no network|has shape"),
+        ({"n_channels": -4}, "n_channels=-4; expected at least 1"),
+        ({"n_channels": 2**62, "n_radial": 2**62}, f"n_channels={2**62}; expected at least 1 and at most"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )

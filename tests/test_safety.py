@@ -74,8 +74,9 @@ def violations(source: str, place: str = "module.py") -> Iterator[str]:
         options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
         module, _, function = name.rpartition(".")
         copies = function == "loads" and node.args and ast.unparse(node.args[0]).startswith("pickle.dumps(")
+        loaded_already = name == "ctypes.CDLL" and options.get("mode") == "os.RTLD_NOLOAD"
         if (
-            name in RUNS_CODE
+            (name in RUNS_CODE and not loaded_already)
             or (name == "torch.load" and options.get("weights_only") != "True")
             or (name == "torch.jit.load" and place not in TORCHSCRIPT)
             or (module in PICKLES and function in READS and not copies)

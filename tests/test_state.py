@@ -28,6 +28,7 @@ from molcalc.state import (
     MULTIPLICITY_KEYS,
     ROUNDING_PER_ATOM,
     STATE_KEYS,
+    UNPAIRED_KEYS,
     State,
     multiplicity_of_moments,
     resolve_charge,
@@ -70,6 +71,8 @@ RIGHT = {
     "rounded initial charges of an ion": Stated({}, (0.33, 0.33, 0.33), (1, 2)),
     "rounded initial charges beside an ion": Stated({"total_charge": 1}, (0.33, 0.33, 0.33), (1, 2)),
     **{f"{key} 3": Stated({key: 3}, None, (0, 3)) for key in MULTIPLICITY_KEYS},
+    **{f"{key} 2": Stated({key: 2}, None, (0, 3)) for key in UNPAIRED_KEYS},
+    "other spellings": Stated({"NetCharge": 1, "Mult": 4}, None, (1, 4)),
     "both multiplicities alike": Stated({"spin": 3, "mult": 3}, None, (0, 3)),
     "charge and multiplicity": Stated({"total_charge": 1, "multiplicity": 4}, None, (1, 4)),
 }
@@ -83,6 +86,7 @@ WRONG = {
     "initial charges that miss an integer": Stated({}, (0.3, 0.0, 0.0), r"charge 0\.3 is not an integer \(sum of init"),
     "charge 40": Stated({"charge": 40}, None, "charge 40 is impossible for 3 atoms"),
     "spin and multiplicity": Stated({"spin": 1, "multiplicity": 3}, None, "contradictory multiplicities .*= 1.*= 3"),
+    "uhf and multiplicity": Stated({"uhf": 2, "spin": 1}, None, r"contradictory multiplicities .*= 1.*\+ 1 = 3"),
     "half a spin": Stated({"spin": 0.5}, None, r"multiplicity 0\.5 is not an integer"),
     "multiplicity 0": Stated({"mult": 0}, None, "10 electrons cannot have multiplicity 0"),
     "wrong parity": Stated({"charge": 1, "spin": 1}, None, r"9 electrons cannot have multiplicity 1 .*2, 4"),
@@ -208,11 +212,16 @@ def test_a_calculator_notices_that_a_key_changed(key: str, open_shell: Checkpoin
     atoms = molecule("H2O")
     atoms.calc = calc
     before = atoms.get_potential_energy()
-    atoms.info[key] = 2 if key in CHARGE_KEYS else 3
+    atoms.info[key] = 2 if key in (*CHARGE_KEYS, *UNPAIRED_KEYS) else 3
     assert calc.check_state(atoms) == ["info"]
     assert atoms.get_potential_energy() != before
     del atoms.info[key]
     assert atoms.get_potential_energy() == before
+
+
+@pytest.mark.parametrize("value", [[-1], np.array([-1.0]), np.array([[-1]]), np.array(-1)], ids=repr)
+def test_an_array_of_one_number_is_a_charge(value: Any) -> None:
+    assert resolve_charge({"Total_Charge": value}, n_atoms=3, protons=10) == -1
 
 
 def test_an_argument_takes_precedence_over_nothing_that_contradicts_it() -> None:
@@ -244,7 +253,7 @@ def test_a_charge_may_be_any_whole_number(value: Any) -> None:
     assert resolve_charge({"charge": value}, n_atoms=3, protons=10) == 1
 
 
-@pytest.mark.parametrize("value", [True, np.True_, [1], np.ones(1), np.nan, np.inf, "1", 1j], ids=repr)
+@pytest.mark.parametrize("value", [True, np.True_, [1, 1], np.ones(2), np.nan, np.inf, "1", 1j], ids=repr)
 def test_other_values_are_no_charge(value: Any) -> None:
     with pytest.raises(ChargeError, match="expected an integer|give a whole number"):
         resolve_charge({"charge": value}, n_atoms=3, protons=10)

@@ -30,7 +30,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: Arguments) -> int:
     """Print one line per structure."""
     from molcalc.cli.input_structures import read_frames
-    from molcalc.cli.terminal import print_table
+    from molcalc.cli.table import text_table
     from molcalc.prediction.batching import initial_charge
     from molcalc.state import resolve_charge
 
@@ -40,5 +40,5 @@ def run(args: Arguments) -> int:
         charge = resolve_charge(atoms.info, n_atoms=len(atoms), protons=protons, initial_charge=initial_charge(atoms))
         formula, mass = atoms.get_chemical_formula(mode="hill"), float(atoms.get_masses().sum())
         rows.append((frame.label, formula, str(len(atoms)), str(protons - (charge or 0)), f"{mass:.3f}"))
-    print_table(("structure", "formula", "atoms", "electrons", "mass/u"), rows)
+    print(text_table(("structure", "formula", "atoms", "electrons", "mass/u"), rows))
     return 0

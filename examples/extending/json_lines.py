@@ -21,7 +21,8 @@ from molcalc.properties import LABELS
 from molcalc.train.data.block import Block
 from molcalc.train.data.formats import Format
 from molcalc.train.data.formats.atoms import data_of, keys_of, labels_of, row_of
-from molcalc.train.data.formats.rows import Row, RowFile
+from molcalc.train.data.formats.row import Row
+from molcalc.train.data.formats.rows import RowFile
 
 IN_RESULTS = {name: label.ase_name for name, label in LABELS.items() if label.ase_name is not None}
 """What ASE calls the labels that it knows."""

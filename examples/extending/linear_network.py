@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -22,10 +22,11 @@ from molcalc.assembly.opening import AnyModel
 from molcalc.assembly.potentials import PotentialOptions
 from molcalc.batch import AtomicBatch
 from molcalc.calculators.of_model import ModelCalculator
-from molcalc.models.network import NetworkConfig, ReferenceEnergies
+from molcalc.io.schema import Range
+from molcalc.models.network import NetworkConfig, Reach, ReferenceEnergies
 from molcalc.nn.radial import exponential_gaussians
 from molcalc.nn.segments import segment_sum
-from molcalc.predictor import PredictorOptions
+from molcalc.prediction.options import PredictorOptions
 from molcalc.registry import ModelEntry, Training
 
 FRESH_WEIGHTS = 0.01
@@ -42,13 +43,8 @@ class LinearPairsConfig(NetworkConfig):
     cutoff : Å, range of the pairs.
     """
 
-    n_radial: int = 16
-    cutoff: float = 5.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_at_least(2, "n_radial")
-        self._require_length("cutoff")
+    n_radial: Annotated[int, Range(2, 1000)] = 16
+    cutoff: Reach = 5.0
 
 
 class LinearPairs(ReferenceEnergies):

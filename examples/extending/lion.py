@@ -1,6 +1,6 @@
 """An optimizer: Lion, which moves every weight by the same amount, in the direction of the sign of a momentum.
 
-create_optimizer("lion", network, learning_rate=1e-4, weight_decay=1e-2)
+create_optimizer("lion", learning_rate=1e-4, weight_decay=1e-2)(network)
 molcalc train molecules.db --model aimnet2 --optimizer lion --output runs/lion
 """
 

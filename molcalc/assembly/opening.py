@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+from molcalc.assembly.shared_networks import shared_members
 from molcalc.errors import CheckpointMismatchError, ConfigError
 from molcalc.fidelity import Fidelity, find_fidelity
 from molcalc.io.checkpoint import MAX_MEMBERS, Checkpoint, ModelConfig
+from molcalc.knowledge import Knowledge
 from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
 from molcalc.pretrained.sources import read_model
-from molcalc.registry import build_members
+from molcalc.surroundings import own_settings
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,13 @@ ModelSource = str | os.PathLike[str] | Checkpoint
 """One model: a published name, a path, a name on the hub, or a checkpoint in memory."""
 AnyModel = ModelSource | Sequence[ModelSource] | OpenedModel
 """What every function that needs a model takes: one, several runs of one, or one that is open already."""
-SAME_IN_ALL_RUNS = ("coulomb", "coulomb_range", "repulsion", "neutral_only")
+SAME_IN_ALL_RUNS = ("coulomb", "coulomb_range", "coulomb_sum", "coulomb_options", "repulsion", "neutral_only")
 """Fields that runs of one model have in common."""
 SAME_AT_EVERY_FIDELITY = ("functional", "dispersion", "dispersion_in_labels")
 """Fields that their fidelities of one name have in common."""
 
 
+@own_settings()
 def open_model(model: AnyModel, *, trusted: bool = False) -> OpenedModel:
     """A model with its networks, or several runs of the same one as an ensemble.
 
@@ -120,14 +124,15 @@ def open_model(model: AnyModel, *, trusted: bool = False) -> OpenedModel:
 def _open_one(model: ModelSource, trusted: bool) -> OpenedModel:
     checkpoint = model if isinstance(model, Checkpoint) else read_model(model, trusted=trusted)
     config, label = checkpoint.config, _label_of(model)
-    members = build_members(checkpoint)
+    checksum = checkpoint.hash
+    members = shared_members(checkpoint, checksum)
     n_fidelities = members[0].n_fidelities
     if len(config.fidelities) != n_fidelities:
         raise CheckpointMismatchError(
             f"{label!r} names {len(config.fidelities)} fidelities, but its network has {n_fidelities}: the file is "
             "inconsistent"
         )
-    return OpenedModel(config, members, label, checkpoint.hash)
+    return OpenedModel(config, members, label, checksum)
 
 
 def _label_of(model: ModelSource) -> str:
@@ -220,4 +225,13 @@ def _fidelity(run: OpenedModel, name: str) -> Fidelity:
 def _joined(fidelities: Sequence[Fidelity]) -> Fidelity:
     """One fidelity of several runs."""
     known = [set(fidelity.elements) for fidelity in fidelities if fidelity.elements is not None]
-    return replace(fidelities[0], elements=tuple(sorted(set.intersection(*known))) if known else None)
+    knowledge = [fidelity.knowledge for fidelity in fidelities]
+    return replace(
+        fidelities[0],
+        elements=tuple(sorted(set.intersection(*known))) if known else None,
+        knowledge=functools.reduce(_shared, knowledge),
+    )
+
+
+def _shared(one: Knowledge | None, other: Knowledge | None) -> Knowledge | None:
+    return None if one is None or other is None else one.shared(other)

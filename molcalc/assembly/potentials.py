@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from molcalc.assembly.opening import OpenedModel
+from molcalc.assembly.shared_networks import shared_copy
 from molcalc.assembly.terms import DispersionChoice, completing_terms, coulomb_term, repulsion_term
 from molcalc.energy_term import EnergyTerm
 from molcalc.io.checkpoint import ModelConfig
@@ -23,14 +23,15 @@ class PotentialOptions:
     ----------
     dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" or "d4:FUNCTIONAL", or parameters. What is not
         "auto" is for one fidelity: all others have what they declare.
-    coulomb : "auto" as the model was trained, or how else to sum it, see :func:`molcalc.assembly.terms.coulomb_term`.
+    coulomb : "auto" as the model was trained, how else to sum it, see :func:`molcalc.assembly.terms.coulomb_term`, or
+        None to leave it out.
     member : one network of an ensemble, from 0; None takes all.
     legacy : reproduce the arithmetic inside the published TorchScript files: reference energies added in float32 per
         atom, and their form of D3.
     """
 
     dispersion: DispersionChoice = "auto"
-    coulomb: str = "auto"
+    coulomb: str | None = "auto"
     member: int | None = None
     legacy: bool = False
 
@@ -50,7 +51,7 @@ def potential_of(model: OpenedModel, fidelity: str | None = None, options: Poten
     Returns
     -------
     Potential
-        With networks of its own: changing their arithmetic leaves the opened model as it is.
+        With networks of its own: changing their arithmetic or weights leaves the opened model as it is.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def potential_of(model: OpenedModel, fidelity: str | None = None, options: Poten
     terms = completing_terms(
         model.config, chosen, coulomb=options.coulomb, dispersion=options.dispersion, legacy=options.legacy
     )
-    members = copy.deepcopy(model.chosen_members(options.member))
+    members = [shared_copy(member) for member in model.chosen_members(options.member)]
     if options.legacy:
         for network in members:
             if isinstance(network, AIMNet2Network):
@@ -73,12 +74,13 @@ def potential_of(model: OpenedModel, fidelity: str | None = None, options: Poten
     return Potential(members, terms)
 
 
-def training_potential(config: ModelConfig, networks: Sequence[Network]) -> Potential:
+def training_potential(config: ModelConfig, networks: Sequence[Network], coulomb: str = "auto") -> Potential:
     """Potential whose energies are the labels of a model: with the terms it is trained with, and no dispersion added.
 
     Parameters
     ----------
     networks : they are trained, so they are taken as they are and not copied.
+    coulomb : how else to sum the Coulomb energy than as in training, see :func:`molcalc.assembly.terms.coulomb_term`.
 
     Returns
     -------
@@ -90,8 +92,20 @@ def training_potential(config: ModelConfig, networks: Sequence[Network]) -> Pote
     ConfigError, CheckpointMismatchError
         When the model names a term that does not exist, or that needs what its network does not predict.
     """
-    terms = (coulomb_term(config), repulsion_term(config))
+    terms = (coulomb_term(config, coulomb), repulsion_term(config))
     return Potential(networks, [term for term in terms if term is not None])
+
+
+def fixed_potential(config: ModelConfig) -> Potential | None:
+    """Potential of the terms that a model is trained with and that its network has no part in, such as a repulsion.
+
+    Returns
+    -------
+    Potential
+        Of a network that contributes nothing; None where there are no such terms.
+    """
+    terms = [term for term in (coulomb_term(config), repulsion_term(config)) if term is not None and not term.requires]
+    return Potential([NoNetwork(config.arguments["elements"])], terms) if terms else None
 
 
 def bare_potential(networks: Sequence[Network]) -> Potential:

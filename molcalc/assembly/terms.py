@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from molcalc.assembly.by_fidelity import ByFidelity
@@ -13,7 +13,7 @@ from molcalc.electrostatics.coulomb import DSFCoulomb, EwaldCoulomb, PhysNetCoul
 from molcalc.electrostatics.thole import TholeCoulomb
 from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.energy_term import EnergyTerm
-from molcalc.errors import CheckpointMismatchError, ConfigError, suggest
+from molcalc.errors import CheckpointMismatchError, ConfigError, short, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import ModelConfig
 
@@ -33,34 +33,66 @@ class CoulombSum:
     ----------
     trained_with : Coulomb energy of the models that it is for, as :class:`molcalc.io.checkpoint.ModelConfig` names it.
     name : what a user calls it; "auto" is what the model was trained with.
-    build : the energy term, from a model's declaration.
+    build : the energy term, from a model's declaration and options.
+    options : names of the options that it takes.
     """
 
     trained_with: str
     name: str
-    build: Callable[[ModelConfig], EnergyTerm]
+    build: Callable[..., EnergyTerm]
+    options: tuple[str, ...] = ()
 
 
 COULOMB_SUMS = (
     CoulombSum("simple", "auto", lambda config: SimpleCoulomb(config.coulomb_range)),
     CoulombSum("simple", "simple", lambda config: SimpleCoulomb(config.coulomb_range)),
-    CoulombSum("simple", "dsf", lambda config: DSFCoulomb(short_range_cutoff=config.coulomb_range)),
-    CoulombSum("simple", "ewald", lambda config: EwaldCoulomb(short_range_cutoff=config.coulomb_range)),
-    CoulombSum("simple", "pme", lambda config: PMECoulomb(short_range_cutoff=config.coulomb_range)),
+    CoulombSum(
+        "simple",
+        "dsf",
+        lambda config, **options: DSFCoulomb(short_range_cutoff=config.coulomb_range, **options),
+        ("cutoff", "alpha"),
+    ),
+    CoulombSum(
+        "simple",
+        "ewald",
+        lambda config, **options: EwaldCoulomb(short_range_cutoff=config.coulomb_range, **options),
+        ("accuracy", "alpha", "real_cutoff", "reciprocal_cutoff"),
+    ),
+    CoulombSum(
+        "simple",
+        "pme",
+        lambda config, **options: PMECoulomb(short_range_cutoff=config.coulomb_range, **options),
+        ("accuracy", "real_cutoff"),
+    ),
     CoulombSum("physnet", "auto", lambda config: PhysNetCoulomb(config.coulomb_range or 10.0, None)),
-    CoulombSum("physnet", "shifted", lambda config: PhysNetCoulomb(config.coulomb_range or 10.0, SHIFTED_CUTOFF)),
+    CoulombSum(
+        "physnet",
+        "shifted",
+        lambda config, cutoff=SHIFTED_CUTOFF: PhysNetCoulomb(config.coulomb_range or 10.0, cutoff),
+        ("cutoff",),
+    ),
     CoulombSum("distributed", "auto", lambda config: TholeCoulomb()),
 )
 """All ways to sum the Coulomb energy. A new one is a row here."""
-REPULSIONS: dict[str, Callable[[], EnergyTerm]] = {"zbl": ZBLRepulsion}
+TRAINED_COULOMB = tuple(
+    dict.fromkeys([row.trained_with for row in COULOMB_SUMS] + [r.name for r in COULOMB_SUMS if r.name != "auto"])
+)
+"""What a model can be trained with: an energy summed over all pairs, or one of its other sums."""
+REPULSIONS: dict[str, Callable[[], EnergyTerm]] = {
+    "zbl": ZBLRepulsion,
+    "zbl-close": lambda: ZBLRepulsion(covalent=0.8),
+}
 """Repulsion of nuclei that a model may be trained with, by its name."""
+REPULSION_OF_NEW_MODELS = {"zbl": "zbl-close"}
+"""Name in new models of a repulsion that a user asks for. "zbl" reaches 2 Å, beyond bonds: there it is worth some 10 eV
+that the network would have to learn away again."""
 
 
 def completing_terms(
     config: ModelConfig,
     chosen: int,
     *,
-    coulomb: str = "auto",
+    coulomb: str | None = "auto",
     dispersion: DispersionChoice = "auto",
     legacy: bool = False,
 ) -> tuple[EnergyTerm, ...]:
@@ -99,7 +131,7 @@ def completing_terms(
 
 
 def completed_by(
-    config: ModelConfig, chosen: int, *, coulomb: str = "auto", dispersion: DispersionChoice = "auto"
+    config: ModelConfig, chosen: int, *, coulomb: str | None = "auto", dispersion: DispersionChoice = "auto"
 ) -> tuple[dict[str, str], ...]:
     """Energy terms that complete a model, in words.
 
@@ -117,9 +149,8 @@ def completed_by(
     ConfigError
         As :func:`dispersion_term`.
     """
-    method = (config.coulomb or "none") if coulomb == "auto" else coulomb
     return tuple(
-        {"dispersion": dispersion_words(fidelity, choice), "coulomb": method}
+        {"dispersion": dispersion_words(fidelity, choice), "coulomb": coulomb_words(config, coulomb)}
         for fidelity, choice in _choices(config, chosen, dispersion)
     )
 
@@ -129,19 +160,69 @@ def _choices(config: ModelConfig, chosen: int, dispersion: DispersionChoice) -> 
     return [(each, dispersion if k == chosen else "auto") for k, each in enumerate(config.fidelities)]
 
 
-def coulomb_term(config: ModelConfig, method: str = "auto") -> EnergyTerm | None:
+def coulomb_words(config: ModelConfig, method: str | None = "auto") -> str:
+    """How the Coulomb energy of a model is summed, in words: "simple", "none", "dsf (cutoff=12)"."""
+    if method is None:
+        return "none"
+    method, options = _sum_of(config, method)
+    if method == "auto":
+        return config.coulomb or "none"
+    return method + (f" ({', '.join(f'{key}={value:g}' for key, value in options.items())})" if options else "")
+
+
+def trained_coulomb(name: str, options: Mapping[str, float]) -> tuple[str, str | None, dict[str, float]]:
+    """Declaration of the Coulomb energy that a user wants a model to be trained with.
+
+    Parameters
+    ----------
+    name : of an energy ("simple", "physnet", "distributed") or of another sum of one ("dsf", "ewald", …).
+    options : of that sum.
+
+    Returns
+    -------
+    energy : as :class:`molcalc.io.checkpoint.ModelConfig` names it.
+    summed : name of the sum, None for that over all pairs.
+    options : as they are stored.
+
+    Raises
+    ------
+    ConfigError
+        For a name that is not in the table, or an option that this sum does not take.
+    """
+    rows = [row for row in COULOMB_SUMS if row.name == name] or [
+        row for row in COULOMB_SUMS if row.trained_with == name and row.name == "auto"
+    ]
+    if not rows:
+        raise ConfigError(f"coulomb={name!r}{suggest(name, TRAINED_COULOMB)}; choose one of {TRAINED_COULOMB}")
+    row = rows[0]
+    for key in options:
+        if key not in row.options:
+            known = ", ".join(row.options) or "none"
+            raise ConfigError(f"coulomb_options: {key!r}{suggest(key, row.options)}; those of {name!r} are: {known}")
+    summed = None if row.name in ("auto", row.trained_with) else row.name
+    return row.trained_with, summed, dict(options)
+
+
+def _sum_of(config: ModelConfig, method: str) -> tuple[str, Mapping[str, float]]:
+    """Name of a sum, and its options: those of training where it is the one of training."""
+    if method == "auto" and config.coulomb_sum is not None:
+        method = config.coulomb_sum
+    return method, config.coulomb_options if method == config.coulomb_sum else {}
+
+
+def coulomb_term(config: ModelConfig, method: str | None = "auto") -> EnergyTerm | None:
     """Coulomb term of a model.
 
     Parameters
     ----------
     method : "auto" takes the one the model was trained with; "simple" sums all pairs of a molecule; "dsf" (damped,
         shifted, 15 Å), "ewald" and "pme" (three periodic directions) replace it in crystals and liquids; "shifted" does
-        for models with PhysNet's Coulomb energy.
+        for models with PhysNet's Coulomb energy; None leaves it out.
 
     Returns
     -------
     EnergyTerm or None
-        None for a model that was trained without.
+        None for a model that was trained without, or where it is left out.
 
     Raises
     ------
@@ -150,6 +231,8 @@ def coulomb_term(config: ModelConfig, method: str = "auto") -> EnergyTerm | None
     CheckpointMismatchError
         When the model names a Coulomb energy that is not in the table.
     """
+    if method is None:
+        return None
     known = list(dict.fromkeys(row.name for row in COULOMB_SUMS))
     if method not in known:
         raise ConfigError(f"coulomb={method!r}{suggest(str(method), known)}; choose one of {known}")
@@ -158,13 +241,15 @@ def coulomb_term(config: ModelConfig, method: str = "auto") -> EnergyTerm | None
             raise ConfigError(f"coulomb={method!r}: this model was trained without a Coulomb term")
         return None
     allowed = {row.name: row for row in COULOMB_SUMS if row.trained_with == config.coulomb}
-    if not allowed:
-        raise CheckpointMismatchError(f"unknown Coulomb method {config.coulomb!r} in the model file")
+    if not allowed or config.coulomb_sum not in (None, *allowed):
+        unknown = config.coulomb if not allowed else config.coulomb_sum
+        raise CheckpointMismatchError(f"unknown Coulomb method {unknown!r} in the model file")
+    method, options = _sum_of(config, method)
     if method not in allowed:
         raise ConfigError(
             f"coulomb={method!r}: this model was trained with {config.coulomb!r}, which allows {', '.join(allowed)}"
         )
-    return allowed[method].build(config)
+    return allowed[method].build(config, **options)
 
 
 def repulsion_term(config: ModelConfig) -> EnergyTerm | None:
@@ -204,8 +289,7 @@ def dispersion_term(
     ------
     ConfigError
         When labels already contain dispersion and a term is asked for, or the functional is unknown.
-    TypeError
-        When the choice is nothing of the above.
+        Or the choice is nothing of the above.
     """
     added = _added_dispersion(fidelity, choice)
     return None if added is None else dispersion_from(added, smooth=smooth, legacy=legacy)
@@ -254,8 +338,8 @@ def _added_dispersion(fidelity: Fidelity, choice: DispersionChoice) -> Dispersio
     if isinstance(choice, str) and choice == "auto":
         return None if fidelity.dispersion_in_labels else fidelity.dispersion
     if not isinstance(choice, (str, D3Parameters, D4Parameters)):
-        raise TypeError(
-            f"dispersion={choice!r} is a {type(choice).__name__}; give 'auto', None, 'd3bj:FUNCTIONAL', "
+        raise ConfigError(
+            f"dispersion={short(choice)} is a {type(choice).__name__}; give 'auto', None, 'd3bj:FUNCTIONAL', "
             "'d4:FUNCTIONAL', D3Parameters or D4Parameters"
         )
     if fidelity.dispersion_in_labels:

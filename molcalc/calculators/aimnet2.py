@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from ase.calculators.calculator import external_calculators, register_calculator_class
 
 from molcalc.assembly.opening import AnyModel
 from molcalc.assembly.potentials import PotentialOptions
 from molcalc.assembly.terms import DispersionChoice
 from molcalc.calculators.of_model import ModelCalculator
-from molcalc.predictor import PredictorOptions
+from molcalc.devices import Device
+from molcalc.prediction.options import PredictorOptions
 
 
 class AIMNet2(ModelCalculator):
@@ -28,16 +30,19 @@ class AIMNet2(ModelCalculator):
         all others have what they declare.
     charge, multiplicity : for every structure. None takes what each Atoms states: keys of ``atoms.info``, then
         the sum of initial charges, then 0 and the lowest multiplicity (:mod:`molcalc.state`).
+    mult, spin : other names of ``multiplicity``, 2S+1 as well.
     member : one network of an ensemble, from 0; None averages all.
-    device : "auto", "cpu" or "cuda".
-    dtype : "float32" or "float64", arithmetic of the large matrix products of more than 32 atoms; the rest is in
-        float64 in any case.
+    device : "auto", "cpu", "cuda", the number of a graphics card, or a device of torch.
+    dtype : "float32" or "float64" (or those of torch), arithmetic of the large matrix products of more than 32 atoms;
+        the rest is in float64 in any case.
     coulomb : "auto" as the model declares ("simple", molecules only), or for periodic structures "dsf" (any periodic
-        directions, 15 Å), "ewald" or "pme" (three periodic directions).
+        directions, 15 Å), "ewald" or "pme" (three periodic directions). None leaves the Coulomb energy out.
     legacy : reproduce the arithmetic inside the published TorchScript files: reference energies added in
         float32 per atom, and their form of D3.
     trusted : allow an unknown TorchScript file; reading it runs the code in it.
     min_distance : Å below which two atoms are an error; None takes a quarter of their covalent radii.
+    on_extrapolation : "warn" (once for each molecule and reason), "raise" or "ignore" structures that are unlike the
+        training data, and energies on which the networks of an ensemble disagree (docs/limits.md).
 
     Raises
     ------
@@ -63,20 +68,30 @@ class AIMNet2(ModelCalculator):
         dispersion: DispersionChoice = "auto",
         charge: int | None = None,
         multiplicity: int | None = None,
+        mult: int | None = None,
+        spin: int | None = None,
         member: int | None = None,
-        device: str = "auto",
-        dtype: str = "float32",
-        coulomb: str = "auto",
+        device: Device = "auto",
+        dtype: str | torch.dtype = "float32",
+        coulomb: str | None = "auto",
         legacy: bool = False,
         trusted: bool = False,
         min_distance: float | None = None,
+        on_extrapolation: str = "warn",
     ) -> None:
         super().__init__(
             model,
             fidelity,
             PotentialOptions(dispersion=dispersion, coulomb=coulomb, member=member, legacy=legacy),
             PredictorOptions(
-                charge=charge, multiplicity=multiplicity, device=device, dtype=dtype, min_distance=min_distance
+                charge=charge,
+                multiplicity=multiplicity,
+                mult=mult,
+                spin=spin,
+                device=device,
+                dtype=dtype,
+                min_distance=min_distance,
+                on_extrapolation=on_extrapolation,
             ),
             trusted=trusted,
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,16 +16,23 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from molcalc.batch import AtomicBatch
-from molcalc.errors import ConfigError, InputError, MissingPropertyError, suggest
+from molcalc.calculators.kept_results import KeptResult, KeptResults
+from molcalc.errors import ConfigError, InputError, MissingPropertyError, short, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
-from molcalc.prediction.results import Prediction, check_finite
+from molcalc.prediction.options import checked_min_distance
+from molcalc.prediction.points import checked_points
+from molcalc.prediction.results import Prediction, check_finite, undefined
 from molcalc.predictor import Predictor
-from molcalc.state import State
+from molcalc.state import State, charge_argument, multiplicity_argument
 
 if TYPE_CHECKING:
     from molcalc.calculators.vibrations import InfraredVibrations
+
+Own = TypeVar("Own", bound="MolCalculator")
+SETTABLE = ("charge", "multiplicity", "mult", "spin", "fidelity")
+"""Options that :meth:`MolCalculator.set` changes."""
 
 
 class MolCalculator(Calculator):
@@ -32,6 +41,7 @@ class MolCalculator(Calculator):
     One pass fills everything that is cheap: energy, free_energy, energies, forces, charges, dipole, magmoms where there
     are spin charges, stress for periodic structures with a full cell. ``results`` is assigned once, at the end, after a
     check that all numbers are finite. What ASE has no name for (standard deviations of an ensemble) is in ``extras``.
+    Results of the last few structures are kept, so that the images of a path may share one calculator.
 
     Parameters
     ----------
@@ -48,8 +58,9 @@ class MolCalculator(Calculator):
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
         self._edges = VerletList(predictor.potential.cutoff)
+        self._kept = KeptResults()
         self._state: State | None = None
-        self._lock = threading.RLock()
+        self._renew_lock()
         self.extras: dict[str, Any] = {}
         super().__init__()
         self.implemented_properties = list(predictor.properties)
@@ -64,7 +75,7 @@ class MolCalculator(Calculator):
 
     @charge.setter
     def charge(self, value: int | None) -> None:
-        self.predictor.charge = value
+        self.predictor.charge = charge_argument(value)
         self.reset()
 
     @property
@@ -74,7 +85,7 @@ class MolCalculator(Calculator):
 
     @multiplicity.setter
     def multiplicity(self, value: int | None) -> None:
-        self.predictor.multiplicity = value
+        self.predictor.multiplicity = multiplicity_argument(value)
         self.reset()
 
     @property
@@ -104,11 +115,11 @@ class MolCalculator(Calculator):
 
     @min_distance.setter
     def min_distance(self, value: float | None) -> None:
-        self.predictor.min_distance = value
+        self.predictor.min_distance = checked_min_distance(value)
         self.reset()
 
     def set(self, **options: Any) -> dict[str, Any]:
-        """Change ``charge``, ``multiplicity`` or ``fidelity``; results are discarded.
+        """Change ``charge``, ``multiplicity`` (or ``mult``, ``spin``) or ``fidelity``; results are discarded.
 
         Returns
         -------
@@ -119,15 +130,24 @@ class MolCalculator(Calculator):
         ConfigError, FidelityError
             For other names, or an unknown fidelity.
         """
-        known = ("charge", "multiplicity", "fidelity")
-        for key, value in options.items():
-            if key not in known:
-                raise ConfigError(f"unknown option {key!r}{suggest(key, known)}; {', '.join(known)} can be set")
-            setattr(self, key, value)
+        for key in options:
+            if key not in SETTABLE:
+                raise ConfigError(f"unknown option {key!r}{suggest(key, SETTABLE)}; {', '.join(SETTABLE)} can be set")
+        if "charge" in options:
+            self.charge = options["charge"]
+        spins = {key: options[key] for key in ("multiplicity", "mult", "spin") if key in options}
+        if spins:
+            self.multiplicity = multiplicity_argument(**spins)
+        if "fidelity" in options:
+            self.fidelity = options["fidelity"]
         return options
 
     def reset(self) -> None:
-        """Forget the results."""
+        """Forget all results."""
+        self._kept.clear()
+        self._forget_last()
+
+    def _forget_last(self) -> None:
         self.results: dict[str, Any] = {}
         self.extras = {}
         self._state = None
@@ -181,9 +201,66 @@ class MolCalculator(Calculator):
     # -- results of one structure ---------------------------------------------------------------------
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
-        """One property; safe to call from several threads."""
+        """One property; safe to call from several threads.
+
+        Returns
+        -------
+        float, or float64 array that belongs to the caller; None where it is not known and must not be computed
+
+        Raises
+        ------
+        MissingPropertyError
+            For a property that the model does not have, or the structure.
+        """
         with self._lock:
-            return super().get_property(name, atoms, allow_calculation)
+            self._require_implemented(name)
+            if atoms is not None:
+                atoms = self._structure(atoms)
+                self._turn_to(atoms)
+            if not self.results:
+                if not allow_calculation:
+                    return None
+                self.calculate(atoms, [name])
+            if name not in self.results:  # one pass finds all that there are
+                raise MissingPropertyError(undefined(name, self._structure(atoms)))
+            value = self.results[name]
+            return value.copy() if isinstance(value, np.ndarray) else value
+
+    def get_spin_polarized(self) -> bool:
+        """Whether unpaired electrons change the results."""
+        return "spin_charges" in self.potential.predicts
+
+    def calculation_required(self, atoms: Atoms, properties: Sequence[str]) -> bool:
+        """Whether a property of a structure is not known yet, from the last calculation or one of the few before."""
+        with self._lock:
+            self._turn_to(atoms)
+            return any(name not in self.results for name in properties)
+
+    def _turn_to(self, atoms: Atoms) -> None:
+        """Leave the results of another structure or state, for those of this one if they are kept."""
+        if not self.check_state(atoms):
+            return
+        self._forget_last()
+        if not self._kept.knows(atoms):
+            return
+        try:
+            kept = self._kept.find(atoms, self.resolve(atoms))
+        except InputError:
+            return  # calculate() raises it
+        if kept is not None:
+            prediction = kept.copied_prediction()
+            self.atoms, self._state = kept.atoms.copy(), kept.state
+            self.results, self.extras = prediction.results, prediction.extras
+
+    def _require_implemented(self, name: str) -> None:
+        if name == "stresses":
+            raise MissingPropertyError(
+                f"stresses: {self.model!r} does not divide stress among atoms; ask for the stress"
+            )
+        if name not in self.implemented_properties:
+            raise MissingPropertyError(
+                f"{name} is not implemented by {self.model!r}; it has {', '.join(self.implemented_properties)}"
+            )
 
     def calculate(
         self,
@@ -205,28 +282,31 @@ class MolCalculator(Calculator):
             When the structure does not fit into memory.
         """
         atoms = self._structure(atoms)
-        self.reset()
+        self._forget_last()
         for name in properties:
-            if name not in self.implemented_properties:
-                raise MissingPropertyError(f"{name} is not implemented by {self.model!r}")
+            self._require_implemented(name)
         gradients = self.predictor.gradients_of(atoms)
         if "stress" in properties and "stress" not in gradients:
-            raise MissingPropertyError(
-                f"stress needs 3 periodic cell vectors; this structure has pbc={atoms.pbc.tolist()} and "
-                f"cell rank {atoms.cell.rank}"
-            )
+            raise MissingPropertyError(undefined("stress", atoms))
         batch, state = self.predictor.prepare(atoms, self._edges)
         (prediction,) = self.predictor.predict([batch], gradients)
         check_finite(prediction.results, self.model)
-        self.atoms = atoms.copy()
-        self._state = state
+        result = KeptResult(atoms.copy(), state, prediction)
+        self._kept.add(result)
+        self.atoms, self._state = result.atoms, state
         self.extras = prediction.extras
         self.results = prediction.results
 
     def _structure(self, atoms: Atoms | None) -> Atoms:
+        """The structure that is meant: the given one, or that of the last calculation."""
         atoms = atoms if atoms is not None else self.atoms
         if atoms is None:
-            raise ConfigError("no structure: attach the calculator to an Atoms object, or pass atoms=…")
+            raise ConfigError(
+                "no structure: nothing was computed yet, and attaching a calculator does not tell it the structure. "
+                "Pass it (atoms=…), or ask for the energy first"
+            )
+        if not isinstance(atoms, Atoms):
+            raise InputError(f"atoms={short(atoms)} is a {type(atoms).__name__}; expected ase.Atoms")
         return atoms
 
     # -- beyond ASE ------------------------------------------------------------------------------------
@@ -274,17 +354,50 @@ class MolCalculator(Calculator):
             return self.predictor.compare_fidelities(self._structure(atoms))
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
-        """Second derivatives of the energy, (n, 3, n, 3) float64 in eV/Å²."""
+        """Second derivatives of the energy, (n, 3, n, 3) float64 in eV/Å²; constraints are not looked at."""
         with self._lock:
             return self.predictor.hessian(self._structure(atoms))
 
-    def get_vibrations(self, atoms: Atoms | None = None) -> InfraredVibrations:
-        """Harmonic modes about a structure (relax it first), with ``ir_intensities`` in km/mol."""
+    def get_hessian_2d(self, atoms: Atoms | None = None) -> np.ndarray:
+        """Second derivatives of the energy, (3n, 3n) float64 in eV/Å².
+
+        In this form optimizers of transition states take them: ``Sella(atoms, hessian_function=calc.get_hessian_2d)``.
+
+        Returns
+        -------
+        (3n, 3n) float64, eV/Å²
+        """
+        matrix = self.get_hessian(atoms)
+        return matrix.reshape(3 * len(matrix), 3 * len(matrix))
+
+    def get_vibrations(
+        self, atoms: Atoms | None = None, indices: Sequence[int] | np.ndarray | None = None
+    ) -> InfraredVibrations:
+        """Harmonic modes about a structure (relax it first), with ``ir_intensities`` in km/mol.
+
+        Parameters
+        ----------
+        indices : atoms that vibrate; None takes those that FixAtoms and FixCartesian leave free, as ASE does.
+
+        Returns
+        -------
+        vibrations of these atoms, with the masses of the structure
+
+        Raises
+        ------
+        InputError
+            When no atom is free, or an index is none of an atom.
+        """
         from molcalc.calculators.vibrations import InfraredVibrations  # brings half of ASE with it
 
         atoms = self._structure(atoms)
+        if indices is None:
+            indices = InfraredVibrations.indices_from_constraints(atoms)
+        free = _checked_indices(indices, len(atoms))
         with self._lock:
-            return InfraredVibrations(atoms, *self.predictor.vibration_inputs(atoms))
+            hessian, slopes = self.predictor.vibration_inputs(atoms)
+        partial_slopes = None if slopes is None else slopes[:, free]
+        return InfraredVibrations(atoms, hessian[free][:, :, free], free, partial_slopes)
 
     def get_esp(self, points: np.ndarray, atoms: Atoms | None = None) -> np.ndarray:
         """Electrostatic potential of the charges of a molecule.
@@ -304,12 +417,12 @@ class MolCalculator(Calculator):
         InputError
             For points of the wrong shape, or on a charge; for a periodic structure.
         """
-        atoms = self._structure(atoms)
+        points, atoms = checked_points(points), self._structure(atoms)
         return self.predictor.esp(points, atoms, "charges", partial(self._predicted, atoms))
 
     def get_electric_field(self, points: np.ndarray, atoms: Atoms | None = None) -> np.ndarray:
         """Electric field of the charges of a molecule, (n_points, 3) float64 in V/Å; otherwise as :meth:`get_esp`."""
-        atoms = self._structure(atoms)
+        points, atoms = checked_points(points), self._structure(atoms)
         return self.predictor.electric_field(points, atoms, "charges", partial(self._predicted, atoms))
 
     def _predicted(self, atoms: Atoms) -> Prediction:
@@ -321,14 +434,31 @@ class MolCalculator(Calculator):
     # -- provenance and copies -------------------------------------------------------------------------
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
-        """Origin of a result: model and hash, fidelity, dtype, charge and multiplicity, version. Plain values only."""
-        values = self.predictor.provenance()
-        if self._state is not None:
-            values.update(charge=self._state.charge, multiplicity=self._state.multiplicity)
-        return values
+        """Origin of a result: model and hash, and every option that changes a number. Plain values only.
 
-    def __copy__(self) -> MolCalculator:
-        """A calculator of its own: it shares the networks, not the charge, the fidelity or the results to come."""
+        Charge and multiplicity are those of the last result; before there is one, those that were given.
+
+        Returns
+        -------
+        dict of strings, numbers and booleans
+        """
+        values = self.predictor.provenance()
+        known = self._state if self._state is not None else self.predictor
+        stated = {"charge": known.charge, "multiplicity": known.multiplicity}
+        return {**values, **{name: value for name, value in stated.items() if value is not None}}
+
+    def clone(self: Own) -> Own:
+        """A calculator of its own that shares the networks, not the charge, the fidelity or the results to come.
+
+        It takes next to no memory. Changing weights in place changes them for both: :func:`copy.deepcopy` first.
+
+        Returns
+        -------
+        calculator of the same class
+        """
+        return copy.copy(self)
+
+    def __copy__(self: Own) -> Own:
         copied = type(self).__new__(type(self))
         copied.__setstate__(self.__getstate__())
         copied.predictor = copy.copy(self.predictor)
@@ -336,8 +466,38 @@ class MolCalculator(Calculator):
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "_lock"}
+        return {key: value for key, value in vars(self).items() if key not in ("_lock", "_kept")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._kept = KeptResults()
+        self._renew_lock()
+
+    def _renew_lock(self) -> None:
         self._lock = threading.RLock()
+        _alive.add(self)
+
+
+_alive: weakref.WeakSet[MolCalculator] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Free calculators that a thread of the parent was using: it is not there to do so."""
+    for calculator in list(_alive):
+        calculator._renew_lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _checked_indices(indices: Sequence[int] | np.ndarray, n_atoms: int) -> np.ndarray:
+    """(n,) int64 indices of atoms, none twice."""
+    found = np.asarray(indices)
+    if found.dtype == bool and found.shape == (n_atoms,):
+        found = np.flatnonzero(found)
+    if found.ndim != 1 or len(found) == 0:
+        raise InputError("no atom is free to vibrate: remove constraints, or give indices")
+    whole = found.astype(np.int64) if found.dtype.kind in "iu" else np.array([n_atoms])
+    if whole.min() < -n_atoms or whole.max() >= n_atoms or len(np.unique(whole % n_atoms)) != len(whole):
+        raise InputError(f"indices={short(indices)}; expected different atoms from 0 to {n_atoms - 1}")
+    return whole % n_atoms

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from molcalc.assembly.potentials import dispersion_potential
 from molcalc.calculators.base import MolCalculator
+from molcalc.devices import Device
 from molcalc.dispersion import d4, reference
 from molcalc.dispersion.d3 import D3Dispersion
-from molcalc.dispersion.parameters import D3Parameters, D4Parameters, d3_parameters, d4_parameters
+from molcalc.dispersion.parameters import (
+    D3_TABLE,
+    D4_TABLE,
+    D3Parameters,
+    D4Parameters,
+    d3_parameters,
+    d4_parameters,
+)
 from molcalc.errors import ConfigError
-from molcalc.predictor import Predictor, PredictorOptions
+from molcalc.prediction.options import PredictorOptions
+from molcalc.predictor import Predictor
 
 
 class D3(MolCalculator):
@@ -18,7 +27,8 @@ class D3(MolCalculator):
 
     Parameters
     ----------
-    functional : exact name, as the package dftd3 spells it ("pbe0", "b3lyp", "wb97m").
+    functional : exact name, as the package dftd3 spells it ("pbe0", "b3lyp", "wb97m"), or a usual spelling of it
+        ("BP86", "PBE1PBE", "pbe-d3bj"); ``todict()`` has the name that it stands for.
     backend : "auto", "torch" or "dftd3" (the compiled library of that package); same results.
     atm : add the three-body term with the functional's s9.
     parameters : instead of a functional.
@@ -26,7 +36,7 @@ class D3(MolCalculator):
         and 40 Bohr unless given. The cost of the three-body term in crystals grows with the sixth power of its range.
     switch_width : Å over which all fall to zero before their range. With 0, as in simple-dftd3, energies of crystals
         jump by about 1e-7 eV when a pair crosses it; MD of crystals wants 2 Å.
-    device : "auto", "cpu" or "cuda".
+    device : "auto", "cpu", "cuda", the number of a graphics card, or a device of torch.
 
     Raises
     ------
@@ -52,12 +62,13 @@ class D3(MolCalculator):
         cn_cutoff: float | None = None,
         atm_cutoff: float | None = None,
         switch_width: float = 0.0,
-        device: str = "auto",
+        device: Device = "auto",
     ) -> None:
         if (functional is None) == (parameters is None):
             raise ConfigError("D3 needs either the name of a functional or parameters=D3Parameters(…)")
         if functional is not None:
             parameters = d3_parameters(functional, atm=atm)
+            functional, _ = D3_TABLE.find(functional)
         elif atm and parameters is not None and parameters.s9 == 0.0:
             raise ConfigError("atm=True with parameters of s9=0: give s9 in D3Parameters")
         assert parameters is not None
@@ -77,7 +88,14 @@ class D3(MolCalculator):
                 PredictorOptions(device=device, dtype="float64"),
                 model=f"d3bj:{functional or 'parameters'}",
                 depends_on=(),
-                provenance={"parameters": str(parameters), "backend": backend},
+                provenance={
+                    "parameters": str(parameters),
+                    "backend": backend,
+                    "cutoff": term.cutoff,
+                    "cn_cutoff": term.cn_cutoff,
+                    "atm_cutoff": term.atm_cutoff,
+                    "switch_width": term.switch_width,
+                },
             )
         )
 
@@ -92,7 +110,8 @@ class D4(MolCalculator):
 
     Parameters
     ----------
-    functional : exact name, as the package dftd4 spells it ("pbe0", "r2scan", "wb97m").
+    functional : name as the package dftd4 spells it ("pbe0", "r2scan", "wb97m"), or a usual spelling of it, as in
+        :class:`D3`.
     atm : with the three-body term, with which the parameters were fitted.
     parameters : instead of a functional.
     charge : total charge of every structure.
@@ -125,12 +144,13 @@ class D4(MolCalculator):
         atm_cutoff: float = d4.D4_ATM_CUTOFF,
         cn_cutoff: float = d4.D4_CN_CUTOFF,
         switch_width: float = 0.0,
-        device: str = "auto",
+        device: Device = "auto",
     ) -> None:
         if (functional is None) == (parameters is None):
             raise ConfigError("D4 needs either the name of a functional or parameters=D4Parameters(…)")
         if functional is not None:
             parameters = d4_parameters(functional, atm=atm)
+            functional, _ = D4_TABLE.find(functional)
         elif not atm:
             raise ConfigError("atm=False with parameters: give s9=0 in D4Parameters")
         assert parameters is not None
@@ -143,6 +163,12 @@ class D4(MolCalculator):
                 PredictorOptions(charge=charge, device=device, dtype="float64"),
                 model=f"d4:{functional or 'parameters'}",
                 depends_on=("charge",),
-                provenance={"parameters": str(parameters)},
+                provenance={
+                    "parameters": str(parameters),
+                    "cutoff": float(cutoff),
+                    "atm_cutoff": float(atm_cutoff),
+                    "cn_cutoff": float(cn_cutoff),
+                    "switch_width": float(switch_width),
+                },
             )
         )

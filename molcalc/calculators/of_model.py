@@ -8,7 +8,8 @@ from molcalc.assembly.opening import AnyModel, open_model
 from molcalc.assembly.potentials import PotentialOptions
 from molcalc.calculators.base import MolCalculator
 from molcalc.errors import CheckpointMismatchError
-from molcalc.predictor import Predictor, PredictorOptions
+from molcalc.prediction.options import PredictorOptions
+from molcalc.predictor import Predictor
 from molcalc.registry import calculator_class
 
 

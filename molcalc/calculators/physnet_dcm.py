@@ -5,13 +5,16 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import torch
 from ase import Atoms
 
 from molcalc.assembly.opening import AnyModel
 from molcalc.assembly.potentials import PotentialOptions
 from molcalc.assembly.terms import DispersionChoice
 from molcalc.calculators.of_model import ModelCalculator
-from molcalc.predictor import PredictorOptions
+from molcalc.devices import Device
+from molcalc.prediction.options import PredictorOptions
+from molcalc.prediction.points import checked_points
 
 
 class DistributedChargeCalculator(ModelCalculator):
@@ -29,18 +32,28 @@ class DistributedChargeCalculator(ModelCalculator):
         dispersion: DispersionChoice = "auto",
         charge: int | None = None,
         multiplicity: int | None = None,
+        mult: int | None = None,
+        spin: int | None = None,
         member: int | None = None,
-        device: str = "auto",
-        dtype: str = "float32",
-        coulomb: str = "auto",
+        device: Device = "auto",
+        dtype: str | torch.dtype = "float32",
+        coulomb: str | None = "auto",
         min_distance: float | None = None,
+        on_extrapolation: str = "warn",
     ) -> None:
         super().__init__(
             model,
             fidelity,
             PotentialOptions(dispersion=dispersion, coulomb=coulomb, member=member),
             PredictorOptions(
-                charge=charge, multiplicity=multiplicity, device=device, dtype=dtype, min_distance=min_distance
+                charge=charge,
+                multiplicity=multiplicity,
+                mult=mult,
+                spin=spin,
+                device=device,
+                dtype=dtype,
+                min_distance=min_distance,
+                on_extrapolation=on_extrapolation,
             ),
         )
         self.parameters["equivariant"] = self.potential.rotation_invariant
@@ -76,14 +89,14 @@ class DistributedChargeCalculator(ModelCalculator):
         ConfigError
             For another source.
         """
-        atoms = self._structure(atoms)
+        points, atoms = checked_points(points), self._structure(atoms)
         return self.predictor.esp(points, atoms, source, partial(self._predicted, atoms))
 
     def get_electric_field(
         self, points: np.ndarray, atoms: Atoms | None = None, source: str = "distributed"
     ) -> np.ndarray:
         """Electric field −∇V of a molecule, (n_points, 3) float64 in V/Å; otherwise as :meth:`get_esp`."""
-        atoms = self._structure(atoms)
+        points, atoms = checked_points(points), self._structure(atoms)
         return self.predictor.electric_field(points, atoms, source, partial(self._predicted, atoms))
 
 
@@ -103,12 +116,16 @@ class PhysNetDCM(DistributedChargeCalculator):
         parameters.
     charge, multiplicity : for every structure. None takes what each Atoms states: keys of ``atoms.info``, then
         the sum of initial charges, then 0 and the lowest multiplicity (:mod:`molcalc.state`).
+    mult, spin : other names of ``multiplicity``, 2S+1 as well.
     member : one network of an ensemble, from 0; None averages all.
-    device : "auto", "cpu" or "cuda".
-    dtype : "float32" or "float64", arithmetic of the network; distances, electrostatics and sums are in float64 in any
-        case.
-    coulomb : "auto" as the model declares, or "shifted" for periodic structures (PhysNet's Coulomb energy, 15 Å).
+    device : "auto", "cpu", "cuda", the number of a graphics card, or a device of torch.
+    dtype : "float32" or "float64" (or those of torch), arithmetic of the network; distances, electrostatics and sums
+        are in float64 in any case.
+    coulomb : "auto" as the model declares, or "shifted" for periodic structures (PhysNet's Coulomb energy, 15 Å); None
+        leaves the Coulomb energy out.
     min_distance : Å below which two atoms are an error; None takes a quarter of their covalent radii.
+    on_extrapolation : "warn" (once for each molecule and reason), "raise" or "ignore" structures that are unlike the
+        training data, and energies on which the networks of an ensemble disagree (docs/limits.md).
 
     Raises
     ------

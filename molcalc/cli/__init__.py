@@ -3,17 +3,20 @@
 Every command is a module of this package with ``add_parser(subparsers)`` and ``run(args) -> int``, listed in
 :data:`COMMANDS`. It parses, calls the library and prints. Modules import torch and ase inside ``run``, so that
 ``molcalc --help`` answers at once. What commands share: :mod:`options <molcalc.cli.options>`,
-:mod:`structures <molcalc.cli.input_structures>` that they read, :mod:`output <molcalc.cli.output>` that they write, and
-:mod:`text on the terminal <molcalc.cli.terminal>` and :mod:`failures <molcalc.cli.failures>` that they show.
+:mod:`structures <molcalc.cli.input_structures>` that they read, :mod:`output <molcalc.cli.output>` and
+:mod:`tables <molcalc.cli.table>` that they write, :mod:`text on the terminal <molcalc.cli.terminal>` with its
+:mod:`spelling <molcalc.cli.command_words>`, and :mod:`failures <molcalc.cli.failures>` that they show.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 
 from molcalc._version import __version__
+from molcalc.cli.command_words import CommandWords
 from molcalc.cli.failures import report_error
 from molcalc.cli.options import Parser, refuse_unknown_options
 from molcalc.cli.terminal import plain_terminal
@@ -27,7 +30,7 @@ A structure is any file that ASE reads. FILE@INDEX takes some of its frames (0, 
 from standard input.
 
 exit status: 0 done, 1 not converged or a bug, 2 wrong input or option, 3 unusable data, 4 unusable model,
-5 a result that is not finite, 6 out of memory or disk space, 130 interrupted, 143 terminated
+5 a result that is not finite or dynamics that exploded, 6 out of memory or disk space, 130 interrupted, 143 terminated
 
 example:
   molcalc energy water.xyz
@@ -50,19 +53,23 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; errors become one line on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with plain_terminal(), signals_raise():
+    words = CommandWords()
+    with plain_terminal(words), signals_raise():
         try:
-            status = _run(arguments)
+            status = _run(arguments, words)
             sys.stdout.flush()
         except (Exception, Interrupted, KeyboardInterrupt) as error:
-            status = report_error(error, debug="--debug" in arguments)
+            status = report_error(error, debug="--debug" in arguments, words=words)
     return status
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], words: CommandWords) -> int:
     try:
         args, unknown = build_parser().parse_known_args(arguments)
     except SystemExit as finished:  # --help and --version
         return int(finished.code or 0)
     refuse_unknown_options(unknown, args)
+    words.options = re.findall(r"--[\w-]+", args.usage)
+    words.settings = args.names_of_settings() if "names_of_settings" in args else ()
+    args.words = words
     return int(args.run(args))

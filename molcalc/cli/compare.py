@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_calculator
+from molcalc.cli.failures import Failures
+from molcalc.cli.options import Arguments, Subparsers, add_model_options, input_paths, make_calculator
+from molcalc.cli.table import Column, ShownTable, add_table_options, check_table_target, per_electronvolt, show_table
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
     from molcalc.cli.input_structures import InputStructure
 
 ZEROS = ("first", "lowest", "none")
-PROPERTY_OF = {"relative_energy": "energy", "max_force": "forces"}
-"""Properties of columns that are not called after one."""
-MISSING = "-"
 _EPILOG = """\
 Energies are relative to the first structure (--relative-to first) of the same formula and charge, or to the lowest, at
 each fidelity; without several structures of one formula they are total energies. Every fidelity is completed by the
@@ -26,7 +23,7 @@ dispersion it declares. A fidelity that was not trained on an element of a struc
 examples:
   molcalc compare conformers.xyz --model runs/both
   molcalc compare water.xyz --model runs/both --charges
-  molcalc compare conformers.xyz --model runs/both --csv > levels.csv
+  molcalc compare conformers.xyz --model runs/both --csv levels.csv
 """
 
 
@@ -51,31 +48,46 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--charges", action="store_true", help="print the charge of every atom")
     parser.add_argument("--relative-to", choices=ZEROS, help="zero of energies (default: see below)")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON, charges and forces included")
-    form.add_argument("--csv", action="store_true", help="print a line of comma-separated values per fidelity")
+    parser.add_argument("--force", action="store_true", help="replace an existing file, but no input")
+    add_table_options(parser, unit=True)
     add_model_options(parser, one_fidelity=False)
     parser.set_defaults(run=run)
 
 
 def run(args: Arguments) -> int:
     """Print a table, JSON or CSV."""
-    from molcalc.cli.input_structures import read_frames
+    from molcalc.cli.input_structures import read_all, sources_of
 
-    frames = [frame for name in args.files for frame in read_frames(name)]
+    check_table_target(args, input_paths(sources_of(args.files), *(args.model or [])))
+    failures = Failures(args.words, args.debug)
+    frames = read_all(args.files, failures)
+    if not frames:
+        return failures.report(0)
     calculator = make_calculator(args, one_fidelity=False)
-    rows = [_compared(calculator, frame) for frame in frames]
+    rows = _rows(calculator, frames, failures)
     groups = [(row.formula, row.charge) for row in rows]
     zero = args.relative_to or ("first" if len(set(groups)) < len(groups) else "none")
     set_relative(rows, zero)
     names = [fidelity.name for fidelity in calculator.fidelities]
-    if args.json:
-        print(json.dumps(_values(calculator, rows, zero), indent=1, ensure_ascii=False))
-    elif args.csv:
-        _write_csv(rows, names, args.charges)
-    else:
-        _print(rows, names, zero, args.charges)
-    return 0
+    factor = per_electronvolt(args.unit)
+    table = _table(rows, names, args.charges, args.unit, factor)
+    document = _values(calculator, rows, zero, table, factor)
+    text = _text(rows, names, zero, args.charges, args.unit, factor) if rows else ""
+    show_table(args, table, document, text)
+    return failures.report(len(rows))
+
+
+def _rows(calculator: MolCalculator, frames: Sequence[InputStructure], failures: Failures) -> list[ComparisonRow]:
+    """Structures that can be compared; the others go to ``failures``."""
+    from molcalc.errors import MolcalcError
+
+    rows = []
+    for frame in frames:
+        try:
+            rows.append(_compared(calculator, frame))
+        except MolcalcError as error:
+            failures.add(type(error)(f"{frame.label}: {error}"))
+    return rows
 
 
 def set_relative(rows: list[ComparisonRow], zero: str) -> None:
@@ -92,13 +104,8 @@ def set_relative(rows: list[ComparisonRow], zero: str) -> None:
 
 
 def _compared(calculator: MolCalculator, frame: InputStructure) -> ComparisonRow:
-    from molcalc.errors import MolcalcError
-
-    try:
-        results = calculator.compare_fidelities(frame.atoms)
-        charge = calculator.resolve(frame.atoms).charge
-    except MolcalcError as error:
-        raise type(error)(f"{frame.label}: {error}") from error
+    results = calculator.compare_fidelities(frame.atoms)
+    charge = calculator.resolve(frame.atoms).charge
     return ComparisonRow(frame, frame.atoms.get_chemical_formula(), charge, results, {})
 
 
@@ -108,26 +115,30 @@ def _largest_force(result: dict[str, Any]) -> float:
     return float(np.linalg.norm(result["forces"], axis=1).max())
 
 
-def _values(calculator: MolCalculator, rows: list[ComparisonRow], zero: str) -> dict[str, Any]:
+def _values(
+    calculator: MolCalculator, rows: list[ComparisonRow], zero: str, table: ShownTable, factor: float
+) -> dict[str, Any]:
     import numpy as np
 
     from molcalc.properties import LABELS, PROPERTIES
 
+    unit = {column.name: column.unit for column in table.columns}["energy"]
     reported = {label.ase_name: label.unit for label in LABELS.values() if label.ase_name is not None}
     reported["energy_std"] = PROPERTIES["energy_std"].unit
+    scaled = {"energy": unit, "energy_std": unit, "forces": f"{unit}/Å", "relative_energy": unit}
 
     def at_fidelity(row: ComparisonRow, name: str) -> dict[str, Any] | None:
         if name not in row.results:
             return None
-        relative = {"relative_energy": row.relative[name]} if row.relative else {}
-        found = {key: row.results[name][key] for key in reported if key in row.results[name]}
-        return {**relative, **{key: np.asarray(value).tolist() for key, value in found.items()}}
+        found = {"relative_energy": row.relative[name]} if row.relative else {}
+        found.update({key: row.results[name][key] for key in reported if key in row.results[name]})
+        return {key: (np.asarray(value) * (factor if key in scaled else 1.0)).tolist() for key, value in found.items()}
 
     made_by = calculator.todict()
     return {
         "model": made_by["model"],
         "model_hash": made_by["model_hash"],
-        "units": reported,
+        "units": {**reported, **{key: text for key, text in scaled.items() if key in reported}},
         "relative_to": zero,
         "fidelities": {
             fidelity.name: dict(words) for fidelity, words in zip(calculator.fidelities, calculator.completed_by)
@@ -146,49 +157,51 @@ def _values(calculator: MolCalculator, rows: list[ComparisonRow], zero: str) -> 
     }
 
 
-def _write_csv(rows: list[ComparisonRow], names: list[str], charges: bool) -> None:
-    """One line per structure and fidelity; what is not there is empty."""
-    from molcalc.properties import PROPERTIES
+PLACE = (Column("file", text=True), Column("frame"), Column("formula", text=True), Column("charge"))
 
+
+def _table(rows: list[ComparisonRow], names: list[str], charges: bool, unit: str, factor: float) -> ShownTable:
+    """One row per structure and fidelity, for files of values."""
     results = [result for row in rows for result in row.results.values()]
-    columns = ["energy", "max_force"]
-    columns += ["relative_energy"] if any(row.relative for row in rows) else []
-    columns += ["energy_std"] if any("energy_std" in result for result in results) else []
-    columns += ["charges"] if charges and any("charges" in result for result in results) else []
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    header = [f"{column} ({PROPERTIES[PROPERTY_OF.get(column, column)].unit})" for column in columns]
-    writer.writerow(["file", "frame", "formula", "charge", "fidelity", *header])
+    columns = [
+        *PLACE,
+        Column("fidelity", text=True),
+        Column("energy", unit=unit),
+        Column("max_force", unit=f"{unit}/Å"),
+    ]
+    columns += [Column("relative_energy", unit=unit)] if any(row.relative for row in rows) else []
+    columns += [Column("energy_std", unit=unit)] if any("energy_std" in result for result in results) else []
+    columns += [Column("charges", unit="e")] if charges and any("charges" in result for result in results) else []
+    table = ShownTable(columns)
     for row in rows:
         for name in names:
             cells: dict[str, Any] = {}
             if name in row.results:
                 result = row.results[name]
-                cells = {"energy": result["energy"], "max_force": _largest_force(result)}
-                cells["relative_energy"] = row.relative.get(name, "")
-                cells["energy_std"] = result.get("energy_std", "")
-                cells["charges"] = " ".join(f"{q:.8f}" for q in result.get("charges", ()))
+                cells = {"energy": factor * result["energy"], "max_force": factor * _largest_force(result)}
+                if name in row.relative:
+                    cells["relative_energy"] = factor * row.relative[name]
+                if "energy_std" in result:
+                    cells["energy_std"] = factor * result["energy_std"]
+                cells["charges"] = " ".join(f"{q:.8f}" for q in result.get("charges", ())) or None
             place = [row.frame.source, row.frame.number, row.formula, row.charge, name]
-            writer.writerow([*place, *(cells.get(column, "") for column in columns)])
+            table.rows.append([*place, *(cells.get(column.name) for column in columns[len(place) :])])
+    return table
 
 
-def _print(rows: list[ComparisonRow], names: list[str], zero: str, charges: bool) -> None:
-    from molcalc.cli.terminal import print_table
-
+def _text(rows: list[ComparisonRow], names: list[str], zero: str, charges: bool, unit: str, factor: float) -> str:
+    """Fidelities side by side, for people."""
     kind = "total energies" if zero == "none" else f"relative to the {zero} structure of the same formula and charge"
-    print(f"energies in eV, {kind}")
-    lines = []
+    table = ShownTable([*PLACE, *(Column(name, form=".6f") for name in names)])
     for row in rows:
         shown = row.relative or {name: result["energy"] for name, result in row.results.items()}
-        cells = [f"{shown[name]:.6f}" if name in shown else MISSING for name in names]
-        lines.append([row.frame.source, str(row.frame.number), row.formula, str(row.charge), *cells])
-    print_table(["file", "frame", "formula", "charge", *names], lines)
+        energies = [factor * shown[name] if name in shown else None for name in names]
+        table.rows.append([row.frame.source, row.frame.number, row.formula, row.charge, *energies])
+    parts = [f"energies in {unit}, {kind}", str(table)]
     for row in rows if charges else []:
-        print(f"\ncharges in e, {row.frame.label}")
         found = {name: result["charges"] for name, result in row.results.items() if "charges" in result}
-        print_table(
-            ["atom", "", *names],
-            [
-                [str(k), symbol, *(f"{found[name][k]:.5f}" if name in found else MISSING for name in names)]
-                for k, symbol in enumerate(row.frame.atoms.get_chemical_symbols())
-            ],
-        )
+        table = ShownTable([Column("atom"), Column("", text=True), *(Column(name, form=".5f") for name in names)])
+        for k, symbol in enumerate(row.frame.atoms.get_chemical_symbols()):
+            table.rows.append([k, symbol, *(float(found[name][k]) if name in found else None for name in names)])
+        parts += [f"\ncharges in e, {row.frame.label}", str(table)]
+    return "\n".join(parts)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from molcalc.cli.options import Arguments, Subparsers, add_trusted, add_units, parse_units
+from molcalc.cli.options import (
+    Arguments,
+    Subparsers,
+    add_labels,
+    add_trusted,
+    add_units,
+    input_paths,
+    parse_labels,
+    parse_units,
+)
 
 _EPILOG = """\
 A TARGET that ends in .db, .json, .aselmdb, .xyz, .traj, .h5 or .npz takes structures with their results from one or
@@ -35,6 +44,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("target", metavar="TARGET", help="model directory or data file to write")
     parser.add_argument("--force", action="store_true", help="replace what is there")
     add_units(parser)
+    add_labels(parser)
     parser.add_argument(
         "--charges", metavar="NAME", help="array of npz archives taken for charges (q_hirshfeld, q_esp, q_lowdin)"
     )
@@ -55,7 +65,7 @@ def run(args: Arguments) -> int:
     """Convert one model, or files of structures."""
     from molcalc.errors import InputError
     from molcalc.io import checkpoint
-    from molcalc.io.targets import check_folder
+    from molcalc.io.targets import check_folder, check_not_input
     from molcalc.train.data.formats import FORMATS
 
     target = Path(args.target)
@@ -65,8 +75,11 @@ def run(args: Arguments) -> int:
         return convert_data(args, target)
     if len(args.sources) > 1:
         raise InputError(f"a model is converted from one source; {len(args.sources)} are given")
-    if args.units or args.skip_bad or args.charges:
-        raise InputError(f"--units, --charges and --skip-bad are for structures; {target} is a model directory")
+    if args.units or args.labels or args.skip_bad or args.charges:
+        raise InputError(
+            f"--units, --label, --charges and --skip-bad are for structures; {target} is a model directory"
+        )
+    check_not_input(target, input_paths(args.sources))
     check_folder(target, force=args.force, kind="a model directory", owns=checkpoint.belongs)
     return convert_model(args, args.sources[0], target)
 
@@ -76,10 +89,10 @@ def convert_data(args: Arguments, target: Path) -> int:
     from molcalc.io.targets import check_file
     from molcalc.train.data.convert import convert
 
-    check_file(target, force=args.force)
+    check_file(target, force=args.force, inputs=input_paths(args.sources))
     count = convert(
-        args.sources, target, units=parse_units(args.units), charges=args.charges, skip_bad=args.skip_bad,
-        force=args.force,
+        args.sources, target, units=parse_units(args.units), labels=parse_labels(args.labels), charges=args.charges,
+        skip_bad=args.skip_bad, force=args.force,
     )  # fmt: skip
     print(f"{target}: {count} structures from {', '.join(args.sources)}")
     return 0

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.options import Arguments, Parser, Subparsers, add_units, number, parse_units
+from molcalc.cli.options import (
+    Arguments,
+    Parser,
+    Subparsers,
+    add_labels,
+    add_units,
+    input_paths,
+    number,
+    parse_labels,
+    parse_units,
+)
+from molcalc.cli.table import Column, ShownTable, add_table_options, check_table_target, show_table
+
+if TYPE_CHECKING:
+    from molcalc.train.data.report import DataReport
 
 _EPILOG = """\
 examples:
@@ -14,6 +29,7 @@ examples:
   molcalc db report low.h5 high.h5
   molcalc db repair water.db --charge 0
   molcalc db split water.db --valid 0.1 --test 0.1 --by molecule
+  molcalc db split trajectory.db --method block
   molcalc db merge first.db second.db --output all.db
 """
 
@@ -27,6 +43,8 @@ def add_parser(subparsers: Subparsers) -> None:
     action = _add(actions, "report", _report, "what data files hold and what looks wrong")
     action.add_argument("data", nargs="+", metavar="FILE", help="databases or other files of structures")
     add_units(action)
+    add_labels(action)
+    add_table_options(action)
     action = _add(actions, "repair", _repair, "restore single-precision arrays and set missing charges, in place")
     action.add_argument("data", metavar="DATABASE", help="SQLite database (.db)")
     action.add_argument("--charge", type=number(int), metavar="Q", help="total charge of rows that record none")
@@ -34,7 +52,13 @@ def add_parser(subparsers: Subparsers) -> None:
     action.add_argument("data", metavar="DATABASE", help="SQLite database (.db)")
     for name in ("valid", "test"):
         action.add_argument(f"--{name}", type=_share, default=0.1, metavar="X", help="share, or number if whole")
-    action.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw (default 0)")
+    action.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the draw (default 0)")
+    action.add_argument(
+        "--method", default="hash", choices=("hash", "random", "block"),
+        help="hash of the geometry, so that growing data keep their parts (default); random, of exact size; block, "
+        "consecutive frames of trajectories",
+    )  # fmt: skip
+    action.add_argument("--fold", metavar="K/N", help="the K-th of N equal parts is the test, in place of --test")
     action.add_argument("--by", metavar="KEY", help="'molecule' or a key: structures that share it stay together")
     action.add_argument("--split-key", metavar="KEY", help="key that says which part a row belongs to")
     action.add_argument("--force", action="store_true", help="replace existing files")
@@ -59,8 +83,22 @@ def _share(text: str) -> float | int:
 def _report(args: Arguments) -> int:
     from molcalc.train.data.report import report
 
-    print(report(args.data, units=parse_units(args.units)))
+    check_table_target(args, input_paths(args.data))
+    found = report(args.data, units=parse_units(args.units), labels=parse_labels(args.labels))
+    show_table(args, _table(found), dataclasses.asdict(found), text=str(found))
     return 0
+
+
+def _table(found: DataReport) -> ShownTable:
+    """Labels of a data set, one in a row, for files of values."""
+    from molcalc.properties import LABELS
+
+    names = ["label", "unit", *found.fidelities, "smallest", "median", "largest"]
+    table = ShownTable([Column(name, text=True) for name in names])
+    for label, counts in found.labels.items():
+        row = [label, LABELS[label].unit, *(counts[name] for name in found.fidelities), *found.ranges[label]]
+        table.rows.append(row)
+    return table
 
 
 def _repair(args: Arguments) -> int:
@@ -74,7 +112,9 @@ def _repair(args: Arguments) -> int:
 def _split(args: Arguments) -> int:
     from molcalc.train.data.databases import split_database
 
-    options = {name: getattr(args, name) for name in ("valid", "test", "seed", "by", "split_key", "force")}
+    options = {
+        name: getattr(args, name) for name in ("valid", "test", "seed", "by", "split_key", "method", "fold", "force")
+    }
     for path, count in split_database(args.data, **options).items():
         print(f"{path}: {count} rows")
     return 0

@@ -13,7 +13,7 @@ _EPILOG = """\
 The ending of the output decides what is written: .jpt a TorchScript program, .pt2 a program of torch.export, and a name
 without ending a model directory. Programs take coord (Å), numbers (0 where there is no atom), charge and, for open
 shells, mult; they return energy (eV), forces (eV/Å) and charges (e), need nothing but torch, and get a description
-beside them (.json).
+beside them (NAME.jpt.json).
 
 examples:
   molcalc export runs/x --fidelity pbe0 --dispersion d3bj:pbe0 --output model_pbe0.jpt

@@ -6,8 +6,13 @@ import errno
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from molcalc.simulate.interrupts import Interrupted
+
+if TYPE_CHECKING:
+    from molcalc.errors import MolcalcError
 
 INPUT, DATA, MODEL, NOT_FINITE, RESOURCES = 2, 3, 4, 5, 6
 UNEXPECTED = 1
@@ -18,8 +23,17 @@ BROKEN_PIPE = 141
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def report_error(error: BaseException, debug: bool) -> int:
-    """Print an error and return the exit status that goes with it."""
+def report_error(error: BaseException, debug: bool, words: Callable[[str], str]) -> int:
+    """Print an error and return the exit status that goes with it.
+
+    Parameters
+    ----------
+    words : puts a message into the spelling of the command line.
+
+    Returns
+    -------
+    exit status
+    """
     if debug:
         traceback.print_exception(error)
     status = exit_status(error)
@@ -28,8 +42,47 @@ def report_error(error: BaseException, debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return status
     kind = "" if status >= INTERRUPTED else "error: "
-    print(f"molcalc: {kind}{error_line(error, status)}", file=sys.stderr)
+    print(f"molcalc: {kind}{words(error_line(error, status))}", file=sys.stderr)
     return status
+
+
+class Failures:
+    """Structures of a batch that could not be computed, while the others were.
+
+    Parameters
+    ----------
+    words : puts a message into the spelling of the command line.
+    debug : show the traceback of each.
+    """
+
+    def __init__(self, words: Callable[[str], str], debug: bool) -> None:
+        self._words, self._debug = words, debug
+        self._errors: list[MolcalcError | OSError] = []
+
+    def add(self, error: MolcalcError | OSError) -> None:
+        """Note one, whose message says which structure it is about."""
+        self._errors.append(error)
+
+    def report(self, n_done: int) -> int:
+        """List them on stderr.
+
+        Parameters
+        ----------
+        n_done : structures that were computed.
+
+        Returns
+        -------
+        exit status of the first; 0 when there is none
+        """
+        for error in self._errors:
+            if self._debug:
+                traceback.print_exception(error)
+            print(f"molcalc: error: {self._words(error_line(error, exit_status(error)))}", file=sys.stderr)
+        if not self._errors:
+            return 0
+        if n_done:
+            print(f"molcalc: {len(self._errors)} failed, {n_done} are done", file=sys.stderr)
+        return exit_status(self._errors[0])
 
 
 def exit_status(error: BaseException) -> int:
@@ -49,6 +102,7 @@ def exit_status(error: BaseException) -> int:
         (errors.DatasetError, DATA),
         (errors.CheckpointError, MODEL),
         (errors.NonFiniteResultError, NOT_FINITE),
+        (errors.ExplosionError, NOT_FINITE),
         (errors.ResourceError, RESOURCES),
         (MemoryError, RESOURCES),
         (OSError, INPUT),

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.options import Arguments, Subparsers, add_trusted
+from molcalc.cli.options import Arguments, Subparsers, add_trusted, input_paths
+from molcalc.cli.table import Column, ShownTable, add_table_options, check_table_target, show_table
 
 if TYPE_CHECKING:
     from molcalc.fidelity import Fidelity
     from molcalc.io.checkpoint import Checkpoint, ModelConfig
+    from molcalc.knowledge import Knowledge
 
 MAX_SIDECAR = 1 << 20
 """Bytes of the description beside an exported program."""
@@ -33,7 +35,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="MODEL",
         help="published name, directory, .jpt, .pt or .pt2 file (none: list the names)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_table_options(parser)
     add_trusted(parser)
     parser.set_defaults(run=run)
 
@@ -42,18 +44,17 @@ def run(args: Arguments) -> int:
     """Print a description of one model, or the published names."""
     from molcalc.pretrained.sources import read_model
 
+    check_table_target(args, input_paths([], args.model))
     if args.model is None:
         values: dict[str, Any] = published_models()
     else:
         values = describe_program(args.model) or describe_model(
             args.model, read_model(args.model, trusted=args.trusted)
         )
-    if args.json:
-        print(json.dumps(values, indent=1, ensure_ascii=False))
-    else:
-        width = max(len(key) for key in values)
-        for key, value in values.items():
-            print(f"{key:{width}}  {_text(value)}")
+    rows: list[Sequence[str]] = [[key, _text(value)] for key, value in values.items()]
+    width = max(len(key) for key in values)
+    table = ShownTable([Column("what", text=True), Column("value", text=True)], rows)
+    show_table(args, table, values, "\n".join(f"{key:{width}}  {text}" for key, text in rows))
     return 0
 
 
@@ -75,6 +76,7 @@ def describe_model(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
     """Description of a model as plain values: sizes, fidelities, energy terms, origin and files."""
     from ase.data import chemical_symbols
 
+    from molcalc.assembly.terms import coulomb_words
     from molcalc.registry import build_members
 
     config = checkpoint.config
@@ -87,7 +89,7 @@ def describe_model(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
         "elements": [chemical_symbols[z] for z in network.elements],
         "cutoff": f"{network.cutoff:g} Å",
         "fidelities": [_fidelity(fidelity, config, network.elements) for fidelity in config.fidelities],
-        "coulomb": _coulomb(config.coulomb, config.coulomb_range),
+        "coulomb": _coulomb(config.coulomb and coulomb_words(config), config.coulomb_range),
         "charged": "no, neutral molecules only" if config.neutral_only else "yes",
         "fragments": _fragments(checkpoint),
         "open shells": "yes" if "spin_charges" in network.predicts else "no",
@@ -161,16 +163,18 @@ def _coulomb(method: str | None, reach: float | None) -> str:
 def _compared(path: Path, checksum: str) -> str:
     """A checksum, and whether it is the one in the description beside the file."""
     from molcalc.io.files import read_file
+    from molcalc.pretrained.foreign.exported import description_beside
 
+    beside = description_beside(path)
     try:
-        stated = json.loads(read_file(path.with_suffix(".json"), MAX_SIDECAR))["sha256"]
+        stated = json.loads(read_file(beside, MAX_SIDECAR))["sha256"]
     except FileNotFoundError:
-        return f"{checksum}, not compared: {path.with_suffix('.json').name} is missing"
+        return f"{checksum}, not compared: {beside.name} is missing"
     except (ValueError, KeyError, TypeError, RecursionError):
-        return f"{checksum}, not compared: {path.with_suffix('.json').name} is damaged"
+        return f"{checksum}, not compared: {beside.name} is damaged"
     if stated != checksum:
-        return f"{checksum}, NOT that in {path.with_suffix('.json').name}: the file was changed"
-    return f"{checksum}, as in {path.with_suffix('.json').name}"
+        return f"{checksum}, NOT that in {beside.name}: the file was changed"
+    return f"{checksum}, as in {beside.name}"
 
 
 def _fidelity(fidelity: Fidelity, config: ModelConfig, elements: Sequence[int]) -> dict[str, Any]:
@@ -178,10 +182,31 @@ def _fidelity(fidelity: Fidelity, config: ModelConfig, elements: Sequence[int]) 
     from ase.data import chemical_symbols
 
     dispersion = "in the labels" if fidelity.dispersion_in_labels else fidelity.dispersion or "none"
-    words = {"name": fidelity.name, "functional": fidelity.functional or "not recorded", "dispersion": dispersion}
+    words: dict[str, Any] = {
+        "name": fidelity.name,
+        "functional": fidelity.functional or "not recorded",
+        "dispersion": dispersion,
+    }
+    if fidelity.knowledge is not None:
+        words["trained on"] = _knowledge(fidelity.knowledge)
     if len(config.fidelities) == 1 and fidelity.elements is None:
         return words
     return {**words, "elements": [chemical_symbols[z] for z in fidelity.elements or elements]}
+
+
+def _knowledge(known: Knowledge) -> dict[str, Any]:
+    """What the training data covered; the span of compositions as formulas."""
+    from molcalc.knowledge import formula_of
+
+    span = "any (energies of free atoms were given)" if known.span is None else [formula_of(row) for row in known.span]
+    return {
+        "systems": known.n_systems,
+        "atoms": "…".join(str(size) for size in known.sizes),
+        "charges": list(known.charges),
+        "multiplicities": list(known.multiplicities),
+        "compositions made of": span,
+        "shortest distances (Å)": known.shortest,
+    }
 
 
 def model_files(name: str) -> list[Path]:

@@ -1,34 +1,27 @@
-"""Reading structures: whatever ASE reads, with one clear error for a file that cannot be used.
-
-Charge and multiplicity, which ASE drops from MDL molfiles and Gaussian input, are read here.
-"""
+"""Reading structures: whatever ASE reads, with one clear error for a file that cannot be used."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from ase import Atoms
-from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_with_compression, string2index
-from ase.io.formats import read as read_images
+from ase.io.formats import UnknownFileTypeError, get_ioformat, string2index
+from ase.io.formats import read as read_by_ase
 
-from molcalc.errors import InputError
-from molcalc.io.files import check_xyz
-from molcalc.state import STATE_KEYS
+from molcalc.cli.failures import Failures
+from molcalc.errors import InputError, MissingFileError, MolcalcError
+from molcalc.io.xyz_frames import check_xyz
+from molcalc.state import single
+from molcalc.structure_files.images import READ_HERE, image_format, read_images
 
 STANDARD_INPUT = "-"
 _STDIN = "standard input"
 DATABASES = ("db", "json")
-MOLFILES = ("mol", "sdf")
-GAUSSIAN_INPUT = "gaussian-in"
-_CHARGE_OF_CODE = {1: 3, 2: 2, 3: 1, 5: -1, 6: -2, 7: -3}
-"""e by the number in the sixth column of an atom; 4 is a radical."""
-_DOUBLET_CODE, _DOUBLET = 4, 2
 
 Index = int | slice
 
@@ -91,6 +84,27 @@ def read_frames(name: str, default: Index = slice(None)) -> list[InputStructure]
     return [InputStructure(atoms, source, number) for number, atoms in frames]
 
 
+def read_all(names: Sequence[str], failures: Failures) -> list[InputStructure]:
+    """Structures of several files, all their frames; of files that cannot be read, the reason goes to ``failures``.
+
+    Returns
+    -------
+    structures in the order of the names
+    """
+    frames = []
+    for name in names:
+        try:
+            frames += read_frames(name)
+        except (MolcalcError, OSError) as error:
+            failures.add(error)
+    return frames
+
+
+def sources_of(names: Iterable[str]) -> list[str]:
+    """Files among what a user named, without indices and standard input."""
+    return [name if os.path.lexists(name) else name.rpartition("@")[0] for name in names if name != STANDARD_INPUT]
+
+
 def read_structure(name: str) -> InputStructure:
     """One structure of ``FILE`` (the last one), ``FILE@INDEX`` or ``-``.
 
@@ -127,7 +141,7 @@ def split_index(name: str) -> tuple[str, Index | None]:
         return name, None
     path, _, text = name.rpartition("@")
     if not os.path.exists(path):
-        raise FileNotFoundError(f"no file {name}")
+        raise MissingFileError(f"no file {name}")
     try:
         index = string2index(text)
     except (ValueError, TypeError):
@@ -141,36 +155,25 @@ def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
     if name == STANDARD_INPUT:
         text = sys.stdin.read()
         check_xyz(StringIO(text), _STDIN)
-        return _select(read_images(StringIO(text), index=":", format="extxyz"), index, _STDIN)
+        return _select(read_by_ase(StringIO(text), index=":", format="extxyz"), index, _STDIN)
     path = Path(name)
     if not path.exists():
-        raise FileNotFoundError(f"no file {name}")
+        raise MissingFileError(f"no file {name}")
     if not path.is_file():
         raise InputError(f"{name} is a folder; a structure file is needed")
     if path.stat().st_size == 0:
         raise InputError(f"{name} is empty")
     # ASE takes names that begin with "postgres" or "mysql" for servers; an absolute path never does.
     full = os.path.abspath(name)
-    form = filetype(full)
+    form = image_format(Path(full))
     if form in DATABASES:
         return _select(_read_database(full), index, name)
-    if form in ("extxyz", "xyz"):
-        with open_with_compression(full, "r") as stream:
-            check_xyz(stream, name)
-    if isinstance(index, int) and not get_ioformat(form).single:
+    if isinstance(index, int) and form not in READ_HERE and not get_ioformat(form).single:
         # One frame of a long trajectory, without reading all of it.
-        one: Any = _images(full, form, slice(index, index + 1 or None))
+        one = read_images(path, form, slice(index, index + 1 or None), name)
         if one:
             return [(index, one[0])]
-    images = _images(full, form, slice(None))
-    stated = stated_in(full, form)
-    for atoms in images:
-        atoms.info.update(stated)
-    return _select(images, index, name)
-
-
-def _images(path: str, form: str, index: slice) -> Any:
-    return read_images(path, index=index, format=form, do_not_split_by_at_sign=True)
+    return _select(read_images(path, form, name=name), index, name)
 
 
 def _select(images: list[Atoms], index: Index, name: str) -> list[tuple[int, Atoms]]:
@@ -186,88 +189,23 @@ def _select(images: list[Atoms], index: Index, name: str) -> list[tuple[int, Ato
 
 
 def _read_database(path: str) -> list[Atoms]:
-    """Structures of an ASE database, with what their rows state of charge, multiplicity and fidelity."""
+    """Structures of an ASE database, with the keys of their rows, also those that a database takes only as data."""
     from ase.db import connect
+
+    from molcalc.train.data.formats.database_keys import is_key_in_data
 
     images = []
     with connect(path) as database:
         for row in database.select():
             atoms = row.toatoms()
+            in_data = {key: value for key, value in row.data.items() if is_key_in_data(key, value)}
             # Keys live beside ASE's own names; row.charge, for one, is a property that hides a key of that name.
-            stated = {**row.data, **{key: vars(row)[key] for key in row._keys}}
-            atoms.info.update({key: stated[key] for key in STATE_KEYS if np.ndim(stated.get(key, ())) == 0})
+            keys = {key: vars(row)[key] for key in row._keys}
+            for key in in_data.keys() & keys.keys():
+                if single(in_data[key]) not in (None, single(keys[key])):
+                    raise InputError(
+                        f"{path} row {row.id}: {key} among the keys and among the data of the row differ: remove one"
+                    )
+            atoms.info.update({**in_data, **keys})
             images.append(atoms)
     return images
-
-
-def stated_in(path: str, form: str) -> dict[str, Any]:
-    """Keys of ``atoms.info`` that ASE's reader of a format leaves in the file; none for other formats.
-
-    Parameters
-    ----------
-    form : ASE's name of the format.
-
-    Returns
-    -------
-    values by key; only what the file states
-    """
-    if form in MOLFILES:
-        with open_with_compression(path, "r") as stream:
-            return of_molfile(stream.read())
-    return of_gaussian_input(path) if form == GAUSSIAN_INPUT else {}
-
-
-def of_molfile(text: str) -> dict[str, int]:
-    """Total charge and multiplicity of the first record of a V2000 molfile or SDF file, as keys of ``atoms.info``.
-
-    Lines ``M  CHG`` and ``M  RAD`` take the place of the column of the atoms, as the format has it. Formal charges of
-    which none is written state nothing; neither do several radical centers, whose spins may be parallel or not.
-
-    Returns
-    -------
-    values by key; only what the file states
-
-    References
-    ----------
-    BIOVIA, CTfile Formats (2020): the Ctab block, the properties block.
-    """
-    lines = text.splitlines()
-    charges: dict[int, int] = {}
-    radicals: dict[int, int] = {}
-    first = 4
-    end = first + int(lines[3][:3])
-    for atom, line in enumerate(lines[first:end], start=1):
-        code = int(line[36:39].strip() or 0)
-        if code in _CHARGE_OF_CODE:
-            charges[atom] = _CHARGE_OF_CODE[code]
-        elif code == _DOUBLET_CODE:
-            radicals[atom] = _DOUBLET
-    properties = [line for line in _until_end(lines[end:]) if line.startswith(("M  CHG", "M  RAD"))]
-    if properties:
-        charges, radicals = {}, {}
-    for line in properties:
-        numbers = [int(word) for word in line[9:].split()]
-        target = charges if line.startswith("M  CHG") else radicals
-        target.update(zip(numbers[::2], numbers[1::2]))
-    stated = {}
-    if charges:
-        stated["charge"] = sum(charges.values())
-    if len(radicals) == 1:
-        stated["multiplicity"] = next(iter(radicals.values()))
-    return stated
-
-
-def _until_end(lines: list[str]) -> list[str]:
-    """Lines of one record."""
-    for k, line in enumerate(lines):
-        if line.startswith(("M  END", "$$$$")):
-            return lines[:k]
-    return lines
-
-
-def of_gaussian_input(path: str) -> dict[str, Any]:
-    """Total charge and multiplicity of a Gaussian input file, as keys of ``atoms.info``."""
-    # ASE reads the line of both, but keeps it only in a calculator.
-    atoms: Any = read_images(path, format=GAUSSIAN_INPUT, do_not_split_by_at_sign=True, attach_calculator=True)
-    parameters = atoms.calc.parameters
-    return {"charge": parameters["charge"], "multiplicity": parameters["mult"]}

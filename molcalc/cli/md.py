@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_calculator, number
+from molcalc.cli.agreement import last_agreement
+from molcalc.cli.options import Arguments, Subparsers, add_model_options, input_paths, make_calculator, number
 from molcalc.simulate import ENSEMBLES
 from molcalc.simulate.interrupts import Interrupted
 
@@ -45,9 +46,11 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--seed", type=number(int, 0), help="of velocities and noise (default: a new one, printed)")
     parser.add_argument("--interval", type=number(int, 1), metavar="N", help="steps between frames (default 10)")
     parser.add_argument("--keep-velocities", action="store_true", help="start with the velocities in FILE")
-    parser.add_argument("--trajectory", metavar="FILE", help="frames (default: NAME-md.traj, here)")
+    parser.add_argument(
+        "--trajectory", metavar="FILE", help="frames, .traj, .xyz or .extxyz (default: NAME-md.traj, here)"
+    )
     parser.add_argument("--log", metavar="FILE", help="table of step, time, energies and temperature of every frame")
-    parser.add_argument("--restart", action="store_true", help="continue --trajectory, if it exists")
+    parser.add_argument("--restart", action="store_true", help="continue --trajectory (.traj), if it exists")
     parser.add_argument("--force", action="store_true", help="replace existing files")
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -59,15 +62,18 @@ def run(args: Arguments) -> int:
     from molcalc.errors import InputError
     from molcalc.io.targets import check_not_input
     from molcalc.simulate.dynamics import md
+    from molcalc.simulate.trajectory import check_trajectories
 
     start = read_structure(args.file)
     path = Path(args.trajectory or f"{start.stem}-md.traj")
     log = Path(args.log) if args.log else None
+    check_trajectories([path])
     continues = args.restart and path.exists()
+    inputs = input_paths([start.source], *(args.model or []))
     if not continues:
         for target in (path, log):
             if target is not None:
-                check_not_input(target, [Path(start.source)])
+                check_not_input(target, inputs)
         if args.keep_velocities and not start.atoms.has("momenta"):
             raise InputError(f"--keep-velocities: {args.file} has no velocities")
     settings = _recorded_settings(args, path) if continues else _new_settings(args)
@@ -82,6 +88,8 @@ def run(args: Arguments) -> int:
         except Interrupted as stop:
             raise progress.interrupted(stop, path) from stop
     print(_summary(done, args.steps))
+    if agreement := last_agreement(calculator, len(start.atoms)):
+        print(agreement)
     return 0
 
 

@@ -9,7 +9,8 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ Subparsers = Any
 """What ``add_subparsers`` returns; argparse has no public name for it."""
 DEFAULT_PUBLISHED = "wb97m-d3"
 DATA_HELP = (
-    "ASE database (.db, .json), .xyz, .traj, .h5 or a pair of .npz; NAME=FILE names the fidelity of its labels, "
-    "for several levels of theory"
+    "ASE database (.db, .json), .xyz, .traj, .h5 or a pair of .npz; FILE@ROWS takes some rows (run.traj@::10, "
+    "'a.db@energy<0,converged'), '*.db' several files; NAME=FILE names the fidelity of its labels, for several levels "
+    "of theory"
 )
 _NAMED = re.compile(r"([\w.+()-]+)=(.+)", re.DOTALL)
 
@@ -107,7 +109,16 @@ def add_model_options(parser: argparse.ArgumentParser, *, one_fidelity: bool = T
         "--dtype", default="float32", choices=("float32", "float64"), help="arithmetic of the network (default float32)"
     )
     group.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_extrapolation(group)
     add_trusted(group)
+
+
+def add_extrapolation(group: Any) -> None:
+    """The option about structures that are unlike the training data."""
+    group.add_argument(
+        "--on-extrapolation", default="warn", choices=("warn", "raise", "ignore"),
+        help="what to do about structures that are unlike the training data (default warn)",
+    )  # fmt: skip
 
 
 def add_trusted(group: Any) -> None:
@@ -135,7 +146,15 @@ def make_calculator(args: Arguments, *, one_fidelity: bool = True) -> MolCalcula
         coulomb=args.coulomb,
         dtype=args.dtype,
         device=args.device,
+        on_extrapolation=args.on_extrapolation,
         **choice,
+    )
+
+
+def add_skip_bad(parser: argparse.ArgumentParser) -> None:
+    """The option that leaves out rows which cannot be used."""
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out rows that cannot be used, with a warning that names them"
     )
 
 
@@ -173,6 +192,42 @@ def parse_units(texts: list[str]) -> dict[str, str]:
     return units
 
 
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """The option that says what labels are called in data files."""
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        dest="labels",
+        metavar="LABEL=NAME",
+        help="what a label is called in the files, such as energy=REF_energy; also esp_points, total_charge, "
+        "multiplicity, fidelity (repeatable)",
+    )
+
+
+def parse_labels(texts: list[str]) -> dict[str, str]:
+    """Names in the files by label from LABEL=NAME.
+
+    Returns
+    -------
+    name by label
+
+    Raises
+    ------
+    ConfigError
+        For text of another form, or a label that is given twice.
+    """
+    from molcalc.errors import ConfigError
+
+    labels: dict[str, str] = {}
+    for text in texts:
+        label, sign, name = text.partition("=")
+        if not sign or not label or not name or label in labels:
+            raise ConfigError(f"--label {text!r} is not LABEL=NAME, once for a label, such as energy=REF_energy")
+        labels[label.strip()] = name.strip()
+    return labels
+
+
 def parse_data(texts: Sequence[str]) -> list[str] | dict[str, list[str]]:
     """Files, or files by fidelity. A file that exists under the whole text is meant, whatever is in its name.
 
@@ -198,6 +253,22 @@ def parse_data(texts: Sequence[str]) -> list[str] | dict[str, list[str]]:
             f"{files[''][0]} has no fidelity, but other files have one: write NAME=FILE for every file, or for none"
         )
     return files[""]
+
+
+def input_paths(files: Sequence[str] | Mapping[str, Sequence[str]], *models: str | None) -> list[Path]:
+    """Files and folders that a command reads, which nothing that it writes may replace.
+
+    Parameters
+    ----------
+    files : as :func:`parse_data` gives them.
+    models : names of models; those that are no paths do no harm.
+
+    Returns
+    -------
+    paths
+    """
+    data = files if not isinstance(files, Mapping) else [name for each in files.values() for name in each]
+    return [Path(name) for name in (*data, *models) if name is not None]
 
 
 def parse_held_out(texts: Sequence[str] | None) -> float | list[str] | dict[str, list[str]] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 from ase.io import write
@@ -14,6 +15,7 @@ from molcalc.cli.input_structures import DATABASES
 from molcalc.errors import InputError
 from molcalc.io.files import replacing
 from molcalc.simulate.provenance import with_initial_charges
+from molcalc.state import state_key
 
 
 def output_format(path: Path) -> str:
@@ -59,7 +61,7 @@ def write_frames(path: Path, frames: Sequence[Atoms]) -> None:
 
 
 def _write_database(path: Path, form: str, frames: Sequence[Atoms]) -> None:
-    """Rows with ``total_charge``, ``multiplicity`` and ``fidelity``, because a database keeps no ``info``.
+    """Rows with ``total_charge``, ``multiplicity``, ``fidelity`` and the rest of ``info``, which a database drops.
 
     Its own ``charge`` is the sum of initial charges: those of ions are set, so that both agree.
     """
@@ -67,9 +69,22 @@ def _write_database(path: Path, form: str, frames: Sequence[Atoms]) -> None:
 
     with connect(path, type=form) as database:
         for atoms in frames:
-            keys = {"total_charge": atoms.info["charge"]}
+            keys, data = _kept(atoms.info)
+            keys["total_charge"] = atoms.info["charge"]
             if "spin" in atoms.info:
                 keys["multiplicity"] = atoms.info["spin"]
             if "fidelity" in atoms.info:
                 keys["fidelity"] = atoms.info["fidelity"]
-            database.write(with_initial_charges(atoms, keys["total_charge"]), **keys)
+            database.write(with_initial_charges(atoms, keys["total_charge"]), key_value_pairs=keys, data=data)
+
+
+def _kept(info: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a structure carried: keys of a row, and what a row can only hold as data; without charge and spin."""
+    from molcalc.train.data.formats.database_keys import is_database_key
+
+    keys: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    for key, value in info.items():
+        if not state_key(key):
+            (keys if is_database_key(key, value) else data)[key] = value
+    return keys, data

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.failures import NOT_CONVERGED
-from molcalc.cli.options import Arguments, Subparsers, add_model_options, make_calculator, number
+from molcalc.cli.agreement import last_agreement
+from molcalc.cli.failures import NOT_CONVERGED, Failures
+from molcalc.cli.options import Arguments, Subparsers, add_model_options, input_paths, make_calculator, number
+from molcalc.cli.table import (
+    Column,
+    ShownTable,
+    add_table_options,
+    check_table_target,
+    per_electronvolt,
+    prints_text,
+    show_table,
+)
 from molcalc.simulate import GEOMETRY_OPTIMIZERS
 from molcalc.simulate.interrupts import Interrupted
 
 if TYPE_CHECKING:
-    from molcalc.simulate.relaxation import Relaxation, RelaxationStep
+    from molcalc.calculators.base import MolCalculator
+    from molcalc.cli.input_structures import InputStructure
+    from molcalc.simulate.relaxation import Relaxation, RelaxationSettings, RelaxationStep
 
 _EPILOG = """\
 --steps counts the whole relaxation, including the part that --restart continues. The relaxed structure is written with
-its energy, forces and charges also when the steps did not suffice; the exit status is 1 then.
+its energy, forces and charges also when the steps did not suffice; the exit status is 1 then. A structure that cannot
+be relaxed is listed at the end, the others are relaxed.
 
 examples:
   molcalc relax aspirin.xyz -o relaxed.xyz
+  molcalc relax conformers.xyz -o minima.xyz --csv minima.csv --unit kcal/mol
   molcalc relax aspirin.xyz -o relaxed.xyz --trajectory steps.traj --fmax 0.001
   molcalc relax aspirin.xyz -o relaxed.xyz --trajectory steps.traj --fmax 0.001 --restart
 """
@@ -27,48 +42,104 @@ examples:
 def add_parser(subparsers: Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser("relax", help="relax a structure", description=__doc__, epilog=_EPILOG)
-    parser.add_argument("file", metavar="FILE", help="structure (the last frame; FILE@INDEX selects; - = stdin)")
-    parser.add_argument("-o", "--output", metavar="FILE", help="relaxed structure (default: NAME-relaxed.xyz, here)")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="structures, all frames (FILE@INDEX selects, FILE@-1 the last; - = stdin)",
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="relaxed structures (default: NAME-relaxed.xyz, here)")
     parser.add_argument(
         "--fmax", type=number(float, 0, open_end=True), default=0.05, metavar="F", help="wanted, eV/Å (default 0.05)"
     )
     parser.add_argument("--steps", type=number(int, 0), default=500, metavar="N", help="at most (default 500)")
     parser.add_argument("--optimizer", choices=GEOMETRY_OPTIMIZERS, default="BFGS", help="default BFGS")
     parser.add_argument("--cell", action="store_true", help="relax the cell as well (periodic structures)")
-    parser.add_argument("--trajectory", metavar="FILE", help="write every step (.traj)")
-    parser.add_argument("--restart", action="store_true", help="continue --trajectory, if it exists")
-    parser.add_argument("--force", action="store_true", help="replace existing files")
+    parser.add_argument(
+        "--trajectory",
+        metavar="FILE",
+        help="write every step (.traj, .xyz, .extxyz); NAME-0, NAME-1, … of several structures",
+    )
+    parser.add_argument("--restart", action="store_true", help="continue --trajectory (.traj), if it exists")
+    parser.add_argument("--force", action="store_true", help="replace existing files, but no input")
+    add_table_options(parser, unit=True)
     add_model_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: Arguments) -> int:
-    """Relax one structure; write it, and the steps if asked to."""
-    from molcalc.cli.input_structures import read_structure
+    """Relax structures; write them, and the steps if asked to."""
+    from molcalc.cli.input_structures import read_all, sources_of
     from molcalc.cli.output import output_format, write_frames
-    from molcalc.errors import ConfigError, InputError
+    from molcalc.errors import ConfigError, MolcalcError
     from molcalc.io.targets import check_file, check_not_input
-    from molcalc.simulate.relaxation import RelaxationSettings, check_cell, relax
-    from molcalc.simulate.trajectory import check_distinct
+    from molcalc.simulate.relaxation import RelaxationSettings
+    from molcalc.simulate.trajectory import check_distinct, check_trajectories
 
-    trajectory = Path(args.trajectory) if args.trajectory else None
-    if args.restart and trajectory is None:
+    if args.restart and args.trajectory is None:
         raise ConfigError("--restart continues a trajectory: name it with --trajectory")
-    start = read_structure(args.file)
-    output = Path(args.output or f"{start.stem}-relaxed.xyz")
-    check_file(output, force=args.force)
+    failures = Failures(args.words, args.debug)
+    starts = read_all(args.files, failures)
+    if not starts:
+        return failures.report(0)
+    output = Path(args.output or f"{starts[0].stem}-relaxed.xyz")
+    trajectories = _trajectories(args.trajectory, len(starts))
+    inputs = input_paths(sources_of(args.files), *(args.model or []))
+    check_file(output, force=args.force, inputs=inputs)
     output_format(output)
-    check_distinct([output, trajectory])
-    if trajectory is not None and not args.restart:
-        check_not_input(trajectory, [Path(start.source)])
+    check_distinct([output, *trajectories])
+    check_trajectories(trajectories)
+    check_table_target(args, inputs)
+    for trajectory in trajectories if not args.restart else []:
+        if trajectory is not None:
+            check_not_input(trajectory, inputs)
     settings = RelaxationSettings(fmax=args.fmax, steps=args.steps, optimizer=args.optimizer, cell=args.cell)
     calculator = make_calculator(args)
+    outcomes = []
+    for start, trajectory in zip(starts, trajectories):
+        if len(starts) > 1 and prints_text(args):
+            print(f"{start.label}:")
+        try:
+            outcomes.append((start, _relaxed(start, calculator, settings, trajectory, args)))
+        except MolcalcError as error:
+            if len(starts) == 1:
+                raise
+            failures.add(type(error)(f"{start.label}: {error}"))
+    if not outcomes:
+        return failures.report(0)
+    write_frames(output, [relaxed.atoms for _, relaxed in outcomes])
+    table = _table(outcomes, calculator, args.unit)
+    document = {"units": table.units(), "output": str(output), "structures": table.records()}
+    show_table(args, table, document, text=f"\n{table}" if len(starts) > 1 else "")
+    status = [_summary(relaxed, settings.fmax, output, prints_text(args)) for _, relaxed in outcomes]
+    return failures.report(len(outcomes)) or max(status)
+
+
+def _trajectories(name: str | None, n_structures: int) -> list[Path | None]:
+    """One trajectory for each structure: NAME, or NAME-0, NAME-1, … of several."""
+    if name is None:
+        return [None] * n_structures
+    path = Path(name)
+    return [path] if n_structures == 1 else [path.with_stem(f"{path.stem}-{k}") for k in range(n_structures)]
+
+
+def _relaxed(
+    start: InputStructure,
+    calculator: MolCalculator,
+    settings: RelaxationSettings,
+    trajectory: Path | None,
+    args: Arguments,
+) -> Relaxation:
+    """One structure, relaxed."""
+    from molcalc.errors import InputError
+    from molcalc.simulate.relaxation import check_cell, relax
+
     if settings.cell:
         try:
             check_cell(start.atoms, calculator, start.label)
         except InputError as error:
             raise InputError(f"--cell: {error}") from error
-    printed = _StepTable()
+    printed = _StepTable(shown=prints_text(args))
     try:
         (relaxed,) = relax(
             start.atoms, calculator, settings,
@@ -76,21 +147,44 @@ def run(args: Arguments) -> int:
         )  # fmt: skip
     except Interrupted as stop:
         raise printed.interrupted(stop, trajectory) from stop
-    write_frames(output, [relaxed.atoms])
-    return _summary(relaxed, settings.fmax, output)
+    agreement = last_agreement(calculator, len(start.atoms))
+    if agreement and prints_text(args):
+        print(agreement)
+    return relaxed
+
+
+def _table(outcomes: Sequence[tuple[InputStructure, Relaxation]], calculator: MolCalculator, unit: str) -> ShownTable:
+    """One relaxed structure in a row."""
+    factor = per_electronvolt(unit)
+    columns = [
+        Column("file", text=True), Column("frame"), Column("formula", text=True), Column("charge"),
+        Column("converged", text=True), Column("steps"), Column("energy", unit=unit, form=".6f"),
+        Column("max_force", "max force", f"{unit}/Å", ".6f"),
+    ]  # fmt: skip
+    rows: list[Sequence[Any]] = [
+        [
+            start.source, start.number, start.atoms.get_chemical_formula(), calculator.resolve(relaxed.atoms).charge,
+            "yes" if relaxed.converged else "no", relaxed.last.step, factor * relaxed.last.energy,
+            factor * relaxed.last.fmax,
+        ]
+        for start, relaxed in outcomes
+    ]  # fmt: skip
+    return ShownTable(columns, rows)
 
 
 class _StepTable:
     """Prints a line for every step."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: bool) -> None:
+        self._shown = shown
         self._last: RelaxationStep | None = None
 
     def __call__(self, step: RelaxationStep) -> None:
-        if self._last is None:
+        if self._last is None and self._shown:
             print(f"{'step':>5}  {'energy/eV':>16}  {'fmax/(eV/Å)':>12}")
         self._last = step
-        print(f"{step.step:5d}  {step.energy:16.6f}  {step.fmax:12.6f}", flush=True)
+        if self._shown:
+            print(f"{step.step:5d}  {step.energy:16.6f}  {step.fmax:12.6f}", flush=True)
 
     def interrupted(self, stop: Interrupted, trajectory: Path | None) -> Interrupted:
         """Interruption that says what a signal stopped and how to go on."""
@@ -100,17 +194,19 @@ class _StepTable:
         return Interrupted(stop.signal_number, f"stopped after step {self._last.step}{where}")
 
 
-def _summary(relaxed: Relaxation, fmax: float, output: Path) -> int:
+def _summary(relaxed: Relaxation, fmax: float, output: Path, shown: bool) -> int:
     """Print how it ended; the exit status."""
     from molcalc.cli.terminal import note
 
     last = relaxed.last
     if relaxed.converged:
-        print(f"converged after {last.step} steps: {last.energy:.6f} eV, written to {output}")
+        if shown:
+            print(f"converged after {last.step} steps: {last.energy:.6f} eV, written to {output}")
         return 0
     reason = "more --steps, with --trajectory and --restart, go on from here"
     if relaxed.stuck:
         reason = "the line search found no lower energy (rounding: try --dtype float64)"
-    print(f"the last structure is in {output}")
+    if shown:
+        print(f"the last structure is in {output}")
     note(f"not converged after {last.step} steps: fmax {last.fmax:.4f} > {fmax:g} eV/Å; {reason}")
     return NOT_CONVERGED

@@ -1,39 +1,35 @@
-"""Text for people on the terminal: tables, remarks, warnings on one line, and names that its encoding may lack."""
+"""Text for people on the terminal: remarks, warnings on one line, and names that its encoding may lack."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 
 @contextmanager
-def plain_terminal() -> Iterator[None]:
-    """Show warnings as one line without source code, and print every file name in any locale."""
+def plain_terminal(words: Callable[[str], str]) -> Iterator[None]:
+    """Show warnings as one line without source code, and print every file name in any locale.
+
+    Parameters
+    ----------
+    words : puts a message into the spelling of the command line.
+    """
+
+    def show(message: Warning | str, *details: Any, **more: Any) -> None:
+        note("warning: " + words(" ".join(str(message).split())))
+
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # absent where a test or notebook captures output
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
     with warnings.catch_warnings():
-        warnings.showwarning = _show
+        warnings.showwarning = show
         yield
 
 
 def note(text: str) -> None:
     """Print a remark, which is no result, on stderr."""
     print(f"molcalc: {text}", file=sys.stderr, flush=True)
-
-
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under a header; the first column begins, the others end in line."""
-    lines = [list(header), *(list(row) for row in rows)]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
-    for line in lines:
-        cells = [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))]
-        print("  ".join(cells).rstrip())
-
-
-def _show(message: Warning | str, *details: Any, **more: Any) -> None:
-    note("warning: " + " ".join(str(message).split()))

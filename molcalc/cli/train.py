@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,13 @@ from molcalc.cli.options import (
     DATA_HELP,
     Arguments,
     Subparsers,
+    add_labels,
+    add_skip_bad,
     add_units,
     number,
     parse_data,
     parse_held_out,
+    parse_labels,
     parse_units,
 )
 
@@ -26,7 +29,10 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 Options come from the recommended values of the model, then the --config files in their order, then --set and the
-options below. A run that was interrupted goes on with --resume: its own options are read from RUN.
+options below. --config RUN/training.yaml repeats a run: its data, options and parts.
+A run goes on with --resume, with its own data and options where none are given: to its end when it was interrupted, or
+further (--epochs), also with another rate, batch size or more data; --resume auto begins it where there is none yet.
+SIGINT and SIGTERM save and stop, SIGUSR1 saves and goes on.
 Several processes: torchrun --no-python --nproc-per-node 2 molcalc train …
 
 examples:
@@ -34,7 +40,7 @@ examples:
   molcalc train efd.npz esp.npz --model physnet-dcm --output runs/co2 --valid valid_efd.npz valid_esp.npz
   molcalc train pbe0=high.h5 --model aimnet2 --output runs/pbe0 --set loss.weights.forces=10
   molcalc train water.db --config fine_tuning.yaml --init wb97m-d3 --output runs/tuned
-  molcalc train water.db --output runs/water --resume
+  molcalc train --output runs/water --resume --epochs 400
 """
 FLAGS: dict[str, dict[str, Any]] = {
     "init": {"metavar": "MODEL", "help": "published name or model directory to start from"},
@@ -54,13 +60,20 @@ FLAGS: dict[str, dict[str, Any]] = {
 def add_parser(subparsers: Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser("train", help="train a model on a database", description=__doc__, epilog=_EPILOG)
-    parser.add_argument("data", nargs="+", metavar="DATA", help=DATA_HELP)
+    parser.add_argument("data", nargs="*", metavar="DATA", help=DATA_HELP)
     parser.add_argument("-o", "--output", required=True, metavar="RUN", help="folder of the run, which is the model")
-    parser.add_argument("--model", metavar="KIND", help="aimnet2, physnet-dcm or noneq-dcm")
+    parser.add_argument(
+        "--model", metavar="KIND", help="aimnet2, physnet-dcm or noneq-dcm (with --init: that of MODEL)"
+    )
     parser.add_argument("--valid", nargs="+", metavar="X", help="share, number, or files held out (default 0.1)")
     parser.add_argument("--test", nargs="+", metavar="X", help="the same for the final test (default 0.1)")
-    parser.add_argument("--resume", action="store_true", help="go on with the interrupted run in RUN")
+    parser.add_argument(
+        "--resume", nargs="?", const="yes", metavar="auto",
+        help="go on with the run in RUN; with auto, begin it where there is none (for jobs that are started again)",
+    )  # fmt: skip
     add_units(parser)
+    add_labels(parser)
+    add_skip_bad(parser)
     options = parser.add_argument_group("options of the training")
     options.add_argument("--config", action="append", default=[], metavar="FILE", help="YAML options (repeatable)")
     options.add_argument(
@@ -71,25 +84,28 @@ def add_parser(subparsers: Subparsers) -> None:
         options.add_argument(f"--{name}", **settings)
     options.add_argument("--no-plots", action="store_true", help="draw no pictures")
     options.add_argument("--quiet", action="store_true", help="no progress bar and no notes, only warnings")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, names_of_settings=setting_names)
+
+
+def setting_names() -> Collection[str]:
+    """Names that ``--set`` takes."""
+    from molcalc.train.config import make_config
+
+    return make_config({}).flat().keys()
 
 
 def run(args: Arguments) -> int:
     """Train, and print the errors of the best model."""
     from molcalc.train import fit
 
-    data = parse_data(args.data)
-    held_out = {name: parse_held_out(getattr(args, name)) for name in ("valid", "test")}
+    if args.resume not in (None, "yes", "auto"):  # a file that stands behind --resume
+        args.data, args.resume = [args.resume, *args.data], "yes"
     options = gather_options(args)
-    options.update({name: value for name, value in held_out.items() if value is not None})
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     with _notes(logging.ERROR if not first else logging.WARNING if args.quiet else logging.INFO):
         result = fit(
-            data,
-            options.pop("model"),
             output=args.output,
-            resume=args.resume,
-            units=parse_units(args.units),
+            resume="auto" if args.resume == "auto" else args.resume is not None,
             progress=not args.quiet and sys.stderr.isatty(),
             **options,
         )
@@ -98,50 +114,63 @@ def run(args: Arguments) -> int:
 
 
 def gather_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Options of the run: of the run that goes on, then of the files, --set, and flags.
+    """Data and options of the run: of the files, --set, and flags, each over those before.
 
     Returns
     -------
-    options of :func:`molcalc.train.fit` by key
+    arguments of :func:`molcalc.train.fit` by name
 
     Raises
     ------
     ConfigError
-        For an unknown option or a value of the wrong type, or when there is no model.
+        For an unknown option or a value of the wrong type, or when there is no model or no data.
     """
-    from pathlib import Path
-
     from molcalc.errors import ConfigError
     from molcalc.registry import MODELS
     from molcalc.train.config import join_options, make_config, parse_setting, read_options
-    from molcalc.train.loop.run_folder import OPTIONS_FILE
+    from molcalc.train.loop.run_folder import RunFolder
+    from molcalc.train.run_data import separated
 
-    parts = [read_options(path) for path in args.config]
-    before = Path(args.output) / OPTIONS_FILE
-    if args.resume and before.is_file():
-        parts.insert(0, read_options(before))
+    files: dict[str, Any] = {}
+    parts = []
+    for path in args.config:
+        its_files, its_options = separated(read_options(path))
+        files.update(its_files)
+        parts.append(its_options)
     parts += [parse_setting(text) for text in args.settings]
     flags = {name.replace("-", "_"): getattr(args, name.replace("-", "_")) for name in ("model", *FLAGS)}
-    parts.append({name: value for name, value in flags.items() if value is not None})
+    held_out = {name: parse_held_out(getattr(args, name)) for name in ("valid", "test")}
+    named = {**flags, **held_out, "data": parse_data(args.data) or None, "units": parse_units(args.units) or None}
+    named |= {"labels": parse_labels(args.labels) or None, "skip_bad": args.skip_bad or None}
+    its_files, its_options = separated({name: value for name, value in named.items() if value is not None})
+    files.update(its_files)
+    parts.append(its_options)
     if args.no_plots:
         parts.append({"plots": False})
     options = join_options(*parts)
-    if "model" not in options:
-        kinds = list(MODELS)
-        raise ConfigError(
-            f"which kind of model? Give --model {', '.join(kinds[:-1])} or {kinds[-1]}, or a --config with it"
-        )
     make_config(options)  # before any data is read
-    return options
+    if args.resume is None or (args.resume == "auto" and not RunFolder(args.output).started):
+        if options.get("model") is None and options.get("init") is None:
+            kinds = list(MODELS)
+            raise ConfigError(
+                f"which kind of model? Give --model {', '.join(kinds[:-1])} or {kinds[-1]}, or a --config with it"
+            )
+        if "data" not in files:
+            raise ConfigError("which data? Give a database or another file of structures, or a --config with it")
+    return {**options, **files}
 
 
 def _print_result(result: FitResult) -> None:
-    from molcalc.cli.terminal import print_table
+    from molcalc.cli.table import text_table
     from molcalc.train.report.display import ERROR_HEADER, error_rows
 
     for part, errors in result.metrics.items():
         print(f"\nerrors on the {part} part")
-        print_table(ERROR_HEADER, error_rows(errors))
+        print(text_table(ERROR_HEADER, error_rows(errors)))
+        for fidelity, its_errors in result.by_fidelity.get(part, {}).items():
+            if its_errors:
+                print(f"\nerrors on the {part} part at {fidelity}")
+                print(text_table(ERROR_HEADER, error_rows(its_errors)))
     if result.metrics:
         print(f"\nmodel: {result.output}\nreport: {os.path.join(result.output, 'report.html')}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,7 +20,7 @@ from molcalc.dispersion.parameters import D3Parameters, d3_parameters
 from molcalc.dispersion.reference import AtomData, atom_data
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CellError, ConfigError
-from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, common_value, differentiable
 from molcalc.kernels.runtime import available, usable
 from molcalc.units import BOHR, HARTREE
 
@@ -28,8 +28,6 @@ D3_PAIR_CUTOFF = 60.0 * BOHR
 D3_CN_CUTOFF = 40.0 * BOHR
 D3_ATM_CUTOFF = 40.0 * BOHR
 """Å, cutoffs of simple-dftd3 (its ``realspace_cutoff``)."""
-NO_PAIRS = 0.1
-"""Å, range of a pair list where none is needed: compiled loops find pairs themselves."""
 BACKENDS = ("auto", "torch", "dftd3")
 Engine = Callable[
     [Float64[Tensor, " n_atoms"] | None],
@@ -102,7 +100,7 @@ class D3Dispersion(EnergyTerm):
             p.s6, p.s8, p.a1, p.a2, cutoff, cn_cutoff, width, s9=p.s9, atm_cutoff=self.atm_cutoff / BOHR
         )
         self.range = max(ranges)
-        self.pair_cutoff = NO_PAIRS if available() else self.range
+        self.pair_cutoff = 0.0 if available() else self.range  # compiled loops find pairs themselves
         self.supports_periodic = math.isfinite(self.range)
 
     def forward(
@@ -217,20 +215,14 @@ class _Energies(CompiledFunction):
         energies, *of_plain_sum = self.engine(None)
         return (energies,), tuple(of_plain_sum)
 
-    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients | None:
-        factor = _common_value(upstream[0])
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients | None:
+        factor = common_value(upstream[0])
         if factor is not None:
             return tuple(gradient * factor for gradient in kept)
         return self.engine(upstream[0])[1:] if self.weighted else None
 
     def formula(self, *inputs: Tensor) -> Tensors:
         return (self.make_formula()(*inputs),)
-
-
-def _common_value(weights: Float64[Tensor, " n_atoms"]) -> float | None:
-    """The value that all weights have, if there is one."""
-    values = weights.numpy()
-    return float(values[0]) if values.size and (values == values[0]).all() else None
 
 
 def library_energies(
@@ -271,17 +263,13 @@ def _one_structure(
     """Results for one structure in atomic units."""
     from dftd3.interface import DispersionModel, RationalDampingParam
 
-    lattice, periodic, inside = None, None, positions
+    lattice, periodic = None, None
     if pbc.any():
+        # In version 1.7, slabs depend on their orientation, and images of a chain count on one side only. Both are
+        # given as crystals of far slabs or chains.
         lattice = completed_cell(cell, pbc, positions, vacuum=max(form.cutoff, form.cn_cutoff, form.atm_cutoff))
-        # In version 1.7, rows without periodicity change the result unless they are orthogonal to the others;
-        # and it sums over the images of a chain on one side only: one is given as a crystal of far chains.
-        periodic = pbc if pbc.sum() > 1 else np.ones_like(pbc)
-        # It also wraps atoms into the cell where there is no periodicity, which would cut a slab in two.
-        fractions = positions @ np.linalg.inv(lattice)
-        middle = 0.5 * (fractions.min(axis=0) + fractions.max(axis=0))
-        inside = positions + np.where(pbc, 0.0, 0.5 - middle) @ lattice
-    model = DispersionModel(numbers, inside, lattice, periodic)
+        periodic = np.ones_like(pbc)
+    model = DispersionModel(numbers, positions, lattice, periodic)
     model.set_realspace_cutoff(form.cutoff, form.atm_cutoff or form.cutoff, form.cn_cutoff)
     damping = RationalDampingParam(s6=form.s6, s8=form.s8, s9=form.s9, a1=form.a1, a2=form.a2)
     results = model.get_dispersion(damping, grad=True)

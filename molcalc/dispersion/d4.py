@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple
@@ -15,12 +15,12 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
-from molcalc.dispersion.d3 import NO_PAIRS
 from molcalc.dispersion.lattice import check_cells, derivative_by_cell
 from molcalc.dispersion.parameters import D4Parameters, d4_parameters, missing_package
 from molcalc.energy_term import EnergyTerm
 from molcalc.errors import CellError, ConfigError, UnsupportedElementError
-from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
+from molcalc.kernels.runtime import one_thread_after_fork
 from molcalc.nn.segments import segment_sum
 from molcalc.units import BOHR, HARTREE
 
@@ -68,7 +68,7 @@ class D4Dispersion(EnergyTerm):
     Caldeweyher, Mewes, Ehlert, Grimme, Phys. Chem. Chem. Phys. 22, 8499 (2020) (crystals).
     """
 
-    pair_cutoff = NO_PAIRS
+    pair_cutoff = 0.0
 
     def __init__(
         self,
@@ -99,7 +99,9 @@ class D4Dispersion(EnergyTerm):
     def forward(
         self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
     ) -> Float64[Tensor, " n_atoms"]:
-        """Return the (n_atoms,) float64 energies in eV; pairs and triples are shared evenly by their atoms.
+        """Return the (n_atoms,) float64 energies in eV.
+
+        Pairs, and triples of a molecule, are shared evenly by their atoms; triples of a crystal by all its atoms.
 
         Returns
         -------
@@ -170,14 +172,12 @@ class _Energies(CompiledFunction):
         energies, *kept = (torch.as_tensor(x, device=positions.device) for x in results)
         return (energies,), tuple(kept)
 
-    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients:
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients:
         by_positions, by_cell = kept
         weights = _weight_of_structures(upstream[0], self.system_idx, len(by_cell))
         return weights[self.system_idx, None] * by_positions, weights[:, None, None] * by_cell
 
-    def second(
-        self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Sequence[bool]
-    ) -> Gradients:
+    def second(self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Wanted) -> Gradients:
         positions, cell = inputs
         system_idx, n_systems = self.system_idx, len(cell)
         by_positions, by_cell = kept
@@ -250,6 +250,7 @@ class D4Structures:
         p = form.parameters
         self._interface = dftd4_interface()
         self._damping = self._interface.DampingParam(s6=p.s6, s8=p.s8, s9=p.s9, a1=p.a1, a2=p.a2)
+        self._damping_of_pairs = self._interface.DampingParam(s6=p.s6, s8=p.s8, s9=0.0, a1=p.a1, a2=p.a2)
 
     def evaluate(self, positions: np.ndarray, cell: np.ndarray, *, gradients: bool = True) -> D4Results:
         """Results at positions (n_atoms, 3) and cells (n_systems, 3, 3) in Å; NaN where positions are not finite."""
@@ -278,10 +279,14 @@ class D4Structures:
         model = self._interface.DispersionModel(numbers, positions, float(self.charges[s]), *lattice, ga=p.ga, gc=p.gc)
         width = form.switch_width
         model.set_realspace_cutoff(form.cutoff, form.atm_cutoff, form.cn_cutoff, width, width)
-        energies = sum(part.sum(1) for part in model.get_pairwise_dispersion(self._damping).values())
+        # The triples of a lattice take nearly all the time: they are summed once, for the total.
+        shares = model.get_pairwise_dispersion(self._damping_of_pairs if periodic else self._damping)
+        energies = sum(part.sum(1) for part in shares.values())
+        results = model.get_dispersion(self._damping, grad=gradients) if periodic or gradients else {}
+        if periodic:
+            energies += (results["energy"] - energies.sum()) / len(energies)
         if not gradients:
             return energies, np.zeros_like(positions), np.zeros((3, 3))
-        results = model.get_dispersion(self._damping, grad=True)
         gradient = results["gradient"]
         return energies, gradient, derivative_by_cell(results["virial"], gradient, positions, cell, self.pbc[s])
 
@@ -289,9 +294,13 @@ class D4Structures:
 def dftd4_interface() -> ModuleType:
     """The module ``dftd4.interface``; ConfigError where the package is missing."""
     try:
-        return importlib.import_module("dftd4.interface")
+        interface = importlib.import_module("dftd4.interface")
+        library = importlib.import_module("dftd4._libdftd4").__file__
     except ImportError as error:
         raise missing_package("D4", "dftd4") from error
+    if library is not None:
+        one_thread_after_fork(library)
+    return interface
 
 
 def _check_elements(numbers: np.ndarray) -> None:

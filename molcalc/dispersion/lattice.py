@@ -12,7 +12,7 @@ import torch
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import CellError
-from molcalc.neighbors import all_pairs, neighbor_list, unique_pairs
+from molcalc.neighbors import all_pairs, pair_list
 
 MIN_SQUARED_VOLUME = 1e-20
 """Square of the volume of a cell over that of a box with the same edges."""
@@ -30,7 +30,7 @@ def complete_pairs(batch: AtomicBatch, cutoff: float) -> AtomicBatch:
     indices, shifts = [np.empty((2, 0), dtype=np.int64)], [np.empty((0, 3))]
     for s, (first, last) in enumerate(zip(bounds[:-1], bounds[1:])):
         if pbc[s].any():
-            index, shift = unique_pairs(*neighbor_list(positions[first:last], cell[s], pbc[s], cutoff * MARGIN))
+            index, shift = pair_list(positions[first:last], cell[s], pbc[s], cutoff * MARGIN)
         else:
             index = all_pairs(int(last - first))
             shift = np.zeros((index.shape[1], 3))

@@ -1,11 +1,13 @@
 """Damping parameters of D3(BJ) and D4: by value, by functional name, and by the short texts of models and options.
 
-Functionals are looked up in the tables that come with the packages dftd3 and dftd4.
+Functionals are looked up in the tables that come with the packages dftd3 and dftd4, by exact name or by a spelling of
+another program (:data:`ALIASES`).
 """
 
 from __future__ import annotations
 
 import difflib
+import logging
 import math
 import sys
 from collections.abc import Callable
@@ -18,12 +20,43 @@ from typing import Any, ClassVar
 
 from molcalc.errors import ConfigError, suggest
 
+log = logging.getLogger(__name__)
+
 PREFIX = "d3bj:"
 CRITICAL_RADII = (2.7, 23.0)
 """Bohr, range of R0 = sqrt(C8/C6) over all pairs of elements (He-He to Fr-Fr)."""
 STRONGER_CHARGE_SCALING = {"r2scan-3c": (2.0, 1.0)}
 """ga, gc of functionals that were not fitted with (3, 2), which the table does not hold: Grimme, Hansen, Ehlert,
 Mewes, J. Chem. Phys. 154, 064103 (2021)."""
+
+ALIASES = {
+    "b1p86": "b1p",
+    "b3lypg": "b3lyp",  # with the VWN of Gaussian, which every program but ORCA and Turbomole means by b3lyp
+    "b3p86": "b3p",
+    "b97d3": "b97d",
+    "b97d3bj": "b97d",
+    "bhandhlyp": "bhlyp",
+    "bp86": "bp",
+    "hseh1pbe": "hse06",
+    "mpw1pw91": "mpw1pw",
+    "mpwpw91": "mpwpw",
+    "pbe1pbe": "pbe0",
+    "pbeh": "pbe0",
+    "pbepbe": "pbe",
+    "tpsstpss": "tpss",
+}
+"""Spellings of Gaussian, ORCA, PySCF and libxc of functionals that the tables spell otherwise, both canonical."""
+OTHER_FUNCTIONALS = {
+    "b97d2": "b97d",
+    "wb97xd": "wb97x",
+    "wb97xd3": "wb97x",
+    "wb97md": "wb97m",
+    "wb97xv": "wb97x",
+    "wb97mv": "wb97m",
+    "b97mv": "b97m",
+}
+"""Names that look like another spelling of a functional in the tables, and are functionals of their own."""
+_PLAIN = str.maketrans({"-": None, "_": None, " ": None, "(": None, ")": None, "ω": "w", "²": "2"})
 
 
 @dataclass(frozen=True)
@@ -114,13 +147,21 @@ class FunctionalTable:
     prefix : what may stand before the name of a functional.
     package : holds ``parameters.toml``; conda installs keep it under ``share/FOLDER``.
     key : of the method in that file.
+    endings : what the method is called after the name of a functional, canonical.
     """
 
-    def __init__(self, method: str, *, prefix: str, package: str, folder: str, key: str) -> None:
+    def __init__(
+        self, method: str, *, prefix: str, package: str, folder: str, key: str, endings: tuple[str, ...]
+    ) -> None:
         self.method, self.prefix, self.package, self.folder, self.key = method, prefix, package, folder, key
+        self.endings = endings
 
     def find(self, functional: str) -> tuple[str, Schemes]:
-        """Name as stored, and parameters, of an exact name; case, dashes and underscores do not count.
+        """Name as stored, and parameters, of a functional; case, dashes and underscores do not count.
+
+        Parameters
+        ----------
+        functional : exact name, one of :data:`ALIASES`, or either with the name of the method after it ("pbe-d3bj").
 
         Returns
         -------
@@ -138,13 +179,30 @@ class FunctionalTable:
             if not name.lower().startswith(self.prefix):
                 raise ConfigError(f"unknown dispersion {functional!r}: write '{self.prefix}pbe0' for {self._title}")
             name = name[len(self.prefix) :]
-        entry = self._entries.get(canonical(name))
-        if entry is None:
-            near = [self._entries[k][0] for k in difflib.get_close_matches(canonical(name), self._entries, n=5)]
-            instead = f"give {self.method}Parameters(s6, s8, a1, a2) instead"
-            hint = f"near matches: {', '.join(near)}" if near else instead
-            raise ConfigError(f"no {self.method} parameters for functional {functional!r}; {hint}")
-        return entry
+        found = self._entries.get(canonical(name)) or self._entries.get(self._meant(canonical(name)))
+        if found is None:
+            raise ConfigError(f"no {self.method} parameters for functional {functional!r}; {self._hint(name)}")
+        if canonical(name) != canonical(found[0]):
+            log.info("%s: functional %r stands for %r", self._title, functional, found[0])
+        return found
+
+    def _meant(self, name: str) -> str:
+        """Canonical name that an alias stands for, after the name of the method is taken off its end."""
+        name = ALIASES.get(name, name)
+        if name in OTHER_FUNCTIONALS:
+            return name
+        for ending in self.endings:
+            if name.endswith(ending):
+                return ALIASES.get(name.removesuffix(ending), name.removesuffix(ending))
+        return name
+
+    def _hint(self, name: str) -> str:
+        """What to do about a name that is not in the table."""
+        known = canonical(name)
+        if like := OTHER_FUNCTIONALS.get(known):
+            return f"it is another functional than {like!r}, with dispersion of its own"
+        near = [self._entries[k][0] for k in difflib.get_close_matches(known, self._entries, n=5)]
+        return f"near matches: {', '.join(near)}" if near else f"give {self.method}Parameters(s6, s8, a1, a2) instead"
 
     def names(self, scheme: str) -> list[str]:
         """Functionals that have parameters of one kind of damping."""
@@ -182,8 +240,8 @@ class FunctionalTable:
 
 
 def canonical(name: str) -> str:
-    """Name of a functional without what does not count: case, dashes and underscores."""
-    return name.lower().replace("-", "").replace("_", "")
+    """Name of a functional without what does not count: case, dashes, underscores, blanks, and special letters."""
+    return name.lower().translate(_PLAIN)
 
 
 def missing_package(method: str, package: str) -> ConfigError:
@@ -191,8 +249,9 @@ def missing_package(method: str, package: str) -> ConfigError:
     return ConfigError(f"{method} needs the package {package}, which is not installed: pip install {package}")
 
 
-D3_TABLE = FunctionalTable("D3", prefix=PREFIX, package="dftd3", folder="s-dftd3", key="d3")
-D4_TABLE = FunctionalTable("D4", prefix="d4:", package="dftd4", folder="dftd4", key="d4")
+D3_TABLE = FunctionalTable("D3", prefix=PREFIX, package="dftd3", folder="s-dftd3", key="d3",
+                           endings=("d3bj", "d3"))  # fmt: skip
+D4_TABLE = FunctionalTable("D4", prefix="d4:", package="dftd4", folder="dftd4", key="d4", endings=("d4",))
 
 
 def d3_parameters(functional: str, *, atm: bool = False) -> D3Parameters:
@@ -200,8 +259,8 @@ def d3_parameters(functional: str, *, atm: bool = False) -> D3Parameters:
 
     Parameters
     ----------
-    functional : exact name, "pbe0" or "d3bj:pbe0". As in dftd3, case and dashes do not count, nor do
-        underscores: "B97-3c" is "b973c".
+    functional : exact name, "pbe0" or "d3bj:pbe0", or a usual spelling of it (:data:`ALIASES`), which is logged with
+        the name that it stands for. Case, dashes and underscores do not count: "B97-3c" is "b973c".
     atm : keep the s9 of the functional; otherwise s9 = 0, two-body terms only.
 
     Returns
@@ -228,7 +287,7 @@ def d4_parameters(functional: str, *, atm: bool = True) -> D4Parameters:
 
     Parameters
     ----------
-    functional : exact name, "pbe0" or "d4:pbe0"; case, dashes and underscores do not count.
+    functional : as :func:`d3_parameters` takes it, "pbe0" or "d4:pbe0".
     atm : keep the s9 of the functional, with which the others were fitted; otherwise s9 = 0.
 
     Returns
@@ -264,13 +323,32 @@ METHODS: dict[str, tuple[type[Parameters], Callable[[str], Parameters]]] = {
 }
 
 
+def as_stored(text: str) -> str:
+    """The text of a dispersion with its functional spelt as the tables have it: "d3bj:bp" for "d3bj:BP86".
+
+    Returns
+    -------
+    text that names the same parameters
+
+    Raises
+    ------
+    ConfigError : as :func:`parse_dispersion`.
+    """
+    parse_dispersion(text)
+    method, _, rest = text.partition(":")
+    if "=" in rest:
+        return text
+    table = D3_TABLE if method == "d3bj" else D4_TABLE
+    return f"{method}:{table.find(rest)[0]}"
+
+
 def parse_dispersion(text: str) -> Parameters:
     """Parameters that a text names.
 
     Parameters
     ----------
-    text : "METHOD:FUNCTIONAL" with an exact name, or "METHOD:s8=0.3908,a1=0.566,a2=3.128"; methods are "d3bj"
-        (two-body terms only unless s9 is given) and "d4" (with the three-body term).
+    text : "METHOD:FUNCTIONAL" with a name that the method's table knows, or "METHOD:s8=0.3908,a1=0.566,a2=3.128";
+        methods are "d3bj" (two-body terms only unless s9 is given) and "d4" (with the three-body term).
 
     Returns
     -------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,19 +11,15 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
+from molcalc.electrostatics.charged_cells import NEUTRAL, ChargedCells
 from molcalc.electrostatics.pair_formulas import PairFormula, ScreenedCoulomb
 from molcalc.electrostatics.reciprocal import half_space, structure_factor_energies
 from molcalc.electrostatics.sums import ChargePairs, pair_sum
 from molcalc.errors import CellError, ChargeError, ConfigError, checked_positive
+from molcalc.neighbors import pair_list
 
-NEUTRAL = 1e-3
-"""e, largest total charge taken for rounding of predicted charges."""
 PAIR_COST = 100.0
 """Time of one pair in real space over that of one charge and one reciprocal vector (benchmarks/coulomb.py)."""
-
-
-class ChargedCellWarning(UserWarning):
-    """A periodic cell carries a charge, which a uniform background neutralises."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,8 @@ class EwaldSum:
     Parameters
     ----------
     accuracy : relative size of what both truncated sums leave out.
-    background : whether charged cells are allowed; they give one :class:`ChargedCellWarning` per sum.
+    background : whether charged cells are allowed; they give one warning,
+        :class:`molcalc.electrostatics.charged_cells.ChargedCellWarning`.
     alpha, real_cutoff, reciprocal_cutoff : 1/Å, Å and 1/Å; what is ``None`` is chosen from the accuracy, the cell
         and the number of charges, so that the cost grows as n^1.5.
 
@@ -67,7 +63,7 @@ class EwaldSum:
     """
 
     supports_periodic = True
-    pair_cutoff = 0.1  # a list must have some range; the sum makes its own, whose range depends on the cell
+    pair_cutoff = 0.0  # the sum makes its own list, whose range depends on the cell
 
     def __init__(
         self,
@@ -84,7 +80,7 @@ class EwaldSum:
         self.background = background
         given = {"alpha": alpha, "real_cutoff": real_cutoff, "reciprocal_cutoff": reciprocal_cutoff}
         self.given = {name: checked_positive(name, value) for name, value in given.items() if value is not None}
-        self._warned = False
+        self._charged = ChargedCells("a uniform background neutralises it")
 
     def splitting(self, n_charges: int, volume: float, short_range_cutoff: float = 0.0) -> Splitting:
         """Splitting for a cell of ``volume`` Å³: as given, the rest so that both sums cost and miss the same.
@@ -164,28 +160,18 @@ class EwaldSum:
         total = float(charges.detach().sum())
         if abs(total) > NEUTRAL and not self.background:
             raise ChargeError(f"the cell has charge {total:.4g} e: neutralise it, or allow it with background=True")
-        if abs(total) > NEUTRAL and not self._warned:
-            warnings.warn(
-                f"the periodic cell has charge {total:.4g} e: a uniform background neutralises it, and energies of "
-                "cells of different size or charge cannot be compared directly",
-                ChargedCellWarning,
-                stacklevel=5,
-            )
-            self._warned = True
+        self._charged.look_at(total)
 
 
 def _pairs(positions: Tensor, cell: Tensor, cutoff: float) -> ChargePairs:
     """Pairs of charges, images included, within the real-space cutoff."""
-    from vesin import NeighborList
-
     places, box = positions.detach().cpu().numpy(), cell.detach().cpu().numpy()
     if not np.isfinite(places).all():
-        places = places[:0]  # vesin refuses; the reciprocal part makes this system's energy NaN and no other's
-    i, j, shifts = NeighborList(cutoff=cutoff, full_list=False).compute(places, box, [True] * 3, "ijS")
+        places = places[:0]  # no search; the reciprocal part makes this system's energy NaN and no other's
+    index, shifts = pair_list(places, box, np.ones(3, dtype=bool), cutoff)
     device = positions.device
-    index = torch.as_tensor(np.stack([i, j]).astype(np.int64), device=device)
     one_system = torch.zeros(len(positions), dtype=torch.int64, device=device)
-    return ChargePairs(index, torch.as_tensor(shifts.astype(np.float64), device=device), one_system)
+    return ChargePairs(torch.as_tensor(index, device=device), torch.as_tensor(shifts, device=device), one_system)
 
 
 def _reciprocal_energies(positions: Tensor, charges: Tensor, cell: Tensor, volume: Tensor, split: Splitting) -> Tensor:

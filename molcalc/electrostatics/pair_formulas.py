@@ -81,8 +81,8 @@ def zbl_repulsion(
     r: Tensor,
     z_i: Tensor,
     z_j: Tensor,
-    switch_start: float,
-    cutoff: float,
+    switch_start: Tensor,
+    cutoff: Tensor,
     prefactors: tuple[float, float, float, float] = ZBL_PREFACTORS,
     exponents: tuple[float, float, float, float] = ZBL_EXPONENTS,
     length: float = ZBL_LENGTH,
@@ -97,7 +97,7 @@ def zbl_repulsion(
     ----------
     r : distances > 0 in Å.
     z_i, z_j : atomic numbers as floating point numbers, of shapes that go with ``r``.
-    switch_start, cutoff : Å between which s falls from 1 to 0.
+    switch_start, cutoff : Å between which s falls from 1 to 0; of shapes that go with ``r``.
     prefactors, exponents, length, power : c, d, a₀·0.8854 in Å and 0.23 above.
 
     Returns

@@ -6,14 +6,16 @@ Compiled values and first derivatives by charges and sites; everything else goes
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
-from molcalc.kernels.runtime import share_range, usable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
+from molcalc.kernels.runtime import array, share_range, usable
 from molcalc.nn.segments import segment_sum
 
 POINT_PAIRS_AT_ONCE = 1_000_000
@@ -35,11 +37,10 @@ def point_potential(
     if not usable(points, sites, charges):
         return potential_torch(points, sites, charges, point_system_idx, system_idx)
     if bool((point_system_idx[1:] >= point_system_idx[:-1]).all()):
-        return _Potential.apply(points, sites, charges, point_system_idx, system_idx)
+        return differentiable(_Potential(point_system_idx, system_idx), points, sites, charges)[0]
     order = torch.argsort(point_system_idx, stable=True)
-    ordered = _Potential.apply(
-        points.index_select(0, order), sites, charges, point_system_idx.index_select(0, order), system_idx
-    )
+    by_system = _Potential(point_system_idx.index_select(0, order), system_idx)
+    (ordered,) = differentiable(by_system, points.index_select(0, order), sites, charges)
     return torch.zeros_like(ordered).index_copy(0, order, ordered)
 
 
@@ -76,56 +77,49 @@ def pairs_in_chunks(
         yield chunk, point, place + first.index_select(0, point_system_idx[chunk]).index_select(0, point)
 
 
-class _Potential(torch.autograd.Function):
+@dataclass(frozen=True)
+class _Potential(CompiledFunction):
     """Potential at points that are sorted by system."""
 
-    @staticmethod
-    def forward(
-        ctx: Any, points: Tensor, sites: Tensor, charges: Tensor, point_system_idx: Tensor, system_idx: Tensor
-    ) -> Tensor:
+    point_system_idx: Tensor
+    system_idx: Tensor
+
+    def value(self, *inputs: Tensor) -> tuple[Tensors, Tensors]:
         from molcalc.kernels import point_potential as kernels
 
-        ctx.save_for_backward(points, sites, charges, point_system_idx, system_idx)
-        ctx.by_system = _ranges(point_system_idx, system_idx)
-        ctx.columns = np.ascontiguousarray(points.detach().numpy().T)
-        result = np.empty(len(points))
-        blocks = _split(ctx.by_system)
-        share_range(
-            kernels.potential, len(blocks), _work(blocks), blocks, ctx.columns, _array(sites), _array(charges), result
-        )
-        return torch.from_numpy(result)
+        points, sites, charges = inputs
+        result = points.new_empty(len(points))
+        blocks = _split(self._ranges)
+        xyz = points.detach().T.contiguous()
+        arrays = (array(tensor) for tensor in (xyz, sites, charges, result))
+        share_range(kernels.potential, len(blocks), _work(blocks), blocks, *arrays)
+        return (result,), (xyz,)
 
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
-        inputs = ctx.saved_tensors
-        again = torch.is_grad_enabled()
-        if again or ctx.needs_input_grad[0]:
-            with torch.enable_grad():
-                # Views, because sites may depend on charges, and partial derivatives are wanted.
-                leaves = [x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in inputs[:3]]
-                value = potential_torch(*leaves, *inputs[3:])
-                gradients = torch.autograd.grad(value, leaves, upstream[0], create_graph=again)
-            return *(g if need else None for g, need in zip(gradients, ctx.needs_input_grad)), None, None
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients | None:
+        if wanted(0):
+            return None
         from molcalc.kernels import point_potential as kernels
 
-        sites, charges = _array(inputs[1]), _array(inputs[2])
-        to_sites, to_charges = np.zeros_like(sites), np.zeros_like(charges)
-        blocks = ctx.by_system
-        share_range(
-            kernels.gradients, len(blocks), _work(blocks), blocks, ctx.columns, sites, charges, _array(upstream[0]),
-            to_sites, to_charges,
-        )  # fmt: skip
-        return None, torch.from_numpy(to_sites), torch.from_numpy(to_charges), None, None
+        _, sites, charges = inputs
+        to_sites, to_charges = sites.new_zeros(sites.shape), charges.new_zeros(charges.shape)
+        blocks = self._ranges
+        arrays = (array(tensor) for tensor in (kept[0], sites, charges, upstream[0], to_sites, to_charges))
+        share_range(kernels.gradients, len(blocks), _work(blocks), blocks, *arrays)
+        return None, to_sites, to_charges
 
+    def formula(self, *inputs: Tensor) -> Tensors:
+        points, sites, charges = inputs
+        return (potential_torch(points, sites, charges, self.point_system_idx, self.system_idx),)
 
-def _ranges(point_system_idx: Tensor, system_idx: Tensor) -> np.ndarray:
-    """(n_systems, 4) int64 first and last point, first and last charge of each system."""
-    columns = []
-    indices = [np.ascontiguousarray(index.numpy()) for index in (point_system_idx, system_idx)]
-    systems = np.arange(1 + max((int(index[-1]) for index in indices if len(index)), default=-1))
-    for index in indices:
-        columns += [np.searchsorted(index, systems, side="left"), np.searchsorted(index, systems, side="right")]
-    return np.stack(columns, axis=1)
+    @cached_property
+    def _ranges(self) -> np.ndarray:
+        """(n_systems, 4) int64 first and last point, first and last charge of each system."""
+        columns = []
+        indices = [array(index) for index in (self.point_system_idx, self.system_idx)]
+        systems = np.arange(1 + max((int(index[-1]) for index in indices if len(index)), default=-1))
+        for index in indices:
+            columns += [np.searchsorted(index, systems, side="left"), np.searchsorted(index, systems, side="right")]
+        return np.stack(columns, axis=1)
 
 
 def _split(blocks: np.ndarray) -> np.ndarray:
@@ -142,7 +136,3 @@ def _split(blocks: np.ndarray) -> np.ndarray:
 
 def _work(blocks: np.ndarray) -> float:
     return OPERATIONS_PER_POINT_PAIR * float(((blocks[:, 1] - blocks[:, 0]) * (blocks[:, 3] - blocks[:, 2])).sum())
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from molcalc.kernels.runtime import SERIAL_WORK, share_range, usable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
+from molcalc.kernels.runtime import array, share_range, slots_for, usable
 
 DIRECT_PHASES = 100_000
 """Charges times vectors up to which all phases are held at once."""
@@ -63,44 +64,41 @@ def structure_factor_energies(
     -------
     (n_charges,) float64
     """
-    energies: Tensor = _StructureFactorEnergies.apply(fractional, charges, weights, indices)
-    return energies
+    return differentiable(_StructureFactorEnergies(indices), fractional, charges, weights)[0]
 
 
-class _StructureFactorEnergies(torch.autograd.Function):
-    """Energies, with the gradient of their plain sum; derivatives of derivatives go through torch operations."""
+@dataclass(frozen=True)
+class _StructureFactorEnergies(CompiledFunction):
+    """Energies, with the gradient of their plain sum; other gradients, and theirs, are by torch operations."""
 
-    @staticmethod
-    def forward(ctx: Any, fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
-        ctx.save_for_backward(fractional, charges, weights)
-        ctx.indices = indices
-        n_phases = len(charges) * len(indices)
+    indices: Tensor
+
+    def value(self, *inputs: Tensor) -> tuple[Tensors, Tensors]:
+        fractional, charges, weights = inputs
+        arguments = (fractional, charges, weights, self.indices)
+        n_phases = len(charges) * len(self.indices)
         if usable(charges) and n_phases <= COMPILED_PHASES:
-            gradients = _compiled_gradients(fractional, charges, weights, indices)
+            of_plain_sum = _compiled_gradients(*arguments)
         elif n_phases <= DIRECT_PHASES:
-            gradients = _gradients(fractional, charges, weights, indices, torch.ones_like(charges))
+            of_plain_sum = _gradients(*arguments, torch.ones_like(charges))
         else:
-            gradients = _factored_gradients(fractional, charges, weights, indices)
-        ctx.of_plain_sum = gradients
-        return 0.5 * charges * gradients[1]
+            of_plain_sum = _factored_gradients(*arguments)
+        return (0.5 * charges * of_plain_sum[1],), of_plain_sum
 
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients | None:
         (scale,) = upstream
-        if not torch.is_grad_enabled() and bool((scale == scale[0]).all()):
-            return *(scale[0] * gradient for gradient in ctx.of_plain_sum), None
-        fractional, charges, weights = ctx.saved_tensors
-        return *_gradients(fractional, charges, weights, ctx.indices, scale), None
+        return tuple(scale[0] * gradient for gradient in kept) if bool((scale == scale[0]).all()) else None
+
+    def torch_gradient(self, inputs: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients:
+        fractional, charges, weights = inputs
+        return _gradients(fractional, charges, weights, self.indices, upstream[0])
 
 
-ChargeGradients = tuple[Tensor, Tensor, Tensor]
-"""Derivatives by fractional coordinates, charges and weights."""
+def _gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor, upstream: Tensor) -> Tensors:
+    """Derivatives by coordinates, charges and weights of Σ_i u_i e_i = Σ_h w_h Re[conj(T_h) S_h].
 
-
-def _gradients(
-    fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor, upstream: Tensor
-) -> ChargeGradients:
-    """Derivatives of Σ_i u_i e_i = Σ_h w_h Re[conj(T_h) S_h] with T_h = Σ_i u_i q_i exp(2πi h·s_i)."""
+    Here T_h = Σ_i u_i q_i exp(2πi h·s_i).
+    """
     h = indices.to(fractional.dtype)
     angles = 2.0 * math.pi * fractional @ h.T
     cosine, sine = torch.cos(angles), torch.sin(angles)
@@ -113,13 +111,13 @@ def _gradients(
     return by_place, by_charges, t_re * s_re + t_im * s_im
 
 
-def _compiled_gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> ChargeGradients:
+def _compiled_gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> Tensors:
     """Derivatives of Σ_i e_i by compiled loops."""
     from molcalc.kernels import reciprocal as reciprocal_kernels
 
-    s, q, h = (np.ascontiguousarray(tensor.detach().numpy()) for tensor in (fractional, charges, indices))
+    s, q, h = (array(tensor) for tensor in (fractional, charges, indices))
     work = OPERATIONS_PER_PHASE * len(q) * len(h)
-    n_slots = max(1, min(torch.get_num_threads(), int(work / SERIAL_WORK)))
+    n_slots = slots_for(work)
     reach = int(np.abs(h).max(initial=0))
     starts = np.flatnonzero(np.diff(h[:, :2], axis=0, prepend=h[:1, :2] - 1).any(axis=1))
     runs = np.vstack([np.column_stack([h[starts], starts]), [[0, 0, 0, len(h)]]])
@@ -133,7 +131,7 @@ def _compiled_gradients(fractional: Tensor, charges: Tensor, weights: Tensor, in
     return torch.from_numpy(by_place), torch.from_numpy(2.0 * potential), torch.from_numpy(re * re + im * im)
 
 
-def _factored_gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> ChargeGradients:
+def _factored_gradients(fractional: Tensor, charges: Tensor, weights: Tensor, indices: Tensor) -> Tensors:
     """Derivatives of Σ_i e_i by matrix products, one plane of constant first index at a time.
 
     exp(2πi h·s) is a product of one factor per axis, so that a plane of structure factors is

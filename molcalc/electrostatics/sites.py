@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
-from molcalc.electrostatics.multipoles import electric_field, electrostatic_potential, moment_about, quadrupole
+from molcalc.electrostatics.multipoles import electric_field, electrostatic_potential, quadrupole
 from molcalc.electrostatics.point_potential import pairs_in_chunks
 from molcalc.errors import ConfigError, suggest
 from molcalc.nn.segments import segment_sum
@@ -78,9 +78,19 @@ class ChargeSites:
             center_idx=None if moments is None else batch.system_idx,
         )
 
-    def dipole(self, center: Float[Tensor, "n_systems 3"]) -> Float[Tensor, "n_systems 3"]:
-        """(n_systems, 3) e·Å about (n_systems, 3) points in Å."""
-        return moment_about(center, self.positions, self.charges, self.system_idx)
+    def dipole(self, origins: Float[Tensor, "n_atoms 3"], n_systems: int) -> Float[Tensor, "{n_systems} 3"]:
+        """Dipole of each system.
+
+        Parameters
+        ----------
+        origins : (n_atoms, 3) Å, points about which the charges of each atom count.
+
+        Returns
+        -------
+        (n_systems, 3) float64, e·Å
+        """
+        of_sites = origins.repeat_interleave(len(self.charges) // max(1, len(origins)), dim=0)
+        return segment_sum(self.charges[:, None] * (self.positions - of_sites), self.system_idx, n_systems)
 
     def quadrupole(self, center: Float[Tensor, "n_systems 3"]) -> Float[Tensor, "n_systems 6"]:
         """(n_systems, 6) e·Å² about (n_systems, 3) points in Å: xx, yy, zz, xy, yz, zx, without trace."""

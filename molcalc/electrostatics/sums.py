@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,9 +16,12 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
+from molcalc.electrostatics.charged_cells import ChargedCells
 from molcalc.electrostatics.pair_formulas import PairFormula, ScreenedCoulomb
 from molcalc.errors import CellError, ConfigError
-from molcalc.kernels.runtime import SERIAL_WORK, share_range, usable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, common_value, differentiable
+from molcalc.kernels.runtime import array, share_range, slots_for, usable
+from molcalc.nn.segments import segment_sum
 
 OPERATIONS_PER_CHARGE_PAIR = 50.0
 """Multiply-adds of one pair, to decide on threads."""
@@ -126,6 +129,7 @@ class WithinCutoff:
 
     def __init__(self, pair_cutoff: float) -> None:
         self.pair_cutoff = pair_cutoff
+        self._charged = ChargedCells("charges around each atom, at the cutoff, neutralise it")
 
     def pairs(self, batch: AtomicBatch) -> ChargePairs:
         """Pairs of the batch; raises ConfigError when its list ends before the cutoff."""
@@ -134,7 +138,10 @@ class WithinCutoff:
     def energies(
         self, batch: AtomicBatch, charges: Float64[Tensor, " n_atoms"], formula: PairFormula
     ) -> Float64[Tensor, " n_atoms"]:
-        """(n_atoms,) energies in e²/Å of charges (n_atoms,) in e."""
+        """(n_atoms,) energies in e²/Å of charges (n_atoms,) in e; warns of a charged periodic cell once."""
+        if batch.periodic:
+            totals = segment_sum(charges.detach(), batch.system_idx, batch.n_systems)[batch.pbc.any(dim=1)]
+            self._charged.look_at(float(totals[totals.abs().argmax()]))
         return pair_sum(batch.positions, charges, batch.cell, self.pairs(batch), formula)
 
 
@@ -174,90 +181,77 @@ def pair_sum(
     (n_charges,) float64, e²/Å
     """
     if isinstance(formula, ScreenedCoulomb) and usable(positions):
-        energies: Tensor = _CompiledPairSum.apply(positions, charges, cell, pairs, formula)
-        return energies
+        return differentiable(_PairSum(pairs, formula), positions, charges, cell)[0]
     i, j = pairs.index[0], pairs.index[1]
     value = formula.value(formula.distances(pairs.vectors(positions, cell)))
     energy = 0.5 * charges.index_select(0, i) * charges.index_select(0, j) * value
     return torch.zeros_like(charges).index_add(0, i, energy).index_add(0, j, energy)
 
 
-class _CompiledPairSum(torch.autograd.Function):
-    """Compiled energies and first derivatives; derivatives of derivatives go through torch operations.
+@dataclass(frozen=True)
+class _PairSum(CompiledFunction):
+    """Energies of charges by compiled loops, and by torch where derivatives are differentiated again.
 
     The derivatives of the plain sum of all e_i come with the energies (∂Σe/∂q_i is the potential, and
     e_i = ½ q_i ∂Σe/∂q_i), so only a weighted sum needs another pass.
     """
 
-    @staticmethod
-    def forward(
-        ctx: Any, positions: Tensor, charges: Tensor, cell: Tensor, pairs: ChargePairs, form: ScreenedCoulomb
-    ) -> Tensor:
-        ctx.save_for_backward(positions, charges, cell)
-        ctx.pairs, ctx.form = pairs, form
-        ones = np.ones(charges.shape[0])
-        ctx.of_plain_sum = _compiled_gradients(positions, charges, cell, pairs, form, ones)
-        return torch.from_numpy(0.5 * _array(charges) * ctx.of_plain_sum[1])
+    pairs: ChargePairs
+    form: ScreenedCoulomb
 
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
-        positions, charges, cell = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            gradients = _torch_gradients(positions, charges, cell, ctx.pairs, ctx.form, upstream[0])
-            return *gradients, None, None
-        weights = _array(upstream[0])
-        if weights.size and (weights == weights[0]).all():
-            arrays = [weights[0] * gradient for gradient in ctx.of_plain_sum]
-        else:
-            arrays = _compiled_gradients(positions, charges, cell, ctx.pairs, ctx.form, weights)
-        return *(torch.from_numpy(array) for array in arrays), None, None
+    def value(self, *inputs: Tensor) -> tuple[Tensors, Tensors]:
+        positions, charges, cell = inputs
+        ones = np.ones(charges.shape[0])
+        of_plain_sum = _compiled_gradients(positions, charges, cell, self.pairs, self.form, ones)
+        return (0.5 * charges * of_plain_sum[1],), of_plain_sum
+
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients:
+        factor = common_value(upstream[0])
+        if factor is not None:
+            return tuple(factor * gradient for gradient in kept)
+        positions, charges, cell = inputs
+        return _compiled_gradients(positions, charges, cell, self.pairs, self.form, array(upstream[0]))
+
+    def torch_gradient(self, inputs: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients:
+        """Reference of the compiled loops, in operations that can be differentiated again."""
+        positions, charges, cell = inputs
+        pairs, form, weights = self.pairs, self.form, upstream[0]
+        i, j = pairs.index[0], pairs.index[1]
+        vectors = pairs.vectors(positions, cell)
+        distances = form.distances(vectors)
+        q_i, q_j = charges.index_select(0, i), charges.index_select(0, j)
+        weight = 0.5 * (weights.index_select(0, i) + weights.index_select(0, j))
+        potential = weight * form.value(distances)
+        to_charges = torch.zeros_like(charges).index_add(0, i, potential * q_j).index_add(0, j, potential * q_i)
+        to_vectors = (weight * q_i * q_j * form.derivative(distances) / distances)[:, None] * vectors
+        to_positions = torch.zeros_like(positions).index_add(0, j, to_vectors).index_add(0, i, -to_vectors)
+        to_cell = torch.zeros_like(cell)
+        if pairs.shifts.shape[0]:
+            strained = pairs.shifts[:, :, None] * to_vectors[:, None, :]
+            to_cell = to_cell.index_add(0, pairs.system_idx.index_select(0, i), strained)
+        return to_positions, to_charges, to_cell
 
 
 def _compiled_gradients(
     positions: Tensor, charges: Tensor, cell: Tensor, pairs: ChargePairs, form: ScreenedCoulomb, weights: np.ndarray
-) -> list[np.ndarray]:
+) -> Tensors:
     """Derivatives of Σ_i weights_i e_i with respect to positions, charges and cell."""
     from molcalc.kernels import charge_pairs as pair_kernels
 
     n_charges, n_pairs = charges.shape[0], pairs.index.shape[1]
     work = OPERATIONS_PER_CHARGE_PAIR * n_pairs
-    n_slots = max(1, min(torch.get_num_threads(), int(work / SERIAL_WORK)))
+    n_slots = slots_for(work)
     to_charges, to_cell = np.zeros((n_slots, n_charges)), np.zeros((n_slots, *cell.shape))
-    q, system_idx = _array(charges), _array(pairs.system_idx)
+    q, system_idx = array(charges), array(pairs.system_idx)
     if pairs.complete and form.bare:
-        xyz, to_xyz = np.ascontiguousarray(_array(positions).T), np.zeros((n_slots, 3, n_charges))
+        xyz, to_xyz = np.ascontiguousarray(array(positions).T), np.zeros((n_slots, 3, n_charges))
         molecules = (xyz, q, system_idx, form.short_range_cutoff, weights)
         share_range(pair_kernels.complete, n_slots, work, *molecules, to_charges, to_xyz)
         to_positions = to_xyz.transpose(0, 2, 1)
     else:
         to_positions = np.zeros((n_slots, n_charges, 3))
-        system = (_array(positions), q, _array(cell), system_idx)
-        parameters = (_array(pairs.index), _array(pairs.shifts), form.parameters, weights)
+        system = (array(positions), q, array(cell), system_idx)
+        parameters = (array(pairs.index), array(pairs.shifts), form.parameters, weights)
         outputs = (to_charges, to_positions, to_cell)
         share_range(pair_kernels.listed, n_slots, work, *system, *parameters, *outputs)
-    return [slots.sum(axis=0) for slots in (to_positions, to_charges, to_cell)]
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    """The contiguous array that compiled kernels take."""
-    return tensor.detach().contiguous().numpy()
-
-
-def _torch_gradients(
-    positions: Tensor, charges: Tensor, cell: Tensor, pairs: ChargePairs, form: ScreenedCoulomb, weights: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Reference of the compiled kernels, in operations that can be differentiated again."""
-    i, j = pairs.index[0], pairs.index[1]
-    vectors = pairs.vectors(positions, cell)
-    distances = form.distances(vectors)
-    q_i, q_j = charges.index_select(0, i), charges.index_select(0, j)
-    weight = 0.5 * (weights.index_select(0, i) + weights.index_select(0, j))
-    potential = weight * form.value(distances)
-    to_charges = torch.zeros_like(charges).index_add(0, i, potential * q_j).index_add(0, j, potential * q_i)
-    to_vectors = (weight * q_i * q_j * form.derivative(distances) / distances)[:, None] * vectors
-    to_positions = torch.zeros_like(positions).index_add(0, j, to_vectors).index_add(0, i, -to_vectors)
-    to_cell = torch.zeros_like(cell)
-    if pairs.shifts.shape[0]:
-        strained = pairs.shifts[:, :, None] * to_vectors[:, None, :]
-        to_cell = to_cell.index_add(0, pairs.system_idx.index_select(0, i), strained)
-    return to_positions, to_charges, to_cell
+    return tuple(torch.from_numpy(slots.sum(axis=0)) for slots in (to_positions, to_charges, to_cell))

@@ -22,8 +22,8 @@ from molcalc.io.checkpoint import CONFIG, Checkpoint
 from molcalc.io.files import sha256, write_atomic
 from molcalc.io.targets import check_file, check_folder, check_not_input
 from molcalc.models.aimnet2 import AIMNet2Network
-from molcalc.predictor import DTYPES
-from molcalc.pretrained.foreign.exported import Contents
+from molcalc.prediction.options import DTYPES
+from molcalc.pretrained.foreign.exported import Contents, description_beside
 
 EXPORT_FORMS = {".jpt": "torchscript", ".pt2": "torch.export", "": "model directory"}
 """What is written, by the ending of its name."""
@@ -66,7 +66,8 @@ def export(
     ----------
     model : as :class:`molcalc.calculators.AIMNet2` takes it; a list of runs of one model makes an ensemble.
     output : what is written follows from the ending: ``.jpt`` a TorchScript program, ``.pt2`` one of torch.export, and
-        without ending a model directory with this fidelity alone. Programs get a description beside them, ``.json``.
+        without ending a model directory with this fidelity alone. Programs get a description beside them,
+        ``NAME.jpt.json``.
     fidelity : its name; may be left out where there is only one.
     dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" with an exact name, or D3Parameters.
     member : one network of an ensemble, from 0; None takes all.
@@ -115,7 +116,7 @@ def export(
         data = program_files.script(program, contents)
     else:
         data = program_files.packed(padded, contents, aot=aot)
-    sidecar = target.with_suffix(".json")
+    sidecar = description_beside(target)
     more = {"file": target.name, "bytes": len(data), "sha256": sha256(data)}
     write_atomic(target, data)
     write_atomic(sidecar, contents.to_json(**more).encode())
@@ -149,5 +150,5 @@ def _check_target(target: Path, models: Sequence[ModelSource], force: bool) -> N
     if not target.suffix:
         check_folder(target, force=force, kind="a model directory", owns=checkpoint.belongs)
         return
-    for path in (target, target.with_suffix(".json")):
-        check_file(path, force=force)
+    for path in (target, description_beside(target)):
+        check_file(path, force=force, inputs=files)

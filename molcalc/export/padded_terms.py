@@ -74,11 +74,19 @@ class PaddedRepulsion(nn.Module):
 
     def __init__(self, term: ZBLRepulsion) -> None:
         super().__init__()
-        self.start, self.cutoff, self.scale = term.switch_start, term.pair_cutoff, 0.5 * COULOMB
+        self.scale = 0.5 * COULOMB
+        self.starts, self.ends = nn.Buffer(term.starts.clone()), nn.Buffer(term.ends.clone())
 
     def forward(self, distances: Tensor, pairs: Tensor, numbers: Tensor) -> Tensor:
         z = numbers.to(distances.dtype)
-        energies = zbl_repulsion(distances, z.unsqueeze(1), z.unsqueeze(2), self.start, self.cutoff)
+        starts, ends = self.starts[numbers], self.ends[numbers]
+        energies = zbl_repulsion(
+            distances,
+            z.unsqueeze(1),
+            z.unsqueeze(2),
+            starts.unsqueeze(1) + starts.unsqueeze(2),
+            ends.unsqueeze(1) + ends.unsqueeze(2),
+        )
         return self.scale * torch.where(pairs, energies, torch.zeros_like(energies)).sum(dim=(1, 2))
 
 

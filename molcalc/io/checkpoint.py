@@ -16,7 +16,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from molcalc.errors import (
     CheckpointError,
     CheckpointMismatchError,
     ConfigError,
+    MissingFileError,
     ResourceError,
     short,
 )
@@ -55,6 +56,8 @@ UNITS = {"energy": "eV", "length": "Å", "charge": "e"}
 MAX_CONFIG = 1 << 18
 """Bytes; a larger configuration is an attack or damage."""
 MAX_MEMBERS = 64
+LATER_ENTRIES = frozenset({"coulomb_sum", "coulomb_options"})
+"""What the present format gained while models of it existed: the hash counts these where they say something."""
 READ_ATTEMPTS = 20
 """Reading starts again when another process replaces the files meanwhile."""
 
@@ -72,6 +75,8 @@ class ModelConfig:
     coulomb : Coulomb energy the model was trained with: "simple" or "physnet" of the atomic charges, "distributed" of
         the distributed ones; or None.
     coulomb_range : Å, distance below which the network holds the Coulomb energy.
+    coulomb_sum : how it was summed in training where that is not over all pairs ("dsf", "ewald", …), or None.
+    coulomb_options : of that sum, by name.
     repulsion : repulsion of nuclei the model was trained with ("zbl"), or None.
     neutral_only : the model knows neutral molecules only.
     provenance : where the weights come from (strings only).
@@ -83,6 +88,8 @@ class ModelConfig:
     fidelities: tuple[Fidelity, ...] = (Fidelity(name="default"),)
     coulomb: str | None = None
     coulomb_range: float | None = None
+    coulomb_sum: str | None = None
+    coulomb_options: dict[str, float] = field(default_factory=dict)
     repulsion: str | None = None
     neutral_only: bool = False
     provenance: dict[str, str] = field(default_factory=dict)
@@ -108,9 +115,16 @@ class Checkpoint:
     def hash(self) -> str:
         """First twelve digits of the SHA-256 of configuration and weights.
 
-        Both are those of the present format: a model of an older one has the hash that it has when saved again.
+        Both are those of the present format: a model of an older one has the hash that it has when saved again. What
+        the training data covered changes no result and does not count, and neither does an entry of
+        :data:`LATER_ENTRIES` that is empty.
         """
-        return sha256(_canonical(asdict(self.config)) + digest(self.weights).encode())[:12]
+        fidelities = tuple(replace(fidelity, knowledge=None) for fidelity in self.config.fidelities)
+        values = asdict(replace(self.config, fidelities=fidelities))
+        values = {name: value for name, value in values.items() if value or name not in LATER_ENTRIES}
+        for fidelity in values["fidelities"]:
+            del fidelity["knowledge"]
+        return sha256(_canonical(values) + digest(self.weights).encode())[:12]
 
 
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint, extra: Mapping[str, bytes] | None = None) -> None:
@@ -256,7 +270,7 @@ def _read_files(path: str | os.PathLike[str], names: tuple[str, ...]) -> tuple[_
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise FileNotFoundError(f"no model directory at {folder}")
+        raise MissingFileError(f"no model directory at {folder}")
     for _ in range(READ_ATTEMPTS):
         configs = _read_configs(folder)
         try:
@@ -275,7 +289,7 @@ def _read_configs(folder: Path) -> dict[Path, bytes]:
         with contextlib.suppress(FileNotFoundError):
             configs[path] = read_file(path, MAX_CONFIG)
     if not configs:
-        raise FileNotFoundError(f"{folder} is not a model directory: {CONFIG} is missing")
+        raise MissingFileError(f"{folder} is not a model directory: {CONFIG} is missing")
     return configs
 
 

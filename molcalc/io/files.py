@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import errno
+import functools
+import gzip
 import hashlib
+import lzma
 import os
 import re
+import shutil
 import stat
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from molcalc.errors import CheckpointCorruptError, CheckpointError, InputError, ResourceError
+from molcalc.errors import CheckpointCorruptError, CheckpointError, ResourceError
 
 MAX_FILE = 1 << 33
 """Bytes; more than any model has."""
 FOLDER_LOCK_WAIT = 30.0
 """Seconds to wait for another process that writes the same folder."""
-_SHOWN_OF_LINE = 40
-"""Characters of a damaged line that an error message repeats."""
 _TEMPORARY = re.compile(r"\.\d+-\d+\.tmp\..+|\..+\.\d+-\d+\.tmp")
 """Names of temporary files; the second form was written before versions kept the ending."""
+_OPENERS: Mapping[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
+"""What reading a damaged text file, compressed or not, may raise."""
+COMPRESSED = tuple(_OPENERS)
+"""Endings of compressed files that are read."""
 _COMPANIONS = ("", "-journal", "-wal", "-shm", "-lock")
 """Endings of a temporary file and of what databases put beside it."""
 
@@ -108,6 +118,41 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
                 temporary.with_name(temporary.name + ending).unlink(missing_ok=True)
 
 
+def open_text(path: Path) -> TextIO:
+    """A file as UTF-8 text, decompressed if its name says that it is compressed."""
+    opened: TextIO = _OPENERS.get(path.suffix.lower(), open)(path, "rt", encoding="utf-8")
+    return opened
+
+
+def decompressed(path: Path) -> Path:
+    """The file itself, or a decompressed copy of it that lives as long as the process.
+
+    Returns
+    -------
+    path to read from
+
+    Raises
+    ------
+    ResourceError
+        When the copy cannot be written.
+    OSError, EOFError, zlib.error, lzma.LZMAError
+        When the file is damaged, as :data:`UNREADABLE` lists.
+    """
+    if path.suffix.lower() not in _OPENERS:
+        return path
+    status = path.stat()
+    return Path(_copy_of(path.absolute(), status.st_mtime_ns, status.st_size).name, path.stem)
+
+
+@functools.lru_cache(maxsize=64)
+def _copy_of(path: Path, modified: int, size: int) -> tempfile.TemporaryDirectory[str]:
+    """Folder of a decompressed copy; another version of the file gets another one."""
+    folder = tempfile.TemporaryDirectory(prefix="molcalc-")
+    with _OPENERS[path.suffix.lower()](path, "rb") as source, open(Path(folder.name, path.stem), "wb") as target:
+        shutil.copyfileobj(source, target)
+    return folder
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file in one step, see :func:`replacing`.
 
@@ -175,34 +220,3 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def check_xyz(stream: TextIO, name: str) -> None:
-    """Compare the atom counts of an XYZ file with its lines.
-
-    ASE would spend minutes on a small file that claims a billion atoms, and would end silently at an empty line.
-
-    Raises
-    ------
-    InputError
-    """
-    frame = 0
-    while line := stream.readline():
-        if line.lstrip().startswith("VEC"):
-            continue
-        if not line.strip():
-            if stream.read().strip():
-                raise InputError(f"{name}: frame {frame} begins with an empty line; remove it")
-            return
-        try:
-            claimed = int(line)
-        except ValueError as error:
-            seen = line.strip()[:_SHOWN_OF_LINE]
-            raise InputError(f"{name}: frame {frame} must begin with its number of atoms; found {seen!r}") from error
-        stream.readline()
-        found = 0
-        while found < claimed and stream.readline():
-            found += 1
-        if found != claimed:
-            raise InputError(f"{name}: frame {frame} claims {claimed} atoms, but {found} lines follow")
-        frame += 1

@@ -1,4 +1,8 @@
-"""Strict conversion of plain dictionaries (JSON, YAML) into dataclasses, and the checks these make of themselves."""
+"""Strict conversion of plain dictionaries (JSON, YAML) into dataclasses, and the ranges that their fields declare.
+
+A field says beside its type which values it may have, ``epochs: Annotated[int, Range(1)]``, and ``check_fields(self)``
+in ``__post_init__`` holds it to that, however the dataclass is made.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,62 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
 from molcalc.errors import ConfigError, short, suggest
 
 T = TypeVar("T")
+
+MOST_COUNTED = 10**9
+"""Largest value of options that count something; more is a slip, and overflows in one place or another."""
+
+
+LARGEST_SEED = 2**63 - 1
+"""Of the random generators of torch."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers that a field may have.
+
+    Attributes
+    ----------
+    least, most : limits, which belong to the range unless they are open.
+    above, below : whether the limit itself is left out.
+    """
+
+    least: float = -math.inf
+    most: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        low = value > self.least if self.above else value >= self.least
+        return low and (value < self.most if self.below else value <= self.most)
+
+    def __str__(self) -> str:
+        low = f"{'above' if self.above else 'at least'} {self.least:g}"
+        high = f"{'below' if self.below else 'at most'} {self.most:g}"
+        return " and ".join([low] * (self.least > -math.inf) + [high] * (self.most < math.inf))
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Names that a field may have; of a table, those that it has when it is looked at."""
+
+    names: Collection[str]
+
+
+Count = Annotated[int, Range(1, MOST_COUNTED)]
+"""How many of something: at least one."""
+Share = Annotated[float, Range(0, 1)]
+"""A number from 0 to 1."""
+Positive = Annotated[float, Range(0, 1e9, above=True)]
+"""A number above 0."""
+NotNegative = Annotated[float, Range(0, 1e9)]
+"""A number of at least 0."""
 
 
 def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
@@ -61,12 +115,14 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
 
 @functools.cache
 def _hints(cls: type[Any]) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+    return typing.get_type_hints(cls, include_extras=True)
 
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
     """Check a value against a type hint; sequences become tuples, whole numbers may stand for floats."""
     origin = typing.get_origin(hint)
+    if origin is Annotated:
+        return _convert(value, typing.get_args(hint)[0], name)
     if origin in (typing.Union, types.UnionType):
         options = typing.get_args(hint)
         if value is None and type(None) in options:
@@ -118,30 +174,37 @@ def _wrong(name: str, value: Any, expected: str) -> ConfigError:
     return ConfigError(f"{name}: {short(value)} is a {type(value).__name__}; expected {expected}")
 
 
-def check_choices(config: Any, **allowed: Sequence[str | None]) -> None:
-    """Refuse a configuration whose fields are not among the values they may have.
+def check_fields(config: Any) -> None:
+    """Refuse a dataclass with a field outside the range, or not among the choices, that its type declares.
 
     Raises
     ------
     ValueError
-        Names the field, its value, the nearest allowed one, and all of them; :func:`from_dict` adds where it stood.
+        Names the field, its value and what is allowed; :func:`from_dict` adds where it stood.
     """
-    for name, values in allowed.items():
-        value = getattr(config, name)
-        if value not in values:
-            names = [str(item) for item in values]
-            raise ValueError(f"{name}={value!r}{suggest(str(value), names)}; choose one of {', '.join(names)}")
+    kind: Any = type(config)
+    for name, hint in _hints(kind).items():
+        for place, value, allowed in _annotated(name, getattr(config, name), hint):
+            if isinstance(allowed, Range) and value not in allowed:
+                raise ValueError(f"{place}={short(value)}; expected {allowed}")
+            if isinstance(allowed, Choice) and value not in allowed.names:
+                nearest = suggest(str(value), allowed.names)
+                raise ValueError(f"{place}={short(value)}{nearest}; choose one of {', '.join(allowed.names)}")
 
 
-def check_least(config: Any, least: float, *names: str) -> None:
-    """Refuse a configuration with a field below its smallest value; None is no value.
-
-    Raises
-    ------
-    ValueError
-        Names the field and its value.
-    """
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and value < least:
-            raise ValueError(f"{name}={value}; expected at least {least}")
+def _annotated(name: str, value: Any, hint: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Values inside a value with what their types allow, and where they stand; None is no value."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if value is None:
+        return
+    if origin is Annotated:
+        yield from ((name, value, allowed) for allowed in inner[1:])
+    elif origin in (typing.Union, types.UnionType):
+        yield from (found for option in inner for found in _annotated(name, value, option))
+    elif origin is dict and isinstance(value, Mapping):  # in a union, it may be something else
+        for key, item in value.items():
+            yield from _annotated(f"{name}.{key}", item, inner[1])
+    elif origin is tuple and isinstance(value, tuple):
+        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        for k, (item, kind) in enumerate(zip(value, kinds)):
+            yield from _annotated(f"{name}[{k}]", item, kind)

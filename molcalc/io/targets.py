@@ -9,7 +9,7 @@ nothing                      it is written, if its folder is there and can be wr
 a file                       refused, unless ``force`` is given
 a link, also a broken one    as a file. What is written in one piece takes the place of the link, not of what the link
                              points to; what grows frame by frame is written through the link
-an input of the same run     refused, also with ``force``, unless it is read to the end before its result is written
+an input of the same run     refused, also with ``force``; so is a file of a folder that is an input, as of the model
 a folder                     refused, where a file is to be written; a model directory is replaced with ``force``, a
                              folder that holds anything else never
 a pipe, socket or device     refused: a rename would put a file in its place
@@ -43,9 +43,9 @@ def check_file(path: Path, *, force: bool, inputs: Iterable[Path] = (), error: t
         raise error(f"{path} is a folder; give the name of a file")
     if path.exists() and not path.is_file():
         raise error(f"{path} is a pipe, socket or device; give the name of a file")
+    check_not_input(path, inputs, error=error)
     if os.path.lexists(path) and not force:
         raise error(f"{path} exists: give another name, or --force to replace it (in Python force=True)")
-    check_not_input(path, inputs, error=error)
     if not path.parent.is_dir():
         raise error(f"{path}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -53,7 +53,7 @@ def check_file(path: Path, *, force: bool, inputs: Iterable[Path] = (), error: t
 
 
 def check_not_input(path: Path, inputs: Iterable[Path], *, error: type[MolcalcError] = InputError) -> None:
-    """Refuse a target that is an input of the same run, under whatever name.
+    """Refuse a target that is an input of the same run, or a file of a folder that is one, under whatever name.
 
     Parameters
     ----------
@@ -66,8 +66,12 @@ def check_not_input(path: Path, inputs: Iterable[Path], *, error: type[MolcalcEr
         Or ``error``.
     """
     for file in inputs:
-        if path.exists() and file.exists() and path.samefile(file):
+        if not (path.exists() and file.exists()):
+            continue
+        if path.samefile(file):
             raise error(f"{path} is an input and the target at the same time: give the target another name")
+        if file.is_dir() and path.resolve().is_relative_to(file.resolve()):
+            raise error(f"{path} belongs to the input {file}: give the target another name")
 
 
 def check_folder(path: Path, *, force: bool, kind: str, owns: Callable[[str], bool]) -> None:

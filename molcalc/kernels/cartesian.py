@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
 from molcalc.kernels.runtime import OPTIONS, WIDTH, flat
 from molcalc.kernels.simd import fma, load_row, mul, splat, store_row, zero
 
@@ -226,7 +226,7 @@ class _CartesianMessage(CompiledFunction):
         gather_messages(*arrays, size, n_paths, *(flat(x) for x in self._with_tensors(results)))
         return tuple(results), ()
 
-    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients:
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients:
         s, v, t, weights, unit = inputs
         n_paths, size = weights.shape[1:]
         results = tuple(torch.zeros_like(x, memory_format=torch.contiguous_format) for x in inputs)

@@ -12,14 +12,13 @@ since σ'' = s (1 − s) for the shifted softplus. Import only where numba is av
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
 from molcalc.kernels.interaction_stack_pull import pull_stack
 from molcalc.kernels.interaction_stack_push import forward, push_stack
 from molcalc.kernels.runtime import array
@@ -71,15 +70,13 @@ class _InteractionStack(CompiledFunction):
         )  # fmt: skip
         return (outputs, features[-1].clone()), (features, value, slope)
 
-    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients:
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients:
         filters, (features, value, _) = inputs[0], kept
         no_tangents = filters[:0], features[:0], value, value
         outputs, last = (cotangent[None] for cotangent in upstream)
-        return self._pull(inputs, kept, no_tangents, outputs, last, wanted[2])
+        return self._pull(inputs, kept, no_tangents, outputs, last, wanted(2))
 
-    def second(
-        self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Sequence[bool]
-    ) -> Gradients:
+    def second(self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Wanted) -> Gradients:
         filters, _, weights = inputs
         features, value, slope = kept
         features_tangent, tangent, curved = (torch.empty_like(x) for x in (features, value, value))
@@ -91,7 +88,7 @@ class _InteractionStack(CompiledFunction):
         along = tangents[0], features_tangent, tangent, curved
         # The upstream gradients of the results are cotangents of their tangents.
         outputs, last = (torch.stack([torch.zeros_like(cotangent), cotangent]) for cotangent in upstream)
-        gradients = self._pull(inputs, kept, along, outputs, last, wanted[2])
+        gradients = self._pull(inputs, kept, along, outputs, last, wanted(2))
         return *gradients, outputs_tangent, features_tangent[-1].clone()
 
     def _pull(

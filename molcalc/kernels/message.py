@@ -10,7 +10,7 @@ the processor.
 What atoms add to their neighbors goes to as many arrays as there are parts, which several threads can work on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
 from molcalc.kernels.runtime import OPTIONS, WIDTH, array, flat, share_range, slots_for
 from molcalc.kernels.simd import fma, load_first, load_row, mul, splat, splat_at, store_first, store_row, zero
 
@@ -391,23 +391,21 @@ class _Message(CompiledFunction):
         )  # fmt: skip
         return (result,), ()
 
-    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients:
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients:
         features, charges, basis, weights = inputs
         work = 3.0 * self._work(basis, len(features))
         given = self.layout.inputs(upstream[0])
-        results = _GradientArrays(*given, len(features), basis, self.layout, work, (wanted[2], wanted[3]))
+        results = _GradientArrays(*given, len(features), basis, self.layout, work, (wanted(2), wanted(3)))
         share_range(
             pull, results.n_parts, work, results.n_parts, *self._edges(), flat(features), flat(charges), flat(basis),
             flat(upstream[0]), *_padded(weights), *self.layout.arguments(), *results.arguments(),
         )  # fmt: skip
         return results.results()
 
-    def second(
-        self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Sequence[bool]
-    ) -> Gradients:
+    def second(self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Wanted) -> Gradients:
         features, charges, basis, weights = inputs
         work = 8.0 * self._work(basis, len(features))
-        results = _GradientArrays(None, None, len(features), basis, self.layout, work, (wanted[2], wanted[3]))
+        results = _GradientArrays(None, None, len(features), basis, self.layout, work, (wanted(2), wanted(3)))
         for_upstream = self.layout.empty_rows(*tangents[:2])
         share_range(
             pull_back, results.n_parts, work, results.n_parts, *self._edges(), flat(features), flat(charges),

@@ -4,14 +4,14 @@ Arrays are flat; features are (n_atoms, C, 16), the basis (n_edges, 4, 16), sums
 holds where the edges of each atom begin, ``source`` the neighbor of each edge. Import only where numba is available.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
 import numpy as np
 from torch import Tensor
 
-from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
 from molcalc.kernels.runtime import OPTIONS, WIDTH, array, flat, share_range
 from molcalc.kernels.simd import fma, load_row, store_row, zero
 
@@ -132,19 +132,17 @@ class _NeighborSum(CompiledFunction):
     def value(self, *inputs: Tensor) -> tuple[Tensors, Tensors]:
         return (self._gather(*inputs),), ()
 
-    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients:
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients:
         features, basis = inputs
-        by_features = self._spread(basis, upstream[0]) if wanted[0] else None
-        return by_features, self._contract(features, upstream[0]) if wanted[1] else None
+        by_features = self._spread(basis, upstream[0]) if wanted(0) else None
+        return by_features, self._contract(features, upstream[0]) if wanted(1) else None
 
-    def second(
-        self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Sequence[bool]
-    ) -> Gradients:
+    def second(self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Wanted) -> Gradients:
         (features, basis), (along_features, along_basis), sums = inputs, tangents, upstream[0]
         return (
-            self._spread(along_basis, sums) if wanted[0] else None,
-            self._contract(along_features, sums) if wanted[1] else None,
-            self._gather(along_features, basis) + self._gather(features, along_basis) if wanted[2] else None,
+            self._spread(along_basis, sums) if wanted(0) else None,
+            self._contract(along_features, sums) if wanted(1) else None,
+            self._gather(along_features, basis) + self._gather(features, along_basis) if wanted(2) else None,
         )
 
     def formula(self, *inputs: Tensor) -> Tensors:

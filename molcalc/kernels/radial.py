@@ -8,7 +8,7 @@ Import only where numba is available.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
 from molcalc.kernels.exponential import exp_negative
 from molcalc.kernels.runtime import LANES, OPTIONS, SUMS, array
 from molcalc.kernels.switch import smooth_step, smooth_step_curvature
@@ -173,16 +173,14 @@ class _ExponentialGaussians(CompiledFunction):
         values(array(r), self.cutoff, self.largest, array(centers), array(widths), array(gauss), array(basis))
         return (basis,), (gauss,)
 
-    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients:
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients:
         r, *parameters = (array(x) for x in inputs)
-        n_parameters = len(inputs[1]) if any(wanted[1:]) else 0
-        to_r, to_parameters = kept[0].new_empty(r.shape), kept[0].new_zeros(2, n_parameters)
+        with_parameters = wanted(1) or wanted(2)
+        to_r, to_parameters = kept[0].new_empty(r.shape), kept[0].new_zeros(2, len(inputs[1]) * with_parameters)
         first(r, self.cutoff, *parameters, array(kept[0]), array(upstream[0]), array(to_r), *array(to_parameters))
-        return to_r, *to_parameters
+        return to_r, *(to_parameters if with_parameters else (None, None))
 
-    def second(
-        self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Sequence[bool]
-    ) -> Gradients:
+    def second(self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Wanted) -> Gradients:
         r, *parameters = (array(x) for x in inputs)
         gauss, weights = array(kept[0]), array(upstream[0])
         to_r, to_weights = kept[0].new_empty(r.shape), torch.empty_like(kept[0])

@@ -8,6 +8,7 @@ threads at once.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,33 @@ SERIAL_WORK = 200_000
 """Multiply-adds below which starting a second thread costs more than it saves."""
 
 _pools: dict[int, ThreadPoolExecutor] = {}
-os.register_at_fork(after_in_child=_pools.clear)
+_openmp_libraries: dict[str, ctypes.CDLL] = {}
+
+
+def one_thread_after_fork(library: str) -> None:
+    """Make a compiled library that shares its work by OpenMP do without in forked processes.
+
+    Threads do not live on in a fork, but OpenMP waits for them.
+
+    Parameters
+    ----------
+    library : path of a shared library, which is loaded already.
+    """
+    if library not in _openmp_libraries:
+        loaded = ctypes.CDLL(library, mode=os.RTLD_NOLOAD)
+        if hasattr(loaded, "omp_set_num_threads"):  # of the OpenMP that this library is linked with
+            _openmp_libraries[library] = loaded
+
+
+def _after_fork() -> None:
+    """Leave no thread of the parent to be waited for: ours are new, and torch and others get one each."""
+    _pools.clear()
+    torch.set_num_threads(1)
+    for library in _openmp_libraries.values():
+        library.omp_set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 @lru_cache(maxsize=1)
@@ -52,18 +79,18 @@ def available() -> bool:
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Whether kernels can work on these tensors: numba is there and all are on the CPU."""
-    return available() and all(tensor.device.type == "cpu" for tensor in tensors)
+    """Whether kernels can work on these tensors: numba is there, all are on the CPU, and of a type that numpy knows."""
+    return available() and all(tensor.device.type == "cpu" and tensor.dtype != torch.bfloat16 for tensor in tensors)
 
 
 def array(tensor: Tensor) -> np.ndarray:
     """Array of a tensor that loops read and write: its own memory if it is contiguous."""
-    return tensor.detach().contiguous().numpy()
+    return np.ascontiguousarray(tensor.numpy(force=True))
 
 
 def flat(tensor: Tensor) -> np.ndarray:
     """Flat array of a tensor, otherwise as :func:`array`."""
-    return tensor.detach().contiguous().view(-1).numpy()
+    return array(tensor).reshape(-1)
 
 
 def slots_for(work: float) -> int:

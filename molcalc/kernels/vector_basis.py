@@ -5,7 +5,7 @@ give all sixteen Gaussians. The intermediate values reach exp(±480), which doub
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
 from molcalc.kernels.runtime import OPTIONS, WIDTH, array, share_range
 
 _DAMP = np.exp(-(np.arange(WIDTH, dtype=np.float64) ** 2))
@@ -135,17 +135,17 @@ class _VectorBasis(CompiledFunction):
         share_range(basis_values, n, 400.0 * n, array(vectors), *self.shells, array(basis))
         return (basis,), ()
 
-    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients:
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients:
         (vectors,), n = inputs, len(inputs[0])
         result = torch.empty_like(vectors, memory_format=torch.contiguous_format)
         share_range(basis_gradient, n, 600.0 * n, array(vectors), array(upstream[0]), *self.shells, array(result))
         return (result,)
 
     def second(
-        self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Sequence[bool]
+        self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Wanted
     ) -> Gradients | None:
         """When a loss on forces is differentiated for the weights, only the gradient by ``upstream`` is needed."""
-        if wanted[0]:
+        if wanted(0):
             return None
         (vectors,), n = inputs, len(inputs[0])
         result = torch.empty_like(upstream[0], memory_format=torch.contiguous_format)

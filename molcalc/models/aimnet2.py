@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
+from molcalc.io.schema import Choice, Range
 from molcalc.models.aimnet2_passes import MLP, FirstPass, Neighborhood, Pass
-from molcalc.models.network import NetworkConfig, ReferenceEnergies, rows_of_atoms
+from molcalc.models.network import NetworkConfig, Reach, ReferenceEnergies, Width, rows_of_atoms
 from molcalc.nn.neighbor_sum import EdgeRows
 from molcalc.nn.segments import segment_sum
 from molcalc.nn.vector_basis import GaussianShells, vector_basis
+from molcalc.units import LARGEST_Z
 
 EMBEDDINGS = ("separate", "shared")
 CHARGE_EPSILON = 1e-6
@@ -49,35 +51,29 @@ class AIMNet2Config(NetworkConfig):
     charge_hidden : widths of the hidden layers of the charge heads.
     """
 
-    max_number: int = 63
-    charge_channels: int = 1
-    n_channels: int = 16
-    n_radial: int = 16
-    n_vector: int = 12
-    cutoff: float = 5.0
+    max_number: Annotated[int, Range(1, LARGEST_Z)] = 63
+    charge_channels: Annotated[int, Range(1, 2)] = 1
+    n_channels: Width = 16
+    n_radial: Width = 16
+    n_vector: Width = 12
+    cutoff: Reach = 5.0
     first_center: float = 0.8
-    hidden: tuple[tuple[int, ...], ...] = ((512, 380), (512, 380), (512, 380, 380))
-    aim_size: int = 256
-    energy_hidden: tuple[int, ...] = (128, 128)
+    hidden: tuple[tuple[Width, ...], ...] = ((512, 380), (512, 380), (512, 380, 380))
+    aim_size: Width = 256
+    energy_hidden: tuple[Width, ...] = (128, 128)
     exact_charges: bool = True
-    n_fidelities: int = 1
-    embeddings: str = "separate"
+    n_fidelities: Annotated[int, Range(1, 1000)] = 1
+    embeddings: Annotated[str, Choice(EMBEDDINGS)] = "separate"
     bases: tuple[int | None, ...] = ()
     charge_heads: bool = False
-    charge_hidden: tuple[int, ...] = (64,)
+    charge_hidden: tuple[Width, ...] = (64,)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.charge_channels not in (1, 2):
-            raise ValueError(f"charge_channels={self.charge_channels}; allowed are 1 and 2")
         if not 0 <= self.first_center < self.cutoff:
             raise ValueError(f"cutoff={self.cutoff} Å, first_center={self.first_center} Å; expected 0 ≤ first < cutoff")
         if len(self.hidden) < 2:
             raise ValueError(f"hidden has {len(self.hidden)} passes; at least 2 are needed")
-        if self.n_fidelities < 1:
-            raise ValueError(f"n_fidelities={self.n_fidelities}; expected at least 1")
-        if self.embeddings not in EMBEDDINGS:
-            raise ValueError(f"embeddings={self.embeddings!r}; choose one of {', '.join(EMBEDDINGS)}")
         if self.bases and len(self.bases) != self.n_fidelities:
             raise ValueError(f"bases={self.bases}; expected one for each of the {self.n_fidelities} fidelities")
         for fidelity in range(len(self.bases)):

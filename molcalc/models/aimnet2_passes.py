@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -77,6 +78,10 @@ class MLP(nn.Sequential):
         return [layer for layer in self if isinstance(layer, nn.Linear)][-1]
 
 
+TwinKey = tuple[torch.dtype | tuple[int, int], ...]
+"""Dtype of a twin, and what it was made of."""
+
+
 class Pass(MLP):
     """A perceptron that reads the message of every atom (:mod:`molcalc.nn.message`).
 
@@ -86,7 +91,7 @@ class Pass(MLP):
 
     def __init__(self, sizes: Sequence[int], activate_last: bool = False) -> None:
         super().__init__(sizes, activate_last)
-        self._twin: tuple[tuple[int, ...], MLP] | None = None
+        self._twin: tuple[TwinKey, MLP] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_twin": None}
@@ -123,10 +128,30 @@ class Pass(MLP):
         weight = self.first.weight
         if weight.dtype == features.dtype or weight.requires_grad or len(features) > SINGLE_PRECISION_ATOMS:
             return self
-        key = tuple(parameter._version + parameter.data_ptr() for parameter in self.parameters())
+        key: TwinKey = (features.dtype, *(_content(parameter) for parameter in self.parameters()))
         if self._twin is None or self._twin[0] != key:
-            self._twin = key, copy.deepcopy(self).to(features.dtype)
+            twin = _twins.get(key)
+            if twin is None:
+                twin = _twins[key] = copy.deepcopy(self).to(features.dtype)
+            self._twin = key, twin
         return self._twin[1]
+
+
+_twins: weakref.WeakValueDictionary[TwinKey, MLP] = weakref.WeakValueDictionary()
+"""Perceptrons in another dtype, which all copies of a network with the same weights in the same memory use."""
+
+
+def _content(parameter: Tensor) -> tuple[int, int]:
+    """Where the numbers of a weight are, and how often they were changed there.
+
+    Memory that copies share is never changed: who writes gets other memory. Asking a tensor itself for the place of its
+    numbers counts as writing.
+    """
+    try:
+        place = torch._C._data_address(parameter)  # type: ignore[attr-defined]
+    except AttributeError:  # a torch without memory that is shared until it is written to
+        place = parameter.data_ptr()
+    return parameter._version, place
 
 
 class FirstPass(Pass):

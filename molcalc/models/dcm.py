@@ -90,6 +90,11 @@ class DistributedChargeModel(ReferenceEnergies):
         return "charges", *self.head.predicts
 
     @property
+    def sees_charge(self) -> bool:
+        """False: the total charge only shifts all atomic charges."""
+        return False
+
+    @property
     def rotation_invariant(self) -> bool:
         """Whether the distributed charges turn with the molecule."""
         return self.head.rotation_invariant

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molcalc.batch import AtomicBatch
-from molcalc.models.network import NetworkConfig
+from molcalc.io.schema import Range
+from molcalc.models.network import Depth, NetworkConfig, Reach, Width
 from molcalc.models.physnet import Edges, initialize_linear
 from molcalc.nn.cartesian import PATHS, Directions, cartesian_message, scalar_message, to_matrix
 from molcalc.nn.radial import ExponentialGaussians
@@ -35,14 +36,9 @@ class HeadConfig(NetworkConfig):
     exact_monopoles : the charges of an atom add up to its atomic charge; otherwise the loss has to see to that.
     """
 
-    n_dcm: int = 3
-    max_displacement: float = 0.3
+    n_dcm: Annotated[int, Range(1, 100)] = 3
+    max_displacement: Reach = 0.3
     exact_monopoles: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_at_least(1, "n_dcm")
-        self._require_length("max_displacement")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +53,11 @@ class EquivariantHeadConfig(HeadConfig):
         a molecule cannot describe.
     """
 
-    head_features: int = 176
-    head_layers: int = 2
-    head_radial: int = 64
-    head_cutoff: float = 10.0
+    head_features: Width = 176
+    head_layers: Depth = 2
+    head_radial: Annotated[int, Range(2, 65536)] = 64
+    head_cutoff: Reach = 10.0
     quadrupoles: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_at_least(1, "head_features", "head_layers")
-        self._require_at_least(2, "head_radial")
-        self._require_length("head_cutoff")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +70,9 @@ class PlainHeadConfig(HeadConfig):
     trunk_features : show the features of the trunk to the head, beside element and charge.
     """
 
-    head_features: int = 128
-    head_layers: int = 3
+    head_features: Width = 128
+    head_layers: Depth = 3
     trunk_features: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_at_least(1, "head_features", "head_layers")
 
 
 def distribute(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -19,10 +19,20 @@ from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import ConfigError
+from molcalc.io.schema import Range, check_fields
+from molcalc.units import LARGEST_Z
 
 Self = TypeVar("Self", bound="Network")
 Trainable = TypeVar("Trainable", bound="TrainableNetwork")
 """The class that a method is called on."""
+
+
+Width = Annotated[int, Range(1, 65536)]
+"""Features, hidden units or functions side by side."""
+Depth = Annotated[int, Range(1, 100)]
+"""Layers, blocks or modules one after another."""
+Reach = Annotated[float, Range(0, 100, above=True)]
+"""Å; a cutoff."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,25 +46,12 @@ class NetworkConfig:
     """
 
     elements: tuple[int, ...]
-    max_number: int = 94
+    max_number: Annotated[int, Range(1, LARGEST_Z)] = 94
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.elements or min(self.elements) < 1 or max(self.elements) > self.max_number:
             raise ValueError(f"elements={self.elements}; allowed are 1…{self.max_number}")
-
-    def _require_at_least(self, least: int, *names: str) -> None:
-        """Raise ValueError for a field that is smaller."""
-        for name in names:
-            value = getattr(self, name)
-            if value < least:
-                raise ValueError(f"{name}={value}; at least {least} is needed")
-
-    def _require_length(self, *names: str) -> None:
-        """Raise ValueError for a field that is no positive length in Å."""
-        for name in names:
-            value = getattr(self, name)
-            if not value > 0:
-                raise ValueError(f"{name}={value} Å; expected a positive length")
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values.
@@ -111,6 +108,11 @@ class Network(nn.Module, ABC):
     @property
     def rotation_invariant(self) -> bool:
         """Whether every prediction turns with the structure. Energies and charges always do."""
+        return True
+
+    @property
+    def sees_charge(self) -> bool:
+        """Whether atomic energies depend on the total charge, and not on elements and positions alone."""
         return True
 
     @property

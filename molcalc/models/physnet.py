@@ -9,16 +9,19 @@ Unke, Meuwly, J. Chem. Theory Comput. 15, 3678 (2019), doi:10.1021/acs.jctc.9b00
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
-from molcalc.models.network import NetworkConfig
+from molcalc.io.schema import Range
+from molcalc.models.network import Depth, NetworkConfig, Reach, Width
 from molcalc.nn.interaction_stack import compiled_stack_usable, interaction_stack
+from molcalc.nn.join import join_flat
 from molcalc.nn.radial import ExponentialGaussians
 from molcalc.nn.residual import Residual, shifted_softplus
 from molcalc.nn.segments import segment_sum
@@ -41,20 +44,13 @@ class PhysNetConfig(NetworkConfig):
     cutoff : Å, range of the messages of the trunk.
     """
 
-    n_features: int = 96
-    n_radial: int = 64
-    n_modules: int = 3
-    n_interaction: int = 2
-    n_atomic: int = 2
-    n_output: int = 1
-    cutoff: float = 6.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_at_least(1, "n_features", "n_modules")
-        self._require_at_least(2, "n_radial")
-        self._require_at_least(0, "n_interaction", "n_atomic", "n_output")
-        self._require_length("cutoff")
+    n_features: Width = 96
+    n_radial: Annotated[int, Range(2, 65536)] = 64
+    n_modules: Depth = 3
+    n_interaction: Annotated[int, Range(0, 100)] = 2
+    n_atomic: Annotated[int, Range(0, 100)] = 2
+    n_output: Annotated[int, Range(0, 100)] = 1
+    cutoff: Reach = 6.0
 
 
 @dataclass(frozen=True)
@@ -114,12 +110,11 @@ class Interaction(nn.Module):
         nn.init.ones_(self.gate)
         nn.init.normal_(self.output.weight, std=OUTPUT_SCALE * len(self.gate) ** -0.5)
 
-    def flat_weights(self) -> list[Float[Tensor, " _"]]:
-        """All weights as vectors, in the order of the compiled stack."""
-        parts = (self.both, self.message_blocks, self.update, self.atomic_blocks, self.output_blocks, self.output)
-        vectors = [[weight.view(-1) for weight in part.parameters()] for part in parts]
-        vectors.insert(2, [self.gate])
-        return [vector for part in vectors for vector in part]
+    def weights(self) -> list[Float[Tensor, "*_"]]:
+        """All weights, in the order of the compiled stack."""
+        before = (self.both, *_layers(self.message_blocks))
+        after = (self.update, *_layers(self.atomic_blocks), *_layers(self.output_blocks))
+        return [*_weights(before), self.gate, *_weights(after), self.output.weight]
 
     def forward(
         self, x: Float[Tensor, "n_atoms F"], filters: Float[Tensor, "n_edges F"], edge_index: Int[Tensor, "2 n_edges"]
@@ -130,6 +125,16 @@ class Interaction(nn.Module):
         message = self.message_blocks(message)
         x = self.atomic_blocks(self.gate * x + self.update(shifted_softplus(message)))
         return x, self.output(shifted_softplus(self.output_blocks(x)))
+
+
+def _layers(blocks: nn.Sequential) -> list[nn.Linear]:
+    """Linear layers of residual blocks."""
+    return [layer for block in cast("Iterable[Residual]", blocks) for layer in (block.first, block.second)]
+
+
+def _weights(layers: Iterable[nn.Linear]) -> list[Tensor]:
+    """Weights and biases of linear layers."""
+    return [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
 
 
 class PhysNet(nn.Module):
@@ -184,7 +189,7 @@ class PhysNet(nn.Module):
     def _interact(self, x: Tensor, filters: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
         """Features after all modules, and the sum of their outputs."""
         if compiled_stack_usable(x, filters):
-            weights = torch.cat([weight for interaction in self._stack for weight in interaction.flat_weights()])
+            weights = join_flat([weight for interaction in self._stack for weight in interaction.weights()])
             n_modules = len(self._stack)
             outputs, x = interaction_stack(filters, x, weights, edge_index, n_modules, self.blocks)
             return x, outputs

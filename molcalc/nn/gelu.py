@@ -13,14 +13,14 @@ Hendrycks, Gimpel, arXiv:1606.08415.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
 from molcalc.kernels.runtime import FLOATS, flat, share_range, usable
 
 _DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
@@ -44,12 +44,10 @@ class _GELU(CompiledFunction):
         value, slope = _value_and_slope(inputs[0])
         return (value,), (slope,)
 
-    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients:
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients:
         return (upstream[0] * kept[0],)
 
-    def second(
-        self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Sequence[bool]
-    ) -> Gradients:
+    def second(self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Wanted) -> Gradients:
         return _second(inputs[0], kept[0], upstream[0], tangents[0])
 
     def formula(self, *inputs: Tensor) -> Tensors:

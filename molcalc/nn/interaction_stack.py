@@ -31,7 +31,7 @@ def interaction_stack(
     ----------
     filters : (n_edges, n_modules · F).
     x : (n_atoms, F) initial features.
-    weights : all weights of the modules as one vector, see :meth:`molcalc.models.physnet.Interaction.flat_weights`.
+    weights : all weights of the modules as one vector, see :meth:`molcalc.models.physnet.Interaction.weights`.
     index : (2, n_edges) receiver and source.
     blocks : residual blocks on the message, on the features and in the output of each module.
 

@@ -14,9 +14,11 @@ from molcalc.errors import (
     CellError,
     InputError,
     UnsupportedElementError,
+    short,
 )
-from molcalc.neighbors import VerletList, all_pairs, neighbor_list, unique_pairs
+from molcalc.neighbors import VerletList, all_pairs, neighbor_list, pair_list
 from molcalc.potential import Potential
+from molcalc.prediction.extrapolation import Extrapolation
 from molcalc.state import State
 
 CLOSEST_FRACTION = 0.25
@@ -24,6 +26,29 @@ CLOSEST_FRACTION = 0.25
 MIN_VOLUME = 0.1
 """Å³ per atom."""
 MAX_CONDITION = 1e6
+
+
+def check_images(images: Iterable[Atoms]) -> list[Atoms]:
+    """The structures of a call that takes many, each of them looked at.
+
+    Returns
+    -------
+    list of Atoms
+
+    Raises
+    ------
+    InputError
+        For one structure in place of a list, and for an entry that is none; says which one.
+    """
+    if isinstance(images, Atoms):
+        raise InputError("one structure was given where a list is expected: evaluate([atoms])")
+    if isinstance(images, str) or not isinstance(images, Iterable):
+        raise InputError(f"{short(images)} is a {type(images).__name__}; expected a list of ase.Atoms")
+    found = list(images)
+    for k, atoms in enumerate(found):
+        if not isinstance(atoms, Atoms):
+            raise InputError(f"structure {k} is {short(atoms)}, a {type(atoms).__name__}; expected ase.Atoms")
+    return found
 
 
 def check_structure(atoms: Atoms, elements: Iterable[int], model: str, periodic: bool) -> None:
@@ -89,7 +114,9 @@ def initial_charge(atoms: Atoms) -> float | None:
     return float(atoms.get_initial_charges().sum()) if atoms.has("initial_charges") else None
 
 
-def check_distances(atomic_numbers: np.ndarray, vectors: np.ndarray, index: np.ndarray, minimum: float | None) -> None:
+def check_distances(
+    atomic_numbers: np.ndarray, vectors: np.ndarray, index: np.ndarray, minimum: float | None
+) -> np.ndarray:
     """Refuse two atoms, or an atom and a periodic image, that are too close.
 
     Parameters
@@ -97,6 +124,10 @@ def check_distances(atomic_numbers: np.ndarray, vectors: np.ndarray, index: np.n
     vectors : (n_edges, 3) Å.
     index : (2, n_edges).
     minimum : Å for all pairs; None takes a quarter of the sum of covalent radii.
+
+    Returns
+    -------
+    (n_edges,) squares of the distances, Å²
 
     Raises
     ------
@@ -117,10 +148,16 @@ def check_distances(atomic_numbers: np.ndarray, vectors: np.ndarray, index: np.n
             f"{which} are {np.sqrt(squared[worst]):.3f} Å apart (in the same image or a neighboring one); the minimum "
             f"for this pair is {limits[worst]:.3f} Å: check the structure, or lower min_distance"
         )
+    return squared
 
 
 def make_batch(
-    atoms: Atoms, potential: Potential, state: State, min_distance: float | None, edges: VerletList | None = None
+    atoms: Atoms,
+    potential: Potential,
+    state: State,
+    min_distance: float | None,
+    edges: VerletList | None = None,
+    extrapolation: Extrapolation | None = None,
 ) -> AtomicBatch:
     """A batch of one structure.
 
@@ -128,6 +165,7 @@ def make_batch(
     ----------
     min_distance : Å below which two atoms are an error; None takes a quarter of their covalent radii.
     edges : follows earlier steps of the structure, and saves finding the neighbors again.
+    extrapolation : judges distances by those of the training data.
 
     Returns
     -------
@@ -136,7 +174,7 @@ def make_batch(
 
     Raises
     ------
-    AtomsTooCloseError
+    AtomsTooCloseError, ExtrapolationError
     """
     positions = np.array(atoms.positions, dtype=np.float64)
     cell, pbc = np.array(atoms.cell.array, dtype=np.float64), np.array(atoms.pbc)
@@ -145,7 +183,7 @@ def make_batch(
     vectors = positions[lists[0][1]] - positions[lists[0][0]]
     if pbc.any():
         vectors += lists[1] @ cell
-    check_distances(atoms.numbers, vectors, lists[0], min_distance)
+    squared = check_distances(atoms.numbers, vectors, lists[0], min_distance)
     pair_cutoff = potential.pair_cutoff
     if pair_cutoff is None:
         pairs, pair_cutoff = (np.empty((2, 0), dtype=np.int64), np.empty((0, 3))), 0.0
@@ -153,9 +191,11 @@ def make_batch(
         index = all_pairs(len(atoms))
         pairs, pair_cutoff = (index, np.zeros((index.shape[1], 3))), np.inf
     else:
-        pairs = unique_pairs(*neighbor_list(positions, cell, pbc, pair_cutoff))
+        pairs = pair_list(positions, cell, pbc, pair_cutoff)
+    if extrapolation is not None:
+        extrapolation.check_distances(atoms.numbers, squared, lists[0], state)
     return build_batch(
-        numbers=atoms.numbers,
+        numbers=np.array(atoms.numbers),
         positions=positions,
         cell=cell,
         pbc=pbc,

@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int
 from torch import Tensor
 
 from molcalc.electrostatics.sites import ChargeSites
-from molcalc.errors import InputError
+from molcalc.errors import InputError, short
 from molcalc.prediction.results import Prediction
 
 
@@ -74,10 +74,30 @@ def charge_sites(atoms: Atoms, prediction: Prediction, source: str) -> ChargeSit
     )
 
 
-def _checked(points: np.ndarray, atoms: Atoms) -> Float64[np.ndarray, "n_points 3"]:
-    where = np.asarray(points, dtype=np.float64)
+def checked_points(points: np.ndarray) -> Float64[np.ndarray, "n_points 3"]:
+    """Points in Å, (n_points, 3) float64.
+
+    Returns
+    -------
+    (n_points, 3) float64, Å
+
+    Raises
+    ------
+    InputError
+        For anything of another shape, or that are no numbers.
+    """
+    try:
+        where = np.asarray(points, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"points={short(points)} are no numbers; expected (n_points, 3) in Å") from error
     if where.ndim != 2 or where.shape[1] != 3 or len(where) == 0:
         raise InputError(f"points have shape {where.shape}; expected (n_points, 3) with n_points ≥ 1")
+    return where
+
+
+def _checked(points: np.ndarray, atoms: Atoms) -> Float64[np.ndarray, "n_points 3"]:
+    """Points at which the charges of a molecule have a potential."""
+    where = checked_points(points)
     if atoms.pbc.any():
         raise InputError("the potential of point charges needs a molecule; switch off pbc")
     return where

@@ -12,7 +12,7 @@ from ase import Atoms
 from molcalc.batch import AtomicBatch
 from molcalc.errors import NonFiniteResultError
 from molcalc.potential import Potential
-from molcalc.properties import PROPERTIES, to_voigt
+from molcalc.properties import DIPOLE, PROPERTIES, to_voigt
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,19 @@ class Prediction:
 
     @classmethod
     def of(cls, values: dict[str, np.ndarray]) -> Prediction:
-        """Prediction from arrays of one structure, as :func:`molcalc.derivatives.evaluate` orders them."""
+        """Prediction from arrays of one structure, as :func:`molcalc.derivatives.evaluate` orders them.
+
+        What a structure does not have (see :func:`undefined`) is left out.
+
+        Returns
+        -------
+        results and extras by name
+        """
         results: dict[str, Any] = {}
         extras: dict[str, Any] = {}
+        no_dipole = _has_no_dipole(values)
         for name, value in values.items():
-            if name not in PROPERTIES:
+            if name not in PROPERTIES or (no_dipole and PROPERTIES[name].quantity is DIPOLE):
                 continue
             entry = PROPERTIES[name]
             if entry.kind == "system":
@@ -70,6 +78,24 @@ def extra_properties(potential: Potential) -> list[str]:
     if "dcm_charges" in potential.predicts:
         names += ["dcm_charges", "dcm_positions", "dcm_dipole", "charge_dipole"]
     return names + ["atomic_quadrupoles"] * ("atomic_quadrupoles" in potential.predicts)
+
+
+def undefined(name: str, atoms: Atoms) -> str:
+    """Why a structure does not have a property that others of the same model have."""
+    if name == "stress":
+        return (
+            f"stress needs 3 periodic cell vectors; this structure has pbc={atoms.pbc.tolist()} and cell rank "
+            f"{atoms.cell.rank}"
+        )
+    return (
+        f"{name}: bonds of this periodic structure reach from a molecule to its own image, and a network without end "
+        "has no dipole"
+    )
+
+
+def _has_no_dipole(values: dict[str, np.ndarray]) -> bool:
+    """Whether a structure has charges but no dipole: that of finite charges is finite wherever it is defined."""
+    return "dipole" in values and bool(np.isnan(values["dipole"]).any() and np.isfinite(values["charges"]).all())
 
 
 def split_batch(values: dict[str, np.ndarray], batch: AtomicBatch) -> Iterable[dict[str, np.ndarray]]:

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import Literal
 
-from molcalc.errors import CheckpointError, short, suggest
+from molcalc.errors import CheckpointError, MissingFileError, short, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
@@ -56,7 +56,7 @@ def read_model(source: str | os.PathLike[str], *, trusted: bool = False) -> Chec
         return _read_file(path, trusted)
     if _HUB_NAME.fullmatch(name) and path.suffix not in (".jpt", ".pt") and _kind(path.parent) == "missing":
         return read_directory(download(name))
-    raise FileNotFoundError(
+    raise MissingFileError(
         f"no model {short(name)}{suggest(name[:80], (*PUBLISHED, *BUNDLED))}: expected {MODEL_FORMS}. "
         f"Published models: {', '.join(PUBLISHED)}; with the package: {', '.join(BUNDLED)}"
     )

@@ -21,6 +21,7 @@ from molcalc.simulate.trajectory import (
     check_same_atoms,
     check_same_model,
     check_same_settings,
+    check_trajectories,
     file_of_each,
     read_recorded,
 )
@@ -69,11 +70,13 @@ def md(
         When a structure or file cannot be used, or atoms collide; names the step.
     ConfigError
         When a trajectory was made with another model or other settings.
-    NonFiniteResultError
-        When a result is not finite; names the step.
+    NonFiniteResultError, ExplosionError
+        When a result is not finite, or temperature or energy are out of any sense; names the step and the frames that
+        are kept.
     """
     systems = [images] if isinstance(images, Atoms) else list(images)
     paths = file_of_each(trajectory, len(systems), "trajectory")
+    check_trajectories(paths)
     logs = file_of_each(log, len(systems), "log")
     check_distinct([*paths, *logs])
     initial = []
@@ -135,6 +138,7 @@ def _run(
                 if settings.thermostat is not None:
                     dynamics.rng = generator(settings, step + 1)
         except MolcalcError as error:
-            raise type(error)(f"step {step + 1}: {error}") from error
+            kept = f"; {writer.n_frames} frames are in {path}" if path is not None and writer.n_frames else ""
+            raise type(error)(f"step {step + 1}: {error}{kept}") from error
         calculator.get_property("energy", atoms)
         return recorder.outcome(with_results(atoms, calculator.results, calculator))

@@ -13,6 +13,11 @@ from ase import Atoms, units
 from molcalc.errors import ConfigError, suggest
 from molcalc.simulate import ENSEMBLES
 
+TIMESTEPS = (1e-4, 100.0)
+"""fs; outside, rounding or the fastest vibration makes every step meaningless, whatever the masses."""
+MAX_TEMPERATURE = 1e5
+"""K; no potential of atoms in their ground state means anything above."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicsSettings:
@@ -48,8 +53,20 @@ class DynamicsSettings:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0.0):
                 raise ConfigError(f"{name}={value} is not a number > 0")
+        if not TIMESTEPS[0] <= self.timestep <= TIMESTEPS[1]:
+            raise ConfigError(
+                f"timestep={self.timestep:g} fs is out of any sense ({TIMESTEPS[0]:g} to {TIMESTEPS[1]:g} fs); 0.5 fs "
+                "is right for molecules with hydrogen"
+            )
         if not (math.isfinite(self.temperature) and self.temperature >= 0.0):
             raise ConfigError(f"temperature={self.temperature} K is not a number ≥ 0")
+        if self.temperature > MAX_TEMPERATURE:
+            raise ConfigError(f"temperature={self.temperature:g} K is out of any sense; at most {MAX_TEMPERATURE:g} K")
+        if self.thermostat is not None and self.friction * self.timestep > 1.0:
+            raise ConfigError(
+                f"friction={self.friction:g} 1/fs stops all motion within a timestep of {self.timestep:g} fs; "
+                "0.01 is usual"
+            )
         if self.ensemble == "bussi" and self.temperature == 0.0:
             raise ConfigError("the bussi thermostat scales velocities and needs a temperature > 0 (--temperature)")
         if self.seed < 0 or self.interval < 1:

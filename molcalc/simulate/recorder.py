@@ -12,6 +12,7 @@ from ase import Atoms
 
 from molcalc.errors import NonFiniteResultError
 from molcalc.simulate.ensembles import DynamicsSettings, temperature
+from molcalc.simulate.explosion import Sense
 from molcalc.simulate.interrupts import held
 from molcalc.simulate.trajectory import TrajectoryWriter
 
@@ -121,6 +122,8 @@ class Recorder:
         self._log = open(log, mode, encoding="utf-8") if log else None  # noqa: SIM115 - open as long as the run
         if self._log and self._log.tell() == 0:
             self._write_line(*_COLUMNS)
+        start = temperature(initial.atoms, initial.n_freedom)
+        self._sense = Sense(initial.settings, initial.n_freedom, start if initial.step < 0 else 0.0)
         self._temperatures: list[float] = []
         self._times: list[float] = []
         self._totals: list[float] = []
@@ -132,10 +135,13 @@ class Recorder:
         ------
         NonFiniteResultError
             When velocities or energies are not finite.
+        ExplosionError
+            When they are out of any sense.
         """
         kinetic = float(self._initial.atoms.get_kinetic_energy())
         if not math.isfinite(kinetic):
             raise NonFiniteResultError(f"the kinetic energy is {kinetic} eV")
+        self._sense.check_temperature(temperature(self._initial.atoms, self._initial.n_freedom))
         with held():
             if step % self._initial.settings.interval == 0:
                 self._record(step, kinetic)
@@ -157,6 +163,7 @@ class Recorder:
         self._temperatures.append(kelvin)
         self._times.append(time)
         self._totals.append(potential + kinetic)
+        self._sense.check_energy((self._totals[-1] - self._totals[0]) / len(atoms))
         if step <= self._initial.step:
             return
         atoms.info.update(step=step, time_fs=time)

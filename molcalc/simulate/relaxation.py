@@ -26,6 +26,7 @@ from molcalc.simulate.trajectory import (
     check_same_atoms,
     check_same_model,
     check_same_settings,
+    check_trajectories,
     file_of_each,
     read_recorded,
 )
@@ -149,6 +150,7 @@ def relax(
     settings = settings or RelaxationSettings()
     systems = [images] if isinstance(images, Atoms) else list(images)
     paths = file_of_each(trajectory, len(systems), "trajectory")
+    check_trajectories(paths)
     check_distinct(paths)
     for atoms, path in zip(systems, paths):
         if settings.cell:

@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ase import Atoms
+from ase.io import write
 from ase.io.trajectory import Trajectory
 
 from molcalc.errors import ConfigError, InputError
@@ -19,6 +20,32 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 _STATE = {"charge", "multiplicity", "molcalc"}
 """Provenance that may differ between the parts of a run: about the structure, and the version of the package."""
+
+
+BINARY = "traj"
+"""ASE's own format: the only one that holds all digits and what a run needs to go on."""
+FORMATS_OF_TRAJECTORIES = {".traj": BINARY, ".xyz": "extxyz", ".extxyz": "extxyz"}
+"""Formats in which files grow frame by frame, by the ending of their names."""
+
+
+def trajectory_format(path: Path) -> str:
+    """Format that the name of a trajectory asks for.
+
+    Returns
+    -------
+    value of :data:`FORMATS_OF_TRAJECTORIES`
+
+    Raises
+    ------
+    InputError
+        For any other ending.
+    """
+    found = FORMATS_OF_TRAJECTORIES.get(path.suffix.lower())
+    if found is None:
+        raise InputError(
+            f"{path}: trajectories end in {', '.join(FORMATS_OF_TRAJECTORIES)}; only .traj can be continued"
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -53,6 +80,11 @@ def read_recorded(path: Path, program: str, only_last: bool = False) -> Recorded
     InputError
         When the file cannot be read, holds no frame, or something else wrote it.
     """
+    if trajectory_format(path) != BINARY:
+        raise InputError(
+            f"{path}: only a .traj trajectory can be continued, extended XYZ does not hold all digits: begin a new run "
+            "from its last frame"
+        )
     try:
         with Trajectory(path) as trajectory:
             n_frames = len(trajectory)
@@ -114,6 +146,18 @@ def check_same_settings(settings: Mapping[str, Any], recorded: RecordedRun, path
             )
 
 
+def check_trajectories(paths: Sequence[Path | None]) -> None:
+    """Refuse trajectories whose names ask for a format that cannot grow frame by frame.
+
+    Raises
+    ------
+    InputError
+    """
+    for path in paths:
+        if path is not None:
+            trajectory_format(path)
+
+
 def file_of_each(files: PathLike | Sequence[PathLike | None] | None, n_systems: int, what: str) -> list[Path | None]:
     """One file for each system, in their order.
 
@@ -156,29 +200,40 @@ def check_distinct(paths: Sequence[Path | None]) -> None:
 class TrajectoryWriter:
     """Appends frames; every finished frame is on disk and readable whatever happens next.
 
+    The ending of the name decides on the format, see :data:`FORMATS_OF_TRAJECTORIES`.
+
     Parameters
     ----------
     path : None to keep nothing.
-    description : what the file says about the run.
+    description : what the file says about the run; extended XYZ has no place for it.
     n_frames : frames that are there already.
     """
 
     def __init__(self, path: Path | None, description: Mapping[str, Any], n_frames: int = 0) -> None:
         self.n_frames = n_frames
-        self._file = None
-        if path is not None:
-            self._file = Trajectory(path, "a" if n_frames else "w")
-            self._file.set_description(dict(description))
+        self._binary: Any = None
+        self._text: TextIO | None = None
+        if path is None:
+            return
+        if trajectory_format(path) == BINARY:
+            self._binary = Trajectory(path, "a" if n_frames else "w")
+            self._binary.set_description(dict(description))
+        else:
+            self._text = open(path, "w", encoding="utf-8")  # noqa: SIM115 - open as long as the run
 
     def write(self, atoms: Atoms) -> None:
         """Add one frame with its results."""
-        if self._file is not None:
-            self._file.write(atoms)
+        if self._binary is not None:
+            self._binary.write(atoms)
+        if self._text is not None:
+            write(self._text, atoms, format="extxyz")
+            self._text.flush()
         self.n_frames += 1
 
     def __enter__(self) -> TrajectoryWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        for file in (self._binary, self._text):
+            if file is not None:
+                file.close()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
 
 from molcalc.errors import ConfigError
 from molcalc.testing import caching, interface, load, physics, surroundings
@@ -102,9 +103,16 @@ def check_calculator(
     Raises
     ------
     ConfigError
-        If ``skip`` holds a name that is not a check, or the factory returns the same object twice.
+        If ``skip`` holds a name that is not a check, or the factory is a calculator itself, or returns the same object
+        twice.
     """
     refuse_unknown_checks(skip, CHECKS)
+    if isinstance(factory, BaseCalculator) or not callable(factory):
+        name = type(factory).__name__
+        raise ConfigError(
+            f"check_calculator needs a function that makes a new calculator at every call, and got a {name}: "
+            f"check_calculator(lambda: {name}(…)), because a used one remembers and copies may share"
+        )
     try:
         subject = Subject(
             factory,

@@ -11,10 +11,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from molcalc.errors import ConfigError, short, suggest
-from molcalc.io.schema import from_dict
+from molcalc.io.schema import LARGEST_SEED, Range, check_fields, from_dict
 from molcalc.io.strict_yaml import parse_yaml
 from molcalc.registry import MODELS
 from molcalc.train.data.comparison import Comparison
@@ -23,6 +23,7 @@ from molcalc.train.loop.loop_config import LoopConfig
 from molcalc.train.loop.losses import LossConfig
 from molcalc.train.optimize.optimizers import OptimizeConfig
 from molcalc.train.report.recording import ReportConfig
+from molcalc.train.run_data import check_plain, separated
 from molcalc.train.start.start_config import StartConfig, TrainedFidelity
 
 CONFIG_PARTS: dict[str, type[Any]] = {
@@ -36,6 +37,8 @@ CONFIG_PARTS: dict[str, type[Any]] = {
 """Parts of the configuration whose keys may be written without the part."""
 PART_OF: dict[str, str] = {key.name: part for part, kind in CONFIG_PARTS.items() for key in fields(kind)}
 """Part of each key that may be written without it."""
+FINE_TUNING: dict[str, Any] = {"schedule": {"warmup": 0.1}}
+"""Options recommended for given weights, beside those of their kind; the rate is limited where it is chosen."""
 MAX_CONFIG_FILE = 1 << 18
 """Bytes; options have hundreds."""
 
@@ -46,7 +49,7 @@ class FitConfig:
 
     Attributes
     ----------
-    seed : of split, weights and order of batches.
+    seed : of weights and order of batches.
     split : which systems are held out.
     start : network or given weights, and what the labels of each fidelity are.
     loss : terms and weights. Its keys are always written inside.
@@ -56,7 +59,7 @@ class FitConfig:
     report : pictures and records.
     """
 
-    seed: int = 0
+    seed: Annotated[int, Range(0, LARGEST_SEED)] = 0
     split: SplitConfig = field(default_factory=SplitConfig)
     start: StartConfig = field(default_factory=StartConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -64,6 +67,9 @@ class FitConfig:
     optimize: OptimizeConfig = field(default_factory=OptimizeConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def to_dict(self) -> dict[str, Any]:
         """All options as plain values, in their parts; :func:`make_config` reads them back."""
@@ -95,17 +101,20 @@ def make_config(options: Mapping[str, Any], where: str = "") -> FitConfig:
     """
     given = flat_options(options, where)
     model = given.get("model", StartConfig.model)
-    if model not in MODELS:
-        raise ConfigError(f"unknown model {model!r}{suggest(str(model), MODELS)}; known: {', '.join(MODELS)}")
-    return typed(merged(MODELS[model].training.options, given), where)
+    if not isinstance(model, str) or model not in MODELS:
+        raise ConfigError(f"unknown model {short(model)}{suggest(str(model), MODELS)}; known: {', '.join(MODELS)}")
+    recommended = MODELS[model].training.options
+    if given.get("init") is not None:
+        recommended = merged(recommended, FINE_TUNING)
+    return typed(merged(recommended, given), where)
 
 
 def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Options of :func:`molcalc.train.fit` from a YAML file.
+    """Arguments of :func:`molcalc.train.fit` from a YAML file: options, and data.
 
     Returns
     -------
-    options by key, whichever part each was written in.
+    options by key, whichever part each was written in, and the arguments that name data.
 
     Raises
     ------
@@ -126,9 +135,11 @@ def read_options(path: str | os.PathLike[str]) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: expected lines 'option: value'; got {short(values)}")
-    options = flat_options(values, str(file))
+    data, rest = separated(values)
+    check_plain(data, str(file))
+    options = flat_options(rest, str(file))
     typed(options, str(file))
-    return options
+    return {**options, **data}
 
 
 def parse_setting(text: str) -> dict[str, Any]:
@@ -224,6 +235,8 @@ def flat_options(options: Mapping[str, Any], where: str = "") -> dict[str, Any]:
 
 def _within(part: str, values: Any, prefix: str) -> Mapping[str, Any]:
     """Keys that are written in a part, after a look at whether they belong there."""
+    if part == "split" and isinstance(values, str):
+        return {"split_method": values}
     if not isinstance(values, Mapping):
         raise ConfigError(
             f"{prefix}{part}: {short(values)} is a {type(values).__name__}; expected a mapping of options"

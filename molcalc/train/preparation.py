@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
+from molcalc.assembly.terms import completing_terms
 from molcalc.errors import ConfigError, DatasetError
-from molcalc.io.checkpoint import ModelConfig
+from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.properties import LABELS
 from molcalc.train.config import FitConfig
+from molcalc.train.continuation import identity_of
+from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.parts import Parts, check_spins
 from molcalc.train.loop.losses import TERMS, Loss, LossConfig
@@ -22,21 +23,22 @@ from molcalc.train.loop.processes import Processes
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.sampler import Sampler, by_name
 from molcalc.train.loop.trainer import Trainer
-from molcalc.train.optimize.optimizers import optimizer_for
+from molcalc.train.optimize.optimizers import optimizer_for, resolved
 from molcalc.train.optimize.schedules import Schedule
-from molcalc.train.start.initial_model import InitialModel, cast, new_model
+from molcalc.train.start.initial_model import InitialModel, cast, continued_model, new_model
+from molcalc.train.start.knowledge_of_data import with_learned
 
 log = logging.getLogger(__name__)
 
-RESUME_MAY_CHANGE = {
-    "threads", "checkpoint_minutes", "plot_every", "dist_timeout", "patience", "keep_top", "device",
-    "use_recommended_hparams", "track", "plots",
-}  # fmt: skip
-"""Options that do not alter the course of a run."""
-
 
 def prepare(
-    config: FitConfig, asked: set[str], parts: Parts, folder: RunFolder, processes: Processes, device: torch.device
+    config: FitConfig,
+    asked: set[str],
+    parts: Parts,
+    folder: RunFolder,
+    processes: Processes,
+    device: torch.device,
+    begun: Checkpoint | None = None,
 ) -> tuple[FitConfig, Trainer]:
     """A run before its first step.
 
@@ -44,10 +46,11 @@ def prepare(
     ----------
     asked : loss terms that the user named: it is an error when they cannot be trained.
     device : where the network is trained.
+    begun : the present weights of a run that goes on.
 
     Returns
     -------
-    config : with the loss that the data allow.
+    config : with the loss that the data allow, and with recommended settings where none were given.
     trainer : of the run.
 
     Raises
@@ -58,17 +61,32 @@ def prepare(
         When labels contradict each other, or what shall be trained has no labels.
     """
     train = parts.train
-    initial = new_model(config.start, train, config.seed)
+    if begun is None:
+        initial = new_model(config.start, train, config.seed, tuple(parts.held_out.values()))
+    else:
+        initial = continued_model(config.start, begun, train)
+    completing_terms(initial.config, 0)  # what every fidelity declares has to exist
     check_spins(parts, initial.network.predicts)
+    _check_dipole_source(config.comparison, initial.network.predicts, config.start.model)
     config = replace(config, loss=loss_for(config.loss, asked, train, initial.network.predicts, config.start.model))
-    network = cast(initial.network, config.loop.precision).to(device)
-    optimizer = optimizer_for(
+    _check_held_out(parts, config.loss)
+    initial = replace(initial, config=with_learned(initial.config, train, Loss(config.loss).labels))
+    network = cast(initial.network, config.loop.precision, len(train.fidelities)).to(device)
+    optimize = resolved(
         config.optimize,
-        network,
         n_systems=len(train),
         n_features=_width(initial.config),
         n_atoms=int(train.n_atoms().max()),
+        fine_tuning=config.start.init is not None,
     )
+    config = replace(config, optimize=optimize)
+    lowest = config.loop.terminate_on_low_lr
+    if lowest is not None and optimize.learning_rate is not None and lowest > optimize.learning_rate:
+        raise ConfigError(
+            f"terminate_on_low_lr={lowest:g} is above the learning rate {optimize.learning_rate:g}, which never falls "
+            "below it then: give a smaller one"
+        )
+    optimizer = optimizer_for(optimize, network)
     provenance = {**initial.config.provenance, **_provenance(parts, config.seed, config.start.init)}
     sampler = Sampler(
         train.n_atoms(),
@@ -94,7 +112,8 @@ def prepare(
         folder=folder,
         processes=processes,
         device=device,
-        identity=_identity(config.flat(), initial.config, parts, processes),
+        validate_first=config.start.init is not None,
+        identity=identity_of(config, parts, processes),
     )
     return config, trainer
 
@@ -115,7 +134,7 @@ def loss_for(config: LossConfig, asked: set[str], train: Dataset, predicts: Sequ
     Raises
     ------
     DatasetError
-        When a term that was asked for has no label, or nothing has an energy.
+        When a term that was asked for has no label, or there is no label that can be learned.
     ConfigError
         When a term that was asked for is not predicted.
     """
@@ -146,9 +165,47 @@ def loss_for(config: LossConfig, asked: set[str], train: Dataset, predicts: Sequ
         log.warning(
             "labels that are not in the loss: %s; loss.weights.%s gives them a part", ", ".join(unused), unused[0]
         )
-    if not counts.get("energy", 0):
-        raise DatasetError("no training system has an energy: a potential cannot be trained on this data")
+    if not any(weights.values()):
+        weights = _only_labels(counts, possible, asked, model)
     return replace(config, weights=weights)
+
+
+def _only_labels(counts: Mapping[str, int], possible: Sequence[str], asked: set[str], model: str) -> dict[str, float]:
+    """Weight 1 for every label that can be learned, where the usual loss has none of them and the user says nothing."""
+    found = [name for name, n in counts.items() if n and name in possible]
+    if asked or not found:
+        raise DatasetError(
+            f"nothing is left to train on; labels found: {', '.join(name for name, n in counts.items() if n) or 'none'}"
+            f"; {model} can be trained on {', '.join(possible)} with a weight above 0"
+        )
+    log.warning("the usual loss of %s has none of the labels; %s: weight 1", model, ", ".join(found))
+    return dict.fromkeys(found, 1.0)
+
+
+def _check_dipole_source(comparison: Comparison, predicts: Sequence[str], model: str) -> None:
+    needed = {"distributed": "dcm_charges", "charges": "charges"}.get(comparison.dipole_source)
+    if needed is not None and needed not in predicts:
+        raise ConfigError(
+            f"dipole_source={comparison.dipole_source!r} needs {needed}, which {model} does not predict: leave it out"
+        )
+
+
+def _check_held_out(parts: Parts, loss: LossConfig) -> None:
+    """Refuse held-out systems without any label that is learned, and warn of labels that only training systems have."""
+    learned = Loss(loss).labels
+    for name, part in (("validation", parts.valid), ("test", parts.test)):
+        if not len(part):
+            continue
+        counts = part.counts()
+        absent = [label for label in LABELS if label in learned and not counts.get(label, 0)]
+        if len(absent) == len(learned):
+            present = ", ".join(f"{label} ({n})" for label, n in counts.items() if n) or "none"
+            raise DatasetError(
+                f"no system of the {name} part has {' or '.join(absent)}, which are learned; labels found: {present}. "
+                f"Give files with labels, or a share of the training data"
+            )
+        if absent:
+            log.warning("no system of the %s part has %s: errors of it are not known there", name, ", ".join(absent))
 
 
 def _coverage(train: Dataset, name: str) -> str:
@@ -177,26 +234,3 @@ def _provenance(parts: Parts, seed: int, init: str | None) -> dict[str, str]:
         "seed": str(seed),
     }
     return found if init is None else {**found, "init": init.rpartition("/")[2]}
-
-
-def _identity(options: Mapping[str, Any], model: ModelConfig, parts: Parts, processes: Processes) -> dict[str, str]:
-    """Data, network and options that must not change when a run is resumed, by name."""
-    identity = {
-        "data": parts.train.hash,
-        "validation data": parts.valid.hash,
-        "split": parts.split_hash,
-        "number of processes": str(processes.size),
-        "network": json.dumps(_jsonable(model.arguments), sort_keys=True),
-    }
-    for name, value in options.items():
-        if name not in RESUME_MAY_CHANGE:
-            identity[f"option {name}"] = json.dumps(_jsonable(value), sort_keys=True)
-    return identity
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    return value

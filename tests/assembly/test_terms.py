@@ -9,15 +9,23 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from molcalc.assembly.terms import completing_terms, coulomb_term, dispersion_from, dispersion_term, dispersion_words
+from molcalc.assembly.terms import (
+    completed_by,
+    completing_terms,
+    coulomb_term,
+    dispersion_from,
+    dispersion_term,
+    dispersion_words,
+    trained_coulomb,
+)
 from molcalc.batch import from_atoms
 from molcalc.calculators import D3, AIMNet2
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.dispersion.d4 import D4Dispersion
 from molcalc.dispersion.parameters import D3Parameters, D4Parameters, d3_parameters, d4_parameters
-from molcalc.electrostatics.coulomb import SimpleCoulomb
+from molcalc.electrostatics.coulomb import DSFCoulomb, EwaldCoulomb, SimpleCoulomb
 from molcalc.electrostatics.zbl import ZBLRepulsion
-from molcalc.errors import CellError, ConfigError
+from molcalc.errors import CellError, CheckpointMismatchError, ConfigError
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.network import NoNetwork
@@ -57,7 +65,7 @@ def test_dispersion_is_never_added_to_labels_that_contain_it(choice: str | D3Par
 
 @pytest.mark.parametrize("choice", [False, True, 3, ["d3bj:pbe0"]], ids=str)
 def test_dispersion_of_another_type_is_refused(choice: object) -> None:
-    with pytest.raises(TypeError, match="give 'auto', None, 'd3bj:FUNCTIONAL'"):
+    with pytest.raises(ConfigError, match="give 'auto', None, 'd3bj:FUNCTIONAL'"):
         dispersion_term(COMPLETED, choice)  # type: ignore[arg-type]
 
 
@@ -84,6 +92,30 @@ def test_coulomb_methods_of_a_model_without_coulomb() -> None:
     assert coulomb_term(config, "auto") is None
     with pytest.raises(ConfigError, match="trained without a Coulomb term"):
         coulomb_term(config, "ewald")
+
+
+def test_a_model_remembers_the_sum_that_it_was_trained_with() -> None:
+    config = replace(tiny_checkpoint().config, coulomb_sum="dsf", coulomb_options={"cutoff": 9.0})
+    remembered, default = coulomb_term(config), coulomb_term(config, "ewald")
+    assert isinstance(remembered, DSFCoulomb)
+    assert remembered.pair_cutoff == 9.0
+    assert isinstance(default, EwaldCoulomb)
+    assert isinstance(coulomb_term(config, "simple"), SimpleCoulomb)
+    assert completed_by(config, 0)[0]["coulomb"] == "dsf (cutoff=9)"
+    assert completed_by(config, 0, coulomb="ewald")[0]["coulomb"] == "ewald"
+    with pytest.raises(CheckpointMismatchError, match="unknown Coulomb method 'dfs'"):
+        coulomb_term(replace(config, coulomb_sum="dfs"))
+
+
+def test_what_a_model_can_be_trained_with_is_looked_up_with_its_options() -> None:
+    assert trained_coulomb("dsf", {"cutoff": 12.0}) == ("simple", "dsf", {"cutoff": 12.0})
+    assert trained_coulomb("simple", {}) == ("simple", None, {})
+    assert trained_coulomb("physnet", {}) == ("physnet", None, {})
+    assert trained_coulomb("shifted", {}) == ("physnet", "shifted", {})
+    with pytest.raises(ConfigError, match="'cutof' .*did you mean 'cutoff'.*those of 'dsf' are: cutoff, alpha"):
+        trained_coulomb("dsf", {"cutof": 12.0})
+    with pytest.raises(ConfigError, match="those of 'simple' are: none"):
+        trained_coulomb("simple", {"alpha": 0.2})
 
 
 def test_zero_volume_cell_is_refused() -> None:

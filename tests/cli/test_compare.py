@@ -77,7 +77,9 @@ def test_json_and_csv_hold_the_numbers_of_the_calculator(run: Any, models: Path,
     assert values["model"] == "several"
     assert values["relative_to"] == "first"
     assert values["fidelities"]["gfn2"]["dispersion"] == "in labels"
-    lines = list(csv.DictReader(StringIO(compare(run, frames, "--model", models / "several", "--csv", "--charges"))))
+    lines = list(
+        csv.DictReader(StringIO(compare(run, frames, "--model", models / "several", "--csv", "-", "--charges")))
+    )
     assert len(lines) == 4 * len(NAMES)
     for k, (structure, found) in enumerate(zip(values["structures"], results)):
         for name, line in zip(NAMES, lines[k * len(NAMES) :]):
@@ -87,7 +89,7 @@ def test_json_and_csv_hold_the_numbers_of_the_calculator(run: Any, models: Path,
             assert float(line["energy (eV)"]) == pytest.approx(found[name]["energy"], abs=1e-9)
             charges = np.array(line["charges (e)"].split(), dtype=float)
             assert charges == pytest.approx(found[name]["charges"], abs=1e-7)
-    assert run("compare", frames, "--model", models / "several", "--csv", "--json").status == 2
+    assert run("compare", frames, "--model", models / "several", "--csv", "-", "--json").status == 2
 
 
 @pytest.mark.filterwarnings("default::molcalc.errors.FidelityWarning")
@@ -100,7 +102,7 @@ def test_a_fidelity_that_does_not_know_an_element_has_no_number(run: Any, models
     values = json.loads(run("compare", frames, "--model", models / "no-oxygen", "--json").out)
     assert values["structures"][0]["fidelities"]["gfn2"] is None
     assert values["structures"][3]["fidelities"]["gfn2"]["energy"] < 0
-    lines = list(csv.DictReader(StringIO(run("compare", frames, "--model", models / "no-oxygen", "--csv").out)))
+    lines = list(csv.DictReader(StringIO(run("compare", frames, "--model", models / "no-oxygen", "--csv", "-").out)))
     assert lines[1]["fidelity"] == "gfn2"
     assert lines[1]["energy (eV)"] == ""
 
@@ -115,7 +117,7 @@ def test_several_runs_make_an_ensemble(run: Any, models: Path, frames: Path) -> 
             members = [each[k][name]["energy"] for each in found]
             assert structure["fidelities"][name]["energy"] == pytest.approx(np.mean(members), abs=1e-9)
             assert structure["fidelities"][name]["energy_std"] == pytest.approx(np.std(members, ddof=1), abs=1e-9)
-    assert "energy_std (eV)" in compare(run, frames, *both, "--csv").splitlines()[0]
+    assert "energy_std (eV)" in compare(run, frames, *both, "--csv", "-").splitlines()[0]
 
 
 def test_a_model_of_one_fidelity_has_one_column(run: Any, model: Path, frames: Path) -> None:
@@ -130,7 +132,7 @@ def test_mistakes_are_refused_in_one_line(run: Any, models: Path, frames: Path, 
         (["compare", frames, "--model", several, "--dispersion", "none"], "unknown argument '--dispersion'"),
         (["compare", frames, "--model", several, "--relative-to", "last"], "invalid choice: 'last'"),
         (["compare", frames, "--model", several, "--model", several], "are the same model"),
-        (["energy", water, "--model", several], "several fidelities: choose one with fidelity=NAME: 'pbe0'"),
+        (["energy", water, "--model", several], "several fidelities: choose one with --fidelity NAME: 'pbe0'"),
         (["energy", water, "--model", several, "--fidelity", "gfn"], "did you mean 'gfn2'"),
         (["md", water, "--model", several], "several fidelities"),
         (["relax", water, "--model", models / "single", "--fidelity", "gfn2"], "'single' has 'pbe0'"),

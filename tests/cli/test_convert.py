@@ -84,14 +84,14 @@ def test_a_weight_file_of_several_fidelities_gets_names_and_self_atomic_energies
         (("--sae", "sae.yaml"), "expected NAME=FILE"),
         (("--sae", "0=sae.yaml", "--sae", "0=sae.yaml"), "once for a fidelity"),
         (("--sae", "0=none.yaml"), "cannot read the self-atomic energies none.yaml"),
-        (("--sae", "0=words.yaml"), "'H': -13.6; expected an atomic number"),
+        (("--sae", "0=words.yaml"), "'Xx' is no element; write its symbol or atomic number"),
         (("--sae", "0=blocks.yaml"), "has self-atomic energies of a, b; not of '0'"),
     ],
 )  # fmt: skip
 def test_self_atomic_energies_that_do_not_fit(run: Any, tmp_path: Path, options: tuple[str, ...], text: str) -> None:
     torch.save(multifidelity_state(tiny_multifidelity().float()), tmp_path / "three.pt")
     (tmp_path / "sae.yaml").write_text("1: -13.6\n")
-    (tmp_path / "words.yaml").write_text("H: -13.6\n")
+    (tmp_path / "words.yaml").write_text("Xx: -13.6\n")
     (tmp_path / "blocks.yaml").write_text("a: {1: 2.0}\nb: {1: 2.0}\n")
     result = run("convert", "three.pt", "here", *options)
     assert result.status in (2, 4), result.err

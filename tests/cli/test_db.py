@@ -64,7 +64,7 @@ def test_mistakes_are_one_line(run: Any, database: Path) -> None:
         (("db", "report", database, "--units", "energy"), 2, "is not LABEL=UNIT"),
         (("db", "split", database, "--valid", "x"), 2, "'x' is not a number"),
         (("db", "repor", database), 2, "did you mean 'report'?"),
-        (("db", "merge", database, "-o", database), 3, "exists"),
+        (("db", "merge", database, "-o", database), 3, "is an input and the target at the same time"),
         (("convert", "a.jpt", "b.jpt", "models"), 2, "a model is converted from one source"),
     ):
         result = run(*arguments)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import subprocess
 import sys
 import warnings
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import molecule
 from ase.db import connect
 from ase.io import read, write
@@ -163,14 +166,76 @@ def test_an_impossible_output_is_refused_before_anything_is_computed(
 
 
 @pytest.mark.parametrize("name", ["single", "ensemble"])
-def test_a_bad_frame_is_named_and_those_before_it_are_printed(run: Any, models: Path, name: str) -> None:
+def test_bad_frames_and_files_are_listed_and_all_others_computed(run: Any, models: Path, name: str) -> None:
     close = Atoms("H2", [[0, 0, 0], [0, 0, 0.01]])
     write("mixed.xyz", [molecule("H2O"), molecule("CH4"), close, molecule("NH3")])
-    result = run("energy", "mixed.xyz", "--model", models / name)
+    Path("broken.xyz").write_text("3\n\nH 0 0 0\n")
+    files = ("broken.xyz", "mixed.xyz", "nowhere.xyz")
+    result = run("energy", *files, "--model", models / name, "-o", "done.xyz", "--csv", "done.csv")
     assert result.status == 2
-    assert result.err.startswith("molcalc: error: mixed.xyz, frame 2: atoms 0 and 1")
-    assert result.err.count("\n") == 1
-    assert [row[2] for row in rows(result.out)] == ["H2O", "CH4"]
+    errors = [line for line in result.err.splitlines() if "networks" not in line]
+    assert [line.partition(": ")[2][:30] for line in errors] == [
+        "error: broken.xyz: frame 0 cla", "error: no file nowhere.xyz", "error: mixed.xyz, frame 2: ato",
+        "3 failed, 3 are done",
+    ]  # fmt: skip
+    assert [row[2] for row in rows(result.out)] == ["H2O", "CH4", "H3N"]
+    assert len(read("done.xyz", ":")) == len(Path("done.csv").read_text().splitlines()) - 1 == 3
+    listed = json.loads(run("energy", *files, "--model", models / name, "--json").out)["structures"]
+    assert ["error" in each for each in listed] == [False, False, True, False]
+
+
+def test_tables_have_all_digits_and_the_unit_that_is_asked_for(run: Any, models: Path, frames: Path) -> None:
+    options = ("--model", models / "ensemble", "--dtype", "float64", "--forces", "--charges")
+    values = json.loads(run("energy", frames, *options, "--json").out)
+    assert values["units"] == {
+        "energy": "eV", "energy_std": "eV", "max_force": "eV/Å", "dipole": "D", "forces": "eV/Å", "charges": "e",
+    }  # fmt: skip
+    other = json.loads(run("energy", frames, *options, "--json", "--unit", "kcal/mol").out)
+    lines = list(csv.DictReader(StringIO(run("energy", frames, *options, "--csv", "-", "--unit", "kJ/mol").out)))
+    calculator = AIMNet2(models / "ensemble", dtype="float64")
+    for k, atoms in enumerate(read(frames, ":")):
+        atoms.calc = calculator
+        energy, kcal = atoms.get_potential_energy(), units.kcal / units.mol
+        assert values["structures"][k]["energy"] == pytest.approx(energy, abs=1e-9)
+        assert values["structures"][k]["forces"] == pytest.approx(atoms.get_forces(), abs=1e-8)
+        assert values["structures"][k]["charges"] == pytest.approx(atoms.get_charges(), abs=1e-8)
+        assert other["structures"][k]["energy"] == pytest.approx(energy / kcal, rel=1e-12)
+        assert float(lines[k]["energy (kJ/mol)"]) == pytest.approx(4.184 * energy / kcal, rel=1e-12)
+        assert lines[k]["networks"] == values["structures"][k]["networks"] == "disagree"
+    assert "did you mean 'kcal/mol'" in run("energy", frames, *options, "--unit", "kcal/mole").err
+
+
+def test_a_table_replaces_no_input_and_nothing_unasked(run: Any, model: Path, water: Path) -> None:
+    before = water.read_bytes()
+    for options in (
+        ("--csv", water, "--force"),
+        ("-o", water, "--force"),
+        ("--csv", "there.csv"),
+        ("--csv", "-", "--json"),
+    ):
+        Path("there.csv").write_text("precious")
+        assert run("energy", f"{water}@0", "--model", model, *options).status == 2, options
+    assert water.read_bytes() == before
+    assert Path("there.csv").read_text() == "precious"
+
+
+@pytest.mark.parametrize("target", ["out.db", "out.json", "out.xyz"])
+def test_keys_and_info_of_the_input_survive(run: Any, model: Path, target: str) -> None:
+    with connect("in.db") as database:
+        data = {"total_charge": 0, "config-type": "md"}
+        database.write(molecule("H2O"), key_value_pairs={"name": "water", "rank": 3}, data=data)
+    assert run("energy", "in.db", "--model", model, "-o", target).status == 0
+    if target == "out.xyz":
+        found: Any = read(target).info
+    else:
+        row = connect(target).get(1)
+        found = {**row.key_value_pairs, **row.data}
+    assert (found["name"], found["rank"], found["config-type"]) == ("water", 3, "md")
+    image = molecule("H2O")
+    image.info.update({"config-type": "md", "H": 1.5, "weights": np.ones(2)})
+    write("in.xyz", image)
+    assert run("energy", "in.xyz", "--model", model, "-o", "more.db").status == 0
+    assert set(connect("more.db").get(1).data) == {"config-type", "H", "weights"}
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_errors_are_printed_with_units_in_all_and_by_group(run: Any, data: Path,
     assert result.status == 0, result.err
     lines = result.out.splitlines()
     assert lines[0] == f"40 systems, {trained}"
-    assert lines[2].split() == ["property", "MAE", "RMSE", "MAE", "RMSE", "values"]
+    assert lines[2].split() == ["property", "MAE", "RMSE", "MAE", "RMSE", "R²", "values"]
     energy = lines[3].split()
     assert (energy[0], energy[2], energy[6], energy[-1]) == ("energy", "meV", "kcal/mol", "40")
     assert float(energy[5]) == pytest.approx(float(energy[1]) / 43.364, rel=1e-2)  # meV in 1 kcal/mol, CODATA
@@ -46,7 +46,7 @@ def test_json_is_in_the_units_of_the_package(run: Any, data: Path, trained: Path
     values = json.loads(run("evaluate", data, "--model", trained, "--json", "--by", "formula").out)
     assert values["systems"] == 40
     assert values["units"] == {"energy": "eV", "forces": "eV/Å", "dipole": "e·Å", "charges": "e"}
-    assert set(values["errors"]["forces"]) == {"mae", "rmse", "n"}
+    assert set(values["errors"]["forces"]) == {"mae", "rmse", "r2", "n"}
     assert set(values["by"]) == {"formula"}
     n = sum(row["energy"]["n"] for row in values["by"]["formula"].values())
     assert n == values["errors"]["energy"]["n"] == 40

@@ -25,7 +25,7 @@ def test_the_command_of_the_readme(run: Any, levels: Path, tmp_path: Path) -> No
     result = run("export", levels, "--fidelity", "pbe0", "--dispersion", "d3bj:pbe0", "--output", "model_pbe0.jpt")
     assert result.status == 0, result.err
     assert "torchscript, fidelity pbe0, 1 network(s), H C N O, dispersion d3bj:pbe0" in result.out
-    assert {path.name for path in tmp_path.iterdir()} == {"model_pbe0.jpt", "model_pbe0.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"model_pbe0.jpt", "model_pbe0.jpt.json"}
 
 
 def test_a_folder_is_written_without_ending(run: Any, levels: Path, tmp_path: Path) -> None:
@@ -41,12 +41,12 @@ def test_a_folder_is_written_without_ending(run: Any, levels: Path, tmp_path: Pa
 def test_own_constants_of_the_dispersion(run: Any, levels: Path, tmp_path: Path) -> None:
     constants = ("--s8", "0.5", "--a1", "0.4", "--a2", "5")
     assert run("export", levels, "--fidelity", "pbe0", *constants, "-o", "a.jpt").status == 0
-    found = json.loads((tmp_path / "a.json").read_text())["dispersion_parameters"]
+    found = json.loads((tmp_path / "a.jpt.json").read_text())["dispersion_parameters"]
     assert {key: found[key] for key in ("s6", "s8", "a1", "a2")} == {"s6": 1.0, "s8": 0.5, "a1": 0.4, "a2": 5.0}
     assert run("export", levels, "--fidelity", "pbe0", "--s6", "0.9", *constants, "-o", "b.jpt").status == 0
-    assert json.loads((tmp_path / "b.json").read_text())["dispersion_parameters"]["s6"] == 0.9
+    assert json.loads((tmp_path / "b.jpt.json").read_text())["dispersion_parameters"]["s6"] == 0.9
     assert run("export", levels, "--fidelity", "pbe0", "--dispersion", "none", "-o", "c.jpt").status == 0
-    assert json.loads((tmp_path / "c.json").read_text())["dispersion"] is None
+    assert json.loads((tmp_path / "c.jpt.json").read_text())["dispersion"] is None
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_files_are_replaced_with_force_only(run: Any, models: Path, tmp_path: Pa
     assert refused.status == 2
     assert "x.jpt exists: give another name, or --force" in refused.err
     assert run("export", models / "ensemble", "--member", "1", "-o", "x.jpt", "--force").status == 0
-    assert json.loads((tmp_path / "x.json").read_text())["members"] == 1
+    assert json.loads((tmp_path / "x.jpt.json").read_text())["members"] == 1
 
 
 def test_info_describes_a_program_without_running_it(run: Any, models: Path, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_info_describes_a_program_without_running_it(run: Any, models: Path, tmp
     assert found["coulomb"] == "simple, beyond 4.6 Å"
     assert (found["open shells"], found["charged"], found["dtype"]) == ("yes", "yes", "float32")
     assert found["inputs"].keys() == {"coord", "numbers", "charge", "mult"}
-    assert found["sha256"].endswith("as in x.json")
+    assert found["sha256"].endswith("as in x.jpt.json")
     text = run("info", "x.jpt")
     assert text.status == 0
     assert "molcalc" in text.out
@@ -107,13 +107,13 @@ def test_info_notices_a_changed_file_and_a_missing_or_damaged_description(
     run: Any, models: Path, tmp_path: Path
 ) -> None:
     run("export", models / "single", "-o", "x.jpt")
-    side = tmp_path / "x.json"
+    side = tmp_path / "x.jpt.json"
     values = json.loads(side.read_text())
     for content, text in (
-        (json.dumps({**values, "sha256": "0" * 64}), "NOT that in x.json: the file was changed"),
-        ("{", "not compared: x.json is damaged"),
-        ("[]", "not compared: x.json is damaged"),
-        (None, "not compared: x.json is missing"),
+        (json.dumps({**values, "sha256": "0" * 64}), "NOT that in x.jpt.json: the file was changed"),
+        ("{", "not compared: x.jpt.json is damaged"),
+        ("[]", "not compared: x.jpt.json is damaged"),
+        (None, "not compared: x.jpt.json is missing"),
     ):
         side.unlink()
         if content is not None:

@@ -105,7 +105,7 @@ BAD_FILES = {
     "many lines": ("a.xyz", f"2\n\n{WATER}", "frame 1 must begin with its number of atoms; found 'H 0 -0.763"),
     "negative count": ("a.xyz", f"-3\n\n{WATER}", "frame 0 claims -3 atoms"),
     "lines after a gap": ("a.xyz", f"3\n\n{WATER}\n3\n\n{WATER}", "frame 1 begins with an empty line"),
-    "unknown element": ("a.xyz", "1\n\nQq 0 0 0\n", "a.xyz cannot be read"),
+    "unknown element": ("a.xyz", "1\n\nQq 0 0 0\n", "a.xyz, line 3 (atom 0): 'Qq' is not an element"),
     "not a number": ("a.xyz", "1\n\nH 0 zero 0\n", "a.xyz cannot be read: could not convert string to float: 'zero'"),
     "binary": ("a.xyz", "3\n\n\x00\x01\n\n\n", "a.xyz cannot be read"),
     "not a trajectory": ("a.traj", "hello\n", "a.traj"),

@@ -33,7 +33,6 @@ MOLFILES: dict[str, tuple[tuple[int, int, int], tuple[str, ...], dict[str, int]]
     "radical": (NO_CODES, ("M  RAD  1   1   2",), {"multiplicity": 2}),
     "triplet": (NO_CODES, ("M  CHG  1   1   1", "M  RAD  1   1   3"), {"charge": 1, "multiplicity": 3}),
     "two radicals": (NO_CODES, ("M  RAD  2   1   2   2   2",), {}),
-    "only the first record": (NO_CODES, ("M  END", "$$$$", "M  CHG  1   1  -1"), {}),
 }
 
 

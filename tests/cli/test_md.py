@@ -232,7 +232,7 @@ def test_a_restart_keeps_the_settings_it_was_begun_with(md: Any, run: Any, model
         ("--temperature", "300"): "--temperature 300.0: md.traj was made with 150.0",
         ("--ensemble", "nve"): "--ensemble nve: md.traj was made with nvt",
         ("--interval", "10"): "--interval 10: md.traj was made with 5",
-        ("--dtype", "float32"): "was made with dtype=float64, this run has dtype=float32",
+        ("--dtype", "float32"): "was made with --dtype float64, this run has --dtype float32",
     }.items():
         result = md("--trajectory", "md.traj", "--restart", *options)
         assert result.status == 2

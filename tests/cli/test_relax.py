@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import molecule
 from ase.constraints import FixAtoms
 from ase.io import read, write
@@ -112,7 +112,7 @@ def test_the_cell_is_relaxed_in_two_parts_as_in_one(run: Any, models: Path) -> N
     ("options", "text"),
     [
         (("--restart",), "--restart continues a trajectory"),
-        (("--cell",), "water.xyz, frame -1 is not periodic: there is no cell to relax"),
+        (("--cell",), "water.xyz, frame 0 is not periodic: there is no cell to relax"),
         (("-o", "there.xyz"), "there.xyz exists"),
         (("--trajectory", "there.xyz"), "there.xyz exists"),
         (("-o", "x.nonsense"), "unknown output format"),
@@ -146,9 +146,9 @@ def test_only_a_trajectory_of_the_same_run_is_continued(
     write("other.traj", molecule("H2O"))
     Path("broken.traj").write_text("hello")
     for text, arguments in {
-        "was made with optimizer=BFGS, this run has optimizer=FIRE": (*steps, "--optimizer", "FIRE"),
-        "was made with dispersion=d3bj:pbe0, this run has dispersion=none": (*steps, "--dispersion", "none"),
-        "was made with dtype=float64, this run has dtype=float32": (*steps, "--dtype", "float32"),
+        "was made with --optimizer BFGS, this run has --optimizer FIRE": (*steps, "--optimizer", "FIRE"),
+        "was made with --dispersion d3bj:pbe0, this run has --dispersion none": (*steps, "--dispersion", "none"),
+        "was made with --dtype float64, this run has --dtype float32": (*steps, "--dtype", "float32"),
         "contradictory total charges": (*steps, "--charge", "2"),
         "was not written by 'molcalc relax'": ("--trajectory", "other.traj", "--restart"),
         "broken.traj is not a readable trajectory": ("--trajectory", "broken.traj", "--restart"),
@@ -219,3 +219,40 @@ def test_a_structure_from_standard_input_is_relaxed(
         result = run("relax", "-", "--model", model)
     assert result.status == 0, result.err
     assert isinstance(read("stdin-relaxed.xyz"), Atoms)
+
+
+def test_several_structures_are_relaxed_and_a_bad_one_ends_nothing(run: Any, model: Path, water: Path) -> None:
+    close = Atoms("H2", [[0, 0, 0], [0, 0, 0.01]])
+    write("mixed.xyz", [read(water), close, molecule("CO2")])
+    options = (
+        "--model",
+        model,
+        "--fmax",
+        "0.5",
+        "--trajectory",
+        "steps.traj",
+        "--csv",
+        "out.csv",
+        "--unit",
+        "kcal/mol",
+    )
+    result = run("relax", "mixed.xyz", *options)
+    assert result.status == 2
+    assert "error: mixed.xyz, frame 1: step 0: atoms 0 and 1" in result.err or "frame 1: atoms 0 and 1" in result.err
+    assert result.err.endswith("1 failed, 2 are done\n")
+    relaxed = read("mixed-relaxed.xyz", ":")
+    assert [atoms.get_chemical_formula() for atoms in relaxed] == ["H2O", "CO2"]
+    lines = Path("out.csv").read_text().splitlines()
+    assert lines[0].startswith("file,frame,formula,charge,converged,steps,energy (kcal/mol),max_force (kcal/mol/Å)")
+    assert [line.split(",")[1:5] for line in lines[1:]] == [["0", "H2O", "0", "yes"], ["2", "CO2", "0", "yes"]]
+    assert relaxed[0].get_potential_energy() == pytest.approx(
+        float(lines[1].split(",")[6]) * units.kcal / units.mol, abs=1e-6
+    )
+    assert {path.name for path in Path().glob("steps*")} >= {"steps-0.traj", "steps-2.traj"}
+
+
+def test_relaxations_and_runs_say_whether_the_networks_agree(run: Any, models: Path, water: Path) -> None:
+    options = ("--model", models / "ensemble", "--steps", "1")
+    for words in (("relax", water), ("md", water, "--seed", "1")):
+        result = run(*words, *options)
+        assert "the networks disagree on the last structure: standard deviation" in result.out, result.err

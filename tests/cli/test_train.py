@@ -50,6 +50,7 @@ def test_flags_win_over_settings_and_settings_over_files(tmp_path: Path) -> None
         "seed": 3,
         "optimizer": "muon",
         "batch_size": 7,
+        "data": ["x.db"],
     }
 
 
@@ -68,9 +69,11 @@ WRONG = [
     ("[1, 2]", "expected lines 'option: value'"),
     ("epochs: [", "line 1: "),
     ("optimizer: adamm", "optimizer='adamm' (did you mean 'adam'?)"),
-    ("schedule: {name: cosin}", "unknown schedule 'cosin' (did you mean 'cosine'?)"),
+    ("schedule: {name: cosin}", "schedule: name='cosin' (did you mean 'cosine'?)"),
     ("epochs: 0", "epochs=0; expected at least 1"),
     ("arguments: {}\n\tx: 1", "line 2: "),
+    ("data: 5", "data: 5 names no files"),
+    ("units: [eV]", "units: ['eV']; expected a mapping label: unit"),
 ]
 
 
@@ -142,13 +145,23 @@ def test_a_run_leaves_a_model_and_goes_on_with_its_own_options(run: Any, data: P
     assert run("info", "run").status == 0
     again = run("train", data, "--config", "small.yaml", "--output", "run")
     assert again.status == 2
-    assert "holds a run already: resume it (resume=True, --resume)" in again.err
+    assert "holds a run already: resume it (--resume)" in again.err
     resumed = run("train", data, "--output", "run", "--resume", "--quiet")
     assert resumed.status == 0, resumed.err
     assert resumed.out == result.out
-    changed = run("train", data, "--output", "run", "--resume", "--learning-rate", "1", "--quiet")
+    changed = run("train", "--output", "run", "--resume", "--seed", "6", "--quiet")
     assert changed.status == 4
-    assert re.search(r"option learning_rate was \S+ and is 1.0 now", changed.err)
+    assert re.search(r"option seed was 5 and is 6 now", changed.err)
+    assert (
+        run("train", "--resume", data, "--output", "run", "--epochs", "3", "--learning-rate", "1", "--quiet").status
+        == 0
+    )
+    last = (tmp_path / "run" / "history.csv").read_text().splitlines()[-1]
+    assert last.startswith("3,")
+    assert "epochs 2 → 3" in last
+    repeated = run("train", "--config", "run/training.yaml", "--output", "again", "--resume", "auto", "--quiet")
+    assert repeated.status == 0, repeated.err
+    assert (tmp_path / "again" / "parts.csv").read_text() == (tmp_path / "run" / "parts.csv").read_text()
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])

@@ -88,6 +88,7 @@ def test_several_levels_of_theory_train(run: Any, tmp_path: Path, name: str) -> 
     assert config.arguments["bases"] == ([None, 0] if name == "delta_learning" else [])
     for level in options["fidelities"]:
         assert all(row[f"{level}_energy_mae"] < 100.0 for row in history(tmp_path))
+        assert f"errors on the test part at {level}\n" in result.out
 
 
 def test_physnet_with_distributed_charges_trains(run: Any, tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_published_weights_are_tuned_to_two_levels(run: Any, tmp_path: Path, pub
     first = history(tmp_path)[0]
     assert first["pbe0_forces_rmse"] < 0.5  # eV/Å: published weights know these forces already
     assert first["gfn2_forces_rmse"] < 2.0  # and those of GFN2 roughly
-    given, found = read_model("wb97m-d3").weights, checkpoint.load("run").weights
+    given, found = read_model("wb97m-d3").weights, checkpoint.load("run/last").weights
     assert torch.equal(found["members.0.conv_features"], given["members.0.conv_features"])
     assert torch.equal(found["members.0.passes.0.0.weight"], given["members.0.passes.0.0.weight"])
     assert not torch.equal(found["members.0.passes.1.0.weight"], given["members.0.passes.1.0.weight"])

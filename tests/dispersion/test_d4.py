@@ -108,6 +108,28 @@ def test_supercell_has_the_same_energy_per_atom():
     assert many == pytest.approx(one, abs=3e-8)
 
 
+def test_triples_of_a_crystal_are_summed_once(monkeypatch):
+    """They take nearly all the time: 0.5 of 1.9 s of a copper crystal went into their share of each atom."""
+    model, triples = interface.DispersionModel, []
+    pairwise = model.get_pairwise_dispersion
+
+    def recorded(self, damping):
+        shares = pairwise(self, damping)
+        triples.append(np.abs(shares["non-additive pairwise energy"]).max())
+        return shares
+
+    monkeypatch.setattr(model, "get_pairwise_dispersion", recorded)
+    crystal, options = make_batch(rattled(bulk("NaCl", "rocksalt", 5.64))), {"cutoff": 12.0, "atm_cutoff": 6.0}
+    term = D4Dispersion("pbe0", **options)
+    of_pairs = D4Dispersion(replace(term.damping, s9=0.0), **options)
+    of_triples = results(crystal, term)[0] - results(crystal, of_pairs)[0]
+    assert triples == [0.0, 0.0]
+    torch.testing.assert_close(of_triples, of_triples.mean().expand(2), rtol=0.0, atol=1e-15)
+    assert of_triples.sum() > 1e-4
+    results(make_batch(molecule("H2O")), term)
+    assert triples[2] > 0.0
+
+
 def test_single_atom_has_no_energy_and_no_forces():
     energies, by_positions, _ = results(make_batch(molecule("H")), D4Dispersion("pbe0"))
     assert energies.item() == 0.0

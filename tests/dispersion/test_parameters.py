@@ -1,5 +1,6 @@
-"""D3 parameters: exact names, from the dftd3 package, and nothing else."""
+"""D3 parameters: names and usual spellings of functionals of the dftd3 package, and nothing else."""
 
+import logging
 import math
 
 import numpy as np
@@ -9,11 +10,15 @@ from dftd3.interface import DispersionModel, RationalDampingParam
 
 from molcalc.dispersion import parameters
 from molcalc.dispersion.parameters import (
+    ALIASES,
     CRITICAL_RADII,
+    D3_TABLE,
     D3Parameters,
     D4Parameters,
     FunctionalTable,
+    as_stored,
     available_functionals,
+    canonical,
     d3_parameters,
     d4_parameters,
 )
@@ -56,9 +61,34 @@ def test_names_are_exact_and_never_substrings():
             d3_parameters(name)
 
 
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [("BP86", "bp"), ("PBE1PBE", "pbe0"), ("b3-lyp", "b3lyp"), ("B97-D3BJ", "b97d"), ("BHandHLYP", "bhlyp"),
+     ("ωB97M-D3(BJ)", "wb97m"), ("BP86-D3BJ", "bp"), ("d3bj:r²SCAN-D3", "r2scan"), ("mPW1PW91", "mpw1pw")],
+)  # fmt: skip
+def test_usual_spellings_stand_for_a_functional_and_say_so(alias, name, caplog):
+    with caplog.at_level(logging.INFO, logger="molcalc"):
+        assert d3_parameters(alias) == d3_parameters(name)
+    said = f"stands for '{name}'" in caplog.text
+    assert said == (canonical(alias.removeprefix("d3bj:")) != name)
+    assert as_stored(f"d3bj:{alias.removeprefix('d3bj:')}") == f"d3bj:{name}"
+
+
+def test_every_alias_names_a_functional_and_none_hides_one():
+    stored = {canonical(name) for name in (*D3_TABLE.names("bj"), "mpwpw91", "b1p86")}
+    assert set(ALIASES.values()) <= stored
+    assert not set(ALIASES) & {canonical(name) for name in available_functionals()}
+
+
+@pytest.mark.parametrize("name", ["wB97X-D3", "wb97x-d", "wb97mv", "B97M-V"])
+def test_functionals_with_dispersion_of_their_own_are_not_taken_for_others(name):
+    with pytest.raises(ConfigError, match="another functional than"):
+        d3_parameters(name)
+
+
 def test_unknown_name_lists_near_matches():
-    with pytest.raises(ConfigError, match="'wb97mv'.*wb97m"):
-        d3_parameters("wb97mv")
+    with pytest.raises(ConfigError, match="'wb97mm'.*wb97m"):
+        d3_parameters("wb97mm")
     with pytest.raises(ConfigError, match=r"give D3Parameters"):
         d3_parameters("zzzzzzzz")
 
@@ -161,7 +191,7 @@ def test_unknown_d4_names_are_refused_with_near_matches(dftd4):
 
 
 def test_looking_up_d4_without_its_package_says_how_to_get_it(monkeypatch):
-    table = FunctionalTable("D4", prefix="d4:", package="dftd4", folder="dftd4", key="d4")
+    table = FunctionalTable("D4", prefix="d4:", package="dftd4", folder="dftd4", key="d4", endings=("d4",))
     monkeypatch.setattr(parameters, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="D4 needs the package dftd4, which is not installed: pip install dftd4"):
         table.find("pbe0")

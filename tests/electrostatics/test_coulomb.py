@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
-from molcalc.electrostatics.coulomb import DSFCoulomb, SimpleCoulomb
+from molcalc.batch import collate
+from molcalc.electrostatics.charged_cells import ChargedCellWarning
+from molcalc.electrostatics.coulomb import DSFCoulomb, PhysNetCoulomb, SimpleCoulomb
 from molcalc.errors import CellError, ConfigError
 from molcalc.units import COULOMB
 from tests.helpers.checks import (
@@ -208,6 +211,7 @@ def dsf_by_images(atoms, charges, cutoff, alpha, short_range_cutoff):
     return COULOMB * total
 
 
+@pytest.mark.filterwarnings("ignore::molcalc.electrostatics.charged_cells.ChargedCellWarning")
 @pytest.mark.parametrize("pbc", [(0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1)], ids=["0-D", "1-D", "2-D", "3-D"])
 def test_dsf_equals_the_sum_over_images_in_cells_smaller_than_the_cutoff(pbc):
     atoms, charges = random_atoms(6, cell=TRICLINIC), random_charges(6, total=0.3)
@@ -223,6 +227,7 @@ def test_dsf_ignores_pairs_beyond_its_cutoff():
     assert far == pytest.approx(near, rel=1e-13)
 
 
+@pytest.mark.filterwarnings("ignore::molcalc.electrostatics.charged_cells.ChargedCellWarning")
 @pytest.mark.parametrize("short_range_cutoff", [4.0, None], ids=["rs=4", "no rs"])
 def test_dsf_derivatives_equal_finite_differences(short_range_cutoff):
     term = DSFCoulomb(6.0, 0.3, short_range_cutoff)
@@ -301,3 +306,22 @@ def test_an_infinite_list_of_a_crystal_is_an_error():
 def test_impossible_dsf_options_are_errors_with_name_and_value(arguments, message):
     with pytest.raises(ConfigError, match=message):
         DSFCoulomb(**arguments)
+
+
+@pytest.mark.parametrize("make", [DSFCoulomb, lambda: PhysNetCoulomb(long_cutoff=12.0)], ids=["dsf", "shifted"])
+def test_a_charged_cell_warns_once_and_a_charged_molecule_never(make):
+    term, atoms = make(), random_atoms(4)
+    atoms.pbc = False
+    molecule = batch_of(atoms, pair_cutoff=15.0)
+    atoms.set_cell(np.eye(3) * 14.0)
+    atoms.pbc = (True, False, False)
+    wire = batch_of(atoms, pair_cutoff=15.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        total_energy(term, molecule, random_charges(4, total=1.0))
+        total_energy(term, wire, random_charges(4, total=0.0))
+    with pytest.warns(ChargedCellWarning, match="charge 1 e: charges around each atom"):
+        total_energy(term, collate([molecule, wire]), torch.cat([random_charges(4), random_charges(4, total=1.0)]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        total_energy(term, wire, random_charges(4, total=1.0))

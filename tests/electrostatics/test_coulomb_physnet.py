@@ -76,6 +76,7 @@ def test_derivatives_equal_finite_differences(long_cutoff):
     assert_derivatives_exact(PhysNetCoulomb(6.0, long_cutoff), batch, random_charges(7))
 
 
+@pytest.mark.filterwarnings("ignore::molcalc.electrostatics.charged_cells.ChargedCellWarning")
 def test_derivatives_of_a_crystal_equal_finite_differences():
     batch = batch_of(random_atoms(3, cell=CELL), random_atoms(2), pair_cutoff=7.5)
     assert_derivatives_exact(PhysNetCoulomb(6.0, 7.0), batch, random_charges(5))

@@ -8,8 +8,9 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
+from molcalc.electrostatics.charged_cells import ChargedCellWarning
 from molcalc.electrostatics.coulomb import DSFCoulomb, EwaldCoulomb, SimpleCoulomb
-from molcalc.electrostatics.ewald import ChargedCellWarning, EwaldSum
+from molcalc.electrostatics.ewald import EwaldSum
 from molcalc.electrostatics.pair_formulas import SoftenedCoulomb
 from molcalc.errors import CellError, ChargeError, ConfigError
 from molcalc.units import COULOMB
@@ -74,7 +75,7 @@ def test_charged_cell_has_the_wigner_energy_and_warns_once(scale):
         assert crystal_energy(atoms, [1.0], term) == energy
 
 
-@pytest.mark.filterwarnings("ignore::molcalc.electrostatics.ewald.ChargedCellWarning")
+@pytest.mark.filterwarnings("ignore::molcalc.electrostatics.charged_cells.ChargedCellWarning")
 @pytest.mark.parametrize("total", [0.0, 1.0], ids=["neutral", "charged"])
 def test_energy_does_not_depend_on_the_splitting(total):
     atoms, charges = random_atoms(8, cell=TRICLINIC), random_charges(8, total=total)
@@ -149,7 +150,7 @@ def test_ewald_is_invariant_under_rotation_reflection_and_permutation():
     assert_invariant(plain(), random_atoms(8, cell=TRICLINIC), random_charges(8), pair_cutoff=1.0)
 
 
-@pytest.mark.filterwarnings("ignore::molcalc.electrostatics.ewald.ChargedCellWarning")
+@pytest.mark.filterwarnings("ignore::molcalc.electrostatics.charged_cells.ChargedCellWarning")
 @pytest.mark.parametrize("short_range_cutoff", [4.6, None], ids=["rs=4.6", "no rs"])
 def test_ewald_derivatives_equal_finite_differences(short_range_cutoff):
     batch = batch_of(random_atoms(3, cell=TRICLINIC), random_atoms(2, seed=1, cell=np.eye(3) * 3.5), pair_cutoff=1.0)
@@ -178,7 +179,7 @@ def test_stress_of_rocksalt_is_that_of_a_1_over_r_energy():
     torch.testing.assert_close(by_strain, by_strain.trace() / 3 * IDENTITY, rtol=0, atol=1e-10)
 
 
-@pytest.mark.filterwarnings("ignore::molcalc.electrostatics.ewald.ChargedCellWarning")
+@pytest.mark.filterwarnings("ignore::molcalc.electrostatics.charged_cells.ChargedCellWarning")
 def test_ewald_in_a_batch_equals_single_systems():
     structures = [random_atoms(n, seed=n, cell=np.array(TRICLINIC) * s) for n, s in ((4, 1.0), (1, 0.7), (9, 1.4))]
     charges = [random_charges(len(atoms), total=0.2) for atoms in structures]

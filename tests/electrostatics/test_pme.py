@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from molcalc.electrostatics.charged_cells import ChargedCellWarning
 from molcalc.electrostatics.coulomb import EwaldCoulomb, PMECoulomb
-from molcalc.electrostatics.ewald import ChargedCellWarning
 from molcalc.errors import CellError, ConfigError
 from tests.helpers.checks import IDENTITY, batch_of, energies_of, random_charges, total_energy
 from tests.helpers.structures import random_atoms
@@ -22,7 +22,7 @@ def package():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("package")
-@pytest.mark.filterwarnings("ignore::molcalc.electrostatics.ewald.ChargedCellWarning")
+@pytest.mark.filterwarnings("ignore::molcalc.electrostatics.charged_cells.ChargedCellWarning")
 @pytest.mark.parametrize("accuracy", [1e-4, 1e-6, 1e-7])
 @pytest.mark.parametrize("total", [0.0, 1.0], ids=["neutral", "charged"])
 def test_energy_forces_and_stress_equal_the_plain_sum_within_the_accuracy(accuracy, total):

@@ -20,8 +20,8 @@ def multipoles_of(sites):
     """Charge, dipole (as two charges) and quadrupole of a cloud, all at the origin."""
     xx, yy, zz, xy, yz, zx = sites.quadrupole(ZERO)[0]
     moment = torch.stack([torch.stack(row) for row in ((xx, xy, zx), (xy, yy, yz), (zx, yz, zz))])[None]
-    arm = 1e-3 * sites.dipole(ZERO) / sites.dipole(ZERO).norm()
-    strength = sites.dipole(ZERO).norm() / 2e-3
+    arm = 1e-3 * sites.dipole(ZERO, 1) / sites.dipole(ZERO, 1).norm()
+    strength = sites.dipole(ZERO, 1).norm() / 2e-3
     return ChargeSites(
         positions=torch.cat([ZERO, arm, -arm]),
         charges=torch.stack([sites.charges.sum(), strength, -strength]),

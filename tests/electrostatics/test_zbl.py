@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import molecule
 from ase.units import Bohr, Hartree
 
 from molcalc.electrostatics.zbl import ZBLRepulsion
@@ -67,6 +68,24 @@ def test_switch_leaves_short_distances_alone():
 @pytest.mark.parametrize("radius", [1.1, 2.2], ids=["switch starts", "cutoff"])
 def test_energy_is_smooth_where_the_switch_begins_and_ends(radius):
     assert_smooth_at(ZBLRepulsion(2.2), radius, closest=0.5)
+
+
+@pytest.mark.parametrize("name", ["N2", "CO", "C2H2", "HF", "CH3OH", "SO2"])
+def test_no_bond_at_rest_is_repelled_by_a_range_of_covalent_radii(name):
+    term, atoms = ZBLRepulsion(covalent=0.8), molecule(name)
+    assert total_energy(term, batch_of(atoms), random_charges(len(atoms))) < 1e-3
+    assert total_energy(ZBLRepulsion(), batch_of(atoms), random_charges(len(atoms))) > 1.0
+
+
+def test_a_range_of_covalent_radii_keeps_the_formula_below_its_switch_and_ends_smoothly():
+    term, reach = ZBLRepulsion(covalent=0.8), 0.8 * (0.76 + 0.66)  # C and O: Cordero et al. (2008)
+    assert pair_energy(term, "CO", 0.49 * reach) == pair_energy(UNSWITCHED, "CO", 0.49 * reach)
+    assert pair_energy(term, "CO", 0.999 * reach) > 0.0
+    assert pair_energy(term, "CO", 1.001 * reach) == 0.0
+    structures = [random_atoms(n, seed=n, min_distance=0.6) for n in (3, 12)]
+    assert_batch_equals_single(term, structures, [random_charges(n) for n in (3, 12)], atol=1e-10)
+    assert_derivatives_exact(term, batch_of(Atoms("CHO", [[0, 0, 0], [0, 0, 0.7], [0.8, 0, 0]])), random_charges(3),
+                             atol=1e-6)  # fmt: skip
 
 
 @pytest.mark.parametrize("periodic", [False, True], ids=["molecule", "crystal"])

@@ -38,7 +38,7 @@ def energy(calc: AIMNet2) -> float:
 def test_the_sidecar_says_what_the_file_contains(tmp_path: Path) -> None:
     model = uneven_checkpoint(2, n_members=2)
     done = export(model, tmp_path / "pbe0.jpt", fidelity="pbe0", dispersion="d3bj:b3lyp", dtype="float32")
-    assert (done.path, done.sidecar) == (tmp_path / "pbe0.jpt", tmp_path / "pbe0.json")
+    assert (done.path, done.sidecar) == (tmp_path / "pbe0.jpt", tmp_path / "pbe0.jpt.json")
     found = json.loads(done.sidecar.read_text())
     assert found["form"] == "torchscript"
     assert (found["fidelity"], found["functional"]) == ("pbe0", "pbe0")
@@ -142,10 +142,10 @@ def test_nothing_is_replaced_unless_asked_to(tmp_path: Path, name: str) -> None:
 
 
 def test_a_description_alone_is_not_replaced_either(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text("mine")
-    with pytest.raises(InputError, match="x.json exists"):
+    (tmp_path / "x.jpt.json").write_text("mine")
+    with pytest.raises(InputError, match="x.jpt.json exists"):
         export(tiny_checkpoint(), tmp_path / "x.jpt")
-    assert (tmp_path / "x.json").read_text() == "mine"
+    assert (tmp_path / "x.jpt.json").read_text() == "mine"
 
 
 def test_folders_with_other_files_and_the_model_itself_are_never_replaced(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ResourceError, match="No space left"):
         export(tiny_checkpoint(seed=9), tmp_path / "x.jpt", force=True)
     assert done.path.read_bytes() == before
-    assert {path.name for path in tmp_path.iterdir()} == {"x.jpt", "x.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"x.jpt", "x.jpt.json"}
 
 
 @pytest.mark.parametrize("name", ["x.jpt", "x"])

@@ -14,7 +14,8 @@ from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.energy_term import EnergyTerm
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.potential import Potential
-from molcalc.predictor import Predictor, PredictorOptions
+from molcalc.prediction.options import PredictorOptions
+from molcalc.predictor import Predictor
 from molcalc.registry import build_members, calculator_class
 
 

@@ -56,4 +56,5 @@ def fit_co2(output: Path, **options: Any) -> FitResult:
 
 def _fit(data: Path, model: str, output: Path, options: dict[str, Any]) -> FitResult:
     settings = {"epochs": 2, "valid": 0.1, "test": 0.1, "progress": False, "arguments": TINY[model], "plots": False}
+    settings["split_method"] = "random"  # of exact size
     return fit(str(data), model, output=output, **{**settings, **options})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
 from molcalc.errors import ConfigError, short, suggest
-from molcalc.io.schema import check_choices, check_least, from_dict
+from molcalc.io.schema import Choice, Range, check_fields, from_dict
 
 
 @dataclass(frozen=True)
@@ -175,19 +175,23 @@ def test_a_dataclass_of_the_right_kind_is_taken_as_it_is() -> None:
 
 @dataclass(frozen=True)
 class Checked:
-    mode: str | None = "atoms"
-    size: int | None = 3
+    mode: Annotated[str, Choice(("atoms", "molecules"))] | None = "atoms"
+    size: Annotated[int, Range(1, 9)] | None = 3
+    shares: dict[str, Annotated[float, Range(0, 1, above=True, below=True)]] = field(default_factory=dict)
+    widths: tuple[Annotated[int, Range(1)], ...] = ()
 
     def __post_init__(self) -> None:
-        check_choices(self, mode=("atoms", "molecules", None))
-        check_least(self, 1, "size")
+        check_fields(self)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"mode": "atom"}, r"x: mode='atom' \(did you mean 'atoms'\?\); choose one of atoms, molecules, None"),
-        ({"size": 0}, "x: size=0; expected at least 1"),
+        ({"mode": "atom"}, r"x: mode='atom' \(did you mean 'atoms'\?\); choose one of atoms, molecules"),
+        ({"size": 0}, "x: size=0; expected at least 1 and at most 9"),
+        ({"size": 10}, "x: size=10; expected at least 1 and at most 9"),
+        ({"shares": {"a": 1.0}}, "x: shares.a=1.0; expected above 0 and below 1"),
+        ({"widths": [3, 0]}, r"x: widths\[1\]=0; expected at least 1"),
     ],
 )
 def test_a_dataclass_that_checks_itself_says_which_value_is_wrong(values: dict[str, Any], message: str) -> None:

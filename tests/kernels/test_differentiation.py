@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
 import torch
 from torch import Tensor
 
-from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, differentiable
+from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
 
 
 @dataclass
@@ -28,14 +27,14 @@ class Product(CompiledFunction):
         x, y = (t.detach() for t in inputs)
         return (x * x * y, x + y), (2.0 * x,)
 
-    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Sequence[bool]) -> Gradients | None:
-        self.called.append("gradient of " + "".join(n for n, needed in zip("xy", wanted) if needed))
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients | None:
+        self.called.append("gradient of " + "".join(n for k, n in enumerate("xy") if wanted(k)))
         x, y = (t.detach() for t in inputs)
         of_product, of_sum = (t.detach() for t in upstream)
         return (of_product * kept[0] * y + of_sum, of_product * x * x + of_sum) if self.with_gradient else None
 
     def second(
-        self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Sequence[bool]
+        self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Wanted
     ) -> Gradients | None:
         self.called.append("second")
         y, along, of_product = inputs[1], tangents[0], upstream[0]

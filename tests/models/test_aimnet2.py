@@ -149,7 +149,7 @@ def test_every_pass_conserves_charges_when_products_run_in_half_precision(monkey
         return found[-1][1]
 
     monkeypatch.setattr("molcalc.models.aimnet2.equilibrate", recorded)
-    network = cast(build_members(tiny_checkpoint())[0], "bf16")
+    network = cast(build_members(tiny_checkpoint())[0], "bf16", 1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         network(from_atoms(organic(), cutoff=network.cutoff, total_charge=1.0))
     assert len(found) == 2

@@ -181,12 +181,12 @@ def test_presets_have_the_advertised_number_of_parameters(kind: str, default: in
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_dcm": 0}, "n_dcm=0; at least 1"),
+        ({"n_dcm": 0}, "n_dcm=0; expected at least 1"),
         ({"elements": (6, 95)}, "allowed are 1…94"),
         ({"elements": ()}, "allowed"),
         ({"n_modules": 0}, "n_modules=0"),
-        ({"max_displacement": 0.0}, "max_displacement=0.0 Å"),
-        ({"cutoff": -1.0}, "cutoff=-1.0 Å"),
+        ({"max_displacement": 0.0}, "max_displacement=0.0; expected above 0"),
+        ({"cutoff": -1.0}, "cutoff=-1.0; expected above 0"),
     ],
     ids=["charges", "element", "no elements", "modules", "displacement", "cutoff"],
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import torch
 
-from molcalc.nn.join import join
+from molcalc.nn.join import join, join_flat
 
 
 def parts() -> list[torch.Tensor]:
@@ -18,6 +21,12 @@ def test_columns_stand_side_by_side() -> None:
     assert torch.equal(join([a, b, c]), torch.cat([a, b.flatten(1), c], dim=1))
 
 
-def test_gradgradcheck_passes() -> None:
-    assert torch.autograd.gradcheck(lambda *p: join(p), parts())
-    assert torch.autograd.gradgradcheck(lambda *p: join([q.sin() for q in p]), parts())
+def test_all_numbers_stand_in_one_vector() -> None:
+    a, b, c = parts()
+    assert torch.equal(join_flat([a.T, b, c]), torch.cat([a.T.flatten(), b.flatten(), c.flatten()]))
+
+
+@pytest.mark.parametrize("joined", [join, join_flat])
+def test_gradgradcheck_passes(joined: Callable[[list[torch.Tensor]], torch.Tensor]) -> None:
+    assert torch.autograd.gradcheck(lambda *p: joined(list(p)), parts())
+    assert torch.autograd.gradgradcheck(lambda *p: joined([q.sin() for q in p]), parts())

@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import InputError as AseInputError
 from ase.calculators.calculator import PropertyNotImplementedError
+from ase.optimize import BFGS
 
 from molcalc.calculators import AIMNet2
 from molcalc.calculators.base import MolCalculator
@@ -146,11 +147,14 @@ def test_closest_distance_can_be_lowered(closed_shell: Checkpoint) -> None:
         calc.get_potential_energy(atoms)
 
 
-def test_odd_electron_in_a_closed_shell_model_is_told_once(closed_shell: Checkpoint) -> None:
+def test_odd_electron_in_a_closed_shell_model_is_told_once_for_each_molecule(closed_shell: Checkpoint) -> None:
     calc = tiny_calculator(closed_shell)
-    with pytest.warns(OpenShellWarning, match="odd number of electrons"):
-        calc.get_potential_energy(molecule("CH3"))
-    calc.get_potential_energy(molecule("OH"))
+    for name in ("CH3", "OH"):
+        atoms = Atoms(molecule(name), calculator=calc)
+        with pytest.warns(OpenShellWarning, match=f"{atoms.get_chemical_formula()} .* odd number") as caught:
+            BFGS(atoms, logfile=None).run(steps=2)
+        assert [warning.filename for warning in caught] == [__file__], "it points at the line of the user"
+    calc.get_potential_energy(molecule("CH3"))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +166,7 @@ def test_odd_electron_in_a_closed_shell_model_is_told_once(closed_shell: Checkpo
         ({"member": 7}, ConfigError, r"member=7.*0…0"),
         ({"fidelity": "pbe"}, FidelityError, "did you mean 'pbe0'.*'pbe0' has 'pbe0'"),
         ({"coulomb": "simpel"}, ConfigError, "did you mean 'simple'"),
-        ({"dispersion": False}, TypeError, "dispersion=False"),
+        ({"dispersion": False}, ConfigError, "dispersion=False"),
         ({"dispersion": "pbe0"}, ConfigError, "d3bj:FUNCTIONAL"),
         ({"dispersion": "d3bj:pbee0"}, ConfigError, "pbee0"),
         ({"dispersion": "d5:pbe0"}, ConfigError, "d4:FUNCTIONAL"),

@@ -162,10 +162,14 @@ def test_a_trajectory_says_its_settings_in_words_that_make_them_again(ensemble: 
         ({"ensemble": "bussi", "temperature": 0.0}, "the bussi thermostat scales velocities and needs a temperature"),
         ({"temperature": -1.0}, "temperature=-1.0 K is not a number ≥ 0"),
         ({"timestep": 0.0}, "timestep=0.0 is not a number > 0"),
+        ({"timestep": 1e300}, r"timestep=1e\+300 fs is out of any sense \(0.0001 to 100 fs\)"),
+        ({"timestep": 1e-9}, "timestep=1e-09 fs is out of any sense"),
+        ({"temperature": 1e9}, r"temperature=1e\+09 K is out of any sense; at most 100000 K"),
+        ({"friction": 1e4}, "friction=10000 1/fs stops all motion within a timestep"),
         ({"friction": float("inf")}, "friction=inf is not a number > 0"),
         ({"interval": 0}, "seed=1, interval=0: whole numbers"),
     ],
-    ids=["ensemble", "bussi", "temperature", "timestep", "friction", "interval"],
+    ids=["ensemble", "bussi", "temperature", "timestep", "long", "short", "hot", "stiff", "friction", "interval"],
 )
 def test_impossible_settings_are_refused_with_the_value(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -11,6 +11,7 @@ from ase.io.trajectory import Trajectory
 
 from molcalc.calculators import AIMNet2
 from molcalc.errors import ConfigError, InputError
+from molcalc.simulate import DynamicsSettings, RelaxationSettings, md, relax
 from molcalc.simulate.provenance import with_results
 from molcalc.simulate.trajectory import (
     TrajectoryWriter,
@@ -92,3 +93,33 @@ def test_every_system_has_a_file_of_its_own_or_none() -> None:
     check_distinct([Path("a"), None, None, Path("b")])
     with pytest.raises(InputError, match="a is named twice"):
         check_distinct([Path("a"), Path("b"), Path("a").absolute()])
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a.EXTXYZ", "a.traj"])
+def test_the_format_follows_the_name(images: list[Atoms], calculator: AIMNet2, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    steps = 2
+    relaxed = relax(images[0], calculator, RelaxationSettings(fmax=1e-6, steps=steps), trajectory=path)[0]
+    form = "traj" if name == "a.traj" else "extxyz"
+    frames = read(path, ":", format=form)
+    assert len(frames) == steps + 1
+    assert frames[-1].get_potential_energy() == pytest.approx(relaxed.last.energy, abs=1e-6)
+    assert frames[-1].get_forces() == pytest.approx(relaxed.atoms.get_forces(), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["a.log", "a", "a.db", "a.traj.gz"])
+def test_formats_that_do_not_grow_are_refused_before_anything_is_computed(
+    images: list[Atoms], calculator: AIMNet2, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(InputError, match=r"trajectories end in \.traj, \.xyz, \.extxyz"):
+        md(images[0], calculator, DynamicsSettings(seed=0), steps=1, trajectory=tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_text_cannot_be_continued_and_stays(images: list[Atoms], calculator: AIMNet2, tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    relax(images[0], calculator, RelaxationSettings(steps=1), trajectory=path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"only a \.traj trajectory can be continued"):
+        relax(images[0], calculator, RelaxationSettings(steps=2), trajectory=path, restart=True)
+    assert path.read_bytes() == before

@@ -233,3 +233,11 @@ def test_output_of_the_calculator_does_not_bury_the_report(capfd):
     check_calculator(Prints, quiet=True, memory_steps=0, skip=THREAD_CHECKS)
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize("mistake", [EMT(), "EMT", None], ids=["calculator", "name", "nothing"])
+def test_a_calculator_in_place_of_its_factory_is_explained(mistake):
+    with pytest.raises(
+        ConfigError, match=r"function that makes a new calculator.*check_calculator\(lambda: \w+\(…\)\)"
+    ):
+        check_calculator(mistake)

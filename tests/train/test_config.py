@@ -14,6 +14,7 @@ from molcalc.train.config import CONFIG_PARTS, PART_OF, FitConfig, make_config, 
 from molcalc.train.loop.losses import LossConfig
 from molcalc.train.optimize.optimizers import GroupConfig
 from molcalc.train.optimize.schedules import ScheduleConfig
+from molcalc.train.run_data import separated
 from tests.helpers.training_runs import copied, fit_co2
 
 EVERYWHERE: dict[str, Any] = {
@@ -81,8 +82,9 @@ def test_the_file_of_a_run_reads_back_in_parts(tmp_path: Path) -> None:
     fit_co2(tmp_path / "run", seed=5, schedule={"name": "linear"})
     text = (tmp_path / "run" / "training.yaml").read_text()
     assert "\nloop:\n  epochs: 2\n" in text
-    options = read_options(tmp_path / "run" / "training.yaml")
+    files, options = separated(read_options(tmp_path / "run" / "training.yaml"))
     assert {**make_config(options).flat(), "groups": []} == options
+    assert set(files) == {"data"}
     assert (options["seed"], options["model"], options["schedule"]["name"]) == (5, "noneq-dcm", "linear")
 
 
@@ -131,3 +133,10 @@ def test_parts_are_keywords_of_fit(tmp_path: Path) -> None:
         fit(data, "noneq-dcm", output=tmp_path / "run", valid=0.2, split={"valid": 0.3})
     with pytest.raises(DatasetError, match="nothing to validate on"):
         fit(data, "noneq-dcm", output=tmp_path / "run", split={"valid": 0})
+
+
+def test_given_weights_are_warmed_up_unless_a_user_says_otherwise() -> None:
+    assert make_config({"model": "aimnet2", "init": "wb97m-d3"}).optimize.schedule.warmup == 0.1
+    assert make_config({"model": "aimnet2"}).optimize.schedule.warmup == 0.02
+    said = {"model": "aimnet2", "init": "wb97m-d3", "schedule": {"warmup": 0.0}}
+    assert make_config(said).optimize.schedule.warmup == 0.0

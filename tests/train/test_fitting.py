@@ -27,6 +27,7 @@ from molcalc.errors import (
     ResourceError,
     UnitMismatchError,
 )
+from molcalc.registry import MODELS
 from molcalc.train import evaluate, fit
 from molcalc.train.data import open_dataset
 from molcalc.train.loop.run_folder import RunFolder
@@ -67,6 +68,13 @@ def test_a_database_becomes_a_calculator(labelled_db: Path, tmp_path: Path, mode
     assert calc.todict()["model"] == "run"
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_learns_with_products_in_bfloat16(labelled_db: Path, tmp_path: Path, model: str) -> None:
+    options = {**SHORT, "epochs": 1, "test": 0, "arguments": TINY[model]}
+    result = fit(labelled_db, model, output=tmp_path / "run", precision="bf16", **options)
+    assert np.isfinite(result.history[-1]["valid_loss"])
+
+
 def test_errors_fall_while_training(labelled_db: Path, tmp_path: Path) -> None:
     result = fit(
         labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY["aimnet2"],
@@ -97,7 +105,7 @@ def test_training_starts_from_given_weights(labelled_db: Path, tmp_path: Path) -
     from molcalc.io import checkpoint
 
     checkpoint.save(tmp_path / "start", tiny_checkpoint())
-    fit(labelled_db, "aimnet2", output=tmp_path / "run", init=tmp_path / "start", learning_rate=0.0, **SHORT)
+    fit(labelled_db, output=tmp_path / "run", init=tmp_path / "start", learning_rate=0.0, **SHORT)  # its kind is known
     assert evaluate(labelled_db, tmp_path / "run")["forces"]["mae"] < 1e-5
     assert evaluate(labelled_db, tmp_path / "run")["energy"]["mae"] < 1e-4
 
@@ -184,15 +192,6 @@ def test_wrong_options_are_refused_before_any_work(
 def test_an_unknown_model_lists_the_known_ones(labelled_db: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'physnet'.*known: aimnet2, physnet-dcm, noneq-dcm"):
         fit(labelled_db, "physnet", output=tmp_path / "run")
-
-
-def test_a_database_without_energies_is_refused(labelled_db: Path, tmp_path: Path) -> None:
-    def drop(k: int, results: dict, keys: dict) -> None:
-        results["energy"] = None
-
-    db = altered(labelled_db, tmp_path / "forces.db", drop)
-    with pytest.raises(DatasetError, match="energ"):
-        fit(db, "aimnet2", output=tmp_path / "run", **SHORT)
 
 
 def test_labels_that_ase_dropped_because_atoms_moved_are_counted(tmp_path: Path, caplog: Any) -> None:
@@ -334,6 +333,20 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(labelled_db
 
 def _numpy_state() -> np.ndarray:
     return np.random.get_state()[1].copy()  # noqa: NPY002
+
+
+def test_settings_around_training_change_nothing(labelled_db: Path, tmp_path: Path) -> None:
+    """Nor do they change what :func:`molcalc.train.evaluate` finds."""
+    plain = fit(labelled_db, "aimnet2", output=tmp_path / "plain", arguments=TINY["aimnet2"], **SHORT)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode(), torch.device("meta"):
+            inside = fit(labelled_db, "aimnet2", output=tmp_path / "inside", arguments=TINY["aimnet2"], **SHORT)
+            found = evaluate(labelled_db, tmp_path / "plain")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert [row["train_loss"] for row in inside.history] == [row["train_loss"] for row in plain.history]
+    assert found == evaluate(labelled_db, tmp_path / "plain")
 
 
 def test_settings_of_the_process_are_left_alone(labelled_db: Path, tmp_path: Path) -> None:

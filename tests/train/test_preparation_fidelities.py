@@ -47,7 +47,7 @@ def prepared(data: dict[str, Path], folder: Path, **options: Any) -> Trainer:
     """A run before its first step."""
     config = make_config({"model": "aimnet2", "arguments": TINY["aimnet2"], "batch_mode": "molecules", **options})
     asked = set(options.get("loss", {}).get("weights", {}))
-    parts = open_parts({name: str(path) for name, path in data.items()}, config.split, seed=config.seed)
+    parts = open_parts({name: str(path) for name, path in data.items()}, config.split)
     with joined(torch.device("cpu"), 60.0) as processes:
         return prepare(config, asked, parts, RunFolder(folder), processes, torch.device("cpu"))[1]
 
@@ -86,10 +86,15 @@ def test_forces_that_no_fidelity_has_cannot_be_asked_for(changed: Callable[..., 
         prepared({"high": path, "low": path}, tmp_path / "run", loss={"weights": {"energy": 1.0, "forces": 5.0}})
 
 
-def test_a_fidelity_without_energies_is_named(labelled_db: Path, changed: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_fidelity_without_energies_is_named_and_remembered(
+    labelled_db: Path, changed: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     data = {"high": labelled_db, "low": changed("low.db", without("energy"))}
-    with pytest.raises(DatasetError, match="fidelity 'low': no system has an energy"):
-        prepared(data, tmp_path / "run")
+    trainer = prepared(data, tmp_path / "run")
+    assert "fidelity 'low': no system has an energy" in caplog.text
+    high, low = (fidelity.knowledge.learned for fidelity in trainer.model_config.fidelities)
+    assert set(high) - set(low) == {"energy", "dipole"}
+    assert not trainer.network.shifts[1].any()
 
 
 def test_an_element_without_energy_at_one_fidelity_is_named(

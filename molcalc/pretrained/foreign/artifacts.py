@@ -24,6 +24,7 @@ from molcalc.errors import (
     CheckpointCorruptError,
     CheckpointError,
     CheckpointMismatchError,
+    MissingFileError,
     UnsafeCheckpointError,
     short,
 )
@@ -154,7 +155,7 @@ def _member_files(path: Path, size: Any) -> list[Path]:
         raise CheckpointMismatchError(f"{path}: ensemble_size={short(size)}; allowed are 1…{MAX_MEMBERS}")
     missing = sorted(set(range(max(expected, 1))) - set(found))
     if missing:
-        raise FileNotFoundError(f"{path} has no ensemble_{missing[0]}.safetensors")
+        raise MissingFileError(f"{path} has no ensemble_{missing[0]}.safetensors")
     if len(found) > expected:
         raise CheckpointMismatchError(f"{path} has {len(found)} members; its configuration says {expected}")
     return [path / f"ensemble_{k}.safetensors" for k in found]

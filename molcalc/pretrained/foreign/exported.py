@@ -11,6 +11,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -86,6 +87,11 @@ class Contents:
     def to_json(self, **more: Any) -> str:
         """As text, with further values."""
         return json.dumps({**asdict(self), **more}, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def description_beside(program: Path) -> Path:
+    """File of the description of a program, which names the whole of it: two programs never share one."""
+    return program.with_name(f"{program.name}.json")
 
 
 def read_contents(data: bytes, where: str) -> Contents | None:

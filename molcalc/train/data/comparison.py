@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
-from molcalc.io.schema import check_choices, check_least
+from molcalc.io.schema import Choice, Positive, Range, check_fields
 from molcalc.train.data.dataset import Dataset
 from molcalc.units import VDW_RADII
 
@@ -40,13 +41,12 @@ class Comparison:
         returns it.
     """
 
-    esp_radius_factor: float = 1.4
-    esp_max: float | None = None
-    dipole_source: str = "auto"
+    esp_radius_factor: Annotated[float, Range(0, 100)] = 1.4
+    esp_max: Positive | None = None
+    dipole_source: Annotated[str, Choice(DIPOLE_SOURCES)] = "auto"
 
     def __post_init__(self) -> None:
-        check_choices(self, dipole_source=DIPOLE_SOURCES)
-        check_least(self, 0, "esp_radius_factor")
+        check_fields(self)
 
 
 USUAL = Comparison()

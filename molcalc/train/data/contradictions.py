@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
 
 import numpy as np
 
 from molcalc.errors import DatasetError
-from molcalc.train.data.block import Block
 from molcalc.train.data.dataset import Dataset
-from molcalc.train.data.limits import (
-    FEWEST_PAIRS,
-    GOOD_CORRELATION,
-    LARGEST_MOVE,
-    LARGEST_STRAIN,
-    LOST_CHARGE,
-    MOST_PAIRS,
-    ROUNDED_CHARGE,
-    SLOPE_TOLERANCE,
-)
+from molcalc.train.data.geometry_hash import geometry_hashes, mix
+from molcalc.train.data.limits import FEWEST_PAIRS, LOST_CHARGE, ROUNDED_CHARGE, SAME_ENERGY, SAME_FACTOR
+from molcalc.train.data.work import compared_work
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +47,7 @@ def check_charges(dataset: Dataset) -> None:
 
 
 def doubtful_derivatives(dataset: Dataset) -> list[str]:
-    """Signs that forces or stresses are not derivatives of the energies, from :func:`compared_work`.
+    """Signs that forces or stresses are not derivatives of the energies.
 
     A stress of the wrong sign (ΔE is −1 times its work) or in another unit is named with the factor.
 
@@ -66,87 +57,77 @@ def doubtful_derivatives(dataset: Dataset) -> list[str]:
     """
     found = []
     for name, pairs in zip(("forces", "stress"), compared_work(dataset)):
-        if not pairs.telling:
+        n = len(pairs.work)
+        if n < FEWEST_PAIRS or pairs.agreeing(1.0) >= 0.5:
             continue
-        if abs(pairs.correlation) < GOOD_CORRELATION:
+        factor = pairs.other_factor
+        if factor is None:
             found.append(
-                f"{name} and energies do not belong together: over {len(pairs.work)} pairs of neighboring rows, work "
-                f"and differences of energies correlate by {pairs.correlation:.2f}"
+                f"{name} and energies do not belong together: over {n} pairs of structures that are nearly alike, work "
+                f"and differences of energies agree in {pairs.agreeing(1.0):.0%}"
             )
-        elif abs(pairs.slope - 1.0) > SLOPE_TOLERANCE:
+        else:
             found.append(
-                f"{name} seems to be of the wrong {'sign' if pairs.slope < 0 else 'size'}: differences of energies "
-                f"are {pairs.slope:.3g} times its work over {len(pairs.work)} pairs of neighboring rows"
+                f"{name} seems to be of the wrong {'sign' if factor < 0 else 'size'}: differences of energies "
+                f"are {factor:.3g} times its work over {n} pairs of structures that are nearly alike"
             )
     return found
 
 
-def warn_of_doubtful_derivatives(dataset: Dataset) -> None:
-    """Log :func:`doubtful_derivatives` as warnings."""
-    for text in doubtful_derivatives(dataset):
-        log.warning("%s", text)
+def check_signs(dataset: Dataset) -> None:
+    """Refuse forces and stresses whose work has the wrong sign.
 
-
-class WorkAndDifference(NamedTuple):
-    """Differences of energies as derivatives say, and as they are; one entry per pair of rows.
-
-    Attributes
-    ----------
-    work : (n_pairs,) eV.
-    difference : (n_pairs,) eV.
+    Raises
+    ------
+    DatasetError
+        Says over how many pairs of structures.
     """
-
-    work: np.ndarray
-    difference: np.ndarray
-
-    @property
-    def telling(self) -> bool:
-        """Whether there are enough pairs, and not all of them the same."""
-        return len(self.work) >= FEWEST_PAIRS and bool(np.ptp(self.work)) and bool(np.ptp(self.difference))
-
-    @property
-    def correlation(self) -> float:
-        """Pearson's coefficient; 0 if one of the two is constant."""
-        return correlation(self.work, self.difference)
-
-    @property
-    def slope(self) -> float:
-        """Differences in units of the work."""
-        return slope(self.work, self.difference)
+    for name, pairs in zip(("forces", "stress"), compared_work(dataset)):
+        factor = pairs.other_factor
+        if factor is not None and factor < 0 and pairs.agreeing(-1.0) >= SAME_FACTOR:
+            raise DatasetError(
+                f"{name} are of the wrong sign: differences of energies are {factor:.3g} times their work, over "
+                f"{len(pairs.work)} pairs of structures that are nearly alike. {_SIGNS[name]}"
+            )
 
 
-def compared_work(dataset: Dataset) -> tuple[WorkAndDifference, WorkAndDifference]:
-    r"""Work of the forces in one cell, and of the stress between two cells, beside what they explain.
+_SIGNS = {
+    "forces": "These are gradients: multiply them by -1",
+    "stress": "Positive is tension, (dE/dε)/V, as in ASE: multiply it by -1, or leave it out",
+}
 
-    .. math:: ΔE ≈ -\bar F · Δr + \bar V \barσ : ε
 
-    with the strain ε between the cells and Δr without the part that follows it.
+def contradicting_repeats(dataset: Dataset) -> list[str]:
+    """Geometries that occur more than once at one fidelity and spin, with energies that differ.
 
     Returns
     -------
-    Those of forces and of stress, over at most :data:`molcalc.train.data.limits.MOST_PAIRS` pairs together.
+    one sentence, or none
     """
-    by_forces: list[tuple[float, float]] = []
-    by_stress: list[tuple[float, float]] = []
-    if "energy" in dataset.labels and "forces" in dataset.labels:
-        for block in dataset.blocks(overlap=1):
-            for k in range(len(block) - 1):
-                _compare(block, k, by_forces, by_stress)
-                if len(by_forces) + len(by_stress) >= MOST_PAIRS:
-                    return _comparison(by_forces), _comparison(by_stress)
-    return _comparison(by_forces), _comparison(by_stress)
+    if "energy" not in dataset.labels or not len(dataset):
+        return []
+    state = np.column_stack([dataset.fidelity, dataset.multiplicity]).astype(np.uint64)
+    codes = geometry_hashes(dataset) ^ mix(state[:, 0] * np.uint64(1000) + state[:, 1])
+    known = np.flatnonzero(dataset.has("energy"))
+    order = known[np.lexsort((dataset.labels["energy"][known], codes[known]))]
+    same = codes[order][1:] == codes[order][:-1]
+    gap = np.diff(dataset.labels["energy"][order])
+    differ = np.flatnonzero(same & (gap > SAME_ENERGY))
+    if not len(differ):
+        return []
+    worst = int(differ[np.argmax(gap[differ])])
+    first, second = dataset.row_name(int(order[worst])), dataset.row_name(int(order[worst + 1]))
+    n = len(np.unique(codes[order][differ]))
+    return [
+        f"{n} geometries occur with different energies, at most {gap[differ].max():.3g} eV apart ({first} and "
+        f"{second}): were they computed at one level, or is one of them not converged?"
+    ]
 
 
-def correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's coefficient; 0 if one of the rows is constant."""
-    if not np.ptp(x) or not np.ptp(y):
-        return 0.0
-    return float(np.corrcoef(x, y)[0, 1])
-
-
-def slope(x: np.ndarray, y: np.ndarray) -> float:
-    """Factor that makes ``x`` most like ``y``, by least squares."""
-    return float((x * y).sum() / (x**2).sum())
+def warn_of_doubts(dataset: Dataset) -> None:
+    """Log :func:`doubtful_derivatives` and :func:`contradicting_repeats` as warnings."""
+    for text in (*doubtful_derivatives(dataset), *contradicting_repeats(dataset)):
+        log.warning("%s", text)
 
 
 def _cure(dataset: Dataset, missed: np.ndarray) -> str:
@@ -158,36 +139,3 @@ def _cure(dataset: Dataset, missed: np.ndarray) -> str:
         f"{text}. These look like ions, and every total charge is 0, as where none is recorded: write it as the key "
         "total_charge of every row (in HDF5 as the data set 'charge' of every group)"
     )
-
-
-def _comparison(pairs: list[tuple[float, float]]) -> WorkAndDifference:
-    return WorkAndDifference(*np.array(pairs, dtype=np.float64).reshape(-1, 2).T)
-
-
-def _compare(block: Block, k: int, by_forces: list[tuple[float, float]], by_stress: list[tuple[float, float]]) -> None:
-    """Add structure k and the next one to the pairs, if they are nearly of one geometry."""
-    systems, pair = block.systems, slice(k, k + 2)
-    first, second = block.atoms_of(k), block.atoms_of(k + 1)
-    numbers, positions, forces = (block.atoms[name] for name in ("numbers", "positions", "forces"))
-    if not np.array_equal(numbers[first], numbers[second]):
-        return
-    if np.ptp(systems["fidelity"][pair]) or (systems["pbc"][k] != systems["pbc"][k + 1]).any():
-        return
-    cells = systems["cell"][pair]
-    deformation = np.eye(3)
-    if systems["pbc"][k].all() and not np.array_equal(cells[0], cells[1]):
-        deformation = np.linalg.solve(cells[0], cells[1])
-    strain = 0.5 * (deformation + deformation.T) - np.eye(3)
-    move = positions[second] - positions[first] @ deformation
-    if np.abs(move).max() > LARGEST_MOVE or np.abs(deformation - np.eye(3)).max() > LARGEST_STRAIN:
-        return
-    difference = float(systems["energy"][k + 1] - systems["energy"][k])
-    work = -0.5 * float(((forces[first] + forces[second]) * move).sum())
-    if not np.isfinite(difference) or not np.isfinite(work):
-        return
-    if not strain.any():
-        by_forces.append((work, difference))
-    elif "stress" in systems and np.isfinite(systems["stress"][pair]).all():
-        volume = 0.5 * abs(float(np.linalg.det(cells).sum()))
-        strained = 0.5 * volume * float((systems["stress"][pair].sum(axis=0) * strain).sum())
-        by_stress.append((strained, difference - work))

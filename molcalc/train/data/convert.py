@@ -12,11 +12,12 @@ from molcalc.errors import DatasetError
 from molcalc.io.files import replacing
 from molcalc.io.targets import check_file, check_not_input
 from molcalc.train.data.block import Block
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import STANDARD_UNITS
 from molcalc.train.data.formats import FORMATS
 from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.opening import open_sources
-from molcalc.train.data.problems import Problems
+from molcalc.train.data.selection import problems_of
 from molcalc.train.data.usable import usable_blocks
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ def convert(
     target: str | os.PathLike[str],
     *,
     units: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     charges: str | None = None,
     skip_bad: bool = False,
     force: bool = False,
@@ -43,9 +45,10 @@ def convert(
     sources : files that :func:`molcalc.train.data.open_dataset` reads; npz archives of energies and of ESP are paired
         in the order given.
     units : units of the sources, where they do not declare them.
-    charges : array of npz archives that is taken for the charges ("q_hirshfeld", "q_esp", "q_lowdin"); None takes the
-        Hirshfeld charges. Others are kept as data of the rows. The metadata of the target say which it was
-        (``charges_from``).
+    labels : names of labels in the sources, as :func:`molcalc.train.data.open_dataset` takes them.
+    charges : the same as ``labels={"charges": charges}``: which array of npz archives is taken for the charges
+        ("q_hirshfeld", "q_esp", "q_lowdin"). They have the Hirshfeld charges unless it is said; others are kept as data
+        of the rows. The metadata of the target say which it was (``charges_from``).
     skip_bad : leave out rows that cannot be used instead of raising.
     force : replace an existing target.
 
@@ -64,7 +67,10 @@ def convert(
     if path.suffix.lower() not in FORMATS:
         raise DatasetError(f"{path}: files that can be written end in {', '.join(FORMATS)}")
     check_file(path, force=force, error=DatasetError)
-    opened, _ = open_sources(sources, units or {}, charges)
+    named = dict(labels or {})
+    if charges is not None and named.setdefault("charges", charges) != charges:
+        raise DatasetError(f"charges are {charges!r} and {named['charges']!r} in labels: leave one of them out")
+    opened, _ = open_sources(sources, Declaration(units or {}, named))
     check_not_input(path, [file for source in opened for file in source.files], error=DatasetError)
     for source in opened:
         if "charges_from" in source.metadata:
@@ -119,7 +125,7 @@ def metadata_of(sources: Sequence[DataFile]) -> dict[str, Any]:
 
 def _all_blocks(files: Sequence[DataFile], skip_bad: bool) -> Iterator[Block]:
     for file in files:
-        problems = Problems()
+        problems = problems_of(file)
         for block in usable_blocks(file, [], problems):
             if not skip_bad:
                 problems.raise_if_any(file.name, file.word, file.row_label)

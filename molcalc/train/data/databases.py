@@ -19,7 +19,8 @@ import numpy as np
 from molcalc.errors import DatasetError, ResourceError
 from molcalc.io.files import replacing
 from molcalc.io.targets import check_file
-from molcalc.state import CHARGE_KEYS, without_rounding
+from molcalc.state import CHARGE_KEYS, state_key, without_rounding
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.encoding import decode_data, decode_json
 from molcalc.train.data.formats.sqlite import SQLiteDatabase
@@ -67,6 +68,8 @@ def split_database(
     seed: int,
     by: str | None = None,
     split_key: str | None = None,
+    method: str = "hash",
+    fold: str | None = None,
     force: bool = False,
 ) -> dict[Path, int]:
     """Write the parts of a database into files beside it, named ``…_train.db`` and so on.
@@ -79,7 +82,7 @@ def split_database(
     """
     database = _checked(path)
     dataset = open_dataset(database)
-    parts = split(dataset, valid=valid, test=test, seed=seed, by=by, split_key=split_key)
+    parts = split(dataset, valid=valid, test=test, seed=seed, by=by, split_key=split_key, method=method, fold=fold)
     targets = {part: database.with_name(f"{database.stem}_{part}.db") for part in Split._fields}
     for target in targets.values():
         check_file(target, force=force, error=DatasetError)
@@ -106,7 +109,7 @@ def merge(sources: Sequence[str | os.PathLike[str]], target: str | os.PathLike[s
     databases = [_checked(source) for source in sources]
     path = Path(target)
     check_file(path, force=force, inputs=databases, error=DatasetError)
-    units = {database: SQLiteDatabase(database, {}).factors for database in databases}
+    units = {database: SQLiteDatabase(database, Declaration()).factors for database in databases}
     first = databases[0]
     for database in databases:
         if units[database] != units[first]:
@@ -211,7 +214,7 @@ def _checked(path: str | os.PathLike[str]) -> Path:
         raise DatasetError(f"{database} is not an SQLite database (.db): convert it first (molcalc convert)")
     if not database.is_file():
         raise DatasetError(f"there is no file {database}")
-    if not SQLiteDatabase(database, {}).bulk:
+    if not SQLiteDatabase(database, Declaration()).bulk:
         raise DatasetError(f"{database} has an old format: convert it first (molcalc convert)")
     return database
 
@@ -258,7 +261,7 @@ def _set_charges(connection: sqlite3.Connection, charge: int) -> int:
         initial = np.zeros(1) if blob is None else np.frombuffer(blob, dtype="<f8")
         stated = {**(decode_data(data) if data else {}), **keys}
         if (
-            any(stated.get(key) is not None for key in CHARGE_KEYS)
+            any(value is not None and state_key(key) in CHARGE_KEYS for key, value in stated.items())
             or without_rounding(initial.sum(), len(initial)) != 0.0
         ):
             continue
@@ -277,7 +280,7 @@ def _copy(sources: Sequence[tuple[Path, np.ndarray | None]], target: Path) -> in
     with replacing(target) as temporary:
         metadata: dict[str, Any] = {}
         for source, _ in sources:
-            metadata.update(SQLiteDatabase(source, {}).metadata)
+            metadata.update(SQLiteDatabase(source, Declaration()).metadata)
         connect(str(temporary.absolute()), use_lock_file=False).metadata = metadata
         total = 0
         for source, rows in sources:

@@ -65,6 +65,16 @@ class Dataset:
         """(len(self),) int64."""
         return self._of_view("multiplicity")
 
+    @property
+    def weighted(self) -> bool:
+        """Whether rows say how much their errors count in a loss."""
+        return "weight" in self._store.arrays
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """(len(self),) float64, how much the errors of a structure count in a loss; 1 unless its row says otherwise."""
+        return self._of_view("weight") if self.weighted else np.ones(len(self))
+
     @cached_property
     def fidelity(self) -> np.ndarray:
         """(len(self),) int64, positions in ``fidelities``."""
@@ -109,6 +119,11 @@ class Dataset:
     def skipped(self) -> dict[str, dict[str, int]]:
         """Reasons and counts of rows that were left out, by file."""
         return {source.name: found["counts"] for source, found in zip(self.sources, self._store.index["problems"])}
+
+    @property
+    def lookalikes(self) -> dict[str, str]:
+        """Labels by names in the files that look like them and are not used as such."""
+        return dict(self._store.index["lookalikes"])
 
     @property
     def selection(self) -> bytes:
@@ -265,7 +280,7 @@ class Dataset:
 
         Returns
         -------
-        Structures in the order of ``indices``, with float64 labels.
+        Structures in the order of ``indices``, with float64 labels; ``weight`` is among them where rows have one.
 
         Raises
         ------
@@ -301,7 +316,10 @@ class Dataset:
             pair_cutoff=0.0 if pair_cutoff is None else float(pair_cutoff),
             esp_points=None if points is None else torch.from_numpy(np.take(arrays["esp_points"], points, axis=0)),
             esp_system_idx=_owners(point_counts),
-            labels={name: torch.from_numpy(np.take(arrays[name], rows[LABELS[name].kind], axis=0)) for name in names},
+            labels={
+                **{name: torch.from_numpy(np.take(arrays[name], rows[LABELS[name].kind], axis=0)) for name in names},
+                **({"weight": torch.from_numpy(arrays["weight"][systems])} if self.weighted else {}),
+            },
         )
 
     def _check_names(self, names: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
+from molcalc.electrostatics.whole_molecules import dipole_origins
 from molcalc.errors import UnsupportedElementError
 from molcalc.fidelity import Fidelity, match_fidelities
 from molcalc.io.checkpoint import ModelConfig
@@ -20,11 +22,14 @@ from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
 from molcalc.units import symbols_of
 
+log = logging.getLogger(__name__)
+
 
 class LabelReader:
     """Reads systems with the lists of neighbors that potentials need, and with labels as they are learned.
 
-    ESP labels that do not count are marked as missing, and so is every label that the data do not have.
+    ESP labels that do not count are marked as missing, and so is every label that the data do not have, or the
+    structure: the dipole of a periodic network without end, the quadrupole of anything periodic.
 
     Parameters
     ----------
@@ -44,6 +49,7 @@ class LabelReader:
         device: torch.device | str = "cpu",
     ) -> None:
         self._device = device
+        self._told: set[str] = set()
         self._measured, self._subtractions, self._comparison = tuple(measured), subtractions, comparison
         potentials = [subtraction.potential for subtraction in subtractions]
         potentials += [] if potential is None else [potential]
@@ -85,9 +91,31 @@ class LabelReader:
             batch = without_masked_points(batch, self._comparison)
         if of_model is not None:
             batch = at_fidelities(batch, of_model)
+        if batch.periodic and self._cutoff > 0:
+            batch = self._without_undefined_moments(batch)
         for subtraction in self._subtractions:
             batch = subtraction(batch)
         return batch.to(self._device)
+
+    def _without_undefined_moments(self, batch: AtomicBatch) -> AtomicBatch:
+        """Mark dipoles of networks without end as missing, and quadrupoles of everything periodic; say so once."""
+        labels, periodic = dict(batch.labels), batch.pbc.any(dim=1)
+        if "dipole" in labels:
+            atoms = torch.isnan(dipole_origins(batch)).any(dim=1)
+            endless = torch.zeros_like(periodic).index_put((batch.system_idx[atoms],), torch.tensor(True))
+            labels["dipole"] = self._masked("dipole labels of periodic networks without end", labels["dipole"], endless)
+        if "quadrupole" in labels:
+            labels["quadrupole"] = self._masked(
+                "quadrupole labels of periodic structures", labels["quadrupole"], periodic
+            )
+        return replace(batch, labels=labels)
+
+    def _masked(self, what: str, values: Tensor, undefined: Tensor) -> Tensor:
+        lost = undefined & ~torch.isnan(values).any(dim=1)
+        if lost.any() and what not in self._told:
+            self._told.add(what)
+            log.warning("%s are left out: such a structure has no %s", what, what.split()[0])
+        return torch.where(undefined[:, None], torch.nan, values)
 
 
 def fidelities_of_model(config: ModelConfig, data: Dataset, fidelity: str | None = None) -> Tensor:

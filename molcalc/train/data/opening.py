@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -12,21 +13,32 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from molcalc.errors import DatasetError, ResourceError
+from ase import Atoms
+
+from molcalc.errors import DatasetError, ResourceError, short
 from molcalc.fidelity import UNNAMED
 from molcalc.properties import LABELS
 from molcalc.train.data import store
 from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats import open_files
 from molcalc.train.data.formats.base import DataFile
+from molcalc.train.data.formats.in_memory import AtomsList
+from molcalc.train.data.lookalikes import hint, lookalikes
 from molcalc.train.data.problems import Problems
+from molcalc.train.data.selection import chosen_files, problems_of
 from molcalc.train.data.usable import usable_blocks
 
-Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Sequence[Atoms]
 Data = Files | Mapping[str, Files] | Dataset
+"""What a user may give as data: files (also FILE@ROWS and patterns, see :mod:`molcalc.train.data.selection`) or Atoms;
+either of them by name of the fidelity; or a dataset."""
 
 CACHE_FOLDER = ".molcalc_cache"
-READER_VERSION = 4
+KEPT_VERSIONS = 3
+"""Packed copies of the same files that the cache keeps, of other contents, units or names of labels; the ones that were
+used last."""
+READER_VERSION = 5
 """Raised whenever the same file would be packed differently."""
 
 log = logging.getLogger(__name__)
@@ -37,6 +49,7 @@ def open_dataset(
     *,
     cache: str | os.PathLike[str] | None = None,
     units: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     require: Collection[str] = (),
     allow_missing: bool = False,
     skip_bad: bool = False,
@@ -48,8 +61,11 @@ def open_dataset(
     data : an ASE database, extended XYZ, trajectory, HDF5 file grouped by size or npz archives, or a list of them; or
         a dict of the name of a fidelity to such files.
     cache : folder of packed copies; None takes the folder MOLCALC_CACHE, else one beside the first file, else one in
-        the user's cache folder when that cannot be written.
+        the user's cache folder when that cannot be written. Of the same files it keeps the three copies that were used
+        last.
     units : unit of each label (and of positions) in the files, where it is not eV, Å and e and not declared in them.
+    labels : name in the files of each label that is called otherwise there, ``{"energy": "REF_energy"}``; also of
+        esp_points, total_charge, multiplicity and fidelity. What it takes the place of is called ``other_energy``.
     require : labels that must be there.
     allow_missing : whether only some structures need to have them.
     skip_bad : leave out rows that cannot be used, with a warning, instead of raising.
@@ -61,14 +77,15 @@ def open_dataset(
     Raises
     ------
     DatasetError
-        When a file is damaged, rows cannot be used, a unit is declared nowhere, or a required label is missing.
+        When a file is damaged, rows cannot be used, a unit is declared nowhere, nothing has a name that ``labels``
+        give, or a required label is missing.
     ResourceError
         When the cache cannot be written.
     """
     if isinstance(data, Dataset):
         check_labels(data, require, allow_missing)
         return data
-    sources, names = open_sources(data, units or {})
+    sources, names = open_sources(data, Declaration(units or {}, labels or {}))
     packed = _cached(sources, names, cache)
     for source, found in zip(sources, packed.index["problems"]):
         problems = Problems(found["counts"], found["rows"])
@@ -80,6 +97,7 @@ def open_dataset(
     if "numbers" not in packed.arrays:
         raise DatasetError(f"{', '.join(source.name for source in sources)}: no structures that can be used")
     dataset = Dataset(packed, sources)
+    _report_lookalikes(dataset)
     check_labels(dataset, require, allow_missing)
     return dataset
 
@@ -100,7 +118,8 @@ def check_labels(dataset: Dataset, require: Collection[str], allow_missing: bool
         found = int(has.sum())
         if found == 0:
             present = ", ".join(f"{label} ({count})" for label, count in dataset.counts().items()) or "none"
-            raise DatasetError(f"{names}: no structure has {name}; labels found: {present}")
+            similar = hint(dataset.lookalikes, [name])
+            raise DatasetError(f"{names}: no structure has {name}; labels found: {present}{similar}")
         if found < len(dataset):
             missing = [dataset.row_name(int(k)) for k in (~has).nonzero()[0][:5]]
             text = f"{names}: {found} of {len(dataset)} structures have {name} (missing: {', '.join(missing)}, …)"
@@ -109,10 +128,36 @@ def check_labels(dataset: Dataset, require: Collection[str], allow_missing: bool
             log.warning("%s", text)
 
 
-def open_sources(
-    data: Files | Mapping[str, Files], units: Mapping[str, str], charges: str | None = None
-) -> tuple[list[DataFile], list[str | None]]:
+def check_any_label(dataset: Dataset) -> None:
+    """Refuse a dataset without any label.
+
+    Raises
+    ------
+    DatasetError
+        Names what looks like labels.
+    """
+    if not dataset.labels:
+        names = ", ".join(source.name for source in dataset.sources)
+        raise DatasetError(f"{names}: no labels, such as energy or forces{hint(dataset.lookalikes, LABELS)}")
+
+
+def _report_lookalikes(dataset: Dataset) -> None:
+    """Say what looks like a label that the files lack, or have as well, and is not used."""
+    names = ", ".join(source.name for source in dataset.sources)
+    absent = [label for label in LABELS if label not in dataset.labels]
+    for level, labels in ((logging.WARNING, absent), (logging.INFO, list(dataset.labels))):
+        if text := hint(dataset.lookalikes, labels):
+            has = "no structure has" if level == logging.WARNING else "beside"
+            about = ", ".join(label for label in labels if label in dataset.lookalikes.values())
+            log.log(level, "%s: %s %s%s", names, has, about, text)
+
+
+def open_sources(data: Files | Mapping[str, Files], declared: Declaration) -> tuple[list[DataFile], list[str | None]]:
     """Readers of all files, with the name of the fidelity that the user gave each.
+
+    Parameters
+    ----------
+    declared : what the user says of units and names of labels.
 
     Returns
     -------
@@ -128,14 +173,31 @@ def open_sources(
     sources: list[DataFile] = []
     names: list[str | None] = []
     for name, files in named:
-        listed = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-        paths = [Path(file) for file in listed]
-        opened = open_files(paths, units, charges)
+        opened = _opened(files, declared)
         sources += opened
         names += [None if name is None else str(name)] * len(opened)
     if not sources:
         raise DatasetError("no data: give an ASE database, or a list or dict of them")
     return sources, names
+
+
+def _opened(files: Files, declared: Declaration) -> list[DataFile]:
+    """Readers of the files, or of the Atoms, that a user gives."""
+    listed: list[Any] = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+    if listed and not any(isinstance(item, (str, os.PathLike)) for item in listed):
+        images = [files] if isinstance(files, Atoms) else listed
+        strange = next((item for item in images if not isinstance(item, Atoms)), None)
+        if strange is not None:
+            raise DatasetError(f"data: {short(strange)} is neither a file nor Atoms")
+        return [AtomsList(images, declared)]
+    found: list[DataFile] = []
+    chosen = chosen_files(listed)
+    for rows in dict.fromkeys(item.rows for item in chosen):  # files that belong together are opened together
+        for file in open_files([item.path for item in chosen if item.rows == rows], declared):
+            file.selection = rows
+            found.append(file)
+    order = [item.path for item in chosen]
+    return sorted(found, key=lambda file: order.index(file.path))
 
 
 def _cached(sources: Sequence[DataFile], names: Sequence[str | None], cache: Any) -> store.Store:
@@ -145,21 +207,41 @@ def _cached(sources: Sequence[DataFile], names: Sequence[str | None], cache: Any
     target = folder / key
     if (target / store.INDEX).is_file():
         try:
-            return store.load_store(target)
+            packed = store.load_store(target)
+            with contextlib.suppress(OSError):  # of a cache that can only be read
+                os.utime(target / store.INDEX)
+            return packed
         except DatasetError as error:
             log.warning("%s; it is made again", error)
             shutil.rmtree(target, ignore_errors=True)
     with _temporary(folder, key) as temporary:
         _build(temporary, sources, names)
         store.publish(temporary, target)
+    _forget_old(folder, _paths(sources))
     return store.load_store(target, verify=False)
+
+
+def _paths(sources: Sequence[DataFile]) -> list[str]:
+    return [str(source.path.absolute()) for source in sources]
+
+
+def _forget_old(folder: Path, paths: list[str]) -> None:
+    """Delete packed copies of files beyond those that were used last; other processes keep what they have mapped."""
+    found = []
+    for index in folder.glob(f"[!.]*/{store.INDEX}"):  # those that are being built begin with a dot
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            if json.loads(index.read_text(encoding="utf-8"))["paths"] == paths:
+                found.append((index.stat().st_mtime_ns, index.parent))
+    for _, old in sorted(found)[:-KEPT_VERSIONS]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _key(sources: Sequence[DataFile], names: Sequence[str | None]) -> str:
     digest = hashlib.blake2b(f"{store.FORMAT} {READER_VERSION}".encode(), digest_size=16)
     for source, name in zip(sources, names):
         digest.update(source.content_hash())
-        digest.update(repr((type(source).__name__, sorted(source.factors.items()), name)).encode())
+        said = (sorted(source.factors.items()), sorted(source.declared.labels.items()), source.selection)
+        digest.update(repr((type(source).__name__, *said, name)).encode())
     return digest.hexdigest()
 
 
@@ -170,7 +252,8 @@ def _cache_folder(sources: Sequence[DataFile], cache: Any) -> Path:
         candidates = [Path(chosen)]
     else:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        candidates = [sources[0].path.parent / CACHE_FOLDER, home / "molcalc"]
+        beside = [sources[0].path.parent / CACHE_FOLDER] if sources[0].path.exists() else []
+        candidates = [*beside, home / "molcalc"]
     reason = "read-only"
     for folder in candidates:
         try:
@@ -223,13 +306,17 @@ def _build(folder: Path, sources: Sequence[DataFile], names: Sequence[str | None
     """Read all sources and write a store."""
     fidelities = list(dict.fromkeys(name for name in names if name is not None))
     found: list[dict[str, Any]] = []
+    similar: dict[str, str] = {}
     writer = store.StoreWriter(folder)
     try:
         for k, (source, name) in enumerate(zip(sources, names)):
-            problems = Problems()
+            problems = problems_of(source)
             for block in usable_blocks(source, fidelities, problems, name):
+                similar.update(lookalikes(block, similar))
                 writer.append(block, k)
             found.append({"counts": problems.counts, "rows": problems.rows})
-        writer.finish({"fidelities": fidelities or [UNNAMED], "problems": found})
+        writer.finish(
+            {"fidelities": fidelities or [UNNAMED], "problems": found, "lookalikes": similar, "paths": _paths(sources)}
+        )
     finally:
         writer.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from molcalc.kernels import runtime as compiled
-from molcalc.neighbors import DENSE_LIMIT, Pairs, all_pairs, neighbor_list, unique_pairs
+from molcalc.neighbors import DENSE_LIMIT, Pairs, all_pairs, neighbor_list, pair_list
 
 
 @dataclass(frozen=True)
@@ -104,5 +104,5 @@ def _no_shifts(n: int) -> np.ndarray:
 def _list_of_one(geometries: Geometries, k: int, cutoff: float, ordered: bool) -> Pairs:
     atoms = slice(geometries.offsets[k], geometries.offsets[k + 1])
     positions = geometries.positions[atoms]
-    found = neighbor_list(positions, geometries.cell[k], geometries.pbc[k], cutoff)
-    return found if ordered else unique_pairs(*found)
+    search = neighbor_list if ordered else pair_list
+    return search(positions, geometries.cell[k], geometries.pbc[k], cutoff)

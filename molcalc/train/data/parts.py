@@ -5,20 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
 from molcalc.errors import DatasetError
 from molcalc.io.files import sha256
-from molcalc.io.schema import check_least
+from molcalc.io.schema import LARGEST_SEED, Choice, NotNegative, Positive, Range, check_fields
 from molcalc.train.data.comparison import Comparison, check_points
-from molcalc.train.data.contradictions import check_charges, warn_of_doubtful_derivatives
+from molcalc.train.data.contradictions import check_charges, check_signs, warn_of_doubts
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.geometry_hash import geometry_hashes
+from molcalc.train.data.kept_parts import KeptParts
 from molcalc.train.data.label_reader import elements_of
-from molcalc.train.data.opening import Data, open_dataset
-from molcalc.train.data.split import split
+from molcalc.train.data.opening import Data, check_any_label, open_dataset
+from molcalc.train.data.selection import within_limits
+from molcalc.train.data.single_precision import warn_of_doubtful_precision
+from molcalc.train.data.split import SPLIT_METHODS, Split, split
+from molcalc.train.data.split_hash import Fold
 from molcalc.train.data.suspicions import check_units
+from molcalc.train.data.trajectories import resembling_frames
 from molcalc.units import symbols_of
 
 log = logging.getLogger(__name__)
@@ -31,19 +37,39 @@ class SplitConfig:
     Attributes
     ----------
     valid, test : share (< 1) or number of systems held out.
+    split_method : "hash" (of the geometry: growing data keep their parts), "random" (parts of exact size), or "block"
+        (consecutive frames of trajectories); ``split: block`` is short for it.
+    split_seed : of the division, whatever the seed of the weights is.
+    fold : "2/5" holds out the second of five equal parts for the test, in place of ``test``.
+    max_force : eV/Å; structures with a larger force on an atom are left out of all parts. None takes all.
+    max_energy : eV above the lowest energy of the same composition, charge and fidelity; structures with more are left
+        out of all parts. None takes all.
     split_by : "molecule" or a database key: systems that share it stay together.
     split_key : database key that names each row's part ("train", "valid", "test").
     allow_overlap : train although held-out files have geometries of the training part, with a warning.
     """
 
-    valid: float = 0.1
-    test: float = 0.1
+    valid: NotNegative = 0.1
+    test: NotNegative = 0.1
+    split_method: Annotated[str, Choice(SPLIT_METHODS)] = "hash"
+    split_seed: Annotated[int, Range(0, LARGEST_SEED)] = 0
+    fold: str | None = None
+    max_force: Positive | None = None
+    max_energy: Positive | None = None
     split_by: str | None = None
     split_key: str | None = None
     allow_overlap: bool = False
 
     def __post_init__(self) -> None:
-        check_least(self, 0, "valid", "test")
+        check_fields(self)
+        if self.fold is not None:
+            try:
+                Fold.of_text(self.fold)
+            except DatasetError as error:
+                raise ValueError(str(error)) from error
+        for name, value in (("valid", self.valid), ("test", self.test)):
+            if value >= 1 and value != int(value):
+                raise ValueError(f"{name}={value}; expected a share below 1, or a whole number of systems")
 
 
 @dataclass(frozen=True)
@@ -65,23 +91,58 @@ class Parts:
         return sha256(b"".join(part.selection + b"|" for part in (self.train, self.valid, self.test)))[:16]
 
 
+def recorded_division(options: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run that goes on was divided, if it says nothing of a method: at random, by the seed of its weights.
+
+    Parameters
+    ----------
+    options : that the run wrote, by key.
+
+    Returns
+    -------
+    options of :class:`SplitConfig`; none for a run that names its method
+    """
+    return {} if "split_method" in options else {"split_method": "random", "split_seed": options.get("seed", 0)}
+
+
+def warn_of_leaks(parts: Parts, before: KeptParts | None) -> None:
+    """Log how many held-out structures the given weights were trained on already.
+
+    Parameters
+    ----------
+    before : parts of the run that the weights come from; None where it does not say.
+    """
+    if before is None:
+        return
+    trained = before.geometries[before.parts == Split._fields.index("train")]
+    for name, part in (("validation", parts.valid), ("test", parts.test)):
+        known = np.flatnonzero(np.isin(geometry_hashes(part), trained))
+        if len(known):
+            log.warning(
+                "%d of %d systems of the %s part are in the training data of init (first %s): errors on them look too "
+                "small. Split both runs by a hash, with one split_seed and equal shares",
+                len(known), len(part), name, part.row_name(int(known[0])),
+            )  # fmt: skip
+
+
 def open_parts(
     data: Data,
     config: SplitConfig,
     *,
-    seed: int,
     valid: Data | None = None,
     test: Data | None = None,
     units: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     skip_bad: bool = False,
+    kept: KeptParts | None = None,
 ) -> Parts:
     """Open the data and split off what has no file of its own.
 
     Parameters
     ----------
-    seed : of the division.
     valid, test : files of held-out systems; None takes the share or number that ``config`` says.
-    units, skip_bad : as :func:`molcalc.train.data.opening.open_dataset` takes them.
+    units, labels, skip_bad : as :func:`molcalc.train.data.opening.open_dataset` takes them.
+    kept : parts of a run that goes on, which its rows stay in.
 
     Returns
     -------
@@ -93,21 +154,31 @@ def open_parts(
         When files cannot be used, labels look as if they were in another unit, a part is empty, an element occurs in
         validation or test only, or held-out files share geometries with the training part.
     """
-    whole = open_dataset(data, units=units, skip_bad=skip_bad)
+    if config.fold is not None and test is not None:
+        raise DatasetError(f"fold={config.fold!r} holds out a part of the data for the test: leave test= out")
+    whole = open_dataset(data, units=units, labels=labels, skip_bad=skip_bad)
+    check_any_label(whole)
+    whole = within_limits(whole, config.max_force, config.max_energy)
     check_units(whole)
     chosen = split(
         whole,
         valid=0 if valid is not None else _share(config.valid),
         test=0 if test is not None else _share(config.test),
-        seed=seed,
+        seed=config.split_seed,
         by=config.split_by,
         split_key=config.split_key,
+        method=config.split_method,
+        fold=config.fold,
     )
+    if config.split_method != "block" and (frames := resembling_frames(whole)) is not None:
+        log.warning("%s", frames)
+    if kept is not None:
+        chosen = kept.applied(whole, chosen)
     train = whole.subset(chosen.train)
     parts = Parts(
         train,
-        _open_like(valid, train, units, skip_bad) if valid is not None else whole.subset(chosen.valid),
-        _open_like(test, train, units, skip_bad) if test is not None else whole.subset(chosen.test),
+        _open_like(valid, train, config, units, labels, skip_bad) if valid is not None else whole.subset(chosen.valid),
+        _open_like(test, train, config, units, labels, skip_bad) if test is not None else whole.subset(chosen.test),
     )
     if not len(parts.valid):
         raise DatasetError("nothing to validate on: give valid > 0, or a file of its own")
@@ -131,7 +202,9 @@ def check_parts(parts: Parts, potential: Comparison | None) -> None:
     """
     for part in (parts.train, parts.valid, parts.test):
         check_charges(part)
-    warn_of_doubtful_derivatives(parts.train)
+    check_signs(parts.train)
+    warn_of_doubts(parts.train)
+    warn_of_doubtful_precision(parts.train)
     if potential is not None:
         check_points(parts.train, potential)
 
@@ -202,8 +275,16 @@ def _share(wish: float) -> float | int:
     return wish if 0 < wish < 1 else int(wish)
 
 
-def _open_like(data: Data, train: Dataset, units: Mapping[str, str] | None, skip_bad: bool) -> Dataset:
-    part = open_dataset(data, units=units, skip_bad=skip_bad)
+def _open_like(
+    data: Data,
+    train: Dataset,
+    config: SplitConfig,
+    units: Mapping[str, str] | None,
+    labels: Mapping[str, str] | None,
+    skip_bad: bool,
+) -> Dataset:
+    part = open_dataset(data, units=units, labels=labels, skip_bad=skip_bad)
+    part = within_limits(part, config.max_force, config.max_energy)
     check_units(part)
     if not set(part.fidelities) <= set(train.fidelities):
         raise DatasetError(

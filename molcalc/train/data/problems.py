@@ -18,9 +18,16 @@ class Problems:
     ----------
     counts : number of rows by reason.
     rows : the first row numbers by reason.
+    wanted : rows that count at all; None for all.
     """
 
-    def __init__(self, counts: Mapping[str, int] | None = None, rows: Mapping[str, list[int]] | None = None) -> None:
+    def __init__(
+        self,
+        counts: Mapping[str, int] | None = None,
+        rows: Mapping[str, list[int]] | None = None,
+        wanted: frozenset[int] | None = None,
+    ) -> None:
+        self.wanted = wanted
         self.counts: dict[str, int] = dict(counts or {})
         self.rows: dict[str, list[int]] = {reason: list(numbers) for reason, numbers in (rows or {}).items()}
 
@@ -30,9 +37,11 @@ class Problems:
 
     def add_many(self, reason: str, rows: Iterable[int]) -> None:
         """Note some rows."""
-        kept = self.rows.setdefault(reason, [])
         for row in rows:
+            if self.wanted is not None and int(row) not in self.wanted:
+                continue
             self.counts[reason] = self.counts.get(reason, 0) + 1
+            kept = self.rows.setdefault(reason, [])
             if len(kept) < KEPT:
                 kept.append(int(row))
 

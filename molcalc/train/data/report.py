@@ -9,11 +9,12 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from molcalc.properties import LABELS
-from molcalc.train.data.contradictions import doubtful_derivatives, missed_charges
+from molcalc.train.data.contradictions import contradicting_repeats, doubtful_derivatives, missed_charges
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.geometry_hash import geometry_hashes
 from molcalc.train.data.limits import FAR_ENERGY, LARGE_FORCE, ROUNDED_CHARGE, SMALLEST_SPREAD
 from molcalc.train.data.opening import Data, open_dataset
+from molcalc.train.data.single_precision import doubtful_precision
 from molcalc.train.data.suspicions import suspicious_units
 
 SHOWN_SUSPECTS = 5
@@ -67,20 +68,26 @@ class DataReport:
         return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
 
 
-def report(data: Data, *, units: Mapping[str, str] | None = None, cache: str | None = None) -> DataReport:
+def report(
+    data: Data,
+    *,
+    units: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    cache: str | None = None,
+) -> DataReport:
     """Look through a data set.
 
     Rows that cannot be used are counted, not refused.
 
     Parameters
     ----------
-    data, units, cache : as for :func:`molcalc.train.data.open_dataset`.
+    data, units, labels, cache : as for :func:`molcalc.train.data.open_dataset`.
 
     Returns
     -------
     counts, ranges and suspicions
     """
-    dataset = open_dataset(data, units=units, cache=cache, skip_bad=True)
+    dataset = open_dataset(data, units=units, labels=labels, cache=cache, skip_bad=True)
     fidelity = dataset.fidelity
     names = dict(enumerate(dataset.fidelities))
     has = {name: dataset.has(name) for name in dataset.labels}
@@ -107,6 +114,8 @@ def report(data: Data, *, units: Mapping[str, str] | None = None, cache: str | N
             *_missing(dataset, has),
             *map(str, suspicious_units(dataset)),
             *doubtful_derivatives(dataset),
+            *contradicting_repeats(dataset),
+            *doubtful_precision(dataset),
             *_outliers(dataset, has, repeated),
         ],
     )

@@ -1,4 +1,9 @@
-"""Division of a dataset into training, validation and test parts."""
+"""Division of a dataset into training, validation and test parts.
+
+By a hash of the geometry, unless something else is asked for: whether a structure is held out then depends on its
+geometry and the seed alone, and neither on other structures nor on the order of rows. Data may grow: nothing that was
+trained on before is held out after.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +13,17 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, suggest
 from molcalc.train.data.dataset import Dataset
-from molcalc.train.data.geometry_hash import geometry_hashes
+from molcalc.train.data.geometry_hash import geometry_hashes, mix
+from molcalc.train.data.split_blocks import draw_blocks
+from molcalc.train.data.split_hash import Fold, Wish, draw_by_hash
+from molcalc.train.data.split_random import draw_random
 
 PARTS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test",
          "testing": "test"}  # fmt: skip
 """Values of a split key and the part they mean."""
+SPLIT_METHODS = ("hash", "random", "block")
 
 
 class Split(NamedTuple):
@@ -33,19 +42,26 @@ def split(
     seed: int,
     by: str | None = None,
     split_key: str | None = None,
+    method: str = "hash",
+    fold: str | None = None,
 ) -> Split:
-    """Divide a dataset at random, the same for the same seed and content.
+    """Divide a dataset, the same for the same seed and content.
 
-    Structures of equal geometry stay in one part, whatever their fidelity. Every part holds every fidelity and number
-    of atoms, as far as there are enough groups of them.
+    Structures of equal geometry stay in one part, whatever their fidelity. Elements that few structures have, and
+    groups of more than half of the structures, stay in the training part.
 
     Parameters
     ----------
-    valid, test : share of the structures (float) or their number (int); 0 leaves the part empty.
+    valid, test : share of the structures (float) or their number (int); 0 leaves the part empty. Shares of "hash" are
+        expectations, as of a thrown die.
     by : "molecule" keeps structures of the same formula and charge together, the name of a key those with the same
         value.
     split_key : key that says to which part a structure belongs ("train", "valid" or "test"). A part that no
         structure claims is drawn from those of the training part.
+    method : "hash"; "random", of exact size, in which every part holds every fidelity and number of atoms as far as
+        there are enough groups; or "block", consecutive structures, for frames of trajectories.
+    fold : "2/5" holds out the second of five equal parts for the test in place of ``test``: each structure once in
+        five runs.
 
     Returns
     -------
@@ -54,30 +70,54 @@ def split(
     Raises
     ------
     DatasetError
-        When a part would be empty, or a key is missing.
+        When a part would be empty, a key is missing, or options exclude each other.
     """
+    if method not in SPLIT_METHODS:
+        raise DatasetError(
+            f"method={method!r}{suggest(str(method), SPLIT_METHODS)}; choose one of {', '.join(SPLIT_METHODS)}"
+        )
+    if fold is not None and (method == "random" or split_key is not None):
+        raise DatasetError(f"fold={fold!r} is for the methods hash and block, without split_key")
+    if method == "block" and (by is not None or split_key is not None):
+        raise DatasetError("blocks of consecutive structures are not divided by a molecule or key: leave that out")
     n = len(dataset)
     groups = _groups(dataset, by)
     part = np.zeros(n, dtype=np.int64)
     if split_key is not None:
         part = _parts_by_key(dataset, split_key)
         _refuse_divided(dataset, groups, part, split_key)
-    rng = np.random.default_rng(seed)
-    for number, name, wanted in ((2, "test", test), (1, "valid", valid)):
-        if (part == number).any():
-            continue
-        target = _target(wanted, n, name)
-        if target:
-            free = np.flatnonzero(part == 0)
-            part[free[_draw(dataset, groups, free, target, by, rng)]] = number
-        if target and not (part == number).any():
+    asked = {"valid": valid, "test": 0 if fold is not None else test}
+    wishes = {
+        name: Wish(wanted, _target(wanted, n, name))
+        for name, wanted in asked.items()
+        if wanted and not (part == Split._fields.index(name)).any()
+    }
+    if fold is not None:
+        wishes["test"] = Wish(Fold.of_text(fold))
+    if method == "random":
+        rng = np.random.default_rng(seed)
+        for name in ("test", "valid"):
+            if name in wishes:
+                free = np.flatnonzero(part == 0)
+                part[free[draw_random(dataset, groups, free, wishes[name].target, by, rng)]] = _number(name)
+    elif method == "hash":
+        draw_by_hash(dataset, groups, _codes(dataset, by), part, wishes, seed)
+    else:
+        draw_blocks(dataset, groups, part, wishes, seed)
+    for name, wish in wishes.items():
+        if not (part == _number(name)).any():
             raise DatasetError(
-                f"{name}={wanted!r} of {n} structures in {groups.max() + 1} groups leaves that part empty"
+                f"{name}={wish.wanted!r} of {n} structures in {groups.max() + 1} groups leaves that part empty"
             )
     found = Split(*(np.flatnonzero(part == number) for number in range(3)))
     if len(found.train) == 0:
         raise DatasetError(f"valid={valid!r} and test={test!r} leave no structure of {n} for training")
     return found
+
+
+def _number(part: str) -> int:
+    """Number of a part in arrays."""
+    return Split._fields.index(part)
 
 
 def _target(wanted: float | int, n: int, name: str) -> int:
@@ -97,6 +137,13 @@ def _target(wanted: float | int, n: int, name: str) -> int:
     if count >= n:
         raise DatasetError(f"{name}={wanted!r} of {n} structures leaves nothing for training")
     return count
+
+
+def _codes(dataset: Dataset, by: str | None) -> np.ndarray:
+    """(n,) uint64, what the part of a structure follows from."""
+    if by is None:
+        return geometry_hashes(dataset)
+    return molecule_codes(dataset) if by == "molecule" else mix(dataset.key_codes(by).view(np.uint64))
 
 
 def _groups(dataset: Dataset, by: str | None) -> np.ndarray:
@@ -126,79 +173,11 @@ def _groups(dataset: Dataset, by: str | None) -> np.ndarray:
 
 def molecule_codes(dataset: Dataset) -> np.ndarray:
     """(n,) uint64, equal for structures of the same formula and charge."""
-    from molcalc.train.data.geometry_hash import mix
-
     per_atom = mix(dataset.numbers.astype(np.uint64) << np.uint64(20))
     sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(per_atom, dtype=np.uint64)])
     formula = sums[dataset.offsets[1:]] - sums[dataset.offsets[:-1]]
     charge = np.round(dataset.total_charge).astype(np.int64).view(np.uint64)
     return mix(formula ^ mix(charge))
-
-
-def _draw(
-    dataset: Dataset, groups: np.ndarray, free: np.ndarray, target: int, by: str | None, rng: np.random.Generator
-) -> np.ndarray:
-    """Positions in ``free`` of about ``target`` structures in whole groups, in equal shares of every stratum."""
-    members, group = np.unique(groups[free], return_inverse=True)
-    size = np.bincount(group)
-    order = rng.permutation(len(members))
-    chosen = _choose(order, size, _strata(dataset, free, group, len(members), by), target, rng)
-    if not chosen.any():  # every stratum is a single group
-        chosen = _choose(order, size, np.zeros(len(members), dtype=np.int64), target, rng)
-    return np.flatnonzero(chosen[group])
-
-
-def _choose(
-    order: np.ndarray, size: np.ndarray, stratum: np.ndarray, target: int, rng: np.random.Generator
-) -> np.ndarray:
-    """(n_groups,) bool, groups that hold about ``target`` structures together."""
-    wanted = _apportion(target, np.bincount(stratum, weights=size), np.bincount(stratum) >= len(Split._fields))
-    chosen = np.zeros(len(size), dtype=bool)
-    left_over = 0.0
-    for kind in rng.permutation(len(wanted)).tolist():
-        own = order[stratum[order] == kind]
-        picked = own[_pick(size[own], wanted[kind] + left_over, bool(wanted[kind]))]
-        chosen[picked] = True
-        left_over += wanted[kind] - size[picked].sum()
-    return chosen
-
-
-def _apportion(target: int, rows: np.ndarray, eligible: np.ndarray) -> np.ndarray:
-    """Whole numbers proportional to ``rows`` that sum to ``target``; one for those eligible, where it can be."""
-    quota = target * rows / rows.sum()
-    wanted = np.floor(quota).astype(np.int64)
-    rest = target - int(wanted.sum())
-    wanted[np.argsort(wanted - quota, kind="stable")[:rest]] += 1
-    for k in np.flatnonzero(eligible & (wanted == 0)):
-        richest = int(np.argmax(wanted))
-        if wanted[richest] > 1:
-            wanted[richest] -= 1
-            wanted[k] = 1
-    return wanted
-
-
-def _pick(sizes: np.ndarray, wanted: float, at_least_one: bool) -> np.ndarray:
-    """Which groups to take, in the order given, for a number of structures close to ``wanted``; never all groups."""
-    if len(sizes) < 2:
-        return np.zeros(0, dtype=np.int64)
-    count = int(np.searchsorted(np.cumsum(sizes) - 0.5 * sizes, wanted))
-    if count == 0 and at_least_one:
-        return np.argmin(sizes, keepdims=True)
-    return np.arange(min(count, len(sizes) - 1))
-
-
-def _strata(dataset: Dataset, free: np.ndarray, group: np.ndarray, n_groups: int, by: str | None) -> np.ndarray:
-    """(n_groups,) int64, equal for groups of the same fidelities and, unless whole molecules are drawn, size."""
-    fidelity = dataset.fidelity[free]
-    has = np.zeros((n_groups, len(dataset.fidelities)), dtype=bool)
-    has[group, fidelity] = True
-    columns = [has]
-    if by is None:
-        sizes = np.zeros(n_groups, dtype=np.int64)
-        sizes[group] = dataset.n_atoms()[free]
-        columns.append(sizes[:, None])
-    _, stratum = np.unique(np.concatenate(columns, axis=1), axis=0, return_inverse=True)
-    return stratum.reshape(-1)
 
 
 def _parts_by_key(dataset: Dataset, key: str) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from molcalc.errors import DatasetError, StateError
 from molcalc.fidelity import UNNAMED
-from molcalc.state import CHARGE_KEYS, FIDELITY_KEY, ROW_KEY, State, resolve_fidelity, without_rounding
+from molcalc.state import CHARGE_KEYS, FIDELITY_KEY, ROW_KEY, State, resolve_fidelity, state_key, without_rounding
 from molcalc.train.data.problems import SHOWN, Problems
 
 _UNDECIDED = State(0, 1, charge_stated=True)
@@ -65,7 +65,7 @@ class States:
         ids : (n,) numbers of the rows.
         n_atoms, protons : (n,) int64, atoms and the sum of their atomic numbers.
         initial_charges : (n,) e, sums; NaN where a row has none.
-        columns : values by key of :data:`molcalc.state.STATE_KEYS`, None where a row does not have it.
+        columns : values by name that :func:`molcalc.state.state_key` knows, None where a row does not have it.
         problems : takes the rows that cannot be used.
 
         Returns
@@ -83,7 +83,9 @@ class States:
                 problems.add_many(reason, ids[which == number])
             states.append(_UNDECIDED if isinstance(decided, StateError) else decided)
         stated = np.array([state.charge_stated for state in states], dtype=bool)[which]
-        recorded = any(value is not None for key in CHARGE_KEYS for value in keys.get(key, ()))
+        recorded = any(
+            value is not None for key, column in keys.items() if state_key(key) in CHARGE_KEYS for value in column
+        )
         self._note("total_charge", recorded, ids[~stated])
         charge = np.array([state.charge for state in states], dtype=np.float64)[which]
         multiplicity = np.array([state.multiplicity for state in states], dtype=np.int64)[which]

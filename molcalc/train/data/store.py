@@ -97,6 +97,10 @@ class StoreWriter:
         for name, label in LABELS.items():
             if label.kind != "point":
                 self._optional(name, values.get(name), total[label.kind], added[label.kind], label.shape)
+        if "weight" in systems or "weight" in self._columns:
+            weights = self._column("weight", "<f8", (), 1.0)
+            weights.pad(self.n_systems)
+            weights.append(systems.get("weight", np.ones(n)))
         self._points(block, n)
         for name, column in block.keys.items():
             if name not in STATE_KEYS:  # they have columns of their own
@@ -108,7 +112,7 @@ class StoreWriter:
         """Complete all columns and write the index; ``extra`` is stored with it."""
         described, digests = {}, {}
         for name, column in self._columns.items():
-            if name.startswith("key:"):
+            if name.startswith("key:") or name == "weight":
                 column.pad(self.n_systems)
             elif name == "esp_offsets":
                 self._pad_points()

@@ -10,8 +10,8 @@ from molcalc.errors import UnitMismatchError
 from molcalc.properties import ENERGY, FORCE
 from molcalc.train.data import limits
 from molcalc.train.data.block import Block
-from molcalc.train.data.contradictions import compared_work, correlation, slope
 from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.work import compared_work
 from molcalc.units import ATOMIC_MASSES, BOHR, COULOMB, DEBYE, HARTREE
 
 _ENERGY_UNITS = ("Hartree", "kcal/mol", "kJ/mol")
@@ -32,10 +32,10 @@ class Suspicion(NamedTuple):
 
 def suspicious_units(dataset: Dataset) -> list[Suspicion]:
     """Labels that seem to be in another unit; labels whose unit the user has declared are trusted."""
-    declared = {name for source in dataset.sources for name in source.declared}
+    declared = {name for source in dataset.sources for name in source.declared.units}
     step = max(1, len(dataset) // limits.SAMPLED)
     sample = dataset.block(np.arange(0, len(dataset), step)[: limits.SAMPLED])
-    found = [*_energy(sample), *_forces(dataset), *_dipole(sample), *_points(sample)]
+    found = [*_energy(sample), *_forces(dataset), *(_dipole(sample) or _origin(sample)), *_points(sample)]
     return [suspicion for suspicion in found if suspicion.label not in declared]
 
 
@@ -88,13 +88,14 @@ def _energy(sample: Block) -> list[Suspicion]:
 
 
 def _forces(dataset: Dataset) -> list[Suspicion]:
-    """Work of the forces between neighboring rows against their difference in energy."""
+    """Work of the forces between structures that are nearly alike against their difference in energy."""
     pairs, _ = compared_work(dataset)
-    if not pairs.telling or pairs.correlation < limits.GOOD_CORRELATION:
+    factor = pairs.other_factor
+    if factor is None:
         return []
     for unit in _FORCE_UNITS:
-        if abs(pairs.slope / FORCE.factors[unit] - 1) < limits.FORCE_UNIT_TOLERANCE:
-            reason = f"differences of energies are {pairs.slope:.3g} times the work of the forces"
+        if abs(factor / FORCE.factors[unit] - 1) < limits.FORCE_UNIT_TOLERANCE:
+            reason = f"differences of energies are {factor:.3g} times the work of the forces"
             return [Suspicion("forces", unit, reason)]
     return []
 
@@ -143,6 +144,57 @@ def _dipole_slope(kind: str, factor: float) -> Suspicion | None:
     if kind == "esp" and abs(factor / HARTREE - 1) < limits.HARTREE_TOLERANCE:
         return Suspicion("esp", "Hartree/e", reason)
     return None
+
+
+def correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Correlation of ranks (Spearman's), which an outlier hardly changes; 0 if one of the rows is constant."""
+    if not np.ptp(x) or not np.ptp(y):
+        return 0.0
+    first, second = (np.argsort(np.argsort(values)) for values in (x, y))
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def slope(x: np.ndarray, y: np.ndarray) -> float:
+    """Factor that makes ``x`` most like ``y``: the median over the larger half of the entries."""
+    large = (np.abs(x) >= np.median(np.abs(x))) & (x != 0)
+    return float(np.median(y[large] / x[large]))
+
+
+def _origin(sample: Block) -> list[Suspicion]:
+    """Dipoles of ions that grow with their distance from the origin are not about the center of mass."""
+    if "dipole" not in sample.systems:
+        return []
+    about: dict[str, list[float]] = {"center of mass": [], "origin of coordinates": [], "center of nuclear charge": []}
+    for k in np.flatnonzero(~np.isnan(sample.systems["dipole"][:, 0])).tolist():
+        charge = float(sample.systems["total_charge"][k])
+        if not charge or sample.systems["pbc"][k].any():
+            continue
+        atoms = sample.atoms_of(k)
+        numbers, positions = sample.atoms["numbers"][atoms], sample.atoms["positions"][atoms]
+        center, nuclear = (w @ positions / w.sum() for w in (ATOMIC_MASSES[numbers], numbers.astype(float)))
+        dipole, model = sample.systems["dipole"][k], np.zeros(3)
+        if "charges" in sample.atoms and np.isfinite(sample.atoms["charges"][atoms]).all():
+            model = sample.atoms["charges"][atoms] @ (positions - center)
+        shifts = {
+            "center of mass": np.zeros(3),
+            "origin of coordinates": center,
+            "center of nuclear charge": center - nuclear,
+        }
+        if max(np.linalg.norm(charge * shift) for shift in shifts.values()) < limits.FAR_ORIGIN:
+            continue
+        for name, shift in shifts.items():
+            about[name].append(float(np.linalg.norm(dipole - model - charge * shift)))
+    n = len(about["center of mass"])
+    if n < limits.FEWEST_PAIRS:
+        return []
+    misses = {name: float(np.median(values)) for name, values in about.items()}
+    best = min(misses, key=lambda name: misses[name])
+    if best == "center of mass" or misses[best] > limits.OTHER_ORIGIN * misses["center of mass"]:
+        return []
+    reason = (
+        f"without Q·R about it, dipoles of {n} ions are {misses[best]:.2g} e·Å, else {misses['center of mass']:.2g}"
+    )
+    return [Suspicion("dipole", f"about the {best}, not about the center of mass", reason)]
 
 
 def _points(sample: Block) -> list[Suspicion]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-from molcalc.properties import LABELS
-from molcalc.state import FIDELITY_KEY, STATE_KEYS
+from molcalc.properties import LABELS, VIRIAL
+from molcalc.state import FIDELITY_KEY, is_single, single, state_key
 from molcalc.train.data.block import Block
 from molcalc.train.data.formats.base import DataFile
-from molcalc.train.data.limits import FIDELITY_OFFSET, LARGEST_Z
+from molcalc.train.data.limits import FIDELITY_OFFSET, LARGEST_WEIGHT
 from molcalc.train.data.problems import Problems
 from molcalc.train.data.states import States
+from molcalc.units import LARGEST_Z
+
+WEIGHT_KEY = "weight"
+"""Key of a row that says how much its errors count in the loss; 1 where there is none."""
 
 
 def usable_blocks(file: DataFile, names: list[str], problems: Problems, fidelity: str | None = None) -> Iterator[Block]:
@@ -24,7 +29,7 @@ def usable_blocks(file: DataFile, names: list[str], problems: Problems, fidelity
     Parameters
     ----------
     names : of all fidelities so far; new ones are appended.
-    problems : takes the rows that cannot be used.
+    problems : takes the rows that cannot be used, and says which rows count.
     fidelity : of all structures, given by the user.
 
     Yields
@@ -39,6 +44,10 @@ def usable_blocks(file: DataFile, names: list[str], problems: Problems, fidelity
     file.check()
     states = States(file.name, file.word, file.row_label, fidelity, names)
     for block in file.read(problems):
+        if problems.wanted is not None:
+            block = block.only(np.isin(block.systems["row"], list(problems.wanted)))
+            if not len(block):
+                continue
         yield _usable(block, file.factors, states, problems)
     states.finish()
 
@@ -46,8 +55,14 @@ def usable_blocks(file: DataFile, names: list[str], problems: Problems, fidelity
 def _usable(block: Block, factors: Mapping[str, float], states: States, problems: Problems) -> Block:
     _scale(block, factors)
     _drop_undefined_stress(block)
-    said = {key: block.keys.pop(key) for key in STATE_KEYS if key in block.keys}
+    said = {
+        FIDELITY_KEY if state_key(key) == FIDELITY_KEY else key: block.keys.pop(key)
+        for key in list(block.keys)
+        if state_key(key) is not None
+    }
     systems = block.systems
+    if WEIGHT_KEY in block.keys or WEIGHT_KEY in block.data:
+        systems["weight"] = _weights(block)
     found = states.resolve(systems["row"], systems["n_atoms"], _protons(block), _initial_charges(block), said, problems)
     systems.update(total_charge=found.charge, multiplicity=found.multiplicity, fidelity=found.fidelity)
     decided = {
@@ -61,6 +76,21 @@ def _usable(block: Block, factors: Mapping[str, float], states: States, problems
     block.keys = {**decided, **block.keys}
     bad = found.bad | _find_bad(block, problems)
     return block.only(~bad) if bad.any() else block
+
+
+def _weights(block: Block) -> np.ndarray:
+    """(n,) weights of rows; 1 where a row has none, and NaN where it is no number of at least 0."""
+    nothing = [None] * len(block)
+    keys, data = (part.get(WEIGHT_KEY, nothing) for part in (block.keys, block.data))
+    said = [value if key is None and is_single(value) else key for key, value in zip(keys, data)]
+    numbers = [1.0 if value is None else _number(value) for value in said]
+    return np.where(np.array(numbers) >= 0, numbers, np.nan)
+
+
+def _number(value: Any) -> float:
+    single_value = single(value)
+    plain = isinstance(single_value, (int, float)) and not isinstance(single_value, bool)
+    return float(single_value) if plain and abs(single_value) < LARGEST_WEIGHT else np.nan
 
 
 def _protons(block: Block) -> np.ndarray:
@@ -83,6 +113,9 @@ def _scale(block: Block, factors: Mapping[str, float]) -> None:
         for name in part:
             if name in factors:
                 part[name] = part[name] * factors[name]
+    if factors.get("stress") == VIRIAL and "stress" in block.systems:
+        volumes = np.abs(np.linalg.det(block.systems["cell"]))[:, None, None]
+        block.systems["stress"] /= np.where(volumes > 0, volumes, np.nan)  # without a volume it is dropped
 
 
 def _drop_undefined_stress(block: Block) -> None:
@@ -121,6 +154,8 @@ def _find_bad(block: Block, problems: Problems) -> np.ndarray:
     if "n_points" in systems:
         note("esp and esp_points differ in length", systems["n_points"] < 0)
         note("esp_points are not finite", _any_of(~np.isfinite(block.points["esp_points"])), "point")
+    if "weight" in systems:
+        note(f"the key {WEIGHT_KEY} is no number from 0 to {LARGEST_WEIGHT:g}", np.isnan(systems["weight"]))
     for name, label in LABELS.items():
         values = block.part(label.kind).get(name)
         if values is not None:

@@ -66,5 +66,7 @@ def rotated(batch: AtomicBatch, rng: np.random.Generator) -> AtomicBatch:
         positions=about_origin(batch.positions, batch.system_idx),
         cell=torch.einsum("nij,nkj->nki", rotations, batch.cell),
         esp_points=points,
-        labels={name: turned(LABELS[name], values) for name, values in batch.labels.items()},
+        labels={
+            name: turned(LABELS[name], values) if name in LABELS else values for name, values in batch.labels.items()
+        },
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,17 +17,17 @@ class WeightAverage:
 
     Parameters
     ----------
-    parameters : averaged tensors, in a fixed order. Averages are held in float64: the thousandth part of a small
+    parameters : averaged tensors by name. Averages are held in float64: the thousandth part of a small
         difference would be lost in float32, and the average stay behind for good.
     decay : d, in 0…1; 0 follows the weights exactly.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor], decay: float) -> None:
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"ema={decay}; expected a number from 0 (off) to below 1")
         self.decay = decay
         self.steps = 0
-        self._parameters = list(parameters)
+        self._names, self._parameters = list(parameters), list(parameters.values())
         self.averages = [parameter.detach().to(torch.float64, copy=True) for parameter in self._parameters]
 
     @torch.no_grad()
@@ -50,12 +51,12 @@ class WeightAverage:
                 for parameter, value in zip(self._parameters, raw):
                     parameter.copy_(value)
 
-    def state_dict(self) -> dict[str, int | list[Tensor]]:
-        """Averages and the number of updates."""
-        return {"steps": self.steps, "averages": [average.clone() for average in self.averages]}
+    def state_dict(self) -> dict[str, Any]:
+        """Averages by name, and the number of updates."""
+        return {"steps": self.steps, "averages": dict(zip(self._names, (value.clone() for value in self.averages)))}
 
-    def load_state_dict(self, state: dict[str, int | list[Tensor]]) -> None:
-        """Restore :meth:`state_dict`."""
-        self.steps = int(state["steps"])  # type: ignore[arg-type]
-        for average, saved in zip(self.averages, state["averages"]):  # type: ignore[arg-type]
-            average.copy_(saved)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore :meth:`state_dict`; what was not averaged before begins with the present weights."""
+        self.steps = int(state["steps"])
+        for name, average, parameter in zip(self._names, self.averages, self._parameters):
+            average.copy_(state["averages"].get(name, parameter.detach()))

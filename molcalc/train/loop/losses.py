@@ -1,7 +1,8 @@
 """Loss of training: weighted errors of every labelled quantity, averaged over what is present.
 
-A label that is NaN contributes nothing, neither to sums nor to counts, and its prediction gets no gradient. Every label
-of :data:`molcalc.properties.LABELS` has a term; one that is not the plain error of its label is a class of its own.
+A label that is NaN contributes nothing, neither to sums nor to counts, and its prediction gets no gradient. Where rows
+of the data have a weight, errors count that many times in sums and counts. Every label of
+:data:`molcalc.properties.LABELS` has a term; one that is not the plain error of its label is a class of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Float64
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import ConfigError, suggest
+from molcalc.io.schema import Choice, NotNegative, Positive, check_fields
 from molcalc.nn.segments import segment_sum
 from molcalc.properties import LABELS, PROPERTIES
 
@@ -37,24 +39,17 @@ class LossConfig:
     energy_per_atom : divide energy errors by the number of atoms.
     """
 
-    weights: dict[str, float] = field(default_factory=lambda: {"energy": 1.0, "forces": 1.0})
-    metric: str = "mse"
-    metrics: dict[str, str] = field(default_factory=dict)
-    huber_delta: float = 0.1
+    weights: dict[str, NotNegative] = field(default_factory=lambda: {"energy": 1.0, "forces": 1.0})
+    metric: Annotated[str, Choice(METRICS)] = "mse"
+    metrics: dict[str, Annotated[str, Choice(METRICS)]] = field(default_factory=dict)
+    huber_delta: Positive = 0.1
     energy_per_atom: bool = False
 
     def __post_init__(self) -> None:
         for name in (*self.weights, *self.metrics):
             if name not in TERMS:
                 raise ValueError(f"unknown loss term {name!r}{suggest(name, TERMS)}; known: {', '.join(TERMS)}")
-        for metric in (self.metric, *self.metrics.values()):
-            if metric not in METRICS:
-                raise ValueError(f"unknown metric {metric!r}{suggest(metric, METRICS)}; known: {', '.join(METRICS)}")
-        for name, weight in self.weights.items():
-            if weight < 0:
-                raise ValueError(f"weight {weight} of {name}; expected a number of at least 0")
-        if not self.huber_delta > 0:
-            raise ValueError(f"huber_delta={self.huber_delta}; expected a positive number")
+        check_fields(self)
 
     def terms(self) -> tuple[LossTerm, ...]:
         """Terms with a weight above 0, in the order of :data:`TERMS`."""
@@ -126,10 +121,20 @@ class LabelTerm(LossTerm):
         return torch.where(present, results[self.name].double() - torch.where(present, label, 0.0), 0.0)
 
     def count(self, batch: AtomicBatch) -> Float64[Tensor, ""]:
-        return self.present(batch).sum().double()
+        return _weighted(self.present(batch).double(), batch).sum()
 
     def total(self, results: Mapping[str, Float[Tensor, " ..."]], batch: AtomicBatch) -> Float64[Tensor, ""]:
-        return self.errors(self.difference(results, batch)).sum()
+        return _weighted(self.errors(self.difference(results, batch)), batch).sum()
+
+
+def _weighted(rows: Float64[Tensor, "n_rows ..."], batch: AtomicBatch) -> Float64[Tensor, "n_rows ..."]:
+    """Values of systems or atoms, times the weight of their system where the data have weights."""
+    if "weight" not in batch.labels:
+        return rows
+    weights = batch.labels["weight"]
+    if len(rows) != len(weights):
+        weights = weights.index_select(0, batch.system_idx)
+    return rows * weights.reshape(-1, *[1] * (rows.ndim - 1))
 
 
 TERMS: dict[str, Callable[[str, LossConfig], LossTerm]] = dict.fromkeys(LABELS, LabelTerm)
@@ -171,12 +176,12 @@ class PotentialTerm(LabelTerm):
     """Error of electrostatic potentials: the average over systems of the average over their points."""
 
     def count(self, batch: AtomicBatch) -> Float64[Tensor, ""]:
-        return (self._points_per_system(batch) > 0).sum().double()
+        return _weighted((self._points_per_system(batch) > 0).double(), batch).sum()
 
     def total(self, results: Mapping[str, Float[Tensor, " ..."]], batch: AtomicBatch) -> Float64[Tensor, ""]:
         assert batch.esp_system_idx is not None
         per_system = segment_sum(self.errors(self.difference(results, batch)), batch.esp_system_idx, batch.n_systems)
-        return (per_system / self._points_per_system(batch).clamp(min=1.0)).sum()
+        return _weighted(per_system / self._points_per_system(batch).clamp(min=1.0), batch).sum()
 
     def _points_per_system(self, batch: AtomicBatch) -> Tensor:
         """(n_systems,) float64 number of points that count."""
@@ -198,11 +203,11 @@ class MonopoleTerm(LossTerm):
     requires = ("charges", "dcm_charges")
 
     def count(self, batch: AtomicBatch) -> Float64[Tensor, ""]:
-        return torch.tensor(float(batch.n_atoms), dtype=torch.float64, device=batch.numbers.device)
+        return _weighted(torch.ones(batch.n_atoms, dtype=torch.float64, device=batch.numbers.device), batch).sum()
 
     def total(self, results: Mapping[str, Float[Tensor, " ..."]], batch: AtomicBatch) -> Float64[Tensor, ""]:
         missing = results["dcm_charges"].sum(dim=1) - results["charges"]
-        return self.errors(missing.double()).sum()
+        return _weighted(self.errors(missing.double()), batch).sum()
 
 
 class Loss:
@@ -252,5 +257,5 @@ class Loss:
         parts : (n_terms,) float64, detached averages without weights.
         """
         totals = torch.stack([term.total(results, batch) for term in self.terms])
-        averages = totals / counts.clamp(min=1.0)
+        averages = totals / torch.where(counts > 0, counts, 1.0)
         return (averages * self.weights.to(averages.device)).sum(), averages.detach()

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from molcalc.devices import usable_device
 from molcalc.errors import ConfigError, ResourceError
 
 
@@ -67,9 +68,11 @@ class Processes:
             for gradient, part in zip(gradients, parts):
                 gradient.copy_(part.view_as(gradient))
 
-    def agree(self, flag: bool) -> bool:
-        """Whether any process says yes."""
-        return bool(self.sum(torch.tensor([float(flag)])) > 0) if self.size > 1 else flag
+    def agree(self, *flags: bool) -> tuple[bool, ...]:
+        """For every flag whether any process raises it."""
+        if self.size == 1:
+            return flags
+        return tuple((self.sum(torch.tensor(flags, dtype=torch.float64)) > 0).tolist())
 
 
 def chosen_device(name: str) -> torch.device:
@@ -86,13 +89,12 @@ def chosen_device(name: str) -> torch.device:
     Raises
     ------
     ConfigError
-        When a GPU is asked for and torch finds none.
+        When it is unknown, or a GPU is asked for and torch finds none.
     """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device='cuda', but torch finds no GPU: use 'cpu' or 'auto'")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = usable_device(name)
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return device
 
 
 @contextlib.contextmanager
@@ -114,7 +116,8 @@ def joined(device: torch.device, timeout_s: float) -> Iterator[Processes]:
         return
     rank = int(os.environ.get("RANK", "0"))
     try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout_s))
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"  # counts and flags are on the processor
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"cannot join {size} training processes: {error}; start them with torchrun") from error
     try:

@@ -6,8 +6,10 @@
     the present weights, averaged weights and the whole state of training.
 ``top/``
     further good models, when asked for.
-``training.yaml``, ``history.csv``, ``history.jsonl``
-    options, and one row for every validation.
+``training.yaml``, ``parts.csv``
+    files and options, and which row is in which part: what is needed to repeat the run.
+``history.csv``, ``history.jsonl``
+    one row for every validation.
 """
 
 from __future__ import annotations
@@ -25,17 +27,38 @@ from typing import Any
 import torch
 import yaml
 
-from molcalc.errors import CheckpointCorruptError, CheckpointError, CheckpointMismatchError, InputError, ResourceError
+from molcalc.errors import (
+    CheckpointCorruptError,
+    CheckpointError,
+    CheckpointMismatchError,
+    InputError,
+    MissingFileError,
+    ResourceError,
+)
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import write_atomic
 from molcalc.io.targets import check_not_file
+from molcalc.train.loop.state_upgrades import OLDEST_STATE, STATE_VERSION
 
 STATE = "training_state.pt"
-OPTIONS_FILE = "training.yaml"
+OPTIONS_FILE, PARTS_FILE = "training.yaml", "parts.csv"
+HISTORY = ("history.csv", "history.jsonl")
+WRITTEN = (
+    OPTIONS_FILE,
+    PARTS_FILE,
+    *HISTORY,
+    checkpoint.WEIGHTS,
+    "report.md",
+    "report.html",
+    "wandb_id",
+    "plots",
+    "tensorboard",
+    "last",
+    "top",
+)
+"""Files and folders that a run writes, beside its configuration; a new one replaces none of something else."""
 LOCK = ".lock"
-STATE_VERSION = 3
-"""Of the state of training; others are not read."""
 
 
 class RunFolder:
@@ -81,17 +104,43 @@ class RunFolder:
             yield
 
     def check_new(self) -> None:
-        """Refuse to train over something else.
+        """Refuse to train over something else; a run that never made a step is begun anew.
 
         Raises
         ------
         InputError
         """
+        check_not_file(self.path, "a run")
+        if self.started and self.load_last()[1]["progress"]["step"] == 0:
+            return
         if self.started or (self.path / checkpoint.CONFIG).exists():
             raise InputError(
                 f"{self.path} holds a run already: resume it (resume=True, --resume), or choose another output"
             )
-        check_not_file(self.path, "a run")
+        found = [name for name in WRITTEN if (self.path / name).exists()]
+        if found:
+            raise InputError(
+                f"{self.path} holds {', '.join(found)} of something else, which the run would write over: move "
+                f"{'it' if len(found) == 1 else 'them'} away, or choose another output"
+            )
+
+    def check_started(self) -> None:
+        """Refuse to go on where there is nothing to go on with.
+
+        Raises
+        ------
+        MissingFileError
+        """
+        if not self.started:
+            raise MissingFileError(f"{self.path} holds no run to resume: {self.last} is missing; start without resume")
+
+    def withdraw(self) -> None:
+        """Remove what a run wrote that never took a step, so that the corrected one may begin here."""
+        shutil.rmtree(self.last, ignore_errors=True)
+        for name in (OPTIONS_FILE, PARTS_FILE, *HISTORY, checkpoint.CONFIG, checkpoint.WEIGHTS, LOCK):
+            (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there is something of others in it
+            self.path.rmdir()
 
     def save_last(self, model: Checkpoint, state: Mapping[str, Any]) -> None:
         """Replace the resumable state in one step."""
@@ -114,14 +163,13 @@ class RunFolder:
         CheckpointCorruptError, CheckpointMismatchError
             When it is damaged or of another version.
         """
-        if not self.started:
-            raise FileNotFoundError(f"{self.path} holds no run to resume: {self.last} is missing; start without resume")
+        self.check_started()
         model, files = checkpoint.load_with(self.last, (STATE,))
         try:
-            state = torch.load(io.BytesIO(files[STATE]), weights_only=True)
+            state = torch.load(io.BytesIO(files[STATE]), map_location="cpu", weights_only=True)
         except Exception as error:
             raise CheckpointCorruptError(f"{self.last / STATE} cannot be read: {error}") from error
-        if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
+        if not isinstance(state, dict) or not OLDEST_STATE <= state.get("version", 0) <= STATE_VERSION:
             raise CheckpointMismatchError(
                 f"{self.last / STATE} was written by another version of molcalc, and its run cannot go on: start a new "
                 f"run with init={str(self.path)!r}, which holds its best model"
@@ -132,18 +180,25 @@ class RunFolder:
         """Replace the model that calculators open."""
         checkpoint.save(self.path, model)
 
-    def save_top(self, model: Checkpoint, name: str, keep: Sequence[str]) -> None:
-        """Add one of the further good models, and delete those that are not in ``keep``."""
+    def save_top(self, model: Checkpoint, name: str) -> None:
+        """Add one of the further good models."""
         checkpoint.save(self.top / name, model)
-        for folder in self.top.iterdir():
-            if folder.name not in keep:
-                shutil.rmtree(folder)
 
-    def write_options(self, options: Mapping[str, Any]) -> None:
-        """Write the options of the run as YAML."""
-        write_atomic(
-            self.path / OPTIONS_FILE, yaml.safe_dump(_plain(options), sort_keys=False, allow_unicode=True).encode()
-        )
+    def drop_top(self, name: str) -> None:
+        """Delete one of the further good models of this run, if a killed process has not done so before."""
+        if (self.top / name).is_dir():
+            shutil.rmtree(self.top / name)
+
+    def write_options(self, options: Mapping[str, Any], notes: Sequence[str]) -> None:
+        """Write files and options of the run as YAML.
+
+        Parameters
+        ----------
+        notes : lines of comment above them.
+        """
+        text = yaml.safe_dump(_plain(options), sort_keys=False, allow_unicode=True)
+        comments = "".join(f"# {' '.join(note.split())}\n" for note in notes)
+        write_atomic(self.path / OPTIONS_FILE, (comments + text).encode())
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write all validations as CSV and as one JSON object per line."""
@@ -154,9 +209,9 @@ class RunFolder:
         writer = csv.DictWriter(table, list(names), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write_atomic(self.path / "history.csv", table.getvalue().encode())
+        write_atomic(self.path / HISTORY[0], table.getvalue().encode())
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_atomic(self.path / "history.jsonl", lines.encode())
+        write_atomic(self.path / HISTORY[1], lines.encode())
 
 
 def _lock(handle: int) -> bool:

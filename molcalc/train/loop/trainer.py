@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from torch import Tensor
 
 from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
-from molcalc.errors import CheckpointMismatchError, NonFiniteResultError, memory_named
+from molcalc.errors import NonFiniteResultError, memory_named
+from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
+from molcalc.nn.segments import segment_sum
 from molcalc.potential import Potential
 from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
@@ -28,8 +31,10 @@ from molcalc.train.loop.losses import Loss
 from molcalc.train.loop.metrics import ErrorSums, compared
 from molcalc.train.loop.predictions import predict
 from molcalc.train.loop.processes import Processes
-from molcalc.train.loop.run_folder import STATE_VERSION, RunFolder
+from molcalc.train.loop.run_folder import RunFolder
+from molcalc.train.loop.running_losses import RunningLosses
 from molcalc.train.loop.sampler import Sampler, by_name
+from molcalc.train.loop.state_upgrades import STATE_VERSION
 from molcalc.train.loop.validation import Validation
 from molcalc.train.optimize.optimizers import OptimizerSet
 from molcalc.train.optimize.schedules import Schedule
@@ -46,6 +51,7 @@ class Progress:
     step : updates of the weights so far.
     best : smallest score of a validation; waited : validations since then.
     seconds : of steps.
+    ended : before the last epoch, for want of patience or of a learning rate.
     """
 
     epoch: int = 0
@@ -54,12 +60,21 @@ class Progress:
     best: float = math.inf
     waited: int = 0
     seconds: float = 0.0
+    ended: bool = False
 
 
+@dataclass
 class Interruption:
-    """Asked between steps whether to stop; set by a signal handler."""
+    """Wishes of a user while a run goes on, set by signal handlers and looked at between steps.
 
-    requested = False
+    Attributes
+    ----------
+    requested : save and stop.
+    saving : save and go on.
+    """
+
+    requested: bool = False
+    saving: bool = False
 
 
 class Trainer:
@@ -72,7 +87,8 @@ class Trainer:
     seed : of everything random in batches.
     initial : network on its device, and what is taken out of labels.
     train, valid : systems to learn from, and to choose the best model by.
-    identity : what must be the same when the run is resumed, by name.
+    validate_first : validate the weights that the run starts from, as epoch 0, so that the best model is never worse.
+    identity : data and options that decide the course of the run, by name.
     """
 
     def __init__(
@@ -91,6 +107,7 @@ class Trainer:
         folder: RunFolder,
         processes: Processes,
         device: torch.device,
+        validate_first: bool,
         identity: dict[str, str],
     ) -> None:
         self.config, self.comparison, self.seed = config, comparison, seed
@@ -98,8 +115,9 @@ class Trainer:
         self.optimizer, self.schedule, self.loss, self.sampler = optimizer, schedule, loss, sampler
         self.train, self.valid = train, valid
         self.folder, self.processes, self.device, self.identity = folder, processes, device, identity
+        self._validate_first = validate_first
         self.potential: Potential = training_potential(self.model_config, [self.network]).to(device)
-        self.average = WeightAverage(optimizer.parameters, config.ema)
+        self.average = WeightAverage(optimizer.named_parameters, config.ema)
         self.measured = tuple(
             name for name in compared(list(train.labels), self.potential.predicts) if name in loss.labels
         )
@@ -110,15 +128,17 @@ class Trainer:
             fidelities_of_model(self.model_config, valid),
             train.fidelities,
             reader=self.reader,
+            reference=self._reference_energies,
             loss=loss,
             measured=self.measured,
             shares=by_name(config.fidelity_weights, train.fidelities),
             processes=processes,
         )
         self.progress = Progress()
-        self.running = torch.zeros(len(loss.terms) + 1, dtype=torch.float64)
+        self.running = RunningLosses([term.name for term in loss.terms])
         self.history: list[dict[str, Any]] = []
         self.top: list[tuple[float, str]] = []
+        self.changes: list[dict[str, Any]] = []
         self._saved_at = time.monotonic()
 
     @property
@@ -144,38 +164,76 @@ class Trainer:
         NonFiniteResultError
             When a loss or gradient is not finite: the last checkpoint stays as it was.
         """
-        while self.progress.epoch < self.config.epochs:
+        if self._validate_first and self.progress.step == 0 and not self.history:
+            self.optimizer.set_factor(self.schedule.factor(0))
+            self._validate_and_save()
+            on_validation(self)
+        while self.progress.epoch < self.config.epochs and not self.progress.ended:
             batches = self.sampler.epoch(self.progress.epoch)
             for k, parts in self.feed.epoch(self.train, batches, self.progress.epoch, self.progress.batch):
                 started = time.monotonic()
-                largest = max(parts, key=lambda part: part.n_atoms)
-                with memory_named(
-                    f"a batch of {largest.n_systems} systems with {largest.n_atoms} atoms",
-                    "lower batch_size, or raise accumulate; the last checkpoint can be resumed",
-                ):
+                with self._memory_named(parts):
                     self._step(batches[k], parts)
                 self.progress.batch = k + 1
                 self.progress.seconds += time.monotonic() - started
                 on_step(self)
-                if self.processes.agree(interruption.requested):
+                if self.config.validate_steps and self.progress.step % self.config.validate_steps == 0:
+                    self._validate_and_save()
+                    on_validation(self)
+                stops, saves = self.processes.agree(interruption.requested, interruption.saving)
+                if stops:
                     self.save_last()
                     return False
-                if time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes and self.processes.size == 1:
-                    self.save_last()
+                interruption.saving = False
+                if saves or time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes:
+                    self.save_last()  # only the first process writes, by its own clock
+                if self.progress.ended:
+                    return True
             self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
-            last = self.progress.epoch == self.config.epochs
-            if self.progress.epoch % self.config.epochs_per_validation == 0 or last:
-                ends = self._validate_and_save()
+            if self._validates_after_epoch:
+                self._validate_and_save()
                 on_validation(self)
-                if ends:
-                    break
         return True
+
+    @property
+    def position(self) -> int:
+        """Steps of the schedule so far: those that the epochs behind would have with the present batches."""
+        return self.progress.epoch * self.sampler.batches_per_epoch + self.progress.batch
+
+    @property
+    def _validates_after_epoch(self) -> bool:
+        """Whether a validation is due; the last epoch ends with one."""
+        if self.progress.epoch == self.config.epochs:
+            return not self.history or self.history[-1]["step"] < self.progress.step
+        return self.config.validate_steps is None and self.progress.epoch % self.config.epochs_per_validation == 0
+
+    @property
+    def _ends(self) -> bool:
+        """Whether nothing better is to be expected."""
+        patience, low = self.config.patience, self.config.terminate_on_low_lr
+        if patience is not None and self.progress.waited >= patience:
+            return True
+        rates = [row["learning_rate"] for row in self.history]
+        return low is not None and rates[-1] < low <= max(rates)
+
+    @contextlib.contextmanager
+    def _memory_named(self, parts: Sequence[AtomicBatch]) -> Iterator[None]:
+        """Name the largest part of a batch where memory ends; a process may have none of a small batch."""
+        largest = max(parts, key=lambda part: part.n_atoms, default=None)
+        if largest is None:
+            yield
+            return
+        with memory_named(
+            f"a batch of {largest.n_systems} systems with {largest.n_atoms} atoms",
+            "lower batch_size, or raise accumulate, and resume the last checkpoint",
+        ):
+            yield
 
     def _step(self, systems: np.ndarray, parts: list[AtomicBatch]) -> None:
         """One update of the weights."""
         counts = sum((self.loss.counts(part) for part in parts), torch.zeros(len(self.loss.terms), dtype=torch.float64))
         counts = self.processes.sum(counts.to(self.device))
-        self.optimizer.set_factor(self.schedule.factor(self.progress.step))
+        self.optimizer.set_factor(self.schedule.factor(self.position))
         self.optimizer.zero_grad()
         losses = torch.zeros(len(self.loss.terms) + 1, dtype=torch.float64, device=self.device)
         for part in parts:
@@ -186,17 +244,21 @@ class Trainer:
             losses += torch.cat([total.detach()[None], averages])
         self.processes.sum_gradients(self.optimizer.parameters)
         losses = self.processes.sum(losses)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.optimizer.parameters if p.grad is not None])
+        gradients = [p.grad for p in self.optimizer.parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
         if not bool(torch.isfinite(losses[0]) & torch.isfinite(norm)):
             self._refuse(systems, float(losses[0]))
+        if self.config.grad_clip_value > 0:
+            torch.nn.utils.clip_grad_value_(self.optimizer.parameters, self.config.grad_clip_value)
+            norm = torch.nn.utils.get_total_norm(gradients)
         if self.config.grad_clip > 0:
             scale = float(torch.clamp(self.config.grad_clip / (norm + 1e-12), max=1.0))
             if scale < 1.0:
-                torch._foreach_mul_([p.grad for p in self.optimizer.parameters if p.grad is not None], scale)
+                torch._foreach_mul_(gradients, scale)
         self.optimizer.step()
         self.average.update()
         self.progress.step += 1
-        self.running += torch.cat([losses.cpu()])
+        self.running.add(float(losses[0]), losses[1:].cpu(), counts.cpu())
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.config.precision == "bf16":
@@ -213,6 +275,11 @@ class Trainer:
             create_graph=create_graph,
         )
 
+    def _reference_energies(self, batch: AtomicBatch) -> Tensor:
+        """(n_systems,) eV, energies of the free atoms of every system."""
+        with torch.no_grad():
+            return segment_sum(self.network.reference_energies(batch), batch.system_idx, batch.n_systems)
+
     def _refuse(self, systems: np.ndarray, loss: float) -> None:
         names = ", ".join(self.train.row_name(int(k)) for k in systems[:8])
         more = f" and {len(systems) - 8} more" if len(systems) > 8 else ""
@@ -227,16 +294,17 @@ class Trainer:
         with self.average.applied():
             return self.validation(self.predict)
 
-    def _validate_and_save(self) -> bool:
-        """Validate, write everything, and say whether to stop early."""
+    def _validate_and_save(self) -> None:
+        """Validate, and write everything."""
         loss, sums = self.validate()
         score = self.validation.score(sums)
         self.history.append(self._row(loss, score, sums))
-        self.running.zero_()
+        self.running.clear()
         self.schedule.observe(loss)
         improved = score < self.progress.best
         self.progress.waited = 0 if improved else self.progress.waited + 1
         self.progress.best = min(self.progress.best, score)
+        self.progress.ended = self._ends
         if self.processes.first:
             averaged = self.averaged
             if improved:
@@ -244,32 +312,36 @@ class Trainer:
             self._save_top(averaged, score)
             self.folder.write_history(self.history)
         self.save_last()
-        patience = self.config.patience
-        return patience is not None and self.progress.waited > patience
 
     def _save_top(self, model: Checkpoint, score: float) -> None:
         if not self.config.keep_top:
             return
-        name = f"epoch_{self.progress.epoch:06d}"
+        by_steps = self.config.validate_steps is not None
+        name = f"step_{self.progress.step:08d}" if by_steps else f"epoch_{self.progress.epoch:06d}"
+        before = {kept for _, kept in self.top}
         self.top = sorted([*self.top, (score, name)])[: self.config.keep_top]
         names = [kept for _, kept in self.top]
         if name in names:
-            self.folder.save_top(model, name, names)
+            self.folder.save_top(model, name)
+        for dropped in before - set(names):
+            self.folder.drop_top(dropped)
 
     def _row(self, loss: float, score: float, sums: ErrorSums) -> dict[str, Any]:
         """One row of the history, in eV, eV/Å, e·Å, e and V."""
-        steps = max(1, self.config.epochs_per_validation * self.sampler.batches_per_epoch)
+        within = self.progress.batch / self.sampler.batches_per_epoch
         row: dict[str, Any] = {
-            "epoch": self.progress.epoch,
+            "epoch": self.progress.epoch + (round(within, 3) if within else 0),
             "step": self.progress.step,
             "learning_rate": self.optimizer.learning_rate(),
-            "train_loss": float(self.running[0]) / steps,
+            **self.running.averages(),
             "valid_loss": loss,
             "valid_score": score,
         }
-        row.update({f"train_{term.name}": float(v) / steps for term, v in zip(self.loss.terms, self.running[1:])})
         row.update(self.validation.metrics(sums))
         row["seconds"] = round(self.progress.seconds, 3)
+        before = self.history[-1]["step"] if self.history else 0
+        if changed := [change["what"] for change in self.changes if change["step"] >= before]:
+            row["changes"] = "; ".join(changed)
         return row
 
     def save_last(self) -> None:
@@ -295,33 +367,52 @@ class Trainer:
             "schedule": self.schedule.state_dict(),
             "average": self.average.state_dict(),
             "progress": dict(vars(self.progress)),
-            "running": self.running.clone(),
+            "running": self.running.state_dict(),
             "history": [dict(row) for row in self.history],
             "top": [list(item) for item in self.top],
+            "changes": [dict(change) for change in self.changes],
         }
 
-    def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Go back to a saved state.
+    def restore(self, state: Mapping[str, Any], changed: Sequence[str] = ()) -> None:
+        """Go back to a saved state; the network has the saved weights already.
 
-        Raises
-        ------
-        CheckpointMismatchError
-            When data, network or options are not those of the saved run; names what differs.
+        Parameters
+        ----------
+        state : of the present version, see :mod:`molcalc.train.loop.state_upgrades`.
+        changed : what is not as it was, for the history.
         """
-        for name, value in self.identity.items():
-            if state["identity"].get(name) != value:
-                raise CheckpointMismatchError(
-                    f"cannot resume {self.folder.path}: {name} was {state['identity'].get(name)} and is {value} now; "
-                    "undo the change, or start a new run with init= that folder"
-                )
-        own = self.network.state_dict()
-        for name, value in own.items():
-            value.copy_(weights[f"members.0.{name}"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.average.load_state_dict(state["average"])
         self.progress = replace(Progress(), **state["progress"])
-        self.optimizer.set_factor(self.schedule.factor(max(0, self.progress.step - 1)))
-        self.running = state["running"].clone()
+        self.optimizer.set_factor(self.schedule.factor(max(0, self.position - 1)))
+        self.running.load_state_dict(state["running"])
         self.history = [dict(row) for row in state["history"]]
         self.top = [(float(score), str(name)) for score, name in state["top"]]
+        self.changes = [dict(change) for change in state["changes"]]
+        if changed:
+            self.progress.ended, self.progress.waited = False, 0
+        place = {"epoch": self.progress.epoch, "step": self.progress.step}
+        self.changes += [{**place, "what": what} for what in changed]
+
+    def begin_epoch_anew(self) -> None:
+        """Forget the place in the epoch: other batches have other places."""
+        self.progress.batch = 0
+
+    def judge_again(self) -> None:
+        """Judge the models that are kept by the present validation, which earlier scores cannot be compared with."""
+        self.schedule.forget()
+        if self.history:
+            self.progress.best, self.progress.waited = self._score_of(self.folder.path), 0
+        self.top = sorted((self._score_of(self.folder.top / name), name) for _, name in self.top)
+
+    def _score_of(self, path: Path) -> float:
+        """Score of a model in a folder."""
+        kept = {name: value.clone() for name, value in self.network.state_dict().items()}
+        prefix = "members.0."
+        try:
+            saved = checkpoint.load(path).weights
+            self.network.load_state_dict({name.removeprefix(prefix): value for name, value in saved.items()})
+            return self.validation.score(self.validation(self.predict)[1])
+        finally:
+            self.network.load_state_dict(kept)

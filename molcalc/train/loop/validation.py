@@ -16,6 +16,8 @@ from molcalc.train.loop.metrics import ErrorSums
 from molcalc.train.loop.processes import Processes
 from molcalc.train.loop.sampler import COMPARED_AT_ONCE, validation_batches
 
+KINDS = ("mae", "rmse", "r2")
+"""Of errors in the history."""
 SMALLEST_ERROR = 1e-12
 """An error of exactly 0 would hide all others."""
 
@@ -27,6 +29,7 @@ class Validation:
     ----------
     of_model : for every fidelity of ``data`` the index of the model's, (n,) int64.
     fidelities : of the training part, with which those of the model begin.
+    reference : energies of the free atoms of every system, (n_systems,) eV.
     measured : properties that are labelled and predicted.
     shares : how much each fidelity counts in the loss; None lets all count equally.
     """
@@ -38,12 +41,14 @@ class Validation:
         fidelities: Sequence[str],
         *,
         reader: LabelReader,
+        reference: Callable[[AtomicBatch], Tensor],
         loss: Loss,
         measured: Sequence[str],
         shares: Sequence[float] | None,
         processes: Processes,
     ) -> None:
         self._data, self._of_model, self._fidelities = data, of_model, fidelities
+        self._reference = reference
         self._reader, self._loss, self._measured, self._processes = reader, loss, measured, processes
         self._shares = torch.tensor(shares or [1.0] * len(fidelities), dtype=torch.float64)
         self._batches = validation_batches(data.n_atoms(), COMPARED_AT_ONCE, data.fidelity)
@@ -58,7 +63,7 @@ class Validation:
             counts = self._loss.counts(batch)
             _, averages = self._loss(results, batch, counts)
             totals[int(batch.fidelity[0])] += torch.stack([averages * counts, counts]).cpu()
-            sums.add(results, batch, batch.fidelity)
+            sums.add(results, batch, batch.fidelity, self._reference(batch))
         self._processes.sum(totals)
         self._processes.sum(sums.sums)
         losses = (self._loss.weights * totals[:, 0] / totals[:, 1].clamp(min=1.0)).sum(dim=1)
@@ -83,7 +88,7 @@ class Validation:
         return math.exp(float((shares * logs).sum() / shares.sum()))
 
     def metrics(self, sums: ErrorSums) -> dict[str, float]:
-        """``energy_mae``, ``energy_rmse``, … of all systems, and ``NAME_energy_mae``, … of several fidelities."""
+        """``energy_mae``, ``energy_rmse``, ``energy_r2``, … of all systems; ``NAME_energy_mae``, … of each fidelity."""
         found = _flat(sums.table())
         if len(self._fidelities) > 1:
             for k, name in enumerate(self._fidelities):
@@ -92,4 +97,4 @@ class Validation:
 
 
 def _flat(table: Mapping[str, Mapping[str, float]], prefix: str = "") -> dict[str, float]:
-    return {f"{prefix}{name}_{kind}": row[kind] for name, row in table.items() for kind in ("mae", "rmse")}
+    return {f"{prefix}{name}_{kind}": row[kind] for name, row in table.items() for kind in KINDS if kind in row}

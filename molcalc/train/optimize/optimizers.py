@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from molcalc.errors import ConfigError, suggest
-from molcalc.io.schema import check_choices, check_least
+from molcalc.io.schema import Choice, Range, check_fields
 from molcalc.train.optimize.muon import Muon
 from molcalc.train.optimize.schedules import ScheduleConfig
 
@@ -29,9 +29,12 @@ log = logging.getLogger(__name__)
 
 SMALL_DATASET = 1000
 """Systems, below which the larger learning rate is recommended."""
-LARGE_FEATURES, LARGE_ATOMS = 288, 50
-"""A wider network or larger molecules than this gets a smaller learning rate and more decay. The default PhysNet-DCM
-(272 features in trunk and head) learns best with the larger rate."""
+LARGE_FEATURES, LARGE_ATOMS = 256, 50
+"""A wider network or larger molecules than this gets a smaller learning rate and more decay."""
+LARGE_FEATURES_FOR_MUON = 288
+"""The default PhysNet-DCM (272 features in trunk and head) learns best with the larger rate of Muon."""
+FINE_TUNING_RATE = 1e-4
+"""Largest learning rate recommended for weights that were trained before."""
 _NO_DECAY = re.compile(r"embedding|shift|scale")
 
 
@@ -45,6 +48,7 @@ class Recipe:
     large_factor : of the rate for large problems.
     decay, large_decay : of usual and of large problems.
     options : of the optimizer itself.
+    large_features : widest network that is a usual problem.
     """
 
     small_rate: float
@@ -53,10 +57,11 @@ class Recipe:
     decay: float
     large_decay: float
     options: tuple[tuple[str, Any], ...]
+    large_features: int = LARGE_FEATURES
 
-    def __call__(self, dataset_size: int, num_features: int, num_atoms: int) -> dict[str, Any]:
-        large = num_features > LARGE_FEATURES or num_atoms > LARGE_ATOMS
-        rate = self.small_rate if dataset_size < SMALL_DATASET else self.rate
+    def __call__(self, ds_size: int, features: int, atoms: int) -> dict[str, Any]:
+        large = features > self.large_features or atoms > LARGE_ATOMS
+        rate = self.small_rate if ds_size < SMALL_DATASET else self.rate
         return {
             "learning_rate": rate * (self.large_factor if large else 1.0),
             "weight_decay": self.large_decay if large else self.decay,
@@ -98,6 +103,7 @@ class OptimizerKind:
     hidden_only: bool = False
 
 
+_MUON_OPTIONS = (("momentum", 0.95), ("nesterov", True))
 _FUSED_ADAMW = partial(torch.optim.AdamW, fused=True)
 OPTIMIZERS: dict[str, OptimizerKind] = {
     # Adam and AdamW differ in the recommended decay alone.
@@ -108,14 +114,20 @@ OPTIMIZERS: dict[str, OptimizerKind] = {
         partial(RMSprop, foreach=True),
     ),
     "muon": OptimizerKind(
-        Recipe(2e-3, 1e-3, 0.5, 1e-4, 1e-3, (("momentum", 0.95), ("nesterov", True))), Muon, hidden_only=True
+        Recipe(2e-3, 1e-3, 0.5, 1e-4, 1e-3, _MUON_OPTIONS, large_features=LARGE_FEATURES_FOR_MUON),
+        Muon,
+        hidden_only=True,
     ),
+    # The documented rates were made for momentum without orthogonalization; docs/training.md compares both.
+    "muon-documented": OptimizerKind(Recipe(1e-2, 5e-3, 0.5, 1e-4, 1e-3, _MUON_OPTIONS), Muon, hidden_only=True),
 }
 """All optimizers by name. A new one is a row here."""
-OPTIMIZER_CONFIGS: dict[str, Callable[[int, int, int], dict[str, Any]]] = {
-    name: kind.recommended for name, kind in OPTIMIZERS.items()
-}
-"""Recommended settings: ``OPTIMIZER_CONFIGS[name](dataset_size, num_features, num_atoms)``."""
+OPTIMIZER_CONFIGS: dict[str, Recipe] = {name: kind.recommended for name, kind in OPTIMIZERS.items()}
+"""Recommended settings: ``OPTIMIZER_CONFIGS[name](ds_size=1500, features=256, atoms=24)``."""
+
+
+Rate = Annotated[float, Range(0, 1000)]
+"""A learning rate or weight decay: with one above a few units nothing is learned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +143,8 @@ class GroupConfig:
     """
 
     pattern: str
-    learning_rate: float | None = None
-    weight_decay: float | None = None
+    learning_rate: Rate | None = None
+    weight_decay: Rate | None = None
     freeze: bool = False
 
     def __post_init__(self) -> None:
@@ -140,10 +152,7 @@ class GroupConfig:
             re.compile(self.pattern)
         except re.error as error:
             raise ValueError(f"pattern {self.pattern!r} is not a regular expression: {error}") from error
-        for name in ("learning_rate", "weight_decay"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ValueError(f"{name}={value}; expected a number of at least 0")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,28 +162,27 @@ class OptimizeConfig:
     Attributes
     ----------
     optimizer : one of :data:`OPTIMIZERS`, such as "adamw" or "muon".
-    learning_rate, weight_decay : None takes the recommended value.
+    learning_rate, weight_decay : None takes the recommended value; a rate of at most 1e-4 for given weights (``init``).
     use_recommended_hparams : take the recommended values whatever else is given.
     optimizer_options : of the optimizer itself.
     groups : own settings for parameters by name.
     schedule : of the learning rate, per step.
     """
 
-    optimizer: str = "adamw"
-    learning_rate: float | None = None
-    weight_decay: float | None = None
+    optimizer: Annotated[str, Choice(OPTIMIZERS)] = "adamw"
+    learning_rate: Rate | None = None
+    weight_decay: Rate | None = None
     use_recommended_hparams: bool = False
     optimizer_options: dict[str, Any] = field(default_factory=dict)
     groups: tuple[GroupConfig, ...] = ()
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
-        check_choices(self, optimizer=tuple(OPTIMIZERS))
-        check_least(self, 0, "learning_rate", "weight_decay")
+        check_fields(self)
 
 
 def get_recommended_optimizer_config(
-    dataset_size: int, num_features: int, num_atoms: int, optimizer_name: str
+    dataset_size: int, num_features: int, num_atoms: int, optimizer_name: str = "adamw"
 ) -> dict[str, Any]:
     """Recommended settings of an optimizer.
 
@@ -197,137 +205,222 @@ def get_recommended_optimizer_config(
     return OPTIMIZERS[_known(optimizer_name)].recommended(dataset_size, num_features, num_atoms)
 
 
-def optimizer_for(
-    config: OptimizeConfig, network: nn.Module, *, n_systems: int, n_features: int, n_atoms: int
-) -> OptimizerSet:
-    """The optimizer of a run, with recommended settings where none are given.
+def resolved(
+    config: OptimizeConfig, *, n_systems: int, n_features: int, n_atoms: int, fine_tuning: bool
+) -> OptimizeConfig:
+    """The options with recommended settings where none are given.
 
     Parameters
     ----------
     n_systems : in the training set.
     n_features : width of the network.
     n_atoms : of the largest system.
+    fine_tuning : the weights were trained before: the recommended rate is at most :data:`FINE_TUNING_RATE`.
 
     Returns
     -------
-    optimizer over all parameters that are not frozen.
+    options that leave nothing open
 
     Raises
     ------
     ConfigError
-        For options that the optimizer does not have, a pattern that matches nothing, or nothing left to train.
+        For an unknown optimizer.
     """
-    recommended = get_recommended_optimizer_config(n_systems, n_features, n_atoms, config.optimizer)
-    rate, decay = recommended.pop("learning_rate"), recommended.pop("weight_decay")
-    options = {**recommended, **config.optimizer_options}
-    if config.use_recommended_hparams:
-        options = recommended
-    else:
+    options = get_recommended_optimizer_config(n_systems, n_features, n_atoms, config.optimizer)
+    rate, decay = options.pop("learning_rate"), options.pop("weight_decay")
+    if fine_tuning:
+        rate = min(rate, FINE_TUNING_RATE)
+    if not config.use_recommended_hparams:
         rate = rate if config.learning_rate is None else config.learning_rate
         decay = decay if config.weight_decay is None else config.weight_decay
-    log.info(
-        "%s: learning_rate %g, weight_decay %g, %s",
-        config.optimizer, rate, decay, ", ".join(f"{key} {value}" for key, value in options.items()),
-    )  # fmt: skip
-    return create_optimizer(config.optimizer, network, rate, decay, groups=config.groups, **options)
+        options.update(config.optimizer_options)
+    return replace(
+        config, learning_rate=rate, weight_decay=decay, optimizer_options=options, use_recommended_hparams=False
+    )
+
+
+@dataclass(frozen=True)
+class OptimizerPlan:
+    """Plan of an optimizer: its kind and settings, before it has parameters.
+
+    Attributes
+    ----------
+    name : of its kind, one of :data:`OPTIMIZERS`.
+    learning_rate, weight_decay : of all parameters without settings of their own. The decay is decoupled, and for
+        matrices only, not for biases, embeddings, scales and shifts.
+    groups : own settings by name; the first match counts.
+    options : of the optimizer itself.
+    """
+
+    name: str
+    learning_rate: float
+    weight_decay: float
+    groups: tuple[GroupConfig, ...]
+    options: dict[str, Any]
+
+    def __call__(self, parameters: nn.Module | Iterable[tuple[str, Tensor]]) -> OptimizerSet:
+        """The optimizer of a module, or of pairs of name and parameter.
+
+        Parameters
+        ----------
+        parameters : frozen ones (``requires_grad`` off) are left out. A frozen group's ``requires_grad`` is switched
+            off.
+
+        Returns
+        -------
+        one or two optimizers that behave as one
+
+        Raises
+        ------
+        ConfigError
+            For a pattern that matches nothing, or nothing left to train.
+        """
+        kind = OPTIMIZERS[self.name]
+        named = list(parameters.named_parameters() if isinstance(parameters, nn.Module) else parameters)
+        hidden = _hidden_matrices(parameters) if isinstance(parameters, nn.Module) else _matrices(named)
+        collected: _Collected = {}
+        unused = {group.pattern for group in self.groups}
+        for parameter_name, parameter in named:
+            group = next((g for g in self.groups if re.search(g.pattern, parameter_name)), None)
+            if group is not None:
+                unused.discard(group.pattern)
+                if group.freeze:
+                    parameter.requires_grad_(False)
+            if not parameter.requires_grad:
+                continue
+            rate = self.learning_rate if group is None or group.learning_rate is None else group.learning_rate
+            decay = self.weight_decay if parameter.ndim >= 2 and not _NO_DECAY.search(parameter_name) else 0.0
+            if group is not None and group.weight_decay is not None:
+                decay = group.weight_decay
+            key = (kind.hidden_only and parameter_name in hidden, rate, decay)
+            collected.setdefault(key, []).append((parameter_name, parameter))
+        if unused:
+            known = ", ".join(name for name, _ in named[:12])
+            raise ConfigError(f"no parameter matches the pattern {sorted(unused)[0]!r}; names: {known} …")
+        if not collected:
+            raise ConfigError("nothing to train: every parameter is frozen")
+        return _optimizers(kind, collected, self.options)
+
+
+_Collected = dict[tuple[bool, float, float], list[tuple[str, Tensor]]]
+"""Parameters with their names, by whether they are hidden matrices, rate and decay."""
 
 
 def create_optimizer(
     optimizer_name: str,
-    parameters: nn.Module | Iterable[tuple[str, Tensor]],
     learning_rate: float,
     weight_decay: float = 0.0,
     *,
     groups: Sequence[GroupConfig] = (),
     **options: Any,
-) -> OptimizerSet:
-    """Build an optimizer over named parameters.
+) -> OptimizerPlan:
+    """An optimizer that is yet to get its parameters: ``create_optimizer("adamw", 1e-3, 1e-4)(network)``.
 
     Parameters
     ----------
-    parameters : a module, or pairs of name and parameter. Frozen ones (``requires_grad`` off) are left out.
     weight_decay : decoupled; for matrices only, not for biases, embeddings, scales and shifts.
-    groups : own settings by name; the first match counts. A frozen group's ``requires_grad`` is switched off.
+    groups : own settings by name; the first match counts.
     options : of the optimizer, as :func:`get_recommended_optimizer_config` lists them.
 
     Returns
     -------
-    one or two optimizers that behave as one
+    to be called with a module, or with pairs of name and parameter
 
     Raises
     ------
     ConfigError
-        For an unknown optimizer, a pattern that matches nothing, or nothing left to train.
+        For an unknown optimizer, or options that it does not have.
     """
     kind = OPTIMIZERS[_known(optimizer_name)]
-    named = list(parameters.named_parameters() if isinstance(parameters, nn.Module) else parameters)
-    hidden = _hidden_matrices(parameters) if isinstance(parameters, nn.Module) else _matrices(named)
-    collected: dict[tuple[bool, float, float], list[Tensor]] = {}
-    unused = {group.pattern for group in groups}
-    for parameter_name, parameter in named:
-        group = next((g for g in groups if re.search(g.pattern, parameter_name)), None)
-        if group is not None:
-            unused.discard(group.pattern)
-            if group.freeze:
-                parameter.requires_grad_(False)
-        if not parameter.requires_grad:
-            continue
-        rate = learning_rate if group is None or group.learning_rate is None else group.learning_rate
-        decay = weight_decay if parameter.ndim >= 2 and not _NO_DECAY.search(parameter_name) else 0.0
-        if group is not None and group.weight_decay is not None:
-            decay = group.weight_decay
-        key = (kind.hidden_only and parameter_name in hidden, rate, decay)
-        collected.setdefault(key, []).append(parameter)
-    if unused:
-        raise ConfigError(
-            f"no parameter matches the pattern {sorted(unused)[0]!r}; names: {', '.join(n for n, _ in named[:12])} …"
-        )
-    if not collected:
-        raise ConfigError("nothing to train: every parameter is frozen")
     try:
-        return OptimizerSet(_optimizers(kind, collected, options))
+        kind.build([{"params": [torch.zeros(2, 2)], "lr": learning_rate, "weight_decay": weight_decay}], **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer {optimizer_name!r} does not accept the options {options}: {error}") from error
+    return OptimizerPlan(optimizer_name, learning_rate, weight_decay, tuple(groups), options)
 
 
-def _optimizers(
-    kind: OptimizerKind, collected: dict[tuple[bool, float, float], list[Tensor]], options: dict[str, Any]
-) -> list[torch.optim.Optimizer]:
+def optimizer_for(config: OptimizeConfig, network: nn.Module) -> OptimizerSet:
+    """The optimizer of a run.
+
+    Parameters
+    ----------
+    config : that leaves nothing open, from :func:`resolved`.
+
+    Returns
+    -------
+    optimizer over all parameters that are not frozen
+
+    Raises
+    ------
+    ConfigError
+        As :func:`create_optimizer` and :class:`OptimizerPlan`.
+    """
+    assert config.learning_rate is not None
+    assert config.weight_decay is not None
+    log.info(
+        "%s: learning_rate %g, weight_decay %g, %s", config.optimizer, config.learning_rate, config.weight_decay,
+        ", ".join(f"{key} {value}" for key, value in config.optimizer_options.items()),
+    )  # fmt: skip
+    plan = create_optimizer(
+        config.optimizer, config.learning_rate, config.weight_decay, groups=config.groups, **config.optimizer_options
+    )
+    return plan(network)
+
+
+def _optimizers(kind: OptimizerKind, collected: _Collected, options: dict[str, Any]) -> OptimizerSet:
     """One optimizer over everything; or one over the hidden matrices, and AdamW over the rest."""
 
     def groups(orthogonal: bool) -> list[dict[str, Any]]:
         return [
-            {"params": tensors, "lr": rate, "weight_decay": decay}
-            for (is_hidden, rate, decay), tensors in collected.items()
+            {"params": [tensor for _, tensor in named], "lr": rate, "weight_decay": decay}
+            for (is_hidden, rate, decay), named in collected.items()
             if is_hidden is orthogonal
         ]
 
-    if not kind.hidden_only:
-        return [kind.build(groups(False), **options)]
     optimizers: list[torch.optim.Optimizer] = []
-    if groups(True):
-        optimizers.append(kind.build(groups(True), **options))
-    if groups(False):
-        optimizers.append(_FUSED_ADAMW(groups(False)))
-    return optimizers
+    if not kind.hidden_only:
+        optimizers.append(kind.build(groups(False), **options))
+    else:
+        if groups(True):
+            optimizers.append(kind.build(groups(True), **options))
+        if groups(False):
+            optimizers.append(_FUSED_ADAMW(groups(False)))
+    return OptimizerSet(optimizers, {id(tensor): name for named in collected.values() for name, tensor in named})
 
 
 class OptimizerSet:
     """One or two optimizers that share a learning-rate factor.
+
+    Parameters
+    ----------
+    names : of the parameters, by their ``id``.
 
     Attributes
     ----------
     optimizers : Muon with the hidden matrices first, where used.
     """
 
-    def __init__(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer], names: Mapping[int, str]) -> None:
         self.optimizers = list(optimizers)
+        self._names = dict(names)
         self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
 
     @property
     def parameters(self) -> list[Tensor]:
         """All trained parameters."""
         return [p for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"]]
+
+    @property
+    def named_parameters(self) -> dict[str, Tensor]:
+        """All trained parameters by name."""
+        return {self._names[id(p)]: p for p in self.parameters}
+
+    def names(self) -> list[list[str]]:
+        """Names of the parameters of each optimizer, in its own order."""
+        return [
+            [self._names[id(p)] for group in optimizer.param_groups for p in group["params"]]
+            for optimizer in self.optimizers
+        ]
 
     def set_factor(self, factor: float) -> None:
         """Multiply every group's own learning rate by ``factor``."""
@@ -350,14 +443,24 @@ class OptimizerSet:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
 
-    def state_dict(self) -> list[dict[str, Any]]:
-        """States of all optimizers; tensors and plain values only."""
-        return [optimizer.state_dict() for optimizer in self.optimizers]
+    def state_dict(self) -> dict[str, dict[str, Any]]:
+        """What is remembered of each parameter, by kind of optimizer and name of the parameter."""
+        found: dict[str, dict[str, Any]] = {}
+        for optimizer, names in zip(self.optimizers, self.names()):
+            states = optimizer.state_dict()["state"]
+            found[type(optimizer).__name__] = {names[k]: state for k, state in states.items()}
+        return found
 
-    def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
-        """Restore :meth:`state_dict`; learning rates stay those of the configuration."""
-        for optimizer, state, rates in zip(self.optimizers, states, self._rates):
-            optimizer.load_state_dict(state)
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        """Restore :meth:`state_dict`.
+
+        Rates, decays and other options stay those of the configuration; parameters of which this kind of optimizer
+        remembers nothing begin anew.
+        """
+        for optimizer, names, rates in zip(self.optimizers, self.names(), self._rates):
+            saved = state.get(type(optimizer).__name__, {})
+            own = {k: dict(saved[name]) for k, name in enumerate(names) if name in saved}
+            optimizer.load_state_dict({"state": own, "param_groups": optimizer.state_dict()["param_groups"]})
             for group, rate in zip(optimizer.param_groups, rates):
                 group["lr"] = rate
 

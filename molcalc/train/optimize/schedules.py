@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from molcalc.errors import ConfigError, suggest
+from molcalc.errors import ConfigError
+from molcalc.io.schema import MOST_COUNTED, Choice, Count, NotNegative, Range, Share, check_fields
 
 SCHEDULES = (
     "constant",
@@ -35,38 +36,25 @@ class ScheduleConfig:
     rise : share of the steps in which one-cycle and cyclic go up.
     start_factor : at which one-cycle starts.
     factor : by which plateau lowers the rate.
-    patience : validations without improvement after which plateau does so.
+    patience : validations without improvement that plateau waits for; the next one lowers the rate.
     threshold : relative improvement that counts (plateau).
     """
 
-    name: str = "cosine"
-    warmup: float = 0.0
-    final_factor: float = 0.01
-    period: int = 1000
-    period_factor: float = 2.0
-    rise: float = 0.3
-    start_factor: float = 0.04
-    factor: float = 0.5
-    patience: int = 5
-    threshold: float = 1e-3
+    name: Annotated[str, Choice(SCHEDULES)] = "cosine"
+    warmup: NotNegative = 0.0
+    final_factor: Share = 0.01
+    period: Count = 1000
+    period_factor: Annotated[float, Range(1, 1000)] = 2.0
+    rise: Annotated[float, Range(0, 1, above=True, below=True)] = 0.3
+    start_factor: Share = 0.04
+    factor: Share = 0.5
+    patience: Annotated[int, Range(0, MOST_COUNTED)] = 5
+    threshold: Share = 1e-3
 
     def __post_init__(self) -> None:
-        if self.name not in SCHEDULES:
-            raise ValueError(
-                f"unknown schedule {self.name!r}{suggest(self.name, SCHEDULES)}; known: {', '.join(SCHEDULES)}"
-            )
-        for name in ("warmup", "patience"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"schedule: {name}={getattr(self, name)}; expected at least 0")
-        for name, low in (("final_factor", 0.0), ("start_factor", 0.0), ("factor", 0.0)):
-            if not low <= getattr(self, name) <= 1:
-                raise ValueError(f"schedule: {name}={getattr(self, name)}; expected a number in 0…1")
+        check_fields(self)
         if self.name == "exponential" and not self.final_factor > 0:
             raise ValueError("schedule: an exponential needs final_factor > 0")
-        if not 0 < self.rise < 1:
-            raise ValueError(f"schedule: rise={self.rise}; expected a number between 0 and 1")
-        if self.period < 1 or self.period_factor < 1:
-            raise ValueError(f"schedule: period={self.period}, period_factor={self.period_factor}; expected at least 1")
 
 
 class Schedule:
@@ -138,6 +126,10 @@ class Schedule:
         changed = lowered < self._plateau_factor
         self._plateau_factor = lowered
         return changed
+
+    def forget(self) -> None:
+        """Forget past errors, which those to come cannot be compared with; the rate stays as it is."""
+        self._best, self._waited = math.inf, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Memory of the schedule as plain values."""

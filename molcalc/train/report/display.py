@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from molcalc.properties import LABELS, Property
 
 DIGITS = 3
-ERROR_HEADER = ["property", "MAE", "RMSE", "MAE", "RMSE", "values"]
+ERROR_HEADER = ["property", "MAE", "RMSE", "MAE", "RMSE", "R²", "values"]
 """Columns of :func:`error_rows`."""
 
 
@@ -42,13 +42,14 @@ def with_unit(name: str, value: float, which: int = 0) -> str:
 
 
 def error_rows(table: dict[str, dict[str, float]]) -> list[list[str]]:
-    """Rows of property, MAE and RMSE in the usual unit, the same in the second unit, and number of values."""
+    """Rows of property, MAE and RMSE in the usual unit, the same in the second unit, R² and number of values."""
     rows = []
     for name, errors in table.items():
         usual = [with_unit(name, errors[kind]) for kind in ("mae", "rmse")]
         has_second = len(LABELS[name].shown) > 1
         second = [with_unit(name, errors[kind], 1) if has_second else "" for kind in ("mae", "rmse")]
-        rows.append([LABELS[name].title, *usual, *second, str(int(errors["n"]))])
+        share = f"{errors['r2']:.4f}" if "r2" in errors else ""
+        rows.append([LABELS[name].title, *usual, *second, share, str(int(errors["n"]))])
     return rows
 
 

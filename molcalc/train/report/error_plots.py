@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -102,7 +103,9 @@ def draw_learning_curves(history: Sequence[Mapping[str, Any]], measured: Sequenc
     marker = "o" if len(history) < 25 else ""
     losses = axes[0]
     for label, key, color in (("training", "train_loss", GRAY), ("validation", "valid_loss", BLUE)):
-        losses.plot(epochs, [row[key] for row in history], color=color, marker=marker, markersize=3, label=label)
+        losses.plot(
+            epochs, [row.get(key, math.nan) for row in history], color=color, marker=marker, markersize=3, label=label
+        )
     best = min(history, key=lambda row: row["valid_score"])
     losses.plot(best["epoch"], best["valid_loss"], "*", color=RED, markersize=10, label=f"best, epoch {best['epoch']}")
     losses.set(title="loss")

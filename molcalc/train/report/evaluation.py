@@ -13,13 +13,16 @@ from torch import Tensor
 
 from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, InputError
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.schema import from_dict
 from molcalc.nn.segments import segment_sum
+from molcalc.prediction.extrapolation import judge_of
 from molcalc.pretrained.sources import read_model
 from molcalc.properties import LABELS
 from molcalc.registry import build_members
+from molcalc.state import State
+from molcalc.surroundings import own_settings
 from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.dispersion_subtraction import DispersionSubtraction
@@ -63,32 +66,42 @@ Predictions = dict[str, Tensor]
 OnBatch = Callable[[np.ndarray, AtomicBatch, Predictions], None]
 
 
+@own_settings()
 def evaluate(
     data: Data,
     model: Any,
     *,
     units: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
     fidelity: str | None = None,
     with_dispersion: bool = False,
+    coulomb: str = "auto",
     device: str = "auto",
+    on_extrapolation: str = "warn",
     **comparison: Any,
 ) -> dict[str, dict[str, float]]:
     """Errors of a model on labelled data.
 
     Parameters
     ----------
-    data : an ASE database, a list, or a dict fidelity name → file(s).
+    data : an ASE database, a list, or a dict fidelity name → file(s); FILE@ROWS takes some rows, and a list of Atoms
+        stands for a file.
     model : published name, run folder, model directory, or checkpoint in memory.
     units : of labels that are not in eV, Å, e and declared nowhere, by label.
+    labels : names that labels have in the files, by label.
+    skip_bad : leave out rows that cannot be used, with a warning, instead of raising.
     fidelity : which fidelity of the model data without a name of its own are compared with.
     with_dispersion : the labels contain the dispersion that calculators add to this model.
+    coulomb : how the Coulomb energy is summed, as calculators take it ("dsf", "ewald"); "auto" as in training.
     device : "auto", "cpu" or "cuda".
+    on_extrapolation : "warn", "raise" or "ignore" systems that are unlike what the model was trained on.
     comparison : which labels count, see :class:`molcalc.train.data.comparison.Comparison`: esp_radius_factor, esp_max,
         dipole_source.
 
     Returns
     -------
-    dict of property → {"mae", "rmse", "n"} in eV, eV/Å, e·Å, e·Å², e, V.
+    dict of property → {"mae", "rmse", "r2", "n"} in eV, eV/Å, e·Å, e·Å², e, V.
 
     Raises
     ------
@@ -96,11 +109,17 @@ def evaluate(
         For an unknown option or a value out of range.
     DatasetError
         When the data cannot be used, or has nothing that the model predicts.
+    ChargeError, ExtrapolationError
+        When a system has a charge that the model cannot know, or is unlike its data and that shall be an error.
     """
     counted = from_dict(Comparison, comparison)
     checkpoint = model if isinstance(model, Checkpoint) else read_model(model)
-    evaluator = Evaluator(checkpoint, counted, device=chosen_device(device), with_dispersion=with_dispersion)
-    return evaluate_part(evaluator, open_dataset(data, units=units), fidelity=fidelity).overall
+    evaluator = Evaluator(
+        checkpoint, counted, device=chosen_device(device), with_dispersion=with_dispersion, coulomb=coulomb
+    )
+    dataset = open_dataset(data, units=units, labels=labels, skip_bad=skip_bad)
+    evaluator.judge(dataset, on_extrapolation, "the model" if isinstance(model, Checkpoint) else str(model), fidelity)
+    return evaluate_part(evaluator, dataset, fidelity=fidelity).overall
 
 
 def evaluate_part(
@@ -139,6 +158,7 @@ class Evaluator:
     comparison : says which ESP points count, and which charges make the dipole.
     with_dispersion : the labels contain the dispersion that calculators add to this model: True for those of every
         fidelity, or the names of fidelities.
+    coulomb : how the Coulomb energy is summed; "auto" as in training.
 
     Raises
     ------
@@ -153,10 +173,11 @@ class Evaluator:
         *,
         device: torch.device,
         with_dispersion: bool | Collection[str] = False,
+        coulomb: str = "auto",
     ) -> None:
         self.checkpoint, self.comparison, self.device = checkpoint, comparison, device
         self.networks = build_members(checkpoint)
-        potential = training_potential(checkpoint.config, self.networks)
+        potential = training_potential(checkpoint.config, self.networks, coulomb)
         self.potential = potential.set_dtype(torch.float64).to(device)
         fidelities = checkpoint.config.fidelities
         if isinstance(with_dispersion, bool):
@@ -166,6 +187,31 @@ class Evaluator:
             for k, item in enumerate(fidelities)
             if item.name in with_dispersion
         ]
+
+    def judge(self, data: Dataset, choice: str, model: str, fidelity: str | None = None) -> None:
+        """Compare charges, spins and compositions of systems with what the model was trained on.
+
+        Parameters
+        ----------
+        choice : one of :data:`molcalc.prediction.extrapolation.ON_EXTRAPOLATION`.
+        model : its name, for messages.
+        fidelity : of the model, for data whose fidelity has no name.
+
+        Raises
+        ------
+        ChargeError, ExtrapolationError
+            Names the row.
+        """
+        config = self.checkpoint.config
+        of_model = fidelities_of_model(config, data, fidelity).tolist()
+        found = judge_of(choice, model, config.fidelities, self.potential)
+        for k in range(len(data)):
+            atoms = slice(int(data.offsets[k]), int(data.offsets[k + 1]))
+            charge, spin = round(float(data.total_charge[k])), int(data.multiplicity[k])
+            try:
+                found.check_state(data.numbers[atoms], State(charge, spin, of_model[int(data.fidelity[k])]))
+            except InputError as error:
+                raise type(error)(f"{data.row_name(k)}: {error}") from error
 
     def measured(self, data: Dataset) -> tuple[str, ...]:
         """Properties that are labelled and predicted.
@@ -272,10 +318,10 @@ class _Collected:
         self.system_rmse = {name: np.full(len(data), np.nan) for name in measured}
 
     def add(self, systems: np.ndarray, batch: AtomicBatch, results: Predictions, reference: Tensor) -> None:
-        self.overall.add(results, batch)
+        self.overall.add(results, batch, reference=reference)
         for kind, place in self.places.items():
             groups = torch.tensor([place[self.labels[kind][s]] for s in systems])
-            self.sums[kind].add(results, batch, groups)
+            self.sums[kind].add(results, batch, groups, reference)
         self.by_element.add_by_atom(results, batch, torch.searchsorted(torch.tensor(self.elements), batch.numbers))
         for name in self.measured:
             label, prediction = batch.labels[name], results[name].double()

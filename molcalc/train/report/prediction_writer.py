@@ -11,11 +11,12 @@ import numpy as np
 from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError
 from molcalc.properties import LABELS
-from molcalc.state import FIDELITY_KEY
+from molcalc.state import FIDELITY_KEY, state_key
 from molcalc.train.data.block import Block
 from molcalc.train.data.convert import write_file
 from molcalc.train.data.databases import write_results
 from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.problems import Problems
 from molcalc.train.report.evaluation import Predictions
 
 ANNOTATED = ".db"
@@ -54,7 +55,7 @@ class PredictionWriter:
     def write(self, path: Path, metadata: dict[str, Any]) -> int:
         """Write a file of all structures whose results are the predictions; returns their number.
 
-        Rows have the keys ``source_file``, ``source_row``, ``label_energy`` and ``energy_error`` (eV), and
+        Rows keep their keys, and have ``source_file``, ``source_row``, ``label_energy`` and ``energy_error`` (eV), and
         ``forces_rmse``, ``dipole_rmse``, … where there are labels.
 
         Returns
@@ -115,7 +116,19 @@ class PredictionWriter:
                 found[f"{name}_rmse"] = float(np.sqrt(np.mean(difference[present] ** 2)))
         return found
 
+    def _keys_of_files(self) -> dict[tuple[int, int], dict[str, Any]]:
+        """Keys of rows as their files have them, without charge and the like, by source and row."""
+        found: dict[tuple[int, int], dict[str, Any]] = {}
+        for index, source in enumerate(self.data.sources):
+            for block in source.read(Problems()):
+                keys = {name: values for name, values in block.keys.items() if state_key(name) is None}
+                for k, row in enumerate(block.systems["row"].tolist()):
+                    own = {name: values[k] for name, values in keys.items() if values[k] is not None}
+                    found[index, row] = own
+        return found
+
     def _blocks(self) -> Iterator[Block]:
+        of_files = self._keys_of_files()
         for block in self.data.blocks():
             chosen = block.systems.pop("row").tolist()
             for name, label in LABELS.items():
@@ -127,7 +140,8 @@ class PredictionWriter:
             if "esp" not in block.points:
                 block.points.clear()
                 block.systems.pop("n_points", None)
-            rows = [self._keys(k) for k in chosen]
+            sources, numbers = self._row_ids
+            rows = [{**of_files[int(sources[k]), int(numbers[k])], **self._keys(k)} for k in chosen]
             names = dict.fromkeys(name for keys in rows for name in keys)
             block.keys = {name: [keys.get(name) for keys in rows] for name in names}
             yield block

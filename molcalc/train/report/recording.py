@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
+import re
+import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 from molcalc.errors import ConfigError
-from molcalc.io.schema import check_choices, check_least
+from molcalc.io.files import write_atomic
+from molcalc.io.schema import Choice, Count, check_fields
+from molcalc.properties import LABELS
 from molcalc.train.loop.trainer import Trainer
 from molcalc.train.report.summary import RunReport
 
@@ -20,6 +23,8 @@ log = logging.getLogger(__name__)
 
 INSTALL_TRACK = "pip install 'molcalc[track]'"
 PROJECT = "molcalc"
+WANDB_ID = "wandb_id"
+_ERROR = re.compile(rf"(.+_)?({'|'.join(LABELS)})_(mae|rmse)")
 TRACKERS = ("tensorboard", "wandb")
 BAR_ERRORS = {"energy_mae": ("E", 1e3, "meV"), "forces_mae": ("F", 1e3, "meV/Å"), "dipole_mae": ("D", 1e3, "me·Å"),
          "esp_rmse": ("ESP", 1e3, "mV"), "charges_mae": ("q", 1e3, "me")}  # fmt: skip
@@ -35,15 +40,19 @@ class ReportConfig:
     plots : draw pictures of errors at the end of the run; needs matplotlib (extra ``plot``).
     plot_every : validations between two updates of the plots; None draws them at the end only.
     track : "tensorboard" or "wandb": also log every validation there.
+    track_options : of the tracker: of ``wandb.init`` (project, entity, name, id, tags, mode, …) or of TensorBoard's
+        ``SummaryWriter`` (log_dir, comment, …).
     """
 
     plots: bool = True
-    plot_every: int | None = None
-    track: str | None = None
+    plot_every: Count | None = None
+    track: Annotated[str, Choice(TRACKERS)] | None = None
+    track_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_choices(self, track=(None, *TRACKERS))
-        check_least(self, 1, "plot_every")
+        check_fields(self)
+        if self.track_options and self.track is None:
+            raise ValueError(f"track_options are for a tracker: give track as well ({' or '.join(TRACKERS)})")
 
 
 class Recording:
@@ -64,7 +73,8 @@ class Recording:
 
     def __init__(self, config: ReportConfig, trainer: Trainer, report: RunReport, options: Mapping[str, Any]) -> None:
         track = config.track if trainer.processes.first else None
-        self._tracker = open_tracker(track, trainer.folder.path, trainer.progress.step, options)
+        settings = config.track_options
+        self._tracker = open_tracker(track, trainer.folder.path, trainer.progress.step, options, settings)
         self._plot_every, self._report = config.plot_every, report
         self._failed = False
 
@@ -106,7 +116,7 @@ class Console:
 
         self._bar = tqdm(
             total=self._trainer.schedule.total_steps,
-            initial=self._trainer.progress.step,
+            initial=self._trainer.position,
             disable=not self._visible,
             unit="step",
             dynamic_ncols=True,
@@ -159,7 +169,9 @@ class NoTracker:
         pass
 
 
-def open_tracker(kind: str | None, folder: Path, step: int, options: Mapping[str, Any]) -> Tracker:
+def open_tracker(
+    kind: str | None, folder: Path, step: int, options: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Tracker:
     """Records of a run, as ``track`` asks for them.
 
     Parameters
@@ -168,6 +180,7 @@ def open_tracker(kind: str | None, folder: Path, step: int, options: Mapping[str
     folder : of the run.
     step : present position of the run; older records are continued from there.
     options : of the run, as they are shown beside the records.
+    settings : of the tracker.
 
     Returns
     -------
@@ -176,13 +189,16 @@ def open_tracker(kind: str | None, folder: Path, step: int, options: Mapping[str
     Raises
     ------
     ConfigError
-        When the package is not installed.
+        When the package is not installed, or does not have a setting.
     """
     if kind is None:
         return NoTracker()
-    if kind == "tensorboard":
-        return TensorBoard(folder, resumed_at=step or None)
-    return WandB(folder, options)
+    try:
+        if kind == "tensorboard":
+            return TensorBoard(folder, settings, resumed_at=step or None)
+        return WandB(folder, options, settings)
+    except TypeError as error:
+        raise ConfigError(f"track_options {dict(settings)} do not fit {kind}: {error}") from error
 
 
 class TensorBoard:
@@ -190,15 +206,18 @@ class TensorBoard:
 
     Parameters
     ----------
+    settings : of ``SummaryWriter``, over those chosen here.
     resumed_at : step from which on older records are replaced.
     """
 
-    def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], resumed_at: int | None = None) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise _missing("tensorboard", error) from error
-        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at)
+        self._writer: Any = SummaryWriter(
+            **{"log_dir": str(folder / "tensorboard"), "purge_step": resumed_at, **settings}
+        )
 
     def log(self, row: Mapping[str, Any]) -> None:
         for name, value in _numbers(row).items():
@@ -212,32 +231,45 @@ class TensorBoard:
 class WandB:
     """A run of Weights & Biases named after the folder; offline unless WANDB_MODE or a login says otherwise.
 
+    Its id is drawn when the run begins and lies in the folder, so that copies and moved folders go on as they should.
+
     Parameters
     ----------
     options : of the run, as they are shown there.
+    settings : of ``wandb.init``, over those chosen here.
     """
 
-    def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, options: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         try:
             import wandb
         except ImportError as error:
             raise _missing("wandb", error) from error
         logged_in = bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
-        self._run: Any = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT),
-            name=folder.name,
-            id=hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16],
-            resume="allow",
-            dir=str(folder),
-            config=dict(options),
-            mode=os.environ.get("WANDB_MODE") or ("online" if logged_in else "offline"),
-        )
+        chosen = {
+            "project": os.environ.get("WANDB_PROJECT", PROJECT),
+            "name": folder.name,
+            "resume": "allow",
+            "dir": str(folder),
+            "config": dict(options),
+            "mode": os.environ.get("WANDB_MODE") or ("online" if logged_in else "offline"),
+            **settings,
+        }
+        if "id" not in chosen:
+            chosen["id"] = _kept_id(folder / WANDB_ID)
+        self._run: Any = wandb.init(**chosen)
 
     def log(self, row: Mapping[str, Any]) -> None:
         self._run.log({_group(name): value for name, value in _numbers(row).items()}, step=int(row["step"]))
 
     def close(self) -> None:
         self._run.finish()
+
+
+def _kept_id(path: Path) -> str:
+    """Random name of a run, drawn once and kept in a file."""
+    if not path.is_file():
+        write_atomic(path, secrets.token_hex(8).encode())
+    return path.read_text(encoding="utf-8").strip()
 
 
 def _missing(package: str, error: ImportError) -> ConfigError:
@@ -247,12 +279,18 @@ def _missing(package: str, error: ImportError) -> ConfigError:
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    """What can be drawn of a row."""
-    return {name: float(value) for name, value in row.items() if isinstance(value, (int, float)) and name != "step"}
+    """What can be drawn of a row; errors in their second unit too, such as kcal/mol."""
+    found = {name: float(value) for name, value in row.items() if isinstance(value, (int, float)) and name != "step"}
+    for name, value in list(found.items()):
+        match = _ERROR.fullmatch(name)
+        if match and len(shown := LABELS[match[2]].shown) > 1:
+            unit, factor = shown[1]
+            found[f"{name}_{re.sub('[^A-Za-z]+', '_', unit)}"] = value * factor
+    return found
 
 
 def _group(name: str) -> str:
     """Losses and errors in groups of their own: "loss/train_loss", "validation/energy_mae"."""
     if name.endswith("loss") or name.startswith("train_"):
         return f"loss/{name}"
-    return f"validation/{name}" if name.endswith(("_mae", "_rmse")) else f"run/{name}"
+    return f"validation/{name}" if _ERROR.match(name) or name.endswith("_r2") else f"run/{name}"

@@ -151,10 +151,11 @@ class RunReport:
         if history:
             best = min(history, key=lambda row: row["valid_score"])
             rate = max(row["learning_rate"] for row in history)
+            started = " (the weights that the run started from: no epoch was better)" if best["step"] == 0 else ""
             text += (
                 f" Learning rate up to {rate:.3g} ({trainer.schedule.config.name}). Kept is the model with the "
                 "smallest geometric mean of the errors on the valid part, from epoch "
-                f"{best['epoch']}; model hash {model.hash}."
+                f"{best['epoch']}{started}; model hash {model.hash}."
             )
         return text if finished else f"{text} The run goes on; these are the present averaged weights."
 

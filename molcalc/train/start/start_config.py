@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from molcalc.assembly.terms import COULOMB_SUMS, REPULSIONS
+from molcalc.assembly.terms import REPULSIONS, TRAINED_COULOMB, trained_coulomb
+from molcalc.dispersion.parameters import as_stored
 from molcalc.errors import ConfigError, short, suggest
 from molcalc.fidelity import Fidelity
-from molcalc.io.schema import check_choices, from_dict
+from molcalc.io.schema import Choice, Range, check_fields, from_dict
 from molcalc.registry import DEFAULT_MODEL
 
+COULOMB_ENERGIES = ("auto", *TRAINED_COULOMB)
+"""Coulomb energies that a model may be trained with."""
 OF_LABELS = ("functional", "dispersion", "dispersion_in_labels")
 """Options of a fidelity that say what its labels are."""
 OF_TRAINING = ("subtract_dispersion", "base", "like")
@@ -33,12 +36,15 @@ class TrainedFidelity:
         add it again.
     base : another fidelity of the data, to which this one learns the difference (Δ-learning).
     like : fidelity of ``init`` that this one starts from; None takes the one of the same name, or the first.
+    declared : which of the options about labels were given; a fidelity that goes on from ``init`` has the others from
+        there.
     """
 
     labels: Fidelity
     subtract_dispersion: bool = False
     base: str | None = None
     like: str | None = None
+    declared: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.subtract_dispersion and (self.labels.dispersion is None or not self.labels.dispersion_in_labels):
@@ -74,13 +80,19 @@ class TrainedFidelity:
                     f"{where}: unknown key {short(key)}{suggest(str(key), known)}; valid keys: {', '.join(known)}"
                 )
         labels = {key: value for key, value in options.items() if key in OF_LABELS}
+        if isinstance(labels.get("dispersion"), str):
+            try:
+                labels["dispersion"] = as_stored(labels["dispersion"])
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}") from error
         training = {key: value for key, value in options.items() if key in OF_TRAINING}
-        return from_dict(cls, {**training, "labels": from_dict(Fidelity, {**labels, "name": name}, where)}, where)
+        found = from_dict(Fidelity, {**labels, "name": name}, where)
+        return from_dict(cls, {**training, "labels": found, "declared": tuple(labels)}, where)
 
     def to_options(self) -> dict[str, Any]:
         """Plain values that :meth:`from_options` reads back."""
         values = {**asdict(self), **asdict(self.labels)}
-        return {key: values[key] for key in (*OF_LABELS, *OF_TRAINING)}
+        return {key: values[key] for key in (*self.declared, *OF_TRAINING)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +108,18 @@ class StartConfig:
     init_member : which network of an ensemble to start from.
     keep_fidelities : keep the fidelities of ``init`` that the data do not have. What all share changes with training,
         unless it is frozen (``groups``).
-    coulomb : Coulomb energy of the model: "auto" (AIMNet2 "simple", models of distributed charges None), "simple"
-        (beyond bonds), "physnet" (also between bonded atoms), "distributed" (of the charges around the atoms), or None.
-    repulsion : "zbl" or None, repulsion of nuclei at short range.
+    coulomb : Coulomb energy of the model: "auto" (AIMNet2 "simple", models of distributed charges None; that of
+        ``init``), "simple" (beyond bonds), "physnet" (also between bonded atoms), "distributed" (of the charges around
+        the atoms), or None. Periodic structures need another sum: "dsf" (molecules and any periodicity), "ewald" or
+        "pme" (three periodic directions) for "simple", "shifted" for "physnet". The model remembers it.
+    coulomb_options : of that sum: ``cutoff`` (Å) and ``alpha`` (1/Å) of "dsf", ``accuracy``, ``alpha``,
+        ``real_cutoff`` and ``reciprocal_cutoff`` of "ewald", ``accuracy`` and ``real_cutoff`` of "pme", ``cutoff`` of
+        "shifted".
+    repulsion : "zbl" or None, repulsion of nuclei at distances shorter than bonds.
+    reference_energies : self-atomic energies, which are added to what the network predicts: "fit" to the training data,
+        "isolated" for the energies of neutral single atoms in the data, a file of ``molcalc sae``, energies in eV by
+        element ({"H": -13.6, …}), or any of these by fidelity ({"pbe0": …}). Fidelities that go on from ``init`` keep
+        theirs.
     fidelities : by name, what labels are and how they are learned. Data without a name are "default".
     """
 
@@ -106,15 +127,21 @@ class StartConfig:
     arguments: dict[str, Any] = field(default_factory=dict)
     preset: str = "default"
     init: str | None = None
-    init_member: int = 0
+    init_member: Annotated[int, Range(0)] = 0
     keep_fidelities: bool = False
-    coulomb: str | None = "auto"
-    repulsion: str | None = None
+    coulomb: Annotated[str, Choice(COULOMB_ENERGIES)] | None = "auto"
+    coulomb_options: dict[str, float] = field(default_factory=dict)
+    repulsion: Annotated[str, Choice(REPULSIONS)] | None = None
+    reference_energies: str | dict[str, Any] = "fit"
     fidelities: dict[str, TrainedFidelity] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        energies = dict.fromkeys(row.trained_with for row in COULOMB_SUMS)
-        check_choices(self, coulomb=("auto", *energies, None), repulsion=(*REPULSIONS, None))
+        check_fields(self)
+        if self.coulomb in (None, "auto"):
+            if self.coulomb_options:
+                raise ConfigError(f"coulomb_options={self.coulomb_options}: say of which sum, such as coulomb='dsf'")
+        else:
+            trained_coulomb(self.coulomb, self.coulomb_options)
 
     def trained_fidelity(self, name: str) -> TrainedFidelity:
         """Options of a fidelity; nothing but its name where a user says nothing of it."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
+from molcalc.assembly.terms import COULOMB_SUMS, trained_coulomb
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, suggest
 from molcalc.fidelity import UNNAMED, Fidelity
 from molcalc.io.checkpoint import ModelConfig
@@ -14,7 +16,7 @@ from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
 from molcalc.pretrained.sources import read_model
 from molcalc.registry import MODELS, build_members
-from molcalc.train.start.start_config import StartConfig
+from molcalc.train.start.start_config import OF_LABELS, StartConfig, TrainedFidelity
 from molcalc.units import symbols_of
 
 log = logging.getLogger(__name__)
@@ -99,7 +101,10 @@ def transferred(
     known = {
         k for k, fidelity in enumerate(fidelities) if fidelity.name == found.fidelities[sources[k]].name != UNNAMED
     }
-    wanted = [_continued(init, found, fidelity, sources[k], k in known) for k, fidelity in enumerate(fidelities)]
+    wanted = [
+        _continued(init, found, fidelity, sources[k], config.trained_fidelity(fidelity.name) if k in known else None)
+        for k, fidelity in enumerate(fidelities)
+    ]
     for index in _kept(config, init, found, wanted):
         known.add(len(wanted))
         wanted.append(_with_elements(found, index))
@@ -115,7 +120,7 @@ def transferred(
         network.set_reference_energies(dict.fromkeys(network.elements, 0.0), k)
     network.config = replace(network.config, elements=all_elements(wanted))
     declared = replace(
-        found,
+        _summed(config, init, found),
         arguments=asdict(network.config),
         n_members=1,
         fidelities=tuple(wanted),
@@ -127,10 +132,26 @@ def _check_options(config: StartConfig, init: str, found: ModelConfig) -> None:
     if found.kind != config.model:
         raise CheckpointMismatchError(f"init={init!r} holds a {found.kind!r} model; model={config.model!r}")
     new = set(config.arguments) - (set(ADDED) if MODELS[found.kind].learns_fidelities else set())
-    if new or config.preset != "default" or config.coulomb != "auto" or config.repulsion is not None:
-        raise ConfigError("arguments, preset, coulomb and repulsion describe a new network; with init they are given")
+    if new or config.preset != "default" or config.repulsion is not None:
+        raise ConfigError("arguments, preset and repulsion describe a new network; with init they are given")
     if config.init_member >= found.n_members:
         raise ConfigError(f"init_member={config.init_member}; {init!r} has members 0…{found.n_members - 1}")
+
+
+def _summed(config: StartConfig, init: str, found: ModelConfig) -> ModelConfig:
+    """The declaration of given weights with the sum of their Coulomb energy that is wanted."""
+    if config.coulomb == "auto":
+        return found
+    energy, summed, options = (
+        (None, None, {}) if config.coulomb is None else trained_coulomb(config.coulomb, config.coulomb_options)
+    )
+    if energy != found.coulomb:
+        sums = [row.name for row in COULOMB_SUMS if row.trained_with == found.coulomb and row.name != "auto"]
+        raise ConfigError(
+            f"coulomb={config.coulomb!r}: {init!r} was trained with {found.coulomb or 'no Coulomb energy'}; "
+            + (f"it can be summed as {', '.join(sums)}" if sums else "leave the option out")
+        )
+    return replace(found, coulomb_sum=summed, coulomb_options=options)
 
 
 def _source(config: StartConfig, init: str, found: ModelConfig, fidelity: Fidelity) -> int:
@@ -152,8 +173,15 @@ def _with_elements(found: ModelConfig, index: int) -> Fidelity:
     return replace(fidelity, elements=found.arguments["elements"] if fidelity.elements is None else fidelity.elements)
 
 
-def _continued(init: str, found: ModelConfig, fidelity: Fidelity, source: int, known: bool) -> Fidelity:
-    """A fidelity of the data that starts from one of given weights, with all elements that it knows then."""
+def _continued(
+    init: str, found: ModelConfig, fidelity: Fidelity, source: int, going_on: TrainedFidelity | None
+) -> Fidelity:
+    """A fidelity of the data that starts from one of given weights, with all elements that it knows then.
+
+    Parameters
+    ----------
+    going_on : what the user says of a fidelity that goes on, and that keeps what is not said; None for a new one.
+    """
     learned = _with_elements(found, source).elements or ()
     strange = [z for z in fidelity.elements or () if z not in learned]
     if strange:
@@ -161,7 +189,18 @@ def _continued(init: str, found: ModelConfig, fidelity: Fidelity, source: int, k
             f"{init!r} was not trained on {symbols_of(strange)}; known: {symbols_of(learned)}: leave these systems "
             "out, or train from random weights"
         )
-    return replace(fidelity, elements=tuple(learned)) if known else fidelity
+    if going_on is None:
+        return fidelity
+    before = found.fidelities[source]
+    kept: dict[str, Any] = {name: value for name, value in asdict(before).items() if name in OF_LABELS}
+    if going_on.subtract_dispersion:  # the labels are known to the last term
+        kept = {}
+    kept = {name: value for name, value in kept.items() if name not in going_on.declared}
+    if kept.get("dispersion") or kept.get("functional"):
+        log.info("fidelity %r goes on with %s", fidelity.name, ", ".join(f"{k}={v}" for k, v in kept.items() if v))
+    added = fidelity.knowledge
+    joined = None if before.knowledge is None or added is None else before.knowledge.joined(added)
+    return replace(fidelity, **kept, elements=tuple(learned), knowledge=joined)
 
 
 def _kept(config: StartConfig, init: str, found: ModelConfig, fidelities: Sequence[Fidelity]) -> list[int]:

@@ -24,12 +24,13 @@ def labelled(k: int) -> tuple[Atoms, dict[str, np.ndarray]]:
     rng = np.random.default_rng(k)
     atoms = molecule(MOLECULES[k % 4])
     atoms.rattle(0.05, seed=k)
+    moved = atoms.positions - molecule(MOLECULES[k % 4]).positions
     charges = np.array([CHARGES[z] for z in atoms.numbers])
     charges -= charges.mean()
     arms = atoms.positions - atoms.get_center_of_mass()
     results = {
-        "energy": float(atomic_energies(atoms.numbers).sum() - 3.0 * len(atoms) + 0.1 * rng.normal()),
-        "forces": rng.normal(size=(len(atoms), 3)),
+        "energy": float(atomic_energies(atoms.numbers).sum() - 3.0 * len(atoms) + 2.5 * (moved**2).sum()),
+        "forces": -5.0 * moved,
         "dipole": charges @ arms,
         "charges": charges,
     }

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
+from ase.md.nptberendsen import NPTBerendsen
+from ase.md.verlet import VelocityVerlet
+from ase.optimize import BFGS
+from ase.units import fs, kB
 
 from molcalc.errors import DatasetError
 from molcalc.train import fit
-from molcalc.train.data import open_dataset
-from molcalc.train.data.contradictions import check_charges, doubtful_derivatives
+from molcalc.train.data import Dataset, open_dataset
+from molcalc.train.data.contradictions import (
+    check_charges,
+    check_signs,
+    contradicting_repeats,
+    doubtful_derivatives,
+)
+from molcalc.train.data.suspicions import suspicious_units
 from tests.train.data.conftest import Make
 
 
@@ -90,9 +102,103 @@ def test_derivatives_of_the_energies_raise_no_doubt(tmp_path: Path) -> None:
         ({"stress": -1.0}, r"stress seems to be of the wrong sign: differences of energies are -\S+ times its work"),
         ({"stress": 160.21766}, r"stress seems to be of the wrong size: differences of energies are 0.00\d+ times"),
         ({"forces": -1.0}, r"forces seems to be of the wrong sign: differences of energies are -\S+ times its work"),
-        ({"shuffled": True}, r"forces and energies do not belong together: over \d+ pairs of neighboring rows"),
+        (
+            {"shuffled": True},
+            r"forces and energies do not belong together: over \d+ pairs of structures that are nearly alike",
+        ),
     ],
 )
 def test_derivatives_of_another_sign_or_size_are_named(tmp_path: Path, options: dict, text: str) -> None:
     found = doubtful_derivatives(open_dataset(crystals(tmp_path / "set.db", **options)))
     assert any(re.search(text, line) for line in found), found
+
+
+def dynamics(kind: str, steps: int = 60) -> list[tuple[Atoms, dict[str, Any]]]:
+    """Frames of ordinary dynamics with exact labels."""
+    rng = np.random.default_rng(0)
+    if kind == "molecule at constant energy":
+        atoms = molecule("CH3OH")
+        atoms.calc = EMT()
+        BFGS(atoms, logfile=None).run(fmax=0.1, steps=30)
+    elif kind == "crystal at constant pressure":
+        atoms = bulk("Cu", cubic=True)
+        atoms.calc = EMT()
+    else:
+        atoms = bulk("Ar", "fcc", a=5.3, cubic=True) * (2, 2, 2)
+        atoms.calc = LennardJones(sigma=3.4, epsilon=0.0104, rc=8.0, smooth=True)
+    atoms.set_momenta(
+        rng.normal(size=(len(atoms), 3)) * np.sqrt(atoms.get_masses() * kB * (40 if "liquid" in kind else 300))[:, None]
+    )
+    if "pressure" in kind:
+        motion = NPTBerendsen(atoms, 2 * fs, temperature_K=300, pressure_au=0.0, compressibility_au=0.02, taup=50 * fs)
+    else:
+        motion = VelocityVerlet(atoms, (0.5 if "molecule" in kind else 5) * fs)
+    frames = []
+    for _ in range(steps):
+        motion.run(2)
+        labels = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+        if atoms.pbc.any():
+            labels["stress"] = atoms.get_stress()
+        frames.append((atoms.copy(), labels))
+    return frames
+
+
+def written(path: Path, frames: list[tuple[Atoms, dict[str, Any]]], **factors: float) -> Dataset:
+    with connect(path) as database:
+        for atoms, labels in frames:
+            copy = atoms.copy()
+            copy.calc = SinglePointCalculator(copy, **{k: factors.get(k, 1.0) * v for k, v in labels.items()})
+            database.write(copy)
+    return open_dataset(path, cache=path.parent)
+
+
+@pytest.mark.parametrize(
+    "kind", ["molecule at constant energy", "crystal at constant pressure", "liquid at constant energy"]
+)
+def test_exact_labels_of_dynamics_raise_no_alarm_and_the_wrong_sign_is_refused(kind: str, tmp_path: Path) -> None:
+    frames = dynamics(kind)
+    data = written(tmp_path / "right.db", frames)
+    assert doubtful_derivatives(data) == []
+    check_signs(data)
+    assert suspicious_units(data) == []
+    one_wrong = [(atoms, dict(labels)) for atoms, labels in frames]
+    one_wrong[20][1]["energy"] += 50.0
+    one_wrong[40][1]["forces"] = -100 * one_wrong[40][1]["forces"]
+    assert doubtful_derivatives(written(tmp_path / "outliers.db", one_wrong)) == []
+    with pytest.raises(DatasetError, match=r"forces are of the wrong sign: differences of energies are -(1|0\.9|1\.0)"):
+        check_signs(written(tmp_path / "wrong.db", frames, forces=-1.0))
+
+
+def test_one_geometry_with_two_energies_is_reported(tmp_path: Path) -> None:
+    frames = []
+    for k in range(6):
+        atoms = molecule("H2O")
+        atoms.rattle(0.05, seed=k % 3)
+        if k == 4:
+            atoms.rotate(30, "x")
+        frames.append((atoms, {"energy": -2080.0 + (0.5 if k == 4 else 0.0)}))
+    (found,) = contradicting_repeats(written(tmp_path / "a.db", frames))
+    assert found.startswith("1 geometries occur with different energies, at most 0.5 eV apart (a.db row 2")
+    assert contradicting_repeats(written(tmp_path / "b.db", frames[:4])) == []
+
+
+@pytest.mark.parametrize(("origin", "found"), [("mass", False), ("zero", True)])
+@pytest.mark.parametrize("with_charges", [True, False])
+def test_dipoles_of_ions_about_another_origin_are_recognized(
+    origin: str, found: bool, with_charges: bool, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    with connect(tmp_path / "a.db") as database:
+        for k in range(12):
+            atoms = Atoms("CAuH3", molecule("CH3Cl").positions)
+            atoms.rattle(0.05, seed=k)
+            atoms.translate(rng.normal(scale=3, size=3))
+            charges = np.array([-0.1, 0.5, 0.2, 0.2, 0.2]) + 0.02 * rng.normal(size=5)
+            charges += (1 - charges.sum()) / 5
+            about = atoms.get_center_of_mass() if origin == "mass" else np.zeros(3)
+            labels = {"dipole": charges @ (atoms.positions - about), **({"charges": charges} if with_charges else {})}
+            atoms.calc = SinglePointCalculator(atoms, **labels)
+            database.write(atoms, total_charge=1)
+    seen = [str(item) for item in suspicious_units(open_dataset(tmp_path / "a.db", cache=tmp_path))]
+    assert (len(seen) == 1 and "about the origin of coordinates, not about the center of mass" in seen[0]) is found
+    assert found or not seen

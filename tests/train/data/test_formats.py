@@ -23,6 +23,7 @@ from molcalc.properties import LABELS
 from molcalc.train.data import Dataset, open_dataset
 from molcalc.train.data.block import Block
 from molcalc.train.data.convert import convert
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats import FORMATS, Format
 from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.formats.sqlite import SQLiteDatabase
@@ -46,7 +47,7 @@ def test_the_bulk_reader_gives_what_ase_gives(
     path = make_database(gaps=True)
     bulk = open_dataset(path, cache=tmp_path / "bulk")
     monkeypatch.setattr("molcalc.train.data.formats.sqlite.VERSIONS", ())
-    assert not SQLiteDatabase(path, {}).bulk
+    assert not SQLiteDatabase(path, Declaration()).bulk
     assert same_arrays(bulk, open_dataset(path, cache=tmp_path / "ase"))
 
 
@@ -227,8 +228,13 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
         path.write_text("hello, this is no data at all\n" * 100)
         with pytest.raises(DatasetError, match=f"text{suffix}"):
             open_dataset(path)
-    with pytest.raises(DatasetError, match="files that can be read are .db"):
-        open_dataset(Path(__file__))
+    bundle = tmp_path / "x.bundle"
+    bundle.mkdir()
+    (bundle / "metadata.json").write_text('{"format": "BundleTrajectory"}')
+    (tmp_path / "a.foo").write_text("hello\n")
+    for path in (Path(__file__), bundle, tmp_path / "a.foo"):
+        with pytest.raises(DatasetError, match="not a file that ASE reads, nor one of .db"):
+            open_dataset(path)
     with pytest.raises(DatasetError, match="there is no file"):
         open_dataset(tmp_path / "none.db")
 

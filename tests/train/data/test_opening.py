@@ -15,7 +15,7 @@ import pytest
 
 from molcalc.errors import ResourceError
 from molcalc.train.data import open_dataset
-from molcalc.train.data.opening import CACHE_FOLDER
+from molcalc.train.data.opening import CACHE_FOLDER, KEPT_VERSIONS
 from tests.train.data.conftest import Make
 
 
@@ -41,6 +41,20 @@ def test_other_content_is_packed_anew(make_database: Make, tmp_path: Path) -> No
     assert (len(first), len(again)) == (6, 7)
     assert again.hash != first.hash
     assert len(stores(tmp_path / "cache")) == 2
+
+
+def test_the_cache_forgets_old_versions_of_the_same_file(make_database: Make, tmp_path: Path) -> None:
+    other = open_dataset(make_database(2, name="other.db"))
+    first = open_dataset(make_database(2))
+    for _ in range(KEPT_VERSIONS - 1):
+        make_database(1)  # appends a row
+        open_dataset(tmp_path / "set.db")
+    held = len(first), np.array(first.positions)
+    make_database(1)
+    open_dataset(tmp_path / "set.db")
+    assert len(stores(tmp_path / "cache")) == KEPT_VERSIONS + 1
+    assert open_dataset(tmp_path / "other.db").hash == other.hash
+    assert (len(first), first.positions.tolist()) == (held[0], held[1].tolist())  # mapped files stay readable
 
 
 def test_the_hash_belongs_to_the_content_and_not_to_the_kind_of_file(make_database: Make, tmp_path: Path) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.db import connect
 
 from molcalc.errors import DatasetError
-from molcalc.train.data.parts import SplitConfig, open_parts
+from molcalc.train.data.geometry_hash import geometry_hashes
+from molcalc.train.data.kept_parts import KeptParts
+from molcalc.train.data.parts import SplitConfig, open_parts, recorded_division, warn_of_leaks
 
 
 def test_another_seed_is_another_split_with_another_hash(labelled_db: Path) -> None:
-    first, same, other = (open_parts(labelled_db, SplitConfig(), seed=seed) for seed in (0, 0, 1))
+    configs = (SplitConfig(split_method="random", split_seed=seed) for seed in (0, 0, 1))
+    first, same, other = (open_parts(labelled_db, config) for config in configs)
     assert first.split_hash == same.split_hash != other.split_hash
     assert len(first.split_hash) == 16
     assert {name: len(part) for name, part in first.held_out.items()} == {"valid": 4, "test": 4}
@@ -20,7 +25,7 @@ def test_another_seed_is_another_split_with_another_hash(labelled_db: Path) -> N
 
 def test_a_part_with_files_of_its_own_takes_nothing_from_the_others(labelled_db: Path) -> None:
     config = SplitConfig(test=6, allow_overlap=True)
-    parts = open_parts(labelled_db, config, seed=0, valid=labelled_db)
+    parts = open_parts(labelled_db, config, valid=labelled_db)
     assert (len(parts.train), len(parts.valid), len(parts.test)) == (30, 36, 6)
 
 
@@ -35,6 +40,31 @@ def test_a_geometry_may_be_held_out_at_one_fidelity_and_trained_on_at_another(
                     new.write(row, total_charge=0, multiplicity=1, data=row.data)
     held_out = {"high": names["valid"]}
     data = {"high": names["train"], "low": str(low_db)}
-    assert len(open_parts(data, SplitConfig(), seed=0, valid=held_out, test=held_out).valid) == 12
+    assert len(open_parts(data, SplitConfig(), valid=held_out, test=held_out).valid) == 12
     with pytest.raises(DatasetError, match="12 of 12 systems of the validation part are in the training part"):
-        open_parts({"high": str(labelled_db)}, SplitConfig(), seed=0, valid=held_out, test=held_out)
+        open_parts({"high": str(labelled_db)}, SplitConfig(), valid=held_out, test=held_out)
+
+
+def test_a_run_that_says_nothing_of_its_division_was_divided_at_random() -> None:
+    assert recorded_division({"seed": 3, "valid": 0.1}) == {"split_method": "random", "split_seed": 3}
+    assert recorded_division({"seed": 3, "split_method": "hash"}) == {}
+
+
+@pytest.mark.parametrize("fold", ["0/3", "4/3", "1/1", "x", "1", "1/3/5"])
+def test_a_fold_is_one_of_several_parts(fold: str) -> None:
+    with pytest.raises(ValueError, match="expected k/K with 1 ≤ k ≤ K"):
+        SplitConfig(fold=fold)
+
+
+def test_held_out_structures_that_given_weights_were_trained_on_are_reported(
+    labelled_db: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = open_parts(labelled_db, SplitConfig(split_method="random"))
+    trained, test = geometry_hashes(parts.train), geometry_hashes(parts.test)
+    clean = KeptParts(*map(np.concatenate, ([trained, test], [np.zeros(28, dtype=int), np.full(4, 2)])))
+    with caplog.at_level(logging.WARNING, "molcalc"):
+        warn_of_leaks(parts, clean)
+        warn_of_leaks(parts, None)
+        assert "init" not in caplog.text
+        warn_of_leaks(parts, KeptParts(test[:2], np.zeros(2, dtype=int)))
+    assert "2 of 4 systems of the test part are in the training data of init (first labelled.db row" in caplog.text

@@ -143,8 +143,8 @@ def test_a_batch_without_any_label_of_a_term_gives_zero(batch: AtomicBatch) -> N
     ("options", "message"),
     [
         ({"weights": {"enrgy": 1.0}}, "'enrgy'.*did you mean 'energy'"),
-        ({"weights": {"energy": -1.0}}, "weight -1.0 of energy"),
-        ({"metric": "l2"}, "unknown metric 'l2'"),
+        ({"weights": {"energy": -1.0}}, "weights.energy=-1.0; expected at least 0"),
+        ({"metric": "l2"}, "metric=.l2."),
         ({"metrics": {"forces": "mad"}}, "'mad'.*did you mean 'mae'"),
         ({"huber_delta": 0.0}, "huber_delta=0.0"),
     ],
@@ -206,3 +206,26 @@ def test_both_dipoles_are_compared_with_the_same_label(batch: AtomicBatch) -> No
     _, parts = loss({"dipole": dipole + 0.1, "charge_dipole": dipole - 0.2}, batch, loss.counts(batch))
     assert loss.labels == {"dipole"}
     torch.testing.assert_close(parts, torch.tensor([0.01, 0.04]).double())
+
+
+@pytest.mark.parametrize("metric", ["mse", "mae"])
+@pytest.mark.parametrize("name", sorted(TERMS))
+def test_a_row_of_weight_two_counts_like_two_rows_and_one_of_weight_zero_not_at_all(
+    name: str, metric: str, batch: AtomicBatch
+) -> None:
+    term = TERMS[name](name, LossConfig(weights={name: 1.0}, metric=metric))
+    batch = with_every_label(batch)
+    results = every_prediction(batch)
+
+    def average(weights: list[float]) -> float:
+        weighted = AtomicBatch(**{**vars(batch), "labels": {**batch.labels, "weight": torch.tensor(weights).double()}})
+        return float((term.total(results, weighted) / term.count(weighted)).detach())
+
+    def total(weights: list[float]) -> float:
+        weighted = AtomicBatch(**{**vars(batch), "labels": {**batch.labels, "weight": torch.tensor(weights).double()}})
+        return float(term.total(results, weighted).detach())
+
+    single = [total([float(j == k) for j in range(6)]) for k in range(6)]
+    assert total([1.0] * 6) == pytest.approx(float(term.total(results, batch).detach()))
+    assert total([2, 0, 1, 0, 0, 0]) == pytest.approx(2 * single[0] + single[2])
+    assert average([3.0] * 6) == pytest.approx(average([1.0] * 6))

@@ -45,7 +45,8 @@ def test_missing_labels_do_not_count(batch: AtomicBatch) -> None:
     partial = AtomicBatch(**{**vars(batch), "labels": labels})
     sums = ErrorSums(("energy",))
     sums.add({"energy": batch.labels["energy"] + 1.0}, partial)
-    assert sums.table()["energy"] == {"mae": pytest.approx(1.0), "rmse": pytest.approx(1.0), "n": 2}
+    errors = sums.table()["energy"]
+    assert (errors["mae"], errors["rmse"], errors["n"]) == (pytest.approx(1.0), pytest.approx(1.0), 2)
 
 
 def test_a_property_without_labels_is_not_listed(batch: AtomicBatch) -> None:
@@ -73,3 +74,21 @@ def test_only_what_has_labels_and_predictions_is_compared() -> None:
     found = compared(tuple(LABELS), ("charges",))
     assert found == ("energy", "forces", "stress", "dipole", "quadrupole", "charges", "esp")
     assert compared(("energy", "dipole"), ()) == ("energy",)
+
+
+def test_r2_is_the_share_of_the_variance_that_is_predicted(batch: AtomicBatch) -> None:
+    """Of energies less those of the free atoms, however large these are; none where all labels are equal."""
+    rng = np.random.default_rng(0)
+    labels = {"energy": torch.tensor(rng.normal(size=6)), "forces": torch.tensor(rng.normal(size=(batch.n_atoms, 3)))}
+    atoms = 1e6 * torch.arange(6, dtype=torch.float64)
+    shifted = AtomicBatch(**{**vars(batch), "labels": {**labels, "energy": labels["energy"] + atoms}})
+    results = {name: label + 0.3 * torch.randn_like(label) for name, label in labels.items()}
+    sums = ErrorSums(("energy", "forces"))
+    sums.add({**results, "energy": results["energy"] + atoms}, shifted, reference=atoms)
+    for name, label in labels.items():
+        expected = 1.0 - float((results[name] - label).square().sum() / (label - label.mean()).square().sum())
+        assert sums.table()[name]["r2"] == pytest.approx(expected, rel=1e-6)
+    equal = ErrorSums(("energy",))
+    constant = torch.full((6,), -3000.1, dtype=torch.float64)
+    equal.add({"energy": constant + 1.0}, AtomicBatch(**{**vars(batch), "labels": {"energy": constant}}))
+    assert "r2" not in equal.table()["energy"]

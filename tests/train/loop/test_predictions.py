@@ -14,8 +14,10 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
+from molcalc.assembly.potentials import training_potential
 from molcalc.batch import AtomicBatch, collate, from_atoms
 from molcalc.dispersion.d3 import D3Dispersion
+from molcalc.electrostatics.coulomb import EwaldCoulomb
 from molcalc.errors import ConfigError, DatasetError
 from molcalc.potential import Potential
 from molcalc.registry import build_members
@@ -41,26 +43,43 @@ def physnet_dcm() -> Potential:
     return Potential(build_members(tiny_dcm("physnet-dcm"))).set_dtype(torch.float64)
 
 
+def with_sum(name: str, **options: float) -> Potential:
+    """AIMNet2 as it is trained on crystals with a sum of its Coulomb energy."""
+    model = tiny_checkpoint()
+    config = replace(model.config, coulomb_sum=name, coulomb_options=options)
+    return training_potential(config, build_members(model)).set_dtype(torch.float64)
+
+
 def mixed(potential: Potential) -> AtomicBatch:
-    """A crystal with a stress label, a molecule and a crystal without."""
+    """A crystal with a stress label, a molecule (where the potential takes it) and a crystal without; forces of 0."""
     strained = crystal()
     strained.set_cell(strained.cell.array * 1.03, scale_atoms=True)
-    images = [crystal(), molecule("H2O"), strained]
+    crystals_only = any(isinstance(term, EwaldCoulomb) for term in potential.energy_terms)
+    images = [crystal(), *([] if crystals_only else [molecule("H2O")]), strained]
     batch = collate([from_atoms(atoms, cutoff=potential.cutoff, pair_cutoff=potential.pair_cutoff) for atoms in images])
-    label = torch.zeros(3, 3, 3).double()
+    label = torch.zeros(len(images), 3, 3).double()
     label[1:] = torch.nan
-    return replace(batch, labels={"stress": label})
+    return replace(batch, labels={"stress": label, "forces": torch.zeros_like(batch.positions)})
 
 
-@pytest.mark.parametrize("make", [aimnet2, physnet_dcm], ids=["aimnet2 with D3", "physnet-dcm"])
-def test_the_gradient_of_the_stress_loss_by_a_weight_equals_its_finite_difference(make) -> None:
+@pytest.mark.parametrize(
+    ("make", "weights"),
+    [
+        (aimnet2, {"stress": 1e4}),
+        (physnet_dcm, {"stress": 1e4}),
+        (lambda: with_sum("dsf", cutoff=8.0, alpha=0.25), {"stress": 1e4, "forces": 1.0}),
+        (lambda: with_sum("ewald", accuracy=1e-6), {"stress": 1e4, "forces": 1.0}),
+    ],
+    ids=["aimnet2 with D3", "physnet-dcm", "aimnet2 with dsf", "aimnet2 with ewald"],
+)
+def test_the_gradient_of_a_loss_on_crystals_by_a_weight_equals_its_finite_difference(make, weights) -> None:
     potential = make().requires_grad_()
     batch = mixed(potential)
-    loss = Loss(LossConfig(weights={"stress": 1e4}))
+    loss = Loss(LossConfig(weights=weights))
     counts = loss.counts(batch)
 
     def value() -> torch.Tensor:
-        return loss(predict(potential, batch, ("stress",), create_graph=True), batch, counts)[0]
+        return loss(predict(potential, batch, tuple(weights), create_graph=True), batch, counts)[0]
 
     parameters = list(potential.members.parameters())
     gradients = torch.autograd.grad(value(), parameters, allow_unused=True)

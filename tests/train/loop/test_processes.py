@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 from molcalc.train import fit
 from tests.helpers.training_runs import TINY
 fit(json.loads(sys.argv[1]), "aimnet2", output=sys.argv[2], progress=False, epochs=int(sys.argv[4]),
-    batch_size=int(sys.argv[3]), batch_mode="molecules", arguments=TINY["aimnet2"], seed=3, precision="float64",
+    batch_size=int(sys.argv[3]), batch_mode=sys.argv[7], arguments=TINY["aimnet2"], seed=3, precision="float64",
     validate_every=2, plots=False, dist_timeout=float(sys.argv[5]), fidelity_weights=json.loads(sys.argv[6]))
 """
 
@@ -38,6 +38,7 @@ def start(
     epochs: int = 3,
     timeout: float = 60.0,
     weights: dict[str, float] | None = None,
+    mode: str = "molecules",
 ) -> list:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -47,7 +48,7 @@ def start(
     if ranks > 1:
         base |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks)}
     files, shares = json.dumps(data, default=str), json.dumps(weights)
-    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), files, output, batch_size, epochs, timeout, shares]
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), files, output, batch_size, epochs, timeout, shares, mode]
     return [
         subprocess.Popen(list(map(str, command)), env={**base, "RANK": str(rank)}, cwd=root, stderr=subprocess.PIPE)
         for rank in range(ranks)
@@ -62,12 +63,13 @@ def finish(processes: list, timeout: float = 100.0) -> list[str]:
 def test_two_ranks_equal_one_with_the_double_batch(
     fidelities: str, labelled_db: Path, low_db: Path, tmp_path: Path
 ) -> None:
-    """Also when a process has no system of one fidelity in its share."""
+    """Also when a process has no system of one fidelity in its share, or none at all: some batches are one molecule."""
     several = fidelities == "two fidelities"
     data = {"high": labelled_db, "low": low_db} if several else labelled_db
     weights = {"high": 1.0, "low": 4.0} if several else None
-    one = start(data, tmp_path / "one", 8, 1, weights=weights)
-    two = start(data, tmp_path / "two", 4, 2, weights=weights)
+    size, mode = (4, "molecules") if several else (4, "atoms")
+    one = start(data, tmp_path / "one", 2 * size, 1, weights=weights, mode=mode)
+    two = start(data, tmp_path / "two", size, 2, weights=weights, mode=mode)
     errors = finish(one + two)
     assert [process.returncode for process in one + two] == [0, 0, 0], errors
     (a, state_a), (b, state_b) = RunFolder(tmp_path / "one").load_last(), RunFolder(tmp_path / "two").load_last()
@@ -112,7 +114,7 @@ def test_a_frozen_rank_ends_the_run_after_the_timeout(labelled_db: Path, tmp_pat
 def test_a_gpu_is_taken_where_there_is_one_and_missed_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert chosen_device("auto") == chosen_device("cpu") == torch.device("cpu")
-    with pytest.raises(ConfigError, match="device='cuda', but torch finds no GPU: use 'cpu' or 'auto'"):
+    with pytest.raises(ConfigError, match="device='cuda': torch finds no GPU here"):
         chosen_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("LOCAL_RANK", "1")

@@ -9,10 +9,14 @@ from torch import nn
 from molcalc.errors import ConfigError
 from molcalc.train.optimize.muon import Muon
 from molcalc.train.optimize.optimizers import (
+    FINE_TUNING_RATE,
     OPTIMIZER_CONFIGS,
     GroupConfig,
+    OptimizeConfig,
     create_optimizer,
     get_recommended_optimizer_config,
+    optimizer_for,
+    resolved,
 )
 
 ALL = tuple(OPTIMIZER_CONFIGS)
@@ -32,7 +36,7 @@ def test_weights_shrink_by_decay_when_gradients_are_zero(name: str) -> None:
     """p ← p·(1 − lr·decay): a wrong sign would let them grow."""
     layer = nn.Linear(4, 3)
     before = layer.weight.detach().clone()
-    optimizer = create_optimizer(name, layer, learning_rate=0.1, weight_decay=0.5)
+    optimizer = create_optimizer(name, learning_rate=0.1, weight_decay=0.5)(layer)
     for _ in range(10):
         layer.weight.grad, layer.bias.grad = torch.zeros_like(layer.weight), torch.zeros_like(layer.bias)
         optimizer.step()
@@ -43,7 +47,7 @@ def test_weights_shrink_by_decay_when_gradients_are_zero(name: str) -> None:
 def test_biases_do_not_decay(name: str) -> None:
     layer = nn.Linear(4, 3)
     before = layer.bias.detach().clone()
-    optimizer = create_optimizer(name, layer, learning_rate=0.1, weight_decay=0.5)
+    optimizer = create_optimizer(name, learning_rate=0.1, weight_decay=0.5)(layer)
     layer.weight.grad, layer.bias.grad = torch.zeros_like(layer.weight), torch.zeros_like(layer.bias)
     optimizer.step()
     torch.testing.assert_close(layer.bias.detach(), before)
@@ -55,7 +59,7 @@ def test_every_optimizer_fits_a_line(name: str) -> None:
     x = torch.randn(64, 6, generator=torch.Generator().manual_seed(1))
     y = x.sum(dim=1, keepdim=True)
     config = settings(name)
-    optimizer = create_optimizer(name, net, 1e-2, config.pop("weight_decay"), **_options(config))
+    optimizer = create_optimizer(name, 1e-2, config.pop("weight_decay"), **_options(config))(net)
     first = float((net(x) - y).square().mean().detach())
     for _ in range(300):
         optimizer.zero_grad()
@@ -71,7 +75,7 @@ def _options(config: dict) -> dict:
 
 def test_muon_orthogonalizes_hidden_matrices_only() -> None:
     net = small_net()
-    optimizer = create_optimizer("muon", net, 1e-3, **_options(settings("muon")))
+    optimizer = create_optimizer("muon", 1e-3, **_options(settings("muon")))(net)
     muon, adamw = optimizer.optimizers
     assert isinstance(muon, Muon)
     assert isinstance(adamw, torch.optim.AdamW)
@@ -96,6 +100,62 @@ def test_recommended_rates_follow_the_table(size: int, features: int, atoms: int
     assert OPTIMIZER_CONFIGS["adam"](size, features, atoms)["learning_rate"] == factor * 5e-4
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_given_weights_get_a_small_rate_unless_one_is_asked_for(name: str) -> None:
+    def rate(**options: object) -> float:
+        config = OptimizeConfig(optimizer=name, **options)
+        sizes = {"n_systems": 500, "n_features": 64, "n_atoms": 10}
+        return optimizer_for(resolved(config, fine_tuning=True, **sizes), small_net()).learning_rate()
+
+    assert rate() == rate(use_recommended_hparams=True, learning_rate=1.0) == FINE_TUNING_RATE
+    assert rate(learning_rate=3e-4) == 3e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "small", "usual", "large", "decays"),
+    [
+        ("adam", 1e-3, 5e-4, 2.5e-4, (0.0, 0.0)),
+        ("adamw", 1e-3, 5e-4, 2.5e-4, (1e-4, 1e-3)),
+        ("rmsprop", 1e-3, 5e-4, 3.5e-4, (1e-5, 1e-4)),
+        ("muon-documented", 1e-2, 5e-3, 2.5e-3, (1e-4, 1e-3)),
+        ("muon", 2e-3, 1e-3, 5e-4, (1e-4, 1e-3)),
+    ],
+)
+def test_settings_are_those_of_the_documented_table(
+    name: str, small: float, usual: float, large: float, decays: tuple[float, float]
+) -> None:
+    recipe = OPTIMIZER_CONFIGS[name]
+    assert recipe(ds_size=999, features=256, atoms=50)["learning_rate"] == small
+    common = get_recommended_optimizer_config(dataset_size=1000, num_features=256, num_atoms=50, optimizer_name=name)
+    wide, big = recipe(1000, 289, 50), recipe(1000, 256, 51)
+    assert (common["learning_rate"], common["weight_decay"]) == (usual, decays[0])
+    for settings in (wide, big):
+        assert (settings["learning_rate"], settings["weight_decay"]) == (pytest.approx(large), decays[1])
+
+
+def test_options_that_an_optimizer_does_not_have_are_errors_before_there_are_parameters() -> None:
+    with pytest.raises(ConfigError, match=r"'adamw' does not accept the options .*momentum"):
+        create_optimizer(optimizer_name="adamw", learning_rate=1e-3, weight_decay=1e-4, momentum=0.9)
+
+
+def test_states_go_to_the_parameters_of_their_name_whatever_the_groups() -> None:
+    """A decay of 0 puts matrices and biases into one group, in another order than two groups have."""
+    first, second = small_net(), small_net()
+    optimizer = create_optimizer("adamw", 1e-2, 0.1)(first)
+    first(torch.ones(3, 6)).sum().backward()
+    optimizer.step()
+    other = create_optimizer("adamw", 1e-3, 0.0, betas=(0.5, 0.9))(second)
+    other.load_state_dict(optimizer.state_dict())
+    ours, theirs = optimizer.state_dict()["AdamW"], other.state_dict()["AdamW"]
+    assert ours.keys() == theirs.keys() == dict(first.named_parameters()).keys()
+    assert all(torch.equal(ours[name]["exp_avg"], theirs[name]["exp_avg"]) for name in ours)
+    assert other.learning_rate() == 1e-3
+    assert other.optimizers[0].param_groups[0]["betas"] == (0.5, 0.9)
+    create_optimizer("muon", 1e-3)(small_net()).load_state_dict(
+        optimizer.state_dict()
+    )  # what is not of its kind is new
+
+
 def test_large_problems_get_more_decay() -> None:
     assert OPTIMIZER_CONFIGS["adamw"](500, 64, 10)["weight_decay"] == 1e-4
     assert OPTIMIZER_CONFIGS["adamw"](500, 64, 51)["weight_decay"] == 1e-3
@@ -104,7 +164,7 @@ def test_large_problems_get_more_decay() -> None:
 def test_groups_have_their_own_rate_and_follow_the_factor() -> None:
     net = small_net()
     groups = (GroupConfig(pattern=r"^0\.", learning_rate=1e-5, weight_decay=0.0),)
-    optimizer = create_optimizer("adamw", net, 1e-3, 0.1, groups=groups)
+    optimizer = create_optimizer("adamw", 1e-3, 0.1, groups=groups)(net)
     optimizer.set_factor(0.5)
     rates = {id(p): group["lr"] for group in optimizer.optimizers[0].param_groups for p in group["params"]}
     assert rates[id(net[0].weight)] == pytest.approx(5e-6)
@@ -114,7 +174,7 @@ def test_groups_have_their_own_rate_and_follow_the_factor() -> None:
 def test_frozen_parameters_stay() -> None:
     net = small_net()
     before = net[0].weight.detach().clone()
-    optimizer = create_optimizer("adamw", net, 1e-2, 0.1, groups=(GroupConfig(pattern=r"^0\.", freeze=True),))
+    optimizer = create_optimizer("adamw", 1e-2, 0.1, groups=(GroupConfig(pattern=r"^0\.", freeze=True),))(net)
     net(torch.ones(3, 6)).sum().backward()
     optimizer.step()
     assert torch.equal(net[0].weight, before)
@@ -123,17 +183,19 @@ def test_frozen_parameters_stay() -> None:
 
 def test_a_pattern_that_matches_nothing_is_an_error() -> None:
     with pytest.raises(ConfigError, match="embeding"):
-        create_optimizer("adamw", small_net(), 1e-3, groups=(GroupConfig(pattern="embeding"),))
+        create_optimizer("adamw", 1e-3, groups=(GroupConfig(pattern="embeding"),))(small_net())
 
 
 def test_freezing_everything_is_an_error() -> None:
     with pytest.raises(ConfigError, match="nothing to train"):
-        create_optimizer("adamw", small_net(), 1e-3, groups=(GroupConfig(pattern=".", freeze=True),))
+        create_optimizer("adamw", 1e-3, groups=(GroupConfig(pattern=".", freeze=True),))(small_net())
 
 
 def test_an_unknown_optimizer_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"'adamm'.*did you mean 'adam.*known: adam, adamw, rmsprop, muon"):
-        create_optimizer("adamm", small_net(), 1e-3)
+    with pytest.raises(
+        ConfigError, match=r"'adamm'.*did you mean 'adam.*known: adam, adamw, rmsprop, muon, muon-documented"
+    ):
+        create_optimizer("adamm", 1e-3)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -147,11 +209,11 @@ def test_a_restored_optimizer_continues_bit_for_bit(name: str) -> None:
             optimizer.step()
 
     straight, first, second = small_net(), small_net(), small_net()
-    train(straight, create_optimizer(name, straight, 1e-2, 0.1), 0, 10)
-    optimizer = create_optimizer(name, first, 1e-2, 0.1)
+    train(straight, create_optimizer(name, 1e-2, 0.1)(straight), 0, 10)
+    optimizer = create_optimizer(name, 1e-2, 0.1)(first)
     train(first, optimizer, 0, 5)
     second.load_state_dict(first.state_dict())
-    restored = create_optimizer(name, second, 1e-2, 0.1)
+    restored = create_optimizer(name, 1e-2, 0.1)(second)
     restored.load_state_dict(optimizer.state_dict())
     train(second, restored, 5, 10)
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), second.parameters()))

@@ -45,7 +45,7 @@ def shifted_db(labelled_db: Path, tmp_path_factory: pytest.TempPathFactory) -> P
             if row.id == 3:
                 del results["forces"]
             atoms.calc = SinglePointCalculator(atoms, **results)
-            target.write(atoms, total_charge=0, data=row.data)
+            target.write(atoms, total_charge=0, site=f"row {row.id}", data=row.data)
     return path
 
 
@@ -189,7 +189,7 @@ def test_predictions_go_into_a_new_database(shifted_db: Path, model: Checkpoint,
         assert row.energy - row.label_energy == pytest.approx(shift, abs=EXACT)
         assert row.forces.shape == (row.natoms, 3)
         assert ("forces_rmse" in row) == (source.id != 3)
-        assert row.source_file == "shifted.db"
+        assert (row.source_file, row.site) == ("shifted.db", source.site)
 
 
 def test_predictions_are_added_to_the_rows_they_are_of(shifted_db: Path, model: Checkpoint, tmp_path: Path) -> None:

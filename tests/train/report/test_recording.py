@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 
 from molcalc.errors import ConfigError
-from molcalc.train.report.recording import NoTracker, TensorBoard, WandB, open_tracker
+from molcalc.train.report.recording import NoTracker, ReportConfig, TensorBoard, WandB, open_tracker
 
 ROW = {"epoch": 2, "step": 20, "train_loss": 0.5, "valid_loss": 0.4, "energy_mae": 0.01, "learning_rate": 1e-3}
-NAMES = {"run/epoch", "loss/train_loss", "loss/valid_loss", "validation/energy_mae", "run/learning_rate"}
+NAMES = {"run/epoch", "loss/train_loss", "loss/valid_loss", "validation/energy_mae", "validation/energy_mae_kcal_mol",
+         "run/learning_rate"}  # fmt: skip
 
 
 OPTIONS = {"model": "aimnet2"}
 
 
 def test_nothing_is_recorded_unless_asked_for(tmp_path: Path) -> None:
-    tracker = open_tracker(None, tmp_path, 0, OPTIONS)
+    tracker = open_tracker(None, tmp_path, 0, OPTIONS, {})
     assert isinstance(tracker, NoTracker)
     tracker.log(ROW)
     tracker.close()
@@ -32,13 +33,22 @@ def test_a_missing_package_is_one_clear_error(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ConfigError, match=rf"track='{package}' needs the package .*pip install 'molcalc\[track\]'"):
-        open_tracker(package, tmp_path, 0, OPTIONS)
+        open_tracker(package, tmp_path, 0, OPTIONS, {})
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_settings_that_a_tracker_does_not_have_are_an_error(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    with pytest.raises(ConfigError, match=r"track_options {'projekt': 'x'} do not fit tensorboard: .*projekt"):
+        open_tracker("tensorboard", tmp_path, 0, OPTIONS, {"projekt": "x"})
+    with pytest.raises(ValueError, match="give track as well"):
+        ReportConfig(track_options={"project": "x"})
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_records_every_number_at_its_step(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    tracker = open_tracker("tensorboard", tmp_path, 0, OPTIONS)
+    tracker = open_tracker("tensorboard", tmp_path, 0, OPTIONS, {"flush_secs": 1})
     assert isinstance(tracker, TensorBoard)
     tracker.log(ROW)
     tracker.close()
@@ -64,12 +74,22 @@ def test_wandb_is_offline_without_a_login_and_goes_on_after_resuming(
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, api=SimpleNamespace(api_key=None)))
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_PROJECT"):
         monkeypatch.delenv(name, raising=False)
-    for _ in range(2):
-        tracker = open_tracker("wandb", tmp_path / "run", 0, OPTIONS)
+    moved = (tmp_path / "run").rename
+    (tmp_path / "run").mkdir()
+    for folder in ("run", "moved"):
+        tracker = open_tracker("wandb", tmp_path / folder, 0, OPTIONS, {"project": "mine", "tags": ["a"]})
         assert isinstance(tracker, WandB)
         tracker.log(ROW)
         tracker.close()
+        if folder == "run":
+            moved(tmp_path / "moved")
     assert [run["mode"] for run in runs] == ["offline", "offline"]
     assert runs[0]["id"] == runs[1]["id"]
     assert runs[0]["config"] == OPTIONS
+    assert (runs[0]["project"], runs[0]["tags"]) == ("mine", ["a"])
+    (tmp_path / "other").mkdir()
+    open_tracker("wandb", tmp_path / "other", 0, OPTIONS, {})
+    open_tracker("wandb", tmp_path / "other", 0, OPTIONS, {"id": "chosen"})
+    assert runs[2]["id"] not in (runs[0]["id"], "chosen")
+    assert runs[3]["id"] == "chosen"
     assert logged == [(NAMES, 20), (NAMES, 20)]

@@ -57,7 +57,7 @@ def test_only_options_that_differ_from_the_defaults_are_listed(run: Path) -> Non
 
 def test_errors_are_in_units_of_people_and_by_group(run: Path) -> None:
     errors = section((run / "report.md").read_text(), "Errors")
-    assert re.search(r"\| energy \| \S+ meV \| \S+ meV \| \S+ kcal/mol \| \S+ kcal/mol \| 4 \|", errors)
+    assert re.search(r"\| energy \| \S+ meV \| \S+ meV \| \S+ kcal/mol \| \S+ kcal/mol \| -?\d\.\d+ \| 4 \|", errors)
     for title in ("By molecule, test systems", "By element, test systems", "Largest errors"):
         assert f"### {title}" in errors
     assert re.search(r"small_molecules.db row \d+", errors)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from molcalc.errors import DatasetError
+from molcalc.io.files import COMPRESSED
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.base import DataFile
 
 
@@ -37,16 +39,16 @@ FORMATS = {
     ".hdf5": _HDF5,
     ".npz": Format("numpy archives of energies and forces, and of ESP", "npz", "NpzFile"),
 }
-"""Kinds of files by suffix."""
+"""Kinds of files by suffix; others, and compressed ones, are read as well."""
+_OTHERS = Format("any other file that ASE reads", "ase_file", "AseFile")
 
 
-def open_files(paths: Sequence[Path], declared: Mapping[str, str], charges: str | None = None) -> list[DataFile]:
+def open_files(paths: Sequence[Path], declared: Declaration) -> list[DataFile]:
     """Readers of files, chosen by their suffixes; files that belong together share one.
 
     Parameters
     ----------
-    declared : units given by the user, by name of label.
-    charges : array that is taken for charges, for kinds of files that may have several; None for the usual one.
+    declared : what the user says of units and names of labels.
 
     Returns
     -------
@@ -66,13 +68,6 @@ def open_files(paths: Sequence[Path], declared: Mapping[str, str], charges: str 
     opened = []
     for path in paths:
         options: dict[str, Any] = {"partner": partners[path]} if path in partners else {}
-        if charges is not None:
-            if not kinds[path].has_choice_of_charges:
-                raise DatasetError(
-                    f"{path}: charges={charges!r} chooses an array of npz archives; leave it out for "
-                    f"{path.suffix.lower()} files"
-                )
-            options["charges"] = charges
         if path not in partners.values():
             opened.append(kinds[path](path, declared, **options))
     return opened
@@ -81,9 +76,7 @@ def open_files(paths: Sequence[Path], declared: Mapping[str, str], charges: str 
 def _kind_of(path: Path) -> type[DataFile]:
     if not path.exists():
         raise DatasetError(f"there is no file {path}")
-    if path.suffix.lower() not in FORMATS:
-        listed = ", ".join(f"{suffix} ({found.title})" for suffix, found in FORMATS.items())
-        raise DatasetError(f"{path}: files that can be read are {listed}")
     if path.is_file() and path.stat().st_size == 0:
         raise DatasetError(f"{path} is empty")
-    return FORMATS[path.suffix.lower()].load()
+    plain = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
+    return FORMATS.get(plain.suffix.lower(), _OTHERS).load().kind_of(path)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from molcalc.errors import DatasetError
 from molcalc.properties import LABELS, Property, from_voigt
-from molcalc.state import STATE_KEYS
+from molcalc.state import state_key
 from molcalc.train.data.block import Block
-from molcalc.train.data.formats.rows import NOT_OTHER
+from molcalc.train.data.formats.row import NOT_OTHER
+from molcalc.train.data.formats.row_labels import no_such_name
 from molcalc.train.data.problems import Problems
 
 TEXTS = "texts"
@@ -21,7 +22,7 @@ TEXTS = "texts"
 
 def expected_shape(name: str, rows: int, n_atoms: int) -> tuple[int, ...] | None:
     """Shape of a row-aligned array that is a label or states charge, multiplicity or fidelity; None for others."""
-    if name in STATE_KEYS:
+    if state_key(name) is not None:
         return (rows,)
     if name not in LABELS or LABELS[name].kind == "point":
         return None
@@ -63,6 +64,35 @@ def shaped(where: str, name: str, values: np.ndarray, rows: int, n_atoms: int) -
         return values.reshape(expected)
     check_shape(where, name, values.shape, rows, n_atoms)
     return values
+
+
+def array_names(usual: Mapping[str, str], chosen: Mapping[str, str]) -> dict[str, str]:
+    """Our names of arrays by theirs; what a chosen array takes the place of is called ``other_…``.
+
+    Parameters
+    ----------
+    usual : our names by theirs, for files of this kind.
+    chosen : theirs by ours, as a user gave them.
+
+    Returns
+    -------
+    our names by theirs; arrays that are not here keep their names
+    """
+    taken = {theirs: ours for ours, theirs in chosen.items()}
+    usual = {**{ours: ours for ours in chosen}, **usual}
+    return {**{theirs: f"other_{ours}" if ours in chosen else ours for theirs, ours in usual.items()}, **taken}
+
+
+def check_names(source: str, chosen: Mapping[str, str], present: Collection[str]) -> None:
+    """Refuse names that a user gave and no array has.
+
+    Raises
+    ------
+    DatasetError
+    """
+    for ours, theirs in chosen.items():
+        if theirs not in present:
+            raise no_such_name(source, ours, theirs, sorted(present))
 
 
 def block_of(

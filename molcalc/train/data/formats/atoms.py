@@ -11,9 +11,12 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from molcalc.properties import LABELS, to_voigt
-from molcalc.state import STATE_KEYS, without_rounding
+from molcalc.state import state_key, without_rounding
 from molcalc.train.data.block import Block
-from molcalc.train.data.formats.rows import LABEL_DATA, Row, as_bytes
+from molcalc.train.data.formats.row import Row, as_bytes
+
+_OWN_ARRAYS = {"numbers", "positions", "initial_charges", "initial_magmoms", "masses", "momenta", "tags"}
+"""Arrays of Atoms that have a place of their own, or are not carried over."""
 
 
 def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
@@ -29,8 +32,9 @@ def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
     row with arrays as they were stored
     """
     # What states charge or spin goes on even if it cannot: left out, it would mean 0 and the lowest.
-    keys = {key: _plain(value) for key, value in atoms.info.items() if _is_scalar(value) or key in STATE_KEYS}
-    data = {key: value for key, value in {**atoms.info, **atoms.arrays}.items() if key in LABEL_DATA}
+    keys = {key: plain(value) for key, value in atoms.info.items() if is_scalar(value) or state_key(key)}
+    data = {key: value for key, value in atoms.info.items() if key not in keys}
+    data.update((key, value) for key, value in atoms.arrays.items() if key not in _OWN_ARRAYS)
     charges = atoms.get_initial_charges() if atoms.has("initial_charges") else None
     energy: Any = results.get("energy")
     return Row(
@@ -41,7 +45,7 @@ def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
         cell=as_bytes(atoms.cell.array),
         pbc=int(np.dot(atoms.pbc, [1, 2, 4])),
         initial_charges=as_bytes(charges),
-        energy=_plain(energy),
+        energy=plain(energy),
         forces=as_bytes(results.get("forces")),
         stress=as_bytes(results.get("stress")),
         dipole=as_bytes(results.get("dipole")),
@@ -52,12 +56,12 @@ def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
     )
 
 
-def _is_scalar(value: Any) -> bool:
+def is_scalar(value: Any) -> bool:
     """Whether a value is one number or text."""
     return isinstance(value, (str, numbers.Real, np.bool_)) or (isinstance(value, np.ndarray) and value.ndim == 0)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Python number, bool or text of a scalar; other values as they are."""
     return value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
 

@@ -6,10 +6,12 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 from molcalc.errors import DatasetError
+from molcalc.io.files import UNREADABLE, decompressed, open_text
 from molcalc.train.data.block import Block
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import unit_factors
 from molcalc.train.data.problems import Problems
 
@@ -21,29 +23,34 @@ class DataFile(ABC):
 
     Parameters
     ----------
-    declared : units given by the user, by name of label.
+    declared : what the user says of units and names of labels.
 
     Attributes
     ----------
     word : what the file calls a row, for messages.
-    has_choice_of_charges : whether several arrays of a file can be taken for charges.
     factors : from the units of the file to eV, Å and e, by name; ones are left out.
     metadata : what the file says about all its rows.
+    selection : query or slice of the rows that count; None for all.
     """
 
     word: ClassVar[str] = "row"
-    has_choice_of_charges: ClassVar[bool] = False
 
-    def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, declared: Declaration) -> None:
         self.path = path
-        self.declared = dict(declared)
+        self.declared = declared
+        self.selection: str | None = None
         self.metadata: dict[str, Any] = {}
-        self.factors = unit_factors(declared, self.name)
+        self.factors = unit_factors(declared.units, self.name)
 
     @classmethod
     def partners(cls, paths: Sequence[Path]) -> dict[Path, Path]:
         """The second file of each that is one of a pair; most kinds of files have none."""
         return {}
+
+    @classmethod
+    def kind_of(cls, path: Path) -> type[DataFile]:
+        """Class that reads a file with the suffix of this kind; some suffixes stand for several layouts."""
+        return cls
 
     @property
     def name(self) -> str:
@@ -51,11 +58,23 @@ class DataFile(ABC):
         return self.path.name
 
     @property
+    def content(self) -> Path:
+        """The file to read from: itself, or a decompressed copy."""
+        try:
+            return decompressed(self.path)
+        except UNREADABLE as error:
+            raise damaged(self.path, error) from error
+
+    @property
     def files(self) -> list[Path]:
         """Everything whose content decides what is read."""
         if self.path.is_dir():
             return sorted(path for path in self.path.rglob("*") if path.is_file())
         return [self.path]
+
+    def open_text(self) -> TextIO:
+        """The file as text, decompressed if its name says that it is compressed."""
+        return open_text(self.path)
 
     @abstractmethod
     def read(self, problems: Problems) -> Iterator[Block]:

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from molcalc.errors import DatasetError
 from molcalc.train.data.block import Block
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import QUANTITIES, unit_factors
 from molcalc.train.data.formats.atoms import atoms_of, data_of, keys_of
 from molcalc.train.data.formats.base import damaged
-from molcalc.train.data.formats.rows import Row, RowFile, as_bytes
+from molcalc.train.data.formats.database_keys import DatabaseKeys
+from molcalc.train.data.formats.row import Row, as_bytes
+from molcalc.train.data.formats.rows import RowFile
+
+log = logging.getLogger(__name__)
 
 
 class Database(RowFile):
     """An ASE database; units are ASE's unless the user or the metadata of the database declare others."""
 
-    def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, declared: Declaration) -> None:
         super().__init__(path, declared)
         self.metadata = self.read_metadata()
-        written = self.metadata.get("units")
-        if isinstance(written, dict):
-            units = {name: str(unit) for name, unit in written.items() if name in QUANTITIES}
-            self.factors = unit_factors({**units, **declared}, self.name)
+        ours = {theirs: name for name, theirs in declared.labels.items()}
+        said = ((ours.get(name, name), str(unit)) for name, unit in _units_of(self.metadata).items())
+        units = {name: unit for name, unit in said if name in QUANTITIES}
+        self.factors = unit_factors({**units, **declared.units}, self.name)
+        self._mention_free_atoms(declared.labels.get("energy", "energy"))
 
     def read_metadata(self) -> dict[str, Any]:
         """What the database says about all its rows."""
@@ -34,6 +42,19 @@ class Database(RowFile):
             return dict(database.metadata or {})
         except Exception as error:  # readers of ASE raise anything
             raise damaged(self.path, error) from error
+
+    def _mention_free_atoms(self, energy: str) -> None:
+        """Say how energies of free atoms in the metadata, which SchNetPack keeps by atomic number, can be used."""
+        listed = self.metadata.get("atomrefs")
+        values = listed.get(energy) if isinstance(listed, dict) else None
+        if not isinstance(values, list) or not all(isinstance(value, (int, float)) for value in values):
+            return
+        factor = self.factors.get("energy", 1.0)
+        energies = {chemical_symbols[z]: value * factor for z, value in enumerate(values) if z and value}
+        log.info(
+            "%s: the metadata have energies of free atoms; reference_energies=%s takes them instead of a fit",
+            self.name, energies,
+        )  # fmt: skip
 
     def rows(self) -> Iterator[Row]:
         """All rows in the order of their ids."""
@@ -46,15 +67,32 @@ class Database(RowFile):
 
     def _connect(self) -> Any:
         try:
-            return _connected(self.path)
+            return _connected(self.content)
         except DatasetError:
             raise
         except Exception as error:
             raise damaged(self.path, error) from error
 
 
+def _units_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Units that the metadata of a database declare, by name in its rows; SchNetPack has keys of its own for them.
+
+    Returns
+    -------
+    unit by name of a label, or of what is called otherwise in this database
+    """
+    units: dict[str, Any] = {}
+    theirs, length = metadata.get("_property_unit_dict"), metadata.get("_distance_unit")
+    if isinstance(theirs, dict):
+        units.update(theirs)
+    if length is not None:
+        units["positions"] = length
+    ours = metadata.get("units")
+    return {**units, **ours} if isinstance(ours, dict) else units
+
+
 def write_rows(database: Any, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
-    """Write structures as rows of a connected database; the number of rows.
+    """Write structures as rows of a connected database; keys that it does not take go to the data of a row.
 
     Returns
     -------
@@ -63,19 +101,22 @@ def write_rows(database: Any, blocks: Iterator[Block], metadata: Mapping[str, An
     Raises
     ------
     DatasetError
-        When ASE does not accept a key.
+        When ASE does not accept a value.
     """
     count = 0
+    named = DatabaseKeys()
     with database:
         for block in blocks:
             for k in range(len(block)):
                 count += 1
                 try:
-                    database.write(atoms_of(block, k), key_value_pairs=keys_of(block, k), data=data_of(block, k))
+                    keys, data = named.divide(keys_of(block, k), data_of(block, k))
+                    database.write(atoms_of(block, k), key_value_pairs=keys, data=data)
                 except ValueError as error:
                     raise DatasetError(f"structure {count}: an ASE database does not take this: {error}") from error
         if count:
             database.metadata = dict(metadata)
+    named.report()
     return count
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,22 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
+from molcalc.io.files import decompressed
 from molcalc.properties import LABELS
 from molcalc.train.data.block import Block, concatenated
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import manifest_factors
-from molcalc.train.data.formats.arrays import TEXTS, arrays_of, block_of, check_shape, texts_of
+from molcalc.train.data.formats.arrays import (
+    TEXTS,
+    array_names,
+    arrays_of,
+    block_of,
+    check_names,
+    check_shape,
+    texts_of,
+)
 from molcalc.train.data.formats.base import DataFile, damaged
+from molcalc.train.data.formats.hdf5_members import dataset_shape, member, open_hdf5
 from molcalc.train.data.problems import SHOWN, Problems
 
 log = logging.getLogger(__name__)
@@ -25,10 +35,6 @@ log = logging.getLogger(__name__)
 CHUNK = 2000
 GROUP_SHIFT = 40
 """A row number is the number of atoms of its group, times 2 to this power, plus its place in the group."""
-MAX_EXPANSION = 1000
-"""Bytes that one byte of a compressed file may stand for."""
-_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
-"""Filters that HDF5 and h5py bring along; others would load a plug-in."""
 NAMES = {"coord": "positions"}
 """Names of these files that differ from ours."""
 _THEIRS = {ours: theirs for theirs, ours in NAMES.items()}
@@ -42,14 +48,28 @@ class HDF5File(DataFile):
 
     word = "group/row"
 
-    def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, declared: Declaration) -> None:
         super().__init__(path, declared)
+        self.names = array_names(NAMES, declared.labels)
         try:
-            with self._open() as file:
+            with open_hdf5(self.content, self.path) as file:
                 self.metadata = _attributes(file)
                 self.texts: dict[str, list[str]] = dict(self.metadata.pop(TEXTS, {}))
                 self.groups = self._check(file)
             self.factors = self._factors(file_units=self.metadata.get("units"))
+        except DatasetError:
+            raise
+        except Exception as error:  # HDF5 raises anything for damaged files
+            raise damaged(path, error) from error
+
+    @classmethod
+    def kind_of(cls, path: Path) -> type[DataFile]:
+        """This class, or that for published data sets of one group per molecule."""
+        from molcalc.train.data.formats.molecule_groups import MoleculeGroups, layout_of
+
+        try:
+            with open_hdf5(decompressed(path), path) as file:
+                return cls if layout_of(file) is None else MoleculeGroups
         except DatasetError:
             raise
         except Exception as error:  # HDF5 raises anything for damaged files
@@ -65,14 +85,14 @@ class HDF5File(DataFile):
             raise damaged(self.path, error) from error
 
     def _blocks(self, problems: Problems) -> Iterator[Block]:
-        with self._open() as file:
+        with open_hdf5(self.content, self.path) as file:
             for n_atoms, name in self.groups:
                 group = file[name]
                 total = group["coord"].shape[0]
                 for start in range(0, total, CHUNK):
                     arrays = {key: self._read(group, key, slice(start, start + CHUNK)) for key in group}
                     first = (n_atoms << GROUP_SHIFT) + start
-                    yield block_of(arrays, first, NAMES, self.texts, problems)
+                    yield block_of(arrays, first, self.names, self.texts, problems)
 
     @staticmethod
     def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
@@ -99,14 +119,6 @@ class HDF5File(DataFile):
     def row_label(self, row: int) -> str:
         return f"{row >> GROUP_SHIFT:03d}/{row & ((1 << GROUP_SHIFT) - 1)}"
 
-    def _open(self) -> Any:
-        import h5py
-
-        try:
-            return h5py.File(self.path, "r", locking=False)
-        except OSError as error:
-            raise damaged(self.path, error) from error
-
     def _read(self, group: Any, key: str, rows: slice) -> np.ndarray:
         try:
             return np.asarray(group[key][rows])
@@ -119,16 +131,16 @@ class HDF5File(DataFile):
 
         found = []
         keys: dict[str, set[str]] = {}
-        size = self.path.stat().st_size
+        size = self.content.stat().st_size
         for name in file:
-            group = self._member(file, name)
+            group = member(file, name, self.path)
             if not isinstance(group, h5py.Group):
                 raise DatasetError(f"{self.path}: {name!r} is no group: arrays belong into groups by number of atoms")
             if not name.isdecimal() or int(name) == 0:
                 raise DatasetError(f"{self.path}: group {name!r} is not named after its number of atoms (7 or 007)")
             shapes = {}
             for key in group:
-                shapes[key] = self._dataset(group, key, size)
+                shapes[key] = dataset_shape(group, key, self.path, size)
             for key in ("coord", "numbers"):
                 if key not in shapes:
                     raise DatasetError(f"{self.path}: group {name} has no data set {key!r}")
@@ -144,11 +156,12 @@ class HDF5File(DataFile):
             if group["numbers"].dtype.kind == "f":
                 raise DatasetError(f"{self.path}: {name}/numbers are {group['numbers'].dtype}; expected integers")
             for key, shape in shapes.items():
-                check_shape(f"{self.path}: {name}/{key}", NAMES.get(key, key), shape, rows, int(name))
+                check_shape(f"{self.path}: {name}/{key}", self.names.get(key, key), shape, rows, int(name))
             keys[name] = set(shapes)
             found.append((int(name), name))
         if not found:
             raise DatasetError(f"{self.path} holds no groups")
+        check_names(self.name, self.declared.labels, set().union(*keys.values()))
         self._compare_keys(keys)
         return sorted(found)
 
@@ -162,43 +175,11 @@ class HDF5File(DataFile):
                     self.path, ", ".join(without[:SHOWN]) + (", …" if len(without) > SHOWN else ""), key,
                 )  # fmt: skip
 
-    def _member(self, parent: Any, name: str) -> Any:
-        import h5py
-
-        if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
-            raise DatasetError(f"{self.path}: {parent.name}/{name} is a link to elsewhere; copy the data into the file")
-        try:
-            return parent[name]
-        except (OSError, KeyError) as error:
-            raise damaged(self.path, error) from error
-
-    def _dataset(self, group: Any, key: str, size: int) -> tuple[int, ...]:
-        """Shape of a data set that is safe to read."""
-        import h5py
-
-        dataset = self._member(group, key)
-        where = f"{self.path}: {group.name}/{key}"
-        if not isinstance(dataset, h5py.Dataset):
-            raise DatasetError(f"{where} is not a data set")
-        if dataset.is_virtual or dataset.external:
-            raise DatasetError(f"{where} takes its data from other files; copy them into this one")
-        if dataset.dtype.kind not in "biuf":
-            raise DatasetError(f"{where} holds values of type {dataset.dtype}, not numbers")
-        plist = dataset.id.get_create_plist()
-        filters = {plist.get_filter(k)[0] for k in range(plist.get_nfilters())}
-        if not filters <= _FILTERS:
-            raise DatasetError(f"{where} is compressed with filter {sorted(filters - _FILTERS)}, which is not read")
-        shape = tuple(int(n) for n in dataset.shape)
-        claimed = math.prod(shape) * dataset.dtype.itemsize
-        if claimed > MAX_EXPANSION * size or (not filters and claimed > size):
-            raise DatasetError(f"{where} claims {claimed} bytes (shape {shape}) in a file of {size} bytes")
-        return shape
-
     def _factors(self, file_units: Any) -> dict[str, float]:
         units = {} if not isinstance(file_units, dict) else {str(k): str(v) for k, v in file_units.items()}
-        with self._open() as file:
-            present = {NAMES.get(key, key) for _, name in self.groups for key in file[name]}
-        return manifest_factors(units, NAMES, self.declared, present, self.name)
+        with open_hdf5(self.content, self.path) as file:
+            present = {self.names.get(key, key) for _, name in self.groups for key in file[name]}
+        return manifest_factors(units, self.names, self.declared.units, present, self.name)
 
 
 def _attributes(file: Any) -> dict[str, Any]:

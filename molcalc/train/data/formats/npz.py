@@ -1,10 +1,11 @@
-"""Pairs of numpy archives: energies, forces and dipoles (EFD), and electrostatic potentials (ESP)."""
+"""Numpy archives of energies, forces and dipoles (EFD) and of electrostatic potentials (ESP), alone or in pairs."""
 
 from __future__ import annotations
 
 import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,17 @@ import numpy as np
 from molcalc.errors import DatasetError
 from molcalc.properties import CYCLIC, to_voigt
 from molcalc.train.data.block import Block, concatenated
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import manifest_factors
-from molcalc.train.data.formats.arrays import TEXTS, arrays_of, block_of, shaped, texts_of
+from molcalc.train.data.formats.arrays import (
+    TEXTS,
+    array_names,
+    arrays_of,
+    block_of,
+    check_names,
+    shaped,
+    texts_of,
+)
 from molcalc.train.data.formats.base import DataFile, damaged
 from molcalc.train.data.problems import Problems
 
@@ -22,8 +32,8 @@ CHUNK = 500
 SAME_POSITION = 1e-4
 """Å by which the geometries of two files of a pair may differ."""
 NAMES = {"R": "positions", "Z": "numbers", "E": "energy", "F": "forces", "D": "dipole", "Dxyz": "dipole",
-         "Q": "quadrupole", "vdw_surface": "esp_points"}  # fmt: skip
-"""Names of these archives that differ from ours."""
+         "vdw_surface": "esp_points"}  # fmt: skip
+"""Names of these archives that differ from ours; Q is a quadrupole, or the total charge where it is one number."""
 _THEIRS = {"positions": "R", "numbers": "Z", "energy": "E", "forces": "F", "dipole": "D", "quadrupole": "Q",
            "esp_points": "vdw_surface"}  # fmt: skip
 """Names that are written."""
@@ -42,6 +52,40 @@ _IGNORED = (
     "espMask",
     "com",
 )
+
+
+@dataclass(frozen=True)
+class PublishedArchive:
+    """Archives whose makers say what their arrays are.
+
+    Attributes
+    ----------
+    has : arrays that tell them from others.
+    names : our names of their arrays.
+    units : of what has a unit, by their names.
+    """
+
+    has: frozenset[str]
+    names: Mapping[str, str]
+    units: Mapping[str, str]
+
+
+PUBLISHED_ARCHIVES = (
+    # Chmiela et al., Sci. Adv. 3, e1603015 (2017), and sGDML.
+    PublishedArchive(
+        frozenset({"z", "R", "E", "F"}),
+        {"z": "numbers"},
+        {"R": "Angstrom", "E": "kcal/mol", "F": "kcal/mol/Angstrom"},
+    ),
+    # Christensen and von Lilienfeld, Mach. Learn.: Sci. Technol. 1, 045018 (2020).
+    PublishedArchive(
+        frozenset({"nuclear_charges", "coords", "energies", "forces", "old_indices"}),
+        {"nuclear_charges": "numbers", "coords": "positions", "energies": "energy"},
+        {"coords": "Angstrom", "energies": "kcal/mol", "forces": "kcal/mol/Angstrom"},
+    ),
+)
+"""MD17 and revised MD17."""
+_ENERGIES = {"E", "energy", "energies"}
 _ROUNDING = 1e-9
 BUCKINGHAM = 1.5
 """Spectroscopists' quadrupole moment divided by the traceless second moment."""
@@ -50,20 +94,13 @@ BUCKINGHAM = 1.5
 class NpzFile(DataFile):
     """One archive, or two with the same geometries in the same order.
 
-    Parameters
-    ----------
-    charges : array that is taken for the charges of atoms ("q_hirshfeld", "q_esp", "q_lowdin", …); others stay what
-        they are, values of atoms by their own names. None takes the first of :data:`CHARGES`.
+    Charges of atoms are the array that the user names ("q_hirshfeld", "q_esp", "q_lowdin", …), or the first of
+    :data:`CHARGES`; others stay what they are, values of atoms by their own names.
     """
 
-    has_choice_of_charges = True
-
-    def __init__(
-        self, path: Path, declared: Mapping[str, str], partner: Path | None = None, charges: str | None = None
-    ) -> None:
+    def __init__(self, path: Path, declared: Declaration, partner: Path | None = None) -> None:
         super().__init__(path, declared)
         self.partner = partner
-        self._charges = charges
         self._arrays = self._read()
 
     @classmethod
@@ -80,7 +117,7 @@ class NpzFile(DataFile):
             When there are ESP archives without partner.
         """
         contents = {path: _names(path) for path in paths}
-        has_energy = [path for path, names in contents.items() if "E" in names or "energy" in names]
+        has_energy = [path for path, names in contents.items() if not _ENERGIES.isdisjoint(names)]
         only_esp = [path for path, names in contents.items() if path not in has_energy and "esp" in names]
         open_partners = [path for path in has_energy if "esp" not in contents[path]]
         if only_esp and has_energy and len(only_esp) != len(open_partners):
@@ -122,7 +159,7 @@ class NpzFile(DataFile):
         return len(whole)
 
     def _read(self) -> dict[str, np.ndarray]:
-        arrays = _load(self.path)
+        arrays = _load(self.content)
         units = _manifest(arrays, self.path)
         if self.partner is not None:
             other = _load(self.partner)
@@ -133,54 +170,69 @@ class NpzFile(DataFile):
         self.texts: dict[str, list[str]] = dict(self.metadata.pop(TEXTS, {}))
         if units and "units" not in self.metadata:
             self.metadata["units_of_source"] = units
-        self._names = {**NAMES, **self._names_of_charges(arrays)}
-        present = {self._names.get(name, name) for name in arrays}
-        self.factors = manifest_factors(units, self._names, self.declared, present, self.name)
-        return self._ours(arrays, units)
+        published = next(
+            (each for each in PUBLISHED_ARCHIVES if each.has <= arrays.keys()), PublishedArchive(frozenset(), {}, {})
+        )
+        check_names(self.name, self.declared.labels, arrays.keys())
+        usual = {**NAMES, **published.names, **self._usual_of_charge(arrays), **self._usual_of_charges(arrays)}
+        names = array_names(usual, self.declared.labels)
+        present = {names.get(name, name) for name in arrays}
+        units = {**published.units, **units}
+        self.factors = manifest_factors(units, names, self.declared.units, present, self.name)
+        return self._ours(arrays, names, units)
 
-    def _names_of_charges(self, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
-        """What the chosen charges are called from now on, and an array of the same name that was not chosen."""
-        chosen = self._charges or next((name for name in CHARGES if name in arrays), None)
-        if chosen is None:
+    def _usual_of_charge(self, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+        """What Q is: total charges have one number for a structure, quadrupoles six or nine."""
+        if "Q" not in arrays:
             return {}
-        if chosen not in arrays:
-            shape = arrays["Z"].shape if "Z" in arrays else ()
-            like = [name for name, values in arrays.items() if values.shape == shape and name not in ("Z", *_IGNORED)]
-            raise DatasetError(f"{self.path}: no charges {chosen!r}; values of atoms: {', '.join(like) or 'none'}")
-        if chosen != "charges":
-            self.metadata["charges_from"] = chosen
-        return {"charges": "other_charges", chosen: "charges"}
+        return {"Q": "total_charge" if arrays["Q"].size == len(arrays["Q"]) else "quadrupole"}
 
-    def _ours(self, arrays: dict[str, np.ndarray], units: Mapping[str, str]) -> dict[str, np.ndarray]:
+    def _usual_of_charges(self, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+        """Our name of the array of charges, if the user names none."""
+        named = self.declared.labels.get("charges")
+        chosen = named or next((name for name in CHARGES if name in arrays), None)
+        if chosen is not None and chosen != "charges":
+            self.metadata["charges_from"] = chosen
+        return {} if chosen is None or named else {"charges": "other_charges", chosen: "charges"}
+
+    def _ours(
+        self, arrays: dict[str, np.ndarray], names: Mapping[str, str], units: Mapping[str, str]
+    ) -> dict[str, np.ndarray]:
         """Arrays by our names, without those that only describe padding and grids."""
-        for name in ("R", "Z"):
-            if name not in arrays:
-                raise DatasetError(f"{self.path}: there is no array {name!r}")
-        rows = len(arrays["Z"])
+        theirs = {names.get(name, name): name for name in arrays if name not in _IGNORED}
+        for ours in ("positions", "numbers"):
+            if ours not in theirs:
+                raise DatasetError(f"{self.path}: there is no array {_THEIRS[ours]!r}")
+        rows, n_grid = len(arrays[theirs["positions"]]), arrays.get("n_grid")
         found: dict[str, np.ndarray] = {}
         for name, values in arrays.items():
+            ours = names.get(name, name)
             if name in _IGNORED:
                 continue
-            if values.ndim == 0 or len(values) != rows:
+            if ours == "numbers" and values.ndim == 1:  # the same atoms in every structure
+                values = np.broadcast_to(values, (rows, len(values)))
+            if ours in ("esp", "esp_points") and n_grid is not None:
+                values = _padded_points(f"{self.path}: {name}", values, n_grid.reshape(-1), 3 if ours != "esp" else 1)
+            if ours == "quadrupole":
+                values = _six(values, units.get(name, units.get(ours, "")), self.path)
+            if values.ndim == 0:
+                self.metadata[name] = values.item().decode() if values.dtype.kind == "S" else values.item()
+                continue
+            if len(values) != rows:
                 raise DatasetError(f"{self.path}: {name} of shape {values.shape} does not have {rows} rows")
-            ours = self._names.get(name, name)
             if ours in found:
                 raise DatasetError(f"{self.path}: {name} and another array both hold {ours}")
             found[ours] = values
-        if arrays["Z"].ndim != 2 or arrays["R"].shape != (*arrays["Z"].shape, 3):
-            raise DatasetError(f"{self.path}: R of shape {arrays['R'].shape} and Z of shape {arrays['Z'].shape}")
-        if "N" in arrays and not np.array_equal(np.count_nonzero(arrays["Z"], axis=1), arrays["N"].reshape(rows)):
-            raise DatasetError(f"{self.path}: N does not count the non-zero entries of Z")
-        if "esp" in found and "n_grid" in arrays and (arrays["n_grid"] != found["esp"].shape[1]).any():
+        numbers, positions = found["numbers"], found["positions"]
+        if numbers.ndim != 2 or positions.shape != (*numbers.shape, 3):
             raise DatasetError(
-                f"{self.path}: n_grid says that some rows have fewer ESP points than the array; cut them"
+                f"{self.path}: {theirs['positions']} of shape {positions.shape} and {theirs['numbers']} of shape "
+                f"{numbers.shape}; expected (rows, n_atoms, 3) and (rows, n_atoms)"
             )
-        if "quadrupole" in found:
-            found["quadrupole"] = _six(found["quadrupole"], units.get("Q", units.get("quadrupole", "")), self.path)
-        for name in arrays:
-            ours = self._names.get(name, name)
-            if ours in found:
-                found[ours] = shaped(f"{self.path}: {name}", ours, found[ours], rows, arrays["Z"].shape[1])
+        if "N" in arrays and not np.array_equal(np.count_nonzero(numbers, axis=1), arrays["N"].reshape(rows)):
+            raise DatasetError(f"{self.path}: N does not count the non-zero entries of {theirs['numbers']}")
+        for ours, values in found.items():
+            found[ours] = shaped(f"{self.path}: {theirs[ours]}", ours, values, rows, numbers.shape[1])
         return found
 
     def _compare(self, arrays: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> None:
@@ -199,6 +251,31 @@ class NpzFile(DataFile):
             raise DatasetError(
                 f"{self.path.name} and {self.partner.name} do not hold the same structures: {name}, {where}"
             )
+
+
+def _padded_points(where: str, values: np.ndarray, counts: np.ndarray, width: int) -> np.ndarray:
+    """(rows, most points, …) values of points with NaN after those of each row.
+
+    Parameters
+    ----------
+    values : of all rows one after another, or filled up to any number of points.
+    counts : (rows,) points of each row.
+    width : numbers per point.
+    """
+    most = int(counts.max(initial=0))
+    present = np.arange(most) < counts[:, None]
+    shape = (*present.shape, 3) if width == 3 else present.shape
+    padded = np.full(shape, np.nan)
+    if values.size == counts.sum() * width and values.ndim < len(shape):
+        padded[present] = values.reshape(-1, *shape[2:])
+    elif values.ndim == len(shape) and len(values) == len(counts) and values.shape[1] >= most:
+        padded[present] = values[:, :most][present]
+    else:
+        raise DatasetError(
+            f"{where} of shape {values.shape} does not fit n_grid, which counts {counts.sum()} points in {len(counts)} "
+            f"rows, at most {most} in one"
+        )
+    return padded
 
 
 def _six(values: np.ndarray, unit: str, path: Path) -> np.ndarray:

@@ -1,22 +1,22 @@
-"""Files that give one row after the other, and blocks made of their rows.
-
-A row is what an ASE database holds: little-endian bytes for arrays, plain values for the rest.
-"""
+"""Files that give one row after the other, and blocks made of their rows."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from molcalc.errors import DatasetError, InputError
-from molcalc.properties import LABELS, Property, from_voigt
-from molcalc.state import STATE_KEYS
+from molcalc.properties import Property, from_voigt
+from molcalc.state import is_single, single, state_key
 from molcalc.train.data.block import Block
 from molcalc.train.data.formats.base import DataFile, damaged
+from molcalc.train.data.formats.database_keys import is_key_in_data
+from molcalc.train.data.formats.row import IN_DATA, NOT_OTHER, Row
+from molcalc.train.data.formats.row_labels import RowLabels
 from molcalc.train.data.problems import Problems
 
 CHUNK = 1000
@@ -33,37 +33,6 @@ _ATOM_COLUMNS = (
 _PER_ATOM = ("numbers", "positions", "initial_charges", "forces", "magmoms", "charges")
 
 
-class Row(NamedTuple):
-    """One structure with its results, in the units of its source.
-
-    Attributes
-    ----------
-    id : number that names the row in its file.
-    natoms : number of atoms.
-    numbers : int32 bytes; positions, cell : float64 bytes.
-    pbc : sum of 1, 2, 4 for the periodic directions.
-    initial_charges … charges : float64 bytes, or None where missing; energy is a float.
-    keys : names and scalars.
-    data : names and arrays (those of :data:`LABEL_DATA` and whatever else there is).
-    """
-
-    id: int
-    natoms: int
-    numbers: bytes
-    positions: bytes
-    cell: bytes | None
-    pbc: int
-    initial_charges: bytes | None
-    energy: float | None
-    forces: bytes | None
-    stress: bytes | None
-    dipole: bytes | None
-    magmoms: bytes | None
-    charges: bytes | None
-    keys: Mapping[str, Any]
-    data: Mapping[str, Any]
-
-
 class RowFile(DataFile):
     """A file whose reader gives one row after the other and may raise anything."""
 
@@ -73,7 +42,7 @@ class RowFile(DataFile):
 
     def read(self, problems: Problems) -> Iterator[Block]:
         """All structures in the order of the file, :data:`CHUNK` at a time."""
-        rows = self.rows()
+        rows, labels = self.rows(), RowLabels(self.name, self.declared.labels)
         while True:
             try:
                 chunk = list(islice(rows, CHUNK))
@@ -84,31 +53,30 @@ class RowFile(DataFile):
             except Exception as error:  # readers of ASE raise anything
                 raise damaged(self.path, error) from error
             if not chunk:
-                return
-            yield joined_rows(chunk, problems)
+                break
+            yield joined_rows(chunk, labels, problems)
+        labels.finish()
 
 
-def joined_rows(rows: Sequence[Row], problems: Problems) -> Block:
+def joined_rows(rows: Sequence[Row], labels: RowLabels, problems: Problems) -> Block:
     """Rows as a block, without those whose arrays are not what their number of atoms asks for.
 
     Parameters
     ----------
+    labels : of the file, which go into their places.
     problems : takes the rows that are left out.
 
     Returns
     -------
     Block in the units of the rows, with their keys as they are.
     """
-    return _join(_fitting(rows, problems))
-
-
-def as_bytes(values: Any) -> bytes | None:
-    """Little-endian float64 bytes of an array; None for None."""
-    return None if values is None else np.ascontiguousarray(values, dtype="<f8").tobytes()
+    return _join(_fitting(labels.place(rows, problems), problems))
 
 
 def _fitting(rows: Sequence[Row], problems: Problems) -> list[Row]:
     """Rows whose arrays have the size that their number of atoms asks for."""
+    if not rows:
+        return []
     n_atoms = np.array([row.natoms for row in rows], dtype=np.int64)
     columns = dict(zip(Row._fields, zip(*rows)))
     fits = n_atoms > 0
@@ -151,18 +119,17 @@ def _note_rows(reason: str, mask: np.ndarray, rows: Sequence[Row], problems: Pro
     problems.add_many(reason, [rows[k].id for k in np.flatnonzero(mask).tolist()])
 
 
-IN_DATA = tuple(label for label in LABELS.values() if label.ase_name is None and label.kind in ("system", "atom"))
-"""Labels that a row keeps among its data, beside the electrostatic potential."""
-LABEL_DATA = ("esp", "esp_points", *(label.name for label in IN_DATA))
-"""Names among the data of a row that are labels or belong to them."""
-NOT_OTHER = {*LABELS, "esp_points", *STATE_KEYS}
-"""Names among the data of a row that say what has a place of its own."""
 _POINT_DATA = {"esp": (1, "(n_points,)"), "esp_points": (3, "(n_points, 3)")}
 """Numbers per point, and the shape for messages."""
 
 
 def _data_fits(row: Row, problems: Problems) -> bool:
-    """Whether labels among the data can be read as arrays."""
+    """Whether labels among the data can be read as arrays, and nothing there contradicts the keys."""
+    for name, value in row.data.items():
+        said = row.keys.get(name)
+        if said is not None and state_key(name) and is_single(value) and single(value) not in (None, single(said)):
+            problems.add(f"{name} among the keys and among the data of the row differ: remove one of them", row.id)
+            return False
     for name, (columns, expected) in _POINT_DATA.items():
         if name in row.data:
             values = _as_floats(row.data[name])
@@ -265,19 +232,21 @@ def _join_data(rows: Sequence[Row], block: Block) -> None:
 
 
 def _keys(rows: Sequence[Row]) -> dict[str, list[Any]]:
-    """Values by key; charge, multiplicity and fidelity also where a row has them, as one value, in its data."""
+    """Values by key, also those that a row has among its data: charge and the like, and what a database takes there."""
     names = dict.fromkeys(name for row in rows for name in row.keys)
     keys = {name: [row.keys.get(name) for row in rows] for name in names}
     for k, row in enumerate(rows):
-        if row.data:
-            for name in STATE_KEYS:
-                value = row.data.get(name)
-                if value is not None and np.ndim(value) == 0 and row.keys.get(name) is None:
-                    keys.setdefault(name, [None] * len(rows))[k] = value
+        for name, value in row.data.items():
+            if is_key_in_data(name, value) and row.keys.get(name) is None:
+                keys.setdefault(name, [None] * len(rows))[k] = single(value)
     return keys
 
 
 def _data(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """Other data by name."""
-    names = dict.fromkeys(name for row in rows if row.data for name in row.data if name not in NOT_OTHER)
-    return {name: [row.data.get(name) for row in rows] for name in names}
+    found: dict[str, list[Any]] = {}
+    for k, row in enumerate(rows):
+        for name, value in row.data.items():
+            if name not in NOT_OTHER and not is_key_in_data(name, value):
+                found.setdefault(name, [None] * len(rows))[k] = value
+    return found

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from molcalc.errors import DatasetError
 from molcalc.train.data.block import Block
+from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.database import Database, write_rows
 from molcalc.train.data.formats.encoding import decode_data, decode_json
-from molcalc.train.data.formats.rows import Row, joined_rows
+from molcalc.train.data.formats.row import Row
+from molcalc.train.data.formats.row_labels import RowLabels
+from molcalc.train.data.formats.rows import joined_rows
 from molcalc.train.data.problems import Problems
 
 VERSIONS = (8, 9)
@@ -30,7 +34,7 @@ _COLUMNS = (
 class SQLiteDatabase(Database):
     """Rows straight from the table; calculators and constraints of rows are never made into objects."""
 
-    def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, declared: Declaration) -> None:
         super().__init__(path, declared)
         self.bulk = sys.byteorder == "little" and self._version() in VERSIONS
 
@@ -45,10 +49,14 @@ class SQLiteDatabase(Database):
             yield from super().read(problems)
             return
         try:
+            labels = RowLabels(self.name, self.declared.labels)
             with closing(self._sqlite()) as connection:
                 cursor = connection.execute(f"SELECT {_COLUMNS} FROM systems ORDER BY id")
                 while values := cursor.fetchmany(CHUNK):
-                    yield joined_rows([_row(value) for value in values], problems)
+                    yield joined_rows([_row(value) for value in values], labels, problems)
+            labels.finish()
+        except DatasetError:
+            raise
         except (sqlite3.Error, ValueError, TypeError, IndexError, KeyError) as error:
             raise damaged(self.path, error) from error
 
@@ -75,7 +83,7 @@ class SQLiteDatabase(Database):
             raise damaged(self.path, ValueError(answer))
 
     def _sqlite(self) -> sqlite3.Connection:
-        return sqlite3.connect(f"file:{quote(str(self.path.absolute()))}?mode=ro", uri=True, timeout=20)
+        return sqlite3.connect(f"file:{quote(str(self.content.absolute()))}?mode=ro", uri=True, timeout=20)
 
     def _version(self) -> int:
         try:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.state import STATE_KEYS
+from molcalc.state import state_key
 from molcalc.train.data.block import Block
 from molcalc.train.data.formats.atoms import atoms_with_info
-from molcalc.train.data.formats.rows import Row, RowFile, as_bytes
+from molcalc.train.data.formats.row import Row, as_bytes
+from molcalc.train.data.formats.rows import RowFile
 
 
 class Trajectory(RowFile):
@@ -23,7 +24,7 @@ class Trajectory(RowFile):
         """All frames in the order of the file."""
         from ase.io import ulm
 
-        with open(self.path, "rb") as handle:  # ASE's own open leaves damaged files open
+        with open(self.content, "rb") as handle:  # ASE's own open leaves damaged files open
             first = reader = ulm.Reader(handle)
             for number in range(len(reader)):
                 yield _row(number, reader[number], first)
@@ -57,6 +58,7 @@ def _row(number: int, frame: Any, first: Any) -> Row:
     results = frame.calculator if "calculator" in frame else {}
     info = frame.get("info") or {}
     numbers = np.asarray(header.numbers)
+    keys = {key: value for key, value in info.items() if isinstance(value, (str, int, float, bool)) or state_key(key)}
     return Row(
         id=number,
         natoms=len(numbers),
@@ -71,8 +73,6 @@ def _row(number: int, frame: Any, first: Any) -> Row:
         dipole=as_bytes(results.get("dipole")),
         magmoms=as_bytes(results.get("magmoms")),
         charges=as_bytes(results.get("charges")),
-        keys={
-            key: value for key, value in info.items() if isinstance(value, (str, int, float, bool)) or key in STATE_KEYS
-        },
-        data={key: value for key, value in info.items() if isinstance(value, np.ndarray)},
+        keys=keys,
+        data={key: value for key, value in info.items() if key not in keys},
     )

@@ -1,0 +1,110 @@
+"""Images of structure files: what ASE reads, with the charge and spin that its readers leave in the file."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.io.formats import filetype, get_ioformat, read
+
+from molcalc.elements import check_xyz_symbols
+from molcalc.io.files import COMPRESSED, open_text
+from molcalc.io.xyz_frames import XYZFrame, xyz_frames
+from molcalc.state import CHARGE_KEYS, state_key
+from molcalc.structure_files.mol2 import read_mol2
+from molcalc.structure_files.molfiles import read_molfile
+from molcalc.structure_files.stated_charges import stated_in, unread_mention
+
+log = logging.getLogger(__name__)
+
+MOLFILES = ("mol", "sdf")
+MOL2 = "mol2"
+READ_HERE = (*MOLFILES, MOL2)
+"""Formats that are not ASE's, or that ASE reads one structure of."""
+XYZ = ("extxyz", "xyz")
+EVERYTHING = slice(None)
+
+
+def image_format(path: Path) -> str:
+    """ASE's name of the format of a file, or one of our own.
+
+    Returns
+    -------
+    name of the format
+
+    Raises
+    ------
+    UnknownFileTypeError
+        When ASE does not know it.
+    """
+    plain = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
+    if plain.suffix.lower() == f".{MOL2}":
+        return MOL2
+    return str(get_ioformat(filetype(os.path.abspath(path))).name)
+
+
+def read_images(path: Path, form: str, index: slice = EVERYTHING, name: str | None = None) -> list[Atoms]:
+    """Structures of a file.
+
+    Parameters
+    ----------
+    form : ASE's name of the format.
+    index : which of them.
+    name : of the file, for messages; its path unless given.
+
+    Returns
+    -------
+    structures; what the file states of charge and multiplicity is in their ``info``
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read; readers of ASE raise anything else.
+    """
+    shown = str(path) if name is None else name
+    if form in MOLFILES:
+        with open_text(path) as stream:
+            return read_molfile(stream.read(), shown)[index]
+    if form == MOL2:
+        with open_text(path) as stream:
+            return read_mol2(stream.read(), shown)[index]
+    if form in XYZ:
+        return _read_xyz(path, index, shown)
+    images = _read_by_ase(path, form, index)
+    stated = stated_in(path, form)
+    for atoms in images:
+        atoms.info.update(stated)
+    if images and not _states_charge(images[0]) and (mention := unread_mention(path, form)):
+        log.warning("%s speaks of a charge, which is not read from files of this kind (%s)", shown, mention)
+    return list(images)
+
+
+def _read_by_ase(path: Path, form: str, index: slice) -> Any:
+    # ASE takes names that begin with "postgres" or "mysql" for servers; an absolute path never does.
+    return read(path.absolute(), index=index, format=form, do_not_split_by_at_sign=True)
+
+
+def _read_xyz(path: Path, index: slice, shown: str) -> list[Atoms]:
+    with open_text(path) as stream:
+        molecules = [_of_qm9(frame) for frame in xyz_frames(stream, shown) if frame.qm9]
+    if molecules:
+        return molecules[index]
+    try:
+        return list(_read_by_ase(path, "extxyz", index))
+    except KeyError:  # which is how ASE speaks of symbols
+        with open_text(path) as stream:
+            check_xyz_symbols(stream, shown)
+        raise
+
+
+def _of_qm9(frame: XYZFrame) -> Atoms:
+    words = [line.replace("*^", "e").split() for line in frame.atoms]
+    positions = [[float(word) for word in row[1:4]] for row in words]
+    return Atoms([row[0] for row in words], positions, info={"name": " ".join(frame.comment.split()[:2])})
+
+
+def _states_charge(atoms: Atoms) -> bool:
+    return any(state_key(str(key)) in CHARGE_KEYS for key in atoms.info) or bool(atoms.get_initial_charges().any())
