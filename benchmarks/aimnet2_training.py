@@ -58,7 +58,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as cache:
         start = initial_model.new_model(StartConfig(model="aimnet2"), open_dataset(DATA, cache=cache), seed=0)
-        network = initial_model.cast(start.network, "float32")
+        network = initial_model.cast(start.network, "float32", 1)
         potential = training_potential(start.config, [network])
         batch = batch_of(options.atoms, potential.cutoff, potential.pair_cutoff, cache)
         loss = Loss(LossConfig(weights={"energy": 1.0, "forces": 5.0, "charges": 5.0}))
