@@ -244,8 +244,8 @@ ERRORS = {
         "tests/test_derivatives.py",
     ),
     "untrained elements accepted": Planted(
-        "prediction/batching.py", "unknown = ~np.isin(atomic_numbers, elements)",
-        "unknown = np.zeros(len(atomic_numbers), dtype=bool)", "tests/prediction/test_batching.py",
+        "prediction/batching.py", "unknown = set(atomic_numbers.tolist()).difference(elements)",
+        "unknown: set[int] = set()", "tests/prediction/test_batching.py",
     ),
     "no finite check": Planted(
         "calculators/base.py", "        check_finite(prediction.results, self.model)\n", "",

@@ -85,7 +85,7 @@ def usable(*tensors: Tensor) -> bool:
 
 def array(tensor: Tensor) -> np.ndarray:
     """Array of a tensor that loops read and write: its own memory if it is contiguous."""
-    return np.ascontiguousarray(tensor.numpy(force=True))
+    return np.ascontiguousarray(tensor.detach().numpy())
 
 
 def flat(tensor: Tensor) -> np.ndarray:

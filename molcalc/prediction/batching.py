@@ -75,10 +75,10 @@ def check_structure(atoms: Atoms, elements: Iterable[int], model: str, periodic:
 
 
 def _check_elements(atomic_numbers: np.ndarray, elements: tuple[int, ...], model: str) -> None:
-    unknown = ~np.isin(atomic_numbers, elements)
-    if not unknown.any():
+    unknown = set(atomic_numbers.tolist()).difference(elements)  # on a few atoms a tenth of the time of np.isin
+    if not unknown:
         return
-    z = int(atomic_numbers[unknown][0])
+    z = next(z for z in atomic_numbers.tolist() if z in unknown)
     where = np.flatnonzero(atomic_numbers == z).tolist()
     name = f"{chemical_symbols[z]} (Z={z})" if 0 < z < len(chemical_symbols) else f"Z={z}"
     supported = ", ".join(chemical_symbols[e] for e in elements)
