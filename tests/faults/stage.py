@@ -1,0 +1,157 @@
+"""Folders with the inputs of commands, broken runs in them, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.faults.commands import COMMANDS, Command, prepare
+from tests.faults.contents import CACHE, contents, difference, digests, names_in
+from tests.faults.preloaded import Finished, Limits, Preloaded
+from tests.faults.system_calls import REMOVES, Call, Fault, Tracer, calls_on, was_hit
+
+BUG = re.compile(r"this is a bug|Traceback \(most recent|\b(?:AssertionError|KeyError|AttributeError|IndexError)\b")
+FULL = 6
+"""Exit status of a command that could not write."""
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a command leaves behind when nothing happens to it."""
+
+    names: set[str]
+    contents: dict[str, Any]
+    calls: list[Call]
+
+
+class Stage:
+    """Inputs made once, and copies of them to break commands in."""
+
+    def __init__(self, server: Preloaded, base: Path) -> None:
+        self.server, self.figures = server, Counter[str]()
+        self._base = base
+        self._inputs: dict[str, Path] = {}
+        self._undisturbed: dict[str, Undisturbed] = {}
+        prepare(base / "inputs")
+
+    def fresh(self, name: str) -> Path:
+        """A new folder with the inputs of a command; the last one is gone."""
+        folder = self._base / "work"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self._inputs_of(name), folder)
+        return folder
+
+    def undisturbed(self, name: str) -> Undisturbed:
+        """What a command leaves behind, and its system calls."""
+        if name not in self._undisturbed:
+            command, folder = COMMANDS[name], self.fresh(name)
+            tracer = Tracer(self._base / "calls.log")
+            finished = self.server.one(command.words, folder, watch=tracer.attach)
+            lines = tracer.lines()
+            assert finished.status == 0, finished
+            found = {target: contents(folder / target) for target in command.targets}
+            self._undisturbed[name] = Undisturbed(names_in(folder), found, calls_on(folder, lines))
+        return self._undisturbed[name]
+
+    def broken_at(self, name: str, fault: Fault) -> list[str]:
+        """Break a command at one call, and run it again.
+
+        Returns
+        -------
+        what does not hold, a line for each
+        """
+        folder, tracer = self.fresh(name), Tracer(self._base / "fault.log", fault.option)
+        before = _inputs(folder, COMMANDS[name])
+        finished = self.server.one(COMMANDS[name].words, folder, watch=tracer.attach)
+        if not was_hit(tracer.lines()):
+            return []
+        self.figures["kills" if fault.what == "SIGKILL" else "failed calls"] += 1
+        tolerated = {fault.call.path} if fault.call.name in REMOVES else set()
+        return [f"{name}: {fault}: {problem}" for problem in self._problems(name, folder, before, finished, tolerated)]
+
+    def broken_by_size(self, name: str, limit: int) -> list[str]:
+        """Break a command by a disk on which no file gets larger than a limit, and run it again.
+
+        Returns
+        -------
+        what does not hold, a line for each
+        """
+        folder = self.fresh(name)
+        before = _inputs(folder, COMMANDS[name])
+        finished = self.server.one(COMMANDS[name].words, folder, limits=Limits(file_size=limit))
+        self.figures["full disks"] += 1
+        return [f"{name}: full at {limit}: {what}" for what in self._problems(name, folder, before, finished, set())]
+
+    def _inputs_of(self, name: str) -> Path:
+        if name not in self._inputs:
+            folder = self._base / "inputs of" / re.sub(r"\W", "_", name)
+            shutil.copytree(self._base / "inputs", folder)
+            command = COMMANDS[name]
+            for words in command.before:
+                assert self.server.one(words, folder).status in (0, 1), words
+            for target in command.targets if command.old else ():
+                old = folder / command.old
+                (shutil.copytree if old.is_dir() else shutil.copy)(old, folder / target)
+            self._inputs[name] = folder
+        return self._inputs[name]
+
+    def _problems(
+        self, name: str, folder: Path, before: dict[str, str], finished: Finished, tolerated: set[str]
+    ) -> list[str]:
+        command, right = COMMANDS[name], self.undisturbed(name)
+        problems = list(_wrong_end(finished, folder))
+        if digests(folder, set(before)) != before:
+            problems.append("an input was changed")
+        for target in command.targets if not command.grows else ():
+            states = {"complete": right.contents[target], "as before": contents(self._inputs_of(name) / target)}
+            if all(difference(contents(folder / target), state) for state in states.values()):
+                problems.append(f"{target} is neither as before nor complete")
+        if finished.status == 0 and not problems:
+            for target, expected in right.contents.items():
+                if found := difference(contents(folder / target), expected):
+                    problems.append(f"exit 0 with another result: {found}")
+        if finished.killed_by is None:
+            known = right.names | names_in(self._inputs_of(name))
+            left = names_in(folder) - known
+            problems += [f"{n} is left behind" for n in left if not any(n in t or t in n for t in tolerated)]
+        return problems + list(self._wrong_rerun(name, folder))
+
+    def _wrong_rerun(self, name: str, folder: Path) -> list[str]:
+        command, right = COMMANDS[name], self.undisturbed(name)
+        again = self.server.one(command.rerun, folder)
+        if again.status != 0:
+            return [f"run again: {_said(again)}"]
+        problems = [
+            f"run again: {found}"
+            for target, expected in right.contents.items()
+            if (found := difference(contents(folder / target), expected, target))
+        ]
+        left = names_in(folder) - right.names
+        return problems + [f"run again: {name} is still there" for name in left]
+
+
+def _inputs(folder: Path, command: Command) -> dict[str, str]:
+    """Digests of all that a command must not change."""
+    names = {n for n in names_in(folder) if n.partition("/")[0] not in (*command.targets, CACHE)}
+    return digests(folder, names)
+
+
+def _wrong_end(finished: Finished, folder: Path) -> list[str]:
+    if finished.killed_by == 9 and not finished.late:
+        return []
+    if finished.status not in (0, FULL) or BUG.search(finished.err):
+        return [_said(finished)]
+    if finished.status == FULL and not re.search(r"error: .*\w+", finished.err):
+        return [f"no message: {_said(finished)}"]
+    return []
+
+
+def _said(finished: Finished) -> str:
+    how = (
+        "late" if finished.late else f"signal {finished.killed_by}" if finished.killed_by else f"exit {finished.status}"
+    )
+    return f"{how}: {' '.join(finished.err.split())[-300:]}"
