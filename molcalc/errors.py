@@ -74,6 +74,10 @@ class ConfigError(InputError):
     """An option is unknown, misspelt, or out of range."""
 
 
+class InUseError(InputError):
+    """Another process writes the file or folder that is to be written."""
+
+
 class MissingPropertyError(MolcalcError, PropertyNotImplementedError):
     """A property is asked for that a model does not predict, or that a structure does not have."""
 

@@ -36,6 +36,7 @@ from molcalc.errors import (
 from molcalc.fidelity import Fidelity
 from molcalc.io.arrays import digest, pack_weights, unpack_weights
 from molcalc.io.files import (
+    FOLDER_LOCK,
     exclusive,
     is_temporary,
     read_file,
@@ -167,7 +168,7 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint, extra: Mapping[st
 
 def belongs(name: str) -> bool:
     """Whether a file of this name is part of a model directory, or what a save that was killed left in it."""
-    return name.removesuffix(STAGED) in (CONFIG, WEIGHTS) or is_temporary(name)
+    return name.removesuffix(STAGED) in (CONFIG, WEIGHTS, FOLDER_LOCK) or is_temporary(name)
 
 
 def _settle(folder: Path) -> None:
