@@ -124,7 +124,7 @@ class Stage:
         command, right = COMMANDS[name], self.undisturbed(name)
         again = self.server.one(command.rerun, folder)
         if again.status != 0:
-            return [f"run again: {_said(again)}"]
+            return [f"run again: {said(again)}"]
         problems = [
             f"run again: {found}"
             for target, expected in right.contents.items()
@@ -144,13 +144,25 @@ def _wrong_end(finished: Finished, folder: Path) -> list[str]:
     if finished.killed_by == 9 and not finished.late:
         return []
     if finished.status not in (0, FULL) or BUG.search(finished.err):
-        return [_said(finished)]
+        return [said(finished)]
     if finished.status == FULL and not re.search(r"error: .*\w+", finished.err):
-        return [f"no message: {_said(finished)}"]
+        return [f"no message: {said(finished)}"]
     return []
 
 
-def _said(finished: Finished) -> str:
+def wrong_refusal(finished: Finished) -> str | None:
+    """What is wrong with the end of a command whose input is damaged, in words; None if it was refused or read well."""
+    if finished.status not in range(7) or finished.late or BUG.search(finished.err):
+        return said(finished)
+    if finished.status == 1 and "not converged" not in finished.err:
+        return said(finished)
+    if finished.status and "molcalc: " not in finished.err:
+        return f"no message: {said(finished)}"
+    return None
+
+
+def said(finished: Finished) -> str:
+    """How a command ended, and its last words."""
     how = (
         "late" if finished.late else f"signal {finished.killed_by}" if finished.killed_by else f"exit {finished.status}"
     )
