@@ -126,6 +126,10 @@ class OpenShellWarning(UserWarning):
     """Unpaired electrons of a structure are not seen: a closed-shell model, or initial magnetic moments alone."""
 
 
+class UnreadStateWarning(UserWarning):
+    """A key of a structure seems to state its charge or spin, under a name that nothing reads."""
+
+
 class ExtrapolationWarning(UserWarning):
     """A structure is unlike everything that a model was trained on, or the networks of an ensemble disagree on it."""
 

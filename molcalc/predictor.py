@@ -33,6 +33,7 @@ from molcalc.errors import (
     OpenShellWarning,
     ResourceError,
     SpinError,
+    UnreadStateWarning,
     memory_named,
     suggest,
     warn_user,
@@ -53,7 +54,7 @@ from molcalc.prediction.results import (
     split_batch,
     undefined,
 )
-from molcalc.state import State, multiplicity_of_moments, resolve_charge
+from molcalc.state import State, is_unread_state, multiplicity_of_moments, resolve_charge, single, unread_kind
 from molcalc.surroundings import own_settings
 
 BATCH_ATOMS = 2000
@@ -197,10 +198,14 @@ class Predictor:
         protons = int(atoms.numbers.sum())
         sources: dict[str, Any] = {"n_atoms": len(atoms), "protons": protons, "initial_charge": initial_charge(atoms)}
         if "multiplicity" not in self.depends_on:
-            return State(resolve_charge(atoms.info, argument=self.charge, **sources) or 0, 1, self._fidelity)
+            charge = resolve_charge(atoms.info, argument=self.charge, **sources)
+            self._tell_unread(atoms, {"charge": 0} if charge is None else {})
+            return State(charge or 0, 1, self._fidelity)
         state = State.of(
             atoms.info, charge=self.charge, multiplicity=self.multiplicity, fidelity=self._fidelity, **sources
         )
+        taken = {} if state.charge_stated else {"charge": state.charge}
+        self._tell_unread(atoms, taken if state.multiplicity_stated else {**taken, "multiplicity": state.multiplicity})
         if state.charge and self.neutral_only:
             raise ChargeError(f"charge {state.charge}: {self.model!r} knows neutral molecules only")
         if "spin_charges" not in self.potential.predicts and state.multiplicity != 1:
@@ -228,6 +233,18 @@ class Predictor:
                     OpenShellWarning,
                 )
         return state
+
+    def _tell_unread(self, atoms: Atoms, taken: Mapping[str, int]) -> None:
+        """Tell of keys that seem to state what was taken by default, under names that nothing reads."""
+        for name, value in atoms.info.items():
+            if isinstance(name, str) and unread_kind(name) in taken and is_unread_state(name, value):
+                kind, formula = str(unread_kind(name)), atoms.get_chemical_formula()
+                self._warn_once(
+                    f"unread {name}: {formula}",
+                    f"{formula} is computed with {kind} {taken[kind]}: atoms.info[{name!r}] = {single(value)} is not "
+                    f"read; if it is meant, set atoms.info[{kind!r}]",
+                    UnreadStateWarning,
+                )
 
     # -- from structures to results ------------------------------------------------------------------
 

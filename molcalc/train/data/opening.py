@@ -38,7 +38,7 @@ CACHE_FOLDER = ".molcalc_cache"
 KEPT_VERSIONS = 3
 """Packed copies of the same files that the cache keeps, of other contents, units or names of labels; the ones that were
 used last."""
-READER_VERSION = 5
+READER_VERSION = 6
 """Raised whenever the same file would be packed differently."""
 
 log = logging.getLogger(__name__)
@@ -145,6 +145,8 @@ def _report_lookalikes(dataset: Dataset) -> None:
     """Say what looks like a label that the files lack, or have as well, and is not used."""
     names = ", ".join(source.name for source in dataset.sources)
     absent = [label for label in LABELS if label not in dataset.labels]
+    absent += [] if dataset.total_charge.any() else ["total_charge"]
+    absent += [] if (dataset.multiplicity > 2).any() else ["multiplicity"]
     for level, labels in ((logging.WARNING, absent), (logging.INFO, list(dataset.labels))):
         if text := hint(dataset.lookalikes, labels):
             has = "no structure has" if level == logging.WARNING else "beside"
