@@ -179,8 +179,8 @@ ERRORS = {
         "tests/calculators/test_base.py",
     ),
     "total_charge in info ignored": Planted(
-        "state.py", 'CHARGE_KEYS = ("charge", "total_charge", "net_charge", "molecular_charge")',
-        'CHARGE_KEYS = ("charge", "net_charge", "molecular_charge")', "tests/test_state.py",
+        "state.py",
+        'CHARGE_KEYS = ("charge", "total_charge", ', 'CHARGE_KEYS = ("charge", ', "tests/test_state.py",
     ),
     "contradictory charges accepted": Planted(
         "state.py", "if len(set(stated.values())) > 1:", "if False:", "tests/test_state.py",

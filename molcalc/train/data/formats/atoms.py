@@ -13,7 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from molcalc.properties import LABELS, to_voigt
 from molcalc.state import state_key, without_rounding
 from molcalc.train.data.block import Block
-from molcalc.train.data.formats.row import Row, as_bytes
+from molcalc.train.data.formats.row import Row, as_bytes, named
 
 _OWN_ARRAYS = {"numbers", "positions", "initial_charges", "initial_magmoms", "masses", "momenta", "tags"}
 """Arrays of Atoms that have a place of their own, or are not carried over."""
@@ -32,8 +32,9 @@ def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
     row with arrays as they were stored
     """
     # What states charge or spin goes on even if it cannot: left out, it would mean 0 and the lowest.
-    keys = {key: plain(value) for key, value in atoms.info.items() if is_scalar(value) or state_key(key)}
-    data = {key: value for key, value in atoms.info.items() if key not in keys}
+    info = named(atoms.info)
+    keys = {key: plain(value) for key, value in info.items() if is_scalar(value) or state_key(key)}
+    data = {key: value for key, value in info.items() if key not in keys}
     data.update((key, value) for key, value in atoms.arrays.items() if key not in _OWN_ARRAYS)
     charges = atoms.get_initial_charges() if atoms.has("initial_charges") else None
     energy: Any = results.get("energy")

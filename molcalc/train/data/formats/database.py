@@ -17,7 +17,7 @@ from molcalc.train.data.declared_units import QUANTITIES, unit_factors
 from molcalc.train.data.formats.atoms import atoms_of, data_of, keys_of
 from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.database_keys import DatabaseKeys
-from molcalc.train.data.formats.row import Row, as_bytes
+from molcalc.train.data.formats.row import Row, as_bytes, named
 from molcalc.train.data.formats.rows import RowFile
 
 log = logging.getLogger(__name__)
@@ -150,5 +150,5 @@ def _row(row: Any) -> Row:
         magmoms=as_bytes(values.get("magmoms")),
         charges=as_bytes(values.get("charges")),
         keys=keys,
-        data=dict(data) if isinstance(data, dict) else {},
+        data=named(data) if isinstance(data, dict) else {},
     )

@@ -59,3 +59,8 @@ class Row(NamedTuple):
 def as_bytes(values: Any) -> bytes | None:
     """Little-endian float64 bytes of an array; None for None."""
     return None if values is None else np.ascontiguousarray(values, dtype="<f8").tobytes()
+
+
+def named(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Values by the text of their names: ``atoms.info`` takes any name, and JSON of ASE makes integers of digits."""
+    return {str(name): value for name, value in values.items()}

@@ -11,7 +11,7 @@ import numpy as np
 from molcalc.state import state_key
 from molcalc.train.data.block import Block
 from molcalc.train.data.formats.atoms import atoms_with_info
-from molcalc.train.data.formats.row import Row, as_bytes
+from molcalc.train.data.formats.row import Row, as_bytes, named
 from molcalc.train.data.formats.rows import RowFile
 
 
@@ -56,7 +56,7 @@ def _row(number: int, frame: Any, first: Any) -> Row:
     """A row of one frame; atomic numbers and pbc are written once when all frames share them."""
     header = frame if "numbers" in frame else first
     results = frame.calculator if "calculator" in frame else {}
-    info = frame.get("info") or {}
+    info = named(frame.get("info") or {})
     numbers = np.asarray(header.numbers)
     keys = {key: value for key, value in info.items() if isinstance(value, (str, int, float, bool)) or state_key(key)}
     return Row(
