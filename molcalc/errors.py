@@ -138,6 +138,10 @@ class FidelityWarning(UserWarning):
     """A fidelity is left out of a comparison."""
 
 
+class RelaxationWarning(UserWarning):
+    """Some of many structures could not be relaxed."""
+
+
 class NonEquivariantWarning(UserWarning):
     """Distributed charges are used that do not turn with the molecule."""
 

@@ -29,6 +29,7 @@ from molcalc.errors import (
     ConfigError,
     FidelityWarning,
     MissingPropertyError,
+    MolcalcError,
     NonEquivariantWarning,
     OpenShellWarning,
     ResourceError,
@@ -283,7 +284,7 @@ class Predictor:
 
     @own_settings()
     def predict(self, batches: Sequence[AtomicBatch], gradients: Sequence[str]) -> list[Prediction]:
-        """Predictions for structures that are evaluated together, or in two halves where memory is short.
+        """Predictions for structures that are evaluated together, or in smaller parts where memory is short.
 
         Parameters
         ----------
@@ -297,7 +298,7 @@ class Predictor:
         Raises
         ------
         ResourceError
-            When they do not fit into memory in halves either.
+            When a single one does not fit into memory.
         """
         try:
             return self._in_one_batch(batches, gradients)
@@ -305,7 +306,48 @@ class Predictor:
             if len(batches) == 1:
                 raise
         half = len(batches) // 2
-        return self._in_one_batch(batches[:half], gradients) + self._in_one_batch(batches[half:], gradients)
+        return self.predict(batches[:half], gradients) + self.predict(batches[half:], gradients)
+
+    def predict_each(self, images: Sequence[Atoms], edges: Sequence[VerletList]) -> list[Prediction | MolcalcError]:
+        """Predictions with all gradients for structures that are evaluated together and go wrong apart.
+
+        Parameters
+        ----------
+        images : structures of any kind.
+        edges : of each structure, which follow it from call to call.
+
+        Returns
+        -------
+        One prediction for each structure; the error in place of one that cannot be described, or whose results are not
+        finite.
+        """
+        found: list[Prediction | MolcalcError | None] = [None] * len(images)
+        batches: dict[int, AtomicBatch] = {}
+        for k, (atoms, list_) in enumerate(zip(images, edges)):
+            try:
+                batches[k] = self.prepare(atoms, list_)[0]
+            except MolcalcError as error:
+                found[k] = error
+        for gradients in sorted({self.gradients_of(images[k]) for k in batches}):
+            group = [k for k in batches if self.gradients_of(images[k]) == gradients]
+            for k, prediction in zip(group, self._apart([batches[k] for k in group], gradients)):
+                found[k] = prediction
+        return [each for each in found if each is not None]
+
+    def _apart(self, batches: Sequence[AtomicBatch], gradients: Sequence[str]) -> list[Prediction | MolcalcError]:
+        """Predictions of one batch; where it fails, of each structure alone."""
+        found: list[Prediction | MolcalcError] = []
+        try:
+            predictions = self.predict(batches, gradients)
+        except MolcalcError as error:
+            return [error] if len(batches) == 1 else [self._apart([batch], gradients)[0] for batch in batches]
+        for prediction in predictions:
+            try:
+                check_finite(prediction.results, self.model)
+                found.append(prediction)
+            except MolcalcError as error:
+                found.append(error)
+        return found
 
     def evaluate(
         self, images: Iterable[Atoms], properties: Sequence[str] = ("energy", "forces")

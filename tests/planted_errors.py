@@ -44,8 +44,19 @@ ERRORS = {
         "simulate/dynamics.py", "generator(settings, step + 1)", "generator(settings, step + 1 - max(initial.step, 0))",
         "tests/simulate/test_dynamics.py",
     ),
+    "relaxations in a batch swap their results": Planted(
+        "simulate/relaxation.py", "zip(active, found)", "zip(active, found[::-1])", "tests/simulate/test_relaxation.py",
+    ),
+    "quasi-Newton steps without what steps have shown": Planted(
+        "simulate/quasi_newton.py", "np.outer(change, change) / curvature - np.outer(product, product) / expected",
+        "0.0 * np.outer(change, change)", "tests/simulate/test_quasi_newton.py",
+    ),
+    "model of a bend of three equal signs": Planted(
+        "simulate/model_hessian.py", "np.stack([first, -first - last, last])", "np.stack([first, first + last, last])",
+        "tests/simulate/test_model_hessian.py",
+    ),
     "optimizer forgets what it learned": Planted(
-        "simulate/relaxation.py", "self._recorded[0] if self._recorded else atoms",
+        "simulate/relaxation_run.py", "self._recorded[0] if self._recorded else atoms",
         "self._recorded[-1] if self._recorded else atoms", "tests/simulate/test_relaxation.py",
     ),
     "structures of the caller moved": Planted(
@@ -397,7 +408,7 @@ ERRORS = {
         "kernels/vector_basis.py", "dg * uz + g * tz", "dg * uz", "tests/nn/test_vector_basis.py"
     ),
     "half of a split batch lost": Planted(
-        "predictor.py", "self._in_one_batch(batches[half:], gradients)", "[]", "tests/test_predictor.py",
+        "predictor.py", "self.predict(batches[half:], gradients)", "[]", "tests/test_predictor.py",
     ),
     "clipping at zero freezes": Planted(
         "train/loop/trainer.py", "if self.config.grad_clip > 0:", "if self.config.grad_clip >= 0:",

@@ -234,6 +234,10 @@ class TrajectoryWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         for file in (self._binary, self._text):
             if file is not None:
                 file.close()
