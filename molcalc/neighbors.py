@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from molcalc.cells import reduced_cell
 from molcalc.kernels import runtime as compiled
 
 DENSE_LIMIT = 64
@@ -65,6 +66,7 @@ def _search(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: fl
     """Both directions of each pair if ``ordered``, else one."""
     if len(positions) == 0 or not cutoff > 0.0:
         return np.empty((2, 0), dtype=np.int64), np.empty((0, 3))
+    cell, change = reduced_cell(cell, pbc)
     laps, periodic = _cut_open(positions, cell, np.asarray(pbc, dtype=bool), cutoff)
     if laps is not None:
         positions = positions - laps @ cell
@@ -72,7 +74,9 @@ def _search(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: fl
         index, shifts = _dense_list(positions, cutoff, ordered)
     else:
         index, shifts = _cell_list(positions, cell, periodic, cutoff, ordered)
-    return index, shifts if laps is None else shifts + laps[index[0]] - laps[index[1]]
+    if laps is not None:
+        shifts = shifts + laps[index[0]] - laps[index[1]]
+    return index, shifts if change is None else shifts @ change
 
 
 def _cut_open(

@@ -254,6 +254,10 @@ ERRORS = {
         "derivatives.py", "values.gather(1, rows[:, None])", "values.gather(1, 0 * rows[:, None])",
         "tests/test_derivatives.py",
     ),
+    "cells are computed as they are given": Planted(
+        "prediction/batching.py", "cell = reduced_cell(atoms.cell.array, pbc).cell",
+        "cell = np.array(atoms.cell.array)", "tests/test_cells.py",
+    ),
     "untrained elements accepted": Planted(
         "prediction/batching.py", "unknown = set(atomic_numbers.tolist()).difference(elements)",
         "unknown: set[int] = set()", "tests/prediction/test_batching.py",

@@ -15,7 +15,7 @@ ROOT = Path(molcalc.__file__).parent
 TESTS = Path(__file__).parent
 LEVELS = [
     {"_version", "units", "errors"},
-    {"devices", "elements", "knowledge", "properties", "surroundings"},
+    {"cells", "devices", "elements", "knowledge", "properties", "surroundings"},
     {"fidelity", "state"},
     {"io"},
     {"structure_files"},
