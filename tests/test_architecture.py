@@ -52,6 +52,7 @@ DIFFERENTIATE = {
 """Functions that call autograd for derivatives: of results, and of what is compiled. The export runs where
 molcalc.derivatives does not."""
 CROSS_CUTTING = {
+    "faults/test_crowds",
     "faults/test_damaged_files",
     "faults/test_mutated_inputs",
     "faults/test_system_calls",

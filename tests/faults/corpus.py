@@ -10,7 +10,7 @@ import torch
 from ase import Atoms
 from ase.io import write
 
-from tests.faults.commands import MODEL, NETWORK, labelled
+from tests.faults.commands import MODEL, labelled
 from tests.faults.preloaded import Preloaded
 from tests.helpers.model_files import write_hub_directory, write_v2
 from tests.helpers.networks import small_checkpoint
@@ -71,7 +71,7 @@ def _crystal() -> Atoms:
 
 
 _MD = ("md", "water.xyz", *MODEL, "--seed", "3", "--interval", "1", "--trajectory", "i.traj", "--steps")
-_TRAINED = ("train", "data.db", "--model", "aimnet2", "--output", "nowhere/run", "--no-plots", "--quiet", *NETWORK)
+_TRAINED = ("train", "data.db", "--output", "run", "--no-plots", "--quiet", "--epochs", "1")
 MOLFILE = """water
   by hand
 

@@ -44,7 +44,7 @@ def in_turn(
             [str(listed), str(told)],
             base,
             function=f"{__name__}:run_listed",
-            limits=Limits(seconds=_LATE + len(some), memory=limits.memory),
+            limits=Limits(seconds=_LATE + 4 * len(some), memory=limits.memory),
         )
         lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
         for line in lines:

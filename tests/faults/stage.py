@@ -86,6 +86,28 @@ class Stage:
         self.figures["full disks"] += 1
         return [f"{name}: full at {limit}: {what}" for what in self._problems(name, folder, before, finished, set())]
 
+    def crowded(self, name: str, count: int) -> list[str]:
+        """Run a command several times at once on the same files.
+
+        Returns
+        -------
+        what does not hold, a line for each
+        """
+        command, right, folder = COMMANDS[name], self.undisturbed(name), self.fresh(name)
+        before = _inputs(folder, command)
+        crowd = self.server.run([command.words] * count, folder)
+        self.figures["commands in crowds"] += count
+        problems = [found for finished in crowd if (found := wrong_refusal(finished))]
+        if all(finished.status for finished in crowd):
+            problems.append(f"none succeeds: {said(crowd[0])}")
+        if digests(folder, set(before)) != before:
+            problems.append("an input was changed")
+        for target, expected in right.contents.items():
+            if found := _differs(folder / target, expected):
+                problems.append(f"another result: {found}")
+        problems += [f"{left} is left behind" for left in names_in(folder) - right.names]
+        return [f"{count} times {name}: {problem}" for problem in problems]
+
     def _inputs_of(self, name: str) -> Path:
         if name not in self._inputs:
             folder = self._base / "inputs of" / re.sub(r"\W", "_", name)
@@ -107,12 +129,11 @@ class Stage:
         if digests(folder, set(before)) != before:
             problems.append("an input was changed")
         for target in command.targets if not command.grows else ():
-            states = {"complete": right.contents[target], "as before": contents(self._inputs_of(name) / target)}
-            if all(difference(contents(folder / target), state) for state in states.values()):
-                problems.append(f"{target} is neither as before nor complete")
+            if found := _differs(folder / target, contents(self._inputs_of(name) / target), right.contents[target]):
+                problems.append(f"neither as before nor complete: {found}")
         if finished.status == 0 and not problems:
             for target, expected in right.contents.items():
-                if found := difference(contents(folder / target), expected):
+                if found := _differs(folder / target, expected):
                     problems.append(f"exit 0 with another result: {found}")
         if finished.killed_by is None:
             known = right.names | names_in(self._inputs_of(name))
@@ -128,10 +149,20 @@ class Stage:
         problems = [
             f"run again: {found}"
             for target, expected in right.contents.items()
-            if (found := difference(contents(folder / target), expected, target))
+            if (found := _differs(folder / target, expected))
         ]
         left = names_in(folder) - right.names
         return problems + [f"run again: {name} is still there" for name in left]
+
+
+def _differs(path: Path, *expected: Any) -> str | None:
+    """How a file differs from the last of what it may be; None if it is one of them."""
+    try:
+        found = contents(path)
+    except Exception as error:  # noqa: BLE001 readers of other packages raise what they like on half a file
+        return f"{path.name} cannot be read: {type(error).__name__}: {error}"
+    differences = [difference(found, one, path.name) for one in expected]
+    return None if None in differences else differences[-1]
 
 
 def _inputs(folder: Path, command: Command) -> dict[str, str]:

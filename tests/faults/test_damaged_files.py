@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.commands import MODEL
 from tests.faults.conftest import Share
+from tests.faults.corpus import add_models_of_others
 from tests.faults.in_turn import TOGETHER, in_turn
 from tests.faults.mutations import copied, damaged
 from tests.faults.preloaded import GIB, Limits
@@ -41,9 +42,7 @@ class Kind:
 
 def _data(ending: str, checked: bool = False) -> Kind:
     name = f"o.{ending}"
-    return Kind(
-        name=name, made_by=(("convert", "data.db", name),), read_by=("sae", name, "-", "--json"), checked=checked
-    )
+    return Kind(name=name, made_by=(("convert", "data.db", name),), read_by=("sae", name, "-"), checked=checked)
 
 
 _MD = ("md", "water.xyz", *MODEL, "--seed", "3", "--interval", "1", "--trajectory", "o.traj", "--steps")
@@ -64,7 +63,7 @@ KINDS = {
     "dataset cache": Kind(
         name=".molcalc_cache",
         made_by=(("sae", "data.db", "-"),),
-        read_by=("sae", "data.db", "-", "--json"),
+        read_by=("sae", "data.db", "-"),
         checked=True,
     ),
     ".db": _data("db"),
@@ -77,7 +76,7 @@ KINDS = {
     "self-atomic energies": Kind(
         name="sae.yaml",
         made_by=(("sae", "data.db", "sae.yaml"),),
-        read_by=("convert", "model", "other", "--force", "--sae", "default=sae.yaml"),
+        read_by=("convert", "v2.pt", "other", "--force", "--sae", "default=sae.yaml"),
     ),
 }
 
@@ -90,10 +89,12 @@ def wrong_after_accidents(stage: Stage, kind: Kind, numbers: range) -> list[str]
     what is wrong, a line for each
     """
     folder = stage.fresh("sae")
+    add_models_of_others(folder)
     for words in kind.made_by:
         finished = stage.server.one(words, folder)
         assert finished.status == 0, finished
-    right = stage.server.one(kind.read_by, copied(folder, folder.with_name("right"))).out
+    right = stage.server.one(kind.read_by, copied(folder, folder.with_name("right")))
+    assert right.status == 0, right
     base = folder.with_name("damaged")
     shutil.rmtree(base, ignore_errors=True)
     base.mkdir()
@@ -111,7 +112,7 @@ def wrong_after_accidents(stage: Stage, kind: Kind, numbers: range) -> list[str]
     for k, finished in in_turn(stage.server, base, commands, Limits(memory=4 * GIB)):
         stage.figures[f"accidents of {kind.name}"] += 1
         found = wrong_refusal(finished)
-        if kind.checked and finished.status == 0 and finished.out != right:
+        if kind.checked and finished.status == 0 and finished.out != right.out:
             found = f"other numbers: {finished.out[:200]}"
         if found:
             problems.append(f"{damages[k]}: {found}")

@@ -31,6 +31,9 @@ def prepared(stage: Stage, name: str) -> Path:
     folder = stage.fresh("sae")
     add_models_of_others(folder)
     FORMATS[name].make(stage.server, folder)
+    for words in FORMATS[name].read_by:
+        read = stage.server.one(words, copied(folder, folder.with_name("sound")))
+        assert read.status == 0 or "not converged" in read.err, read
     return copied(folder, folder.with_name("sound"))
 
 
