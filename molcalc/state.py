@@ -40,8 +40,8 @@ _CHARGE_WORDS = {"charge", "chg", "chrg", "q", "qtot", "charges"}
 _MULTIPLICITY_WORDS = {"spin", "mult", "multiplicity", "unpaired"}
 """Words in names that seem to state a charge or multiplicity, in lower case."""
 
-WHOLE = 1e-6
-"""Deviation from an integer that is taken for rounding of one number."""
+WHOLE = 1e-9
+"""Deviation from an integer that is taken for rounding of a sum in double precision."""
 ROUNDING_PER_ATOM = 0.005
 """e by which an initial charge may be rounded: half a unit of two printed digits."""
 MAX_ROUNDING = 0.1

@@ -392,3 +392,11 @@ def test_keys_that_say_nothing_of_the_state_are_not_mentioned(info: dict[str, An
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tiny_calculator(open_shell).get_potential_energy(Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], info=info))
+
+
+@pytest.mark.parametrize("key", ["charge", "spin", "uhf"])
+def test_what_almost_is_a_whole_number_is_none(key: str) -> None:
+    """A sum of charges in double precision misses it by 1e-16 at most."""
+    with pytest.raises(StateError, match="is not an integer"):
+        State.of({key: 2.0000002}, n_atoms=3, protons=10)
+    assert State.of({"charge": 1 - 1e-15}, n_atoms=3, protons=10).charge == 1

@@ -14,7 +14,9 @@ from ase.io.formats import UnknownFileTypeError, get_ioformat, string2index
 from ase.io.formats import read as read_by_ase
 
 from molcalc.cli.failures import Failures
+from molcalc.elements import check_numbers
 from molcalc.errors import InputError, MissingFileError, MolcalcError
+from molcalc.io.exact_numbers import exact_integers
 from molcalc.io.xyz_frames import check_xyz
 from molcalc.state import single
 from molcalc.structure_files.images import READ_HERE, image_format, read_images
@@ -197,6 +199,8 @@ def _read_database(path: str) -> list[Atoms]:
     images = []
     with connect(path) as database:
         for row in database.select():
+            exact_integers(row.numbers, f"row {row.id}: numbers")  # ASE cuts what is not whole
+            check_numbers(row.numbers.tolist(), f"row {row.id}")
             atoms = row.toatoms()
             in_data = {key: value for key, value in row.data.items() if is_key_in_data(key, value)}
             # Keys live beside ASE's own names; row.charge, for one, is a property that hides a key of that name.

@@ -10,7 +10,8 @@ from typing import Any
 from ase import Atoms
 from ase.io.formats import filetype, get_ioformat, read
 
-from molcalc.elements import check_xyz_symbols
+from molcalc.elements import check_numbers, check_xyz_symbols
+from molcalc.io.exact_numbers import exact_integers
 from molcalc.io.files import COMPRESSED, open_text
 from molcalc.io.xyz_frames import XYZFrame, xyz_frames
 from molcalc.state import CHARGE_KEYS, state_key
@@ -25,6 +26,7 @@ MOL2 = "mol2"
 READ_HERE = (*MOLFILES, MOL2)
 """Formats that are not ASE's, or that ASE reads one structure of."""
 XYZ = ("extxyz", "xyz")
+TRAJECTORY = "traj"
 EVERYTHING = slice(None)
 
 
@@ -65,6 +67,13 @@ def read_images(path: Path, form: str, index: slice = EVERYTHING, name: str | No
         When the file cannot be read; readers of ASE raise anything else.
     """
     shown = str(path) if name is None else name
+    images = _images(path, form, index, shown)
+    for number, atoms in enumerate(images):
+        check_numbers(atoms.numbers.tolist(), f"{shown}, structure {number}")
+    return images
+
+
+def _images(path: Path, form: str, index: slice, shown: str) -> list[Atoms]:
     if form in MOLFILES:
         with open_text(path) as stream:
             return read_molfile(stream.read(), shown)[index]
@@ -73,6 +82,8 @@ def read_images(path: Path, form: str, index: slice = EVERYTHING, name: str | No
             return read_mol2(stream.read(), shown)[index]
     if form in XYZ:
         return _read_xyz(path, index, shown)
+    if form == TRAJECTORY:
+        _check_trajectory(path)
     images = _read_by_ase(path, form, index)
     stated = stated_in(path, form)
     for atoms in images:
@@ -80,6 +91,16 @@ def read_images(path: Path, form: str, index: slice = EVERYTHING, name: str | No
     if images and not _states_charge(images[0]) and (mention := unread_mention(path, form)):
         log.warning("%s speaks of a charge, which is not read from files of this kind (%s)", shown, mention)
     return list(images)
+
+
+def _check_trajectory(path: Path) -> None:
+    """Refuse atomic numbers that are not whole, which ASE would cut; the first frame has them, and any whose differ."""
+    from ase.io import ulm
+
+    with open(path, "rb") as handle:
+        for number, frame in enumerate(ulm.Reader(handle)):
+            if "numbers" in frame:
+                exact_integers(frame.numbers, f"frame {number}: numbers")
 
 
 def _read_by_ase(path: Path, form: str, index: slice) -> Any:

@@ -92,7 +92,7 @@ class HDF5File(DataFile):
                 for start in range(0, total, CHUNK):
                     arrays = {key: self._read(group, key, slice(start, start + CHUNK)) for key in group}
                     first = (n_atoms << GROUP_SHIFT) + start
-                    yield block_of(arrays, first, self.names, self.texts, problems)
+                    yield block_of(arrays, first, self.names, self.texts, problems, f"{self.path}: {name}")
 
     @staticmethod
     def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
@@ -153,8 +153,6 @@ class HDF5File(DataFile):
                     f"{self.path}: {name}/coord of shape {shapes['coord']} and {name}/numbers of shape "
                     f"{shapes['numbers']} do not fit {rows} structures of {int(name)} atoms"
                 )
-            if group["numbers"].dtype.kind == "f":
-                raise DatasetError(f"{self.path}: {name}/numbers are {group['numbers'].dtype}; expected integers")
             for key, shape in shapes.items():
                 check_shape(f"{self.path}: {name}/{key}", self.names.get(key, key), shape, rows, int(name))
             keys[name] = set(shapes)
