@@ -349,7 +349,7 @@ ERRORS = {
     ),
     "resume with rows in other parts": Planted(
         "train/data/kept_parts.py", "part[known] = self.parts[places[known]]", "pass",
-        "tests/train/loop/test_trainer_resume.py",
+        "tests/train/data/test_parts.py",
     ),
     "resume with another network": Planted(
         "train/continuation.py", "if is_option and change.option in FIXED:", "if False:",
