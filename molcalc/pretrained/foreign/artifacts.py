@@ -7,7 +7,6 @@ text describes nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -210,16 +209,14 @@ def _is_pickle(data: bytes) -> bool:
 
 
 def _check_archive(data: bytes, path: Path) -> None:
-    """Refuse records that torch.save does not write, then those that are damaged."""
-    with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(io.BytesIO(data)) as archive:
-        records = archive.infolist()
-        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
-            raise CheckpointCorruptError(f"{path} has compressed records, which torch.save does not write")
-        if sum(record.file_size for record in records) > len(data):
-            raise CheckpointCorruptError(f"{path} claims records that are larger than the file")
-        if any(record.filename.endswith("data.pkl") and record.file_size > MAX_PICKLE for record in records):
-            raise CheckpointMismatchError(f"{path} describes its contents in more than {MAX_PICKLE} bytes")
+    """Refuse records that are damaged, then those that torch.save does not write."""
     check_archive(data, str(path))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        records = archive.infolist()
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+        raise CheckpointCorruptError(f"{path} has compressed records, which torch.save does not write")
+    if any(record.filename.endswith("data.pkl") and record.file_size > MAX_PICKLE for record in records):
+        raise CheckpointMismatchError(f"{path} describes its contents in more than {MAX_PICKLE} bytes")
 
 
 def _check_arrays(state: Mapping[Any, Any], size: int, path: Path) -> None:
