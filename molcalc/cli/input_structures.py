@@ -17,6 +17,8 @@ from molcalc.cli.failures import Failures
 from molcalc.elements import check_numbers
 from molcalc.errors import InputError, MissingFileError, MolcalcError
 from molcalc.io.exact_numbers import exact_integers
+from molcalc.io.files import check_regular
+from molcalc.io.sqlite import recovered
 from molcalc.io.xyz_frames import check_xyz
 from molcalc.state import single
 from molcalc.structure_files.images import READ_HERE, image_format, read_images
@@ -161,6 +163,7 @@ def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
     path = Path(name)
     if not path.exists():
         raise MissingFileError(f"no file {name}")
+    check_regular(path)
     if not path.is_file():
         raise InputError(f"{name} is a folder; a structure file is needed")
     if path.stat().st_size == 0:
@@ -197,7 +200,7 @@ def _read_database(path: str) -> list[Atoms]:
     from molcalc.train.data.formats.database_keys import is_key_in_data
 
     images = []
-    with connect(path) as database:
+    with connect(recovered(Path(path)), use_lock_file=False) as database:
         for row in database.select():
             exact_integers(row.numbers, f"row {row.id}: numbers")  # ASE cuts what is not whole
             check_numbers(row.numbers.tolist(), f"row {row.id}")

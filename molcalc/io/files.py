@@ -11,6 +11,7 @@ import lzma
 import os
 import re
 import shutil
+import sqlite3
 import stat
 import sys
 import tempfile
@@ -20,8 +21,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from molcalc.errors import CheckpointCorruptError, CheckpointError, InUseError, ResourceError
+from molcalc.errors import CheckpointCorruptError, CheckpointError, InputError, InUseError, MolcalcError, ResourceError
 from molcalc.io.locks import lock_file, only_writer
+from molcalc.io.sqlite import COMPANIONS, clear_away
 
 MAX_FILE = 1 << 33
 """Bytes; more than any model has."""
@@ -38,7 +40,7 @@ UNREADABLE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 """What reading a damaged text file, compressed or not, may raise."""
 COMPRESSED = tuple(_OPENERS)
 """Endings of compressed files that are read."""
-_COMPANIONS = ("", "-journal", "-wal", "-shm", "-lock", ".lock")
+_COMPANIONS = ("", *COMPANIONS, "-lock", ".lock")
 """Endings of a temporary file and of what databases put beside it."""
 
 
@@ -114,13 +116,19 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
                 yield temporary
                 with open(temporary, "rb+") as handle:
                     os.fsync(handle.fileno())
+                clear_away(path, temporary)
                 os.replace(temporary, path)
                 sync_directory(path.parent)
             finally:
                 _remove(temporary)
-    except OSError as error:
+    except (OSError, sqlite3.OperationalError) as error:
         content = "" if size is None else f" ({size} bytes)"
-        raise ResourceError(f"cannot write {path}{content}: {error.strerror or error}") from error
+        raise ResourceError(f"cannot write {path}{content}: {storage_reason(error)}") from error
+
+
+def storage_reason(error: OSError | sqlite3.OperationalError) -> str:
+    """What hindered a write, in the words of the system or of SQLite."""
+    return str(error.strerror or error) if isinstance(error, OSError) else str(error)
 
 
 def _remove(temporary: Path) -> None:
@@ -128,6 +136,22 @@ def _remove(temporary: Path) -> None:
     for ending in _COMPANIONS:
         with contextlib.suppress(OSError):
             temporary.with_name(temporary.name + ending).unlink(missing_ok=True)
+
+
+def check_regular(path: Path, error: type[MolcalcError] = InputError) -> None:
+    """Refuse to read from what may never end, or to wait for who never writes.
+
+    Parameters
+    ----------
+    error : class of the error.
+
+    Raises
+    ------
+    InputError
+        Or ``error``: when there is a pipe, socket or device.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise error(f"{path} is a pipe, socket or device; give the name of a file")
 
 
 def open_text(path: Path) -> TextIO:

@@ -284,14 +284,20 @@ def _copy(sources: Sequence[tuple[Path, np.ndarray | None]], target: Path) -> in
         connect(str(temporary.absolute()), use_lock_file=False).metadata = metadata
         total = 0
         for source, rows in sources:
-            total = _copy_rows(temporary, source, rows)
+            try:
+                total = _copy_rows(temporary, source, rows)
+            except sqlite3.OperationalError:
+                raise  # of the file that is written
+            except sqlite3.Error as error:
+                raise damaged(source, error) from error
     return total
 
 
 def _copy_rows(target: Path, source: Path, rows: np.ndarray | None) -> int:
     """Append rows, numbered after those that are there; the number of rows then."""
-    with _transaction(target) as connection:
-        connection.execute("ATTACH DATABASE ? AS source", (str(source.absolute()),))
+    content = SQLiteDatabase(source, Declaration()).content
+    with closing(sqlite3.connect(target)) as connection, connection:
+        connection.execute("ATTACH DATABASE ? AS source", (str(content.absolute()),))
         connection.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
         if rows is None:
             connection.execute("INSERT INTO chosen SELECT id FROM source.systems")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from molcalc.errors import ResourceError
+from molcalc.errors import DatasetError, ResourceError
 from molcalc.train.data import open_dataset
 from molcalc.train.data.opening import CACHE_FOLDER, KEPT_VERSIONS
 from tests.train.data.conftest import Make
@@ -142,3 +142,10 @@ def test_a_full_disk_leaves_nothing_behind(make_database: Make, tmp_path: Path) 
     done = subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True)
     assert "cannot write the cache" in done.stdout
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", [".db", ".xyz", ".npz"])
+def test_a_pipe_in_place_of_a_file_is_refused_without_waiting(ending: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / f"p{ending}")
+    with pytest.raises(DatasetError, match="is a pipe, socket or device"):
+        open_dataset(tmp_path / f"p{ending}")

@@ -123,7 +123,7 @@ def _connected(path: Path) -> Any:
     from ase.db import connect
 
     try:
-        return connect(str(path.absolute()))
+        return connect(str(path.absolute()), use_lock_file=False)  # what is written is known to nobody else
     except ImportError as error:
         raise DatasetError(f"{path}: this kind of database needs the package ase-db-backends ({error})") from error
 

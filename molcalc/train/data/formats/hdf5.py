@@ -13,6 +13,7 @@ import numpy as np
 
 from molcalc.errors import DatasetError
 from molcalc.io.files import decompressed
+from molcalc.io.hdf5_target import HDF5Target
 from molcalc.properties import LABELS
 from molcalc.train.data.block import Block, concatenated
 from molcalc.train.data.declaration import Declaration
@@ -105,7 +106,7 @@ class HDF5File(DataFile):
         whole = concatenated(listed)
         texts = texts_of(whole)
         units = {_THEIRS.get(name, name): unit for name, unit in metadata["units"].items()}
-        with h5py.File(path, "w") as file:
+        with HDF5Target(path) as target, h5py.File(target, "w") as file:
             for name, value in {**metadata, "units": units, TEXTS: texts}.items():
                 file.attrs[name] = value if isinstance(value, (str, int, float)) else json.dumps(value)
             sizes = whole.systems["n_atoms"]
@@ -114,6 +115,8 @@ class HDF5File(DataFile):
                 for name, values in arrays_of(whole.only(sizes == n_atoms), whole, texts, n_atoms).items():
                     named = _THEIRS.get(name, name)
                     group.create_dataset(named, data=values, compression="gzip", shuffle=True, fletcher32=True)
+                    target.check()
+        target.check()
         return len(whole)
 
     def row_label(self, row: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from molcalc.errors import DatasetError
+from molcalc.io.sqlite import recovered
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.base import damaged
@@ -39,9 +40,14 @@ class SQLiteDatabase(Database):
         self.bulk = sys.byteorder == "little" and self._version() in VERSIONS
 
     @property
+    def content(self) -> Path:
+        """The file to read from, without what a killed writer left half done."""
+        return recovered(super().content)
+
+    @property
     def files(self) -> list[Path]:
-        log = self.path.with_name(self.path.name + "-wal")
-        return [self.path, log] if log.exists() else [self.path]
+        beside = [self.path.with_name(self.path.name + ending) for ending in ("-journal", "-wal")]
+        return [self.path, *(file for file in beside if file.exists())]
 
     def read(self, problems: Problems) -> Iterator[Block]:
         """All structures in the order of their ids."""

@@ -35,7 +35,7 @@ class Trajectory(RowFile):
         from ase.io.trajectory import TrajectoryWriter
 
         count = 0
-        with TrajectoryWriter(path, "w") as writer:
+        with open(path, "wb") as handle, TrajectoryWriter(handle, "w") as writer:
             writer.set_description({"metadata": _json_ready(metadata)})
             for block in blocks:
                 for k in range(len(block)):
