@@ -73,19 +73,26 @@ def with_initial_charges(atoms: Atoms, total: int) -> Atoms:
     return carry_results(frame, atoms.calc.results, atoms.calc.name, atoms.calc.parameters)
 
 
-def carry_results(frame: Atoms, results: Mapping[str, Any], name: str, made_by: Mapping[str, Any]) -> Atoms:
+def carry_results(
+    frame: Atoms,
+    results: Mapping[str, Any],
+    name: str,
+    made_by: Mapping[str, Any],
+    kind: type[SinglePointCalculator] = SinglePointCalculator,
+) -> Atoms:
     """Give a structure a SinglePointCalculator with results, and what made them.
 
     Parameters
     ----------
     name : of the calculator.
     made_by : provenance, as its ``todict`` gives it.
+    kind : class of the calculator.
 
     Returns
     -------
     The structure itself.
     """
-    frame.calc = SinglePointCalculator(frame, **{key: results[key] for key in all_properties if key in results})
+    frame.calc = kind(frame, **{key: results[key] for key in all_properties if key in results})
     frame.calc.name = name
     frame.calc.parameters.update(made_by)
     return frame
