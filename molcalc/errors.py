@@ -134,6 +134,10 @@ class ExtrapolationWarning(UserWarning):
     """A structure is unlike everything that a model was trained on, or the networks of an ensemble disagree on it."""
 
 
+class CompilationWarning(UserWarning):
+    """Compiled loops are made anew by every process."""
+
+
 class FidelityWarning(UserWarning):
     """A fidelity is left out of a comparison."""
 

@@ -104,6 +104,10 @@ def _check_trajectory(path: Path) -> None:
 
 
 def _read_by_ase(path: Path, form: str, index: slice) -> Any:
+    known = get_ioformat(form)
+    if known.acceptsfd and not known.isbinary and known.encoding is None:  # ASE would read it as the locale says
+        with open_text(path) as stream:
+            return read(stream, index=index, format=form)
     # ASE takes names that begin with "postgres" or "mysql" for servers; an absolute path never does.
     return read(path.absolute(), index=index, format=form, do_not_split_by_at_sign=True)
 

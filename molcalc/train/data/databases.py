@@ -194,7 +194,7 @@ def writing(path: Path) -> Iterator[None]:
 def _check_holder(lock: Path) -> None:
     """Raise when the process that made a lock file is no more."""
     try:
-        process = int(lock.read_text())
+        process = int(lock.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # it is gone, or ASE made it, which leaves it empty
         return
     try:
