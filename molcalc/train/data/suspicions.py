@@ -53,7 +53,7 @@ def check_units(dataset: Dataset) -> None:
         first = found[0]
         cure = first.cure or f"Declare the units, as in units={{{first.label!r}: {first.unit!r}}}"
         present = STANDARD_UNITS[first.label]
-        raise UnitMismatchError(f"{'; '.join(map(str, found))}. {cure}, or the present one ({present}) if it is right")
+        raise UnitMismatchError(f"{'; '.join(map(str, found))}. {cure}; if all is right, declare {present}")
 
 
 def atomic_energies(numbers: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ def test_points_in_another_frame_are_recognized(make_database: Make) -> None:
         data["esp_points"] = data["esp_points"] + [2.5, 0.0, 0.0]
 
     with pytest.raises(
-        UnitMismatchError, match=r"esp_points looks like another frame .*\. Turn .*present unit \(Angstrom\)"
+        UnitMismatchError, match=r"esp_points looks like another frame .*\. Turn .* declare Angstrom"):
     ):
         check_units(open_dataset(make_database(24, shift)))
 
