@@ -194,10 +194,11 @@ def _select(images: list[Atoms], index: Index, name: str) -> list[tuple[int, Ato
 
 
 def _read_database(path: str) -> list[Atoms]:
-    """Structures of an ASE database, with the keys of their rows, also those that a database takes only as data."""
+    """Structures of an ASE database with keys and data of their rows."""
     from ase.db import connect
 
     from molcalc.train.data.formats.database_keys import is_key_in_data
+    from molcalc.train.data.formats.row import NOT_OTHER, named
 
     images = []
     with connect(recovered(Path(path)), use_lock_file=False) as database:
@@ -205,7 +206,8 @@ def _read_database(path: str) -> list[Atoms]:
             exact_integers(row.numbers, f"row {row.id}: numbers")  # ASE cuts what is not whole
             check_numbers(row.numbers.tolist(), f"row {row.id}")
             atoms = row.toatoms()
-            in_data = {key: value for key, value in row.data.items() if is_key_in_data(key, value)}
+            data = named(row.data)
+            in_data = {key: value for key, value in data.items() if is_key_in_data(key, value)}
             # Keys live beside ASE's own names; row.charge, for one, is a property that hides a key of that name.
             keys = {key: vars(row)[key] for key in row._keys}
             for key in in_data.keys() & keys.keys():
@@ -213,6 +215,7 @@ def _read_database(path: str) -> list[Atoms]:
                     raise InputError(
                         f"{path} row {row.id}: {key} among the keys and among the data of the row differ: remove one"
                     )
-            atoms.info.update({**in_data, **keys})
+            others = {key: value for key, value in data.items() if key not in NOT_OTHER}  # labels go with their results
+            atoms.info.update({**others, **in_data, **keys})
             images.append(atoms)
     return images
