@@ -12,8 +12,8 @@ from ase.io import write
 
 from tests.faults.commands import MODEL, labelled
 from tests.faults.preloaded import Preloaded
-from tests.helpers.model_files import write_hub_directory, write_v2
-from tests.helpers.networks import small_checkpoint
+from tests.helpers.model_files import multifidelity_state, write_hub_directory, write_v2
+from tests.helpers.networks import small_checkpoint, tiny_multifidelity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +104,13 @@ USER_CHARGES
 """
 GAUSSIAN = "%mem=1GB\n# pbe0/def2svp\n\nwater\n\n0 1\nO 0 0 0.12\nH 0 0.76 -0.48\nH 0 -0.76 -0.48\n\n"
 CONFIGURATION = """model: aimnet2
-epochs: 3
-loop: {epochs: 2, batch_size: 4}
+batch_mode: molecules
+loop: {batch_size: 4, patience: 5}
 loss: {weights: {energy: 1.0, forces: 10}}
-optimizer: adamw
-arguments: {hidden: [[8, 8], [8, 8], [8, 8]], aim_size: 8}
-fidelities: {pbe0: {functional: pbe0, dispersion: "d3bj:pbe0"}}
-groups: [{pattern: "^passes", freeze: true}]
+optimizer: {name: adamw, learning_rate: 0.001}
+arguments: {hidden: [[8, 8], [8, 8], [8, 8]], aim_size: 8, energy_hidden: [4]}
+coulomb: null
+seed: 4
 """
 FORMATS = {
     **{f".{ending}": _converted(ending) for ending in ("db", "json", "h5", "npz", "xyz", "traj")},
@@ -130,8 +130,8 @@ FORMATS = {
     "configuration of training": _written("c.yaml", CONFIGURATION, (*_TRAINED, "--config", "c.yaml")),
     "self-atomic energies": _written(
         "i.yaml",
-        "default:\n  1: -13.6\n  6: -1035.25\n  8: -2041.5\n",
-        ("convert", "v2.pt", "o", "--force", "--sae", "default=i.yaml"),
+        "1: -13.6\n6: -1035.25\n7: -1484.3\n8: -2041.5\n",
+        ("convert", "three.pt", "o", "--force", "--sae", "0=i.yaml"),
     ),
     "configuration of a model": Format(
         name="model/config.json",
@@ -169,4 +169,5 @@ def add_models_of_others(folder: Path) -> None:
     """Write model files of other programs beside the inputs of commands."""
     torch.manual_seed(0)
     write_v2(folder / "v2.pt", small_checkpoint())
+    torch.save(multifidelity_state(tiny_multifidelity().float()), folder / "three.pt")
     write_hub_directory(folder / "hub", small_checkpoint(n_members=2))

@@ -76,7 +76,7 @@ KINDS = {
     "self-atomic energies": Kind(
         name="sae.yaml",
         made_by=(("sae", "data.db", "sae.yaml"),),
-        read_by=("convert", "v2.pt", "other", "--force", "--sae", "default=sae.yaml"),
+        read_by=("convert", "three.pt", "other", "--force", "--sae", "0=sae.yaml"),
     ),
 }
 
