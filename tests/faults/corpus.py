@@ -107,7 +107,8 @@ CONFIGURATION = """model: aimnet2
 batch_mode: molecules
 loop: {batch_size: 4, patience: 5}
 loss: {weights: {energy: 1.0, forces: 10}}
-optimizer: {name: adamw, learning_rate: 0.001}
+optimizer: adamw
+learning_rate: 0.001
 arguments: {hidden: [[8, 8], [8, 8], [8, 8]], aim_size: 8, energy_hidden: [4]}
 coulomb: null
 seed: 4

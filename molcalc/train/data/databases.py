@@ -104,10 +104,12 @@ def merge(sources: Sequence[str | os.PathLike[str]], target: str | os.PathLike[s
     Raises
     ------
     DatasetError
-        When the databases declare different units.
+        When the databases declare different units, or the target does not end in ``.db``.
     """
     databases = [_checked(source) for source in sources]
     path = Path(target)
+    if path.suffix != ".db":
+        raise DatasetError(f"{path}: an SQLite database is written; give it a name that ends in .db")
     check_file(path, force=force, inputs=databases, error=DatasetError)
     units = {database: SQLiteDatabase(database, Declaration()).factors for database in databases}
     first = databases[0]

@@ -100,6 +100,12 @@ def test_databases_in_other_units_are_not_merged(make_database: Make, tmp_path: 
         merge([first, second], tmp_path / "all.db")
 
 
+def test_the_target_of_a_merge_is_named_as_an_sqlite_database(make_database: Make, tmp_path: Path) -> None:
+    first = make_database(3)
+    with pytest.raises(DatasetError, match=r"all\.merged: .*ends in \.db"):
+        merge([first], tmp_path / "all.merged")
+
+
 def test_results_are_written_to_their_rows(make_database: Make) -> None:
     path = make_database(5, gaps=True)
     write_results(path, [1, 4], {"energy_error": [0.1, 0.2]}, {"model_forces": [np.ones((3, 3)), np.zeros((4, 3))]})
