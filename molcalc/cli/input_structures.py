@@ -16,9 +16,10 @@ from ase.io.formats import read as read_by_ase
 from molcalc.cli.failures import Failures
 from molcalc.elements import check_numbers
 from molcalc.errors import InputError, MissingFileError, MolcalcError
+from molcalc.io.budget import bounded_memory
 from molcalc.io.exact_numbers import exact_integers
 from molcalc.io.files import check_regular
-from molcalc.io.sqlite import recovered
+from molcalc.io.sqlite import recovered, refuse_programs
 from molcalc.io.xyz_frames import check_xyz
 from molcalc.state import single
 from molcalc.structure_files.images import READ_HERE, image_format, read_images
@@ -172,7 +173,8 @@ def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
     full = os.path.abspath(name)
     form = image_format(Path(full))
     if form in DATABASES:
-        return _select(_read_database(full), index, name)
+        with bounded_memory(path, name):
+            return _select(_read_database(full), index, name)
     if isinstance(index, int) and form not in READ_HERE and not get_ioformat(form).single:
         # One frame of a long trajectory, without reading all of it.
         one = read_images(path, form, slice(index, index + 1 or None), name)
@@ -200,6 +202,8 @@ def _read_database(path: str) -> list[Atoms]:
     from molcalc.train.data.formats.database_keys import is_key_in_data
     from molcalc.train.data.formats.row import NOT_OTHER, named
 
+    if path.endswith(".db"):
+        refuse_programs(recovered(Path(path)))
     images = []
     with connect(recovered(Path(path)), use_lock_file=False) as database:
         for row in database.select():

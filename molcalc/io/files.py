@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import bz2
 import contextlib
 import functools
-import gzip
 import hashlib
+import io
 import lzma
 import os
 import re
@@ -17,11 +16,12 @@ import sys
 import tempfile
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from molcalc.errors import CheckpointCorruptError, CheckpointError, InputError, InUseError, MolcalcError, ResourceError
+from molcalc.io.compressed import OPENERS, open_compressed
 from molcalc.io.locks import lock_file, only_writer
 from molcalc.io.sqlite import COMPANIONS, clear_away
 
@@ -35,10 +35,9 @@ _TEMPORARY = re.compile(r"(\.?)\.\d+-\d+\.tmp\.(?P<target>.+)|\..+\.\d+-\d+\.tmp
 """Names of temporary files, and of their locks; the second form was written before versions kept the ending."""
 _OLD_TEMPORARY = re.compile(r"\.\d+-(?P<target>.+)")
 """As still older versions named them; too little to tell them from other files, except beside their target."""
-_OPENERS: Mapping[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 """What reading a damaged text file, compressed or not, may raise."""
-COMPRESSED = tuple(_OPENERS)
+COMPRESSED = tuple(OPENERS)
 """Endings of compressed files that are read."""
 _COMPANIONS = ("", *COMPANIONS, "-lock", ".lock")
 """Endings of a temporary file and of what databases put beside it."""
@@ -156,8 +155,9 @@ def check_regular(path: Path, error: type[MolcalcError] = InputError) -> None:
 
 def open_text(path: Path) -> TextIO:
     """A file as UTF-8 text, decompressed if its name says that it is compressed."""
-    opened: TextIO = _OPENERS.get(path.suffix.lower(), open)(path, "rt", encoding="utf-8")
-    return opened
+    if path.suffix.lower() in OPENERS:
+        return io.TextIOWrapper(open_compressed(path), encoding="utf-8")
+    return open(path, encoding="utf-8")
 
 
 def decompressed(path: Path) -> Path:
@@ -174,7 +174,7 @@ def decompressed(path: Path) -> Path:
     OSError, EOFError, zlib.error, lzma.LZMAError
         When the file is damaged, as :data:`UNREADABLE` lists.
     """
-    if path.suffix.lower() not in _OPENERS:
+    if path.suffix.lower() not in OPENERS:
         return path
     status = path.stat()
     return Path(_copy_of(path.absolute(), status.st_mtime_ns, status.st_size).name, path.stem)
@@ -184,7 +184,7 @@ def decompressed(path: Path) -> Path:
 def _copy_of(path: Path, modified: int, size: int) -> tempfile.TemporaryDirectory[str]:
     """Folder of a decompressed copy; another version of the file gets another one."""
     folder = tempfile.TemporaryDirectory(prefix="molcalc-")
-    with _OPENERS[path.suffix.lower()](path, "rb") as source, open(Path(folder.name, path.stem), "wb") as target:
+    with open_compressed(path) as source, open(Path(folder.name, path.stem), "wb") as target:
         shutil.copyfileobj(source, target)
     return folder
 

@@ -23,6 +23,8 @@ COMPANIONS = ("-journal", "-wal", "-shm")
 _MAGIC = b"SQLite format 3\0"
 _WRITE_AHEAD = 2
 """Version in bytes 18 and 19 of a file that is written ahead: it cannot be opened without files beside it."""
+_MAX_SCHEMA = 1000
+"""Tables and indices of a database; ASE makes a dozen, and two for each key of its own."""
 WAIT = 20.0
 """Seconds to wait for another program that writes the file."""
 
@@ -54,6 +56,41 @@ def recovered(path: Path) -> Path:
         return path
     state = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in (path, *left))
     return Path(_copy(path.absolute(), state).name, path.name)
+
+
+def refuse_programs(path: Path) -> None:
+    """Refuse a database whose tables are computed while they are read: by views, triggers, modules or expressions.
+
+    A view is read like a table and need not end; none of them is what ASE writes.
+
+    Raises
+    ------
+    DatasetError
+    """
+    try:
+        with closing(
+            sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=WAIT)
+        ) as connection:
+            listed = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchmany(_MAX_SCHEMA + 1)
+            tables = [name for kind, name, _ in listed if kind == "table"]
+            computed = {
+                name: row[1]
+                for name in tables
+                for row in connection.execute("SELECT * FROM pragma_table_xinfo(?)", (name,))
+                if row[6]  # hidden: generated, or of a module
+            }
+    except sqlite3.Error:
+        return  # damaged, or no database: whoever reads it says so
+    if len(listed) > _MAX_SCHEMA:
+        raise DatasetError(f"{path} has more than {_MAX_SCHEMA} tables and indices, and is no database of ASE")
+    for kind, name, sql in listed:
+        if kind not in ("table", "index") or str(sql or "").upper().startswith("CREATE VIRTUAL") or name in computed:
+            what = (
+                f"the column {computed[name]!r} of {name!r} is computed"
+                if name in computed
+                else f"{name!r} is a {kind}"
+            )
+            raise DatasetError(f"{path}: {what}, which is not read: copy the rows into a database of tables")
 
 
 def clear_away(path: Path, new: Path) -> None:

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.io.formats import filetype, get_ioformat, read
 
 from molcalc.elements import check_numbers, check_xyz_symbols
+from molcalc.io.budget import bounded_memory
 from molcalc.io.exact_numbers import exact_integers
 from molcalc.io.files import COMPRESSED, open_text
 from molcalc.io.xyz_frames import XYZFrame, xyz_frames
@@ -84,7 +85,7 @@ def _images(path: Path, form: str, index: slice, shown: str) -> list[Atoms]:
         return _read_xyz(path, index, shown)
     if form == TRAJECTORY:
         _check_trajectory(path)
-    images = _read_by_ase(path, form, index)
+    images = _read_by_ase(path, form, index, shown)
     stated = stated_in(path, form)
     for atoms in images:
         atoms.info.update(stated)
@@ -103,13 +104,14 @@ def _check_trajectory(path: Path) -> None:
                 exact_integers(frame.numbers, f"frame {number}: numbers")
 
 
-def _read_by_ase(path: Path, form: str, index: slice) -> Any:
+def _read_by_ase(path: Path, form: str, index: slice, shown: str) -> Any:
     known = get_ioformat(form)
-    if known.acceptsfd and not known.isbinary and known.encoding is None:  # ASE would read it as the locale says
-        with open_text(path) as stream:
-            return read(stream, index=index, format=form)
-    # ASE takes names that begin with "postgres" or "mysql" for servers; an absolute path never does.
-    return read(path.absolute(), index=index, format=form, do_not_split_by_at_sign=True)
+    with bounded_memory(path, shown):
+        if known.acceptsfd and not known.isbinary and known.encoding is None:  # ASE would read it as the locale says
+            with open_text(path) as stream:
+                return read(stream, index=index, format=form)
+        # ASE takes names that begin with "postgres" or "mysql" for servers; an absolute path never does.
+        return read(path.absolute(), index=index, format=form, do_not_split_by_at_sign=True)
 
 
 def _read_xyz(path: Path, index: slice, shown: str) -> list[Atoms]:
@@ -118,7 +120,7 @@ def _read_xyz(path: Path, index: slice, shown: str) -> list[Atoms]:
     if molecules:
         return molecules[index]
     try:
-        return list(_read_by_ase(path, "extxyz", index))
+        return list(_read_by_ase(path, "extxyz", index, shown))
     except KeyError:  # which is how ASE speaks of symbols
         with open_text(path) as stream:
             check_xyz_symbols(stream, shown)

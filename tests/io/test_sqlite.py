@@ -15,7 +15,7 @@ from ase.db import connect
 from molcalc.errors import DatasetError, InUseError
 from molcalc.io import sqlite
 from molcalc.io.files import replacing
-from molcalc.io.sqlite import recovered
+from molcalc.io.sqlite import recovered, refuse_programs
 from tests.helpers.killed_writers import leave_half_written
 
 N_ROWS = 40
@@ -132,3 +132,23 @@ def test_a_database_that_is_being_written_is_not_replaced(tmp_path: Path, monkey
             recovered(path)
         writer.execute("COMMIT")
     assert energies(path) == {-1.0, 0.0}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE TRIGGER t AFTER INSERT ON systems BEGIN DELETE FROM systems; END",
+        "CREATE VIRTUAL TABLE f USING fts5(a)",
+        "ALTER TABLE systems ADD COLUMN c GENERATED ALWAYS AS (zeroblob(999999999))",
+    ],
+    ids=["view", "trigger", "module", "expression"],
+)
+def test_databases_that_compute_are_refused(statement: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE systems (id INTEGER)")
+        refuse_programs(file)
+        connection.execute(statement)
+    with pytest.raises(DatasetError, match=r"x\.db: .* is not read"):
+        refuse_programs(file)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, InputError
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import QUANTITIES, unit_factors
@@ -38,7 +38,10 @@ class Database(RowFile):
         """What the database says about all its rows."""
         database = self._connect()
         try:
-            return dict(database.metadata or {})
+            with self.bounded_memory():
+                return dict(database.metadata or {})
+        except InputError as error:
+            raise DatasetError(str(error)) from error
         except Exception as error:  # readers of ASE raise anything
             raise damaged(self.path, error) from error
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
+from molcalc.io.budget import budget_of, expansion_message
 from molcalc.io.exact_numbers import exact_integers, real_numbers
 from molcalc.properties import CYCLIC, to_voigt
 from molcalc.train.data.block import Block, concatenated
@@ -314,6 +315,9 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an archive, after a look at what their headers claim."""
     try:
         with zipfile.ZipFile(path) as archive:
+            claimed, size = sum(member.file_size for member in archive.infolist()), path.stat().st_size
+            if claimed > budget_of(size):
+                raise DatasetError(expansion_message(str(path), claimed, size))
             for member in archive.infolist():
                 with archive.open(member) as stream:
                     _check_header(stream, member, path)

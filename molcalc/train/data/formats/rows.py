@@ -46,7 +46,8 @@ class RowFile(DataFile):
         rows, labels = self.rows(), RowLabels(self.name, self.declared.labels)
         while True:
             try:
-                chunk = list(islice(rows, CHUNK))
+                with self.bounded_memory():
+                    chunk = list(islice(rows, CHUNK))
             except DatasetError:
                 raise
             except InputError as error:

@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from molcalc.errors import DatasetError
-from molcalc.io.sqlite import recovered
+from molcalc.io.files import decompressed
+from molcalc.io.sqlite import recovered, refuse_programs
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.base import damaged
@@ -36,6 +37,7 @@ class SQLiteDatabase(Database):
     """Rows straight from the table; calculators and constraints of rows are never made into objects."""
 
     def __init__(self, path: Path, declared: Declaration) -> None:
+        refuse_programs(recovered(decompressed(path)))
         super().__init__(path, declared)
         self.bulk = sys.byteorder == "little" and self._version() in VERSIONS
 
