@@ -143,7 +143,7 @@ def relax_all(
         if path is not None and not (restart and path.exists()):
             check_file(path, force=force)
     runs = [
-        RelaxationRun(k, atoms, calculator, settings, path, restart, observer or _unobserved)
+        RelaxationRun(k, atoms, calculator, settings, path, restart, force, observer or _unobserved)
         for k, (atoms, path) in enumerate(zip(systems, paths))
     ]
     for run in _alone(runs) if settings.optimizer in SEARCHING else _side_by_side(runs, calculator):

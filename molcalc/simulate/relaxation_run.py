@@ -142,6 +142,7 @@ class RelaxationRun:
     ----------
     system : its number, for the observer.
     restart : go on with the trajectory in ``path``, if there is one.
+    force : replace it otherwise.
 
     Attributes
     ----------
@@ -162,10 +163,11 @@ class RelaxationRun:
         settings: RelaxationSettings,
         path: Path | None,
         restart: bool,
+        force: bool,
         observer: RelaxationObserver,
     ) -> None:
         self.system, self._calculator, self._settings, self._path = system, calculator, settings, path
-        self._observer = observer
+        self._observer, self._force = observer, force
         self._recorded = _recorded(atoms, calculator, settings, path) if path and restart and path.exists() else []
         self._known = recorded_results(self._recorded)
         self._n_recorded = len(self._recorded) - 1
@@ -196,7 +198,9 @@ class RelaxationRun:
         if self._settings.cell:
             check_cell(self.atoms, self._calculator)
             self._target = FrechetCellFilter(self.atoms)
-        self._writer = TrajectoryWriter(self._path, self._settings.description(), len(self._recorded))
+        self._writer = TrajectoryWriter(
+            self._path, self._settings.description(), len(self._recorded), force=self._force
+        )
 
     def advance(self, prediction: Prediction) -> None:
         """Take the next step, or end where the forces are small or the steps are used up.
