@@ -25,6 +25,8 @@ _WRITE_AHEAD = 2
 """Version in bytes 18 and 19 of a file that is written ahead: it cannot be opened without files beside it."""
 _MAX_SCHEMA = 1000
 """Tables and indices of a database; ASE makes a dozen, and two for each key of its own."""
+_STORAGE = ("is full", "disk I/O error", "readonly database", "unable to open")
+"""Words of SQLite about the disk; its codes are known to newer versions of Python only."""
 WAIT = 20.0
 """Seconds to wait for another program that writes the file."""
 
@@ -119,6 +121,11 @@ def clear_away(path: Path, new: Path) -> None:
                 raise InUseError(f"{path} is being written by another program: wait for it") from error
     for file in _companions(path):
         file.unlink(missing_ok=True)
+
+
+def is_out_of_storage(error: sqlite3.Error) -> bool:
+    """Whether the disk is the reason, or the right to write it, and not what is in the file."""
+    return any(words in str(error) for words in _STORAGE)
 
 
 def is_busy(error: sqlite3.Error) -> bool:
