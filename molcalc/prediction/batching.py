@@ -25,6 +25,9 @@ from molcalc.state import State
 CLOSEST_FRACTION = 0.25
 """Share of the sum of covalent radii below which two atoms are taken for a mistake."""
 
+LISTED_ATOMS = 1000
+"""Atoms of a molecule up to which all its pairs are listed."""
+
 
 def check_images(images: Iterable[Atoms]) -> list[Atoms]:
     """The structures of a call that takes many, each of them looked at.
@@ -159,7 +162,8 @@ def make_batch(
     Returns
     -------
     AtomicBatch
-        With pairs as far as the terms of the potential need them: all of a molecule, those in range of a crystal. Its
+        With pairs as far as the terms of the potential need them: all of a molecule, those in range of a crystal or
+        large molecule; none where that were all of a large one, and terms list what they cannot do without. Its
         cell is the reduced one of the same lattice, and lattice translations are of that.
 
     Raises
@@ -176,9 +180,10 @@ def make_batch(
         vectors += lists[1] @ cell
     squared = check_distances(atoms.numbers, vectors, lists[0], min_distance)
     pair_cutoff = potential.pair_cutoff
-    if pair_cutoff is None:
+    large = len(atoms) > LISTED_ATOMS
+    if pair_cutoff is None or (large and np.isinf(pair_cutoff)):
         pairs, pair_cutoff = (np.empty((2, 0), dtype=np.int64), np.empty((0, 3))), 0.0
-    elif not pbc.any():
+    elif not pbc.any() and not large:
         index = all_pairs(len(atoms))
         pairs, pair_cutoff = (index, np.zeros((index.shape[1], 3))), np.inf
     else:
