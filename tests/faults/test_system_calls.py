@@ -18,8 +18,10 @@ from tests.faults.system_calls import STRACE, Fault
 
 SEED = 18
 FAULTS = ("SIGKILL", "ENOSPC", "EIO")
-SAMPLE = ("convert a model",)
-"""Commands of the short form."""
+SAMPLE = ("convert to .db", "convert to .h5", "repair", "convert a model")
+"""Commands of the short form: SQLite, HDF5, a change in place, a folder."""
+MESSAGES = 600
+"""Bytes that a command must be able to write, to say what is wrong."""
 needs_strace = pytest.mark.skipif(STRACE is None, reason="strace is not installed: no system call can be made to fail")
 
 
@@ -55,7 +57,7 @@ def test_broken_calls_leave_nothing_wrong(stage: Stage, share: Share, name: str)
 def test_a_disk_that_is_full_and_stays_full_leaves_nothing_wrong(stage: Stage, share: Share, name: str) -> None:
     folder = stage.fresh(name)
     largest = max(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    limits = [round(largest * part) for part in (0.0, 0.02, 0.1, 0.3, 0.6, 0.9)]
+    limits = [max(MESSAGES, round(largest * part)) for part in (0.02, 0.1, 0.3, 0.6, 0.9)]
     problems = [problem for limit in share.of(limits) for problem in stage.broken_by_size(name, limit)]
     assert not problems, "\n".join(problems)
 
