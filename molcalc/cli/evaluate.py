@@ -111,7 +111,7 @@ def run(args: Arguments) -> int:
         if kind not in GROUPS:
             raise ConfigError(f"--by {kind!r}{suggest(kind, GROUPS)}; groups are {', '.join(GROUPS)}")
     inputs = input_paths(parse_data(args.data), *args.model)
-    check_table_target(args, inputs)
+    check_table_target(args, inputs, [Path(args.output)] if args.output else [])
     if args.output:
         check_file(Path(args.output), force=args.force, inputs=inputs)
         if Path(args.output).suffix.lower() not in FORMATS:

@@ -78,9 +78,9 @@ def run(args: Arguments) -> int:
     from molcalc.cli.input_structures import read_all, sources_of
     from molcalc.cli.output import output_format, write_frames
     from molcalc.errors import ConfigError, MolcalcError
-    from molcalc.io.targets import check_file, check_not_input
+    from molcalc.io.targets import check_distinct, check_file, check_not_input
     from molcalc.simulate.relaxation_run import RelaxationSettings
-    from molcalc.simulate.trajectory import check_distinct, check_trajectories
+    from molcalc.simulate.trajectory import check_trajectories
 
     if args.restart and args.trajectory is None:
         raise ConfigError("--restart continues a trajectory: name it with --trajectory")
@@ -95,7 +95,7 @@ def run(args: Arguments) -> int:
     output_format(output)
     check_distinct([output, *trajectories])
     check_trajectories(trajectories)
-    check_table_target(args, inputs)
+    check_table_target(args, inputs, [output, *trajectories])
     for trajectory in trajectories if not args.restart else []:
         if trajectory is not None:
             check_not_input(trajectory, inputs)

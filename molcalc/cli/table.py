@@ -131,25 +131,29 @@ def add_table_options(parser: argparse.ArgumentParser, *, unit: bool = False, us
         )  # fmt: skip
 
 
-def check_table_target(args: argparse.Namespace, inputs: Iterable[Path] = ()) -> None:
+def check_table_target(
+    args: argparse.Namespace, inputs: Iterable[Path] = (), outputs: Iterable[Path | None] = ()
+) -> None:
     """Refuse a file of values that would replace something, before any work is done.
 
     Parameters
     ----------
     inputs : what the command reads.
+    outputs : what else it writes.
 
     Raises
     ------
     ConfigError, InputError
     """
     from molcalc.errors import ConfigError
-    from molcalc.io.targets import check_file
+    from molcalc.io.targets import check_distinct, check_file
 
     if args.csv == STANDARD_OUTPUT and args.json:
         raise ConfigError("--json and --csv - both write to standard output: name a file for --csv")
     if args.csv is not None and args.csv != STANDARD_OUTPUT:
         force = bool(vars(args).get("force", False))
         check_file(Path(args.csv), force=force, inputs=inputs)
+        check_distinct([Path(args.csv), *outputs])
 
 
 def show_table(

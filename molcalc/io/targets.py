@@ -52,6 +52,23 @@ def check_file(path: Path, *, force: bool, inputs: Iterable[Path] = (), error: t
         raise error(f"{path}: the folder {path.parent} cannot be written to; choose another one")
 
 
+def check_distinct(paths: Iterable[Path | None]) -> None:
+    """Refuse to write two things into one file, however it is spelled.
+
+    Raises
+    ------
+    InputError
+    """
+    named: set[str] = set()
+    for path in paths:
+        if path is None:
+            continue
+        real = os.path.realpath(path)
+        if real in named:
+            raise InputError(f"{path} is named twice: give every file that is written a name of its own")
+        named.add(real)
+
+
 def check_not_input(path: Path, inputs: Iterable[Path], *, error: type[MolcalcError] = InputError) -> None:
     """Refuse a target that is an input of the same run, or a file of a folder that is one, under whatever name.
 

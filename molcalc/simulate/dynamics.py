@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from ase import Atoms
 
 from molcalc.errors import InputError, MolcalcError
-from molcalc.io.targets import check_file
+from molcalc.io.targets import check_distinct, check_file
 from molcalc.simulate.ensembles import DynamicsSettings, degrees_of_freedom, generator, integrator, set_velocities
 from molcalc.simulate.provenance import keep_state, with_results
 from molcalc.simulate.recorder import DYNAMICS_PROGRAM, DynamicsRun, DynamicsStep, InitialState, Recorder
 from molcalc.simulate.trajectory import (
     PathLike,
     TrajectoryWriter,
-    check_distinct,
     check_same_atoms,
     check_same_model,
     check_same_settings,

@@ -14,7 +14,7 @@ from ase import Atoms
 from tqdm import tqdm
 
 from molcalc.errors import InputError, MolcalcError, RelaxationWarning, warn_user
-from molcalc.io.targets import check_file
+from molcalc.io.targets import check_distinct, check_file
 from molcalc.neighbors import VerletList
 from molcalc.prediction.batching import check_images
 from molcalc.simulate.relaxation_run import (
@@ -25,7 +25,7 @@ from molcalc.simulate.relaxation_run import (
     RelaxationSettings,
     RelaxationStep,
 )
-from molcalc.simulate.trajectory import PathLike, check_distinct, check_trajectories, file_of_each
+from molcalc.simulate.trajectory import PathLike, check_trajectories, file_of_each
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator

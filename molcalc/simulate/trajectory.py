@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -186,19 +185,6 @@ def file_of_each(files: PathLike | Sequence[PathLike | None] | None, n_systems: 
     if len(paths) != n_systems:
         raise InputError(f"{what}: {len(paths)} files for {n_systems} structures; give one for each, or None")
     return paths
-
-
-def check_distinct(paths: Sequence[Path | None]) -> None:
-    """Refuse to write two things into one file.
-
-    Raises
-    ------
-    InputError
-    """
-    named = Counter(os.path.realpath(path) for path in paths if path is not None)
-    for path in paths:
-        if path is not None and named[os.path.realpath(path)] > 1:
-            raise InputError(f"{path} is named twice: give every file that is written a name of its own")
 
 
 class TrajectoryWriter:

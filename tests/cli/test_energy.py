@@ -212,6 +212,7 @@ def test_a_table_replaces_no_input_and_nothing_unasked(run: Any, model: Path, wa
         ("-o", water, "--force"),
         ("--csv", "there.csv"),
         ("--csv", "-", "--json"),
+        ("-o", "new.xyz", "--csv", "./new.xyz"),
     ):
         Path("there.csv").write_text("precious")
         assert run("energy", f"{water}@0", "--model", model, *options).status == 2, options
