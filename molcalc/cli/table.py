@@ -11,6 +11,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from molcalc.io.escapes import sheet_cell
+
 MISSING = "-"
 """What the terminal shows where a row has no value; JSON has null there, and a file of values nothing."""
 STANDARD_OUTPUT = "-"
@@ -103,8 +105,14 @@ class ShownTable:
         text = StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([f"{column.name} ({column.unit})" if column.unit else column.name for column in self.columns])
-        writer.writerows([["" if value is None else value for value in row] for row in self.rows])
+        writer.writerows([[_csv_cell(value) for value in row] for row in self.rows])
         return text.getvalue()
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return sheet_cell(value)
+    return "" if value is None else value
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> ShownTable:

@@ -18,7 +18,7 @@ from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.database import Database, write_rows
-from molcalc.train.data.formats.encoding import decode_data, decode_json
+from molcalc.train.data.formats.encoding import decode_data, decode_keys
 from molcalc.train.data.formats.row import Row
 from molcalc.train.data.formats.row_labels import RowLabels
 from molcalc.train.data.formats.rows import joined_rows
@@ -113,7 +113,7 @@ class SQLiteDatabase(Database):
 def _row(values: tuple[Any, ...]) -> Row:
     keys, data = values[13], values[14]
     decoded = (
-        {} if keys in (None, "{}") else decode_json(keys),
+        {} if keys in (None, "{}") else decode_keys(keys),
         {} if data in (None, "null", b"null") else decode_data(data),
     )
     return Row._make((*values[:13], *decoded))
