@@ -233,10 +233,13 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def _remove_unowned(path: Path) -> None:
-    """Delete a temporary file, or the one that a lock file is of, unless somebody is writing it."""
-    temporary = path.with_name(path.name[1:].removesuffix(".lock")) if path.name.startswith("..") else path
-    with contextlib.suppress(InUseError, ResourceError), only_writer(temporary):
-        _remove(temporary)
+    """Delete a temporary file, what belongs to one, or its lock file, unless somebody is writing it."""
+    name = path.name[1:].removesuffix(".lock") if path.name.startswith("..") else path.name
+    owners = {name, *(name.removesuffix(ending) for ending in _COMPANIONS)}
+    with contextlib.suppress(InUseError, ResourceError), contextlib.ExitStack() as held:
+        for owner in sorted(owners):
+            held.enter_context(only_writer(path.with_name(owner)))
+        _remove(path.with_name(name))
 
 
 def sync_directory(path: Path) -> None:

@@ -206,11 +206,14 @@ def test_what_a_killed_writer_left_beside_a_target_goes_with_the_next_write(
 def test_what_somebody_is_writing_is_no_leftover(tmp_path: Path) -> None:
     with replacing(tmp_path / "file") as temporary:
         temporary.write_text("first")
+        journal = temporary.with_name(temporary.name + "-journal")
+        journal.write_text("of SQLite")
         thread = threading.Thread(target=write_atomic, args=(tmp_path / "file", b"second"))
         thread.start()
         thread.join()
         remove_temporaries(tmp_path)
         assert temporary.read_text() == "first"
+        assert journal.exists()
         assert (tmp_path / "file").read_text() == "second"
     assert (tmp_path / "file").read_text() == "first"
     assert os.listdir(tmp_path) == ["file"]
