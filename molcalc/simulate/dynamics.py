@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ase import Atoms
+from ase.units import kB
 
 from molcalc.errors import InputError, MolcalcError
 from molcalc.io.targets import check_distinct, check_file
-from molcalc.simulate.ensembles import DynamicsSettings, degrees_of_freedom, generator, integrator, set_velocities
+from molcalc.simulate.ensembles import (
+    MAX_TEMPERATURE,
+    DynamicsSettings,
+    degrees_of_freedom,
+    generator,
+    integrator,
+    set_velocities,
+)
 from molcalc.simulate.provenance import keep_state, with_results
 from molcalc.simulate.recorder import DYNAMICS_PROGRAM, DynamicsRun, DynamicsStep, InitialState, Recorder
 from molcalc.simulate.trajectory import (
@@ -114,6 +122,12 @@ def _continued(atoms: Atoms, calculator: MolCalculator, settings: DynamicsSettin
         raise InputError(
             f"{path}: its steps do not go on: frame {run.n_frames - 1} is of step {last.info['step']}, not {expected} "
             "(two runs wrote it, or it was edited): begin a new run from one of its frames with --keep-velocities"
+        )
+    kelvin = 2.0 * last.get_kinetic_energy() / (max(n_freedom, 1) * kB)
+    if not kelvin <= MAX_TEMPERATURE:
+        raise InputError(
+            f"{path}: the momenta of its last frame are {kelvin:.3g} K, out of any sense (at most "
+            f"{MAX_TEMPERATURE:g} K): begin a new run from an earlier frame"
         )
     return InitialState(last.copy(), settings, n_freedom, step=int(last.info["step"]), n_frames=run.n_frames)
 
