@@ -59,7 +59,7 @@ def wrong_with_mutated(
             yield f"{told}: {len(finished.err)} bytes of messages: {finished.err[:200]!r}"
 
 
-@pytest.mark.parametrize("name", [".json", ".db", ".xyz"])
+@pytest.mark.parametrize("name", [".json", ".db", ".npz", ".xyz"])
 def test_some_mutated_inputs_are_used_or_refused(stage: Stage, name: str) -> None:
     problems = list(wrong_with_mutated(stage, name, prepared(stage, name), range(SHORT), readers=1))
     assert not problems, "\n".join(problems)

@@ -189,7 +189,7 @@ class NpzFile(DataFile):
         """What Q is: total charges have one number for a structure, quadrupoles six or nine."""
         if "Q" not in arrays:
             return {}
-        return {"Q": "total_charge" if arrays["Q"].size == len(arrays["Q"]) else "quadrupole"}
+        return {"Q": "total_charge" if arrays["Q"].size == len(np.atleast_1d(arrays["Q"])) else "quadrupole"}
 
     def _usual_of_charges(self, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
         """Our name of the array of charges, if the user names none."""
@@ -207,6 +207,9 @@ class NpzFile(DataFile):
         for ours in ("positions", "numbers"):
             if ours not in theirs:
                 raise DatasetError(f"{self.path}: there is no array {_THEIRS[ours]!r}")
+        for name in theirs.values():
+            if arrays[name].ndim == 0 and names.get(name, name) in names.values():
+                raise DatasetError(f"{self.path}: {name} is a single value; expected one for every row")
         rows, n_grid = len(arrays[theirs["positions"]]), arrays.get("n_grid")
         found: dict[str, np.ndarray] = {}
         for name, values in arrays.items():

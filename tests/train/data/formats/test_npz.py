@@ -67,6 +67,12 @@ def test_q_of_six_or_nine_numbers_is_a_quadrupole(tmp_path: Path) -> None:
     assert opened(tmp_path, physnet(Q=np.zeros((3, 3, 3))), units=units).counts()["quadrupole"] == 3
 
 
+@pytest.mark.parametrize("name", ["R", "Z", "E", "Q"])
+def test_a_single_value_in_place_of_one_for_every_row_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DatasetError, match=rf"a\.npz: {name} is a single value; expected one for every row"):
+        opened(tmp_path, physnet(**{name: 1.0}), units=EV)
+
+
 def test_structures_may_have_different_numbers_of_esp_points(tmp_path: Path) -> None:
     counts = np.array([2, 0, 3])
     values, points = np.arange(5.0), np.arange(15.0).reshape(5, 3)
