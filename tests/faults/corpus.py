@@ -46,7 +46,8 @@ def _structure(name: str, **options: str) -> Format:
     def make(server: Preloaded, folder: Path) -> None:
         write(folder / name, labelled("CH3OH", 2) if "vasp" not in name else _crystal(), **options)
 
-    return Format(name=name, make=make, read_by=(("energy", name, *MODEL),))
+    periodic = ("--coulomb", "dsf") if "vasp" in name else ()
+    return Format(name=name, make=make, read_by=(("energy", name, *MODEL, *periodic),))
 
 
 def _written(name: str, text: str, *read_by: tuple[str, ...]) -> Format:
@@ -102,7 +103,7 @@ USER_CHARGES
  1 1 2 1
  2 1 3 1
 """
-GAUSSIAN = "%mem=1GB\n# pbe0/def2svp\n\nwater\n\n0 1\nO 0 0 0.12\nH 0 0.76 -0.48\nH 0 -0.76 -0.48\n\n"
+GAUSSIAN = "%mem=1GB\n# pbe0/def2svp\n\nwater\n\n0 1\nO 0.0 0.0 0.12\nH 0.0 0.76 -0.48\nH 0.0 -0.76 -0.48\n\n"
 CONFIGURATION = """model: aimnet2
 batch_mode: molecules
 loop: {batch_size: 4, patience: 5}
