@@ -99,7 +99,8 @@ def texts_without_encoding(source: str) -> Iterator[str]:
             continue
         name = ast.unparse(node.func).rpartition(".")[2]
         options = {each.arg for each in node.keywords}
-        binary = any(isinstance(n, ast.Constant) and "b" in str(n.value) for n in node.args[1:2])
+        modes = [n for mode in node.args[1:2] for n in ast.walk(mode) if isinstance(n, ast.Constant)]
+        binary = any("b" in str(n.value) for n in modes)
         opens = isinstance(node.func, ast.Name) and name == "open" and not binary
         if (opens or name in ("read_text", "write_text")) and "encoding" not in options:
             yield f"{node.lineno}: {ast.unparse(node)[:80]}"

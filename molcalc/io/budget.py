@@ -113,7 +113,7 @@ def _limited_addresses(more: int) -> Iterator[None]:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_AS)
-    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     if before[0] != resource.RLIM_INFINITY and before[0] <= mapped + more:
         yield
         return

@@ -8,6 +8,9 @@ _COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 """Characters that move, colour and clear a terminal or turn the direction of what follows; lines and tabs stay."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a sheet takes for the beginning of a formula."""
+_NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+_NUMBERS = re.compile(f"{_NUMBER}( {_NUMBER})*")
+"""One number or several, which are no formula."""
 
 
 def visible(text: str) -> str:
@@ -25,10 +28,11 @@ def sheet_cell(text: str) -> str:
 
     Returns
     -------
-    visible text; behind an apostrophe where it begins like a formula
+    visible text; behind an apostrophe where it begins like a formula and is no number
     """
     shown = visible(text)
-    return f"'{shown}" if shown.startswith(_FORMULA) and len(shown) > 1 else shown
+    formula = shown.startswith(_FORMULA) and len(shown) > 1 and not _NUMBERS.fullmatch(shown)
+    return f"'{shown}" if formula else shown
 
 
 def markdown_text(text: str) -> str:

@@ -21,12 +21,12 @@ def test_commands_to_a_terminal_are_shown_and_not_obeyed(text: str, shown: str) 
     assert visible(text) == shown
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-cmd", "@SUM(A1)"])
+@pytest.mark.parametrize("text", ["=1+1", "+1+cmd", "-1-2", "-cmd", "@SUM(A1)"])
 def test_sheets_do_not_compute_texts(text: str) -> None:
     assert sheet_cell(text) == f"'{text}"
 
 
-@pytest.mark.parametrize("text", ["water.xyz", "", "-", "a=b"])
+@pytest.mark.parametrize("text", ["water.xyz", "", "-", "a=b", "-0.5", "+1e-7", "-0.1 0.25 -1e-07"])
 def test_other_cells_stay(text: str) -> None:
     assert sheet_cell(text) == text
 

@@ -278,7 +278,8 @@ def _tag(folder: Path) -> None:
     """Tell programs that make backups or look for data that a folder is a cache (https://bford.info/cachedir)."""
     tag = folder / CACHE_TAG
     if not tag.exists():
-        tag.write_text(f"{CACHE_SIGNATURE}\n# Packed copies of data, made by molcalc; they can be deleted.\n")
+        text = f"{CACHE_SIGNATURE}\n# Packed copies of data, made by molcalc; they can be deleted.\n"
+        tag.write_text(text, encoding="utf-8")
 
 
 def _writable(folder: Path) -> bool:
