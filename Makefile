@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+MINUTES ?= 60
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow check lint bench planted-errors clean
+.PHONY: demo test test-slow faults check lint bench planted-errors clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/relax_molecule.py
@@ -18,6 +19,10 @@ test-slow: $(VENV)/.test
 	$(INSTALL) --editable '.[pme]'
 	$(INSTALL) --no-build-isolation torch-scatter || echo 'torch-scatter does not build here: its test is skipped'
 	$(BIN)/python -m pytest -m slow
+
+# Broken system calls need strace (a package of the system); without it these tests say so and are skipped.
+faults: $(VENV)/.test
+	$(BIN)/python -m pytest tests/faults -m 'slow or not slow' --budget-minutes $(MINUTES)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check molcalc tests examples benchmarks

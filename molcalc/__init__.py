@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from molcalc.calculators.aimnet2 import AIMNet2
     from molcalc.calculators.dispersion import D3, D4
     from molcalc.calculators.physnet_dcm import NonEquivariantDCM, PhysNetDCM
+    from molcalc.simulate.relaxation import relax
     from molcalc.testing import check_calculator
     from molcalc.train.fitting import fit
     from molcalc.train.report.evaluation import evaluate
@@ -28,13 +29,14 @@ HOMES = {
     "D4": "molcalc.calculators",
     "open_model": "molcalc.assembly.opening",
     "check_calculator": "molcalc.testing",
+    "relax": "molcalc.simulate.relaxation",
     "fit": "molcalc.train",
     "evaluate": "molcalc.train",
 }
 """Where each public name is found; it is imported on first use."""
 __all__ = [
     "D3", "D4", "AIMNet2", "NonEquivariantDCM", "PhysNetDCM", "__version__", "check_calculator", "evaluate", "fit",
-    "open_model",
+    "open_model", "relax",
 ]  # fmt: skip
 
 

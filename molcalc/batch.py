@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Int64
 from torch import Tensor
 
+from molcalc.cells import reduced_cell
 from molcalc.neighbors import all_pairs, neighbor_list, pair_list
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class AtomicBatch:
     ----------
     numbers : (n_atoms,) int64, true atomic numbers.
     positions : (n_atoms, 3) float64, Å.
-    cell : (n_systems, 3, 3) float64, Å, rows are lattice vectors.
+    cell : (n_systems, 3, 3) float64, Å, rows are lattice vectors: the shortest of the lattice, see
+        :mod:`molcalc.cells`, which need not be those of the structure.
     pbc : (n_systems, 3) bool.
     system_idx : (n_atoms,) int64, sorted.
     edge_index : (2, n_edges) int64, rows i and j.
@@ -80,7 +82,7 @@ class AtomicBatch:
 
     def has_volume(self) -> Bool[Tensor, " n_systems"]:
         """(n_systems,) bool, which structures have a stress: some direction is periodic and the cell has a volume."""
-        return self.pbc.any(dim=1) & (torch.linalg.det(self.cell.detach()) != 0)
+        return self.pbc.any(dim=1) & (self.cell.detach() != 0).any(dim=2).all(dim=1)
 
     def atoms_per_system(self) -> Int64[Tensor, " n_systems"]:
         """(n_systems,) int64 number of atoms of each structure."""
@@ -132,7 +134,7 @@ def from_atoms(
     batch with lists of neighbors, without labels and points
     """
     positions = np.array(atoms.positions, dtype=np.float64)
-    cell = np.array(atoms.cell.array, dtype=np.float64)
+    cell = reduced_cell(atoms.cell.array, atoms.pbc).cell
     edges = neighbor_list(positions, cell, atoms.pbc, cutoff)
     if pair_cutoff is None:
         pairs = np.empty((2, 0), dtype=np.int64), np.empty((0, 3))

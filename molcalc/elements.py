@@ -37,6 +37,25 @@ def atomic_number(symbol: str) -> int:
     return number
 
 
+def check_numbers(numbers: Iterable[int], where: str) -> None:
+    """Refuse atomic numbers that no element has; 0, a dummy atom, is left to whoever computes.
+
+    Parameters
+    ----------
+    where : structure that has them, for messages.
+
+    Raises
+    ------
+    UnsupportedElementError
+        Names the first.
+    """
+    for atom, number in enumerate(numbers):
+        if not 0 <= number <= LARGEST_NUMBER:
+            raise UnsupportedElementError(
+                f"{where}, atom {atom}: {number} is no atomic number: allowed are 1 to {LARGEST_NUMBER}"
+            )
+
+
 def check_xyz_symbols(lines: Iterable[str], name: str) -> None:
     """Explain the first atom of an XYZ file that is no element.
 

@@ -74,6 +74,10 @@ class ConfigError(InputError):
     """An option is unknown, misspelt, or out of range."""
 
 
+class InUseError(InputError):
+    """Another process writes the file or folder that is to be written."""
+
+
 class MissingPropertyError(MolcalcError, PropertyNotImplementedError):
     """A property is asked for that a model does not predict, or that a structure does not have."""
 
@@ -122,12 +126,24 @@ class OpenShellWarning(UserWarning):
     """Unpaired electrons of a structure are not seen: a closed-shell model, or initial magnetic moments alone."""
 
 
+class UnreadStateWarning(UserWarning):
+    """A key of a structure seems to state its charge or spin, under a name that nothing reads."""
+
+
 class ExtrapolationWarning(UserWarning):
     """A structure is unlike everything that a model was trained on, or the networks of an ensemble disagree on it."""
 
 
+class CompilationWarning(UserWarning):
+    """Compiled loops are made anew by every process."""
+
+
 class FidelityWarning(UserWarning):
     """A fidelity is left out of a comparison."""
+
+
+class RelaxationWarning(UserWarning):
+    """Some of many structures could not be relaxed."""
 
 
 class NonEquivariantWarning(UserWarning):

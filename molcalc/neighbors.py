@@ -10,12 +10,19 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from molcalc.cells import reduced_cell
+from molcalc.errors import ResourceError
 from molcalc.kernels import runtime as compiled
 
 DENSE_LIMIT = 64
 """Up to this many atoms (not periodic) comparing all pairs beats a cell list."""
 SEARCH_WIDTH = 2.0
 """Å, least width of the cells of a cell list: narrower ones are nearly all empty, and there are millions of them."""
+
+KEPT_PAIRS_ATOMS = 1000
+"""Atoms up to which a list of all pairs is kept: 8 MB, 16 times."""
+MAX_LISTED_ATOMS = 16_000
+"""Atoms up to which a list of all pairs is made: 2 GB."""
 
 Pairs = tuple[Int[np.ndarray, "2 n_edges"], Float[np.ndarray, "n_edges 3"]]
 
@@ -65,6 +72,7 @@ def _search(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: fl
     """Both directions of each pair if ``ordered``, else one."""
     if len(positions) == 0 or not cutoff > 0.0:
         return np.empty((2, 0), dtype=np.int64), np.empty((0, 3))
+    cell, change = reduced_cell(cell, pbc)
     laps, periodic = _cut_open(positions, cell, np.asarray(pbc, dtype=bool), cutoff)
     if laps is not None:
         positions = positions - laps @ cell
@@ -72,7 +80,9 @@ def _search(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: fl
         index, shifts = _dense_list(positions, cutoff, ordered)
     else:
         index, shifts = _cell_list(positions, cell, periodic, cutoff, ordered)
-    return index, shifts if laps is None else shifts + laps[index[0]] - laps[index[1]]
+    if laps is not None:
+        shifts = shifts + laps[index[0]] - laps[index[1]]
+    return index, shifts if change is None else shifts @ change
 
 
 def _cut_open(
@@ -128,10 +138,39 @@ def _cell_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff:
     return (index, shifts) if cutoff >= SEARCH_WIDTH else _within(index, shifts, positions, cell, cutoff)
 
 
-@lru_cache(maxsize=16)
 def all_pairs(n_atoms: int) -> Int[np.ndarray, "2 n_pairs"]:
-    """(2, n(n−1)/2) int64, every unordered pair of atoms once."""
-    return np.stack(np.triu_indices(n_atoms, k=1)).astype(np.int64)
+    """(2, n(n−1)/2) int64, every unordered pair of atoms once; those of few atoms are kept for the next call.
+
+    Returns
+    -------
+    (2, n_pairs) int64
+
+    Raises
+    ------
+    ResourceError
+        Above :data:`MAX_LISTED_ATOMS`.
+    """
+    return _kept_pairs(n_atoms) if n_atoms <= KEPT_PAIRS_ATOMS else _all_pairs(n_atoms)
+
+
+@lru_cache(maxsize=16)
+def _kept_pairs(n_atoms: int) -> np.ndarray:
+    return _all_pairs(n_atoms)
+
+
+def _all_pairs(n_atoms: int) -> np.ndarray:
+    if n_atoms > MAX_LISTED_ATOMS:
+        raise ResourceError(
+            f"a list of all pairs of {n_atoms} atoms would take {8e-9 * n_atoms * n_atoms:.0f} GB; it is made up to "
+            f"{MAX_LISTED_ATOMS} atoms. Energies and forces do without one where numba is installed: use the extra "
+            '"fast" on a processor, or a smaller structure'
+        )
+    later = np.arange(n_atoms - 1, -1, -1)
+    index = np.empty((2, int(later.sum())), dtype=np.int64)
+    index[0] = np.repeat(np.arange(n_atoms), later)
+    index[1] = np.arange(index.shape[1])
+    index[1] += (1 + np.arange(n_atoms) - np.concatenate([[0], np.cumsum(later)[:-1]]))[index[0]]
+    return index
 
 
 class VerletList:

@@ -29,10 +29,12 @@ from molcalc.errors import (
     ConfigError,
     FidelityWarning,
     MissingPropertyError,
+    MolcalcError,
     NonEquivariantWarning,
     OpenShellWarning,
     ResourceError,
     SpinError,
+    UnreadStateWarning,
     memory_named,
     suggest,
     warn_user,
@@ -53,7 +55,7 @@ from molcalc.prediction.results import (
     split_batch,
     undefined,
 )
-from molcalc.state import State, multiplicity_of_moments, resolve_charge
+from molcalc.state import State, is_unread_state, multiplicity_of_moments, resolve_charge, single, unread_kind
 from molcalc.surroundings import own_settings
 
 BATCH_ATOMS = 2000
@@ -197,10 +199,14 @@ class Predictor:
         protons = int(atoms.numbers.sum())
         sources: dict[str, Any] = {"n_atoms": len(atoms), "protons": protons, "initial_charge": initial_charge(atoms)}
         if "multiplicity" not in self.depends_on:
-            return State(resolve_charge(atoms.info, argument=self.charge, **sources) or 0, 1, self._fidelity)
+            charge = resolve_charge(atoms.info, argument=self.charge, **sources)
+            self._tell_unread(atoms, {"charge": 0} if charge is None else {})
+            return State(charge or 0, 1, self._fidelity)
         state = State.of(
             atoms.info, charge=self.charge, multiplicity=self.multiplicity, fidelity=self._fidelity, **sources
         )
+        taken = {} if state.charge_stated else {"charge": state.charge}
+        self._tell_unread(atoms, taken if state.multiplicity_stated else {**taken, "multiplicity": state.multiplicity})
         if state.charge and self.neutral_only:
             raise ChargeError(f"charge {state.charge}: {self.model!r} knows neutral molecules only")
         if "spin_charges" not in self.potential.predicts and state.multiplicity != 1:
@@ -228,6 +234,18 @@ class Predictor:
                     OpenShellWarning,
                 )
         return state
+
+    def _tell_unread(self, atoms: Atoms, taken: Mapping[str, int]) -> None:
+        """Tell of keys that seem to state what was taken by default, under names that nothing reads."""
+        for name, value in atoms.info.items():
+            if isinstance(name, str) and unread_kind(name) in taken and is_unread_state(name, value):
+                kind, formula = str(unread_kind(name)), atoms.get_chemical_formula()
+                self._warn_once(
+                    f"unread {name}: {formula}",
+                    f"{formula} is computed with {kind} {taken[kind]}: atoms.info[{name!r}] = {single(value)} is not "
+                    f"read; if it is meant, set atoms.info[{kind!r}]",
+                    UnreadStateWarning,
+                )
 
     # -- from structures to results ------------------------------------------------------------------
 
@@ -266,7 +284,7 @@ class Predictor:
 
     @own_settings()
     def predict(self, batches: Sequence[AtomicBatch], gradients: Sequence[str]) -> list[Prediction]:
-        """Predictions for structures that are evaluated together, or in two halves where memory is short.
+        """Predictions for structures that are evaluated together, or in smaller parts where memory is short.
 
         Parameters
         ----------
@@ -280,7 +298,7 @@ class Predictor:
         Raises
         ------
         ResourceError
-            When they do not fit into memory in halves either.
+            When a single one does not fit into memory.
         """
         try:
             return self._in_one_batch(batches, gradients)
@@ -288,7 +306,48 @@ class Predictor:
             if len(batches) == 1:
                 raise
         half = len(batches) // 2
-        return self._in_one_batch(batches[:half], gradients) + self._in_one_batch(batches[half:], gradients)
+        return self.predict(batches[:half], gradients) + self.predict(batches[half:], gradients)
+
+    def predict_each(self, images: Sequence[Atoms], edges: Sequence[VerletList]) -> list[Prediction | MolcalcError]:
+        """Predictions with all gradients for structures that are evaluated together and go wrong apart.
+
+        Parameters
+        ----------
+        images : structures of any kind.
+        edges : of each structure, which follow it from call to call.
+
+        Returns
+        -------
+        One prediction for each structure; the error in place of one that cannot be described, or whose results are not
+        finite.
+        """
+        found: list[Prediction | MolcalcError | None] = [None] * len(images)
+        batches: dict[int, AtomicBatch] = {}
+        for k, (atoms, list_) in enumerate(zip(images, edges)):
+            try:
+                batches[k] = self.prepare(atoms, list_)[0]
+            except MolcalcError as error:
+                found[k] = error
+        for gradients in sorted({self.gradients_of(images[k]) for k in batches}):
+            group = [k for k in batches if self.gradients_of(images[k]) == gradients]
+            for k, prediction in zip(group, self._apart([batches[k] for k in group], gradients)):
+                found[k] = prediction
+        return [each for each in found if each is not None]
+
+    def _apart(self, batches: Sequence[AtomicBatch], gradients: Sequence[str]) -> list[Prediction | MolcalcError]:
+        """Predictions of one batch; where it fails, of each structure alone."""
+        found: list[Prediction | MolcalcError] = []
+        try:
+            predictions = self.predict(batches, gradients)
+        except MolcalcError as error:
+            return [error] if len(batches) == 1 else [self._apart([batch], gradients)[0] for batch in batches]
+        for prediction in predictions:
+            try:
+                check_finite(prediction.results, self.model)
+                found.append(prediction)
+            except MolcalcError as error:
+                found.append(error)
+        return found
 
     def evaluate(
         self, images: Iterable[Atoms], properties: Sequence[str] = ("energy", "forces")

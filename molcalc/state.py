@@ -28,20 +28,26 @@ import numpy as np
 
 from molcalc.errors import ChargeError, SpinError, short
 
-CHARGE_KEYS = ("charge", "total_charge", "net_charge", "molecular_charge")
+CHARGE_KEYS = ("charge", "total_charge", "net_charge", "molecular_charge", "mol_charge", "tot_charge")
 MULTIPLICITY_KEYS = ("spin", "multiplicity", "spin_multiplicity", "mult", "molecular_multiplicity")
 UNPAIRED_KEYS = ("uhf", "unpaired_electrons", "n_unpaired")
 """Number of unpaired electrons, 2S."""
 FIDELITY_KEY = "fidelity"
 STATE_KEYS = (*CHARGE_KEYS, *MULTIPLICITY_KEYS, *UNPAIRED_KEYS, FIDELITY_KEY)
 _PLAIN = {key.replace("_", ""): key for key in STATE_KEYS}
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_CHARGE_WORDS = {"charge", "chg", "chrg", "q", "qtot", "charges"}
+_MULTIPLICITY_WORDS = {"spin", "mult", "multiplicity", "unpaired"}
+"""Words in names that seem to state a charge or multiplicity, in lower case."""
 
-WHOLE = 1e-6
-"""Deviation from an integer that is taken for rounding of one number."""
+WHOLE = 1e-9
+"""Deviation from an integer that is taken for rounding of a sum in double precision."""
 ROUNDING_PER_ATOM = 0.005
 """e by which an initial charge may be rounded: half a unit of two printed digits."""
 MAX_ROUNDING = 0.1
 """e by which the sum of initial charges may miss an integer, however many atoms there are."""
+MOMENT_ROUNDING = 0.25
+"""μ_B by which the sum of initial magnetic moments may miss an integer: moments of atoms overlap and are rounded."""
 LARGEST_CHARGE = 4
 """e that any structure may have; more of them need as many atoms."""
 
@@ -259,10 +265,33 @@ def multiplicity_of_moments(total_moment: float, electrons: int) -> int | None:
     2S+1, or None
     """
     moment = abs(total_moment)
-    if not np.isfinite(moment) or abs(moment - round(moment)) > WHOLE:
+    if not np.isfinite(moment) or abs(moment - round(moment)) > MOMENT_ROUNDING:
         return None
     multiplicity = round(moment) + 1
     return multiplicity if _possible(multiplicity, electrons) else None
+
+
+@lru_cache(maxsize=4096)
+def unread_kind(name: str) -> str | None:
+    """What a name that :func:`state_key` does not know seems to state, by its words ("Q", "formal_charge").
+
+    Returns
+    -------
+    "charge", "multiplicity", or None
+    """
+    words = {word.lower() for word in _WORD.findall(name)}
+    if state_key(name) is not None or words.isdisjoint(_CHARGE_WORDS | _MULTIPLICITY_WORDS):
+        return None
+    return "multiplicity" if words.isdisjoint(_CHARGE_WORDS) else "charge"
+
+
+def is_unread_state(name: str, value: Any) -> bool:
+    """Whether a key that nothing reads seems to state a charge other than 0, or a multiplicity other than 1."""
+    kind, number = unread_kind(name), single(value)
+    if kind is None or isinstance(number, (bool, np.bool_)) or not isinstance(number, numbers.Real):
+        return False
+    stated = float(number)
+    return stated.is_integer() and stated != 0 and (kind == "charge" or stated > 1)
 
 
 def without_rounding(total: Any, n_atoms: Any) -> Any:

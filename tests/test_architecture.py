@@ -15,7 +15,7 @@ ROOT = Path(molcalc.__file__).parent
 TESTS = Path(__file__).parent
 LEVELS = [
     {"_version", "units", "errors"},
-    {"devices", "elements", "knowledge", "properties", "surroundings"},
+    {"cells", "devices", "elements", "knowledge", "properties", "surroundings"},
     {"fidelity", "state"},
     {"io"},
     {"structure_files"},
@@ -52,6 +52,10 @@ DIFFERENTIATE = {
 """Functions that call autograd for derivatives: of results, and of what is compiled. The export runs where
 molcalc.derivatives does not."""
 CROSS_CUTTING = {
+    "faults/test_crowds",
+    "faults/test_damaged_files",
+    "faults/test_mutated_inputs",
+    "faults/test_system_calls",
     "test_annotations",
     "test_architecture",
     "test_docs",

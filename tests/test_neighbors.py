@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from molcalc import neighbors
+from molcalc.errors import ResourceError
 from molcalc.neighbors import VerletList, all_pairs, neighbor_list, pair_list
 
 
@@ -125,6 +126,14 @@ def test_pairs_are_listed_once(name: str, dense_limit: int, monkeypatch: pytest.
 def test_all_pairs_of_a_molecule() -> None:
     assert all_pairs(3).tolist() == [[0, 0, 1], [1, 2, 2]]
     assert all_pairs(1).shape == (2, 0)
+    assert np.array_equal(all_pairs(40), np.stack(np.triu_indices(40, k=1)))
+
+
+def test_lists_of_all_pairs_are_refused_before_memory_is_gone() -> None:
+    with pytest.raises(ResourceError, match="50000 atoms would take 20 GB"):
+        all_pairs(50_000)
+    assert all_pairs(40) is all_pairs(40)
+    assert all_pairs(1001) is not all_pairs(1001)  # 8 MB each
 
 
 def test_no_atoms_have_no_neighbors() -> None:

@@ -179,7 +179,7 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return tried
 
 
-def test_a_batch_that_does_not_fit_into_memory_is_split_once(short_of_memory: list[int]) -> None:
+def test_a_batch_that_does_not_fit_into_memory_is_split(short_of_memory: list[int]) -> None:
     calc = tiny_calculator(tiny_checkpoint())
     images = [organic(), molecule("H2O"), molecule("NH3"), molecule("CH4")]
     found = calc.evaluate(images)
@@ -188,10 +188,18 @@ def test_a_batch_that_does_not_fit_into_memory_is_split_once(short_of_memory: li
         assert result["energy"] == pytest.approx(calc.evaluate([atoms])[0]["energy"], abs=1e-9)
 
 
-def test_what_does_not_fit_even_then_is_named(short_of_memory: list[int]) -> None:
-    with pytest.raises(ResourceError, match="a batch of 3 structures with 9 atoms does not fit into memory: use a"):
-        tiny_calculator(tiny_checkpoint()).evaluate([molecule("H2O")] * 6)
-    assert short_of_memory == [6, 3]
+def test_a_batch_is_halved_until_it_fits(short_of_memory: list[int]) -> None:
+    assert len(tiny_calculator(tiny_checkpoint()).evaluate([molecule("H2O")] * 6)) == 6
+    assert short_of_memory == [6, 3, 1, 2, 3, 1, 2]
+
+
+def test_a_structure_that_does_not_fit_alone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*args: Any) -> dict[str, torch.Tensor]:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("molcalc.predictor.evaluate", refused)
+    with pytest.raises(ResourceError, match="a structure with 3 atoms does not fit into memory: use a"):
+        tiny_calculator(tiny_checkpoint()).evaluate([molecule("H2O")] * 2)
 
 
 def predictor(**options: Any) -> Predictor:

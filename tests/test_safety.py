@@ -92,6 +92,27 @@ def test_no_module_runs_what_a_file_says(path: Path) -> None:
     assert not list(violations(path.read_text(), path.relative_to(ROOT).as_posix()))
 
 
+def texts_without_encoding(source: str) -> Iterator[str]:
+    """Calls that open text as the locale of the machine says; modes that are no literals are not seen."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func).rpartition(".")[2]
+        options = {each.arg for each in node.keywords}
+        modes = [n for mode in node.args[1:2] for n in ast.walk(mode) if isinstance(n, ast.Constant)]
+        binary = any("b" in str(n.value) for n in modes)
+        opens = isinstance(node.func, ast.Name) and name == "open" and not binary
+        if (opens or name in ("read_text", "write_text")) and "encoding" not in options:
+            yield f"{node.lineno}: {ast.unparse(node)[:80]}"
+
+
+def test_no_text_is_read_as_the_locale_says() -> None:
+    """ruff knows the rule (PLW1514), but not of which type a name is."""
+    found = {path.name: list(texts_without_encoding(path.read_text(encoding="utf-8"))) for path in ROOT.rglob("*.py")}
+    assert not {name: calls for name, calls in found.items() if calls}
+    assert len(list(texts_without_encoding("open(a); path.read_text(); open(a, 'rb'); open(a, encoding='utf-8')"))) == 2
+
+
 @pytest.mark.parametrize(
     "source",
     [

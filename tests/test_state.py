@@ -18,7 +18,7 @@ from ase.io import write
 
 from molcalc.calculators import AIMNet2
 from molcalc.cli import main
-from molcalc.errors import ChargeError, DatasetError, OpenShellWarning, SpinError, StateError
+from molcalc.errors import ChargeError, DatasetError, OpenShellWarning, SpinError, StateError, UnreadStateWarning
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.prediction.batching import initial_charge
@@ -336,10 +336,11 @@ def test_initial_magnetic_moments_that_do_not_count_are_told_once(
     [
         with_moments([1.0, -1.0]),
         with_moments([0.5, 0.0]),
+        with_moments([0.8, 0.8]),
         with_moments([1.0, 0.0]),
         with_moments([1.0, 1.0], spin=1),
     ],
-    ids=["paired", "fraction", "of another charge", "multiplicity given"],
+    ids=["paired", "fraction", "far from whole", "of another charge", "multiplicity given"],
 )
 def test_initial_magnetic_moments_that_say_nothing_are_not_mentioned(atoms: Atoms, open_shell: Checkpoint) -> None:
     with warnings.catch_warnings():
@@ -348,7 +349,9 @@ def test_initial_magnetic_moments_that_say_nothing_are_not_mentioned(atoms: Atom
 
 
 def test_moments_hint_at_a_multiplicity_that_the_electrons_allow() -> None:
-    assert [multiplicity_of_moments(total, 16) for total in (0.0, 2.0, -2.0, 1.0, np.nan)] == [1, 3, 3, None, None]
+    assert [multiplicity_of_moments(total, 16) for total in (0.0, 2.0, -2.0, 1.87, 1.0, np.nan)] == [
+        1, 3, 3, 3, None, None
+    ]  # fmt: skip
 
 
 def test_initial_charges_are_told_from_none() -> None:
@@ -364,3 +367,36 @@ def test_a_key_without_a_value_records_no_charge(tmp_path: Path) -> None:
         frame.calc = SinglePointCalculator(frame, energy=0.0)
     write(tmp_path / "frames.traj", frames)
     assert open_dataset(tmp_path / "frames.traj").total_charge.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("Q", -2), ("formal_charge", 1.0), ("charges", np.array([1])), ("spinState", 3)]
+)
+def test_keys_that_seem_to_state_charge_or_spin_and_are_not_read_are_told(
+    name: str, value: Any, open_shell: Checkpoint
+) -> None:
+    kind = "multiplicity" if name == "spinState" else "charge"
+    calc = tiny_calculator(open_shell)
+    with pytest.warns(
+        UnreadStateWarning, match=rf"computed with {kind} [01]: atoms.info\['{name}'\].*info\['{kind}'\]"
+    ):
+        calc.get_potential_energy(Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], info={name: value}))
+
+
+@pytest.mark.parametrize(
+    "info",
+    [{"Q": -2, "charge": 2}, {"Q": 0}, {"charges": np.ones(2)}, {"q": 0.25}, {"spin_polarized": True}, {"queue": 3}],
+    ids=["charge stated", "zero", "array", "fraction", "truth value", "another word"],
+)
+def test_keys_that_say_nothing_of_the_state_are_not_mentioned(info: dict[str, Any], open_shell: Checkpoint) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tiny_calculator(open_shell).get_potential_energy(Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], info=info))
+
+
+@pytest.mark.parametrize("key", ["charge", "spin", "uhf"])
+def test_what_almost_is_a_whole_number_is_none(key: str) -> None:
+    """A sum of charges in double precision misses it by 1e-16 at most."""
+    with pytest.raises(StateError, match="is not an integer"):
+        State.of({key: 2.0000002}, n_atoms=3, protons=10)
+    assert State.of({"charge": 1 - 1e-15}, n_atoms=3, protons=10).charge == 1

@@ -42,7 +42,7 @@ class JSONLines(RowFile):
         with open(self.path, encoding="utf-8") as stream:
             for number, line in enumerate(stream, start=1):
                 try:
-                    yield _row(number, json.loads(line))
+                    yield _row(number, f"{self.name}, line {number}", json.loads(line))
                 except (ValueError, TypeError, KeyError, AttributeError) as error:
                     raise DatasetError(
                         f"{self.name}, line {number}: {error!r}; expected an object with numbers and positions"
@@ -61,14 +61,14 @@ class JSONLines(RowFile):
         return count
 
 
-def _row(number: int, entry: dict[str, Any]) -> Row:
+def _row(number: int, where: str, entry: dict[str, Any]) -> Row:
     """The row of a line."""
     geometry = {name: entry.pop(name) for name in ("numbers", "positions", "cell", "pbc") if name in entry}
     results = {theirs: entry.pop(name) for name, theirs in IN_RESULTS.items() if name in entry}
     data = {name: np.asarray(value) for name, value in entry.items() if isinstance(value, list)}
     keys = {name: value for name, value in entry.items() if name not in data}
     atoms = Atoms(geometry.pop("numbers"), geometry.pop("positions"), **geometry, info=keys)
-    return row_of(number, atoms, results)._replace(data=data)
+    return row_of(number, where, atoms, results)._replace(data=data)
 
 
 def _geometry(block: Block, k: int) -> dict[str, np.ndarray]:

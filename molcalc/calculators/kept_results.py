@@ -37,43 +37,47 @@ class KeptResults:
 
     Parameters
     ----------
-    max_structures, max_atoms : how many are kept, and of how many atoms together.
+    max_structures, max_atoms : how many structures are kept, in whatever states, and of how many atoms together.
     """
 
     def __init__(self, max_structures: int = MAX_STRUCTURES, max_atoms: int = MAX_ATOMS) -> None:
         self._max_structures, self._max_atoms = max_structures, max_atoms
-        self._kept: OrderedDict[tuple[_Geometry, State], KeptResult] = OrderedDict()
+        self._kept: OrderedDict[_Geometry, dict[State, KeptResult]] = OrderedDict()
+        self._n_atoms = 0
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def knows(self, atoms: Atoms) -> bool:
         """Whether a result of exactly these positions and cell is kept, in whatever state."""
-        geometry = _geometry(atoms)
-        return any(known == geometry for known, _ in self._kept)
+        return _geometry(atoms) in self._kept
 
     def find(self, atoms: Atoms, state: State) -> KeptResult | None:
         """The result of a structure in exactly these positions, cell and state, or None."""
-        key = _geometry(atoms), state
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
+        geometry = _geometry(atoms)
+        if geometry not in self._kept:
+            return None
+        self._kept.move_to_end(geometry)
+        return self._kept[geometry].get(state)
 
     def add(self, result: KeptResult) -> None:
         """Keep a result, in arrays of its own, if it is not too large."""
-        if len(result.atoms) > self._max_atoms:
+        n_atoms = len(result.atoms)
+        if n_atoms > self._max_atoms:
             return
-        copied = KeptResult(result.atoms, result.state, result.copied_prediction())
-        self._kept[_geometry(result.atoms), result.state] = copied
-        while len(self._kept) > self._max_structures or self._n_atoms() > self._max_atoms:
-            self._kept.popitem(last=False)
+        geometry = _geometry(result.atoms)
+        states = self._kept.setdefault(geometry, {})
+        self._kept.move_to_end(geometry)
+        self._n_atoms += 0 if result.state in states else n_atoms
+        states[result.state] = KeptResult(result.atoms, result.state, result.copied_prediction())
+        while len(self._kept) > self._max_structures or self._n_atoms > self._max_atoms:
+            _, dropped = self._kept.popitem(last=False)
+            self._n_atoms -= sum(len(each.atoms) for each in dropped.values())
 
     def clear(self) -> None:
         """Forget all."""
         self._kept.clear()
-
-    def _n_atoms(self) -> int:
-        return sum(len(result.atoms) for result in self._kept.values())
+        self._n_atoms = 0
 
 
 def _geometry(atoms: Atoms) -> _Geometry:

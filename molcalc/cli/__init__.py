@@ -11,6 +11,7 @@ Every command is a module of this package with ``add_parser(subparsers)`` and ``
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -72,4 +73,17 @@ def _run(arguments: list[str], words: CommandWords) -> int:
     words.options = re.findall(r"--[\w-]+", args.usage)
     words.settings = args.names_of_settings() if "names_of_settings" in args else ()
     args.words = words
+    _check_working_directory()
     return int(args.run(args))
+
+
+def _check_working_directory() -> None:
+    """Say that it is gone before a library of torch ends the process for it."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        from molcalc.errors import MissingFileError  # brings ASE, which --help does without
+
+        raise MissingFileError(
+            f"the working directory cannot be read ({error.strerror}): cd into one that exists"
+        ) from error

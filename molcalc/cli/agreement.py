@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from molcalc.calculators.base import MolCalculator
+from collections.abc import Mapping
+from typing import Any
 
 AGREE, DISAGREE = "agree", "disagree"
 """What is said of the networks of an ensemble (docs/limits.md)."""
@@ -18,9 +16,9 @@ def judged(energy_std: float, n_atoms: int) -> str:
     return DISAGREE if too_wide(energy_std, n_atoms) else AGREE
 
 
-def last_agreement(calculator: MolCalculator, n_atoms: int) -> str | None:
-    """Sentence about the structure that was computed last; None for a single network."""
-    std = calculator.extras.get("energy_std")
+def last_agreement(extras: Mapping[str, Any], n_atoms: int) -> str | None:
+    """Sentence about the structure that was computed last, from its extras; None for a single network."""
+    std = extras.get("energy_std")
     if std is None:
         return None
     return (

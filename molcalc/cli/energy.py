@@ -72,7 +72,7 @@ def run(args: Arguments) -> int:
     if target is not None:
         check_file(target, force=args.force, inputs=inputs)
         output_format(target)
-    check_table_target(args, inputs)
+    check_table_target(args, inputs, [target])
     failures = Failures(args.words, args.debug)
     frames = read_all(args.files, failures)
     if not frames:

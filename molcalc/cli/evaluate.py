@@ -56,7 +56,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "evaluate", help="errors of a model on labelled data", description=__doc__, epilog=_EPILOG
     )
     parser.add_argument("data", nargs="+", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--model", required=True, help="folder of a run, model directory, or published name")
+    parser.add_argument("--model", required=True, action="append",
+                        help="folder of a run, model directory, or published name; repeat it for an ensemble of several"
+                        " runs")  # fmt: skip
     parser.add_argument("--with-dispersion", action="store_true", help="the labels contain the model's dispersion")
     parser.add_argument("--coulomb", default="auto", metavar="METHOD",
                         help="sum of the Coulomb energy, such as dsf or ewald (default auto: as trained)")  # fmt: skip
@@ -94,9 +96,9 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print errors; write predictions if asked to."""
+    from molcalc.assembly.opening import open_model
     from molcalc.errors import ConfigError, suggest
     from molcalc.io.targets import check_file
-    from molcalc.pretrained.sources import read_model
     from molcalc.train.data import open_dataset
     from molcalc.train.data.comparison import Comparison
     from molcalc.train.data.declared_units import STANDARD_UNITS
@@ -108,13 +110,13 @@ def run(args: Arguments) -> int:
     for kind in args.by:
         if kind not in GROUPS:
             raise ConfigError(f"--by {kind!r}{suggest(kind, GROUPS)}; groups are {', '.join(GROUPS)}")
-    inputs = input_paths(parse_data(args.data), args.model)
-    check_table_target(args, inputs)
+    inputs = input_paths(parse_data(args.data), *args.model)
+    check_table_target(args, inputs, [Path(args.output)] if args.output else [])
     if args.output:
         check_file(Path(args.output), force=args.force, inputs=inputs)
         if Path(args.output).suffix.lower() not in FORMATS:
             raise ConfigError(f"-o {args.output}: files of structures end in {', '.join(FORMATS)}")
-    checkpoint = read_model(args.model)
+    model = open_model(args.model)
     data = open_dataset(
         parse_data(args.data),
         units=parse_units(args.units),
@@ -129,18 +131,20 @@ def run(args: Arguments) -> int:
     if args.annotate:
         assert results is not None
         results.check_annotation(args.annotate)
-    evaluator = Evaluator(
-        checkpoint, comparison, device=device, with_dispersion=args.with_dispersion, coulomb=args.coulomb
-    )
-    evaluator.judge(data, args.on_extrapolation, args.model, args.fidelity)
+    evaluator = Evaluator(model, comparison, device=device, with_dispersion=args.with_dispersion, coulomb=args.coulomb)
+    evaluator.judge(data, args.on_extrapolation, args.fidelity)
     found = evaluate_part(evaluator, data, fidelity=args.fidelity, on_batch=results)
     values = _values(args, found, len(data))
     show_table(args, _table(values), values, text=_text(args, found, len(data), values))
     if results is not None and args.output:
-        results.write(Path(args.output), {"model": args.model, "model_hash": checkpoint.hash, "units": STANDARD_UNITS})
+        results.write(Path(args.output), {"model": _named(args), "model_hash": model.hash, "units": STANDARD_UNITS})
     if results is not None and args.annotate:
         results.annotate(args.annotate)
     return 0
+
+
+def _named(args: argparse.Namespace) -> str:
+    return ", ".join(args.model)
 
 
 Errors = dict[str, dict[str, float]]
@@ -155,7 +159,7 @@ def _values(args: argparse.Namespace, found: Evaluation, n_systems: int) -> dict
     units.update({name: unit for name, (unit, _) in scales(args.unit).items() if name in units})
     groups = {kind: found.groups.get(kind, {}) for kind in args.by}
     values: dict[str, Any] = {
-        "model": args.model,
+        "model": _named(args),
         "systems": n_systems,
         "units": units,
         "errors": scaled(found.overall, args.unit),
@@ -219,7 +223,7 @@ def _text(args: argparse.Namespace, found: Evaluation, n_systems: int, values: d
         ]
         return text_table(["property", "MAE", "RMSE", "unit", "R²", "values"], rows)
 
-    parts = [f"{n_systems} systems, {args.model}\n", str(table_of(found.overall))]
+    parts = [f"{n_systems} systems, {_named(args)}\n", str(table_of(found.overall))]
     if "esp" in found.overall:
         parts.append(esp_note(args.esp_radius_factor, args.esp_max))
     for kind in args.by:

@@ -18,6 +18,8 @@ INPUT, DATA, MODEL, NOT_FINITE, RESOURCES = 2, 3, 4, 5, 6
 UNEXPECTED = 1
 NOT_CONVERGED = 1
 INTERRUPTED = 130
+_LONGEST = 2000
+"""Characters of a message."""
 BROKEN_PIPE = 141
 """128 + SIGPIPE, what a shell shows for a program whose reader went away."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -113,12 +115,17 @@ def exit_status(error: BaseException) -> int:
     return RESOURCES if type(error).__name__ == "OutOfMemoryError" else UNEXPECTED
 
 
+def _shortened(text: str) -> str:
+    """A message without its middle, where something in it has no end."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+
+
 def error_line(error: BaseException, status: int) -> str:
     """Message of an exception, on one line."""
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
     else:
-        text = " ".join(str(error).split())
+        text = _shortened(" ".join(str(error).split()))
     if status == UNEXPECTED:
         return f"unexpected {type(error).__name__}: {text} (this is a bug: --debug shows where)"
     if status >= INTERRUPTED:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from molcalc.io.checkpoint import Checkpoint, ModelConfig
     from molcalc.knowledge import Knowledge
 
-MAX_SIDECAR = 1 << 20
-"""Bytes of the description beside an exported program."""
 _EPILOG = """\
 examples:
   molcalc info
@@ -103,13 +100,13 @@ def describe_model(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
 def describe_program(name: str) -> dict[str, Any] | None:
     """Description of a file that ``molcalc export`` wrote, without running it; None for anything else."""
     from molcalc.io.files import read_file, sha256
-    from molcalc.pretrained.foreign.exported import read_contents
+    from molcalc.pretrained.foreign.exported import description_beside, read_contents
 
     path = Path(name)
     if path.suffix not in (".jpt", ".pt2") or not path.is_file():
         return None
-    data = read_file(path)
-    found = read_contents(data, name)
+    data, beside = read_file(path), description_beside(path)
+    found = read_contents(data, path)
     if found is None:
         return None
     dispersion = found.dispersion or "none"
@@ -135,7 +132,8 @@ def describe_program(name: str) -> dict[str, Any] | None:
         "hash": found.hash,
         "provenance": found.model.provenance,
         "made by": f"molcalc {found.molcalc}, torch {found.torch}",
-        "sha256": _compared(path, sha256(data)),
+        "sha256": f"{sha256(data)}, "
+        + (f"as in {beside.name}" if beside.exists() else f"not compared: {beside.name} is missing"),
         "files": [f"{path} ({len(data)} bytes)"],
     }
 
@@ -158,23 +156,6 @@ def _coulomb(method: str | None, reach: float | None) -> str:
     if method is None:
         return "none"
     return method if reach is None else f"{method}, beyond {reach:g} Å"
-
-
-def _compared(path: Path, checksum: str) -> str:
-    """A checksum, and whether it is the one in the description beside the file."""
-    from molcalc.io.files import read_file
-    from molcalc.pretrained.foreign.exported import description_beside
-
-    beside = description_beside(path)
-    try:
-        stated = json.loads(read_file(beside, MAX_SIDECAR))["sha256"]
-    except FileNotFoundError:
-        return f"{checksum}, not compared: {beside.name} is missing"
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return f"{checksum}, not compared: {beside.name} is damaged"
-    if stated != checksum:
-        return f"{checksum}, NOT that in {beside.name}: the file was changed"
-    return f"{checksum}, as in {beside.name}"
 
 
 def _fidelity(fidelity: Fidelity, config: ModelConfig, elements: Sequence[int]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def run(args: Arguments) -> int:
         except Interrupted as stop:
             raise progress.interrupted(stop, path) from stop
     print(_summary(done, args.steps))
-    if agreement := last_agreement(calculator, len(start.atoms)):
+    if agreement := last_agreement(calculator.extras, len(start.atoms)):
         print(agreement)
     return 0
 

@@ -67,7 +67,7 @@ def _write_database(path: Path, form: str, frames: Sequence[Atoms]) -> None:
     """
     from ase.db import connect
 
-    with connect(path, type=form) as database:
+    with connect(path, type=form, use_lock_file=False) as database:
         for atoms in frames:
             keys, data = _kept(atoms.info)
             keys["total_charge"] = atoms.info["charge"]

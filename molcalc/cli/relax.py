@@ -1,4 +1,4 @@
-"""``molcalc relax``: move the atoms (and the cell) to the nearest minimum of the energy."""
+"""``molcalc relax``: move the atoms (and the cell) of each structure to the nearest minimum of the energy."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from molcalc.simulate.interrupts import Interrupted
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
     from molcalc.cli.input_structures import InputStructure
-    from molcalc.simulate.relaxation import Relaxation, RelaxationSettings, RelaxationStep
+    from molcalc.errors import MolcalcError
+    from molcalc.simulate.relaxation_run import Relaxation, RelaxationSettings, RelaxationStep
 
 _EPILOG = """\
 --steps counts the whole relaxation, including the part that --restart continues. The relaxed structure is written with
 its energy, forces and charges also when the steps did not suffice; the exit status is 1 then. A structure that cannot
-be relaxed is listed at the end, the others are relaxed.
+be relaxed is listed at the end, the others are relaxed. Several structures take their steps together in one batch.
 
 examples:
   molcalc relax aspirin.xyz -o relaxed.xyz
@@ -53,7 +54,12 @@ def add_parser(subparsers: Subparsers) -> None:
         "--fmax", type=number(float, 0, open_end=True), default=0.05, metavar="F", help="wanted, eV/Å (default 0.05)"
     )
     parser.add_argument("--steps", type=number(int, 0), default=500, metavar="N", help="at most (default 500)")
-    parser.add_argument("--optimizer", choices=GEOMETRY_OPTIMIZERS, default="BFGS", help="default BFGS")
+    parser.add_argument(
+        "--optimizer",
+        choices=GEOMETRY_OPTIMIZERS,
+        default="auto",
+        help="default auto, which begins with a model of the second derivatives; the others are ASE's",
+    )
     parser.add_argument("--cell", action="store_true", help="relax the cell as well (periodic structures)")
     parser.add_argument(
         "--trajectory",
@@ -72,9 +78,9 @@ def run(args: Arguments) -> int:
     from molcalc.cli.input_structures import read_all, sources_of
     from molcalc.cli.output import output_format, write_frames
     from molcalc.errors import ConfigError, MolcalcError
-    from molcalc.io.targets import check_file, check_not_input
-    from molcalc.simulate.relaxation import RelaxationSettings
-    from molcalc.simulate.trajectory import check_distinct, check_trajectories
+    from molcalc.io.targets import check_distinct, check_file, check_not_input
+    from molcalc.simulate.relaxation_run import RelaxationSettings
+    from molcalc.simulate.trajectory import check_trajectories
 
     if args.restart and args.trajectory is None:
         raise ConfigError("--restart continues a trajectory: name it with --trajectory")
@@ -89,22 +95,20 @@ def run(args: Arguments) -> int:
     output_format(output)
     check_distinct([output, *trajectories])
     check_trajectories(trajectories)
-    check_table_target(args, inputs)
+    check_table_target(args, inputs, [output, *trajectories])
     for trajectory in trajectories if not args.restart else []:
         if trajectory is not None:
             check_not_input(trajectory, inputs)
     settings = RelaxationSettings(fmax=args.fmax, steps=args.steps, optimizer=args.optimizer, cell=args.cell)
     calculator = make_calculator(args)
     outcomes = []
-    for start, trajectory in zip(starts, trajectories):
-        if len(starts) > 1 and prints_text(args):
-            print(f"{start.label}:")
-        try:
-            outcomes.append((start, _relaxed(start, calculator, settings, trajectory, args)))
-        except MolcalcError as error:
+    for start, outcome in zip(starts, _relaxed(starts, calculator, settings, trajectories, args)):
+        if isinstance(outcome, MolcalcError):
             if len(starts) == 1:
-                raise
-            failures.add(type(error)(f"{start.label}: {error}"))
+                raise outcome
+            failures.add(type(outcome)(f"{start.label}: {outcome}"))
+        else:
+            outcomes.append((start, outcome))
     if not outcomes:
         return failures.report(0)
     write_frames(output, [relaxed.atoms for _, relaxed in outcomes])
@@ -124,33 +128,33 @@ def _trajectories(name: str | None, n_structures: int) -> list[Path | None]:
 
 
 def _relaxed(
-    start: InputStructure,
+    starts: Sequence[InputStructure],
     calculator: MolCalculator,
     settings: RelaxationSettings,
-    trajectory: Path | None,
+    trajectories: Sequence[Path | None],
     args: Arguments,
-) -> Relaxation:
-    """One structure, relaxed."""
-    from molcalc.errors import InputError
-    from molcalc.simulate.relaxation import check_cell, relax
+) -> list[Relaxation | MolcalcError]:
+    """How each structure was relaxed; of a single one every step is shown, of several how many have ended."""
+    from tqdm import tqdm
 
-    if settings.cell:
+    from molcalc.errors import MolcalcError
+    from molcalc.simulate.relaxation import relax_all
+
+    images = [start.atoms for start in starts]
+    alone = len(images) == 1
+    printed = _StepTable(shown=alone and prints_text(args))
+    with tqdm(total=len(images), desc="relax", unit="structure", disable=True if alone else None) as bar:
         try:
-            check_cell(start.atoms, calculator, start.label)
-        except InputError as error:
-            raise InputError(f"--cell: {error}") from error
-    printed = _StepTable(shown=prints_text(args))
-    try:
-        (relaxed,) = relax(
-            start.atoms, calculator, settings,
-            trajectory=trajectory, restart=args.restart, force=args.force, observer=printed,
-        )  # fmt: skip
-    except Interrupted as stop:
-        raise printed.interrupted(stop, trajectory) from stop
-    agreement = last_agreement(calculator, len(start.atoms))
-    if agreement and prints_text(args):
-        print(agreement)
-    return relaxed
+            outcomes = relax_all(
+                images, calculator, settings, trajectory=trajectories, restart=args.restart, force=args.force,
+                observer=printed, ended=lambda *_: bar.update(),
+            )  # fmt: skip
+        except Interrupted as stop:
+            raise printed.interrupted(stop, trajectories) from stop
+    for outcome in outcomes if alone and prints_text(args) else []:
+        if not isinstance(outcome, MolcalcError) and (words := last_agreement(outcome.extras, len(images[0]))):
+            print(words)
+    return outcomes
 
 
 def _table(outcomes: Sequence[tuple[InputStructure, Relaxation]], calculator: MolCalculator, unit: str) -> ShownTable:
@@ -186,12 +190,14 @@ class _StepTable:
         if self._shown:
             print(f"{step.step:5d}  {step.energy:16.6f}  {step.fmax:12.6f}", flush=True)
 
-    def interrupted(self, stop: Interrupted, trajectory: Path | None) -> Interrupted:
+    def interrupted(self, stop: Interrupted, trajectories: Sequence[Path | None]) -> Interrupted:
         """Interruption that says what a signal stopped and how to go on."""
         if self._last is None:
             return stop
-        where = f"; {trajectory} has every step: --restart continues" if trajectory else ""
-        return Interrupted(stop.signal_number, f"stopped after step {self._last.step}{where}")
+        step = f"step {self._last.step}" + (f" of structure {self._last.system}" if len(trajectories) > 1 else "")
+        kept = f"{trajectories[0]} has" if len(trajectories) == 1 else "the trajectories have"
+        where = f"; {kept} every step: --restart continues" if trajectories[0] else ""
+        return Interrupted(stop.signal_number, f"stopped after {step}{where}")
 
 
 def _summary(relaxed: Relaxation, fmax: float, output: Path, shown: bool) -> int:

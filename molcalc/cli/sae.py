@@ -57,7 +57,8 @@ def run(args: Arguments) -> int:
     from molcalc.train.data import open_dataset
     from molcalc.train.start.reference_energies import as_yaml, fit_by_fidelity
 
-    check_table_target(args, input_paths(parse_data(args.data)))
+    outputs = [] if args.output == "-" else [Path(args.output)]
+    check_table_target(args, input_paths(parse_data(args.data)), outputs)
     if args.output == "-" and (args.json or args.csv == "-"):
         raise ConfigError("OUT, --json and --csv write to standard output: name a file for all but one")
     if args.output != "-":

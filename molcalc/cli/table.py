@@ -11,6 +11,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from molcalc.io.escapes import sheet_cell
+
 MISSING = "-"
 """What the terminal shows where a row has no value; JSON has null there, and a file of values nothing."""
 STANDARD_OUTPUT = "-"
@@ -103,8 +105,14 @@ class ShownTable:
         text = StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([f"{column.name} ({column.unit})" if column.unit else column.name for column in self.columns])
-        writer.writerows([["" if value is None else value for value in row] for row in self.rows])
+        writer.writerows([[_csv_cell(value) for value in row] for row in self.rows])
         return text.getvalue()
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return sheet_cell(value)
+    return "" if value is None else value
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> ShownTable:
@@ -131,25 +139,29 @@ def add_table_options(parser: argparse.ArgumentParser, *, unit: bool = False, us
         )  # fmt: skip
 
 
-def check_table_target(args: argparse.Namespace, inputs: Iterable[Path] = ()) -> None:
+def check_table_target(
+    args: argparse.Namespace, inputs: Iterable[Path] = (), outputs: Iterable[Path | None] = ()
+) -> None:
     """Refuse a file of values that would replace something, before any work is done.
 
     Parameters
     ----------
     inputs : what the command reads.
+    outputs : what else it writes.
 
     Raises
     ------
     ConfigError, InputError
     """
     from molcalc.errors import ConfigError
-    from molcalc.io.targets import check_file
+    from molcalc.io.targets import check_distinct, check_file
 
     if args.csv == STANDARD_OUTPUT and args.json:
         raise ConfigError("--json and --csv - both write to standard output: name a file for --csv")
     if args.csv is not None and args.csv != STANDARD_OUTPUT:
         force = bool(vars(args).get("force", False))
         check_file(Path(args.csv), force=force, inputs=inputs)
+        check_distinct([Path(args.csv), *outputs])
 
 
 def show_table(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
+
+from molcalc.io.escapes import visible
 
 
 @contextmanager
@@ -21,13 +25,68 @@ def plain_terminal(words: Callable[[str], str]) -> Iterator[None]:
     def show(message: Warning | str, *details: Any, **more: Any) -> None:
         note("warning: " + words(" ".join(str(message).split())))
 
-    for stream in (sys.stdout, sys.stderr):
+    _open_missing_streams()
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
         reconfigure = getattr(stream, "reconfigure", None)  # absent where a test or notebook captures output
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield
+    # Names in files, and of files, are texts of others: whatever prints them, this is the door that they go through.
+    sys.stdout, sys.stderr = _VisibleText(sys.stdout), _VisibleText(sys.stderr, progress=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            yield
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+class _VisibleText(io.TextIOBase):
+    """A stream of text in which nothing commands the terminal; ``progress`` may begin its line again."""
+
+    def __init__(self, stream: TextIO, progress: bool = False) -> None:
+        self._stream, self._progress = stream, progress
+
+    def write(self, text: str) -> int:
+        parts = text.split("\r") if self._progress else [text]
+        self._stream.write("\r".join(map(visible, parts)))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    @property
+    def encoding(self) -> str:
+        return self._stream.encoding
+
+    @encoding.setter
+    def encoding(self, name: str) -> None:
+        raise AttributeError(name)
+
+    def close(self) -> None:
+        """Nothing: the stream belongs to the caller."""
+
+
+def _open_missing_streams() -> None:
+    """Nothing in place of streams that the caller has closed, lest a file of results takes their number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def note(text: str) -> None:

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 
 from molcalc.batch import AtomicBatch
+from molcalc.cells import cell_fault
 from molcalc.errors import CellError
 from molcalc.neighbors import all_pairs, pair_list
 
-MIN_SQUARED_VOLUME = 1e-20
-"""Square of the volume of a cell over that of a box with the same edges."""
 MARGIN = 1.0 + 1e-9
 """Lists reach a little further than asked for: a pair at the very cutoff counts."""
 
@@ -67,20 +66,12 @@ def completed_cell(cell: np.ndarray, pbc: np.ndarray, positions: np.ndarray, vac
 
 
 def check_cells(batch: AtomicBatch) -> None:
-    """Raise CellError where the lattice vectors of the periodic directions do not span a volume (area, length)."""
-    cells, pbc = batch.cell.detach().cpu().numpy(), batch.pbc.cpu().numpy()
+    """Raise CellError where sums over the lattice do not exist, as :func:`molcalc.cells.cell_fault` tells."""
+    boxes, pbc, sizes = batch.cell.detach().cpu().numpy(), batch.pbc.cpu().numpy(), batch.atoms_per_system().tolist()
     for s in np.nonzero(pbc.any(axis=1))[0]:
-        rows = cells[s][pbc[s]]
-        squared = float(np.linalg.det(rows @ rows.T))
-        if squared <= MIN_SQUARED_VOLUME * float(np.square(rows).sum(axis=1).prod()):
-            raise CellError(
-                f"lattice vectors of structure {s} in its periodic directions, {_short(rows)} Å, span no volume: "
-                "set the cell or switch off periodic boundary conditions"
-            )
-
-
-def _short(rows: np.ndarray) -> str:
-    return ", ".join("[" + ", ".join(f"{x:g}" for x in row) + "]" for row in rows)
+        wrong = cell_fault(boxes[s], pbc[s], sizes[s])
+        if wrong is not None:
+            raise CellError(f"structure {s}: {wrong}")
 
 
 class Translations(NamedTuple):

@@ -235,7 +235,7 @@ class FunctionalTable:
         for folder in (*folders, Path(sys.prefix, "Library", "share", self.folder)):
             path = folder / "parameters.toml"
             if path.is_file():
-                return tomllib.loads(path.read_text())
+                return tomllib.loads(path.read_text(encoding="utf-8"))
         raise ConfigError(f"the parameter file of the package {self.package} is missing: install {self.package} again")
 
 

@@ -7,6 +7,7 @@ What is summed, q_i q_j φ(r_ij), is a formula of :mod:`molcalc.electrostatics.p
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from molcalc.electrostatics.pair_formulas import PairFormula, ScreenedCoulomb
 from molcalc.errors import CellError, ConfigError
 from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, common_value, differentiable
 from molcalc.kernels.runtime import array, share_range, slots_for, usable
+from molcalc.neighbors import all_pairs, pair_list
 from molcalc.nn.segments import segment_sum
 
 OPERATIONS_PER_CHARGE_PAIR = 50.0
@@ -36,22 +38,34 @@ class ChargePairs:
 
     Attributes
     ----------
-    index : (2, n_pairs) int64.
+    listed : (2, n_pairs) int64; None for all pairs of large molecules, which compiled sums do not read.
     shifts : (n_pairs, 3) float64 lattice translations, r_ij = R[j] − R[i] + shift @ cell; or ``NO_SHIFTS``.
     system_idx : (n_charges,) int64.
     complete : whether these are all pairs of every system.
     """
 
-    index: Int[Tensor, "2 n_pairs"]
+    listed: Int[Tensor, "2 n_pairs"] | None
     shifts: Float[Tensor, "n_pairs 3"] | Float[Tensor, "0 3"]
     system_idx: Int[Tensor, " n_charges"]
     complete: bool = False
+
+    @property
+    def index(self) -> Int[Tensor, "2 n_pairs"]:
+        """(2, n_pairs) int64, made anew where it is not kept."""
+        return _listed(self.system_idx, all_pairs) if self.listed is None else self.listed
+
+    @property
+    def n_pairs(self) -> int:
+        if self.listed is not None:
+            return int(self.listed.shape[1])
+        sizes = torch.bincount(self.system_idx)
+        return int((sizes * (sizes - 1)).sum()) // 2
 
     def vectors(
         self, positions: Float[Tensor, "n_charges 3"], cell: Float[Tensor, "n_systems 3 3"]
     ) -> Float[Tensor, "n_pairs 3"]:
         """(n_pairs, 3) r_ij in Å."""
-        i, j = self.index[0], self.index[1]
+        i, j = self.index
         vectors = positions.index_select(0, j) - positions.index_select(0, i)
         if self.shifts.shape[0]:
             rows = cell.index_select(0, self.system_idx.index_select(0, i))
@@ -148,6 +162,8 @@ class WithinCutoff:
 def batch_pairs(batch: AtomicBatch, cutoff: float) -> ChargePairs:
     """Pairs of the batch, complete up to ``cutoff`` Å; raises ConfigError when the list ends before."""
     complete, periodic = math.isinf(batch.pair_cutoff), batch.periodic
+    if batch.pair_cutoff == 0.0 and not periodic:
+        return _unlisted_pairs(batch, cutoff)
     if batch.pair_cutoff < cutoff:
         raise ConfigError(
             f"the pairs of the batch reach to {batch.pair_cutoff} Å, the energy term to {cutoff} Å: "
@@ -159,6 +175,25 @@ def batch_pairs(batch: AtomicBatch, cutoff: float) -> ChargePairs:
         )
     shifts = batch.pair_shifts if periodic else NO_SHIFTS
     return ChargePairs(batch.pair_index, shifts, batch.system_idx, complete)
+
+
+def _unlisted_pairs(batch: AtomicBatch, cutoff: float) -> ChargePairs:
+    """Pairs of molecules whose batch lists none: all, left to those who need a list; or the near ones."""
+    if math.isinf(cutoff):
+        return ChargePairs(None, NO_SHIFTS, batch.system_idx, complete=True)
+    places, nowhere = batch.positions.detach().cpu().double().numpy(), np.zeros((3, 3))
+    molecules = np.split(places, np.cumsum(batch.atoms_per_system().cpu().numpy())[:-1])
+    found = iter(molecules)
+    near = _listed(batch.system_idx, lambda _: pair_list(next(found), nowhere, np.zeros(3, dtype=bool), cutoff)[0])
+    return ChargePairs(near, NO_SHIFTS, batch.system_idx)
+
+
+def _listed(system_idx: Tensor, pairs_of: Callable[[int], np.ndarray]) -> Tensor:
+    """(2, n_pairs) int64 of all systems from the pairs of each, by its number of charges."""
+    sizes = torch.bincount(system_idx).tolist()
+    starts = np.cumsum([0, *sizes])
+    parts = [pairs_of(size) + start for size, start in zip(sizes, starts)]
+    return torch.as_tensor(np.concatenate(parts, axis=1), device=system_idx.device)
 
 
 def pair_sum(
@@ -182,7 +217,7 @@ def pair_sum(
     """
     if isinstance(formula, ScreenedCoulomb) and usable(positions):
         return differentiable(_PairSum(pairs, formula), positions, charges, cell)[0]
-    i, j = pairs.index[0], pairs.index[1]
+    i, j = pairs.index
     value = formula.value(formula.distances(pairs.vectors(positions, cell)))
     energy = 0.5 * charges.index_select(0, i) * charges.index_select(0, j) * value
     return torch.zeros_like(charges).index_add(0, i, energy).index_add(0, j, energy)
@@ -216,7 +251,7 @@ class _PairSum(CompiledFunction):
         """Reference of the compiled loops, in operations that can be differentiated again."""
         positions, charges, cell = inputs
         pairs, form, weights = self.pairs, self.form, upstream[0]
-        i, j = pairs.index[0], pairs.index[1]
+        i, j = pairs.index
         vectors = pairs.vectors(positions, cell)
         distances = form.distances(vectors)
         q_i, q_j = charges.index_select(0, i), charges.index_select(0, j)
@@ -238,8 +273,8 @@ def _compiled_gradients(
     """Derivatives of Σ_i weights_i e_i with respect to positions, charges and cell."""
     from molcalc.kernels import charge_pairs as pair_kernels
 
-    n_charges, n_pairs = charges.shape[0], pairs.index.shape[1]
-    work = OPERATIONS_PER_CHARGE_PAIR * n_pairs
+    n_charges = charges.shape[0]
+    work = OPERATIONS_PER_CHARGE_PAIR * pairs.n_pairs
     n_slots = slots_for(work)
     to_charges, to_cell = np.zeros((n_slots, n_charges)), np.zeros((n_slots, *cell.shape))
     q, system_idx = array(charges), array(pairs.system_idx)

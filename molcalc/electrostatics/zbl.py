@@ -72,7 +72,7 @@ class ZBLRepulsion(EnergyTerm):
         pairs = pairs.select(near)
         distances = distances_above_zero(pairs.vectors(batch.positions, batch.cell))
         numbers = batch.numbers.to(torch.float64)
-        i, j = pairs.index[0], pairs.index[1]
+        i, j = pairs.index
         z_i, z_j = numbers.index_select(0, i), numbers.index_select(0, j)
         own = (table.index_select(0, batch.numbers) for table in (self.starts, self.ends))
         start, end = (of_atom.index_select(0, i) + of_atom.index_select(0, j) for of_atom in own)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -23,7 +23,7 @@ from molcalc.io.files import sha256, write_atomic
 from molcalc.io.targets import check_file, check_folder, check_not_input
 from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.prediction.options import DTYPES
-from molcalc.pretrained.foreign.exported import Contents, description_beside
+from molcalc.pretrained.foreign.exported import Contents, array_checksum, description_beside
 
 EXPORT_FORMS = {".jpt": "torchscript", ".pt2": "torch.export", "": "model directory"}
 """What is written, by the ending of its name."""
@@ -113,6 +113,7 @@ def export(
     padded = PaddedPotential(members, terms)
     if form == "torchscript":
         program = Program(padded, members[0].elements, chosen.config.neutral_only)
+        contents = replace(contents, arrays=array_checksum(program.state_dict()))
         data = program_files.script(program, contents)
     else:
         data = program_files.packed(padded, contents, aot=aot)

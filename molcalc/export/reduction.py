@@ -102,11 +102,12 @@ def single_fidelity(network: nn.Module, fidelity: int) -> AIMNet2Network:
         old,
         n_fidelities=1,
         embeddings="separate",
+        readouts="separate",
         bases=(),
         energy_hidden=tuple(len(chain) * width for width in old.energy_hidden),
     )
     result = AIMNet2Network(config)
-    merged = _sum_of_heads([_layers(network.energy_heads[k]) for k in chain])
+    merged = _sum_of_heads([_layers(network.energy_heads[old.readout(k)]) for k in chain])
     names = [name for name, _ in result.energy_heads[0].named_parameters(prefix="energy_heads.0")]
     state.update(zip(names, (parameter for layer in merged for parameter in layer)))
     result.load_state_dict({name: value.detach().clone() for name, value in state.items()}, strict=True, assign=True)
@@ -144,13 +145,13 @@ def _untrained(networks: Sequence[AIMNet2Network], fidelity: int) -> bool:
 
     def of_fidelity(network: AIMNet2Network, k: int) -> list[Tensor]:
         table = network.embedding if network.embedding_offsets is None else network.embedding_offsets
-        return [table[k], network.shifts[k], *network.energy_heads[k].parameters()]
+        return [table[k], network.shifts[k], *network.energy_heads[network.config.readout(k)].parameters()]
 
     def equal(network: AIMNet2Network, other: int) -> bool:
         pairs = zip(of_fidelity(network, fidelity), of_fidelity(network, other))
         return all(torch.equal(mine, others) for mine, others in pairs)
 
-    last = [_layers(network.energy_heads[fidelity])[-1] for network in networks]
+    last = [_layers(network.energy_heads[network.config.readout(fidelity)])[-1] for network in networks]
     if not any(bool(weight.any()) or bool(bias.any()) for weight, bias in last):
         return True
     return any(all(equal(network, other) for network in networks) for other in range(fidelity))

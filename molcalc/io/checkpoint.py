@@ -36,6 +36,7 @@ from molcalc.errors import (
 from molcalc.fidelity import Fidelity
 from molcalc.io.arrays import digest, pack_weights, unpack_weights
 from molcalc.io.files import (
+    FOLDER_LOCK,
     exclusive,
     is_temporary,
     read_file,
@@ -45,12 +46,15 @@ from molcalc.io.files import (
     write_atomic,
 )
 from molcalc.io.schema import from_dict
+from molcalc.io.seals import canonical_json, sealed, unsealed
 
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 2
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
+CONFIG_SEAL = "config_sha256"
+"""Name of the configuration's own checksum in it."""
 STAGED = ".new"
 UNITS = {"energy": "eV", "length": "Å", "charge": "e"}
 MAX_CONFIG = 1 << 18
@@ -124,7 +128,7 @@ class Checkpoint:
         values = {name: value for name, value in values.items() if value or name not in LATER_ENTRIES}
         for fidelity in values["fidelities"]:
             del fidelity["knowledge"]
-        return sha256(_canonical(values) + digest(self.weights).encode())[:12]
+        return sha256(canonical_json(values) + digest(self.weights).encode())[:12]
 
 
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint, extra: Mapping[str, bytes] | None = None) -> None:
@@ -164,7 +168,7 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint, extra: Mapping[st
 
 def belongs(name: str) -> bool:
     """Whether a file of this name is part of a model directory, or what a save that was killed left in it."""
-    return name.removesuffix(STAGED) in (CONFIG, WEIGHTS) or is_temporary(name)
+    return name.removesuffix(STAGED) in (CONFIG, WEIGHTS, FOLDER_LOCK) or is_temporary(name)
 
 
 def _settle(folder: Path) -> None:
@@ -324,11 +328,12 @@ def _parse(path: Path, data: bytes) -> _Header:
             )
         if type(version) is not int or version < 1:
             raise CheckpointCorruptError(f"{path} has format version {short(version)}; expected 1…{FORMAT_VERSION}")
-        own = values.pop("config_sha256", None)
-        if own != sha256(_canonical(values)):
-            raise CheckpointCorruptError(f"{path}: sha256 does not match: the file was damaged or edited")
     except (ValueError, RecursionError) as error:
         raise CheckpointCorruptError(f"{path} is not valid JSON: {error}") from error
+    try:
+        values = unsealed(values, CONFIG_SEAL)
+    except ValueError as error:
+        raise CheckpointCorruptError(f"{path}: {error}") from error
     checksums = values.pop("sha256")
     del values["format_version"]
     values.pop("molcalc", None)
@@ -413,9 +418,8 @@ def _config_bytes(config: ModelConfig, checksums: Mapping[str, str]) -> bytes:
         **asdict(config),
         "sha256": dict(checksums),
     }
-    values["config_sha256"] = sha256(_canonical(values))
     try:
-        return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False).encode()
+        return json.dumps(sealed(values, CONFIG_SEAL), indent=1, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:
         raise CheckpointError(
             f"refusing to save: the configuration holds a number that is not finite: {error}"
@@ -424,7 +428,3 @@ def _config_bytes(config: ModelConfig, checksums: Mapping[str, str]) -> bytes:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number")
-
-
-def _canonical(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values, sort_keys=True, ensure_ascii=False).encode()

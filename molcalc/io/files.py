@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-import bz2
 import contextlib
-import errno
 import functools
-import gzip
 import hashlib
+import io
 import lzma
 import os
 import re
 import shutil
+import sqlite3
 import stat
 import sys
 import tempfile
 import threading
-import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from molcalc.errors import CheckpointCorruptError, CheckpointError, ResourceError
+from molcalc.errors import CheckpointCorruptError, CheckpointError, InputError, InUseError, MolcalcError, ResourceError
+from molcalc.io.compressed import OPENERS, open_compressed
+from molcalc.io.locks import lock_file, only_writer
+from molcalc.io.sqlite import COMPANIONS, clear_away
 
 MAX_FILE = 1 << 33
 """Bytes; more than any model has."""
 FOLDER_LOCK_WAIT = 30.0
 """Seconds to wait for another process that writes the same folder."""
-_TEMPORARY = re.compile(r"\.\d+-\d+\.tmp\..+|\..+\.\d+-\d+\.tmp")
-"""Names of temporary files; the second form was written before versions kept the ending."""
-_OPENERS: Mapping[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+FOLDER_LOCK = ".saving.lock"
+"""Lock file of who writes the files of a folder together."""
+_TEMPORARY = re.compile(r"(\.?)\.\d+-\d+\.tmp\.(?P<target>.+)|\..+\.\d+-\d+\.tmp")
+"""Names of temporary files, and of their locks; the second form was written before versions kept the ending."""
+_OLD_TEMPORARY = re.compile(r"\.\d+-(?P<target>.+)")
+"""As still older versions named them; too little to tell them from other files, except beside their target."""
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 """What reading a damaged text file, compressed or not, may raise."""
-COMPRESSED = tuple(_OPENERS)
+COMPRESSED = tuple(OPENERS)
 """Endings of compressed files that are read."""
-_COMPANIONS = ("", "-journal", "-wal", "-shm", "-lock")
+_COMPANIONS = ("", *COMPANIONS, "-lock", ".lock")
 """Endings of a temporary file and of what databases put beside it."""
 
 
@@ -102,26 +106,58 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
         When the disk is full or not writable; the temporary file is removed, as after any other error, and an old file
         stays.
     """
+    remove_leftovers(path)
     temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp.{path.name}")
     try:
-        yield temporary
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-        sync_directory(path.parent)
-    except OSError as error:
+        # The wait is for those who look whether a lock that has just been made is a leftover.
+        with only_writer(path, lock=lock_file(temporary), wait=FOLDER_LOCK_WAIT):
+            try:
+                yield temporary
+                with open(temporary, "rb+") as handle:
+                    os.fsync(handle.fileno())
+                clear_away(path, temporary)
+                os.replace(temporary, path)
+                sync_directory(path.parent)
+            finally:
+                _remove(temporary)
+    except (OSError, sqlite3.OperationalError) as error:
         content = "" if size is None else f" ({size} bytes)"
-        raise ResourceError(f"cannot write {path}{content}: {error.strerror or error}") from error
-    finally:
-        for ending in _COMPANIONS:
-            with contextlib.suppress(OSError):
-                temporary.with_name(temporary.name + ending).unlink(missing_ok=True)
+        raise ResourceError(f"cannot write {path}{content}: {storage_reason(error)}") from error
+
+
+def storage_reason(error: OSError | sqlite3.OperationalError) -> str:
+    """What hindered a write, in the words of the system or of SQLite."""
+    return str(error.strerror or error) if isinstance(error, OSError) else str(error)
+
+
+def _remove(temporary: Path) -> None:
+    """Delete a temporary file, and what databases put beside it."""
+    for ending in _COMPANIONS:
+        with contextlib.suppress(OSError):
+            temporary.with_name(temporary.name + ending).unlink(missing_ok=True)
+
+
+def check_regular(path: Path, error: type[MolcalcError] = InputError) -> None:
+    """Refuse to read from what may never end, or to wait for who never writes.
+
+    Parameters
+    ----------
+    error : class of the error.
+
+    Raises
+    ------
+    InputError
+        Or ``error``: when there is a pipe, socket or device.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise error(f"{path} is a pipe, socket or device; give the name of a file")
 
 
 def open_text(path: Path) -> TextIO:
     """A file as UTF-8 text, decompressed if its name says that it is compressed."""
-    opened: TextIO = _OPENERS.get(path.suffix.lower(), open)(path, "rt", encoding="utf-8")
-    return opened
+    if path.suffix.lower() in OPENERS:
+        return io.TextIOWrapper(open_compressed(path), encoding="utf-8")
+    return open(path, encoding="utf-8")
 
 
 def decompressed(path: Path) -> Path:
@@ -138,7 +174,7 @@ def decompressed(path: Path) -> Path:
     OSError, EOFError, zlib.error, lzma.LZMAError
         When the file is damaged, as :data:`UNREADABLE` lists.
     """
-    if path.suffix.lower() not in _OPENERS:
+    if path.suffix.lower() not in OPENERS:
         return path
     status = path.stat()
     return Path(_copy_of(path.absolute(), status.st_mtime_ns, status.st_size).name, path.stem)
@@ -148,7 +184,7 @@ def decompressed(path: Path) -> Path:
 def _copy_of(path: Path, modified: int, size: int) -> tempfile.TemporaryDirectory[str]:
     """Folder of a decompressed copy; another version of the file gets another one."""
     folder = tempfile.TemporaryDirectory(prefix="molcalc-")
-    with _OPENERS[path.suffix.lower()](path, "rb") as source, open(Path(folder.name, path.stem), "wb") as target:
+    with open_compressed(path) as source, open(Path(folder.name, path.stem), "wb") as target:
         shutil.copyfileobj(source, target)
     return folder
 
@@ -170,11 +206,40 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
+def remove_leftovers(target: Path) -> None:
+    """Delete what killed writers of a file left beside it; what somebody is writing stays."""
+    names = {target.name + ending for ending in _COMPANIONS}
+    for name in _names_in(target.parent):
+        found = _TEMPORARY.fullmatch(name)
+        if found and found["target"] in names:
+            _remove_unowned(target.with_name(name))
+        elif (old := _OLD_TEMPORARY.fullmatch(name)) and old["target"] in names:
+            with contextlib.suppress(OSError):
+                target.with_name(name).unlink(missing_ok=True)
+
+
 def remove_temporaries(folder: Path) -> None:
-    """Delete what writers that were killed left behind; call it under :func:`exclusive`."""
-    for path in folder.iterdir():
-        if is_temporary(path.name):
-            path.unlink(missing_ok=True)
+    """Delete what killed writers left in a folder; what somebody is writing stays."""
+    for name in _names_in(folder):
+        if is_temporary(name):
+            _remove_unowned(folder / name)
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # the writer will say what is wrong with it
+        return []
+
+
+def _remove_unowned(path: Path) -> None:
+    """Delete a temporary file, what belongs to one, or its lock file, unless somebody is writing it."""
+    name = path.name[1:].removesuffix(".lock") if path.name.startswith("..") else path.name
+    owners = {name, *(name.removesuffix(ending) for ending in _COMPANIONS)}
+    with contextlib.suppress(InUseError, ResourceError), contextlib.ExitStack() as held:
+        for owner in sorted(owners):
+            held.enter_context(only_writer(path.with_name(owner)))
+        _remove(path.with_name(name))
 
 
 def sync_directory(path: Path) -> None:
@@ -190,33 +255,14 @@ def sync_directory(path: Path) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing a folder; the lock ends with the process, however it dies.
-
-    File systems without locks do without.
+    """Keep other writers of its files from a folder, after a wait for the one that is there.
 
     Raises
     ------
-    ResourceError
+    InUseError
         When another process holds the folder for longer than FOLDER_LOCK_WAIT.
+    ResourceError
+        When the folder cannot be written.
     """
-    if sys.platform == "win32":
+    with only_writer(folder, wait=FOLDER_LOCK_WAIT, lock=folder / FOLDER_LOCK):
         yield
-        return
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        end = time.monotonic() + FOLDER_LOCK_WAIT
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    break
-            if time.monotonic() > end:
-                raise ResourceError(f"another process has been writing {folder} for more than {FOLDER_LOCK_WAIT:.0f} s")
-            time.sleep(0.01)
-        yield
-    finally:
-        os.close(handle)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import os
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
@@ -119,7 +120,7 @@ def _hints(cls: type[Any]) -> dict[str, Any]:
 
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
-    """Check a value against a type hint; sequences become tuples, whole numbers may stand for floats."""
+    """Check a value against a type hint; sequences become tuples, paths text, whole numbers may stand for floats."""
     origin = typing.get_origin(hint)
     if origin is Annotated:
         return _convert(value, typing.get_args(hint)[0], name)
@@ -155,6 +156,8 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
         return value
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return _number(value, name)
+    if hint is str and isinstance(value, os.PathLike):
+        return os.fspath(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise _wrong(name, value, f"{hint.__name__}")
     return value

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from molcalc.errors import InputError, MolcalcError
+from molcalc.io.files import check_regular
 
 
 def check_file(path: Path, *, force: bool, inputs: Iterable[Path] = (), error: type[MolcalcError] = InputError) -> None:
@@ -41,8 +42,7 @@ def check_file(path: Path, *, force: bool, inputs: Iterable[Path] = (), error: t
     """
     if path.is_dir():
         raise error(f"{path} is a folder; give the name of a file")
-    if path.exists() and not path.is_file():
-        raise error(f"{path} is a pipe, socket or device; give the name of a file")
+    check_regular(path, error)
     check_not_input(path, inputs, error=error)
     if os.path.lexists(path) and not force:
         raise error(f"{path} exists: give another name, or --force to replace it (in Python force=True)")
@@ -50,6 +50,23 @@ def check_file(path: Path, *, force: bool, inputs: Iterable[Path] = (), error: t
         raise error(f"{path}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise error(f"{path}: the folder {path.parent} cannot be written to; choose another one")
+
+
+def check_distinct(paths: Iterable[Path | None]) -> None:
+    """Refuse to write two things into one file, however it is spelled.
+
+    Raises
+    ------
+    InputError
+    """
+    named: set[str] = set()
+    for path in paths:
+        if path is None:
+            continue
+        real = os.path.realpath(path)
+        if real in named:
+            raise InputError(f"{path} is named twice: give every file that is written a name of its own")
+        named.add(real)
 
 
 def check_not_input(path: Path, inputs: Iterable[Path], *, error: type[MolcalcError] = InputError) -> None:

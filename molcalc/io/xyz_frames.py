@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple, TextIO
 
-from molcalc.errors import InputError
+from molcalc.errors import InputError, short
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +17,10 @@ _SHOWN_OF_LINE = 40
 _QM9_COMMENT = re.compile(r"gdb\s+\d+(\s+\S+){15}\s*")
 _PAIR = re.compile(r"([+-]?\d)\s+(\d)")
 """What some programs write into the second line: charge and multiplicity."""
+_PROPERTIES = re.compile(r"Properties\s*=\s*[\"'{\[]?\s*([^\s\"'}\]]+)")
+"""What the second line says of the columns, however it is quoted."""
+_NUMBERS = ("Z", "numbers")
+"""Names of a column of atomic numbers."""
 _QM9_TAIL = 3
 """Lines after the atoms of a molecule of QM9: frequencies, SMILES, InChI."""
 
@@ -74,6 +78,8 @@ def xyz_frames(stream: TextIO, name: str) -> Iterator[XYZFrame]:
         atoms = list(islice(stream, max(claimed, 0)))
         if len(atoms) != claimed:
             raise InputError(f"{name}: frame {frame} claims {claimed} atoms, but {len(atoms)} lines follow")
+        for properties in _PROPERTIES.findall(comment):
+            _check_columns(properties, len(atoms[0].split()) if atoms else 0, f"{name}, line {number + 1}")
         if frame == 0 and (pair := _PAIR.fullmatch(comment)) and pair.groups() != ("0", "1"):
             log.warning(
                 "%s: the second line %r is not read as charge and multiplicity; write charge=%s spin=%s there",
@@ -90,6 +96,18 @@ def xyz_frames(stream: TextIO, name: str) -> Iterator[XYZFrame]:
         number += len(qm9) + len(vectors)
         yield XYZFrame(first, comment, atoms, vectors, qm9)
         frame += 1
+
+
+def _check_columns(properties: str, words: int, where: str) -> None:
+    """Refuse more columns than an atom has words, which may be a billion, and atomic numbers that are not integers."""
+    fields = properties.split(":")
+    names, kinds, widths = fields[::3], fields[1::3], fields[2::3]
+    total = sum(int(width) if width.isascii() and width.isdigit() else 1 for width in widths)
+    if words and total > words:
+        raise InputError(f"{where}: Properties={short(properties)} are {total} columns; the first atom has {words}")
+    for name, kind in zip(names, kinds):
+        if name in _NUMBERS and kind != "I":
+            raise InputError(f"{where}: the column {name} is of type {short(kind)}; atomic numbers are of type I")
 
 
 def check_xyz(stream: TextIO, name: str) -> None:

@@ -19,8 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molcalc.errors import CompilationWarning, warn_user
+
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
-"""How every loop is compiled. Divisions by zero give what they give in numpy."""
+"""How every loop is compiled, and kept where there is a place. Divisions by zero give what they give in numpy."""
 LANES: dict[str, Any] = {"fastmath": {"contract", "nsz"}, **OPTIONS}
 """Loops whose numbers do not depend on each other: all lanes of the processor, two roundings may become one."""
 SUMS: dict[str, Any] = {"fastmath": {"contract", "nsz", "reassoc"}, **OPTIONS}
@@ -72,10 +74,26 @@ def available() -> bool:
     if os.environ.get("MOLCALC_COMPILED", "1") == "0":
         return False
     try:
-        import numba  # noqa: F401
+        import numba
     except ImportError:
         return False
+    try:
+        numba.njit(**OPTIONS)(_anything)
+    except RuntimeError as error:
+        if "no locator" not in str(error):
+            raise
+        for options in (OPTIONS, LANES, SUMS, RECIPROCALS):
+            options["cache"] = False
+        warn_user(
+            "compiled loops cannot be kept, since neither the installation nor a home directory can be written: every "
+            "process compiles them anew, for some seconds; set NUMBA_CACHE_DIR to a folder of your own",
+            CompilationWarning,
+        )
     return True
+
+
+def _anything() -> None:
+    """Compiled by nobody; numba looks for a place for it as it does for the loops."""
 
 
 def usable(*tensors: Tensor) -> bool:
@@ -85,7 +103,7 @@ def usable(*tensors: Tensor) -> bool:
 
 def array(tensor: Tensor) -> np.ndarray:
     """Array of a tensor that loops read and write: its own memory if it is contiguous."""
-    return np.ascontiguousarray(tensor.numpy(force=True))
+    return np.ascontiguousarray(tensor.detach().numpy())
 
 
 def flat(tensor: Tensor) -> np.ndarray:

@@ -24,7 +24,7 @@ from molcalc.nn.segments import segment_sum
 from molcalc.nn.vector_basis import GaussianShells, vector_basis
 from molcalc.units import LARGEST_Z
 
-EMBEDDINGS = ("separate", "shared")
+EMBEDDINGS = READOUTS = ("separate", "shared")
 CHARGE_EPSILON = 1e-6
 """Keeps the charge correction finite when all weights vanish; the value of the published weights."""
 
@@ -45,6 +45,8 @@ class AIMNet2Config(NetworkConfig):
     n_fidelities : levels of theory.
     embeddings : "separate", a row for every fidelity and element; or "shared", a row for every element and an offset
         for every fidelity, so that an element seen at one level helps at another.
+    readouts : "separate", every fidelity has an energy head of its own; or "shared", one head reads all, and fidelities
+        differ by embedding and free atoms alone.
     bases : for every fidelity the index of the one that it corrects (Δ-learning), or None: it then uses the embedding
         of its base, and its head predicts the difference to the base's. () corrects none.
     charge_heads : every fidelity corrects the charges of the passes with a head of its own.
@@ -64,6 +66,7 @@ class AIMNet2Config(NetworkConfig):
     exact_charges: bool = True
     n_fidelities: Annotated[int, Range(1, 1000)] = 1
     embeddings: Annotated[str, Choice(EMBEDDINGS)] = "separate"
+    readouts: Annotated[str, Choice(READOUTS)] = "separate"
     bases: tuple[int | None, ...] = ()
     charge_heads: bool = False
     charge_hidden: tuple[Width, ...] = (64,)
@@ -76,8 +79,14 @@ class AIMNet2Config(NetworkConfig):
             raise ValueError(f"hidden has {len(self.hidden)} passes; at least 2 are needed")
         if self.bases and len(self.bases) != self.n_fidelities:
             raise ValueError(f"bases={self.bases}; expected one for each of the {self.n_fidelities} fidelities")
+        if self.readouts == "shared" and any(base is not None for base in self.bases):
+            raise ValueError(f"bases={self.bases} with readouts='shared': what corrects needs a head of its own")
         for fidelity in range(len(self.bases)):
             self.chain(fidelity)
+
+    def readout(self, fidelity: int) -> int:
+        """Index of the energy head of a fidelity."""
+        return 0 if self.readouts == "shared" else fidelity
 
     def base(self, fidelity: int) -> int | None:
         """The fidelity that one corrects, or None."""
@@ -114,7 +123,8 @@ class AIMNet2Network(ReferenceEnergies):
     ----------
     embedding : (F, max_number + 1, A·G) or, shared, (max_number + 1, A·G).
     embedding_offsets : (F, A·G) of shared embeddings, else None.
-    energy_heads, charge_heads : one perceptron for each fidelity; no charge heads where the configuration has none.
+    energy_heads, charge_heads : one perceptron for each fidelity, but one for all where readouts are shared; no charge
+        heads where the configuration has none.
     """
 
     float32_parameters = ("passes.",)
@@ -149,7 +159,8 @@ class AIMNet2Network(ReferenceEnergies):
         )
         n_charge_heads = c.n_fidelities if c.charge_heads else 0
         charge_sizes = (c.aim_size, *c.charge_hidden, 2 * c.charge_channels)
-        self.energy_heads = nn.ModuleList(MLP((c.aim_size, *c.energy_hidden, 1)) for _ in range(c.n_fidelities))
+        n_energy_heads = c.readout(c.n_fidelities - 1) + 1
+        self.energy_heads = nn.ModuleList(MLP((c.aim_size, *c.energy_hidden, 1)) for _ in range(n_energy_heads))
         self.charge_heads = nn.ModuleList(MLP(charge_sizes) for _ in range(n_charge_heads))
         chains = [c.chain(fidelity) for fidelity in range(c.n_fidelities)]
         self._roots = [chain[-1] for chain in chains]

@@ -21,7 +21,8 @@ def with_fidelities(network: AIMNet2Network, sources: Sequence[int], **changes: 
     network : of one or several fidelities.
     sources : fidelity of ``network`` that each new one starts from.
     changes : fields of :class:`molcalc.models.aimnet2.AIMNet2Config` that turn on what ``network`` does not have:
-        ``bases``, ``charge_heads``, ``charge_hidden``; and ``embeddings`` where it has a single fidelity.
+        ``bases``, ``charge_heads``, ``charge_hidden``; and ``embeddings`` and ``readouts`` where it has a single
+        fidelity.
 
     Returns
     -------
@@ -30,7 +31,8 @@ def with_fidelities(network: AIMNet2Network, sources: Sequence[int], **changes: 
     Raises
     ------
     ConfigError
-        When embeddings that are separate are to be shared (or the reverse), or a corrected fidelity is left out.
+        When embeddings or readouts that are separate are to be shared (or the reverse), or a corrected fidelity is left
+        out.
     """
     old, given = _given(network, changes)
     settings = {**asdict(old), "n_fidelities": len(sources), "bases": _carried(old, sources), **changes}
@@ -46,7 +48,8 @@ def with_fidelities(network: AIMNet2Network, sources: Sequence[int], **changes: 
             fidelity, _, parameter = rest.partition(".")
             source = sources[int(fidelity)]
             begins = kind == "energy" and _begins_at_zero(config, int(fidelity), old, sources)
-            value = fresh if begins else given.get(f"{kind}_heads.{source}.{parameter}", fresh)
+            head = old.readout(source) if kind == "energy" else source
+            value = fresh if begins else given.get(f"{kind}_heads.{head}.{parameter}", fresh)
         else:
             value = given[name].index_select(0, picked) if name in tables else given[name]
         state[name] = value.detach().clone()
@@ -57,6 +60,12 @@ def with_fidelities(network: AIMNet2Network, sources: Sequence[int], **changes: 
 def _given(network: AIMNet2Network, changes: Mapping[str, Any]) -> tuple[AIMNet2Config, dict[str, Tensor]]:
     """Configuration and weights that a new network starts from, with the kind of embeddings it is to have."""
     old, given = network.config, network.state_dict()
+    readouts = changes.get("readouts", old.readouts)
+    if readouts != old.readouts and old.n_fidelities > 1:
+        raise ConfigError(
+            f"readouts={readouts!r}: this model of {old.n_fidelities} fidelities has {old.readouts!r} ones; leave the "
+            "option out"
+        )
     wanted = changes.get("embeddings", old.embeddings)
     if wanted == old.embeddings:
         return old, given

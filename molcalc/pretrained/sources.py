@@ -100,9 +100,9 @@ def _read_file(path: Path, trusted: bool) -> Checkpoint:
     data = read_file(path)
     if path.suffix == ".pt" and not (trusted and is_torchscript(data)):
         return read_pt(path)
-    contents = read_contents(data, str(path))
+    contents = read_contents(data, path)
     if contents is not None:
-        return checkpoint_of_program(read_program(data, str(path), trusted), contents)
+        return checkpoint_of_program(read_program(data, str(path), trusted), contents, str(path))
     name = find_published(sha256(data)) or (None if trusted else _published_with_file(path.name))
     if name is not None:
         return convert_published(name, data, path)

@@ -11,16 +11,18 @@ from typing import Any
 
 _HOMES = {
     "relax": "molcalc.simulate.relaxation",
-    "Relaxation": "molcalc.simulate.relaxation",
-    "RelaxationSettings": "molcalc.simulate.relaxation",
-    "RelaxationStep": "molcalc.simulate.relaxation",
+    "relax_all": "molcalc.simulate.relaxation",
+    "QuasiNewton": "molcalc.simulate.quasi_newton",
+    "Relaxation": "molcalc.simulate.relaxation_run",
+    "RelaxationSettings": "molcalc.simulate.relaxation_run",
+    "RelaxationStep": "molcalc.simulate.relaxation_run",
     "md": "molcalc.simulate.dynamics",
     "DynamicsSettings": "molcalc.simulate.ensembles",
     "DynamicsRun": "molcalc.simulate.recorder",
     "DynamicsStep": "molcalc.simulate.recorder",
 }
-GEOMETRY_OPTIMIZERS = ("BFGS", "LBFGS", "FIRE", "BFGSLineSearch")
-"""Optimizers of ASE that are deterministic, so that they retrace recorded steps."""
+GEOMETRY_OPTIMIZERS = ("auto", "BFGS", "LBFGS", "FIRE", "BFGSLineSearch")
+"""Our own, and those of ASE that are deterministic, so that they retrace recorded steps."""
 ENSEMBLES = ("nve", "langevin", "bussi")
 """Constant energy; constant temperature by friction and noise, or by scaled velocities."""
 __all__ = ["ENSEMBLES", "GEOMETRY_OPTIMIZERS", *_HOMES]

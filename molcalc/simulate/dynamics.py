@@ -8,16 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ase import Atoms
+from ase.units import kB
 
-from molcalc.errors import MolcalcError
-from molcalc.io.targets import check_file
-from molcalc.simulate.ensembles import DynamicsSettings, degrees_of_freedom, generator, integrator, set_velocities
+from molcalc.errors import InputError, MolcalcError
+from molcalc.io.targets import check_distinct, check_file
+from molcalc.simulate.ensembles import (
+    MAX_TEMPERATURE,
+    DynamicsSettings,
+    degrees_of_freedom,
+    generator,
+    integrator,
+    set_velocities,
+)
 from molcalc.simulate.provenance import keep_state, with_results
 from molcalc.simulate.recorder import DYNAMICS_PROGRAM, DynamicsRun, DynamicsStep, InitialState, Recorder
 from molcalc.simulate.trajectory import (
     PathLike,
     TrajectoryWriter,
-    check_distinct,
     check_same_atoms,
     check_same_model,
     check_same_settings,
@@ -90,7 +97,7 @@ def md(
                 check_file(file, force=force)
         initial.append(_new(atoms, own, keep_velocities))
     return [
-        _run(k, state, calculator, steps, path, log_file, observer)
+        _run(k, state, calculator, steps, path, log_file, force, observer)
         for k, (state, path, log_file) in enumerate(zip(initial, paths, logs))
     ]
 
@@ -110,6 +117,18 @@ def _continued(atoms: Atoms, calculator: MolCalculator, settings: DynamicsSettin
     check_same_model(calculator, last, path)
     check_same_settings(settings.description(), run, path)
     n_freedom = run.description["degrees_of_freedom"]
+    expected = (run.n_frames - 1) * settings.interval
+    if last.info["step"] != expected:
+        raise InputError(
+            f"{path}: its steps do not go on: frame {run.n_frames - 1} is of step {last.info['step']}, not {expected} "
+            "(two runs wrote it, or it was edited): begin a new run from one of its frames with --keep-velocities"
+        )
+    kelvin = 2.0 * last.get_kinetic_energy() / (max(n_freedom, 1) * kB)
+    if not kelvin <= MAX_TEMPERATURE:
+        raise InputError(
+            f"{path}: the momenta of its last frame are {kelvin:.3g} K, out of any sense (at most "
+            f"{MAX_TEMPERATURE:g} K): begin a new run from an earlier frame"
+        )
     return InitialState(last.copy(), settings, n_freedom, step=int(last.info["step"]), n_frames=run.n_frames)
 
 
@@ -120,6 +139,7 @@ def _run(
     steps: int,
     path: Path | None,
     log: Path | None,
+    force: bool,
     observer: DynamicsObserver | None,
 ) -> DynamicsRun:
     """Dynamics of one system."""
@@ -129,8 +149,8 @@ def _run(
     atoms.get_forces()
     dynamics = integrator(atoms, settings, initial.n_freedom)
     step = dynamics.nsteps = max(initial.step, 0)
-    writer = TrajectoryWriter(path, initial.description(), initial.n_frames)
-    with writer, Recorder(system, initial, writer, log, observer) as recorder:
+    writer = TrajectoryWriter(path, initial.description(), initial.n_frames, force=force)
+    with writer, Recorder(system, initial, writer, log, observer, force=force) as recorder:
         try:
             for _ in dynamics.irun(steps=max(steps - step, 0)):
                 recorder.visit(dynamics.nsteps)

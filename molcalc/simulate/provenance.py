@@ -48,7 +48,7 @@ def with_results(atoms: Atoms, results: Mapping[str, Any], calculator: MolCalcul
     frame = atoms.copy()
     frame.info = {key: value for key, value in atoms.info.items() if key not in all_properties}
     keep_state(frame, calculator)
-    return _carrying(frame, results, calculator.name, calculator.todict())
+    return carry_results(frame, results, calculator.name, calculator.todict())
 
 
 def with_initial_charges(atoms: Atoms, total: int) -> Atoms:
@@ -70,11 +70,29 @@ def with_initial_charges(atoms: Atoms, total: int) -> Atoms:
     charges = np.array(atoms.calc.results.get("charges", np.zeros(len(atoms))))
     frame = atoms.copy()
     frame.set_initial_charges(charges + (total - charges.sum()) / len(atoms))
-    return _carrying(frame, atoms.calc.results, atoms.calc.name, atoms.calc.parameters)
+    return carry_results(frame, atoms.calc.results, atoms.calc.name, atoms.calc.parameters)
 
 
-def _carrying(frame: Atoms, results: Mapping[str, Any], name: str, made_by: Mapping[str, Any]) -> Atoms:
-    frame.calc = SinglePointCalculator(frame, **{key: results[key] for key in all_properties if key in results})
+def carry_results(
+    frame: Atoms,
+    results: Mapping[str, Any],
+    name: str,
+    made_by: Mapping[str, Any],
+    kind: type[SinglePointCalculator] = SinglePointCalculator,
+) -> Atoms:
+    """Give a structure a SinglePointCalculator with results, and what made them.
+
+    Parameters
+    ----------
+    name : of the calculator.
+    made_by : provenance, as its ``todict`` gives it.
+    kind : class of the calculator.
+
+    Returns
+    -------
+    The structure itself.
+    """
+    frame.calc = kind(frame, **{key: results[key] for key in all_properties if key in results})
     frame.calc.name = name
     frame.calc.parameters.update(made_by)
     return frame

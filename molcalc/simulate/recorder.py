@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from molcalc.errors import NonFiniteResultError
+from molcalc.io.growing import GrowingFile
 from molcalc.simulate.ensembles import DynamicsSettings, temperature
 from molcalc.simulate.explosion import Sense
 from molcalc.simulate.interrupts import held
@@ -116,10 +117,13 @@ class Recorder:
         writer: TrajectoryWriter,
         log: Path | None,
         observer: Callable[[DynamicsStep], None] | None,
+        *,
+        force: bool = False,
     ) -> None:
         self._system, self._initial, self._writer, self._observer = system, initial, writer, observer
-        mode = "a" if initial.n_frames else "w"
-        self._log = open(log, mode, encoding="utf-8") if log else None  # noqa: SIM115 - open as long as the run
+        goes_on = log is not None and initial.n_frames > 0 and log.exists()
+        self._log = GrowingFile(log, append=goes_on, force=force) if log else None
+        self._logged = _cut_log(self._log, initial.step) if self._log and goes_on else initial.step
         if self._log and self._log.tell() == 0:
             self._write_line(*_COLUMNS)
         start = temperature(initial.atoms, initial.n_freedom)
@@ -164,17 +168,19 @@ class Recorder:
         self._times.append(time)
         self._totals.append(potential + kinetic)
         self._sense.check_energy((self._totals[-1] - self._totals[0]) / len(atoms))
-        if step <= self._initial.step:
+        if step > self._initial.step:
+            atoms.info.update(step=step, time_fs=time)
+            self._writer.write(atoms)
+        elif step <= self._logged:  # otherwise a run was killed between a frame and its line
             return
-        atoms.info.update(step=step, time_fs=time)
-        self._writer.write(atoms)
         energies = (potential, kinetic, potential + kinetic)
         self._write_line(str(step), f"{time:.3f}", *(f"{value:.6f}" for value in (*energies, kelvin)))
 
     def _write_line(self, step: str, time: str, *values: str) -> None:
         if self._log:
-            self._log.write(f"{step:>9} {time:>12} " + " ".join(f"{value:>16}" for value in values) + "\n")
-            self._log.flush()
+            line = f"{step:>9} {time:>12} " + " ".join(f"{value:>16}" for value in values) + "\n"
+            self._log.write(line.encode())
+            self._log.finish_piece()
 
     def __enter__(self) -> Recorder:
         return self
@@ -182,3 +188,17 @@ class Recorder:
     def __exit__(self, *error: object) -> None:
         if self._log:
             self._log.close()
+
+
+def _cut_log(log: GrowingFile, step: int) -> int:
+    """Drop a torn last line, and lines of steps that no frame records; the last step that stays, -1 without any."""
+    log.seek(0)
+    size, last = 0, -1
+    for line in log.read().splitlines(keepends=True):
+        words = line.split()
+        found = int(words[0]) if words and words[0].isdigit() else -1
+        if not line.endswith(b"\n") or found > step:
+            break
+        size, last = size + len(line), max(last, found)
+    log.cut(size)
+    return last

@@ -8,7 +8,7 @@ lag behind the trajectory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,14 @@ class RetracingCalculator(Calculator):
     Parameters
     ----------
     calculator : asked about new structures.
-    frames : structures with their results.
+    known : results by :func:`structure_key`, as :func:`recorded_results` collects them.
     """
 
-    def __init__(self, calculator: Any, frames: Sequence[Atoms]) -> None:
+    def __init__(self, calculator: Any, known: Mapping[bytes, Mapping[str, Any]]) -> None:
         self._calculator = calculator
         super().__init__()
         self.implemented_properties = list(calculator.implemented_properties)
-        self._known = {_key(frame): frame.calc.results for frame in frames if frame.calc is not None}
+        self._known = known
 
     @property
     def name(self) -> str:
@@ -50,7 +50,7 @@ class RetracingCalculator(Calculator):
     ) -> None:
         """Look the structure up, or calculate it."""
         super().calculate(atoms, properties, system_changes)
-        recorded = self._known.get(_key(self.atoms), {})
+        recorded = self._known.get(structure_key(self.atoms), {})
         if all(name in recorded for name in properties):
             self.results = dict(recorded)
         else:
@@ -81,5 +81,16 @@ def check_retraced(atoms: Atoms, recorded: Atoms, path: Path | None) -> None:
         )
 
 
-def _key(atoms: Atoms) -> tuple[bytes, bytes]:
-    return atoms.positions.tobytes(), atoms.cell.array.tobytes()
+def recorded_results(frames: Iterable[Atoms]) -> dict[bytes, Mapping[str, Any]]:
+    """Results of the structures of a trajectory.
+
+    Returns
+    -------
+    results by :func:`structure_key`; a frame without any is left out.
+    """
+    return {structure_key(frame): frame.calc.results for frame in frames if frame.calc is not None}
+
+
+def structure_key(atoms: Atoms) -> bytes:
+    """All digits of positions and cell."""
+    return bytes(atoms.positions.tobytes() + atoms.cell.array.tobytes())

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 from ase.io import write
 from ase.io.trajectory import Trajectory
 
-from molcalc.errors import ConfigError, InputError
+from molcalc.errors import ConfigError, InputError, InUseError
+from molcalc.io.growing import GrowingFile
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
@@ -184,19 +187,6 @@ def file_of_each(files: PathLike | Sequence[PathLike | None] | None, n_systems: 
     return paths
 
 
-def check_distinct(paths: Sequence[Path | None]) -> None:
-    """Refuse to write two things into one file.
-
-    Raises
-    ------
-    InputError
-    """
-    named = [path.absolute() for path in paths if path is not None]
-    for path in paths:
-        if path is not None and named.count(path.absolute()) > 1:
-            raise InputError(f"{path} is named twice: give every file that is written a name of its own")
-
-
 class TrajectoryWriter:
     """Appends frames; every finished frame is on disk and readable whatever happens next.
 
@@ -207,33 +197,63 @@ class TrajectoryWriter:
     path : None to keep nothing.
     description : what the file says about the run; extended XYZ has no place for it.
     n_frames : frames that are there already.
+    force : replace a file that is there.
+
+    Raises
+    ------
+    InUseError
+        When another run writes the file.
+    ResourceError
+        When it cannot be written.
     """
 
-    def __init__(self, path: Path | None, description: Mapping[str, Any], n_frames: int = 0) -> None:
+    def __init__(
+        self, path: Path | None, description: Mapping[str, Any], n_frames: int = 0, *, force: bool = False
+    ) -> None:
         self.n_frames = n_frames
+        self._file: GrowingFile | None = None
         self._binary: Any = None
-        self._text: TextIO | None = None
         if path is None:
             return
-        if trajectory_format(path) == BINARY:
-            self._binary = Trajectory(path, "a" if n_frames else "w")
-            self._binary.set_description(dict(description))
-        else:
-            self._text = open(path, "w", encoding="utf-8")  # noqa: SIM115 - open as long as the run
+        with contextlib.ExitStack() as begun:
+            file = begun.enter_context(contextlib.closing(GrowingFile(path, append=n_frames > 0, force=force)))
+            if trajectory_format(path) == BINARY:
+                self._binary = Trajectory(file, "a" if n_frames else "w")
+                self._binary.set_description(dict(description))
+                found = len(self._binary.backend)
+                if found != n_frames:
+                    raise InUseError(
+                        f"{path} has {found} frames, and had {n_frames} a moment ago: another run wrote it"
+                    )
+                file.seek(0, os.SEEK_END)
+            begun.pop_all()
+        self._file = file
 
     def write(self, atoms: Atoms) -> None:
-        """Add one frame with its results."""
+        """Add one frame with its results.
+
+        Raises
+        ------
+        ResourceError
+            When the disk is full or fails; the frames before stay.
+        """
         if self._binary is not None:
             self._binary.write(atoms)
-        if self._text is not None:
-            write(self._text, atoms, format="extxyz")
-            self._text.flush()
+        elif self._file is not None:
+            text = StringIO()
+            write(text, atoms, format="extxyz")
+            self._file.write(text.getvalue().encode())
+        if self._file is not None:
+            self._file.finish_piece()
         self.n_frames += 1
 
     def __enter__(self) -> TrajectoryWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for file in (self._binary, self._text):
-            if file is not None:
-                file.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, and let other runs write it."""
+        if self._file is not None:
+            self._file.close()

@@ -10,7 +10,9 @@ from typing import Any
 from ase import Atoms
 from ase.io.formats import filetype, get_ioformat, read
 
-from molcalc.elements import check_xyz_symbols
+from molcalc.elements import check_numbers, check_xyz_symbols
+from molcalc.io.budget import bounded_memory
+from molcalc.io.exact_numbers import exact_integers
 from molcalc.io.files import COMPRESSED, open_text
 from molcalc.io.xyz_frames import XYZFrame, xyz_frames
 from molcalc.state import CHARGE_KEYS, state_key
@@ -25,6 +27,7 @@ MOL2 = "mol2"
 READ_HERE = (*MOLFILES, MOL2)
 """Formats that are not ASE's, or that ASE reads one structure of."""
 XYZ = ("extxyz", "xyz")
+TRAJECTORY = "traj"
 EVERYTHING = slice(None)
 
 
@@ -65,6 +68,13 @@ def read_images(path: Path, form: str, index: slice = EVERYTHING, name: str | No
         When the file cannot be read; readers of ASE raise anything else.
     """
     shown = str(path) if name is None else name
+    images = _images(path, form, index, shown)
+    for number, atoms in enumerate(images):
+        check_numbers(atoms.numbers.tolist(), f"{shown}, structure {number}")
+    return images
+
+
+def _images(path: Path, form: str, index: slice, shown: str) -> list[Atoms]:
     if form in MOLFILES:
         with open_text(path) as stream:
             return read_molfile(stream.read(), shown)[index]
@@ -73,7 +83,9 @@ def read_images(path: Path, form: str, index: slice = EVERYTHING, name: str | No
             return read_mol2(stream.read(), shown)[index]
     if form in XYZ:
         return _read_xyz(path, index, shown)
-    images = _read_by_ase(path, form, index)
+    if form == TRAJECTORY:
+        _check_trajectory(path)
+    images = _read_by_ase(path, form, index, shown)
     stated = stated_in(path, form)
     for atoms in images:
         atoms.info.update(stated)
@@ -82,9 +94,24 @@ def read_images(path: Path, form: str, index: slice = EVERYTHING, name: str | No
     return list(images)
 
 
-def _read_by_ase(path: Path, form: str, index: slice) -> Any:
-    # ASE takes names that begin with "postgres" or "mysql" for servers; an absolute path never does.
-    return read(path.absolute(), index=index, format=form, do_not_split_by_at_sign=True)
+def _check_trajectory(path: Path) -> None:
+    """Refuse atomic numbers that are not whole, which ASE would cut; the first frame has them, and any whose differ."""
+    from ase.io import ulm
+
+    with open(path, "rb") as handle:
+        for number, frame in enumerate(ulm.Reader(handle)):
+            if "numbers" in frame:
+                exact_integers(frame.numbers, f"frame {number}: numbers")
+
+
+def _read_by_ase(path: Path, form: str, index: slice, shown: str) -> Any:
+    known = get_ioformat(form)
+    with bounded_memory(path, shown):
+        if known.acceptsfd and not known.isbinary and known.encoding is None:  # ASE would read it as the locale says
+            with open_text(path) as stream:
+                return read(stream, index=index, format=form)
+        # ASE takes names that begin with "postgres" or "mysql" for servers; an absolute path never does.
+        return read(path.absolute(), index=index, format=form, do_not_split_by_at_sign=True)
 
 
 def _read_xyz(path: Path, index: slice, shown: str) -> list[Atoms]:
@@ -93,7 +120,7 @@ def _read_xyz(path: Path, index: slice, shown: str) -> list[Atoms]:
     if molecules:
         return molecules[index]
     try:
-        return list(_read_by_ase(path, "extxyz", index))
+        return list(_read_by_ase(path, "extxyz", index, shown))
     except KeyError:  # which is how ASE speaks of symbols
         with open_text(path) as stream:
             check_xyz_symbols(stream, shown)

@@ -49,7 +49,7 @@ def _memory_reader() -> Callable[[], int]:
         if not Path("/proc/self/statm").exists():
             raise CheckSkippedError("neither psutil nor /proc/self/statm is there to read memory from") from None
         page = os.sysconf("SC_PAGE_SIZE")
-        return lambda: int(Path("/proc/self/statm").read_text().split()[1]) * page
+        return lambda: int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * page
     process = psutil.Process()
     return lambda: int(process.memory_info().rss)
 

@@ -119,7 +119,7 @@ def _memory(device: torch.device) -> tuple[float, float] | None:
         free, total = torch.cuda.mem_get_info(device)
         return float(free), float(total)
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     kilobytes = {name: float(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}

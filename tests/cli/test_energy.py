@@ -212,6 +212,7 @@ def test_a_table_replaces_no_input_and_nothing_unasked(run: Any, model: Path, wa
         ("-o", water, "--force"),
         ("--csv", "there.csv"),
         ("--csv", "-", "--json"),
+        ("-o", "new.xyz", "--csv", "./new.xyz"),
     ):
         Path("there.csv").write_text("precious")
         assert run("energy", f"{water}@0", "--model", model, *options).status == 2, options
@@ -222,7 +223,7 @@ def test_a_table_replaces_no_input_and_nothing_unasked(run: Any, model: Path, wa
 @pytest.mark.parametrize("target", ["out.db", "out.json", "out.xyz"])
 def test_keys_and_info_of_the_input_survive(run: Any, model: Path, target: str) -> None:
     with connect("in.db") as database:
-        data = {"total_charge": 0, "config-type": "md"}
+        data = {"total_charge": 0, "config-type": "md", "weights": np.ones(2), "forces": np.ones((3, 3))}
         database.write(molecule("H2O"), key_value_pairs={"name": "water", "rank": 3}, data=data)
     assert run("energy", "in.db", "--model", model, "-o", target).status == 0
     if target == "out.xyz":
@@ -231,6 +232,8 @@ def test_keys_and_info_of_the_input_survive(run: Any, model: Path, target: str) 
         row = connect(target).get(1)
         found = {**row.key_value_pairs, **row.data}
     assert (found["name"], found["rank"], found["config-type"]) == ("water", 3, "md")
+    assert found["weights"].tolist() == [1.0, 1.0]
+    assert "forces" not in found  # those of the row are not those of the model
     image = molecule("H2O")
     image.info.update({"config-type": "md", "H": 1.5, "weights": np.ones(2)})
     write("in.xyz", image)

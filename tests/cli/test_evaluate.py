@@ -83,6 +83,7 @@ def test_predictions_go_into_every_kind_of_file(
     [
         (("none.db", "--model", "RUN"), 3, "there is no file none.db"),
         (("DATA", "--model", "wb97m"), 2, "did you mean 'wb97m-d3'?"),
+        (("DATA", "--model", "RUN", "--model", "RUN"), 2, "are the same model"),
         (("DATA", "--model", "RUN", "--by", "elment"), 2, "did you mean 'element'?"),
         (("DATA", "--model", "RUN", "--fidelity", "pbe0"), 2, "unknown fidelity 'pbe0'; the model has default"),
         (("DATA", "--model", "RUN", "--annotate", "a b"), 3, "cannot begin the name of a key"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from molcalc.io import checkpoint
+from molcalc.io.seals import SEAL, sealed
 from molcalc.pretrained.foreign.exported import CONTENTS, read_contents
 from tests.helpers.networks import uneven_checkpoint
 
@@ -103,23 +104,24 @@ def test_info_describes_a_program_without_running_it(run: Any, models: Path, tmp
     assert "molcalc" in text.out
 
 
-def test_info_notices_a_changed_file_and_a_missing_or_damaged_description(
-    run: Any, models: Path, tmp_path: Path
-) -> None:
+def test_info_refuses_a_changed_file_and_a_damaged_description(run: Any, models: Path, tmp_path: Path) -> None:
     run("export", models / "single", "-o", "x.jpt")
     side = tmp_path / "x.jpt.json"
-    values = json.loads(side.read_text())
-    for content, text in (
-        (json.dumps({**values, "sha256": "0" * 64}), "NOT that in x.jpt.json: the file was changed"),
-        ("{", "not compared: x.jpt.json is damaged"),
-        ("[]", "not compared: x.jpt.json is damaged"),
-        (None, "not compared: x.jpt.json is missing"),
+    text = side.read_text()
+    values = {key: value for key, value in json.loads(text).items() if key != SEAL}
+    for content, reason in (
+        (json.dumps(sealed({**values, "sha256": "0" * 64})), "not that in x.jpt.json"),
+        (text.replace("pbe0", "pbe1", 1), "x.jpt.json is damaged: 'sha256 does not match"),
+        ("{", "x.jpt.json is damaged"),
+        ("[]", "x.jpt.json is damaged"),
     ):
-        side.unlink()
-        if content is not None:
-            side.write_text(content)
-        assert text in json.loads(run("info", "x.jpt", "--json").out)["sha256"]
-        side.touch()
+        side.write_text(content)
+        result = run("info", "x.jpt")
+        assert (result.status, result.err.count("\n")) == (4, 1)
+        assert reason in result.err
+    side.unlink()
+    found = json.loads(run("info", "x.jpt", "--json").out)
+    assert found["sha256"].endswith("not compared: x.jpt.json is missing")
 
 
 def edit_archive(path: Path, name: str, content: bytes) -> None:
@@ -146,5 +148,5 @@ def test_info_refuses_damaged_descriptions_in_one_line(run: Any, models: Path, t
 
 
 def test_other_files_have_no_description(tmp_path: Path) -> None:
-    assert read_contents(b"", "x") is None
-    assert read_contents(b"PK\x03\x04", "x") is None
+    assert read_contents(b"", Path("x")) is None
+    assert read_contents(b"PK\x03\x04", Path("x")) is None

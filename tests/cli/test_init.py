@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,3 +134,34 @@ def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
 def test_the_package_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "molcalc", "--version"]
     assert "molcalc" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+CLOSED = "molcalc energy missing.xyz <&- >&- 2>&-"
+GONE = "rmdir $PWD; molcalc energy /x.xyz"
+
+
+def test_closed_streams_and_a_missing_working_directory_are_no_bugs(tmp_path: Path) -> None:
+    command = f'molcalc() {{ {sys.executable} -m molcalc "$@"; }}; '
+    for script, told in ((CLOSED, ""), (GONE, "working directory cannot be read")):
+        (tmp_path / "here").mkdir(exist_ok=True)
+        found = subprocess.run(
+            ["sh", "-c", command + script], cwd=tmp_path / "here", capture_output=True, text=True, timeout=60
+        )
+        assert found.returncode == 2, found.stderr
+        assert told in found.stderr
+
+
+def test_other_locales_than_utf8_read_and_print_all_texts(tmp_path: Path) -> None:
+    """Names of files, comments in them, and tables of the package."""
+    (tmp_path / "x.xyz").write_text("1\nÅngström\nAr 0 0 0\n", encoding="utf-8")
+    code = """
+from molcalc.cli.input_structures import read_frames
+from molcalc.cli.terminal import note, plain_terminal
+from molcalc.dispersion.parameters import d3_parameters
+with plain_terminal(str):
+    note(f"{read_frames('x.xyz')} {d3_parameters('pbe0')} {chr(0xc5)}")
+"""
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, timeout=60)
+    assert found.returncode == 0, found.stderr
+    assert b"\\xc5" in found.stderr

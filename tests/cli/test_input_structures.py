@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,9 @@ def test_a_missing_file_or_frame_is_named(tmp_path: Path) -> None:
     for wrong in ("last", "1:x", "1:2:3:4", "::0"):
         with pytest.raises(InputError, match=f"two.xyz.*({wrong}' is not an index|slice step cannot be zero)"):
             read_frames(f"{tmp_path}/two.xyz@{wrong}")
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p.xyz")
+    with pytest.raises(InputError, match="is a pipe, socket or device"):
+        read_structure(str(tmp_path / "p.xyz"))

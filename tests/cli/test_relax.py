@@ -15,7 +15,8 @@ from ase.constraints import FixAtoms
 from ase.io import read, write
 
 from molcalc.calculators import AIMNet2
-from molcalc.calculators.base import MolCalculator
+from molcalc.prediction.results import Prediction
+from molcalc.predictor import Predictor
 from molcalc.simulate import GEOMETRY_OPTIMIZERS
 from tests.helpers.structures import crystal
 
@@ -30,16 +31,17 @@ def relax(run: Any, model: Path, water: Path) -> Any:
 
 
 def at_evaluation(monkeypatch: pytest.MonkeyPatch, number: int, action: Any) -> None:
-    """Let ``action(results)`` happen after the given evaluation of any calculator (the first is 1)."""
-    calculate, count = MolCalculator.calculate, [0]
+    """Let ``action(results)`` happen after the given evaluation of any batch (the first is 1)."""
+    predict, count = Predictor.predict, [0]
 
-    def counted(self: MolCalculator, *arguments: Any, **options: Any) -> None:
-        calculate(self, *arguments, **options)
+    def counted(self: Predictor, *arguments: Any) -> list[Prediction]:
+        found = predict(self, *arguments)
         count[0] += 1
         if count[0] == number:
-            action(self.results)
+            action(found[0].results)
+        return found
 
-    monkeypatch.setattr(MolCalculator, "calculate", counted)
+    monkeypatch.setattr(Predictor, "predict", counted)
 
 
 @pytest.mark.parametrize("optimizer", GEOMETRY_OPTIMIZERS)
@@ -74,13 +76,13 @@ def test_a_relaxation_in_two_parts_takes_the_steps_of_one_in_a_piece(relax: Any,
 def test_a_restart_evaluates_only_new_structures(relax: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     relax("-o", "a.xyz", "--trajectory", "steps.traj", "--steps", "5", "--fmax", "1e-6")
     evaluations: list[int] = []
-    calculate = MolCalculator.calculate
+    predict = Predictor.predict
 
-    def counted(self: MolCalculator, *arguments: Any, **options: Any) -> None:
+    def counted(self: Predictor, *arguments: Any) -> list[Prediction]:
         evaluations.append(1)
-        calculate(self, *arguments, **options)
+        return predict(self, *arguments)
 
-    monkeypatch.setattr(MolCalculator, "calculate", counted)
+    monkeypatch.setattr(Predictor, "predict", counted)
     relax("-o", "b.xyz", "--trajectory", "steps.traj", "--steps", "8", "--fmax", "1e-6", "--restart")
     assert len(read("steps.traj", ":")) == 9
     assert len(evaluations) == 3
@@ -112,7 +114,7 @@ def test_the_cell_is_relaxed_in_two_parts_as_in_one(run: Any, models: Path) -> N
     ("options", "text"),
     [
         (("--restart",), "--restart continues a trajectory"),
-        (("--cell",), "water.xyz, frame 0 is not periodic: there is no cell to relax"),
+        (("--cell",), "H2O is not periodic: there is no cell to relax"),
         (("-o", "there.xyz"), "there.xyz exists"),
         (("--trajectory", "there.xyz"), "there.xyz exists"),
         (("-o", "x.nonsense"), "unknown output format"),
@@ -146,7 +148,7 @@ def test_only_a_trajectory_of_the_same_run_is_continued(
     write("other.traj", molecule("H2O"))
     Path("broken.traj").write_text("hello")
     for text, arguments in {
-        "was made with --optimizer BFGS, this run has --optimizer FIRE": (*steps, "--optimizer", "FIRE"),
+        "was made with --optimizer auto, this run has --optimizer FIRE": (*steps, "--optimizer", "FIRE"),
         "was made with --dispersion d3bj:pbe0, this run has --dispersion none": (*steps, "--dispersion", "none"),
         "was made with --dtype float64, this run has --dtype float32": (*steps, "--dtype", "float32"),
         "contradictory total charges": (*steps, "--charge", "2"),

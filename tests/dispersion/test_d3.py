@@ -301,5 +301,5 @@ def test_cell_without_volume_is_refused(cell, pbc, path):
     atoms = Atoms("Ar", cell=cell)
     batch = make_batch(atoms)
     batch = replace(batch, pbc=torch.as_tensor(np.broadcast_to(pbc, (1, 3)).copy(), dtype=torch.bool))
-    with pytest.raises(CellError, match="lattice vectors of structure 0"):
+    with pytest.raises(CellError, match="structure 0: .*(cell rank|next to no volume)"):
         D3Dispersion("pbe0")(batch, {})

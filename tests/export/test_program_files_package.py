@@ -112,7 +112,7 @@ def test_open_shells_ensembles_and_several_fidelities_equal_the_calculator(tmp_p
 @pytest.mark.timeout(900)
 def test_compiled_programs_equal_the_calculator(tmp_path: Path) -> None:
     done = export(two_passes(), tmp_path / "x.pt2", aot=True)
-    inside = read_contents(done.path.read_bytes(), "x")
+    inside = read_contents(done.path.read_bytes(), done.path)
     assert inside is not None
     assert inside.form == done.contents.form == "aotinductor"
     run = torch._inductor.aoti_load_package(str(done.path))

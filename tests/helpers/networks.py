@@ -45,6 +45,7 @@ SMALLER_ELEMENTS = (1, 6, 8)
 FIDELITY_KINDS: dict[str, dict[str, Any]] = {
     "separate": {},
     "shared": {"embeddings": "shared"},
+    "one readout": {"embeddings": "shared", "readouts": "shared"},
     "corrections": {"bases": (None, 0, 1)},
     "charge heads": {"charge_heads": True},
     "all": {"embeddings": "shared", "bases": (None, 0, 1), "charge_heads": True},

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from molcalc.errors import CheckpointError, ResourceError
+from molcalc.errors import CheckpointError, InUseError, ResourceError
 from molcalc.io import checkpoint, files
 from molcalc.io.checkpoint import CONFIG, STAGED, WEIGHTS, load, save
 from tests.helpers.model_files import STATE, flip, number_in, save_numbered
@@ -338,6 +338,6 @@ def test_writers_of_one_folder_take_turns(tmp_path: Path) -> None:
 
 def test_a_folder_held_by_another_process_is_reported(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "FOLDER_LOCK_WAIT", 0.05)
-    with files.exclusive(saved), pytest.raises(ResourceError, match="another process has been writing"):
+    with files.exclusive(saved), pytest.raises(InUseError, match="is being written by process"):
         save(saved, small_checkpoint(seed=9))
     save(saved, small_checkpoint(seed=9))

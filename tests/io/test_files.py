@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from molcalc.errors import CheckpointCorruptError, CheckpointError, ResourceError
+from molcalc.errors import CheckpointCorruptError, CheckpointError, InUseError, ResourceError
 from molcalc.io import files
 from molcalc.io.files import exclusive, read_file, remove_temporaries, replacing, sha256, write_atomic
 
@@ -129,7 +129,7 @@ def test_threads_that_write_one_file_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_only_our_own_leftovers_are_removed(tmp_path: Path) -> None:
-    names = {"a.tmp", ".hidden.tmp", ".a.12.tmp", "notes", ".config.json.7-8.tmp.bak"}
+    names = {"a.tmp", ".hidden.tmp", ".a.12.tmp", "notes", ".config.json.7-8.tmp.bak", ".7-config.json"}
     for name in (*names, ".4711-140.tmp.weights.safetensors.new", ".config.json.7-8.tmp"):
         (tmp_path / name).touch()
     remove_temporaries(tmp_path)
@@ -166,14 +166,11 @@ def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path, k
 
 def test_a_lock_keeps_others_out_until_it_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "FOLDER_LOCK_WAIT", 0.05)
-    with (
-        exclusive(tmp_path),
-        pytest.raises(ResourceError, match="another process has been writing"),
-        exclusive(tmp_path),
-    ):
+    with exclusive(tmp_path), pytest.raises(InUseError, match="is being written by process"), exclusive(tmp_path):
         pass
     with exclusive(tmp_path):
         pass
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_waiting_writer_gets_its_turn(tmp_path: Path) -> None:
@@ -195,12 +192,28 @@ def test_a_waiting_writer_gets_its_turn(tmp_path: Path) -> None:
     assert order == ["first", "second"]
 
 
-def test_a_file_system_without_locks_does_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import fcntl
+@pytest.mark.parametrize("ending", ["", "-journal", ".lock"])
+@pytest.mark.parametrize("begin", [".{pid}-140.tmp.", ".{pid}-"])
+def test_what_a_killed_writer_left_beside_a_target_goes_with_the_next_write(
+    tmp_path: Path, begin: str, ending: str
+) -> None:
+    (tmp_path / f"{begin.format(pid=os.getpid())}o.db{ending}").touch()
+    (tmp_path / f"{begin.format(pid=os.getpid())}other.db").touch()
+    write_atomic(tmp_path / "o.db", b"new")
+    assert sorted(os.listdir(tmp_path)) == sorted([f"{begin.format(pid=os.getpid())}other.db", "o.db"])
 
-    def refuse(handle: int, operation: int) -> None:
-        raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with exclusive(tmp_path), exclusive(tmp_path):
-        pass
+def test_what_somebody_is_writing_is_no_leftover(tmp_path: Path) -> None:
+    with replacing(tmp_path / "file") as temporary:
+        temporary.write_text("first")
+        journal = temporary.with_name(temporary.name + "-journal")
+        journal.write_text("of SQLite")
+        thread = threading.Thread(target=write_atomic, args=(tmp_path / "file", b"second"))
+        thread.start()
+        thread.join()
+        remove_temporaries(tmp_path)
+        assert temporary.read_text() == "first"
+        assert journal.exists()
+        assert (tmp_path / "file").read_text() == "second"
+    assert (tmp_path / "file").read_text() == "first"
+    assert os.listdir(tmp_path) == ["file"]

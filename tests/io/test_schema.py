@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -198,3 +199,7 @@ def test_a_dataclass_that_checks_itself_says_which_value_is_wrong(values: dict[s
     with pytest.raises(ConfigError, match=message):
         from_dict(Checked, values, "x")
     assert from_dict(Checked, {"mode": None, "size": None}) == Checked(None, None)
+
+
+def test_a_path_may_stand_for_text() -> None:
+    assert from_dict(Options, {"cutoff": 1.0, "label": Path("runs/x")}).label == "runs/x"

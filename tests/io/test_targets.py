@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from molcalc.errors import DatasetError, InputError
-from molcalc.io.targets import check_file, check_folder, check_not_file, check_not_input
+from molcalc.io.targets import check_distinct, check_file, check_folder, check_not_file, check_not_input
 
 
 def check_model(path: Path, force: bool) -> None:
@@ -111,3 +111,10 @@ def test_a_folder_does_not_take_the_place_of_a_file(tmp_path: Path, kind: str) -
         check_model(path, True)
     with pytest.raises(InputError, match="x is a file; a run is a folder"):
         check_not_file(path, "a run")
+
+
+def test_two_things_are_not_written_into_one_file(tmp_path: Path) -> None:
+    check_distinct([Path("a"), None, None, Path("b")])
+    for other in (Path("a").absolute(), Path("b/../a"), Path("./a")):
+        with pytest.raises(InputError, match="a is named twice"):
+            check_distinct([Path("a"), Path("b"), other])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -156,6 +157,21 @@ def test_every_pass_conserves_charges_when_products_run_in_half_precision(monkey
     for dtype, charges in found:
         assert dtype == torch.float32
         assert abs(float(charges.detach().sum()) - 1.0) < 1e-5
+
+
+def test_levels_with_one_readout_differ_by_embedding_and_free_atoms_alone() -> None:
+    network = tiny_multifidelity(embeddings="shared", readouts="shared")
+    assert len(network.energy_heads) == 1
+    assert network.embedding_offsets is not None
+    batches = [mixed_batch(k, k, k) for k in (0, 2)]
+    first, other = (predicted(network, batch)["atomic_energies"] for batch in batches)
+    assert not torch.allclose(first, other)
+    with torch.no_grad():
+        network.embedding_offsets[2] = network.embedding_offsets[0]
+        network.shifts[2] = network.shifts[0]
+    assert torch.equal(predicted(network, batches[1])["atomic_energies"], first)
+    with pytest.raises(ValueError, match=r"what corrects needs a head of its own"):
+        replace(network.config, bases=(None, 0, 1))
 
 
 def predicted(network: AIMNet2Network, batch: AtomicBatch) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ from molcalc.errors import (
     UnsupportedElementError,
 )
 from molcalc.io.checkpoint import Checkpoint
+from molcalc.prediction import batching
 from tests.helpers.calculators import periodic_calculator, tiny_calculator
 from tests.helpers.networks import tiny_checkpoint
 from tests.helpers.structures import crystal
@@ -208,3 +209,19 @@ def test_result_that_is_not_finite_is_named(closed_shell: Checkpoint) -> None:
     with pytest.raises(NonFiniteResultError, match=r"energies.*atom 0|energy"):
         calc.get_potential_energy(water())
     assert calc.results == {}
+
+
+def test_large_molecules_give_the_same_results_without_a_list_of_all_pairs(
+    closed_shell: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calc: MolCalculator = tiny_calculator(closed_shell)
+    assert calc.potential.pair_cutoff == np.inf
+    found = []
+    for listed in (batching.LISTED_ATOMS, 2):
+        monkeypatch.setattr(batching, "LISTED_ATOMS", listed)
+        calc.reset()
+        batch, _ = calc.prepare(water())
+        assert (batch.pair_index.shape[1] == 0) == (listed == 2)
+        found.append((calc.get_potential_energy(water()), calc.get_forces(water()), calc.get_hessian(water())))
+    for value, right in zip(*found):
+        np.testing.assert_allclose(value, right, rtol=1e-12, atol=1e-12)

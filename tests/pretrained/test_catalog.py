@@ -115,7 +115,7 @@ def test_a_truncated_file_is_refused(small_published: Path, kept: float) -> None
 
 def test_a_damaged_copy_opened_by_path_is_not_taken_for_an_unknown_program(small_published: Path) -> None:
     flip(small_published, 1000)
-    with pytest.raises(CheckpointCorruptError, match="the published file has"):
+    with pytest.raises(CheckpointCorruptError, match="is damaged: the checksum of"):
         AIMNet2(small_published)
 
 

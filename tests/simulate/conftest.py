@@ -17,6 +17,12 @@ def calculator() -> AIMNet2:
 
 
 @pytest.fixture
+def periodic_calculator() -> AIMNet2:
+    """The same network with a Coulomb energy that crystals have."""
+    return AIMNet2(tiny_checkpoint(), coulomb="dsf", dtype="float64")
+
+
+@pytest.fixture
 def images() -> list[Atoms]:
     """Water and carbon dioxide, slightly distorted."""
     return [rattled("H2O", seed=1), rattled("CO2", seed=2)]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import read
+from ase.io.trajectory import Trajectory
 
 from molcalc.calculators import AIMNet2
-from molcalc.errors import ConfigError, InputError
+from molcalc.errors import ConfigError, InputError, InUseError, ResourceError
+from molcalc.io.locks import only_writer
 from molcalc.simulate import DynamicsSettings, DynamicsStep, md, recorder
 
 ENSEMBLES = ("nve", "langevin", "bussi")
@@ -124,3 +127,72 @@ def test_a_run_is_continued_with_its_own_settings_only(
         md(images[0], calculator, settings(interval=2), steps=9, trajectory=path, restart=True)
     with pytest.raises(InputError, match="holds H2O, the structure file CO2"):
         md(images[1], calculator, settings(), steps=9, trajectory=path, restart=True)
+
+
+def test_a_trajectory_or_log_of_another_run_is_left_alone(
+    images: list[Atoms], calculator: AIMNet2, tmp_path: Path
+) -> None:
+    path, log = tmp_path / "a.traj", tmp_path / "a.log"
+    with only_writer(path), pytest.raises(InUseError, match=r"a.traj is being written by process"):
+        md(images[0], calculator, settings(), steps=1, trajectory=path, log=log)
+    with only_writer(log), pytest.raises(InUseError, match=r"a.log is being written by process"):
+        md(images[0], calculator, settings(), steps=1, trajectory=path, log=log)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("torn", ["a line", "half a line", "the header alone", "a line too many"])
+def test_a_log_that_a_killed_run_left_behind_its_frames_is_made_whole(
+    torn: str, images: list[Atoms], calculator: AIMNet2, tmp_path: Path
+) -> None:
+    path, log = tmp_path / "a.traj", tmp_path / "a.log"
+    n_steps = 0 if torn == "the header alone" else 2
+    md(images[0], calculator, settings(interval=1), steps=n_steps, trajectory=path, log=log)
+    lines = log.read_text().splitlines(keepends=True)
+    left = {"a line": lines[:-1], "half a line": [*lines[:-1], lines[-1][:40]], "the header alone": lines[:1]}
+    log.write_text("".join(left.get(torn, [*lines, lines[-1].replace(" 2 ", " 3 ", 1)])))
+    md(images[0], calculator, settings(interval=1), steps=3, trajectory=path, log=log, restart=True)
+    rows = log.read_text().splitlines()
+    assert [row.split()[0] for row in rows] == ["step", "0", "1", "2", "3"]
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_a_trajectory_whose_steps_do_not_go_on_is_not_continued(
+    images: list[Atoms], calculator: AIMNet2, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.traj"
+    md(images[0], calculator, settings(interval=1), steps=2, trajectory=path)
+    frames = read(path, ":")
+    with Trajectory(path, "a") as mixed:
+        mixed.write(frames[1])
+    with pytest.raises(InputError, match=r"its steps do not go on: frame 3 is of step 1, not 3"):
+        md(images[0], calculator, settings(interval=1), steps=5, trajectory=path, restart=True)
+    frames[2].set_momenta([[1e6, 0, 0]] * len(frames[2]))
+    path.unlink()
+    md(images[0], calculator, settings(interval=1), steps=1, trajectory=path)
+    with Trajectory(path, "a") as edited:
+        edited.write(frames[2])
+    with pytest.raises(InputError, match="momenta of its last frame are .*K, out of any sense"):
+        md(images[0], calculator, settings(interval=1), steps=5, trajectory=path, restart=True)
+
+
+@pytest.mark.parametrize("ending", [".traj", ".xyz"])
+def test_a_full_disk_ends_dynamics_with_the_frames_before(
+    ending: str, images: list[Atoms], calculator: AIMNet2, tmp_path: Path
+) -> None:
+    whole, path = tmp_path / f"whole{ending}", tmp_path / f"a{ending}"
+    md(images[0], calculator, settings(interval=1), steps=4, trajectory=whole)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole.stat().st_size // 2, hard))
+    try:
+        with pytest.raises(ResourceError, match=rf"cannot write .*/a{ending}: File too large; \d frames are in"):
+            md(images[0], calculator, settings(interval=1), steps=4, trajectory=path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    frames = read(path, ":")
+    assert 1 <= len(frames) < 5
+    for frame, expected in zip(frames, read(whole, ":")):
+        assert np.array_equal(frame.positions, expected.positions)
+        assert np.array_equal(frame.get_momenta(), expected.get_momenta())
+    if ending == ".traj":
+        md(images[0], calculator, settings(interval=1), steps=4, trajectory=path, restart=True)
+        assert_same_frames(path, whole)

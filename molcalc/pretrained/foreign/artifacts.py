@@ -29,6 +29,7 @@ from molcalc.errors import (
     short,
 )
 from molcalc.fidelity import Fidelity
+from molcalc.io.archives import check_archive
 from molcalc.io.arrays import unpack_weights
 from molcalc.io.checkpoint import CONFIG, MAX_CONFIG, MAX_MEMBERS, Checkpoint, ModelConfig
 from molcalc.io.files import read_file
@@ -208,23 +209,14 @@ def _is_pickle(data: bytes) -> bool:
 
 
 def _check_archive(data: bytes, path: Path) -> None:
-    """Checksums of all records, which torch does not look at, and sizes before anything is unpacked."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            records = archive.infolist()
-            if any(record.compress_type != zipfile.ZIP_STORED for record in records):
-                raise CheckpointCorruptError(f"{path} has compressed records, which torch.save does not write")
-            if sum(record.file_size for record in records) > len(data):
-                raise CheckpointCorruptError(f"{path} claims records that are larger than the file")
-            if any(r.filename.endswith("data.pkl") and r.file_size > MAX_PICKLE for r in records):
-                raise CheckpointMismatchError(f"{path} describes its contents in more than {MAX_PICKLE} bytes")
-            damaged = archive.testzip()
-    except CheckpointError:
-        raise
-    except Exception as error:  # zipfile raises a dozen classes for damaged archives
-        raise CheckpointCorruptError(f"{path} is truncated or damaged: {error}") from error
-    if damaged is not None:
-        raise CheckpointCorruptError(f"{path} is damaged: the checksum of {short(damaged)} does not match")
+    """Refuse records that are damaged, then those that torch.save does not write."""
+    check_archive(data, str(path))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        records = archive.infolist()
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+        raise CheckpointCorruptError(f"{path} has compressed records, which torch.save does not write")
+    if any(record.filename.endswith("data.pkl") and record.file_size > MAX_PICKLE for record in records):
+        raise CheckpointMismatchError(f"{path} describes its contents in more than {MAX_PICKLE} bytes")
 
 
 def _check_arrays(state: Mapping[Any, Any], size: int, path: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from molcalc.errors import CheckpointCorruptError, UnsafeCheckpointError
+from molcalc.io.archives import check_archive
 from molcalc.io.files import sha256
 
 D3_PARAMETERS = ("s6", "s8", "a1", "a2")
@@ -97,7 +98,10 @@ def read_program(data: bytes, where: str, trusted: bool) -> dict[str, Tensor]:
 
 
 def _loaded(data: bytes, where: str) -> Any:
-    """The module in a TorchScript file."""
+    """The module in a TorchScript file; torch does not look at the checksums of its records."""
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        raise CheckpointCorruptError(f"{where} is not a TorchScript file, or truncated or damaged ({len(data)} bytes)")
+    check_archive(data, where)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)

@@ -118,7 +118,9 @@ def metadata_of(sources: Sequence[DataFile]) -> dict[str, Any]:
     noted = metadata.get("units_of_source")
     if isinstance(noted, dict) and "level" in noted:
         metadata.setdefault("level", noted["level"])
-    metadata["source"] = [file.name for source in sources for file in source.files if not file.name.endswith("-wal")]
+    metadata["source"] = [
+        file.name for source in sources for file in source.files if not file.name.endswith(("-wal", "-journal"))
+    ]
     metadata["units"] = STANDARD_UNITS
     return metadata
 

@@ -1,7 +1,7 @@
 """Work on ASE databases in SQLite: repair, split, merge, and write results back.
 
-Rows are copied as they are, with everything that ASE keeps of them. Who changes a database holds its lock file, as ASE
-uses it, with the number of the process in it.
+Rows are copied as they are, with everything that ASE keeps of them. Who changes a database holds the lock of molcalc,
+which ends with its process, and the lock file of ASE, which keeps programs out that know no other.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from molcalc.errors import DatasetError, ResourceError
+from molcalc.errors import DatasetError, InUseError, MolcalcError, ResourceError
 from molcalc.io.files import replacing
+from molcalc.io.locks import Owner, lock_file, only_writer
+from molcalc.io.sqlite import is_busy, is_out_of_storage
 from molcalc.io.targets import check_file
 from molcalc.state import CHARGE_KEYS, state_key, without_rounding
 from molcalc.train.data.declaration import Declaration
@@ -104,10 +106,12 @@ def merge(sources: Sequence[str | os.PathLike[str]], target: str | os.PathLike[s
     Raises
     ------
     DatasetError
-        When the databases declare different units.
+        When the databases declare different units, or the target does not end in ``.db``.
     """
     databases = [_checked(source) for source in sources]
     path = Path(target)
+    if path.suffix != ".db":
+        raise DatasetError(f"{path}: an SQLite database is written; give it a name that ends in .db")
     check_file(path, force=force, inputs=databases, error=DatasetError)
     units = {database: SQLiteDatabase(database, Declaration()).factors for database in databases}
     first = databases[0]
@@ -148,32 +152,62 @@ def write_results(
         try:
             with connect(str(database.absolute()), use_lock_file=False) as target:
                 for k, row in enumerate(rows):
+                    target.change_count = 0  # ASE commits every 5,000 changes otherwise
                     keys = {name: float(column[k]) for name, column in values.items()}
                     data = {name: np.asarray(column[k]) for name, column in (arrays or {}).items()}
                     target.update(int(row), data=data, **keys)
         except ValueError as error:
             raise DatasetError(f"{database}: an ASE database does not take this: {error}") from error
         except sqlite3.Error as error:
-            raise damaged(database, error) from error
+            raise _failure(database, error) from error
+
+
+def _failure(path: Path, error: sqlite3.Error) -> MolcalcError:
+    """What hindered a change of a database: the disk, another program, or damage."""
+    if is_out_of_storage(error):
+        return ResourceError(f"cannot write {path}: {error}; it stays as it was")
+    if is_busy(error):
+        return InUseError(f"{path} is being written by another program: wait for it")
+    return damaged(path, error)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Hold the lock file of a database, as ASE does, with the number of this process in it.
+    """Keep other writers from a database, also those that know the lock file of ASE only.
 
     Raises
     ------
+    InUseError
+        When another process of molcalc writes it for longer than LOCK_WAIT.
     DatasetError
-        When another process holds it for longer than LOCK_WAIT, or one that has died left it behind.
+        When the lock file of ASE is there for so long.
+    ResourceError
+        When a lock file cannot be written.
     """
     lock = path.with_name(path.name + ".lock")
+    with only_writer(path, wait=LOCK_WAIT):
+        try:
+            _take(lock, path)
+            yield
+        finally:
+            with suppress(OSError):
+                if Owner.parse(lock.read_text(encoding="utf-8")) == Owner.this():
+                    lock.unlink()
+
+
+def _take(lock: Path, path: Path) -> None:
+    """Make the lock file of ASE: the same file as the lock of molcalc, which says from the start whose it is."""
     end = time.monotonic() + LOCK_WAIT
     while True:
         try:
-            handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            break
+            os.link(lock_file(path), lock)
+            return
         except FileExistsError:
-            _check_holder(lock)
+            # One of molcalc is of a process that has died: the living hold the other lock.
+            with suppress(OSError):
+                if Owner.parse(lock.read_text(encoding="utf-8")) is not None:
+                    lock.unlink()
+                    continue
         except OSError as error:
             raise ResourceError(f"cannot write {lock}: {error.strerror or error}") from error
         if time.monotonic() > end:
@@ -182,29 +216,6 @@ def writing(path: Path) -> Iterator[None]:
                 "database, delete that file"
             )
         time.sleep(0.1)
-    try:
-        os.write(handle, str(os.getpid()).encode())
-        yield
-    finally:
-        os.close(handle)
-        with suppress(OSError):
-            lock.unlink()
-
-
-def _check_holder(lock: Path) -> None:
-    """Raise when the process that made a lock file is no more."""
-    try:
-        process = int(lock.read_text())
-    except (OSError, ValueError):  # it is gone, or ASE made it, which leaves it empty
-        return
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        raise DatasetError(
-            f"{lock} was left behind by process {process}, which has died: delete that file and try again"
-        ) from None
-    except OSError:  # it belongs to another user
-        return
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:
@@ -225,7 +236,7 @@ def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(path, timeout=20)) as connection, connection:
             yield connection
     except sqlite3.Error as error:
-        raise damaged(path, error) from error
+        raise _failure(path, error) from error
 
 
 def _narrow_rows(connection: sqlite3.Connection) -> list[tuple[int, dict[str, bytes]]]:
@@ -284,14 +295,20 @@ def _copy(sources: Sequence[tuple[Path, np.ndarray | None]], target: Path) -> in
         connect(str(temporary.absolute()), use_lock_file=False).metadata = metadata
         total = 0
         for source, rows in sources:
-            total = _copy_rows(temporary, source, rows)
+            try:
+                total = _copy_rows(temporary, source, rows)
+            except sqlite3.OperationalError:
+                raise  # of the file that is written
+            except sqlite3.Error as error:
+                raise damaged(source, error) from error
     return total
 
 
 def _copy_rows(target: Path, source: Path, rows: np.ndarray | None) -> int:
     """Append rows, numbered after those that are there; the number of rows then."""
-    with _transaction(target) as connection:
-        connection.execute("ATTACH DATABASE ? AS source", (str(source.absolute()),))
+    content = SQLiteDatabase(source, Declaration()).content
+    with closing(sqlite3.connect(target)) as connection, connection:
+        connection.execute("ATTACH DATABASE ? AS source", (str(content.absolute()),))
         connection.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
         if rows is None:
             connection.execute("INSERT INTO chosen SELECT id FROM source.systems")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from molcalc.batch import AtomicBatch
+from molcalc.cells import reduced_cell
 from molcalc.errors import DatasetError
 from molcalc.properties import LABELS
 from molcalc.train.data.block import Block, offsets_of, ranges
@@ -292,7 +293,10 @@ class Dataset:
         starts, sizes = self._places("atom", systems)
         atoms = ranges(starts, sizes)
         positions = np.take(arrays["positions"], atoms, axis=0)
-        geometries = Geometries(offsets_of(sizes), positions, arrays["cell"][systems], arrays["pbc"][systems])
+        cell, pbc = arrays["cell"][systems], arrays["pbc"][systems]
+        for k in np.flatnonzero(pbc.any(axis=1)):
+            cell[k] = reduced_cell(cell[k], pbc[k]).cell
+        geometries = Geometries(offsets_of(sizes), positions, cell, pbc)
         edge_index, unit_shifts = edges(geometries, cutoff)
         pair_index, pair_shifts = pairs(geometries, pair_cutoff)
         names = tuple(self.labels) if labels is None else tuple(labels)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from molcalc.properties import LABELS
-from molcalc.state import single
+from molcalc.state import is_unread_state, single, unread_kind
 from molcalc.train.data.block import Block
 
 _WORDS: Mapping[str, Collection[str]] = {
@@ -25,6 +25,7 @@ _WORDS: Mapping[str, Collection[str]] = {
 """Words in the names of labels, in lower case."""
 _OPPOSITE = {"grad", "gradient", "gradients", "virial"}
 """Words for what has the opposite sign of the label."""
+_STATES = {"charge": "total_charge", "multiplicity": "multiplicity"}
 _WORD = re.compile(r"[A-Z]?[a-z]+\d*|[A-Z]+\d*(?![a-z])|\d+")
 
 
@@ -44,6 +45,8 @@ def lookalikes(block: Block, known: Mapping[str, str]) -> dict[str, str]:
         for name, values in part.items():
             if name not in known and (label := _looks_like(block, name, values)) is not None:
                 found[name] = label
+            elif name not in known and any(is_unread_state(name, value) for value in values):
+                found[name] = _STATES[str(unread_kind(name))]
     return found
 
 

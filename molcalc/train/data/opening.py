@@ -7,16 +7,17 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import shutil
-import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
-from molcalc.errors import DatasetError, ResourceError, short
+from molcalc.errors import DatasetError, InUseError, ResourceError, short
 from molcalc.fidelity import UNNAMED
+from molcalc.io.locks import only_writer
 from molcalc.properties import LABELS
 from molcalc.train.data import store
 from molcalc.train.data.dataset import Dataset
@@ -35,10 +36,12 @@ Data = Files | Mapping[str, Files] | Dataset
 either of them by name of the fidelity; or a dataset."""
 
 CACHE_FOLDER = ".molcalc_cache"
+CACHE_TAG = "CACHEDIR.TAG"
+CACHE_SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
 KEPT_VERSIONS = 3
 """Packed copies of the same files that the cache keeps, of other contents, units or names of labels; the ones that were
 used last."""
-READER_VERSION = 5
+READER_VERSION = 6
 """Raised whenever the same file would be packed differently."""
 
 log = logging.getLogger(__name__)
@@ -145,6 +148,8 @@ def _report_lookalikes(dataset: Dataset) -> None:
     """Say what looks like a label that the files lack, or have as well, and is not used."""
     names = ", ".join(source.name for source in dataset.sources)
     absent = [label for label in LABELS if label not in dataset.labels]
+    absent += [] if dataset.total_charge.any() else ["total_charge"]
+    absent += [] if (dataset.multiplicity > 2).any() else ["multiplicity"]
     for level, labels in ((logging.WARNING, absent), (logging.INFO, list(dataset.labels))):
         if text := hint(dataset.lookalikes, labels):
             has = "no structure has" if level == logging.WARNING else "beside"
@@ -215,7 +220,7 @@ def _cached(sources: Sequence[DataFile], names: Sequence[str | None], cache: Any
             log.warning("%s; it is made again", error)
             shutil.rmtree(target, ignore_errors=True)
     with _temporary(folder, key) as temporary:
-        _build(temporary, sources, names)
+        _build(temporary, key, sources, names)
         store.publish(temporary, target)
     _forget_old(folder, _paths(sources))
     return store.load_store(target, verify=False)
@@ -259,6 +264,7 @@ def _cache_folder(sources: Sequence[DataFile], cache: Any) -> Path:
         try:
             if _writable(folder):
                 folder.mkdir(parents=True, exist_ok=True)
+                _tag(folder)
                 return folder
         except OSError as error:
             reason = error.strerror or str(error)
@@ -266,6 +272,14 @@ def _cache_folder(sources: Sequence[DataFile], cache: Any) -> Path:
         f"no cache can be written in {' or '.join(map(str, candidates))} ({reason}): "
         "set MOLCALC_CACHE to a folder with space"
     )
+
+
+def _tag(folder: Path) -> None:
+    """Tell programs that make backups or look for data that a folder is a cache (https://bford.info/cachedir)."""
+    tag = folder / CACHE_TAG
+    if not tag.exists():
+        text = f"{CACHE_SIGNATURE}\n# Packed copies of data, made by molcalc; they can be deleted.\n"
+        tag.write_text(text, encoding="utf-8")
 
 
 def _writable(folder: Path) -> bool:
@@ -277,32 +291,21 @@ def _writable(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _temporary(folder: Path, key: str) -> Iterator[Path]:
-    """Name of a folder to build in; it is removed when the build fails, as are those of processes that died."""
+    """Name of a folder to build in; it is removed when the build fails, as are those that nobody builds any more."""
     for path in folder.glob(".*.building"):
-        process = path.name.split(".")[2].split("-")[0]
-        if process.isdigit() and not _alive(int(process)):
+        with contextlib.suppress(InUseError), only_writer(path):
             shutil.rmtree(path, ignore_errors=True)
-    temporary = folder / f".{key}.{os.getpid()}-{threading.get_ident()}.building"
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = folder / f".{key}.{secrets.token_hex(8)}.building"
     try:
-        yield temporary
+        with only_writer(temporary):
+            yield temporary
     except OSError as error:
         raise ResourceError(f"cannot write the cache {folder}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _build(folder: Path, sources: Sequence[DataFile], names: Sequence[str | None]) -> None:
+def _build(folder: Path, key: str, sources: Sequence[DataFile], names: Sequence[str | None]) -> None:
     """Read all sources and write a store."""
     fidelities = list(dict.fromkeys(name for name in names if name is not None))
     found: list[dict[str, Any]] = []
@@ -316,7 +319,13 @@ def _build(folder: Path, sources: Sequence[DataFile], names: Sequence[str | None
                 writer.append(block, k)
             found.append({"counts": problems.counts, "rows": problems.rows})
         writer.finish(
-            {"fidelities": fidelities or [UNNAMED], "problems": found, "lookalikes": similar, "paths": _paths(sources)}
+            {
+                "key": key,
+                "fidelities": fidelities or [UNNAMED],
+                "problems": found,
+                "lookalikes": similar,
+                "paths": _paths(sources),
+            }
         )
     finally:
         writer.close()

@@ -171,7 +171,10 @@ def _ids(file: Database, query: str) -> list[int]:
     from ase.db import connect
 
     try:
-        return [int(row.id) for row in connect(str(file.path.absolute())).select(query, include_data=False)]
+        return [
+            int(row.id)
+            for row in connect(str(file.content.absolute()), use_lock_file=False).select(query, include_data=False)
+        ]
     except Exception as error:  # readers of ASE raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(

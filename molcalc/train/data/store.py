@@ -1,14 +1,17 @@
 """Packed arrays on disk: written column by column, verified and memory-mapped when opened.
 
-A store is a folder of raw little-endian arrays and ``index.json``, which holds their types, shapes and checksums. It is
-written under another name and renamed at the end, so that a reader never sees half of one.
+A store is a folder of raw little-endian arrays and ``index.json``, which holds their types, shapes and checksums, a
+checksum of its own, and the digest of what it was made from. A store is written under another name and renamed at the
+end, so that a reader never sees half of one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,12 +21,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from molcalc.errors import DatasetError, ResourceError
+from molcalc.errors import DatasetError, ResourceError, short
+from molcalc.io.seals import sealed, unsealed
 from molcalc.properties import LABELS
 from molcalc.state import STATE_KEYS
 from molcalc.train.data.block import Block
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "index.json"
 KEPT_TEXTS = 1000
 """Different values of a key that are kept as text; of more only the hashes stay, which is enough to tell them apart."""
@@ -35,6 +39,10 @@ _SYSTEMS = {
     "pbc": ("|b1", (3,)), "source": ("<i4", ()), "row": ("<i8", ()),
 }  # fmt: skip
 _ATOMS = {"numbers": ("<i4", ()), "positions": ("<f8", (3,))}
+_DTYPES = ("<f8", "<i8", "<i4", "|b1")
+"""Of all columns."""
+_FILE = re.compile(r"\d{3,}\.bin")
+"""Names of their files."""
 _NOT_CONTENT = ("source", "row")
 """Columns that say where a row came from, not what it is."""
 
@@ -130,7 +138,7 @@ class StoreWriter:
             **extra,
         }
         with open(self.folder / INDEX, "w", encoding="utf-8") as handle:
-            json.dump(index, handle)
+            json.dump(sealed(json.loads(json.dumps(index))), handle)  # keys as they are read
             handle.flush()
             os.fsync(handle.fileno())
 
@@ -226,7 +234,7 @@ class Store:
 
 
 def load_store(folder: Path, verify: bool = True) -> Store:
-    """Open a store read-only.
+    """Open a store read-only, whose folder has the name of the digest that it was made from.
 
     Parameters
     ----------
@@ -239,35 +247,46 @@ def load_store(folder: Path, verify: bool = True) -> Store:
     Raises
     ------
     DatasetError
-        When the folder is damaged.
+        When the folder is damaged, or was made from something else.
     """
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        if index["format"] != FORMAT:
-            raise DatasetError(f"{folder} has format {index['format']}; this version reads {FORMAT}")
-        arrays = {name: _map(folder, described, verify) for name, described in index["columns"].items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise DatasetError(f"the cache {folder} is damaged: {error}") from error
+        index = unsealed(json.loads((folder / INDEX).read_text(encoding="utf-8")))
+        if index["format"] != FORMAT or index["key"] != folder.name:
+            raise ValueError(f"it was made from other files, or by another version of molcalc ({short(index['key'])})")
+        arrays = {name: _map(folder, name, described, verify) for name, described in index["columns"].items()}
+        _check_offsets(arrays)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DatasetError(f"the cache {folder} is damaged: {short(str(error))}") from error
     return Store(folder, index, arrays)
 
 
-def _map(folder: Path, described: Mapping[str, Any], verify: bool) -> np.ndarray:
+def _check_offsets(arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse structures that begin or end outside of the atoms and points that there are."""
+    for name, column in (("offsets", "numbers"), ("esp_offsets", "esp")):
+        if name in arrays:
+            offsets, end = arrays[name], len(arrays.get(column, ()))
+            if offsets[0] != 0 or offsets[-1] != end or (np.diff(offsets) < 0).any():
+                raise ValueError(f"{name} do not fit {end} rows of {column}")
+
+
+def _map(folder: Path, name: str, described: Mapping[str, Any], verify: bool) -> np.ndarray:
+    """An array of a file of the folder itself, of a type that a store has."""
+    if not _FILE.fullmatch(described["file"]) or described["dtype"] not in _DTYPES:
+        raise ValueError(f"{name} is {short(described['dtype'])} in {short(described['file'])}")
     path = folder / described["file"]
+    if path.is_symlink():
+        raise ValueError(f"{path.name} is a link")
     shape, dtype = tuple(described["shape"]), np.dtype(described["dtype"])
-    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    expected = math.prod(shape) * dtype.itemsize
     if path.stat().st_size != expected:
-        raise DatasetError(
-            f"the cache {folder} is damaged: {path.name} has {path.stat().st_size} bytes, not {expected}"
-        )
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes, not {expected}")
     if verify:
         crc = 0
         with open(path, "rb") as handle:
             while part := handle.read(VERIFIED_AT_ONCE):
                 crc = zlib.crc32(part, crc)
         if crc != described["crc32"]:
-            raise DatasetError(f"the cache {folder} is damaged: {path.name} fails its checksum")
+            raise ValueError(f"{path.name} fails its checksum")
     if expected == 0:
         return np.empty(shape, dtype=dtype)
     return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=shape))

@@ -11,6 +11,7 @@ from molcalc.properties import ENERGY, FORCE
 from molcalc.train.data import limits
 from molcalc.train.data.block import Block
 from molcalc.train.data.dataset import Dataset
+from molcalc.train.data.declared_units import STANDARD_UNITS
 from molcalc.train.data.work import compared_work
 from molcalc.units import ATOMIC_MASSES, BOHR, COULOMB, DEBYE, HARTREE
 
@@ -20,11 +21,12 @@ _NON_METALS = (1, 2, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 33, 34, 35, 36, 53, 
 
 
 class Suspicion(NamedTuple):
-    """label, the unit it seems to be in, and why."""
+    """label, the unit it seems to be in, and why; what to do where no unit mends it."""
 
     label: str
     unit: str
     reason: str
+    cure: str = ""
 
     def __str__(self) -> str:
         return f"{self.label} looks like {self.unit}: {self.reason}"
@@ -48,11 +50,10 @@ def check_units(dataset: Dataset) -> None:
     """
     found = suspicious_units(dataset)
     if found:
-        label, unit, _ = found[0]
-        raise UnitMismatchError(
-            f"{'; '.join(map(str, found))}. Declare the units, as in units={{{label!r}: {unit!r}}}, "
-            "or the present one if it is right"
-        )
+        first = found[0]
+        cure = first.cure or f"Declare the units, as in units={{{first.label!r}: {first.unit!r}}}"
+        present = STANDARD_UNITS[first.label]
+        raise UnitMismatchError(f"{'; '.join(map(str, found))}. {cure}; if all is right, declare {present}")
 
 
 def atomic_energies(numbers: np.ndarray) -> np.ndarray:
@@ -194,7 +195,8 @@ def _origin(sample: Block) -> list[Suspicion]:
     reason = (
         f"without Q·R about it, dipoles of {n} ions are {misses[best]:.2g} e·Å, else {misses['center of mass']:.2g}"
     )
-    return [Suspicion("dipole", f"about the {best}, not about the center of mass", reason)]
+    cure = "Move them (minus total charge times the vector from there to the center of mass)"
+    return [Suspicion("dipole", f"about the {best}, not about the center of mass", reason, cure)]
 
 
 def _points(sample: Block) -> list[Suspicion]:
@@ -209,7 +211,7 @@ def _points(sample: Block) -> list[Suspicion]:
     share = f"atomic charges explain {quality['Angstrom']:.0%} of the ESP"
     if quality["Bohr"] > limits.GOOD_FIT:
         return [Suspicion("esp_points", "Bohr", f"{share}, {quality['Bohr']:.0%} with points taken as Bohr")]
-    return [Suspicion("esp_points", "another frame than the atoms", share)]
+    return [Suspicion("esp_points", "another frame than the atoms", share, "Turn and move them into that of the atoms")]
 
 
 def _fit_esp(block: Block, k: int, scale: float) -> tuple[np.ndarray, float] | None:

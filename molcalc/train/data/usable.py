@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from molcalc.cells import cell_fault, doubtful_cells
 from molcalc.properties import LABELS, VIRIAL
 from molcalc.state import FIDELITY_KEY, is_single, single, state_key
 from molcalc.train.data.block import Block
@@ -151,6 +152,10 @@ def _find_bad(block: Block, problems: Problems) -> np.ndarray:
     note("the cell is not finite", _any_of(~np.isfinite(systems["cell"])))
     zero = np.abs(systems["cell"]).sum(axis=2) == 0
     note("a periodic direction has a zero cell vector", _any_of(systems["pbc"] & zero))
+    flat = doubtful_cells(systems["cell"], systems["pbc"], systems["n_atoms"]) & ~bad
+    for k in np.flatnonzero(flat):
+        flat[k] = cell_fault(systems["cell"][k], systems["pbc"][k], int(systems["n_atoms"][k])) is not None
+    note("the cell has next to no volume, or its vectors depend on each other", flat)
     if "n_points" in systems:
         note("esp and esp_points differ in length", systems["n_points"] < 0)
         note("esp_points are not finite", _any_of(~np.isfinite(block.points["esp_points"])), "point")

@@ -29,7 +29,6 @@ import yaml
 
 from molcalc.errors import (
     CheckpointCorruptError,
-    CheckpointError,
     CheckpointMismatchError,
     InputError,
     MissingFileError,
@@ -38,6 +37,7 @@ from molcalc.errors import (
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import write_atomic
+from molcalc.io.locks import only_writer
 from molcalc.io.targets import check_not_file
 from molcalc.train.loop.state_upgrades import OLDEST_STATE, STATE_VERSION
 
@@ -79,28 +79,18 @@ class RunFolder:
 
         Raises
         ------
-        CheckpointError
+        InUseError
             When another process trains in this folder.
         ResourceError
             When the folder cannot be written: before any work is done.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = open(self.path / LOCK, "a+")  # noqa: SIM115
         except OSError as error:
             raise ResourceError(
                 f"cannot write to {self.path}: {error.strerror or error}; choose another output"
             ) from error
-        with handle:
-            if not _lock(handle.fileno()):
-                handle.seek(0)
-                raise CheckpointError(
-                    f"run directory {self.path} is in use by pid {handle.read().strip() or '?'}: wait for it, or "
-                    "choose another output"
-                )
-            handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
+        with only_writer(self.path, lock=self.path / LOCK):
             yield
 
     def check_new(self) -> None:
@@ -212,21 +202,6 @@ class RunFolder:
         write_atomic(self.path / HISTORY[0], table.getvalue().encode())
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomic(self.path / HISTORY[1], lines.encode())
-
-
-def _lock(handle: int) -> bool:
-    """Whether this process holds the lock now; file systems without locks say yes."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from molcalc.io.escapes import markdown_cell, markdown_text
+
 
 @dataclass(frozen=True)
 class Heading:
@@ -70,15 +72,15 @@ def as_markdown(blocks: Sequence[DocumentPart], folder: Path) -> str:
 
 def _markdown(block: DocumentPart, folder: Path) -> str:
     if isinstance(block, Heading):
-        return f"{'#' * block.level} {block.text}"
+        return f"{'#' * block.level} {markdown_text(block.text)}"
     if isinstance(block, Text):
-        return block.text
+        return markdown_text(block.text)
     if isinstance(block, Code):
         return f"```{block.language}\n{block.text}\n```"
     if isinstance(block, Image):
         return f"![{block.caption}]({block.path.relative_to(folder).as_posix()})\n\n{block.caption}"
     lines = [block.header, ["---", *["---:" if block.numeric else "---"] * (len(block.header) - 1)], *block.rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(markdown_cell(cell) for cell in line) + " |" for line in lines)
 
 
 def as_html(blocks: Sequence[DocumentPart]) -> str:

@@ -90,7 +90,7 @@ def esp_examples(evaluator: Evaluator, data: Dataset, systems: np.ndarray) -> li
     one example for each system, with its points
     """
     potential = evaluator.potential
-    of_model = fidelities_of_model(evaluator.checkpoint.config, data)
+    of_model = fidelities_of_model(evaluator.config, data)
     found = []
     for k in np.asarray(systems).tolist():
         batch = data.batch([k], cutoff=potential.cutoff, pair_cutoff=potential.pair_cutoff, labels=("esp",))

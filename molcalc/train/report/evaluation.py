@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molcalc.assembly.opening import AnyModel, OpenedModel, open_model
 from molcalc.assembly.potentials import training_potential
+from molcalc.assembly.shared_networks import shared_copy
 from molcalc.batch import AtomicBatch
 from molcalc.errors import DatasetError, InputError
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.schema import from_dict
 from molcalc.nn.segments import segment_sum
 from molcalc.prediction.extrapolation import judge_of
-from molcalc.pretrained.sources import read_model
 from molcalc.properties import LABELS
 from molcalc.registry import build_members
 from molcalc.state import State
@@ -69,7 +70,7 @@ OnBatch = Callable[[np.ndarray, AtomicBatch, Predictions], None]
 @own_settings()
 def evaluate(
     data: Data,
-    model: Any,
+    model: AnyModel,
     *,
     units: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
@@ -87,7 +88,8 @@ def evaluate(
     ----------
     data : an ASE database, a list, or a dict fidelity name → file(s); FILE@ROWS takes some rows, and a list of Atoms
         stands for a file.
-    model : published name, run folder, model directory, or checkpoint in memory.
+    model : published name, run folder, model directory, or checkpoint in memory; a list of runs of one model is an
+        ensemble, of which the mean is compared.
     units : of labels that are not in eV, Å, e and declared nowhere, by label.
     labels : names that labels have in the files, by label.
     skip_bad : leave out rows that cannot be used, with a warning, instead of raising.
@@ -113,12 +115,12 @@ def evaluate(
         When a system has a charge that the model cannot know, or is unlike its data and that shall be an error.
     """
     counted = from_dict(Comparison, comparison)
-    checkpoint = model if isinstance(model, Checkpoint) else read_model(model)
+    opened = open_model(model)
     evaluator = Evaluator(
-        checkpoint, counted, device=chosen_device(device), with_dispersion=with_dispersion, coulomb=coulomb
+        opened, counted, device=chosen_device(device), with_dispersion=with_dispersion, coulomb=coulomb
     )
     dataset = open_dataset(data, units=units, labels=labels, skip_bad=skip_bad)
-    evaluator.judge(dataset, on_extrapolation, "the model" if isinstance(model, Checkpoint) else str(model), fidelity)
+    evaluator.judge(dataset, on_extrapolation, fidelity)
     return evaluate_part(evaluator, dataset, fidelity=fidelity).overall
 
 
@@ -155,6 +157,7 @@ class Evaluator:
 
     Parameters
     ----------
+    model : its networks are not changed.
     comparison : says which ESP points count, and which charges make the dipole.
     with_dispersion : the labels contain the dispersion that calculators add to this model: True for those of every
         fidelity, or the names of fidelities.
@@ -168,18 +171,18 @@ class Evaluator:
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        model: OpenedModel,
         comparison: Comparison,
         *,
         device: torch.device,
         with_dispersion: bool | Collection[str] = False,
         coulomb: str = "auto",
     ) -> None:
-        self.checkpoint, self.comparison, self.device = checkpoint, comparison, device
-        self.networks = build_members(checkpoint)
-        potential = training_potential(checkpoint.config, self.networks, coulomb)
+        self.config, self.label, self.comparison, self.device = model.config, model.label, comparison, device
+        self.networks = [shared_copy(member) for member in model.members]
+        potential = training_potential(self.config, self.networks, coulomb)
         self.potential = potential.set_dtype(torch.float64).to(device)
-        fidelities = checkpoint.config.fidelities
+        fidelities = self.config.fidelities
         if isinstance(with_dispersion, bool):
             with_dispersion = {item.name for item in fidelities} if with_dispersion else set()
         self._subtractions = [
@@ -188,13 +191,12 @@ class Evaluator:
             if item.name in with_dispersion
         ]
 
-    def judge(self, data: Dataset, choice: str, model: str, fidelity: str | None = None) -> None:
+    def judge(self, data: Dataset, choice: str, fidelity: str | None = None) -> None:
         """Compare charges, spins and compositions of systems with what the model was trained on.
 
         Parameters
         ----------
         choice : one of :data:`molcalc.prediction.extrapolation.ON_EXTRAPOLATION`.
-        model : its name, for messages.
         fidelity : of the model, for data whose fidelity has no name.
 
         Raises
@@ -202,9 +204,8 @@ class Evaluator:
         ChargeError, ExtrapolationError
             Names the row.
         """
-        config = self.checkpoint.config
-        of_model = fidelities_of_model(config, data, fidelity).tolist()
-        found = judge_of(choice, model, config.fidelities, self.potential)
+        of_model = fidelities_of_model(self.config, data, fidelity).tolist()
+        found = judge_of(choice, self.label, self.config.fidelities, self.potential)
         for k in range(len(data)):
             atoms = slice(int(data.offsets[k]), int(data.offsets[k + 1]))
             charge, spin = round(float(data.total_charge[k])), int(data.multiplicity[k])
@@ -243,7 +244,7 @@ class Evaluator:
         batch : their structures and labels.
         predictions : by name, in the shapes of the labels.
         """
-        of_model = fidelities_of_model(self.checkpoint.config, data, fidelity)
+        of_model = fidelities_of_model(self.config, data, fidelity)
         reader = LabelReader(self.potential, measured, self._subtractions, self.comparison)
         for systems in validation_batches(data.n_atoms(), COMPARED_AT_ONCE):
             batch = reader.read(data, systems, of_model=of_model)

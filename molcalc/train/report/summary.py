@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from molcalc.assembly.opening import open_model
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.files import write_atomic
@@ -57,10 +58,11 @@ class RunReport:
         -------
         errors of the best model by name of the held-out part ("valid", "test"), as far as there are any.
         """
-        evaluator = self._evaluator(checkpoint.load(self._folder))
+        model = checkpoint.load(self._folder)
+        evaluator = self._evaluator(model)
         held_out = {name: part for name, part in self._parts.held_out.items() if len(part)}
         errors = {name: evaluate_part(evaluator, part) for name, part in held_out.items()}
-        self._write(evaluator, errors, finished=True)
+        self._write(model, evaluator, errors, finished=True)
         return errors
 
     def update(self) -> None:
@@ -68,18 +70,19 @@ class RunReport:
 
         To be called after a validation; draws no random numbers and changes nothing of the run.
         """
-        evaluator = self._evaluator(self._trainer.averaged)
-        self._write(evaluator, {"valid": evaluate_part(evaluator, self._parts.valid)}, finished=False)
+        model = self._trainer.averaged
+        evaluator = self._evaluator(model)
+        self._write(model, evaluator, {"valid": evaluate_part(evaluator, self._parts.valid)}, finished=False)
 
     def _evaluator(self, model: Checkpoint) -> Evaluator:
         return Evaluator(
-            model,
+            open_model(model),
             self._trainer.comparison,
             device=self._trainer.device,
             with_dispersion={subtraction.fidelity.name for subtraction in self._trainer.subtractions},
         )
 
-    def _write(self, evaluator: Evaluator, errors: Mapping[str, Evaluation], finished: bool) -> None:
+    def _write(self, model: Checkpoint, evaluator: Evaluator, errors: Mapping[str, Evaluation], finished: bool) -> None:
         pictures: list[Picture] = []
         if self._with_pictures and figures.can_draw():
             folder = self._folder / PLOTS
@@ -87,7 +90,7 @@ class RunReport:
                 pictures = draw_run(folder, self._course(evaluator, errors))
             except Exception as error:  # hours of training must not end with a font that matplotlib cannot find
                 log.warning("the pictures in %s could not be drawn: %s", folder, error)
-        blocks = self.blocks(evaluator.checkpoint, errors, pictures, finished)
+        blocks = self.blocks(model, errors, pictures, finished)
         write_atomic(self._folder / "report.md", as_markdown(blocks, self._folder).encode())
         write_atomic(self._folder / "report.html", as_html(blocks).encode())
 

@@ -21,7 +21,7 @@ from molcalc.units import symbols_of
 
 log = logging.getLogger(__name__)
 
-ADDED = ("embeddings", "charge_heads", "charge_hidden")
+ADDED = ("embeddings", "readouts", "charge_heads", "charge_hidden")
 """Arguments of an AIMNet2 that can be chosen when it starts from given weights."""
 
 

@@ -89,3 +89,13 @@ def test_constants_of_a_dispersion_term_come_with_the_weights(program: Path) -> 
 def test_reading_a_program_gives_no_deprecation_warning(program: Path, recwarn: pytest.WarningsRecorder) -> None:
     read_state(program.read_bytes(), "here", known_sha256=None, trusted=True)
     assert not recwarn.list
+
+
+def test_a_flipped_bit_in_a_copy_under_another_name_is_noticed_though_it_is_trusted(program: Path) -> None:
+    """Torch itself compares no checksum of an archive."""
+    data = bytearray(program.read_bytes())
+    with zipfile.ZipFile(program) as archive:
+        record = max(archive.infolist(), key=lambda each: each.file_size)
+    data[record.header_offset + 200 + record.file_size // 2] ^= 1
+    with pytest.raises(CheckpointCorruptError, match="here is damaged: the checksum of"):
+        read_state(bytes(data), "here", known_sha256=None, trusted=True)

@@ -239,3 +239,18 @@ def test_what_a_database_cannot_name_goes_to_the_data_and_comes_back(
 
 def _sorted_items(keys: dict[str, object]) -> str:
     return str(sorted(keys.items()))
+
+
+@pytest.mark.parametrize("first", ["a.json", "a.traj", "a.db"])
+def test_names_that_are_numbers_go_through_every_file(tmp_path: Path, first: str) -> None:
+    """ASE's JSON makes integers of names of digits, and ``atoms.info`` takes any name."""
+    atoms = molecule("H2O")
+    atoms.info.update({"123": 4.0, 7: 1.5})
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0)
+    assert open_dataset([atoms]).labels["energy"].tolist() == [-1.0]
+    write(tmp_path / "0.traj", atoms)
+    convert(tmp_path / "0.traj", tmp_path / f"1{first}")
+    convert(tmp_path / f"1{first}", tmp_path / "b.h5")
+    convert(tmp_path / "b.h5", tmp_path / "c.xyz")
+    info = read(tmp_path / "c.xyz").info
+    assert (info["123"], info["7"]) == (4.0, 1.5)

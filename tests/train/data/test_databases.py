@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ import pytest
 from ase.build import molecule
 from ase.constraints import FixAtoms
 from ase.db import connect
+from ase.db.sqlite import SQLite3Database
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, ResourceError
+from molcalc.io.locks import Owner
 from molcalc.train.data import databases, open_dataset
-from molcalc.train.data.databases import merge, repair, split_database, write_results, writing
+from molcalc.train.data.databases import Repaired, merge, repair, split_database, write_results, writing
 from tests.train.data.conftest import Make
 
 
@@ -100,6 +103,12 @@ def test_databases_in_other_units_are_not_merged(make_database: Make, tmp_path: 
         merge([first, second], tmp_path / "all.db")
 
 
+def test_the_target_of_a_merge_is_named_as_an_sqlite_database(make_database: Make, tmp_path: Path) -> None:
+    first = make_database(3)
+    with pytest.raises(DatasetError, match=r"all\.merged: .*ends in \.db"):
+        merge([first], tmp_path / "all.merged")
+
+
 def test_results_are_written_to_their_rows(make_database: Make) -> None:
     path = make_database(5, gaps=True)
     write_results(path, [1, 4], {"energy_error": [0.1, 0.2]}, {"model_forces": [np.ones((3, 3)), np.zeros((4, 3))]})
@@ -114,14 +123,40 @@ def test_results_are_written_to_their_rows(make_database: Make) -> None:
     assert connect(path).get(id=1).energy_error == 0.1
 
 
-def test_a_lock_of_a_dead_process_is_named_at_once(make_database: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waits for the lock"))
+def test_the_lock_of_a_writer_that_was_killed_is_taken_over(make_database: Make) -> None:
     path = make_database(2)
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    Path(f"{path}.lock").write_text(str(child.pid))
-    with pytest.raises(DatasetError, match=rf"set.db.lock was left behind by process {child.pid}, which has died"):
-        repair(path)
+    code = (
+        "import os, pathlib, sys; from molcalc.train.data.databases import writing\n"
+        "with writing(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert Path(f"{path}.lock").exists()
+    assert repair(path) == Repaired(0, 0)
+    assert [name for name in os.listdir(path.parent) if "lock" in name] == []
+
+
+def test_results_are_written_all_or_none(make_database: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_database(30)
+    often = functools.partialmethod(SQLite3Database.managed_connection, commit_frequency=5)
+    monkeypatch.setattr(SQLite3Database, "managed_connection", often)
+    bad = [*[np.zeros(1)] * 29, np.array([object()])]
+    with pytest.raises(AssertionError, match="object"):
+        write_results(path, list(range(1, 31)), {"x": [0.1] * 30}, {"y": bad})
+    assert "x" not in connect(path).get(id=1)
+
+
+def test_a_full_disk_is_named_and_the_database_stays(make_database: Make) -> None:
+    path = make_database(60)
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before), hard))
+    try:
+        with pytest.raises(ResourceError, match=r"cannot write .*set.db: .*it stays as it was"):
+            write_results(path, list(range(1, 61)), {}, {"y": [np.ones(1000)] * 60})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
 
 
 def test_a_lock_of_an_unknown_process_ends_the_wait(make_database: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,5 +171,5 @@ def test_the_lock_names_its_process_and_goes_with_it(make_database: Make) -> Non
     path = make_database(2)
     lock = Path(f"{path}.lock")
     with writing(path):
-        assert lock.read_text() == str(os.getpid())
+        assert Owner.parse(lock.read_text()) == Owner.this()
     assert not lock.exists()

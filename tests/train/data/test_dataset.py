@@ -37,7 +37,8 @@ def write_database(path: Path, frames: list[Atoms]) -> Path:
 
 
 MOLECULES = ["H2O", "CH3CH2OH", "C6H6", "CO2", "H2"]
-CRYSTALS = [bulk("NaCl", "rocksalt", a=5.6), bulk("Si", cubic=True), bulk("Si") * (3, 3, 3)]
+SHEARED = Atoms("NaCl", [[0, 0, 0], [2.8, 0, 0]], cell=[[4, 0, 0], [400, 4, 0], [0, 1, 4]], pbc=True)
+CRYSTALS = [bulk("NaCl", "rocksalt", a=5.6), bulk("Si", cubic=True), bulk("Si") * (3, 3, 3), SHEARED]
 
 
 @pytest.fixture

@@ -285,7 +285,7 @@ def test_hdf5_links_to_elsewhere_are_not_followed(tmp_path: Path) -> None:
         ("dipole", np.ones((3, 2)), r"002/dipole has shape \(3, 2\); expected \(3, 3\)"),
         ("coord", np.ones((3, 3, 3)), "do not fit 3 structures of 2 atoms"),
         ("coord", None, "group 002 has no data set 'coord'"),
-        ("numbers", np.ones((3, 2)), "002/numbers are float64; expected integers"),
+        ("numbers", np.full((3, 2), 1.5), "002: numbers: 1.5 is not a whole number"),
         ("energy", np.array([b"a", b"b", b"c"]), "002/energy holds values of type"),
     ],
 )  # fmt: skip

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import multiprocessing
 import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from molcalc.errors import ResourceError
+from molcalc.errors import DatasetError, ResourceError
+from molcalc.io.seals import sealed, unsealed
 from molcalc.train.data import open_dataset
-from molcalc.train.data.opening import CACHE_FOLDER, KEPT_VERSIONS
+from molcalc.train.data.opening import CACHE_FOLDER, CACHE_TAG, KEPT_VERSIONS
 from tests.train.data.conftest import Make
 
 
@@ -65,7 +69,30 @@ def test_the_hash_belongs_to_the_content_and_not_to_the_kind_of_file(make_databa
     assert open_dataset(path).hash == open_dataset(tmp_path / "set.traj").hash
 
 
-@pytest.mark.parametrize("damage", ["flipped bit", "truncated array", "missing array", "broken index"])
+def resealed(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
+    """An index that somebody changed and gave its checksum anew."""
+
+    def changed(text: str) -> str:
+        index = unsealed(json.loads(text))
+        change(index)
+        return json.dumps(sealed(index))
+
+    return changed
+
+
+INDEX_DAMAGE: dict[str, Callable[[str], str]] = {
+    "half of an index": lambda text: text[: len(text) // 2],
+    "no index": lambda text: "[]",
+    "a flipped letter": lambda text: text.replace('"energy"', '"energz"'),
+    "another order of bytes": lambda text: text.replace('"<f8"', '">f8"'),
+    "a file elsewhere": resealed(lambda index: index["columns"]["energy"].update(file="/etc/hostname")),
+    "objects": resealed(lambda index: index["columns"]["energy"].update(dtype="|O")),
+    "another database": resealed(lambda index: index.update(key="0" * 32)),
+    "offsets of nothing": resealed(lambda index: index["columns"].update(offsets=index["columns"]["row"])),
+}
+
+
+@pytest.mark.parametrize("damage", ["flipped bit", "truncated array", "missing array", *INDEX_DAMAGE])
 def test_a_damaged_cache_is_made_again(
     make_database: Make, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -82,7 +109,8 @@ def test_a_damaged_cache_is_made_again(
     elif damage == "missing array":
         largest.unlink()
     else:
-        (folder / "index.json").write_text("{")
+        change = INDEX_DAMAGE[damage]
+        (folder / "index.json").write_text(change((folder / "index.json").read_text()))
     with caplog.at_level(logging.WARNING):
         again = open_dataset(path)
     assert "is damaged" in caplog.text
@@ -128,7 +156,11 @@ def test_what_a_killed_process_left_is_removed(make_database: Make, tmp_path: Pa
     assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == 9
     assert len(list((tmp_path / "cache").glob(".*.building"))) == 1
     assert len(open_dataset(path)) == 6
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert {each.name for each in (tmp_path / "cache").iterdir()} == {
+        CACHE_TAG,
+        *(each.name for each in stores(tmp_path / "cache")),
+    }
+    assert (tmp_path / "cache" / CACHE_TAG).read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
 
 
 def test_a_full_disk_leaves_nothing_behind(make_database: Make, tmp_path: Path) -> None:
@@ -141,4 +173,11 @@ def test_a_full_disk_leaves_nothing_behind(make_database: Make, tmp_path: Path) 
     )
     done = subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True)
     assert "cannot write the cache" in done.stdout
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert [each.name for each in (tmp_path / "cache").iterdir()] == [CACHE_TAG]
+
+
+@pytest.mark.parametrize("ending", [".db", ".xyz", ".npz"])
+def test_a_pipe_in_place_of_a_file_is_refused_without_waiting(ending: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / f"p{ending}")
+    with pytest.raises(DatasetError, match="is a pipe, socket or device"):
+        open_dataset(tmp_path / f"p{ending}")

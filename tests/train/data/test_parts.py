@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
 from molcalc.errors import DatasetError
 from molcalc.train.data.geometry_hash import geometry_hashes
-from molcalc.train.data.kept_parts import KeptParts
+from molcalc.train.data.kept_parts import KeptParts, write_parts
 from molcalc.train.data.parts import SplitConfig, open_parts, recorded_division, warn_of_leaks
 
 
@@ -43,6 +44,30 @@ def test_a_geometry_may_be_held_out_at_one_fidelity_and_trained_on_at_another(
     assert len(open_parts(data, SplitConfig(), valid=held_out, test=held_out).valid) == 12
     with pytest.raises(DatasetError, match="12 of 12 systems of the validation part are in the training part"):
         open_parts({"high": str(labelled_db)}, SplitConfig(), valid=held_out, test=held_out)
+
+
+def test_a_run_that_goes_on_keeps_its_parts_where_added_rows_would_be_drawn_anew(
+    labelled_db: Path, tmp_path: Path
+) -> None:
+    grown = str(tmp_path / "grown.db")
+    with connect(labelled_db) as old, connect(grown) as new:
+        for row in old.select():
+            new.write(row, total_charge=0, multiplicity=1, data=row.data)
+        new.metadata = old.metadata
+        for row in list(old.select(limit=6)):
+            atoms = row.toatoms()
+            atoms.rattle(0.02, seed=row.id)
+            atoms.calc = SinglePointCalculator(atoms, energy=row.energy, forces=row.forces)
+            new.write(atoms, total_charge=0, multiplicity=1)
+    config = SplitConfig(split_method="random", allow_overlap=True)
+    before = open_parts(labelled_db, config)
+    write_parts(tmp_path / "parts.csv", {"train": before.train, **before.held_out})
+    after = open_parts(grown, config, kept=KeptParts.read(tmp_path / "parts.csv"))
+    for name, part in before.held_out.items():
+        assert set(geometry_hashes(part)) <= set(geometry_hashes(after.held_out[name]))
+    assert set(geometry_hashes(before.train)) <= set(geometry_hashes(after.train))
+    drawn = open_parts(grown, config)
+    assert not set(geometry_hashes(before.test)) <= set(geometry_hashes(drawn.test))
 
 
 def test_a_run_that_says_nothing_of_its_division_was_divided_at_random() -> None:

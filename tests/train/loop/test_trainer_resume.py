@@ -20,7 +20,7 @@ import yaml
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
-from molcalc.errors import CheckpointError, CheckpointMismatchError, ConfigError, DatasetError, InputError
+from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, InputError, InUseError
 from molcalc.io import checkpoint
 from molcalc.train import fit
 from molcalc.train.loop.run_folder import RunFolder
@@ -163,7 +163,7 @@ def test_runs_killed_at_random_moments_go_on_bit_for_bit(
 
 
 def test_a_second_run_in_the_same_folder_is_refused(labelled_db: Path, tmp_path: Path) -> None:
-    with RunFolder(tmp_path).owned(), pytest.raises(CheckpointError, match=f"in use by pid {os.getpid()}"):
+    with RunFolder(tmp_path).owned(), pytest.raises(InUseError, match=f"is being written by process {os.getpid()}"):
         run(labelled_db, tmp_path)
 
 

@@ -11,6 +11,7 @@ import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
+from molcalc.assembly.opening import open_model
 from molcalc.batch import AtomicBatch
 from molcalc.errors import ConfigError, DatasetError, FidelityError, UnsupportedElementError
 from molcalc.fidelity import Fidelity
@@ -55,7 +56,7 @@ def model() -> Checkpoint:
 
 
 def evaluator(model: Checkpoint, comparison: Comparison = ALL_POINTS) -> Evaluator:
-    return Evaluator(model, comparison, device=torch.device("cpu"))
+    return Evaluator(open_model(model), comparison, device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,16 @@ def test_the_function_for_users_returns_plain_errors(shifted_db: Path, model: Ch
     assert errors["esp"]["rmse"] < 1e-5
 
 
+def test_several_runs_are_compared_as_one_ensemble(shifted_db: Path, model: Checkpoint) -> None:
+    other, data = tiny_checkpoint(seed=9), open_dataset(shifted_db)
+    runs = (model, other, [model, other])
+    opened = [Evaluator(open_model(run), ALL_POINTS, device=torch.device("cpu")) for run in runs]
+    first, second, mean = (evaluate_part(each, data).samples["energy"][:, 1] for each in opened)
+    assert np.abs(first - second).min() > 1e-3
+    assert np.allclose(mean, (first + second) / 2, atol=EXACT, rtol=0)
+    assert set(evaluate(str(shifted_db), [model, other])) == set(evaluate(str(shifted_db), model))
+
+
 def test_an_option_that_an_evaluation_does_not_have_is_named(shifted_db: Path, model: Checkpoint) -> None:
     with pytest.raises(ConfigError, match=r"unknown key 'esp_radius' \(did you mean 'esp_radius_factor'\?\)"):
         evaluate(str(shifted_db), model, esp_radius=0.0)
@@ -108,9 +119,9 @@ def test_an_option_that_an_evaluation_does_not_have_is_named(shifted_db: Path, m
         evaluate(str(shifted_db), model, esp_radius_factor=-1)
 
 
-def test_data_of_a_named_fidelity_meet_the_fidelity_of_that_name(shifted_db: Path, model: Checkpoint) -> None:
-    names = ("low", "high")
-    config = replace(model.config, fidelities=tuple(Fidelity(name=name) for name in names))
+def test_data_of_a_named_fidelity_meet_the_fidelity_of_that_name(shifted_db: Path) -> None:
+    model = tiny_checkpoint(n_fidelities=2)
+    config = replace(model.config, fidelities=tuple(Fidelity(name=name) for name in ("low", "high")))
     seen = []
 
     def keep(systems: np.ndarray, batch: AtomicBatch, results: object) -> None:

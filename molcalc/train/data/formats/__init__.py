@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from molcalc.errors import DatasetError
-from molcalc.io.files import COMPRESSED
+from molcalc.io.files import COMPRESSED, check_regular
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.base import DataFile
 
@@ -57,7 +57,7 @@ def open_files(paths: Sequence[Path], declared: Declaration) -> list[DataFile]:
     Raises
     ------
     DatasetError
-        When a file does not exist, is empty, or is of no known kind.
+        When a file does not exist, is empty, a pipe or device, or of no known kind.
     """
     kinds = {path: _kind_of(path) for path in paths}
     partners = {
@@ -76,6 +76,7 @@ def open_files(paths: Sequence[Path], declared: Declaration) -> list[DataFile]:
 def _kind_of(path: Path) -> type[DataFile]:
     if not path.exists():
         raise DatasetError(f"there is no file {path}")
+    check_regular(path, DatasetError)
     if path.is_file() and path.stat().st_size == 0:
         raise DatasetError(f"{path} is empty")
     plain = Path(path.stem) if path.suffix.lower() in COMPRESSED else path

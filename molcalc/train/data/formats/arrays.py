@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
+from molcalc.io.exact_numbers import exact_flags, exact_integers, real_numbers
 from molcalc.properties import LABELS, Property, from_voigt
 from molcalc.state import state_key
 from molcalc.train.data.block import Block
@@ -101,6 +102,7 @@ def block_of(
     rename: Mapping[str, str],
     texts: Mapping[str, Sequence[str]],
     problems: Problems,
+    where: str,
 ) -> Block:
     """A block of row-aligned arrays.
 
@@ -114,6 +116,7 @@ def block_of(
     rename : names of the file that differ from ours.
     texts : what the integers of some keys stand for.
     problems : takes the rows without atoms.
+    where : file, and group in it, for messages.
 
     Returns
     -------
@@ -121,32 +124,39 @@ def block_of(
 
     Raises
     ------
+    DatasetError
+        When something is not made of numbers, or of whole numbers where they count.
     ValueError, IndexError
         When a cell or points have another number of entries, or an integer stands for no text.
     """
     named = {rename.get(name, name): values for name, values in arrays.items()}
-    numbers, positions = named.pop("numbers"), named.pop("positions")
+    theirs = {rename.get(name, name): f"{where}: {name}" for name in arrays}
+    numbers = exact_integers(named.pop("numbers"), theirs["numbers"])
+    positions = real_numbers(named.pop("positions"), theirs["positions"])
     m, width = numbers.shape
     n_atoms = np.count_nonzero(numbers, axis=1)
     present = np.arange(width) < n_atoms[:, None]
     systems = {
         "n_atoms": n_atoms,
         "row": first + np.arange(m),
-        "cell": named.pop("cell", np.zeros((m, 3, 3))).reshape(m, 3, 3).astype(np.float64),
-        "pbc": named.pop("pbc", np.zeros((m, 3))).reshape(m, 3).astype(bool),
+        "cell": real_numbers(named.pop("cell", np.zeros((m, 3, 3))), theirs.get("cell", "")).reshape(m, 3, 3),
+        "pbc": exact_flags(named.pop("pbc", np.zeros((m, 3))), theirs.get("pbc", "")).reshape(m, 3),
     }
     block = Block(
         systems,
-        {"numbers": numbers[present].astype("<i4"), "positions": positions[present].astype(np.float64)},
+        {"numbers": numbers[present].astype("<i4"), "positions": positions[present]},
         {},
     )
     fits = n_atoms > 0
     problems.add_many("there are no atoms", systems["row"][~fits])
     for name, label in LABELS.items():
         if label.kind != "point" and name in named:
-            _add_label(block, label, named.pop(name), present)
+            _add_label(block, label, real_numbers(named.pop(name), theirs[name]), present)
     if "esp" in named or "esp_points" in named:
-        _add_points(block, named.pop("esp", np.empty((m, 0))), named.pop("esp_points", np.empty((m, 0, 3))))
+        esp = real_numbers(named.pop("esp", np.empty((m, 0))), theirs.get("esp", ""))
+        _add_points(
+            block, esp, real_numbers(named.pop("esp_points", np.empty((m, 0, 3))), theirs.get("esp_points", ""))
+        )
     for name, values in named.items():
         if values.ndim == 1:
             block.keys[name] = _key(values, texts.get(name))
@@ -162,13 +172,14 @@ def _add_label(block: Block, label: Property, values: np.ndarray, present: np.nd
     owner = np.arange(len(block))
     if label.kind == "atom":
         values, owner = values[present], np.repeat(owner, block.systems["n_atoms"])
-    block.part(label.kind)[label.name] = _missing_or_wrong(values.astype(np.float64), owner, len(block))
+    block.part(label.kind)[label.name] = _missing_or_wrong(values, owner, len(block))
 
 
 def _missing_or_wrong(values: np.ndarray, owner: np.ndarray, n: int) -> np.ndarray:
     """Values whose NaN are infinite where the structure has other ones: it has the label, and it is not finite."""
     nan = np.isnan(values)
     if nan.any():
+        values = values.copy()
         has = np.bincount(owner[~nan.reshape(len(values), -1).all(axis=1)], minlength=n) > 0
         values[nan & has[owner].reshape(-1, *[1] * (values.ndim - 1))] = np.inf
     return values
@@ -176,8 +187,8 @@ def _missing_or_wrong(values: np.ndarray, owner: np.ndarray, n: int) -> np.ndarr
 
 def _add_points(block: Block, esp: np.ndarray, points: np.ndarray) -> None:
     """Add the ESP without the NaN that rows are filled up with; −1 points where ESP and points differ in number."""
-    esp = esp.reshape(len(block), -1).astype(np.float64)
-    points = points.reshape(len(block), -1, 3).astype(np.float64)
+    esp = esp.reshape(len(block), -1)
+    points = points.reshape(len(block), -1, 3)
     filled = ~np.isnan(esp)
     counts = np.where(filled.any(axis=1), esp.shape[1] - np.argmax(filled[:, ::-1], axis=1), 0)
     if esp.shape[1] != points.shape[1]:

@@ -40,4 +40,4 @@ class AseFile(RowFile):
         """All frames in the order of the file."""
         for number, atoms in enumerate(read_images(self.content, self.form, name=self.name)):
             results: Any = {} if atoms.calc is None else atoms.calc.results
-            yield row_of(number, atoms, results)
+            yield row_of(number, f"{self.name}, frame {number}", atoms, results)

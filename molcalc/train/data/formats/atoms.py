@@ -13,18 +13,19 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from molcalc.properties import LABELS, to_voigt
 from molcalc.state import state_key, without_rounding
 from molcalc.train.data.block import Block
-from molcalc.train.data.formats.row import Row, as_bytes
+from molcalc.train.data.formats.row import Row, named, packed_row
 
 _OWN_ARRAYS = {"numbers", "positions", "initial_charges", "initial_magmoms", "masses", "momenta", "tags"}
 """Arrays of Atoms that have a place of their own, or are not carried over."""
 
 
-def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
+def row_of(number: int, where: str, atoms: Atoms, results: Mapping[str, Any]) -> Row:
     """A row of a frame.
 
     Parameters
     ----------
     number : of the frame.
+    where : file and frame, for messages.
     results : of its calculator, raw.
 
     Returns
@@ -32,25 +33,20 @@ def row_of(number: int, atoms: Atoms, results: Mapping[str, Any]) -> Row:
     row with arrays as they were stored
     """
     # What states charge or spin goes on even if it cannot: left out, it would mean 0 and the lowest.
-    keys = {key: plain(value) for key, value in atoms.info.items() if is_scalar(value) or state_key(key)}
-    data = {key: value for key, value in atoms.info.items() if key not in keys}
+    info = named(atoms.info)
+    keys = {key: plain(value) for key, value in info.items() if is_scalar(value) or state_key(key)}
+    data = {key: value for key, value in info.items() if key not in keys}
     data.update((key, value) for key, value in atoms.arrays.items() if key not in _OWN_ARRAYS)
     charges = atoms.get_initial_charges() if atoms.has("initial_charges") else None
-    energy: Any = results.get("energy")
-    return Row(
-        id=number,
-        natoms=len(atoms),
-        numbers=np.ascontiguousarray(atoms.numbers, dtype="<i4").tobytes(),
-        positions=as_bytes(atoms.positions) or b"",
-        cell=as_bytes(atoms.cell.array),
-        pbc=int(np.dot(atoms.pbc, [1, 2, 4])),
-        initial_charges=as_bytes(charges),
-        energy=plain(energy),
-        forces=as_bytes(results.get("forces")),
-        stress=as_bytes(results.get("stress")),
-        dipole=as_bytes(results.get("dipole")),
-        magmoms=as_bytes(results.get("magmoms")),
-        charges=as_bytes(results.get("charges")),
+    return packed_row(
+        number,
+        where,
+        numbers=atoms.numbers,
+        positions=atoms.positions,
+        cell=atoms.cell.array,
+        pbc=atoms.pbc,
+        initial_charges=charges,
+        results=results,
         keys=keys,
         data=data,
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
 from molcalc.errors import DatasetError
+from molcalc.io.budget import bounded_memory
 from molcalc.io.files import UNREADABLE, decompressed, open_text
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
@@ -71,6 +73,10 @@ class DataFile(ABC):
         if self.path.is_dir():
             return sorted(path for path in self.path.rglob("*") if path.is_file())
         return [self.path]
+
+    def bounded_memory(self) -> AbstractContextManager[None]:
+        """Keeps a reader to the budget of the file."""
+        return bounded_memory(self.path, self.name) if self.path.is_file() else nullcontext()
 
     def open_text(self) -> TextIO:
         """The file as text, decompressed if its name says that it is compressed."""

@@ -7,17 +7,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase.data import chemical_symbols
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, InputError
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import QUANTITIES, unit_factors
 from molcalc.train.data.formats.atoms import atoms_of, data_of, keys_of
 from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.database_keys import DatabaseKeys
-from molcalc.train.data.formats.row import Row, as_bytes
+from molcalc.train.data.formats.row import Row, named, packed_row
 from molcalc.train.data.formats.rows import RowFile
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,10 @@ class Database(RowFile):
         """What the database says about all its rows."""
         database = self._connect()
         try:
-            return dict(database.metadata or {})
+            with self.bounded_memory():
+                return dict(database.metadata or {})
+        except InputError as error:
+            raise DatasetError(str(error)) from error
         except Exception as error:  # readers of ASE raise anything
             raise damaged(self.path, error) from error
 
@@ -58,7 +60,7 @@ class Database(RowFile):
 
     def rows(self) -> Iterator[Row]:
         """All rows in the order of their ids."""
-        return map(_row, self._connect().select())
+        return (_row(row, f"{self.name}, row {row.id}") for row in self._connect().select())
 
     @staticmethod
     def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
@@ -124,31 +126,24 @@ def _connected(path: Path) -> Any:
     from ase.db import connect
 
     try:
-        return connect(str(path.absolute()))
+        return connect(str(path.absolute()), use_lock_file=False)  # what is written is known to nobody else
     except ImportError as error:
         raise DatasetError(f"{path}: this kind of database needs the package ase-db-backends ({error})") from error
 
 
-def _row(row: Any) -> Row:
+def _row(row: Any, where: str) -> Row:
     # Keys live beside ASE's own names; row.charge, for one, is a property that hides a key of that name.
     values = vars(row)
-    keys = {key: values[key] for key in row._keys}
-    pbc = values.get("pbc")
     data = row.data
-    return Row(
-        id=int(row.id),
-        natoms=len(row.numbers),
-        numbers=np.ascontiguousarray(row.numbers, dtype="<i4").tobytes(),
-        positions=as_bytes(row.positions) or b"",
-        cell=as_bytes(values.get("cell")),
-        pbc=0 if pbc is None else int(np.dot(pbc, [1, 2, 4])),
-        initial_charges=as_bytes(values.get("initial_charges")),
-        energy=values.get("energy"),
-        forces=as_bytes(values.get("forces")),
-        stress=as_bytes(values.get("stress")),
-        dipole=as_bytes(values.get("dipole")),
-        magmoms=as_bytes(values.get("magmoms")),
-        charges=as_bytes(values.get("charges")),
-        keys=keys,
-        data=dict(data) if isinstance(data, dict) else {},
+    return packed_row(
+        int(row.id),
+        where,
+        numbers=row.numbers,
+        positions=row.positions,
+        cell=values.get("cell"),
+        pbc=values.get("pbc"),
+        initial_charges=values.get("initial_charges"),
+        results=values,
+        keys={key: values[key] for key in row._keys},
+        data=named(data) if isinstance(data, dict) else {},
     )

@@ -13,10 +13,13 @@ _DECODER = json.JSONDecoder()
 
 def decode_json(text: str) -> Any:
     """Plain values of ASE's JSON: arrays and complex numbers are restored, other objects stay dictionaries."""
-    if "__" in text:
-        return json.loads(text, object_hook=_restore)
-    values, end = _DECODER.raw_decode(text)  # nothing to restore, and no spaces around it
-    return values if end == len(text) else json.loads(text)
+    try:
+        if "__" in text:
+            return json.loads(text, object_hook=_restore)
+        values, end = _DECODER.raw_decode(text)  # nothing to restore, and no spaces around it
+        return values if end == len(text) else json.loads(text)
+    except RecursionError as error:
+        raise ValueError("JSON without end: nested too deep") from error
 
 
 def _restore(values: dict[str, Any]) -> Any:
@@ -25,6 +28,24 @@ def _restore(values: dict[str, Any]) -> Any:
         return np.array(flat, dtype=_dtype(dtype)).reshape(shape)
     if "__complex__" in values:
         return complex(*values["__complex__"])
+    return values
+
+
+def decode_keys(text: str) -> dict[str, Any]:
+    """The dictionary ``key_value_pairs`` of a row.
+
+    Returns
+    -------
+    values by key
+
+    Raises
+    ------
+    ValueError
+        When the text is damaged, or no dictionary.
+    """
+    values = decode_json(text)
+    if not isinstance(values, dict):
+        raise ValueError(f"key_value_pairs are a {type(values).__name__}, not a dictionary")
     return values
 
 
@@ -48,7 +69,10 @@ def decode_data(blob: bytes | str) -> dict[str, Any]:
         offset = int(np.frombuffer(blob[:8], dtype="<i8")[0])
         if not 8 <= offset <= len(blob):
             raise ValueError(f"data of {len(blob)} bytes refers to byte {offset}")
-        values = json.loads(blob[offset:].decode(), object_hook=lambda found: _restore_binary(found, blob))
+        try:
+            values = json.loads(blob[offset:].decode(), object_hook=lambda found: _restore_binary(found, blob))
+        except RecursionError as error:
+            raise ValueError("data without end: nested too deep") from error
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -22,7 +22,7 @@ from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import unit_factors
 from molcalc.train.data.formats.atoms import atoms_with_info, is_scalar, plain
 from molcalc.train.data.formats.base import damaged
-from molcalc.train.data.formats.row import Row, as_bytes
+from molcalc.train.data.formats.row import Row, packed_row
 from molcalc.train.data.formats.rows import RowFile
 
 _PLAIN = "species:S:1:pos:R:3"
@@ -65,8 +65,9 @@ class ExtendedXYZ(RowFile):
         """All frames in the order of the file."""
         with self.open_text() as stream:
             for number, frame in enumerate(xyz_frames(stream, self.name)):
+                where = f"{self.name}, frame {number}"
                 try:
-                    yield _qm9_row(number, frame) if frame.qm9 else _row(number, frame)
+                    yield _qm9_row(number, where, frame) if frame.qm9 else _row(number, where, frame)
                 except _BadLine as error:
                     raise DatasetError(f"{self.name}, line {frame.line + 2 + error.atom}: {error}") from error
 
@@ -112,7 +113,7 @@ class _Columns(NamedTuple):
     end: int
 
 
-def _row(number: int, frame: XYZFrame) -> Row:
+def _row(number: int, where: str, frame: XYZFrame) -> Row:
     info = {"comment": frame.comment} if frame.vectors else _comment_values(frame.comment)
     layout = _layout(str(info.pop("Properties", _PLAIN)))
     arrays = _arrays(frame.atoms, layout)
@@ -133,20 +134,15 @@ def _row(number: int, frame: XYZFrame) -> Row:
     keys = {key: plain(value) for key, value in info.items() if is_scalar(value) or state_key(key)}
     data = {key: value for key, value in info.items() if key not in keys}
     data.update((name, values) for name, values in arrays.items() if name not in _NOT_CARRIED)
-    return Row(
-        id=number,
-        natoms=len(frame.atoms),
-        numbers=np.ascontiguousarray(numbers, dtype="<i4").tobytes(),
-        positions=b"" if positions is None else as_bytes(positions) or b"",
-        cell=as_bytes(cell),
-        pbc=int(np.dot(pbc, [1, 2, 4])),
-        initial_charges=as_bytes(initial),
-        energy=plain(results.get("energy")),
-        forces=as_bytes(results.get("forces")),
-        stress=as_bytes(results.get("stress")),
-        dipole=as_bytes(results.get("dipole")),
-        magmoms=as_bytes(results.get("magmoms")),
-        charges=as_bytes(results.get("charges")),
+    return packed_row(
+        number,
+        where,
+        numbers=numbers,
+        positions=positions,
+        cell=cell,
+        pbc=pbc,
+        initial_charges=initial,
+        results=results,
         keys=keys,
         data=data,
     )
@@ -253,7 +249,7 @@ def _cell(info: dict[str, Any], vectors: list[str]) -> tuple[Any, Any]:
     return (None, _MOLECULE) if lattice is None else (lattice.T, _CRYSTAL)
 
 
-def _qm9_row(number: int, frame: XYZFrame) -> Row:
+def _qm9_row(number: int, where: str, frame: XYZFrame) -> Row:
     """A molecule of QM9: Mulliken charges in the fifth column, properties in the second line, ``*^`` in exponents.
 
     References
@@ -267,13 +263,15 @@ def _qm9_row(number: int, frame: XYZFrame) -> Row:
     keys: dict[str, Any] = {"gdb": int(index), **dict(zip(_QM9_KEYS, map(float, values)))}
     keys.update(smiles=smiles[0], smiles_relaxed=smiles[-1], inchi=inchi[0], inchi_relaxed=inchi[-1])
     frequencies = np.array([float(word.replace("*^", "e")) for word in frame.qm9[0].split()])
-    empty = Row._make([None] * len(Row._fields))
-    return empty._replace(
-        id=number,
-        natoms=len(atoms),
-        numbers=np.array(_numbers(arrays["symbols"]), dtype="<i4").tobytes(),
-        positions=as_bytes(arrays["positions"]) or b"",
-        pbc=0,
+    return packed_row(
+        number,
+        where,
+        numbers=_numbers(arrays["symbols"]),
+        positions=arrays["positions"],
+        cell=None,
+        pbc=None,
+        initial_charges=None,
+        results={},
         keys=keys,
         data={"mulliken_charges": arrays["mulliken_charges"], "frequencies": frequencies},
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from molcalc.errors import DatasetError
 from molcalc.io.files import decompressed
+from molcalc.io.hdf5_target import HDF5Target
 from molcalc.properties import LABELS
 from molcalc.train.data.block import Block, concatenated
 from molcalc.train.data.declaration import Declaration
@@ -92,7 +93,7 @@ class HDF5File(DataFile):
                 for start in range(0, total, CHUNK):
                     arrays = {key: self._read(group, key, slice(start, start + CHUNK)) for key in group}
                     first = (n_atoms << GROUP_SHIFT) + start
-                    yield block_of(arrays, first, self.names, self.texts, problems)
+                    yield block_of(arrays, first, self.names, self.texts, problems, f"{self.path}: {name}")
 
     @staticmethod
     def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
@@ -105,7 +106,7 @@ class HDF5File(DataFile):
         whole = concatenated(listed)
         texts = texts_of(whole)
         units = {_THEIRS.get(name, name): unit for name, unit in metadata["units"].items()}
-        with h5py.File(path, "w") as file:
+        with HDF5Target(path) as target, h5py.File(target, "w") as file:
             for name, value in {**metadata, "units": units, TEXTS: texts}.items():
                 file.attrs[name] = value if isinstance(value, (str, int, float)) else json.dumps(value)
             sizes = whole.systems["n_atoms"]
@@ -114,6 +115,8 @@ class HDF5File(DataFile):
                 for name, values in arrays_of(whole.only(sizes == n_atoms), whole, texts, n_atoms).items():
                     named = _THEIRS.get(name, name)
                     group.create_dataset(named, data=values, compression="gzip", shuffle=True, fletcher32=True)
+                    target.check()
+        target.check()
         return len(whole)
 
     def row_label(self, row: int) -> str:
@@ -153,8 +156,6 @@ class HDF5File(DataFile):
                     f"{self.path}: {name}/coord of shape {shapes['coord']} and {name}/numbers of shape "
                     f"{shapes['numbers']} do not fit {rows} structures of {int(name)} atoms"
                 )
-            if group["numbers"].dtype.kind == "f":
-                raise DatasetError(f"{self.path}: {name}/numbers are {group['numbers'].dtype}; expected integers")
             for key, shape in shapes.items():
                 check_shape(f"{self.path}: {name}/{key}", self.names.get(key, key), shape, rows, int(name))
             keys[name] = set(shapes)

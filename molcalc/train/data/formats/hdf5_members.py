@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from molcalc.errors import DatasetError
+from molcalc.io.budget import budget_of, expansion_message
 from molcalc.train.data.formats.base import damaged
 
-MAX_EXPANSION = 1000
-"""Bytes that one byte of a compressed file may stand for."""
 _FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 """Filters that HDF5 and h5py bring along; others would load a plug-in."""
 
@@ -91,6 +90,8 @@ def dataset_shape(group: Any, key: str, path: Path, size: int) -> tuple[int, ...
         raise DatasetError(f"{where} is compressed with filter {sorted(filters - _FILTERS)}, which is not read")
     shape = tuple(int(n) for n in dataset.shape)
     claimed = math.prod(shape) * dataset.dtype.itemsize
-    if claimed > MAX_EXPANSION * size or (not filters and claimed > size):
+    if claimed > budget_of(size):
+        raise DatasetError(expansion_message(f"{where}, shape {shape},", claimed, size))
+    if not filters and claimed > size:
         raise DatasetError(f"{where} claims {claimed} bytes (shape {shape}) in a file of {size} bytes")
     return shape

@@ -32,7 +32,9 @@ class AtomsList(RowFile):
 
     def __init__(self, images: Sequence[Atoms], declared: Declaration) -> None:
         super().__init__(Path("list of Atoms"), declared)
-        self._rows = [row_of(k, atoms, _results(k, atoms)) for k, atoms in enumerate(images)]
+        self._rows = [
+            row_of(k, f"structure {k} of the list", atoms, _results(k, atoms)) for k, atoms in enumerate(images)
+        ]
 
     @property
     def files(self) -> list[Path]:

@@ -118,7 +118,8 @@ class MoleculeGroups(DataFile):
         try:
             with open_hdf5(self.content, self.path) as file:
                 for number, (_, group) in enumerate(self._groups(file)):
-                    waiting.append(block_of(self._arrays(group), number << MOLECULE_SHIFT, {}, {}, problems))
+                    first, where = number << MOLECULE_SHIFT, f"{self.path}: {group.name}"
+                    waiting.append(block_of(self._arrays(group), first, {}, {}, problems, where))
                     if sum(map(len, waiting)) >= CHUNK:
                         yield concatenated(waiting)
                         waiting = []

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
+from molcalc.io.budget import budget_of, expansion_message
+from molcalc.io.exact_numbers import exact_integers, real_numbers
 from molcalc.properties import CYCLIC, to_voigt
 from molcalc.train.data.block import Block, concatenated
 from molcalc.train.data.declaration import Declaration
@@ -136,7 +138,9 @@ class NpzFile(DataFile):
         for start in range(0, len(self._arrays["numbers"]), CHUNK):
             part = {name: values[start : start + CHUNK] for name, values in self._arrays.items()}
             try:
-                block = block_of(part, start, {}, self.texts, problems)
+                block = block_of(part, start, {}, self.texts, problems, str(self.path))
+            except DatasetError:
+                raise
             except (ValueError, IndexError) as error:
                 raise damaged(self.path, error) from error
             yield block
@@ -185,7 +189,7 @@ class NpzFile(DataFile):
         """What Q is: total charges have one number for a structure, quadrupoles six or nine."""
         if "Q" not in arrays:
             return {}
-        return {"Q": "total_charge" if arrays["Q"].size == len(arrays["Q"]) else "quadrupole"}
+        return {"Q": "total_charge" if arrays["Q"].size == len(np.atleast_1d(arrays["Q"])) else "quadrupole"}
 
     def _usual_of_charges(self, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
         """Our name of the array of charges, if the user names none."""
@@ -203,6 +207,9 @@ class NpzFile(DataFile):
         for ours in ("positions", "numbers"):
             if ours not in theirs:
                 raise DatasetError(f"{self.path}: there is no array {_THEIRS[ours]!r}")
+        for name in theirs.values():
+            if arrays[name].ndim == 0 and names.get(name, name) in names.values():
+                raise DatasetError(f"{self.path}: {name} is a single value; expected one for every row")
         rows, n_grid = len(arrays[theirs["positions"]]), arrays.get("n_grid")
         found: dict[str, np.ndarray] = {}
         for name, values in arrays.items():
@@ -223,12 +230,15 @@ class NpzFile(DataFile):
             if ours in found:
                 raise DatasetError(f"{self.path}: {name} and another array both hold {ours}")
             found[ours] = values
-        numbers, positions = found["numbers"], found["positions"]
+        numbers = found["numbers"] = exact_integers(found["numbers"], f"{self.path}: {theirs['numbers']}")
+        positions = found["positions"]
         if numbers.ndim != 2 or positions.shape != (*numbers.shape, 3):
             raise DatasetError(
                 f"{self.path}: {theirs['positions']} of shape {positions.shape} and {theirs['numbers']} of shape "
                 f"{numbers.shape}; expected (rows, n_atoms, 3) and (rows, n_atoms)"
             )
+        if "N" in arrays and arrays["N"].size != rows:
+            raise DatasetError(f"{self.path}: N of shape {arrays['N'].shape} does not have {rows} entries")
         if "N" in arrays and not np.array_equal(np.count_nonzero(numbers, axis=1), arrays["N"].reshape(rows)):
             raise DatasetError(f"{self.path}: N does not count the non-zero entries of {theirs['numbers']}")
         for ours, values in found.items():
@@ -262,6 +272,7 @@ def _padded_points(where: str, values: np.ndarray, counts: np.ndarray, width: in
     counts : (rows,) points of each row.
     width : numbers per point.
     """
+    counts = exact_integers(counts, f"{where}, n_grid")
     most = int(counts.max(initial=0))
     present = np.arange(most) < counts[:, None]
     shape = (*present.shape, 3) if width == 3 else present.shape
@@ -280,13 +291,13 @@ def _padded_points(where: str, values: np.ndarray, counts: np.ndarray, width: in
 
 def _six(values: np.ndarray, unit: str, path: Path) -> np.ndarray:
     """xx, yy, zz, xy, yz, zx of the traceless second moment from matrices in either convention."""
+    values = real_numbers(values, f"{path}: Q")
     if values.ndim == 2 and values.shape[1] == 6:
-        return values.astype(np.float64)
+        return values
     if values.ndim == 3 and values.shape[1:] == (3, 3):
         six = to_voigt(values, CYCLIC)
     else:
         raise DatasetError(f"{path}: Q of shape {values.shape}; expected (rows, 3, 3) or (rows, 6)")
-    six = six.astype(np.float64)
     if "buckingham" in unit.lower():
         six = six / BUCKINGHAM
     trace = six[:, :3].mean(axis=1, keepdims=True)
@@ -307,6 +318,9 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an archive, after a look at what their headers claim."""
     try:
         with zipfile.ZipFile(path) as archive:
+            claimed, size = sum(member.file_size for member in archive.infolist()), path.stat().st_size
+            if claimed > budget_of(size):
+                raise DatasetError(expansion_message(str(path), claimed, size))
             for member in archive.infolist():
                 with archive.open(member) as stream:
                     _check_header(stream, member, path)

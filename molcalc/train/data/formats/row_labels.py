@@ -132,6 +132,6 @@ def _column_value(name: str, value: Any) -> Any:
     if name == "energy":
         return single(value)
     try:
-        return as_bytes(value)
+        return as_bytes(value, name)
     except (TypeError, ValueError):
         return b""

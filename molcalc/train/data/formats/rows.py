@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError, InputError
+from molcalc.io.exact_numbers import real_numbers
 from molcalc.properties import Property, from_voigt
 from molcalc.state import is_single, single, state_key
 from molcalc.train.data.block import Block
@@ -45,7 +46,8 @@ class RowFile(DataFile):
         rows, labels = self.rows(), RowLabels(self.name, self.declared.labels)
         while True:
             try:
-                chunk = list(islice(rows, CHUNK))
+                with self.bounded_memory():
+                    chunk = list(islice(rows, CHUNK))
             except DatasetError:
                 raise
             except InputError as error:
@@ -156,8 +158,8 @@ def _wrong_shape(label: Property, n_atoms: int) -> str:
 def _as_floats(values: Any) -> np.ndarray | None:
     """float64 array; None for what is no array of numbers."""
     try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+        return real_numbers(values, "data")
+    except DatasetError:
         return None
 
 

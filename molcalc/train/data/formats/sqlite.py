@@ -12,11 +12,13 @@ from typing import Any
 from urllib.parse import quote
 
 from molcalc.errors import DatasetError
+from molcalc.io.files import decompressed
+from molcalc.io.sqlite import recovered, refuse_programs
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.database import Database, write_rows
-from molcalc.train.data.formats.encoding import decode_data, decode_json
+from molcalc.train.data.formats.encoding import decode_data, decode_keys
 from molcalc.train.data.formats.row import Row
 from molcalc.train.data.formats.row_labels import RowLabels
 from molcalc.train.data.formats.rows import joined_rows
@@ -35,13 +37,19 @@ class SQLiteDatabase(Database):
     """Rows straight from the table; calculators and constraints of rows are never made into objects."""
 
     def __init__(self, path: Path, declared: Declaration) -> None:
+        refuse_programs(recovered(decompressed(path)))
         super().__init__(path, declared)
         self.bulk = sys.byteorder == "little" and self._version() in VERSIONS
 
     @property
+    def content(self) -> Path:
+        """The file to read from, without what a killed writer left half done."""
+        return recovered(super().content)
+
+    @property
     def files(self) -> list[Path]:
-        log = self.path.with_name(self.path.name + "-wal")
-        return [self.path, log] if log.exists() else [self.path]
+        beside = [self.path.with_name(self.path.name + ending) for ending in ("-journal", "-wal")]
+        return [self.path, *(file for file in beside if file.exists())]
 
     def read(self, problems: Problems) -> Iterator[Block]:
         """All structures in the order of their ids."""
@@ -105,7 +113,7 @@ class SQLiteDatabase(Database):
 def _row(values: tuple[Any, ...]) -> Row:
     keys, data = values[13], values[14]
     decoded = (
-        {} if keys in (None, "{}") else decode_json(keys),
+        {} if keys in (None, "{}") else decode_keys(keys),
         {} if data in (None, "null", b"null") else decode_data(data),
     )
     return Row._make((*values[:13], *decoded))

@@ -11,7 +11,7 @@ import numpy as np
 from molcalc.state import state_key
 from molcalc.train.data.block import Block
 from molcalc.train.data.formats.atoms import atoms_with_info
-from molcalc.train.data.formats.row import Row, as_bytes
+from molcalc.train.data.formats.row import RESULTS, Row, named, packed_row
 from molcalc.train.data.formats.rows import RowFile
 
 
@@ -27,7 +27,7 @@ class Trajectory(RowFile):
         with open(self.content, "rb") as handle:  # ASE's own open leaves damaged files open
             first = reader = ulm.Reader(handle)
             for number in range(len(reader)):
-                yield _row(number, reader[number], first)
+                yield _row(number, f"{self.name}, frame {number}", reader[number], first)
 
     @staticmethod
     def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
@@ -35,7 +35,7 @@ class Trajectory(RowFile):
         from ase.io.trajectory import TrajectoryWriter
 
         count = 0
-        with TrajectoryWriter(path, "w") as writer:
+        with open(path, "wb") as handle, TrajectoryWriter(handle, "w") as writer:
             writer.set_description({"metadata": _json_ready(metadata)})
             for block in blocks:
                 for k in range(len(block)):
@@ -52,27 +52,21 @@ def _json_ready(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _row(number: int, frame: Any, first: Any) -> Row:
+def _row(number: int, where: str, frame: Any, first: Any) -> Row:
     """A row of one frame; atomic numbers and pbc are written once when all frames share them."""
     header = frame if "numbers" in frame else first
-    results = frame.calculator if "calculator" in frame else {}
-    info = frame.get("info") or {}
-    numbers = np.asarray(header.numbers)
+    results = {name: frame.calculator.get(name) for name in RESULTS} if "calculator" in frame else {}
+    info = named(frame.get("info") or {})
     keys = {key: value for key, value in info.items() if isinstance(value, (str, int, float, bool)) or state_key(key)}
-    return Row(
-        id=number,
-        natoms=len(numbers),
-        numbers=np.ascontiguousarray(numbers, dtype="<i4").tobytes(),
-        positions=as_bytes(frame.positions) or b"",
-        cell=as_bytes(frame.get("cell")),
-        pbc=int(np.dot(header.pbc, [1, 2, 4])),
-        initial_charges=as_bytes(frame.get("charges")),
-        energy=results.get("energy"),
-        forces=as_bytes(results.get("forces")),
-        stress=as_bytes(results.get("stress")),
-        dipole=as_bytes(results.get("dipole")),
-        magmoms=as_bytes(results.get("magmoms")),
-        charges=as_bytes(results.get("charges")),
+    return packed_row(
+        number,
+        where,
+        numbers=header.numbers,
+        positions=frame.positions,
+        cell=frame.get("cell"),
+        pbc=header.pbc,
+        initial_charges=frame.get("charges"),
+        results=results,
         keys=keys,
         data={key: value for key, value in info.items() if key not in keys},
     )

@@ -19,7 +19,9 @@ POSITIONS = RNG.normal(size=(2, 3, 3))
 
 def block(**arrays: np.ndarray) -> Block:
     """Water and hydrogen fluoride with other arrays, as rows 5 and 6."""
-    return block_of({"Z": NUMBERS, "R": POSITIONS, **arrays}, 5, {"Z": "numbers", "R": "positions"}, {}, Problems())
+    return block_of(
+        {"Z": NUMBERS, "R": POSITIONS, **arrays}, 5, {"Z": "numbers", "R": "positions"}, {}, Problems(), "x.npz"
+    )
 
 
 def test_padding_is_cut() -> None:
@@ -57,7 +59,9 @@ def test_arrays_of_another_number_are_refused(name: str, shape: tuple[int, ...],
 
 def test_rows_without_atoms_are_noted_and_left_out() -> None:
     problems = Problems()
-    found = block_of({"numbers": np.array([[0, 0], [9, 1]]), "positions": np.ones((2, 2, 3))}, 0, {}, {}, problems)
+    found = block_of(
+        {"numbers": np.array([[0, 0], [9, 1]]), "positions": np.ones((2, 2, 3))}, 0, {}, {}, problems, "x.npz"
+    )
     assert found.systems["row"].tolist() == [1]
     assert problems.rows == {"there are no atoms": [0]}
 
@@ -88,7 +92,7 @@ def test_arrays_of_a_block_make_the_same_block_again() -> None:
     found.keys["name"] = ["water", None]
     texts = texts_of(found)
     arrays = arrays_of(found, found, texts, 3)
-    again = block_of(arrays, 5, {}, texts, Problems())
+    again = block_of(arrays, 5, {}, texts, Problems(), "x.npz")
     for kind in ("system", "atom"):
         assert again.part(kind).keys() == found.part(kind).keys()
         for name, values in found.part(kind).items():

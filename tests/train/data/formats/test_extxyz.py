@@ -51,7 +51,7 @@ def test_frames_are_what_ase_reads(tmp_path: Path) -> None:
     write(tmp_path / "a.xyz", everything())
     found = list(ExtendedXYZ(tmp_path / "a.xyz", Declaration()).rows())
     for number, (own, atoms) in enumerate(zip(found, read(tmp_path / "a.xyz", ":"), strict=True)):
-        expected = row_of(number, atoms, atoms.calc.results)
+        expected = row_of(number, "x", atoms, atoms.calc.results)
         for name in ("natoms", "numbers", "positions", "initial_charges", "energy", "forces", "stress", "dipole",
                      "charges", "pbc"):  # fmt: skip
             assert getattr(own, name) == getattr(expected, name), name

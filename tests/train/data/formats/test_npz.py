@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,12 @@ def test_q_of_six_or_nine_numbers_is_a_quadrupole(tmp_path: Path) -> None:
     assert opened(tmp_path, physnet(Q=np.zeros((3, 3, 3))), units=units).counts()["quadrupole"] == 3
 
 
+@pytest.mark.parametrize("name", ["R", "Z", "E", "Q"])
+def test_a_single_value_in_place_of_one_for_every_row_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DatasetError, match=rf"a\.npz: {name} is a single value; expected one for every row"):
+        opened(tmp_path, physnet(**{name: 1.0}), units=EV)
+
+
 def test_structures_may_have_different_numbers_of_esp_points(tmp_path: Path) -> None:
     counts = np.array([2, 0, 3])
     values, points = np.arange(5.0), np.arange(15.0).reshape(5, 3)
@@ -80,3 +87,21 @@ def test_structures_may_have_different_numbers_of_esp_points(tmp_path: Path) -> 
         assert np.array_equal(dataset.esp_points, points)
     with pytest.raises(DatasetError, match=r"esp of shape \(4,\) does not fit n_grid, which counts 5 points in 3 rows"):
         opened(tmp_path, physnet(esp=values[:4], vdw_surface=points, n_grid=counts), units=units)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_members_that_expand_are_refused_before_they_are_unpacked(
+    method: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("molcalc.io.budget.FREE", 1 << 18)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", method) as archive:
+        for name, values in {
+            "R": np.zeros((2, 1, 3)),
+            "Z": [[1]] * 2,
+            "E": [0.0] * 2,
+            "junk": np.zeros((2, 1 << 16)),
+        }.items():
+            with archive.open(f"{name}.npy", "w") as target:
+                np.save(target, np.asarray(values))
+    with pytest.raises(DatasetError, match=r"x\.npz claims 1.05e\+06 bytes .* MOLCALC_EXPANSION"):
+        open_dataset(tmp_path / "x.npz")

@@ -135,3 +135,12 @@ def test_what_looks_like_a_label_is_named_with_the_cure(tmp_path: Path, caplog: 
         opened(path, labels={"energy": "REF_energy"})
     assert len(caplog.messages) == 1
     assert "mu, q, REF_forces" in caplog.text or "REF_forces, q" in caplog.text
+
+
+def test_what_looks_like_a_total_charge_and_is_not_read_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = rows(tmp_path / "a.db", Q=-1)
+    assert opened(path).total_charge.tolist() == [0.0]
+    assert 'total_charge; Q looks like a label: take what is meant with labels={"total_charge": "Q"}' in caplog.text
+    assert opened(path, labels={"total_charge": "Q"}).total_charge.tolist() == [-1.0]

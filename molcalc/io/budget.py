@@ -1,0 +1,124 @@
+"""How much a file may become: the one limit of memory for everything that is read.
+
+A file of a kilobyte can claim a terabyte: compressed zeros, a number of atoms, the shape of an array. Readers ask here
+before they unpack or allocate, and refuse what is beyond the budget. It follows from the size of the file:
+``EXPANSION`` bytes for each of its bytes, and ``FREE`` bytes whatever its size. The environment variable
+``MOLCALC_EXPANSION`` takes the place of the factor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from molcalc.errors import ConfigError, InputError, short
+
+VARIABLE = "MOLCALC_EXPANSION"
+EXPANSION = 100.0
+"""Bytes in memory for each byte of a file. Compressed text and arrays of real data take 2 to 20."""
+FREE = 1 << 28
+"""Bytes that any file may take."""
+_LIBRARIES = 1 << 30
+"""Bytes of addresses for what is loaded while a file is read."""
+
+
+def budget_of(size: int) -> int:
+    """Bytes that a file may take in memory.
+
+    Parameters
+    ----------
+    size : bytes of the file.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    ConfigError
+        When ``MOLCALC_EXPANSION`` is no positive number.
+    """
+    return max(FREE, int(size * _expansion()))
+
+
+def expansion_message(where: str, claimed: int, size: int) -> str:
+    """What to say of a file beyond its budget.
+
+    Parameters
+    ----------
+    where : the file, and what in it.
+    claimed : bytes that it would take.
+    size : bytes of the file.
+
+    Returns
+    -------
+    one line with the cure
+    """
+    return (
+        f"{where} claims {claimed:.3g} bytes in a file of {size}; at most {budget_of(size)} are read: if that is real, "
+        f"set {VARIABLE}={math.ceil(claimed / max(size, 1)) + 1}"
+    )
+
+
+def _expansion() -> float:
+    stated = os.environ.get(VARIABLE)
+    if not stated:
+        return EXPANSION
+    try:
+        factor = float(stated)
+    except ValueError:
+        factor = math.nan
+    if not (math.isfinite(factor) and factor > 0):
+        raise ConfigError(f"{VARIABLE}={short(stated)}; expected a positive number, bytes for each byte of a file")
+    return factor
+
+
+@contextlib.contextmanager
+def bounded_memory(path: Path, name: str) -> Iterator[None]:
+    """Keep readers of others, which allocate whatever a file claims, to the budget of the file.
+
+    On Linux the addresses of this process are limited meanwhile, unless other threads of Python would feel it.
+
+    Parameters
+    ----------
+    path : file that is read.
+    name : of the file, for messages.
+
+    Raises
+    ------
+    InputError
+        When the file claims more.
+    """
+    try:
+        with _limited_addresses(budget_of(path.stat().st_size) + _LIBRARIES):
+            yield
+    except (MemoryError, OverflowError) as error:
+        raise InputError(
+            f"{name} claims more than its {path.stat().st_size} bytes can hold: it is damaged, or made to fill "
+            f"memory ({VARIABLE} raises the limit)"
+        ) from error
+
+
+@contextlib.contextmanager
+def _limited_addresses(more: int) -> Iterator[None]:
+    """Limit what this process may map beside what it has, where a system can tell."""
+    if sys.platform != "linux" or threading.active_count() > 1:
+        yield
+        return
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    if before[0] != resource.RLIM_INFINITY and before[0] <= mapped + more:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)

@@ -1,0 +1,165 @@
+"""Second derivatives that are guessed from the geometry, for optimizers to start from."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase.units import Bohr, Hartree
+from jaxtyping import Bool, Float, Int
+
+from molcalc.neighbors import pair_list
+
+STRETCH, BEND, TORSION = 0.45 * Hartree / Bohr**2, 0.15 * Hartree, 0.005 * Hartree
+"""Force constants at reference distances: eV/Å², eV, eV."""
+LAST_OF_ROW = (2, 10)
+"""Atomic numbers with which the first and the second row of the periodic table end; all others count as the third."""
+DECAYS = np.array([[1.0, 0.3949, 0.3949], [0.3949, 0.28, 0.28], [0.3949, 0.28, 0.28]]) / Bohr**2
+"""Å⁻², how fast force constants fall with the square of a distance, by rows of the two atoms."""
+DISTANCES = np.array([[1.35, 2.10, 2.53], [2.10, 2.87, 3.40], [2.53, 3.40, 3.40]]) * Bohr
+"""Å, reference distances by rows of the two atoms."""
+REACH = 3.5
+"""Å, distance beyond which no two atoms are coupled."""
+WEAKEST = 0.01
+"""Product of bond strengths below which a bend or a torsion is left out."""
+STRAIGHT = np.cos(np.radians(170.0))
+"""Cosine of the angle from which on a chain of atoms is straight, and has no torsion about it."""
+
+
+def model_hessian(
+    numbers: Int[np.ndarray, " n_atoms"],
+    positions: Float[np.ndarray, "n_atoms 3"],
+    cell: Float[np.ndarray, "3 3"],
+    pbc: Bool[np.ndarray, " 3"],
+) -> Float[np.ndarray, "3*n_atoms 3*n_atoms"]:
+    """Model of the second derivatives of the energy at any geometry, near a minimum or not.
+
+    Stretches, bends and torsions of all atoms, with force constants that fall with the distances (R. Lindh,
+    A. Bernhardsson, G. Karlström, P.-Å. Malmqvist, Chem. Phys. Lett. 241, 423 (1995)). No bond needs to be known.
+
+    Parameters
+    ----------
+    numbers : atomic numbers.
+    positions, cell : Å.
+
+    Returns
+    -------
+    (3·n_atoms, 3·n_atoms) float64, eV/Å²; symmetric, and positive but for displacements that change nothing.
+    """
+    n = len(numbers)
+    hessian = np.zeros((n, 3, n, 3))
+    half, shifts = pair_list(positions, cell, pbc, REACH)
+    index = np.concatenate([half, half[::-1]], axis=1)
+    shifts = np.concatenate([shifts, -shifts])
+    vectors = positions[index[1]] - positions[index[0]] + shifts @ cell
+    lengths = np.sqrt(np.einsum("ex,ex->e", vectors, vectors))
+    rows = np.searchsorted(LAST_OF_ROW, numbers)
+    i, j = rows[index]
+    strengths = np.exp(DECAYS[i, j] * (DISTANCES[i, j] ** 2 - lengths**2))
+    units = vectors / lengths[:, None]
+    n_half = half.shape[1]
+    _add(hessian, half, np.stack([-units[:n_half], units[:n_half]]), STRETCH * strengths[:n_half])
+    ends, bends = _bends(index, units, lengths, strengths)
+    _add(hessian, *bends)
+    _add(hessian, *_torsions(index, vectors, units, strengths, ends))
+    return hessian.reshape(3 * n, 3 * n)
+
+
+def _add(hessian: np.ndarray, atoms: np.ndarray, slopes: np.ndarray, constants: np.ndarray) -> None:
+    """Add k·(dq/dR)(dq/dR)ᵀ of internal coordinates q.
+
+    Parameters
+    ----------
+    atoms : (n_ends, n_coordinates) atoms that move each coordinate.
+    slopes : (n_ends, n_coordinates, 3) its derivatives.
+    """
+    n = len(hessian)
+    flat = hessian.transpose(0, 2, 1, 3)  # a view: (atom, atom, 3, 3)
+    blocks = np.einsum("c,acx,bcy->abcxy", constants, slopes, slopes)
+    where = (atoms[:, None] * n + atoms[None]).ravel()
+    order = np.zeros((n * n, 9))
+    np.add.at(order, where, blocks.reshape(-1, 9))
+    flat += order.reshape(n, n, 3, 3)
+
+
+def _strong(strengths: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(strengths > WEAKEST)
+
+
+def _bends(
+    index: np.ndarray, units: np.ndarray, lengths: np.ndarray, strengths: np.ndarray
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Pairs of edges from one atom (2, n), and bends between them as :func:`_add` takes them."""
+    edges = _strong(strengths)
+    one, two = _pairs_by(index[0, edges])
+    one, two = edges[one], edges[two]
+    keep = strengths[one] * strengths[two] > WEAKEST
+    one, two = one[keep], two[keep]
+    cosine = np.einsum("ex,ex->e", units[one], units[two])
+    sine = np.sqrt(np.maximum(1.0 - cosine**2, 0.0))
+    bent = sine > 1e-2
+    ends = np.stack([one, two])
+    one, two, cosine, sine = one[bent], two[bent], cosine[bent, None], sine[bent, None]
+    first = (cosine * units[one] - units[two]) / (sine * lengths[one, None])
+    last = (cosine * units[two] - units[one]) / (sine * lengths[two, None])
+    atoms = np.stack([index[1, one], index[0, one], index[1, two]])
+    constants = BEND * strengths[one] * strengths[two]
+    return ends, (atoms, np.stack([first, -first - last, last]), constants)
+
+
+def _pairs_by(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All unordered pairs of entries with the same key."""
+    order = np.argsort(keys, kind="stable")
+    counts = np.bincount(keys)
+    ones, twos, start = [], [], 0
+    for count in counts:
+        a, b = np.triu_indices(count, k=1)
+        ones.append(order[start + a])
+        twos.append(order[start + b])
+        start += count
+    return np.concatenate(ones or [np.empty(0, int)]), np.concatenate(twos or [np.empty(0, int)])
+
+
+def _torsions(
+    index: np.ndarray, vectors: np.ndarray, units: np.ndarray, strengths: np.ndarray, ends: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Torsions i–j–k–l about every edge j–k, as :func:`_add` takes them."""
+    n_half = index.shape[1] // 2
+    middle = _strong(strengths)
+    middle = middle[middle < n_half]  # one direction of each
+    by_atom: dict[int, np.ndarray] = {}
+    strong = _strong(strengths)
+    order = strong[np.argsort(index[0, strong], kind="stable")]
+    for atom, edges in zip(*_grouped(index[0, order], order)):
+        by_atom[int(atom)] = edges
+    lists = []
+    for edge in middle:
+        left, right = by_atom[int(index[0, edge])], by_atom[int(index[1, edge])]
+        a, b = np.meshgrid(left, right, indexing="ij")
+        lists.append(np.stack([a.ravel(), np.full(a.size, edge), b.ravel()]))
+    if not lists:
+        return np.empty((4, 0), int), np.empty((4, 0, 3)), np.empty(0)
+    a, m, b = np.concatenate(lists, axis=1)
+    keep = strengths[a] * strengths[m] * strengths[b] > WEAKEST
+    keep &= (index[1, a] != index[1, m]) & (index[1, b] != index[0, m]) & (index[1, a] != index[1, b])
+    keep &= (np.einsum("ex,ex->e", units[a], units[m]) > STRAIGHT) & (
+        np.einsum("ex,ex->e", units[a], units[m]) < -STRAIGHT
+    )
+    keep &= np.abs(np.einsum("ex,ex->e", units[b], units[m])) < -STRAIGHT
+    a, m, b = a[keep], m[keep], b[keep]
+    first, axis, last = -vectors[a], vectors[m], vectors[b]  # i→j, j→k, k→l
+    length = np.sqrt(np.einsum("ex,ex->e", axis, axis))[:, None]
+    one, two = np.cross(first, axis), np.cross(axis, last)
+    slope_i = -length * one / np.einsum("ex,ex->e", one, one)[:, None]
+    slope_l = length * two / np.einsum("ex,ex->e", two, two)[:, None]
+    along_i = np.einsum("ex,ex->e", first, axis)[:, None] / length**2
+    along_l = np.einsum("ex,ex->e", last, axis)[:, None] / length**2
+    slope_j = -(1.0 + along_i) * slope_i + along_l * slope_l
+    slope_k = -slope_i - slope_j - slope_l
+    atoms = np.stack([index[1, a], index[0, m], index[1, m], index[1, b]])
+    constants = TORSION * strengths[a] * strengths[m] * strengths[b]
+    return atoms, np.stack([slope_i, slope_j, slope_k, slope_l]), constants
+
+
+def _grouped(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Values that share a key; both sorted by the keys."""
+    unique, starts = np.unique(keys, return_index=True)
+    return unique, np.split(values, starts[1:])

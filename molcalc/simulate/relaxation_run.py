@@ -1,0 +1,308 @@
+"""Relaxation of one structure: its settings, its steps, its outcome."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ase.optimize
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.filters import FrechetCellFilter
+
+from molcalc.errors import ConfigError, InputError, MolcalcError, NonFiniteResultError, suggest
+from molcalc.prediction.results import Prediction
+from molcalc.simulate import GEOMETRY_OPTIMIZERS
+from molcalc.simulate.interrupts import held
+from molcalc.simulate.provenance import carry_results, keep_state, with_results
+from molcalc.simulate.quasi_newton import QuasiNewton
+from molcalc.simulate.retracing import RetracingCalculator, check_retraced, recorded_results, structure_key
+from molcalc.simulate.trajectory import (
+    TrajectoryWriter,
+    check_same_atoms,
+    check_same_model,
+    check_same_settings,
+    read_recorded,
+)
+
+if TYPE_CHECKING:
+    from molcalc.calculators.base import MolCalculator
+
+RELAXATION_PROGRAM = "molcalc relax"
+"""What trajectories say of who wrote them."""
+SEARCHING = frozenset({"BFGSLineSearch"})
+"""Optimizers that ask for several structures in a step: each relaxation runs alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelaxationSettings:
+    """Settings of a relaxation: optimizer, largest force of a relaxed structure, number of steps, cell.
+
+    Attributes
+    ----------
+    fmax : largest force on an atom of a relaxed structure, eV/Å; with ``cell`` also of the cell's degrees of freedom.
+    steps : at most, with those of a trajectory that is continued.
+    optimizer : one of :data:`molcalc.simulate.GEOMETRY_OPTIMIZERS`, in any case; "auto" begins with a model of the
+        second derivatives (:class:`~molcalc.simulate.quasi_newton.QuasiNewton`).
+    cell : relax the cell as well.
+
+    Raises
+    ------
+    ConfigError
+        When a value is out of range.
+    """
+
+    fmax: float = 0.05
+    steps: int = 500
+    optimizer: str = "auto"
+    cell: bool = False
+
+    def __post_init__(self) -> None:
+        named = {name.lower(): name for name in GEOMETRY_OPTIMIZERS}
+        object.__setattr__(self, "optimizer", named.get(str(self.optimizer).lower(), self.optimizer))
+        if self.optimizer not in GEOMETRY_OPTIMIZERS:
+            near = suggest(self.optimizer, GEOMETRY_OPTIMIZERS)
+            raise ConfigError(f"optimizer={self.optimizer!r}{near}; choose one of {', '.join(GEOMETRY_OPTIMIZERS)}")
+        if not (math.isfinite(self.fmax) and self.fmax > 0.0):
+            raise ConfigError(f"fmax={self.fmax} eV/Å is not a number > 0")
+        if self.steps < 0:
+            raise ConfigError(f"steps={self.steps} is not a whole number ≥ 0")
+
+    def description(self) -> dict[str, Any]:
+        """Description of the run in its trajectory, which must be the same when it is continued."""
+        return {"program": RELAXATION_PROGRAM, "optimizer": self.optimizer, "cell": self.cell}
+
+
+@dataclass(frozen=True)
+class RelaxationStep:
+    """Structure on the way, as observers see it.
+
+    Attributes
+    ----------
+    system : which of the structures, from 0.
+    step : from 0, the structure given.
+    energy : eV.
+    fmax : largest force, eV/Å.
+    """
+
+    system: int
+    step: int
+    energy: float
+    fmax: float
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """Outcome of a relaxation.
+
+    Attributes
+    ----------
+    atoms : last structure, with its results.
+    last : its step, energy and largest force.
+    converged : whether the forces are as small as wanted.
+    stuck : whether a line search found no lower energy, for which rounding is the usual reason.
+    extras : results of the last structure that ASE has no name for, such as standard deviations; none where the last
+        step was recorded before.
+    """
+
+    atoms: Atoms
+    last: RelaxationStep
+    converged: bool
+    stuck: bool = False
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StepResults(SinglePointCalculator):
+    """Results of one step of an optimizer, which moves atoms and cell and nothing else.
+
+    Looking at these alone takes a tenth of the time of a comparison with everything that a structure may have.
+    """
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """What has moved since."""
+        moved = not np.array_equal(atoms.positions, self.atoms.positions)
+        strained = not np.array_equal(atoms.cell.array, self.atoms.cell.array)
+        return ["positions"] * moved + ["cell"] * strained
+
+
+RelaxationObserver = Callable[[RelaxationStep], None]
+
+
+class RelaxationRun:
+    """Relaxation of one structure, from its first step or from the last one recorded.
+
+    It is driven from outside, one step at a time: :meth:`begin`, then :meth:`advance` with the results of ``atoms``
+    until there is an ``outcome``. Optimizers of :data:`SEARCHING` cannot be driven so: :meth:`run_alone`.
+
+    Parameters
+    ----------
+    system : its number, for the observer.
+    restart : go on with the trajectory in ``path``, if there is one.
+    force : replace it otherwise.
+
+    Attributes
+    ----------
+    atoms : structure whose results are wanted next.
+    outcome : None until it has ended.
+
+    Raises
+    ------
+    InputError, ConfigError
+        When the trajectory belongs to something else.
+    """
+
+    def __init__(
+        self,
+        system: int,
+        atoms: Atoms,
+        calculator: MolCalculator,
+        settings: RelaxationSettings,
+        path: Path | None,
+        restart: bool,
+        force: bool,
+        observer: RelaxationObserver,
+    ) -> None:
+        self.system, self._calculator, self._settings, self._path = system, calculator, settings, path
+        self._observer, self._force = observer, force
+        self._recorded = _recorded(atoms, calculator, settings, path) if path and restart and path.exists() else []
+        self._known = recorded_results(self._recorded)
+        self._n_recorded = len(self._recorded) - 1
+        self.atoms: Atoms = (self._recorded[0] if self._recorded else atoms).copy()
+        self.outcome: Relaxation | MolcalcError | None = None
+        self._target: Any = self.atoms
+        self._writer: TrajectoryWriter | None = None
+        self._last = RelaxationStep(system, -1, math.nan, math.inf)
+
+    def begin(self) -> None:
+        """Make ready for the first step; recorded ones are taken again at once.
+
+        The run ends with an error here when charge or multiplicity contradict each other or the model, or when there
+        is no cell to relax.
+        """
+        try:
+            self._prepare()
+        except MolcalcError as error:
+            self.fail(error)
+            return
+        self._made_by = self._calculator.todict()
+        self._optimizer = _optimizer(self._settings.optimizer, self._target)
+        while self.outcome is None and (known := self._known.get(structure_key(self.atoms))) is not None:
+            self.advance(Prediction(dict(known), {}))
+
+    def _prepare(self) -> None:
+        keep_state(self.atoms, self._calculator)
+        if self._settings.cell:
+            check_cell(self.atoms, self._calculator)
+            self._target = FrechetCellFilter(self.atoms)
+        self._writer = TrajectoryWriter(
+            self._path, self._settings.description(), len(self._recorded), force=self._force
+        )
+
+    def advance(self, prediction: Prediction) -> None:
+        """Take the next step, or end where the forces are small or the steps are used up.
+
+        Parameters
+        ----------
+        prediction : energy, forces and all else of ``atoms``.
+        """
+        carry_results(self.atoms, prediction.results, self._calculator.name, self._made_by, StepResults)
+        try:
+            converged = self._note(self._last.step + 1)
+        except MolcalcError as error:
+            self.fail(error)
+            return
+        if converged or self._last.step >= max(self._settings.steps, self._n_recorded):
+            last = with_results(self.atoms, prediction.results, self._calculator)
+            self._end(Relaxation(last, self._last, converged, extras=prediction.extras))
+            return
+        self._optimizer.step()
+
+    def fail(self, error: MolcalcError) -> None:
+        """End with an error, which is told with the step."""
+        self._end(type(error)(f"step {self._last.step + 1}: {error}") if self._last.step >= 0 else error)
+
+    def close(self) -> None:
+        """Close the trajectory; a run that has not ended is left where it is."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def run_alone(self) -> None:
+        """All steps with an optimizer that asks for structures itself."""
+        self._prepare()
+        calculator = self._calculator
+        self.atoms.calc = RetracingCalculator(calculator, self._known) if self._recorded else calculator
+        self.atoms.get_forces()
+        optimizer = _optimizer(self._settings.optimizer, self._target)
+        converged = stuck = False
+        try:
+            # fmax=0: convergence is judged here, where the retraced steps do not count.
+            for _ in optimizer.irun(fmax=0.0, steps=max(self._settings.steps, self._n_recorded)):
+                if converged := self._note(optimizer.nsteps):
+                    break
+        except RuntimeError as error:
+            if "LineSearch" not in str(error):
+                raise
+            stuck = True
+        finally:
+            self.close()
+        calculator.get_property("energy", self.atoms)
+        last = with_results(self.atoms, calculator.results, calculator)
+        self.outcome = Relaxation(last, self._last, converged, stuck, dict(calculator.extras))
+
+    def _note(self, step: int) -> bool:
+        """Record a step and tell of it; whether the forces are small now."""
+        self._last = RelaxationStep(self.system, step, *_energy_and_force(self.atoms, self._target))
+        if step < self._n_recorded:
+            return False
+        if step == self._n_recorded:
+            check_retraced(self.atoms, self._recorded[step], self._path)
+        with held():
+            if step > self._n_recorded and self._writer is not None:
+                self._writer.write(self.atoms)
+            self._observer(self._last)
+        return self._last.fmax < self._settings.fmax
+
+    def _end(self, outcome: Relaxation | MolcalcError) -> None:
+        self.outcome = outcome
+        self.close()
+
+
+def _recorded(atoms: Atoms, calculator: MolCalculator, settings: RelaxationSettings, path: Path) -> list[Atoms]:
+    """Steps of the trajectory to continue, which the optimizer retraces before it takes new ones."""
+    run = read_recorded(path, RELAXATION_PROGRAM)
+    check_same_atoms(atoms, run.frames[0], path)
+    check_same_model(calculator, run.frames[-1], path)
+    check_same_settings(settings.description(), run, path)
+    return run.frames
+
+
+def check_cell(atoms: Atoms, calculator: MolCalculator) -> None:
+    """Refuse to relax a cell that is not there, or of which the model knows no stress.
+
+    Raises
+    ------
+    InputError
+    """
+    if not atoms.pbc.any():
+        raise InputError(f"{atoms.get_chemical_formula()} is not periodic: there is no cell to relax")
+    if "stress" not in calculator.implemented_properties:
+        raise InputError(f"{calculator.model!r} as it is set up here has no stress")
+
+
+def _optimizer(name: str, target: Any) -> Any:
+    """Optimizer of a structure or a cell filter, by its name."""
+    kind = QuasiNewton if name == "auto" else getattr(ase.optimize, name)
+    return kind(target, logfile=None)
+
+
+def _energy_and_force(atoms: Atoms, target: Any) -> tuple[float, float]:
+    """Energy and largest force, both finite."""
+    energy = float(atoms.get_potential_energy())
+    fmax = float(np.linalg.norm(target.get_forces(), axis=1).max())
+    if not (math.isfinite(energy) and math.isfinite(fmax)):
+        raise NonFiniteResultError(f"energy {energy} eV and largest force {fmax} eV/Å are not finite")
+    return energy, fmax

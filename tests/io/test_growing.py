@@ -1,0 +1,57 @@
+"""Files that grow: one writer, whole pieces, and errors with their name."""
+
+from __future__ import annotations
+
+import os
+import resource
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from molcalc.errors import InputError, InUseError, ResourceError
+from molcalc.io.growing import GrowingFile
+
+
+def test_a_file_that_grows_has_one_writer_and_is_not_replaced_unasked(tmp_path: Path) -> None:
+    with closing(GrowingFile(tmp_path / "f", append=False)) as file:
+        file.write(b"one")
+        file.finish_piece()
+        for append in (True, False):
+            with pytest.raises(InUseError, match="f is being written by process"):
+                GrowingFile(tmp_path / "f", append=append, force=True)
+    with pytest.raises(InputError, match="f exists"):
+        GrowingFile(tmp_path / "f", append=False)
+    with closing(GrowingFile(tmp_path / "f", append=True)) as file:
+        file.write(b"two")
+        file.finish_piece()
+    assert (tmp_path / "f").read_bytes() == b"onetwo"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_a_full_disk_leaves_the_whole_pieces(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with closing(GrowingFile(tmp_path / "f", append=False)) as file:
+        file.write(b"whole")
+        file.finish_piece()
+        file.write(b"un")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9, hard))
+        try:
+            with pytest.raises(ResourceError, match=r"cannot write .*/f: File too large"):
+                file.write(b"finished")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        with pytest.raises(ResourceError, match="after an error"):
+            file.write(b"more")
+    assert (tmp_path / "f").read_bytes() == b"whole"
+
+
+def test_a_file_without_a_whole_piece_is_removed(tmp_path: Path) -> None:
+    with closing(GrowingFile(tmp_path / "f", append=False)) as file:
+        file.write(b"half")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match=r"cannot write .*x/f: No such file"):
+        GrowingFile(tmp_path / "x" / "f", append=False)
