@@ -255,6 +255,7 @@ def _child(job: Job, k: int, start: int) -> NoReturn:
         os.setsid()
         os.read(start, 1)
         os.chdir(job.folder)
+        os.environ.pop("MOLCALC_CACHE", None)  # packed copies lie beside the data, where accidents can meet them
         os.environ.update(job.environment)
         tempfile.tempdir = None
         _speak_to(Path(job.scratch, f"{k}.out"), Path(job.scratch, f"{k}.err"))
