@@ -20,8 +20,8 @@ REACH = 3.5
 """Å, distance beyond which no two atoms are coupled."""
 WEAKEST = 0.01
 """Product of bond strengths below which a bend or a torsion is left out."""
-STRAIGHT = np.cos(np.radians(170.0))
-"""Cosine of the angle from which on a chain of atoms is straight, and has no torsion about it."""
+STRAIGHT = np.cos(np.radians(10.0))
+"""Cosine of the angle between bonds below which a chain of atoms is straight, and has no torsion about it."""
 
 
 def model_hessian(
@@ -57,9 +57,8 @@ def model_hessian(
     units = vectors / lengths[:, None]
     n_half = half.shape[1]
     _add(hessian, half, np.stack([-units[:n_half], units[:n_half]]), STRETCH * strengths[:n_half])
-    ends, bends = _bends(index, units, lengths, strengths)
-    _add(hessian, *bends)
-    _add(hessian, *_torsions(index, vectors, units, strengths, ends))
+    _add(hessian, *_bends(index, units, lengths, strengths))
+    _add(hessian, *_torsions(index, vectors, units, strengths))
     return hessian.reshape(3 * n, 3 * n)
 
 
@@ -86,8 +85,8 @@ def _strong(strengths: np.ndarray) -> np.ndarray:
 
 def _bends(
     index: np.ndarray, units: np.ndarray, lengths: np.ndarray, strengths: np.ndarray
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Pairs of edges from one atom (2, n), and bends between them as :func:`_add` takes them."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bends between two edges from one atom, as :func:`_add` takes them."""
     edges = _strong(strengths)
     one, two = _pairs_by(index[0, edges])
     one, two = edges[one], edges[two]
@@ -96,13 +95,12 @@ def _bends(
     cosine = np.einsum("ex,ex->e", units[one], units[two])
     sine = np.sqrt(np.maximum(1.0 - cosine**2, 0.0))
     bent = sine > 1e-2
-    ends = np.stack([one, two])
     one, two, cosine, sine = one[bent], two[bent], cosine[bent, None], sine[bent, None]
     first = (cosine * units[one] - units[two]) / (sine * lengths[one, None])
     last = (cosine * units[two] - units[one]) / (sine * lengths[two, None])
     atoms = np.stack([index[1, one], index[0, one], index[1, two]])
     constants = BEND * strengths[one] * strengths[two]
-    return ends, (atoms, np.stack([first, -first - last, last]), constants)
+    return atoms, np.stack([first, -first - last, last]), constants
 
 
 def _pairs_by(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -119,20 +117,16 @@ def _pairs_by(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _torsions(
-    index: np.ndarray, vectors: np.ndarray, units: np.ndarray, strengths: np.ndarray, ends: np.ndarray
+    index: np.ndarray, vectors: np.ndarray, units: np.ndarray, strengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Torsions i–j–k–l about every edge j–k, as :func:`_add` takes them."""
-    n_half = index.shape[1] // 2
-    middle = _strong(strengths)
-    middle = middle[middle < n_half]  # one direction of each
-    by_atom: dict[int, np.ndarray] = {}
     strong = _strong(strengths)
     order = strong[np.argsort(index[0, strong], kind="stable")]
-    for atom, edges in zip(*_grouped(index[0, order], order)):
-        by_atom[int(atom)] = edges
+    atoms_with_edges, starts = np.unique(index[0, order], return_index=True)
+    from_atom = dict(zip(atoms_with_edges.tolist(), np.split(order, starts[1:])))
     lists = []
-    for edge in middle:
-        left, right = by_atom[int(index[0, edge])], by_atom[int(index[1, edge])]
+    for edge in strong[strong < index.shape[1] // 2]:  # one direction of each
+        left, right = from_atom[int(index[0, edge])], from_atom[int(index[1, edge])]
         a, b = np.meshgrid(left, right, indexing="ij")
         lists.append(np.stack([a.ravel(), np.full(a.size, edge), b.ravel()]))
     if not lists:
@@ -140,10 +134,8 @@ def _torsions(
     a, m, b = np.concatenate(lists, axis=1)
     keep = strengths[a] * strengths[m] * strengths[b] > WEAKEST
     keep &= (index[1, a] != index[1, m]) & (index[1, b] != index[0, m]) & (index[1, a] != index[1, b])
-    keep &= (np.einsum("ex,ex->e", units[a], units[m]) > STRAIGHT) & (
-        np.einsum("ex,ex->e", units[a], units[m]) < -STRAIGHT
-    )
-    keep &= np.abs(np.einsum("ex,ex->e", units[b], units[m])) < -STRAIGHT
+    for end in (a, b):
+        keep &= np.abs(np.einsum("ex,ex->e", units[end], units[m])) < STRAIGHT
     a, m, b = a[keep], m[keep], b[keep]
     first, axis, last = -vectors[a], vectors[m], vectors[b]  # i→j, j→k, k→l
     length = np.sqrt(np.einsum("ex,ex->e", axis, axis))[:, None]
@@ -157,9 +149,3 @@ def _torsions(
     atoms = np.stack([index[1, a], index[0, m], index[1, m], index[1, b]])
     constants = TORSION * strengths[a] * strengths[m] * strengths[b]
     return atoms, np.stack([slope_i, slope_j, slope_k, slope_l]), constants
-
-
-def _grouped(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Values that share a key; both sorted by the keys."""
-    unique, starts = np.unique(keys, return_index=True)
-    return unique, np.split(values, starts[1:])

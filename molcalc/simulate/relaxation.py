@@ -171,8 +171,8 @@ def _side_by_side(runs: Sequence[RelaxationRun], calculator: MolCalculator) -> I
             while waiting and (not moving or len(waiting[0].atoms) <= room):
                 run = waiting.popleft()
                 room -= len(run.atoms)
-                run.begin()
                 moving[run] = VerletList(calculator.predictor.potential.cutoff)
+                run.begin()
             active = [run for run in moving if run.outcome is None]
             found = calculator.predictor.predict_each([run.atoms for run in active], [moving[run] for run in active])
             for run, outcome in zip(active, found):
