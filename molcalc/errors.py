@@ -179,6 +179,31 @@ def short(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
+_LONGEST_REASON = 300
+"""Characters of what another package says of a file."""
+_WORDLESS = (AssertionError, LookupError, AttributeError, TypeError, StopIteration, RecursionError, ArithmeticError)
+"""What programs raise that did not expect what they found; what these say are details of the program."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Why another package does not read a file, on one line and never longer than some lines of a terminal.
+
+    Parameters
+    ----------
+    error : what it raised.
+
+    Returns
+    -------
+    its words, or that the content is not what the format asks for where they mean nothing to a user
+    """
+    words = " ".join(str(error).split())
+    if len(words) > _LONGEST_REASON:
+        words = f"{words[: _LONGEST_REASON // 2]} … {words[-_LONGEST_REASON // 2 :]}"
+    if isinstance(error, _WORDLESS) or not words:
+        return "its content is not what this format asks for" + (f" ({words})" if words else "")
+    return words
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """' (did you mean …?)' for the known name most like ``name``, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)

@@ -38,7 +38,7 @@ ERRORS = {
         "tests/io/test_targets.py",
     ),
     "half a file under its name": Planted(
-        "io/files.py", "        yield temporary\n", "        yield path\n", "tests/io/test_files.py",
+        "io/files.py", "yield new.temporary\n", "yield path\n", "tests/io/test_files.py",
     ),
     "noise of a restart begins anew": Planted(
         "simulate/dynamics.py", "generator(settings, step + 1)", "generator(settings, step + 1 - max(initial.step, 0))",

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from molcalc.io.escapes import visible
 from molcalc.simulate.interrupts import Interrupted
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def error_line(error: BaseException, status: int) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
     else:
-        text = _shortened(" ".join(str(error).split()))
+        text = _shortened(visible(" ".join(str(error).split())))
     if status == UNEXPECTED:
         return f"unexpected {type(error).__name__}: {text} (this is a bug: --debug shows where)"
     if status >= INTERRUPTED:

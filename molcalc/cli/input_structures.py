@@ -15,7 +15,7 @@ from ase.io.formats import read as read_by_ase
 
 from molcalc.cli.failures import Failures
 from molcalc.elements import check_numbers
-from molcalc.errors import InputError, MissingFileError, MolcalcError
+from molcalc.errors import InputError, MissingFileError, MolcalcError, reason_of
 from molcalc.io.budget import bounded_memory
 from molcalc.io.exact_numbers import exact_integers
 from molcalc.io.files import check_regular
@@ -82,8 +82,7 @@ def read_frames(name: str, default: Index = slice(None)) -> list[InputStructure]
     except UnknownFileTypeError as error:
         raise InputError(f"{source}: ASE does not know this file format; see 'ase info --formats'") from error
     except Exception as error:  # readers of ASE raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{source} cannot be read: {reason}") from error
+        raise InputError(f"{source} cannot be read: {reason_of(error)}") from error
     if not frames:
         raise InputError(f"{source} holds no structure")
     return [InputStructure(atoms, source, number) for number, atoms in frames]

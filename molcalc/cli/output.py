@@ -13,7 +13,7 @@ from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 
 from molcalc.cli.input_structures import DATABASES
 from molcalc.errors import InputError
-from molcalc.io.files import replacing
+from molcalc.io.files import NewFile, replacing
 from molcalc.simulate.provenance import with_initial_charges
 from molcalc.state import state_key
 
@@ -55,9 +55,18 @@ def write_frames(path: Path, frames: Sequence[Atoms]) -> None:
             if form in DATABASES:
                 _write_database(temporary, form, frames)
             else:
-                write(temporary, list(frames), format=form)
+                _write_by_ase(temporary, form, frames)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _write_by_ase(path: Path, form: str, frames: Sequence[Atoms]) -> None:
+    known = get_ioformat(form)
+    if known.isbinary and known.acceptsfd:
+        with NewFile(path) as handle:
+            write(handle, list(frames), format=form)
+    else:
+        write(path, list(frames), format=form)
 
 
 def _write_database(path: Path, form: str, frames: Sequence[Atoms]) -> None:

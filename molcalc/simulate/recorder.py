@@ -123,9 +123,7 @@ class Recorder:
         self._system, self._initial, self._writer, self._observer = system, initial, writer, observer
         goes_on = log is not None and initial.n_frames > 0 and log.exists()
         self._log = GrowingFile(log, append=goes_on, force=force) if log else None
-        self._logged = _cut_log(self._log, initial.step) if self._log and goes_on else initial.step
-        if self._log and self._log.tell() == 0:
-            self._write_line(*_COLUMNS)
+        self._logged = _cut_log(self._log, initial.step) if self._log and goes_on else -1
         start = temperature(initial.atoms, initial.n_freedom)
         self._sense = Sense(initial.settings, initial.n_freedom, start if initial.step < 0 else 0.0)
         self._temperatures: list[float] = []
@@ -173,13 +171,10 @@ class Recorder:
             self._writer.write(atoms)
         elif step <= self._logged:  # otherwise a run was killed between a frame and its line
             return
-        energies = (potential, kinetic, potential + kinetic)
-        self._write_line(str(step), f"{time:.3f}", *(f"{value:.6f}" for value in (*energies, kelvin)))
-
-    def _write_line(self, step: str, time: str, *values: str) -> None:
         if self._log:
-            line = f"{step:>9} {time:>12} " + " ".join(f"{value:>16}" for value in values) + "\n"
-            self._log.write(line.encode())
+            energies = (potential, kinetic, potential + kinetic)
+            line = _line(str(step), f"{time:.3f}", *(f"{value:.6f}" for value in (*energies, kelvin)))
+            self._log.write((line if self._log.tell() else _line(*_COLUMNS) + line).encode())
             self._log.finish_piece()
 
     def __enter__(self) -> Recorder:
@@ -188,6 +183,10 @@ class Recorder:
     def __exit__(self, *error: object) -> None:
         if self._log:
             self._log.close()
+
+
+def _line(step: str, time: str, *values: str) -> str:
+    return f"{step:>9} {time:>12} " + " ".join(f"{value:>16}" for value in values) + "\n"
 
 
 def _cut_log(log: GrowingFile, step: int) -> int:

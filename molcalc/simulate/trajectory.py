@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.io import write
 from ase.io.trajectory import Trajectory
 
-from molcalc.errors import ConfigError, InputError, InUseError
+from molcalc.errors import ConfigError, InputError, InUseError, reason_of
 from molcalc.io.growing import GrowingFile
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def read_recorded(path: Path, program: str, only_last: bool = False) -> Recorded
             description = dict(trajectory.description or {}) if n_frames else {}
             frames = [trajectory[k] for k in range(n_frames - 1 if only_last else 0, n_frames)]
     except Exception as error:  # a damaged file can fail anywhere
-        raise InputError(f"{path} is not a readable trajectory: {error}") from error
+        raise InputError(f"{path} is not a readable trajectory: {reason_of(error)}") from error
     if not frames or description.get("program") != program:
         raise InputError(f"{path} was not written by '{program}': it cannot be continued; give another trajectory")
     return RecordedRun(frames, n_frames, description)

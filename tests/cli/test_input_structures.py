@@ -110,6 +110,7 @@ BAD_FILES = {
     "not a number": ("a.xyz", "1\n\nH 0 zero 0\n", "a.xyz cannot be read: could not convert string to float: 'zero'"),
     "binary": ("a.xyz", "3\n\n\x00\x01\n\n\n", "a.xyz cannot be read"),
     "not a trajectory": ("a.traj", "hello\n", "a.traj"),
+    "no words of ASE": ("a.cif", "hello\n", "a.cif cannot be read: its content is not what this format asks for"),
     "not a database": ("a.db", "hello\n" * 100, "a.db cannot be read: file is not a database"),
     "not json": ("a.json", "{", "a.json cannot be read"),
     "only blank": ("a.xyz", "\n\n", "a.xyz holds no structure"),

@@ -102,6 +102,13 @@ def test_a_signal_in_the_middle_of_a_frame_waits_for_its_end(md: Any, monkeypatc
     assert "stopped at step 10 of 40; 3 frames are in parts.traj" in stopped.err
 
 
+def test_a_log_that_a_killed_run_did_not_begin_has_a_line_of_its_first_frame(md: Any) -> None:
+    md("--trajectory", "whole.traj", "--log", "whole.log", "--steps", "5", *STEPS)
+    md("--trajectory", "parts.traj", "--steps", "0", *STEPS)
+    assert md("--trajectory", "parts.traj", "--log", "parts.log", "--steps", "5", "--restart").status == 0
+    assert Path("parts.log").read_text() == Path("whole.log").read_text()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["INT", "KILL"])
 def test_a_killed_process_leaves_a_trajectory_that_can_be_continued(
     md: Any, model: Path, water: Path, number: int

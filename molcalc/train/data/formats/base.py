@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, reason_of
 from molcalc.io.budget import bounded_memory
 from molcalc.io.files import UNREADABLE, decompressed, open_text
 from molcalc.train.data.block import Block
@@ -142,5 +142,4 @@ class DataFile(ABC):
 
 def damaged(path: Path, error: BaseException) -> DatasetError:
     """The error for a file that its reader cannot make sense of."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DatasetError(f"{path} is damaged or not what its name says: {reason}")
+    return DatasetError(f"{path} is damaged or not what its name says: {reason_of(error)}")
