@@ -55,7 +55,15 @@ from molcalc.prediction.results import (
     split_batch,
     undefined,
 )
-from molcalc.state import State, is_unread_state, multiplicity_of_moments, resolve_charge, single, unread_kind
+from molcalc.state import (
+    State,
+    is_unread_state,
+    multiplicity_of_moments,
+    resolve_charge,
+    single,
+    total_moment,
+    unread_kind,
+)
 from molcalc.surroundings import own_settings
 
 BATCH_ATOMS = 2000
@@ -223,7 +231,8 @@ class Predictor:
                 OpenShellWarning,
             )
         if atoms.has("initial_magmoms") and not state.multiplicity_stated:
-            hinted = multiplicity_of_moments(atoms.get_initial_magnetic_moments().sum(), protons - state.charge)
+            moment = total_moment(atoms.get_initial_magnetic_moments())
+            hinted = multiplicity_of_moments(moment, protons - state.charge)
             if hinted not in (None, state.multiplicity):
                 formula = atoms.get_chemical_formula()
                 self._warn_once(

@@ -255,16 +255,27 @@ def lowest_multiplicity(electrons: int) -> int:
     return 1 + electrons % 2
 
 
-def multiplicity_of_moments(total_moment: float, electrons: int) -> int | None:
+def total_moment(moments: np.ndarray) -> float:
+    """Sum of initial magnetic moments in μ_B, without its sign; of vectors, the length of their sum.
+
+    Parameters
+    ----------
+    moments : (n_atoms,) or (n_atoms, 3) μ_B.
+    """
+    return float(np.linalg.norm(np.atleast_1d(moments.sum(axis=0))))
+
+
+def multiplicity_of_moments(total: float, electrons: int) -> int | None:
     """Multiplicity 2S+1 that initial magnetic moments (their sum in μ_B) hint at; None where they cannot hold.
 
-    It decides nothing: programs that make structures set moments of isolated atoms and of other charges.
+    It decides nothing, because programs that make structures set moments of isolated atoms and of other charges;
+    calculators and readers of data tell of it.
 
     Returns
     -------
     2S+1, or None
     """
-    moment = abs(total_moment)
+    moment = abs(total)
     if not np.isfinite(moment) or abs(moment - round(moment)) > MOMENT_ROUNDING:
         return None
     multiplicity = round(moment) + 1

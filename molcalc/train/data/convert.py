@@ -17,6 +17,7 @@ from molcalc.train.data.declared_units import STANDARD_UNITS
 from molcalc.train.data.formats import FORMATS
 from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.opening import open_sources
+from molcalc.train.data.problems import Problems
 from molcalc.train.data.selection import problems_of
 from molcalc.train.data.usable import usable_blocks
 
@@ -127,8 +128,10 @@ def metadata_of(sources: Sequence[DataFile]) -> dict[str, Any]:
 
 def _all_blocks(files: Sequence[DataFile], skip_bad: bool) -> Iterator[Block]:
     for file in files:
-        problems = problems_of(file)
-        for block in usable_blocks(file, [], problems):
+        problems, doubts = problems_of(file), Problems()
+        for block in usable_blocks(file, [], problems, doubts):
             if not skip_bad:
                 problems.raise_if_any(file.name, file.word, file.row_label)
             yield block
+        problems.warn_if_any(f"{file.name}: left out", file.word, file.row_label)
+        doubts.warn_if_any(file.name, file.word, file.row_label)

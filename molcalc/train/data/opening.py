@@ -41,7 +41,7 @@ CACHE_SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
 KEPT_VERSIONS = 3
 """Packed copies of the same files that the cache keeps, of other contents, units or names of labels; the ones that were
 used last."""
-READER_VERSION = 6
+READER_VERSION = 7
 """Raised whenever the same file would be packed differently."""
 
 log = logging.getLogger(__name__)
@@ -90,13 +90,12 @@ def open_dataset(
         return data
     sources, names = open_sources(data, Declaration(units or {}, labels or {}))
     packed = _cached(sources, names, cache)
-    for source, found in zip(sources, packed.index["problems"]):
-        problems = Problems(found["counts"], found["rows"])
+    for source, found, doubted in zip(sources, packed.index["problems"], packed.index["doubts"]):
+        problems = Problems(**found)
         if not skip_bad:
             problems.raise_if_any(source.name, source.word, source.row_label)
-        elif problems:
-            listed = "; ".join(problems.describe(source.word, source.row_label))
-            log.warning("%s: left out %d rows: %s", source.name, sum(problems.counts.values()), listed)
+        problems.warn_if_any(f"{source.name}: left out", source.word, source.row_label)
+        Problems(**doubted).warn_if_any(source.name, source.word, source.row_label)
     if "numbers" not in packed.arrays:
         raise DatasetError(f"{', '.join(source.name for source in sources)}: no structures that can be used")
     dataset = Dataset(packed, sources)
@@ -308,21 +307,22 @@ def _temporary(folder: Path, key: str) -> Iterator[Path]:
 def _build(folder: Path, key: str, sources: Sequence[DataFile], names: Sequence[str | None]) -> None:
     """Read all sources and write a store."""
     fidelities = list(dict.fromkeys(name for name in names if name is not None))
-    found: list[dict[str, Any]] = []
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
     similar: dict[str, str] = {}
     writer = store.StoreWriter(folder)
     try:
         for k, (source, name) in enumerate(zip(sources, names)):
-            problems = problems_of(source)
-            for block in usable_blocks(source, fidelities, problems, name):
+            problems, doubts = problems_of(source), Problems()
+            for block in usable_blocks(source, fidelities, problems, doubts, name):
                 similar.update(lookalikes(block, similar))
                 writer.append(block, k)
-            found.append({"counts": problems.counts, "rows": problems.rows})
+            found.append((problems.record, doubts.record))
         writer.finish(
             {
                 "key": key,
                 "fidelities": fidelities or [UNNAMED],
-                "problems": found,
+                "problems": [problems for problems, _ in found],
+                "doubts": [doubts for _, doubts in found],
                 "lookalikes": similar,
                 "paths": _paths(sources),
             }

@@ -143,6 +143,7 @@ def _row(row: Any, where: str) -> Row:
         cell=values.get("cell"),
         pbc=values.get("pbc"),
         initial_charges=values.get("initial_charges"),
+        initial_magmoms=values.get("initial_magmoms"),
         results=values,
         keys={key: values[key] for key in row._keys},
         data=named(data) if isinstance(data, dict) else {},

@@ -37,7 +37,7 @@ _CONVERTERS: Mapping[str, Callable[[np.ndarray], Any]] = {
 }
 _DIGITS = 19
 """Of integers that ASE takes for floats, because 64 bits do not hold them."""
-_NOT_CARRIED = ("tags", "masses", "momenta", "initial_magmoms", "move_mask")
+_NOT_CARRIED = ("tags", "masses", "momenta", "move_mask")
 """Columns of what conversions leave out."""
 _RESULTS = ("forces", "charges", "magmoms")
 _QM9_KEYS = ("A", "B", "C", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv")
@@ -129,7 +129,7 @@ def _row(number: int, where: str, frame: XYZFrame) -> Row:
     if "free_energy" in info and info["free_energy"] == results.get("energy"):
         del info["free_energy"]  # ASE writes it beside every energy
     results.update((name, arrays.pop(name)) for name in _RESULTS if name in arrays)
-    initial = arrays.pop("initial_charges", None)
+    initial, moments = arrays.pop("initial_charges", None), arrays.pop("initial_magmoms", None)
     # What states charge or spin goes on even if it cannot: left out, it would mean 0 and the lowest.
     keys = {key: plain(value) for key, value in info.items() if is_scalar(value) or state_key(key)}
     data = {key: value for key, value in info.items() if key not in keys}
@@ -142,6 +142,7 @@ def _row(number: int, where: str, frame: XYZFrame) -> Row:
         cell=cell,
         pbc=pbc,
         initial_charges=initial,
+        initial_magmoms=moments,
         results=results,
         keys=keys,
         data=data,
@@ -271,6 +272,7 @@ def _qm9_row(number: int, where: str, frame: XYZFrame) -> Row:
         cell=None,
         pbc=None,
         initial_charges=None,
+        initial_magmoms=None,
         results={},
         keys=keys,
         data={"mulliken_charges": arrays["mulliken_charges"], "frequencies": frequencies},

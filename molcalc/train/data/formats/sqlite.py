@@ -28,8 +28,8 @@ VERSIONS = (8, 9)
 """Formats of the table whose columns are known here; others go through ASE's own reader."""
 CHUNK = 2000
 _COLUMNS = (
-    "id, natoms, numbers, positions, cell, pbc, initial_charges, energy, forces, stress, dipole, magmoms, charges, "
-    "key_value_pairs, data"
+    "id, natoms, numbers, positions, cell, pbc, initial_charges, initial_magmoms, energy, forces, stress, dipole, "
+    "magmoms, charges, key_value_pairs, data"
 )
 
 
@@ -111,9 +111,9 @@ class SQLiteDatabase(Database):
 
 
 def _row(values: tuple[Any, ...]) -> Row:
-    keys, data = values[13], values[14]
+    *columns, keys, data = values
     decoded = (
         {} if keys in (None, "{}") else decode_keys(keys),
         {} if data in (None, "null", b"null") else decode_data(data),
     )
-    return Row._make((*values[:13], *decoded))
+    return Row._make((*columns, *decoded))

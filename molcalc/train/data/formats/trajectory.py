@@ -67,6 +67,7 @@ def _row(number: int, where: str, frame: Any, first: Any) -> Row:
         cell=frame.get("cell"),
         pbc=header.pbc,
         initial_charges=frame.get("charges"),
+        initial_magmoms=frame.get("magmoms"),
         results=results,
         keys=keys,
         data={key: value for key, value in info.items() if key not in keys},
