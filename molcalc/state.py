@@ -261,6 +261,10 @@ def total_moment(moments: np.ndarray) -> float:
     Parameters
     ----------
     moments : (n_atoms,) or (n_atoms, 3) μ_B.
+
+    Returns
+    -------
+    μ_B
     """
     return float(np.linalg.norm(np.atleast_1d(moments.sum(axis=0))))
 

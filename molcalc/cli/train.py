@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 import sys
@@ -17,12 +18,14 @@ from molcalc.cli.options import (
     add_labels,
     add_skip_bad,
     add_units,
+    input_paths,
     number,
     parse_data,
     parse_held_out,
     parse_labels,
     parse_units,
 )
+from molcalc.cli.table import Column, ShownTable, add_table_options, check_table_target, show_table, text_table
 
 if TYPE_CHECKING:
     from molcalc.train.fitting import FitResult
@@ -84,6 +87,7 @@ def add_parser(subparsers: Subparsers) -> None:
         options.add_argument(f"--{name}", **settings)
     options.add_argument("--no-plots", action="store_true", help="draw no pictures")
     options.add_argument("--quiet", action="store_true", help="no progress bar and no notes, only warnings")
+    add_table_options(parser)
     parser.set_defaults(run=run, names_of_settings=setting_names)
 
 
@@ -97,10 +101,13 @@ def setting_names() -> Collection[str]:
 def run(args: Arguments) -> int:
     """Train, and print the errors of the best model."""
     from molcalc.train import fit
+    from molcalc.train.run_data import FILES, named_files, separated
 
     if args.resume not in (None, "yes", "auto"):  # a file that stands behind --resume
         args.data, args.resume = [args.resume, *args.data], "yes"
     options = gather_options(args)
+    files = [file for name in FILES for file in named_files(separated(options)[0].get(name, []))]
+    check_table_target(args, input_paths(files))
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     with _notes(logging.ERROR if not first else logging.WARNING if args.quiet else logging.INFO):
         result = fit(
@@ -109,7 +116,8 @@ def run(args: Arguments) -> int:
             progress=not args.quiet and sys.stderr.isatty(),
             **options,
         )
-    _print_result(result)
+    if first:
+        show_table(args, _table(result), dataclasses.asdict(result), _text(result))
     return 0
 
 
@@ -160,19 +168,37 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
     return {**options, **files}
 
 
-def _print_result(result: FitResult) -> None:
-    from molcalc.cli.table import text_table
+def _text(result: FitResult) -> str:
+    """Errors of the best model as the terminal shows them, and where it is."""
     from molcalc.train.report.display import ERROR_HEADER, error_rows
 
+    lines = []
+    for part, fidelity, errors in _errors(result):
+        at = "" if fidelity is None else f" at {fidelity}"
+        lines += ["", f"errors on the {part} part{at}", str(text_table(ERROR_HEADER, error_rows(errors)))]
+    return "\n".join([*lines, "", f"model: {result.output}", f"report: {os.path.join(result.output, 'report.html')}"])
+
+
+def _table(result: FitResult) -> ShownTable:
+    """Errors of the best model, one property of a part in a row; those of one fidelity name it."""
+    from molcalc.properties import LABELS
+
+    names = ("part", "fidelity", "property", "unit")
+    table = ShownTable([*(Column(name, text=True) for name in names), *map(Column, ("mae", "rmse", "r2", "n"))])
+    for part, fidelity, errors in _errors(result):
+        for name, found in errors.items():
+            values = (found.get(column.name) for column in table.columns[len(names) :])
+            table.rows.append((part, fidelity, name, LABELS[name].unit, *values))
+    return table
+
+
+def _errors(result: FitResult) -> Iterator[tuple[str, str | None, dict[str, dict[str, float]]]]:
+    """Part, fidelity and errors by property: of every part as a whole, without a fidelity, then of its fidelities."""
     for part, errors in result.metrics.items():
-        print(f"\nerrors on the {part} part")
-        print(text_table(ERROR_HEADER, error_rows(errors)))
+        yield part, None, errors
         for fidelity, its_errors in result.by_fidelity.get(part, {}).items():
             if its_errors:
-                print(f"\nerrors on the {part} part at {fidelity}")
-                print(text_table(ERROR_HEADER, error_rows(its_errors)))
-    if result.metrics:
-        print(f"\nmodel: {result.output}\nreport: {os.path.join(result.output, 'report.html')}")
+                yield part, fidelity, its_errors
 
 
 @contextmanager

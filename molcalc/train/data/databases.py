@@ -85,7 +85,7 @@ def split_database(
     database = _checked(path)
     dataset = open_dataset(database)
     parts = split(dataset, valid=valid, test=test, seed=seed, by=by, split_key=split_key, method=method, fold=fold)
-    targets = {part: database.with_name(f"{database.stem}_{part}.db") for part in Split._fields}
+    targets = part_files(database)
     for target in targets.values():
         check_file(target, force=force, error=DatasetError)
     _, rows = dataset.row_ids()
@@ -94,6 +94,11 @@ def split_database(
         if len(positions):
             written[targets[part]] = _copy([(database, rows[positions])], targets[part])
     return written
+
+
+def part_files(database: Path) -> dict[str, Path]:
+    """File of each part of a database that is split, by the name of the part."""
+    return {part: database.with_name(f"{database.stem}_{part}.db") for part in Split._fields}
 
 
 def merge(sources: Sequence[str | os.PathLike[str]], target: str | os.PathLike[str], *, force: bool = False) -> int:

@@ -299,6 +299,20 @@ def test_data_with_elements_that_the_run_does_not_know_are_refused(
         run(data, tmp_path / "run", resume=True)
 
 
+def test_a_run_that_goes_on_to_fewer_epochs_than_it_made_is_validated_where_it_is(
+    labelled_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        StopAt(patch, 6)
+        with pytest.raises(KeyboardInterrupt):
+            run(labelled_db, tmp_path / "run", validate_every=5)
+    changes = {"epochs": 1, "validate_steps": 3}  # in place of validate_every
+    result = fit(output=tmp_path / "run", resume=True, progress=False, **changes)
+    assert [row["step"] for row in result.history] == [6]
+    assert "validate_every 5 → null; validate_steps null → 3" in result.history[0]["changes"]
+    assert "has made 1 epochs, and 1 are asked for: nothing is left to train" in caplog.text
+
+
 def test_a_job_that_is_started_again_begins_or_goes_on(
     finished: Path, labelled_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,12 @@ def test_recommended_rates_follow_the_table(size: int, features: int, atoms: int
     assert OPTIMIZER_CONFIGS["adam"](size, features, atoms)["learning_rate"] == factor * 5e-4
 
 
+@pytest.mark.parametrize("wrong", [{"ds_size": 0}, {"features": -1}, {"atoms": 1.5}, {"ds_size": True}], ids=str)
+def test_numbers_of_a_problem_are_whole_and_at_least_one(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))}=.*; expected a whole number of at least 1"):
+        OPTIMIZER_CONFIGS["adamw"](**{"ds_size": 10, "features": 10, "atoms": 10, **wrong})
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_given_weights_get_a_small_rate_unless_one_is_asked_for(name: str) -> None:
     def rate(**options: object) -> float:
