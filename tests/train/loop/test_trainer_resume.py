@@ -182,6 +182,20 @@ def test_files_of_something_else_are_not_written_over(name: str, labelled_db: Pa
     assert other.read_text() == "x"
 
 
+def test_what_a_kill_at_the_first_save_leaves_is_cleared_up(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    names = (".saving.lock", ".1273-1.tmp.training_state.pt.new", "..1273-1.tmp.training_state.pt.new.lock")
+    folder.last.mkdir(parents=True)
+    for name in (*names, "weights.safetensors.new"):
+        (folder.last / name).touch()
+    folder.check_new()
+    with folder.owned():
+        assert not {*names} & {file.name for file in folder.last.iterdir()}
+    (folder.last / "weights.safetensors").touch()
+    with pytest.raises(InputError, match="holds last of something else"):
+        folder.check_new()
+
+
 def test_a_run_that_failed_before_its_first_step_does_not_block_the_corrected_one(
     labelled_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
