@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from molcalc.errors import ResourceError
-from molcalc.io.files import Replacement
+from molcalc.io.files import Replacement, remove_leftovers
 from molcalc.io.locks import only_writer
 from molcalc.io.targets import check_file
 
@@ -43,7 +43,9 @@ class GrowingFile:
                 check_file(path, force=force)
             self._new: Replacement | None = None
             real = Path(os.path.realpath(path))
-            if not append:
+            if append:
+                remove_leftovers(real)
+            else:
                 self._new = begun.enter_context(contextlib.closing(Replacement(real)))
                 real = self._new.temporary
             try:
