@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, short
 from molcalc.io.budget import budget_of, expansion_message
 from molcalc.io.exact_numbers import exact_integers, real_numbers
 from molcalc.properties import CYCLIC, to_voigt
@@ -89,6 +89,8 @@ PUBLISHED_ARCHIVES = (
 """MD17 and revised MD17."""
 _ENERGIES = {"E", "energy", "energies"}
 _ROUNDING = 1e-9
+_KINDS = "biufcSU"
+"""Types of arrays that are read: numbers and texts."""
 BUCKINGHAM = 1.5
 """Spectroscopists' quadrupole moment divided by the traceless second moment."""
 
@@ -239,8 +241,10 @@ class NpzFile(DataFile):
             )
         if "N" in arrays and arrays["N"].size != rows:
             raise DatasetError(f"{self.path}: N of shape {arrays['N'].shape} does not have {rows} entries")
-        if "N" in arrays and not np.array_equal(np.count_nonzero(numbers, axis=1), arrays["N"].reshape(rows)):
-            raise DatasetError(f"{self.path}: N does not count the non-zero entries of {theirs['numbers']}")
+        if "N" in arrays:
+            counts = exact_integers(arrays["N"], f"{self.path}: N").reshape(rows)
+            if not np.array_equal(np.count_nonzero(numbers, axis=1), counts):
+                raise DatasetError(f"{self.path}: N does not count the non-zero entries of {theirs['numbers']}")
         for ours, values in found.items():
             found[ours] = shaped(f"{self.path}: {theirs[ours]}", ours, values, rows, numbers.shape[1])
         return found
@@ -254,6 +258,7 @@ class NpzFile(DataFile):
             a, b = arrays[name], other[name]
             same = a.shape == b.shape
             if same:
+                a, b = (real_numbers(each, f"{self.path.name} and {self.partner.name}: {name}") for each in (a, b))
                 rows = np.abs(a - b).reshape(len(a), -1).max(axis=1) > (SAME_POSITION if name == "R" else 0)
                 if not rows.any():
                     continue
@@ -272,7 +277,9 @@ def _padded_points(where: str, values: np.ndarray, counts: np.ndarray, width: in
     counts : (rows,) points of each row.
     width : numbers per point.
     """
-    counts = exact_integers(counts, f"{where}, n_grid")
+    values, counts = real_numbers(values, where), exact_integers(counts, f"{where}, n_grid")
+    if (counts < 0).any():
+        raise DatasetError(f"{where}: n_grid counts {int(counts.min())} points of a row")
     most = int(counts.max(initial=0))
     present = np.arange(most) < counts[:, None]
     shape = (*present.shape, 3) if width == 3 else present.shape
@@ -337,8 +344,9 @@ def _check_header(stream: Any, member: zipfile.ZipInfo, path: Path) -> None:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(stream)
     claimed = int(np.prod(np.array(shape, dtype=object))) * dtype.itemsize if shape else dtype.itemsize
-    if dtype.hasobject:
-        raise DatasetError(f"{path}: {member.filename} holds Python objects, which are not read")
+    if dtype.kind not in _KINDS:
+        what = "Python objects" if dtype.hasobject else f"values of type {short(str(dtype))}"
+        raise DatasetError(f"{path}: {member.filename} holds {what}, which are not read")
     if claimed > member.file_size:
         raise DatasetError(
             f"{path}: {member.filename} claims {claimed} bytes (shape {shape}) of the {member.file_size} it has"

@@ -67,6 +67,26 @@ def test_q_of_six_or_nine_numbers_is_a_quadrupole(tmp_path: Path) -> None:
     assert opened(tmp_path, physnet(Q=np.zeros((3, 3, 3))), units=units).counts()["quadrupole"] == 3
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"N": np.zeros(3, [("a", "f8")])}, "N.npy holds values of type .*, which are not read"),
+        ({"mine": np.zeros(3, "M8[s]")}, "mine.npy holds values of type"),
+        ({"E": np.array([None] * 3)}, "E.npy holds Python objects, which are not read"),
+        ({"N": ["2", "2", "1"]}, "N: '2' is of type"),
+        ({"N": [2.5, 2, 1]}, r"N: 2\.5 is not a whole number"),
+        (
+            {"esp": np.zeros(4), "vdw_surface": np.zeros((4, 3)), "n_grid": [5, -1, 0]},
+            "n_grid counts -1 points of a row",
+        ),
+        ({"esp": ["x"] * 4, "vdw_surface": np.zeros((4, 3)), "n_grid": [2, 2, 0]}, "esp: 'x' is of type"),
+    ],
+)
+def test_values_of_another_type_are_refused(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(DatasetError, match=said):
+        opened(tmp_path, physnet(**changed), units={**EV, "esp": "V", "esp_points": "Angstrom"})
+
+
 @pytest.mark.parametrize("name", ["R", "Z", "E", "Q"])
 def test_a_single_value_in_place_of_one_for_every_row_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DatasetError, match=rf"a\.npz: {name} is a single value; expected one for every row"):
