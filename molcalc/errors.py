@@ -142,6 +142,10 @@ class FidelityWarning(UserWarning):
     """A fidelity is left out of a comparison."""
 
 
+class DynamicsWarning(UserWarning):
+    """Some runs of molecular dynamics went wrong."""
+
+
 class RelaxationWarning(UserWarning):
     """Some of many structures could not be relaxed."""
 

@@ -278,7 +278,7 @@ class Predictor:
         InputError
             And its subclasses for elements, distances, cell, charge and spin that the model cannot describe.
         """
-        check_structure(atoms, self.potential.elements, self.model, self.potential.supports_periodic)
+        self.check(atoms)
         state = self.resolve(atoms)
         if fidelity is not None:
             state = replace(state, fidelity=fidelity)
@@ -286,6 +286,15 @@ class Predictor:
             fidelities_knowing(atoms.numbers, self.fidelities, [state.fidelity], self.model)
         self._extrapolation.check_state(atoms.numbers, state)
         return make_batch(atoms, self.potential, state, self.min_distance, edges, self._extrapolation), state
+
+    def check(self, atoms: Atoms) -> None:
+        """Refuse a structure that the model cannot describe, before its distances and charge are looked at.
+
+        Raises
+        ------
+        InputError, UnsupportedElementError, CellError
+        """
+        check_structure(atoms, self.potential.elements, self.model, self.potential.supports_periodic)
 
     def gradients_of(self, atoms: Atoms) -> tuple[str, ...]:
         """Derivatives of the energy that a structure has: forces, and stress where its cell has a volume."""

@@ -41,11 +41,13 @@ ERRORS = {
         "io/files.py", "yield new.temporary\n", "yield path\n", "tests/io/test_files.py",
     ),
     "noise of a restart begins anew": Planted(
-        "simulate/dynamics.py", "generator(settings, step + 1)", "generator(settings, step + 1 - max(initial.step, 0))",
+        "simulate/dynamics_run.py", "generator(self._settings, self._step + 1)",
+        "generator(self._settings, self._step + 1 - max(self._initial.step, 0))",
         "tests/simulate/test_dynamics.py",
     ),
     "relaxations in a batch swap their results": Planted(
-        "simulate/relaxation.py", "zip(active, found)", "zip(active, found[::-1])", "tests/simulate/test_relaxation.py",
+        "simulate/side_by_side.py", "zip(active, found)", "zip(active, found[::-1])",
+        "tests/simulate/test_relaxation.py",
     ),
     "quasi-Newton steps without what steps have shown": Planted(
         "simulate/quasi_newton.py", "np.outer(change, change) / curvature - np.outer(product, product) / expected",

@@ -56,12 +56,12 @@ class InputStructure:
         return f"{self.source}, frame {self.number}"
 
 
-def read_frames(name: str, default: Index = slice(None)) -> list[InputStructure]:
+def read_frames(name: str, *, latest: bool = False) -> list[InputStructure]:
     """Structures of ``FILE``, ``FILE@INDEX`` or ``-``.
 
     Parameters
     ----------
-    default : the frames taken when the name has no index.
+    latest : of a name without index take the last frame only; of a database, which is no path in time, all rows.
 
     Returns
     -------
@@ -73,10 +73,9 @@ def read_frames(name: str, default: Index = slice(None)) -> list[InputStructure]
         When there is no such file or frame, or the file cannot be read.
     """
     path, index = split_index(name)
-    index = default if index is None else index
     source = _STDIN if path == STANDARD_INPUT else path
     try:
-        frames = _read(path, index)
+        frames = _read(path, index, latest)
     except (InputError, FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except UnknownFileTypeError as error:
@@ -88,8 +87,12 @@ def read_frames(name: str, default: Index = slice(None)) -> list[InputStructure]
     return [InputStructure(atoms, source, number) for number, atoms in frames]
 
 
-def read_all(names: Sequence[str], failures: Failures) -> list[InputStructure]:
-    """Structures of several files, all their frames; of files that cannot be read, the reason goes to ``failures``.
+def read_all(names: Sequence[str], failures: Failures, *, latest: bool = False) -> list[InputStructure]:
+    """Structures of several files; of files that cannot be read, the reason goes to ``failures``.
+
+    Parameters
+    ----------
+    latest : as in :func:`read_frames`.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def read_all(names: Sequence[str], failures: Failures) -> list[InputStructure]:
     frames = []
     for name in names:
         try:
-            frames += read_frames(name)
+            frames += read_frames(name, latest=latest)
         except (MolcalcError, OSError) as error:
             failures.add(error)
     return frames
@@ -107,24 +110,6 @@ def read_all(names: Sequence[str], failures: Failures) -> list[InputStructure]:
 def sources_of(names: Iterable[str]) -> list[str]:
     """Files among what a user named, without indices and standard input."""
     return [name if os.path.lexists(name) else name.rpartition("@")[0] for name in names if name != STANDARD_INPUT]
-
-
-def read_structure(name: str) -> InputStructure:
-    """One structure of ``FILE`` (the last one), ``FILE@INDEX`` or ``-``.
-
-    Returns
-    -------
-    the structure with the file and frame that it comes from
-
-    Raises
-    ------
-    FileNotFoundError, InputError
-        As :func:`read_frames`, and when the index selects several.
-    """
-    frames = read_frames(name, default=-1)
-    if len(frames) > 1:
-        raise InputError(f"{name} selects {len(frames)} structures; this command takes one: FILE@-1 is the last")
-    return frames[0]
 
 
 def split_index(name: str) -> tuple[str, Index | None]:
@@ -155,8 +140,9 @@ def split_index(name: str) -> tuple[str, Index | None]:
     return path, index
 
 
-def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
+def _read(name: str, index: Index | None, latest: bool) -> list[tuple[int, Atoms]]:
     if name == STANDARD_INPUT:
+        index = _default(latest) if index is None else index
         text = sys.stdin.read()
         check_xyz(StringIO(text), _STDIN)
         return _select(read_by_ase(StringIO(text), index=":", format="extxyz"), index, _STDIN)
@@ -171,6 +157,8 @@ def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
     # ASE takes names that begin with "postgres" or "mysql" for servers; an absolute path never does.
     full = os.path.abspath(name)
     form = image_format(Path(full))
+    if index is None:
+        index = _default(latest and form not in DATABASES)
     if form in DATABASES:
         with bounded_memory(path, name):
             return _select(_read_database(full), index, name)
@@ -180,6 +168,11 @@ def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
         if one:
             return [(index, one[0])]
     return _select(read_images(path, form, name=name), index, name)
+
+
+def _default(latest: bool) -> Index:
+    """Index of what is taken where a name has none."""
+    return -1 if latest else slice(None)
 
 
 def _select(images: list[Atoms], index: Index, name: str) -> list[tuple[int, Atoms]]:

@@ -80,7 +80,7 @@ def run(args: Arguments) -> int:
     from molcalc.errors import ConfigError, MolcalcError
     from molcalc.io.targets import check_distinct, check_file, check_not_input
     from molcalc.simulate.relaxation_run import RelaxationSettings
-    from molcalc.simulate.trajectory import check_trajectories
+    from molcalc.simulate.trajectory import check_trajectories, file_of_each
 
     if args.restart and args.trajectory is None:
         raise ConfigError("--restart continues a trajectory: name it with --trajectory")
@@ -89,7 +89,7 @@ def run(args: Arguments) -> int:
     if not starts:
         return failures.report(0)
     output = Path(args.output or f"{starts[0].stem}-relaxed.xyz")
-    trajectories = _trajectories(args.trajectory, len(starts))
+    trajectories = file_of_each(args.trajectory, len(starts), "--trajectory")
     inputs = input_paths(sources_of(args.files), *(args.model or []))
     check_file(output, force=args.force, inputs=inputs)
     output_format(output)
@@ -117,14 +117,6 @@ def run(args: Arguments) -> int:
     show_table(args, table, document, text=f"\n{table}" if len(starts) > 1 else "")
     status = [_summary(relaxed, settings.fmax, output, prints_text(args)) for _, relaxed in outcomes]
     return failures.report(len(outcomes)) or max(status)
-
-
-def _trajectories(name: str | None, n_structures: int) -> list[Path | None]:
-    """One trajectory for each structure: NAME, or NAME-0, NAME-1, … of several."""
-    if name is None:
-        return [None] * n_structures
-    path = Path(name)
-    return [path] if n_structures == 1 else [path.with_stem(f"{path.stem}-{k}") for k in range(n_structures)]
 
 
 def _relaxed(

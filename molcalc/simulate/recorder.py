@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -63,8 +64,11 @@ class DynamicsStep:
     n_frames: int
 
 
+DynamicsObserver = Callable[[DynamicsStep], None]
+
+
 @dataclass(frozen=True)
-class DynamicsRun:
+class Dynamics:
     """Outcome of molecular dynamics.
 
     Attributes
@@ -74,6 +78,7 @@ class DynamicsRun:
     times : (n,) fs of the frames of this part; one that a restart began with is the first.
     total_energies : (n,) eV, potential and kinetic.
     temperatures : (n,) K.
+    extras : results of the last structure that ASE has no name for, such as standard deviations.
     """
 
     atoms: Atoms
@@ -82,6 +87,7 @@ class DynamicsRun:
     times: np.ndarray
     total_energies: np.ndarray
     temperatures: np.ndarray
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fluctuation(self) -> float:
@@ -116,7 +122,7 @@ class Recorder:
         initial: InitialState,
         writer: TrajectoryWriter,
         log: Path | None,
-        observer: Callable[[DynamicsStep], None] | None,
+        observer: DynamicsObserver | None,
         *,
         force: bool = False,
     ) -> None:
@@ -150,10 +156,10 @@ class Recorder:
             if self._observer:
                 self._observer(DynamicsStep(self._system, step, self._writer.n_frames))
 
-    def outcome(self, atoms: Atoms) -> DynamicsRun:
+    def outcome(self, atoms: Atoms, extras: Mapping[str, Any]) -> Dynamics:
         """The run up to its last structure."""
-        arrays = (np.array(values) for values in (self._times, self._totals, self._temperatures))
-        return DynamicsRun(atoms, self._initial.settings, self._writer.n_frames, *arrays)
+        times, totals, kelvins = (np.array(values) for values in (self._times, self._totals, self._temperatures))
+        return Dynamics(atoms, self._initial.settings, self._writer.n_frames, times, totals, kelvins, extras)
 
     def _record(self, step: int, kinetic: float) -> None:
         """Keep a frame, unless an earlier part of the run has it."""
@@ -177,10 +183,8 @@ class Recorder:
             self._log.write((line if self._log.tell() else _line(*_COLUMNS) + line).encode())
             self._log.finish_piece()
 
-    def __enter__(self) -> Recorder:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Close the log."""
         if self._log:
             self._log.close()
 

@@ -6,7 +6,6 @@ that have arrived make room for others.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from tqdm import tqdm
 
 from molcalc.errors import InputError, MolcalcError, RelaxationWarning, warn_user
 from molcalc.io.targets import check_distinct, check_file
-from molcalc.neighbors import VerletList
 from molcalc.prediction.batching import check_images
 from molcalc.simulate.relaxation_run import (
     SEARCHING,
@@ -25,14 +23,13 @@ from molcalc.simulate.relaxation_run import (
     RelaxationSettings,
     RelaxationStep,
 )
+from molcalc.simulate.side_by_side import side_by_side
 from molcalc.simulate.trajectory import PathLike, check_trajectories, file_of_each
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
 
 EndObserver = Callable[[int, Relaxation | MolcalcError], object]
-GROUP_ATOMS = 1000
-"""Atoms that take their steps side by side: more are no faster, and take more memory."""
 
 
 def relax(
@@ -146,7 +143,7 @@ def relax_all(
         RelaxationRun(k, atoms, calculator, settings, path, restart, force, observer or _unobserved)
         for k, (atoms, path) in enumerate(zip(systems, paths))
     ]
-    for run in _alone(runs) if settings.optimizer in SEARCHING else _side_by_side(runs, calculator):
+    for run in _alone(runs) if settings.optimizer in SEARCHING else side_by_side(runs, calculator):
         assert run.outcome is not None
         (ended or _unnoticed)(run.system, run.outcome)
     return [run.outcome for run in runs if run.outcome is not None]
@@ -160,29 +157,6 @@ def _alone(runs: Iterable[RelaxationRun]) -> Iterator[RelaxationRun]:
         except MolcalcError as error:
             run.fail(error)
         yield run
-
-
-def _side_by_side(runs: Sequence[RelaxationRun], calculator: MolCalculator) -> Iterator[RelaxationRun]:
-    """Runs as they end; as many at once as :data:`GROUP_ATOMS` admits, and at least one."""
-    waiting, moving = deque(runs), dict[RelaxationRun, VerletList]()
-    try:
-        while waiting or moving:
-            room = GROUP_ATOMS - sum(len(run.atoms) for run in moving)
-            while waiting and (not moving or len(waiting[0].atoms) <= room):
-                run = waiting.popleft()
-                room -= len(run.atoms)
-                moving[run] = VerletList(calculator.predictor.potential.cutoff)
-                run.begin()
-            active = [run for run in moving if run.outcome is None]
-            found = calculator.predictor.predict_each([run.atoms for run in active], [moving[run] for run in active])
-            for run, outcome in zip(active, found):
-                run.fail(outcome) if isinstance(outcome, MolcalcError) else run.advance(outcome)
-            for run in [run for run in moving if run.outcome is not None]:
-                del moving[run]
-                yield run
-    finally:
-        for run in moving:
-            run.close()
 
 
 def _unobserved(step: RelaxationStep) -> None:

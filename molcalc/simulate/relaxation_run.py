@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import ase.optimize
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 
 from molcalc.errors import ConfigError, InputError, MolcalcError, NonFiniteResultError, suggest
 from molcalc.prediction.results import Prediction
 from molcalc.simulate import GEOMETRY_OPTIMIZERS
 from molcalc.simulate.interrupts import held
-from molcalc.simulate.provenance import carry_results, keep_state, with_results
+from molcalc.simulate.provenance import StepResults, carry_results, keep_state, with_results
 from molcalc.simulate.quasi_newton import QuasiNewton
 from molcalc.simulate.retracing import RetracingCalculator, check_retraced, recorded_results, structure_key
+from molcalc.simulate.side_by_side import Run
 from molcalc.simulate.trajectory import (
     TrajectoryWriter,
     check_same_atoms,
@@ -116,38 +116,19 @@ class Relaxation:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
-class StepResults(SinglePointCalculator):
-    """Results of one step of an optimizer, which moves atoms and cell and nothing else.
-
-    Looking at these alone takes a tenth of the time of a comparison with everything that a structure may have.
-    """
-
-    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
-        """What has moved since."""
-        moved = not np.array_equal(atoms.positions, self.atoms.positions)
-        strained = not np.array_equal(atoms.cell.array, self.atoms.cell.array)
-        return ["positions"] * moved + ["cell"] * strained
-
-
 RelaxationObserver = Callable[[RelaxationStep], None]
 
 
-class RelaxationRun:
+class RelaxationRun(Run["Relaxation"]):
     """Relaxation of one structure, from its first step or from the last one recorded.
 
-    It is driven from outside, one step at a time: :meth:`begin`, then :meth:`advance` with the results of ``atoms``
-    until there is an ``outcome``. Optimizers of :data:`SEARCHING` cannot be driven so: :meth:`run_alone`.
+    Optimizers of :data:`SEARCHING` cannot be driven from outside: :meth:`run_alone`.
 
     Parameters
     ----------
     system : its number, for the observer.
     restart : go on with the trajectory in ``path``, if there is one.
     force : replace it otherwise.
-
-    Attributes
-    ----------
-    atoms : structure whose results are wanted next.
-    outcome : None until it has ended.
 
     Raises
     ------
@@ -171,8 +152,8 @@ class RelaxationRun:
         self._recorded = _recorded(atoms, calculator, settings, path) if path and restart and path.exists() else []
         self._known = recorded_results(self._recorded)
         self._n_recorded = len(self._recorded) - 1
-        self.atoms: Atoms = (self._recorded[0] if self._recorded else atoms).copy()
-        self.outcome: Relaxation | MolcalcError | None = None
+        self.atoms = (self._recorded[0] if self._recorded else atoms).copy()
+        self.outcome = None
         self._target: Any = self.atoms
         self._writer: TrajectoryWriter | None = None
         self._last = RelaxationStep(system, -1, math.nan, math.inf)
@@ -188,13 +169,12 @@ class RelaxationRun:
         except MolcalcError as error:
             self.fail(error)
             return
-        self._made_by = self._calculator.todict()
         self._optimizer = _optimizer(self._settings.optimizer, self._target)
         while self.outcome is None and (known := self._known.get(structure_key(self.atoms))) is not None:
             self.advance(Prediction(dict(known), {}))
 
     def _prepare(self) -> None:
-        keep_state(self.atoms, self._calculator)
+        self._made_by = keep_state(self.atoms, self._calculator)
         if self._settings.cell:
             check_cell(self.atoms, self._calculator)
             self._target = FrechetCellFilter(self.atoms)

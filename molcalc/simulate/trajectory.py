@@ -166,7 +166,8 @@ def file_of_each(files: PathLike | Sequence[PathLike | None] | None, n_systems: 
 
     Parameters
     ----------
-    files : that of a single system, those of several (None: this one has none), or None for none at all.
+    files : one name, of several systems with their numbers (NAME-0, NAME-1, …); a name for each (None: this one has
+        none); or None for none at all.
     what : name of the argument, for messages.
 
     Returns
@@ -180,8 +181,10 @@ def file_of_each(files: PathLike | Sequence[PathLike | None] | None, n_systems: 
     """
     if files is None:
         return [None] * n_systems
-    given = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-    paths = [None if file is None else Path(file) for file in given]
+    if isinstance(files, (str, os.PathLike)):
+        path = Path(files)
+        return [path] if n_systems == 1 else [path.with_stem(f"{path.stem}-{k}") for k in range(n_systems)]
+    paths = [None if file is None else Path(file) for file in files]
     if len(paths) != n_systems:
         raise InputError(f"{what}: {len(paths)} files for {n_systems} structures; give one for each, or None")
     return paths

@@ -13,7 +13,7 @@ from ase.build import molecule
 from ase.db import connect
 from ase.io import write
 
-from molcalc.cli.input_structures import read_frames, read_structure
+from molcalc.cli.input_structures import read_frames
 from molcalc.errors import InputError
 
 NAMES = [
@@ -70,12 +70,12 @@ def test_a_format_of_one_structure_takes_an_index_too(tmp_path: Path) -> None:
         read_frames(f"{tmp_path}/water.gen@1")
 
 
-def test_a_command_for_one_structure_takes_the_last(tmp_path: Path) -> None:
-    write(tmp_path / "five.traj", images(5))
-    assert read_structure(f"{tmp_path}/five.traj").atoms.positions[0, 0] == 4.0
-    assert read_structure(f"{tmp_path}/five.traj@2").atoms.positions[0, 0] == 2.0
-    with pytest.raises(InputError, match="selects 5 structures; this command takes one"):
-        read_structure(f"{tmp_path}/five.traj@:")
+def test_a_command_that_goes_on_takes_the_last_frame_and_all_rows_of_a_database(tmp_path: Path) -> None:
+    for suffix, expected in {".traj": [4.0], ".db": [0.0, 1.0, 2.0, 3.0, 4.0]}.items():
+        path = tmp_path / f"five{suffix}"
+        write(path, images(5))
+        assert [frame.atoms.positions[0, 0] for frame in read_frames(str(path), latest=True)] == expected
+        assert [frame.atoms.positions[0, 0] for frame in read_frames(f"{path}@1:3", latest=True)] == [1.0, 2.0]
 
 
 def test_standard_input_is_extended_xyz(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,4 +161,4 @@ def test_a_missing_file_or_frame_is_named(tmp_path: Path) -> None:
 def test_a_pipe_in_place_of_a_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "p.xyz")
     with pytest.raises(InputError, match="is a pipe, socket or device"):
-        read_structure(str(tmp_path / "p.xyz"))
+        read_frames(str(tmp_path / "p.xyz"))

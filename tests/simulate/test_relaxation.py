@@ -17,7 +17,7 @@ from molcalc.calculators import AIMNet2
 from molcalc.errors import AtomsTooCloseError, ConfigError, InputError, NonFiniteResultError, RelaxationWarning
 from molcalc.prediction.results import Prediction
 from molcalc.predictor import Predictor
-from molcalc.simulate import RelaxationSettings, relax_all, relaxation
+from molcalc.simulate import RelaxationSettings, relax_all, side_by_side
 from molcalc.simulate.relaxation_run import Relaxation, RelaxationStep
 from tests.helpers.structures import crystal, rattled
 
@@ -144,7 +144,7 @@ def test_structures_enter_as_others_leave(
 
     together = relax_all(images * 3, calculator, FEW)
     monkeypatch.setattr(Predictor, "predict", counted)
-    monkeypatch.setattr(relaxation, "GROUP_ATOMS", 7)
+    monkeypatch.setattr(side_by_side, "GROUP_ATOMS", 7)
     ended: list[int] = []
     few = relax_all(images * 3, calculator, FEW, ended=lambda k, _: ended.append(k))
     assert max(sizes) == 6

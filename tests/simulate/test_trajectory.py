@@ -11,7 +11,7 @@ from ase.io.trajectory import Trajectory
 
 from molcalc.calculators import AIMNet2
 from molcalc.errors import ConfigError, InputError
-from molcalc.simulate import DynamicsSettings, RelaxationSettings, md, relax_all
+from molcalc.simulate import DynamicsSettings, RelaxationSettings, md_all, relax_all
 from molcalc.simulate.provenance import with_results
 from molcalc.simulate.trajectory import (
     TrajectoryWriter,
@@ -86,9 +86,10 @@ def test_a_model_that_changed_is_named_but_a_new_version_or_structure_is_no_chan
 def test_every_system_has_a_file_of_its_own_or_none() -> None:
     assert file_of_each(None, 2, "log") == [None, None]
     assert file_of_each("a", 1, "log") == [Path("a")]
+    assert file_of_each("b/a.log", 2, "log") == [Path("b/a-0.log"), Path("b/a-1.log")]
     assert file_of_each(["a", None], 2, "log") == [Path("a"), None]
     with pytest.raises(InputError, match="log: 1 files for 2 structures; give one for each, or None"):
-        file_of_each("a", 2, "log")
+        file_of_each(["a"], 2, "log")
 
 
 @pytest.mark.parametrize("name", ["a.xyz", "a.EXTXYZ", "a.traj"])
@@ -108,7 +109,7 @@ def test_formats_that_do_not_grow_are_refused_before_anything_is_computed(
     images: list[Atoms], calculator: AIMNet2, tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(InputError, match=r"trajectories end in \.traj, \.xyz, \.extxyz"):
-        md(images[0], calculator, DynamicsSettings(seed=0), steps=1, trajectory=tmp_path / name)
+        md_all(images[0], calculator, DynamicsSettings(seed=0), steps=1, trajectory=tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
