@@ -80,7 +80,7 @@ def _add(actions: Any, name: str, run: Callable[[Arguments], int], text: str) ->
 
 def _share(text: str) -> float | int:
     """A whole number of structures, or a share of them."""
-    return int(text) if text.isdigit() else float(number(float, 0)(text))
+    return int(number(int)(text)) if text.isdigit() else float(number(float, 0)(text))
 
 
 def _report(args: Arguments) -> int:

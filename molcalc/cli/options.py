@@ -9,6 +9,7 @@ import argparse
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,6 +26,8 @@ DATA_HELP = (
     "'a.db@energy<0,converged'), '*.db' several files; NAME=FILE names the fidelity of its labels, for several levels "
     "of theory"
 )
+LARGEST_WHOLE = 2**63 - 1
+"""That options take; files and arrays hold none beyond it."""
 _NAMED = re.compile(r"([\w.+()-]+)=(.+)", re.DOTALL)
 
 
@@ -58,7 +61,9 @@ def refuse_unknown_options(unknown: list[str], args: Arguments) -> None:
 
 def number(kind: type, lowest: float = -math.inf, *, open_end: bool = False) -> Callable[[str], Any]:
     """Type of an option: a finite int or float, at least ``lowest`` (above it if ``open_end``)."""
-    wanted = "a whole number" if kind is int else "a number"
+    from molcalc.errors import short
+
+    wanted, largest = ("a whole number", LARGEST_WHOLE) if kind is int else ("a number", sys.float_info.max)
     if lowest > -math.inf:
         wanted += f" {'>' if open_end else '≥'} {lowest:g}"
 
@@ -67,8 +72,8 @@ def number(kind: type, lowest: float = -math.inf, *, open_end: bool = False) -> 
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not math.isfinite(value) or value < lowest or (open_end and value == lowest):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        if not abs(value) <= largest or value < lowest or (open_end and value == lowest):
+            raise argparse.ArgumentTypeError(f"{short(text)} is not {wanted}")
         return value
 
     return parse

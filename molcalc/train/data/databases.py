@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from molcalc.errors import DatasetError, InUseError, MolcalcError, ResourceError
+from molcalc.errors import DatasetError, InUseError, MolcalcError, ResourceError, StateError
 from molcalc.io.files import replacing
 from molcalc.io.locks import Owner, lock_file, only_writer
 from molcalc.io.sqlite import is_busy, is_out_of_storage
 from molcalc.io.targets import check_file
-from molcalc.state import CHARGE_KEYS, state_key, without_rounding
+from molcalc.state import CHARGE_KEYS, charge_argument, resolve_charge, state_key, without_rounding
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.encoding import decode_data, decode_json
@@ -54,11 +54,18 @@ def repair(path: str | os.PathLike[str], *, charge: int | None = None) -> Repair
     Returns
     -------
     numbers of rows with restored arrays and with new charges
+
+    Raises
+    ------
+    ChargeError
+        For a charge that is not a whole number.
+    DatasetError
+        When a row cannot have this charge; the database stays as it was.
     """
-    database = _checked(path)
+    database, wanted = _checked(path), charge_argument(charge)
     with writing(database), _transaction(database) as connection:
         restored = sum(_restore(connection, row) for row in _narrow_rows(connection))
-        charged = 0 if charge is None else _set_charges(connection, int(charge))
+        charged = 0 if wanted is None else _set_charges(connection, wanted)
     return Repaired(restored, charged)
 
 
@@ -271,8 +278,8 @@ def _set_charges(connection: sqlite3.Connection, charge: int) -> int:
     import json
 
     count = 0
-    columns = "id, key_value_pairs, data, initial_charges"
-    for row, text, data, blob in connection.execute(f"SELECT {columns} FROM systems").fetchall():  # noqa: S608
+    columns = "id, key_value_pairs, data, initial_charges, numbers"
+    for row, text, data, blob, numbers in connection.execute(f"SELECT {columns} FROM systems").fetchall():  # noqa: S608
         keys = decode_json(text)
         initial = np.zeros(1) if blob is None else np.frombuffer(blob, dtype="<f8")
         stated = {**(decode_data(data) if data else {}), **keys}
@@ -281,6 +288,11 @@ def _set_charges(connection: sqlite3.Connection, charge: int) -> int:
             or without_rounding(initial.sum(), len(initial)) != 0.0
         ):
             continue
+        elements = np.frombuffer(numbers, dtype="<i4")
+        try:
+            resolve_charge({}, n_atoms=len(elements), protons=int(elements.sum()), argument=charge)
+        except StateError as error:
+            raise DatasetError(f"row {row}: {error}") from error
         keys["total_charge"] = charge
         connection.execute("UPDATE systems SET key_value_pairs=? WHERE id=?", (json.dumps(keys), row))
         connection.execute("INSERT INTO keys VALUES ('total_charge', ?)", (row,))

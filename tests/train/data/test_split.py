@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,6 +100,19 @@ def test_a_key_can_say_the_parts_and_the_missing_one_is_drawn_from_training(data
     found = split(dataset, valid=0.1, test=0.5, seed=0, split_key="part")
     assert set(found.test) == set(dataset.where_key("part", "test"))
     assert 1 <= len(found.valid) <= 20
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"valid": 10**400}, {"valid": "x"}, {"test": float("nan")}, {"seed": -1}, {"seed": 10**400}, {"seed": 0.5}],
+    ids=lambda wrong: str(wrong)[:20],
+)
+@pytest.mark.parametrize("method", ["hash", "random"])
+def test_absurd_numbers_are_refused(dataset: Dataset, method: str, wrong: dict[str, Any]) -> None:
+    with pytest.raises(
+        DatasetError, match=f"{next(iter(wrong))}=.*(is neither a share|leaves nothing|expected a whole)"
+    ):
+        split(dataset, **{"valid": 0.1, "test": 0.1, "seed": 0, "method": method, **wrong})
 
 
 def test_an_empty_part_is_refused(dataset: Dataset) -> None:
