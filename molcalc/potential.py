@@ -130,8 +130,8 @@ class Potential(nn.Module):
         if batch.periodic and not self.supports_periodic:
             names = ", ".join(type(term).__name__ for term in self.terms if not term.supports_periodic)
             raise CellError(
-                f"{names}: not defined for periodic structures, but pbc is set; switch it off, or use Coulomb 'dsf' or "
-                "'ewald' and D3 with a cutoff"
+                f"{names}: not defined for periodic structures, but pbc is set; switch it off, or use coulomb='dsf' or "
+                "coulomb='ewald', and D3 with a cutoff"
             )
         predictions = [member(batch) for member in self.members]
         energies = [prediction.pop("atomic_energies") for prediction in predictions]

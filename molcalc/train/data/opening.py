@@ -9,7 +9,8 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,8 @@ def open_sources(data: Files | Mapping[str, Files], declared: Declaration) -> tu
     sources: list[DataFile] = []
     names: list[str | None] = []
     for name, files in named:
+        if name is not None and not str(name).strip():
+            raise DatasetError(f"the fidelity of {short(files)} has no name: give it one")
         opened = _opened(files, declared)
         sources += opened
         names += [None if name is None else str(name)] * len(opened)
@@ -187,15 +190,21 @@ def open_sources(data: Files | Mapping[str, Files], declared: Declaration) -> tu
 
 def _opened(files: Files, declared: Declaration) -> list[DataFile]:
     """Readers of the files, or of the Atoms, that a user gives."""
-    listed: list[Any] = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-    if listed and not any(isinstance(item, (str, os.PathLike)) for item in listed):
-        images = [files] if isinstance(files, Atoms) else listed
-        strange = next((item for item in images if not isinstance(item, Atoms)), None)
-        if strange is not None:
-            raise DatasetError(f"data: {short(strange)} is neither a file nor Atoms")
-        return [AtomsList(images, declared)]
+    items: Any = files if isinstance(files, Iterable) and not isinstance(files, (str, Atoms)) else [files]
+    listed = list(items)
+    kinds = [kind for kind in ((str, os.PathLike), Atoms) if any(isinstance(item, kind) for item in listed)]
+    for item in listed:
+        if not isinstance(item, (str, os.PathLike, Atoms)):
+            raise DatasetError(f"data: {short(item)} is neither a file nor Atoms")
+    if len(kinds) > 1:
+        raise DatasetError("data: files and Atoms in one list; give one or the other, or write the Atoms into a file")
+    if kinds == [Atoms]:
+        return [AtomsList(listed, declared)]
     found: list[DataFile] = []
     chosen = chosen_files(listed)
+    for item, count in Counter((item.path.resolve(), item.rows) for item in chosen).items():
+        if count > 1:
+            raise DatasetError(f"{item[0]} is named {count} times, and its rows would count as often: name it once")
     for rows in dict.fromkeys(item.rows for item in chosen):  # files that belong together are opened together
         for file in open_files([item.path for item in chosen if item.rows == rows], declared):
             file.selection = rows
