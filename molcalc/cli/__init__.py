@@ -10,6 +10,7 @@ Every command is a module of this package with ``add_parser(subparsers)`` and ``
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -74,7 +75,8 @@ def _run(arguments: list[str], words: CommandWords) -> int:
     words.settings = args.names_of_settings() if "names_of_settings" in args else ()
     args.words = words
     _check_working_directory()
-    return int(args.run(args))
+    with contextlib.ExitStack() as args.held:  # names of the files that the command is going to write
+        return int(args.run(args))
 
 
 def _check_working_directory() -> None:

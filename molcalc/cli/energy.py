@@ -64,14 +64,14 @@ def run(args: Arguments) -> int:
     from molcalc.cli.input_structures import read_all, sources_of
     from molcalc.cli.output import output_format, write_frames
     from molcalc.errors import MolcalcError
-    from molcalc.io.targets import check_file
+    from molcalc.io.targets import reserved
     from molcalc.simulate.provenance import with_results
 
     target = Path(args.output) if args.output else None
     inputs = input_paths(sources_of(args.files), *(args.model or []))
     if target is not None:
-        check_file(target, force=args.force, inputs=inputs)
         output_format(target)
+        args.held.enter_context(reserved(target, force=args.force, inputs=inputs))
     check_table_target(args, inputs, [target])
     failures = Failures(args.words, args.debug)
     frames = read_all(args.files, failures)

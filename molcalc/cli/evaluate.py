@@ -98,7 +98,7 @@ def run(args: Arguments) -> int:
     """Print errors; write predictions if asked to."""
     from molcalc.assembly.opening import open_model
     from molcalc.errors import ConfigError, suggest
-    from molcalc.io.targets import check_file
+    from molcalc.io.targets import reserved
     from molcalc.train.data import open_dataset
     from molcalc.train.data.comparison import Comparison
     from molcalc.train.data.declared_units import STANDARD_UNITS
@@ -113,9 +113,9 @@ def run(args: Arguments) -> int:
     inputs = input_paths(parse_data(args.data), *args.model)
     check_table_target(args, inputs, [Path(args.output)] if args.output else [])
     if args.output:
-        check_file(Path(args.output), force=args.force, inputs=inputs)
         if Path(args.output).suffix.lower() not in FORMATS:
             raise ConfigError(f"-o {args.output}: files of structures end in {', '.join(FORMATS)}")
+        args.held.enter_context(reserved(Path(args.output), force=args.force, inputs=inputs))
     model = open_model(args.model)
     data = open_dataset(
         parse_data(args.data),

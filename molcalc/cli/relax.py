@@ -78,7 +78,7 @@ def run(args: Arguments) -> int:
     from molcalc.cli.input_structures import read_all, sources_of
     from molcalc.cli.output import output_format, write_frames
     from molcalc.errors import ConfigError, MolcalcError
-    from molcalc.io.targets import check_distinct, check_file, check_not_input
+    from molcalc.io.targets import check_distinct, check_not_input, reserved
     from molcalc.simulate.relaxation_run import RelaxationSettings
     from molcalc.simulate.trajectory import check_trajectories, file_of_each
 
@@ -91,9 +91,9 @@ def run(args: Arguments) -> int:
     output = Path(args.output or f"{starts[0].stem}-relaxed.xyz")
     trajectories = file_of_each(args.trajectory, len(starts), "--trajectory")
     inputs = input_paths(sources_of(args.files), *(args.model or []))
-    check_file(output, force=args.force, inputs=inputs)
     output_format(output)
     check_distinct([output, *trajectories])
+    args.held.enter_context(reserved(output, force=args.force, inputs=inputs))
     check_trajectories(trajectories)
     check_table_target(args, inputs, [output, *trajectories])
     for trajectory in trajectories if not args.restart else []:

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from molcalc.errors import DatasetError, InUseError, MolcalcError, ResourceError
 from molcalc.io.files import replacing
 from molcalc.io.locks import Owner, lock_file, only_writer
 from molcalc.io.sqlite import is_busy, is_out_of_storage
-from molcalc.io.targets import check_file
+from molcalc.io.targets import reserved
 from molcalc.state import CHARGE_KEYS, charge_argument, resolve_charge, state_key, without_rounding
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.base import damaged
@@ -90,17 +90,18 @@ def split_database(
     Number of rows by file.
     """
     database = _checked(path)
-    dataset = open_dataset(database)
-    parts = split(dataset, valid=valid, test=test, seed=seed, by=by, split_key=split_key, method=method, fold=fold)
     targets = part_files(database)
-    for target in targets.values():
-        check_file(target, force=force, error=DatasetError)
-    _, rows = dataset.row_ids()
-    written = {}
-    for part, positions in zip(Split._fields, parts):
-        if len(positions):
-            written[targets[part]] = _copy([(database, rows[positions])], targets[part])
-    return written
+    with ExitStack() as held:
+        for target in targets.values():
+            held.enter_context(reserved(target, force=force, error=DatasetError))
+        dataset = open_dataset(database)
+        parts = split(dataset, valid=valid, test=test, seed=seed, by=by, split_key=split_key, method=method, fold=fold)
+        _, rows = dataset.row_ids()
+        return {
+            targets[part]: _copy([(database, rows[positions])], targets[part])
+            for part, positions in zip(Split._fields, parts)
+            if len(positions)
+        }
 
 
 def part_files(database: Path) -> dict[str, Path]:
@@ -124,13 +125,13 @@ def merge(sources: Sequence[str | os.PathLike[str]], target: str | os.PathLike[s
     path = Path(target)
     if path.suffix != ".db":
         raise DatasetError(f"{path}: an SQLite database is written; give it a name that ends in .db")
-    check_file(path, force=force, inputs=databases, error=DatasetError)
-    units = {database: SQLiteDatabase(database, Declaration()).factors for database in databases}
-    first = databases[0]
-    for database in databases:
-        if units[database] != units[first]:
-            raise DatasetError(f"{database} declares other units than {first}: convert it first (molcalc convert)")
-    return _copy([(database, None) for database in databases], path)
+    with reserved(path, force=force, inputs=databases, error=DatasetError):
+        units = {database: SQLiteDatabase(database, Declaration()).factors for database in databases}
+        first = databases[0]
+        for database in databases:
+            if units[database] != units[first]:
+                raise DatasetError(f"{database} declares other units than {first}: convert it first (molcalc convert)")
+        return _copy([(database, None) for database in databases], path)
 
 
 def write_results(
