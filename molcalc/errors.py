@@ -150,6 +150,10 @@ class RelaxationWarning(UserWarning):
     """Some of many structures could not be relaxed."""
 
 
+class TornFileWarning(UserWarning):
+    """The end of a file is torn, and a run goes on from what is whole."""
+
+
 class NonEquivariantWarning(UserWarning):
     """Distributed charges are used that do not turn with the molecule."""
 

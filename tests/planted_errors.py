@@ -40,6 +40,18 @@ ERRORS = {
     "half a file under its name": Planted(
         "io/files.py", "yield new.temporary\n", "yield path\n", "tests/io/test_files.py",
     ),
+    "two runs work for one new file": Planted(
+        "io/targets.py", "    check_file(path, force=force, inputs=files, error=error)\n    with only_writer(path):\n",
+        "    if True:\n", "tests/io/test_targets.py",
+    ),
+    "a torn frame counts as whole": Planted(
+        "simulate/torn_frames.py", "return frames, k + 1", "return frames, len(numbers)",
+        "tests/simulate/test_torn_frames.py",
+    ),
+    "edited momenta are believed": Planted(
+        "simulate/frame_checksums.py", "atoms.cell.array, atoms.get_momenta()]", "atoms.cell.array]",
+        "tests/simulate/test_frame_checksums.py",
+    ),
     "noise of a restart begins anew": Planted(
         "simulate/dynamics_run.py", "generator(self._settings, self._step + 1)",
         "generator(self._settings, self._step + 1 - max(self._initial.step, 0))",

@@ -253,9 +253,10 @@ def _continued(atoms: Atoms, calculator: MolCalculator, settings: DynamicsSettin
     check_same_settings(settings.description(), run, path)
     n_freedom = run.description["degrees_of_freedom"]
     expected = (run.n_frames - 1) * settings.interval
-    if last.info["step"] != expected:
+    step = last.info.get("step")
+    if step != expected:
         raise InputError(
-            f"{path}: its steps do not go on: frame {run.n_frames - 1} is of step {last.info['step']}, not {expected} "
+            f"{path}: its steps do not go on: frame {run.n_frames - 1} is of step {step}, not {expected} "
             "(two runs wrote it, or it was edited): begin a new run from one of its frames with --keep-velocities"
         )
     kelvin = 2.0 * last.get_kinetic_energy() / (max(n_freedom, 1) * kB)
@@ -264,4 +265,4 @@ def _continued(atoms: Atoms, calculator: MolCalculator, settings: DynamicsSettin
             f"{path}: the momenta of its last frame are {kelvin:.3g} K, out of any sense (at most "
             f"{MAX_TEMPERATURE:g} K): begin a new run from an earlier frame"
         )
-    return InitialState(last.copy(), settings, n_freedom, step=int(last.info["step"]), n_frames=run.n_frames)
+    return InitialState(last.copy(), settings, n_freedom, step=int(step), n_frames=run.n_frames, n_torn=run.n_torn)

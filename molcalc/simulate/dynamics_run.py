@@ -104,6 +104,10 @@ class DynamicsRun(Run[Dynamics]):
     def _opened(self) -> Recorder:
         """Recorder with its files, which are there from the first evaluation on."""
         self._writer = TrajectoryWriter(
-            self._path, self._initial.description(), self._initial.n_frames, force=self._force
+            self._path,
+            self._initial.description(),
+            self._initial.n_frames,
+            n_torn=self._initial.n_torn,
+            force=self._force,
         )
         return Recorder(self.system, self._initial, self._writer, self._log, self._observer, force=self._force)

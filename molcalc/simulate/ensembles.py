@@ -102,8 +102,22 @@ class DynamicsSettings:
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> DynamicsSettings:
-        """Settings that a trajectory was made with."""
-        numbers = {name: description[name] for name in ("temperature", "timestep", "friction", "seed", "interval")}
+        """Settings that a trajectory was made with.
+
+        Returns
+        -------
+        DynamicsSettings
+
+        Raises
+        ------
+        ConfigError
+            When it does not say them all.
+        """
+        names = ("thermostat", "temperature", "timestep", "friction", "seed", "interval")
+        missing = [name for name in names if name not in description]
+        if missing:
+            raise ConfigError(f"a trajectory that does not say its {missing[0]} cannot be continued: begin a new run")
+        numbers = {name: description[name] for name in names[1:]}
         return cls(ensemble=description["thermostat"] or "nve", system=description.get("system", 0), **numbers)
 
 

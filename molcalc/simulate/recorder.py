@@ -35,6 +35,7 @@ class InitialState:
     n_freedom : degrees of freedom that carry kinetic energy.
     step : last step that is recorded; -1 before the first.
     n_frames : recorded frames.
+    n_torn : torn frames behind them.
     """
 
     atoms: Atoms
@@ -42,6 +43,7 @@ class InitialState:
     n_freedom: int
     step: int = -1
     n_frames: int = 0
+    n_torn: int = 0
 
     def description(self) -> dict[str, object]:
         """Description of the run in its trajectory, as plain values."""

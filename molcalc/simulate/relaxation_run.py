@@ -22,6 +22,7 @@ from molcalc.simulate.quasi_newton import QuasiNewton
 from molcalc.simulate.retracing import RetracingCalculator, check_retraced, recorded_results, structure_key
 from molcalc.simulate.side_by_side import Run
 from molcalc.simulate.trajectory import (
+    RecordedRun,
     TrajectoryWriter,
     check_same_atoms,
     check_same_model,
@@ -149,7 +150,8 @@ class RelaxationRun(Run["Relaxation"]):
     ) -> None:
         self.system, self._calculator, self._settings, self._path = system, calculator, settings, path
         self._observer, self._force = observer, force
-        self._recorded = _recorded(atoms, calculator, settings, path) if path and restart and path.exists() else []
+        run = _recorded(atoms, calculator, settings, path) if path and restart and path.exists() else None
+        self._recorded, self._n_torn = (run.frames, run.n_torn) if run else ([], 0)
         self._known = recorded_results(self._recorded)
         self._n_recorded = len(self._recorded) - 1
         self.atoms = (self._recorded[0] if self._recorded else atoms).copy()
@@ -179,7 +181,7 @@ class RelaxationRun(Run["Relaxation"]):
             check_cell(self.atoms, self._calculator)
             self._target = FrechetCellFilter(self.atoms)
         self._writer = TrajectoryWriter(
-            self._path, self._settings.description(), len(self._recorded), force=self._force
+            self._path, self._settings.description(), len(self._recorded), n_torn=self._n_torn, force=self._force
         )
 
     def advance(self, prediction: Prediction) -> None:
@@ -251,13 +253,13 @@ class RelaxationRun(Run["Relaxation"]):
         self.close()
 
 
-def _recorded(atoms: Atoms, calculator: MolCalculator, settings: RelaxationSettings, path: Path) -> list[Atoms]:
+def _recorded(atoms: Atoms, calculator: MolCalculator, settings: RelaxationSettings, path: Path) -> RecordedRun:
     """Steps of the trajectory to continue, which the optimizer retraces before it takes new ones."""
     run = read_recorded(path, RELAXATION_PROGRAM)
     check_same_atoms(atoms, run.frames[0], path)
     check_same_model(calculator, run.frames[-1], path)
     check_same_settings(settings.description(), run, path)
-    return run.frames
+    return run
 
 
 def check_cell(atoms: Atoms, calculator: MolCalculator) -> None:

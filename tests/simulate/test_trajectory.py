@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 from ase.io.trajectory import Trajectory
 
@@ -26,6 +27,7 @@ SETTINGS = {"program": "molcalc test", "speed": 3}
 
 def test_a_trajectory_grows_over_several_writers(images: list[Atoms], tmp_path: Path) -> None:
     path = tmp_path / "a.traj"
+    images[0].calc = SinglePointCalculator(images[0], energy=0.0)
     for n_frames in (0, 2):
         with TrajectoryWriter(path, SETTINGS, n_frames) as writer:
             writer.write(images[0])
@@ -62,6 +64,7 @@ def test_files_of_other_programs_and_damaged_ones_are_refused(images: list[Atoms
 
 def test_settings_that_changed_are_named_with_both_values(images: list[Atoms], tmp_path: Path) -> None:
     path = tmp_path / "a.traj"
+    images[0].calc = SinglePointCalculator(images[0], energy=0.0)
     with TrajectoryWriter(path, SETTINGS) as writer:
         writer.write(images[0])
     run = read_recorded(path, "molcalc test")
