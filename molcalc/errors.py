@@ -13,7 +13,7 @@ import math
 import reprlib
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -226,8 +226,12 @@ def checked_positive(name: str, value: float) -> float:
 
 
 @contextlib.contextmanager
-def memory_named(work: str, cure: str) -> Iterator[None]:
+def memory_named(work: str | Callable[[], str], cure: str) -> Iterator[None]:
     """Say what did not fit into memory, of the processor or of a graphics card.
+
+    Parameters
+    ----------
+    work : what needs the memory; a function of it where the words take time.
 
     Raises
     ------
@@ -237,7 +241,8 @@ def memory_named(work: str, cure: str) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         # Torch says so in words, and in a class of its own for graphics cards only.
-        words = ("allocate memory", "out of memory")
-        if not isinstance(error, MemoryError) and not any(each in str(error) for each in words):
+        signs = ("allocate memory", "out of memory")
+        if not isinstance(error, MemoryError) and not any(each in str(error) for each in signs):
             raise
-        raise ResourceError(f"{work} does not fit into memory: {cure}") from error
+        words = work if isinstance(work, str) else work()
+        raise ResourceError(f"{words} does not fit into memory: {cure}") from error

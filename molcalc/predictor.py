@@ -65,7 +65,10 @@ from molcalc.state import (
     unread_kind,
 )
 from molcalc.surroundings import own_settings
+from molcalc.units import hill_formula
 
+SMALLER = "use a machine with more, or a smaller structure"
+"""What to do about memory that is short."""
 BATCH_ATOMS = 2000
 """Atoms evaluated at once."""
 DEFAULTS = PredictorOptions()
@@ -285,7 +288,8 @@ class Predictor:
         if self.fidelities:
             fidelities_knowing(atoms.numbers, self.fidelities, [state.fidelity], self.model)
         self._extrapolation.check_state(atoms.numbers, state)
-        return make_batch(atoms, self.potential, state, self.min_distance, edges, self._extrapolation), state
+        with memory_named(lambda: f"{hill_formula(atoms.numbers)} with {len(atoms)} atoms", SMALLER):
+            return make_batch(atoms, self.potential, state, self.min_distance, edges, self._extrapolation), state
 
     def check(self, atoms: Atoms) -> None:
         """Refuse a structure that the model cannot describe, before its distances and charge are looked at.
@@ -301,13 +305,16 @@ class Predictor:
         return ("forces", "stress") if has_volume(atoms) and "stress" in self.properties else ("forces",)
 
     @own_settings()
-    def predict(self, batches: Sequence[AtomicBatch], gradients: Sequence[str]) -> list[Prediction]:
+    def predict(
+        self, batches: Sequence[AtomicBatch], gradients: Sequence[str], first: int | None = None
+    ) -> list[Prediction]:
         """Predictions for structures that are evaluated together, or in smaller parts where memory is short.
 
         Parameters
         ----------
         batches : of one structure each, as :meth:`prepare` makes them.
         gradients : "forces" and "stress", as far as they are wanted.
+        first : number of the first structure among those of the caller, for messages; None where there is only one.
 
         Returns
         -------
@@ -316,15 +323,16 @@ class Predictor:
         Raises
         ------
         ResourceError
-            When a single one does not fit into memory.
+            When a single one does not fit into memory; names it.
         """
         try:
             return self._in_one_batch(batches, gradients)
-        except ResourceError:
+        except ResourceError as error:
             if len(batches) == 1:
-                raise
+                raise error if first is None else ResourceError(f"structure {first}: {error}") from error
         half = len(batches) // 2
-        return self.predict(batches[:half], gradients) + self.predict(batches[half:], gradients)
+        second = None if first is None else first + half
+        return self.predict(batches[:half], gradients, first) + self.predict(batches[half:], gradients, second)
 
     def predict_each(self, images: Sequence[Atoms], edges: Sequence[VerletList]) -> list[Prediction | MolcalcError]:
         """Predictions with all gradients for structures that are evaluated together and go wrong apart.
@@ -408,9 +416,9 @@ class Predictor:
             for k in range(start, stop):
                 try:
                     batches.append(self.prepare(images[k])[0])
-                except ValueError as error:
+                except (ValueError, ResourceError) as error:
                     raise type(error)(f"structure {k}: {error}") from error
-            for k, prediction in enumerate(self.predict(batches, gradients)):
+            for k, prediction in enumerate(self.predict(batches, gradients, start)):
                 found = prediction.all
                 check_finite(found, f"{self.model!r} for structure {start + k}")
                 missing = [name for name in properties if name not in found]
@@ -557,8 +565,13 @@ class Predictor:
 
     def _in_one_batch(self, batches: Sequence[AtomicBatch], gradients: Sequence[str]) -> list[Prediction]:
         batch = batches[0] if len(batches) == 1 else collate(list(batches))
-        systems = "a structure" if len(batches) == 1 else f"a batch of {len(batches)} structures"
-        with memory_named(f"{systems} with {batch.n_atoms} atoms", "use a machine with more, or a smaller structure"):
+
+        def systems() -> str:
+            alone = len(batches) == 1
+            what = hill_formula(batch.numbers.tolist()) if alone else f"a batch of {len(batches)} structures"
+            return f"{what} with {batch.n_atoms} atoms"
+
+        with memory_named(systems, SMALLER):
             tensors = evaluate(self.potential, batch.to(self.device), gradients)
             values = {name: value.double().cpu().numpy() for name, value in tensors.items()}
         parts = [values] if len(batches) == 1 else split_batch(values, batch)

@@ -27,6 +27,7 @@ from molcalc.errors import (
 )
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.potential import Potential
+from molcalc.prediction.batching import make_batch
 from molcalc.prediction.options import PredictorOptions
 from molcalc.predictor import Predictor
 from tests.helpers.calculators import tiny_calculator
@@ -198,8 +199,22 @@ def test_a_structure_that_does_not_fit_alone_is_named(monkeypatch: pytest.Monkey
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr("molcalc.predictor.evaluate", refused)
-    with pytest.raises(ResourceError, match="a structure with 3 atoms does not fit into memory: use a"):
-        tiny_calculator(tiny_checkpoint()).evaluate([molecule("H2O")] * 2)
+    calc = tiny_calculator(tiny_checkpoint())
+    with pytest.raises(ResourceError, match="^structure 0: H2O with 3 atoms does not fit into memory: use a"):
+        calc.evaluate([molecule("H2O"), molecule("CH4")])
+    with pytest.raises(ResourceError, match="^CH4 with 5 atoms does not fit into memory"):
+        calc.get_potential_energy(molecule("CH4"))
+
+
+def test_a_structure_whose_neighbors_do_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(atoms: Atoms, *args: Any) -> AtomicBatch:
+        if len(atoms) > 3:
+            raise MemoryError
+        return make_batch(atoms, *args)
+
+    monkeypatch.setattr("molcalc.predictor.make_batch", refused)
+    with pytest.raises(ResourceError, match="^structure 1: CH4 with 5 atoms does not fit into memory"):
+        tiny_calculator(tiny_checkpoint()).evaluate([molecule("H2O"), molecule("CH4")])
 
 
 def predictor(**options: Any) -> Predictor:

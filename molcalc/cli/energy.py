@@ -63,6 +63,7 @@ def run(args: Arguments) -> int:
     """Print one line per structure; write the results if asked to."""
     from molcalc.cli.input_structures import read_all, sources_of
     from molcalc.cli.output import output_format, write_frames
+    from molcalc.cli.patience import tell_of_triples
     from molcalc.errors import MolcalcError
     from molcalc.io.targets import reserved
     from molcalc.simulate.provenance import with_results
@@ -78,6 +79,7 @@ def run(args: Arguments) -> int:
     if not frames:
         return failures.report(0)
     calculator = make_calculator(args)
+    tell_of_triples(calculator, [frame.atoms for frame in frames])
     energies = EnergyTable(frames, calculator, args)
     finished: list[Atoms] = []
     n_done = 0

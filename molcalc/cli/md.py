@@ -80,6 +80,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: Arguments) -> int:
     """Run molecular dynamics of structures, side by side."""
     from molcalc.cli.input_structures import read_all, sources_of
+    from molcalc.cli.patience import tell_of_triples
     from molcalc.errors import InputError, MolcalcError
     from molcalc.io.targets import check_not_input
     from molcalc.simulate.dynamics import recorded_settings
@@ -104,6 +105,7 @@ def run(args: Arguments) -> int:
     recorded = recorded_settings(paths) if args.restart else None
     settings = _new_settings(args) if recorded is None else _as_begun(recorded, args, paths)
     calculator = make_calculator(args)
+    tell_of_triples(calculator, [start.atoms for start in starts])
     outcomes = _moved(starts, calculator, settings, paths, logs, args)
     done = [outcome for outcome in outcomes if not isinstance(outcome, MolcalcError)]
     for start, path, outcome in zip(starts, paths, outcomes):

@@ -77,6 +77,7 @@ def run(args: Arguments) -> int:
     """Relax structures; write them, and the steps if asked to."""
     from molcalc.cli.input_structures import read_all, sources_of
     from molcalc.cli.output import output_format, write_frames
+    from molcalc.cli.patience import tell_of_triples
     from molcalc.errors import ConfigError, MolcalcError
     from molcalc.io.targets import check_distinct, check_not_input, reserved
     from molcalc.simulate.relaxation_run import RelaxationSettings
@@ -101,6 +102,7 @@ def run(args: Arguments) -> int:
             check_not_input(trajectory, inputs)
     settings = RelaxationSettings(fmax=args.fmax, steps=args.steps, optimizer=args.optimizer, cell=args.cell)
     calculator = make_calculator(args)
+    tell_of_triples(calculator, [start.atoms for start in starts])
     outcomes = []
     for start, outcome in zip(starts, _relaxed(starts, calculator, settings, trajectories, args)):
         if isinstance(outcome, MolcalcError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from ase.formula import Formula
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import ChargeError, ConfigError, ExtrapolationError, ExtrapolationWarning, suggest, warn_user
@@ -17,7 +16,7 @@ from molcalc.fidelity import Fidelity
 from molcalc.knowledge import SPREAD, Knowledge, formula_of, too_wide
 from molcalc.potential import Potential
 from molcalc.state import State
-from molcalc.units import SYMBOLS
+from molcalc.units import SYMBOLS, hill_formula
 
 ON_EXTRAPOLATION = ("warn", "raise", "ignore")
 """What may be done about a structure that is unlike the training data."""
@@ -221,7 +220,7 @@ class Extrapolation:
     def _tell(self, reason: str, numbers: np.ndarray, state: State, text: Callable[[str], str]) -> None:
         if self._choice == "ignore":
             return
-        name = Formula.from_list([SYMBOLS[z] for z in numbers]).format("hill")
+        name = hill_formula(numbers)
         if self._choice == "raise":
             raise ExtrapolationError(f"{text(name)} (on_extrapolation='warn' computes it all the same)")
         molecule = np.sort(numbers)
