@@ -74,6 +74,10 @@ class ConfigError(InputError):
     """An option is unknown, misspelt, or out of range."""
 
 
+class MissingPackageError(ConfigError):
+    """An option needs a package that is not installed."""
+
+
 class InUseError(InputError):
     """Another process writes the file or folder that is to be written."""
 

@@ -18,7 +18,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar
 
-from molcalc.errors import ConfigError, suggest
+from molcalc.errors import ConfigError, MissingPackageError, suggest
 
 log = logging.getLogger(__name__)
 
@@ -255,9 +255,9 @@ def canonical(name: str) -> str:
     return name.lower().translate(_PLAIN)
 
 
-def missing_package(method: str, package: str) -> ConfigError:
+def missing_package(method: str, package: str) -> MissingPackageError:
     """The error that says how to install a package."""
-    return ConfigError(f"{method} needs the package {package}, which is not installed: pip install {package}")
+    return MissingPackageError(f"{method} needs the package {package}, which is not installed: pip install {package}")
 
 
 D3_TABLE = FunctionalTable("D3", prefix=PREFIX, package="dftd3", folder="s-dftd3", key="d3",
