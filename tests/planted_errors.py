@@ -426,7 +426,7 @@ ERRORS = {
         "kernels/vector_basis.py", "dg * uz + g * tz", "dg * uz", "tests/nn/test_vector_basis.py"
     ),
     "half of a split batch lost": Planted(
-        "predictor.py", "self.predict(batches[half:], gradients)", "[]", "tests/test_predictor.py",
+        "predictor.py", "self.predict(batches[half:], gradients, second)", "[]", "tests/test_predictor.py",
     ),
     "clipping at zero freezes": Planted(
         "train/loop/trainer.py", "if self.config.grad_clip > 0:", "if self.config.grad_clip >= 0:",
