@@ -10,12 +10,15 @@ import numpy as np
 from ase import Atoms
 
 from molcalc.errors import InputError
+from molcalc.simulate.integrators import NOSE_HOOVER
 from molcalc.simulate.provenance import carry_results
 
 FRAME_CHECKSUM = "frame_checksum"
 """Name of the checksum of a frame, among the parameters of the calculator that it carries."""
 _RESULTS = ("energy", "forces")
 """Results that a run needs to go on."""
+_STATE = ("step", NOSE_HOOVER)
+"""Entries of ``info`` that a run needs to go on."""
 
 
 def with_checksum(atoms: Atoms) -> Atoms:
@@ -56,7 +59,7 @@ def _checksum(atoms: Atoms) -> str:
     """SHA-256 of all that a run goes on from."""
     values = [atoms.numbers.astype("<i8"), atoms.positions, atoms.cell.array, atoms.get_momenta()]
     values += [np.asarray(atoms.calc.results.get(name, ())) for name in _RESULTS]
-    values.append(np.asarray(atoms.info.get("step", ())))
+    values += [np.asarray(atoms.info.get(name, ())) for name in _STATE]
     digest = hashlib.sha256()
     for value in values:
         digest.update(value.astype("<i8" if value.dtype.kind in "iu" else "<f8").tobytes())

@@ -12,8 +12,8 @@ from ase import Atoms
 from ase.io.trajectory import Trajectory
 
 from molcalc.calculators import AIMNet2
-from molcalc.errors import InputError
-from molcalc.simulate import DynamicsSettings, RelaxationSettings, md, relax_all
+from molcalc.errors import InputError, MolcalcError
+from molcalc.simulate import Dynamics, DynamicsSettings, RelaxationSettings, md_all, relax_all
 from molcalc.simulate.frame_checksums import FRAME_CHECKSUM
 
 SETTINGS = DynamicsSettings(seed=7, interval=1)
@@ -28,6 +28,14 @@ def edit(path: Path, change: Callable[[dict[str, Any], list[Atoms]], object]) ->
         trajectory.set_description(description)
         for frame in frames:
             trajectory.write(frame)
+
+
+def go_on(path: Path, calculator: AIMNet2) -> Dynamics:
+    """Continue a run of a hydrogen molecule."""
+    (done,) = md_all(Atoms("H2"), calculator, SETTINGS, steps=4, trajectory=path, restart=True)
+    if isinstance(done, MolcalcError):
+        raise done
+    return done
 
 
 def move(frame: Atoms, *, step: int = 0, momenta: float = 1.0, energy: float = 0.0) -> None:
@@ -54,7 +62,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any], list[Atoms]], object], str]] = 
 def recorded(tmp_path_factory: pytest.TempPathFactory, module_calculator: AIMNet2) -> bytes:
     """A trajectory of three frames."""
     path = tmp_path_factory.mktemp("recorded") / "a.traj"
-    md(Atoms("H2", [[0, 0, 0], [0.7, 0.1, 0]]), module_calculator, SETTINGS, steps=2, trajectory=path)
+    md_all(Atoms("H2", [[0, 0, 0], [0.7, 0.1, 0]]), module_calculator, SETTINGS, steps=2, trajectory=path)
     return path.read_bytes()
 
 
@@ -67,7 +75,7 @@ def test_a_run_that_was_edited_is_not_continued(
     edit(path, change)
     before = path.read_bytes()
     with pytest.raises(InputError, match=rf"a.traj: .*{message}"):
-        md(Atoms("H2"), module_calculator, SETTINGS, steps=4, trajectory=path, restart=True)
+        go_on(path, module_calculator)
     assert path.read_bytes() == before
 
 
@@ -85,8 +93,7 @@ def test_trajectories_written_anew_without_a_change_and_those_of_earlier_version
         path = tmp_path / "a.traj"
         path.write_bytes(recorded)
         edit(path, change)
-        (done,) = md(Atoms("H2"), module_calculator, SETTINGS, steps=4, trajectory=path, restart=True)
-        assert done.n_frames == 5
+        assert go_on(path, module_calculator).n_frames == 5
 
 
 def test_momenta_beyond_any_sense_are_refused_without_a_checksum(
@@ -96,7 +103,7 @@ def test_momenta_beyond_any_sense_are_refused_without_a_checksum(
     path.write_bytes(recorded)
     edit(path, lambda description, frames: (without_checksums(description, frames), move(frames[-1], momenta=1e6)))
     with pytest.raises(InputError, match="momenta of its last frame are .*K, out of any sense"):
-        md(Atoms("H2"), module_calculator, SETTINGS, steps=4, trajectory=path, restart=True)
+        go_on(path, module_calculator)
 
 
 def test_edited_results_of_a_relaxation_are_not_retraced(

@@ -12,8 +12,8 @@ from ase.io import read
 from ase.io.trajectory import Trajectory
 
 from molcalc.calculators import AIMNet2
-from molcalc.errors import InputError, TornFileWarning
-from molcalc.simulate import DynamicsSettings, RelaxationSettings, md, relax_all
+from molcalc.errors import InputError, MolcalcError, TornFileWarning
+from molcalc.simulate import Dynamics, DynamicsSettings, RelaxationSettings, md_all, relax_all
 
 H2 = Atoms("H2", [[0, 0, 0], [0.7, 0.1, 0]])
 SETTINGS = DynamicsSettings(seed=7, interval=1, timestep=0.05)
@@ -25,8 +25,16 @@ N_STEPS = 44
 def recorded(tmp_path_factory: pytest.TempPathFactory, module_calculator: AIMNet2) -> Path:
     """A run with a frame for each step."""
     path = tmp_path_factory.mktemp("recorded") / "a.traj"
-    md(H2, module_calculator, SETTINGS, steps=N_STEPS, trajectory=path)
+    md_all(H2, module_calculator, SETTINGS, steps=N_STEPS, trajectory=path)
     return path
+
+
+def go_on(path: Path, calculator: AIMNet2) -> Dynamics:
+    """Continue the run."""
+    (done,) = md_all(H2, calculator, SETTINGS, steps=N_STEPS, trajectory=path, restart=True)
+    if isinstance(done, MolcalcError):
+        raise done
+    return done
 
 
 def offsets(path: Path) -> list[int]:
@@ -53,7 +61,7 @@ def test_dynamics_go_on_from_the_last_whole_frame(
 ) -> None:
     path = tmp_path / "a.traj"
     if n_torn == 3:  # cut where the table of the offsets begins, which is behind the 43rd frame
-        md(H2, module_calculator, SETTINGS, steps=41, trajectory=path)
+        md_all(H2, module_calculator, SETTINGS, steps=41, trajectory=path)
         path.write_bytes(tear(path.read_bytes(), offsets(path)))
     else:
         path.write_bytes(tear(recorded.read_bytes(), offsets(recorded)))
@@ -61,7 +69,7 @@ def test_dynamics_go_on_from_the_last_whole_frame(
         n_frames = len(trajectory)
     message = f"of its {n_frames} frames the last {n_torn} are torn.*goes on from frame {n_frames - n_torn - 1}"
     with pytest.warns(TornFileWarning, match=message):
-        (done,) = md(H2, module_calculator, SETTINGS, steps=N_STEPS, trajectory=path, restart=True)
+        done = go_on(path, module_calculator)
     assert done.n_frames == N_STEPS + 1
     for frame, expected in zip(read(path, ":"), read(recorded, ":"), strict=True):
         assert np.array_equal(frame.positions, expected.positions)
@@ -75,7 +83,7 @@ def test_a_file_whose_beginning_is_torn_is_refused_and_stays(
     for size in (20, 60, offsets(recorded)[0] + 8):
         path.write_bytes(recorded.read_bytes()[:size])
         with pytest.raises(InputError, match="a.traj is not a readable trajectory"):
-            md(H2, module_calculator, SETTINGS, steps=N_STEPS, trajectory=path, restart=True)
+            go_on(path, module_calculator)
         assert path.stat().st_size == size
 
 
