@@ -35,14 +35,13 @@ from molcalc.errors import (
     ResourceError,
     SpinError,
     UnreadStateWarning,
-    memory_named,
     suggest,
     warn_user,
 )
 from molcalc.fidelity import Fidelity, fidelities_knowing, find_fidelity
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
-from molcalc.prediction.batching import check_images, check_structure, initial_charge, make_batch
+from molcalc.prediction.batching import check_images, check_structure, initial_charge, make_batch, memory_of
 from molcalc.prediction.extrapolation import judge_of
 from molcalc.prediction.options import DTYPES, PredictorOptions
 from molcalc.prediction.points import charge_sites, field_at, potential_at
@@ -65,10 +64,7 @@ from molcalc.state import (
     unread_kind,
 )
 from molcalc.surroundings import own_settings
-from molcalc.units import hill_formula
 
-SMALLER = "use a machine with more, or a smaller structure"
-"""What to do about memory that is short."""
 BATCH_ATOMS = 2000
 """Atoms evaluated at once."""
 DEFAULTS = PredictorOptions()
@@ -288,7 +284,7 @@ class Predictor:
         if self.fidelities:
             fidelities_knowing(atoms.numbers, self.fidelities, [state.fidelity], self.model)
         self._extrapolation.check_state(atoms.numbers, state)
-        with memory_named(lambda: f"{hill_formula(atoms.numbers)} with {len(atoms)} atoms", SMALLER):
+        with memory_of(atoms.numbers):
             return make_batch(atoms, self.potential, state, self.min_distance, edges, self._extrapolation), state
 
     def check(self, atoms: Atoms) -> None:
@@ -565,13 +561,7 @@ class Predictor:
 
     def _in_one_batch(self, batches: Sequence[AtomicBatch], gradients: Sequence[str]) -> list[Prediction]:
         batch = batches[0] if len(batches) == 1 else collate(list(batches))
-
-        def systems() -> str:
-            alone = len(batches) == 1
-            what = hill_formula(batch.numbers.tolist()) if alone else f"a batch of {len(batches)} structures"
-            return f"{what} with {batch.n_atoms} atoms"
-
-        with memory_named(systems, SMALLER):
+        with memory_of(batch.numbers, len(batches)):
             tensors = evaluate(self.potential, batch.to(self.device), gradients)
             values = {name: value.double().cpu().numpy() for name, value in tensors.items()}
         parts = [values] if len(batches) == 1 else split_batch(values, batch)

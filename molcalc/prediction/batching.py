@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 import numpy as np
 from ase import Atoms
@@ -15,18 +16,40 @@ from molcalc.errors import (
     CellError,
     InputError,
     UnsupportedElementError,
+    memory_named,
     short,
 )
 from molcalc.neighbors import VerletList, all_pairs, neighbor_list, pair_list
 from molcalc.potential import Potential
 from molcalc.prediction.extrapolation import Extrapolation
 from molcalc.state import State
+from molcalc.units import hill_formula
 
 CLOSEST_FRACTION = 0.25
 """Share of the sum of covalent radii below which two atoms are taken for a mistake."""
 
 LISTED_ATOMS = 1000
 """Atoms of a molecule up to which all its pairs are listed."""
+
+
+def memory_of(numbers: Iterable[int], n_systems: int = 1) -> AbstractContextManager[None]:
+    """Keeps watch over memory: what is evaluated is named where it does not fit.
+
+    Parameters
+    ----------
+    numbers : atomic numbers of all structures together.
+
+    Returns
+    -------
+    context manager that raises ResourceError
+    """
+
+    def words() -> str:
+        atoms = list(map(int, numbers))
+        what = hill_formula(atoms) if n_systems == 1 else f"a batch of {n_systems} structures"
+        return f"{what} with {len(atoms)} atoms"
+
+    return memory_named(words, "use a machine with more, or a smaller structure")
 
 
 def check_images(images: Iterable[Atoms]) -> list[Atoms]:
