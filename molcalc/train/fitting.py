@@ -26,6 +26,7 @@ from molcalc.train.continuation import OF_BATCHES, OF_SCORES, RECOMMENDED, chang
 from molcalc.train.data.kept_parts import KeptParts, write_parts
 from molcalc.train.data.opening import Data
 from molcalc.train.data.parts import Parts, check_parts, open_parts, recorded_division, warn_of_leaks
+from molcalc.train.loop.losses import recorded_loss
 from molcalc.train.loop.processes import chosen_device, joined
 from molcalc.train.loop.run_folder import OPTIONS_FILE, PARTS_FILE, RunFolder
 from molcalc.train.loop.state_upgrades import upgraded
@@ -190,7 +191,7 @@ def _completed(said: Mapping[str, Any], folder: RunFolder, going_on: bool) -> tu
     recorded = folder.path / OPTIONS_FILE
     if going_on and recorded.is_file():
         its_files, its_options = separated(read_options(recorded))
-        its_options |= recorded_division(its_options)
+        its_options |= {**recorded_division(its_options), **recorded_loss(its_options)}
         its_init = its_options.get("init")
         if its_init is not None and absolute(options.get("init", its_init)) == absolute(its_init):
             options["init"] = its_init  # the same path, perhaps in other words
