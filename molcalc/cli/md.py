@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from molcalc.cli.agreement import last_agreement
 from molcalc.cli.failures import Failures
-from molcalc.cli.options import Arguments, Subparsers, add_model_options, input_paths, make_calculator, number
+from molcalc.cli.options import (
+    Arguments,
+    Subparsers,
+    add_executor_options,
+    add_model_options,
+    executor_of,
+    input_paths,
+    make_calculator,
+    number,
+)
 from molcalc.simulate import ENSEMBLES
 from molcalc.simulate.interrupts import Interrupted
 
@@ -73,6 +82,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--restart", action="store_true", help="continue --trajectory (.traj), if it exists")
     parser.add_argument("--force", action="store_true", help="replace existing files")
+    add_executor_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -135,12 +145,12 @@ def _moved(
     title = f"{starts[0].atoms.get_chemical_formula()}, {_words(settings)}; frames in {paths[0]}"
     if len(starts) > 1:
         title = f"{len(starts)} structures, {_words(settings)}; frames in {paths[0]}, …"
-    with _Progress(title, args.steps, len(starts)) as progress:
+    with _Progress(title, args.steps, len(starts)) as progress, executor_of(args) as executor:
         try:
             return md_all(
                 [start.atoms for start in starts], calculator, settings, steps=args.steps,
                 keep_velocities=args.keep_velocities, trajectory=paths, log=logs, restart=args.restart,
-                force=args.force, observer=progress,
+                force=args.force, executor=executor, observer=progress, ended=progress.ended,
             )  # fmt: skip
         except Interrupted as stop:
             raise progress.interrupted(stop, paths) from stop
@@ -196,20 +206,26 @@ class _Progress:
         self._last: DynamicsStep | None = None
 
     def __call__(self, step: DynamicsStep) -> None:
+        self._last = step
+        self._show(step.system, step.step)
+
+    def ended(self, system: int, outcome: Dynamics | MolcalcError) -> None:
+        """Count all steps of one of several structures, which has ended here or in another process."""
+        if self._n_systems > 1:
+            self._show(system, self._n_steps)
+
+    def _show(self, system: int, step: int) -> None:
         from tqdm import tqdm
 
         if self._bar is None:
             print(self._title, flush=True)
             # A file, unlike a terminal, keeps every update of the bar.
             seconds = 0.5 if sys.stderr.isatty() else 10.0
-            total = self._n_systems * max(self._n_steps, step.step)
-            self._bar = tqdm(
-                total=total, initial=step.step, unit="step", mininterval=seconds, file=sys.stderr, desc="md"
-            )
-            self._seen[step.system] = step.step
-        self._last = step
-        self._bar.update(step.step - self._seen.get(step.system, 0))
-        self._seen[step.system] = step.step
+            total = self._n_systems * max(self._n_steps, step)
+            self._bar = tqdm(total=total, initial=step, unit="step", mininterval=seconds, file=sys.stderr, desc="md")
+            self._seen[system] = step
+        self._bar.update(max(step - self._seen.get(system, 0), 0))
+        self._seen[system] = step
 
     def interrupted(self, stop: Interrupted, paths: Sequence[Path | None]) -> Interrupted:
         """Interruption that says what a signal stopped and how to go on."""

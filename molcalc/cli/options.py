@@ -10,7 +10,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -129,6 +130,33 @@ def add_extrapolation(group: Any) -> None:
 def add_trusted(group: Any) -> None:
     """The option that allows files which run code when they are read."""
     group.add_argument("--trusted", action="store_true", help="allow an unknown .jpt file; reading it runs its code")
+
+
+def add_executor_options(parser: argparse.ArgumentParser) -> None:
+    """Options about processes that share the structures of a command."""
+    group = parser.add_argument_group("several processes")
+    where = group.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers", type=number(int, 1), metavar="N", help="processes on this machine that share the structures"
+    )
+    where.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Dask cluster whose workers share the structures, such as tcp://node7:8786, or its scheduler file (extra "
+        "cluster)",
+    )
+
+
+@contextmanager
+def executor_of(args: Arguments) -> Iterator[Any]:
+    """What the options say about processes, as ``executor=`` of a function takes it."""
+    if args.scheduler is None:
+        yield args.workers
+        return
+    from molcalc.simulate.dask_cluster import connected
+
+    with connected(args.scheduler) as client:
+        yield client
 
 
 def make_calculator(args: Arguments, *, one_fidelity: bool = True) -> MolCalculator:

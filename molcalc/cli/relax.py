@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from molcalc.cli.agreement import last_agreement
 from molcalc.cli.failures import NOT_CONVERGED, Failures
-from molcalc.cli.options import Arguments, Subparsers, add_model_options, input_paths, make_calculator, number
+from molcalc.cli.options import (
+    Arguments,
+    Subparsers,
+    add_executor_options,
+    add_model_options,
+    executor_of,
+    input_paths,
+    make_calculator,
+    number,
+)
 from molcalc.cli.table import (
     Column,
     ShownTable,
@@ -68,6 +77,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--restart", action="store_true", help="continue --trajectory (.traj), if it exists")
     parser.add_argument("--force", action="store_true", help="replace existing files, but no input")
+    add_executor_options(parser)
     add_table_options(parser, unit=True)
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -137,11 +147,12 @@ def _relaxed(
     images = [start.atoms for start in starts]
     alone = len(images) == 1
     printed = _StepTable(shown=alone and prints_text(args))
-    with tqdm(total=len(images), desc="relax", unit="structure", disable=True if alone else None) as bar:
+    bar = tqdm(total=len(images), desc="relax", unit="structure", disable=True if alone else None)
+    with bar, executor_of(args) as executor:
         try:
             outcomes = relax_all(
                 images, calculator, settings, trajectory=trajectories, restart=args.restart, force=args.force,
-                observer=printed, ended=lambda *_: bar.update(),
+                executor=executor, observer=printed, ended=lambda *_: bar.update(),
             )  # fmt: skip
         except Interrupted as stop:
             raise printed.interrupted(stop, trajectories) from stop

@@ -13,32 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ase import Atoms
-from ase.units import kB
 from tqdm import tqdm
 
 from molcalc.errors import ConfigError, DynamicsWarning, InputError, MolcalcError, warn_user
 from molcalc.io.targets import check_distinct, check_file
 from molcalc.prediction.batching import check_images
-from molcalc.simulate.constraints import constraints_named
-from molcalc.simulate.dynamics_run import DynamicsRun
-from molcalc.simulate.ensembles import (
-    MAX_TEMPERATURE,
-    DynamicsSettings,
-    degrees_of_freedom,
-    set_velocities,
-)
-from molcalc.simulate.integrators import NOSE_HOOVER
-from molcalc.simulate.recorder import DYNAMICS_PROGRAM, Dynamics, DynamicsObserver, DynamicsStep, InitialState
-from molcalc.simulate.side_by_side import side_by_side
-from molcalc.simulate.trajectory import (
-    PathLike,
-    check_same_atoms,
-    check_same_model,
-    check_same_settings,
-    check_trajectories,
-    file_of_each,
-    read_recorded,
-)
+from molcalc.simulate.distribution import AnyExecutor, all_done
+from molcalc.simulate.dynamics_run import DynamicsWork
+from molcalc.simulate.ensembles import DynamicsSettings
+from molcalc.simulate.recorder import DYNAMICS_PROGRAM, Dynamics, DynamicsObserver
+from molcalc.simulate.trajectory import PathLike, check_trajectories, file_of_each, read_recorded
+from molcalc.simulate.work import Item
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
@@ -61,6 +46,7 @@ def md(
     log: PathLike | Sequence[PathLike | None] | None = None,
     restart: bool = False,
     force: bool = False,
+    executor: AnyExecutor = None,
     progress: bool = True,
 ) -> list[Atoms]:
     """Last structures of molecular dynamics, in the order of the input.
@@ -85,6 +71,8 @@ def md(
     log : file with a line of step, time, energies and temperature for each frame; of several structures one each.
     restart : continue trajectories that exist, with the same random numbers as in one piece.
     force : replace files that exist.
+    executor : number of processes on this machine, an executor of :mod:`concurrent.futures`, or a client of Dask, that
+        share the structures; None moves them here.
     progress : show a bar, on a terminal.
 
     Returns
@@ -112,7 +100,9 @@ def md(
     with tqdm(total=steps * len(systems), desc="md", unit="step", disable=None if progress else True) as bar:
         outcomes = md_all(
             systems, calc, settings, steps=steps, keep_velocities=keep_velocities, trajectory=trajectory, log=log,
-            restart=restart, force=force, observer=lambda step: _advance(bar, step),
+            restart=restart, force=force, executor=executor,
+            observer=lambda step: _advance(bar, min(step.step, 1)),
+            ended=None if executor is None else lambda *_: _advance(bar, steps),
         )  # fmt: skip
     failed = {k: outcome for k, outcome in enumerate(outcomes) if isinstance(outcome, MolcalcError)}
     if failed:
@@ -123,8 +113,8 @@ def md(
     return [_marked(atoms, outcome) for atoms, outcome in zip(systems, outcomes)]
 
 
-def _advance(bar: tqdm, step: DynamicsStep) -> None:
-    bar.update(min(step.step, 1))
+def _advance(bar: tqdm, n_steps: int) -> None:
+    bar.update(n_steps)
 
 
 def _marked(atoms: Atoms, outcome: Dynamics | MolcalcError) -> Atoms:
@@ -147,6 +137,7 @@ def md_all(
     log: PathLike | Sequence[PathLike | None] | None = None,
     restart: bool = False,
     force: bool = False,
+    executor: AnyExecutor = None,
     observer: DynamicsObserver | None = None,
     ended: DynamicsEnd | None = None,
 ) -> list[Dynamics | MolcalcError]:
@@ -157,8 +148,9 @@ def md_all(
     images : one structure or several; they stay as they are.
     settings : of all systems; that of index k has the random numbers of ``system=k``.
     steps : of the whole run, with those of a trajectory that is continued.
-    keep_velocities, trajectory, log, restart, force : as in :func:`md`.
-    observer : called at every step of every system, also at the first and at the one that a restart begins with.
+    keep_velocities, trajectory, log, restart, force, executor : as in :func:`md`.
+    observer : called at every step of every system, also at the first and at the one that a restart begins with; not
+        of systems that an executor moves.
     ended : called with number and outcome of every system, as they end.
 
     Returns
@@ -181,33 +173,17 @@ def md_all(
     check_trajectories(paths)
     logs = file_of_each(log, len(systems), "log")
     check_distinct([*paths, *logs])
-    runs: list[DynamicsRun] = []
-    outcomes: dict[int, Dynamics | MolcalcError] = {}
-    for k, (atoms, path) in enumerate(zip(systems, paths)):
-        own = replace(settings, system=k)
-        if path is not None and restart and path.exists():
-            initial = _continued(atoms, calculator, own, path)
-        else:
-            for file in (path, logs[k]):
+    items = [Item(k, atoms, *files) for k, (atoms, *files) in enumerate(zip(systems, paths, logs))]
+    for item in items:
+        if not (restart and item.path is not None and item.path.exists()):
+            for file in (item.path, item.log):
                 if file is not None:
                     check_file(file, force=force)
-            try:
-                initial = _new(atoms, calculator, own, keep_velocities)
-            except MolcalcError as error:
-                outcomes[k] = error
-                continue
-        runs.append(DynamicsRun(k, initial, calculator, steps, path, logs[k], force, observer))
-    for k, outcome in outcomes.items():
-        (ended or _unnoticed)(k, outcome)
-    for run in side_by_side(runs, calculator):
-        assert run.outcome is not None
-        outcomes[run.system] = run.outcome
-        (ended or _unnoticed)(run.system, run.outcome)
-    return [outcomes[k] for k in range(len(systems))]
-
-
-def _unnoticed(system: int, outcome: Dynamics | MolcalcError) -> None:
-    """Observer of ends that does nothing."""
+    work = DynamicsWork(
+        calculator=calculator, settings=settings, steps=steps, keep_velocities=keep_velocities, restart=restart,
+        force=force,
+    )  # fmt: skip
+    return all_done(work, items, executor, observer, ended)
 
 
 def recorded_settings(paths: Sequence[Path | None]) -> DynamicsSettings | None:
@@ -227,42 +203,3 @@ def recorded_settings(paths: Sequence[Path | None]) -> DynamicsSettings | None:
             description = read_recorded(path, DYNAMICS_PROGRAM, only_last=True).description
             return replace(DynamicsSettings.from_description(description), system=0)
     return None
-
-
-def _new(
-    atoms: Atoms, calculator: MolCalculator, settings: DynamicsSettings, keep_velocities: bool | None
-) -> InitialState:
-    """Beginning of a run."""
-    calculator.predictor.check(atoms)
-    start = atoms.copy()
-    start.info.pop(NOSE_HOOVER, None)
-    with constraints_named(start):
-        n_freedom = degrees_of_freedom(start, settings)
-        moves = bool(start.get_momenta().any())
-        if not (moves if keep_velocities is None else keep_velocities):
-            set_velocities(start, settings)
-    return InitialState(start, settings, n_freedom)
-
-
-def _continued(atoms: Atoms, calculator: MolCalculator, settings: DynamicsSettings, path: Path) -> InitialState:
-    """The last frame of a trajectory."""
-    run = read_recorded(path, DYNAMICS_PROGRAM, only_last=True)
-    last = run.frames[-1]
-    check_same_atoms(atoms, last, path)
-    check_same_model(calculator, last, path)
-    check_same_settings(settings.description(), run, path)
-    n_freedom = run.description["degrees_of_freedom"]
-    expected = (run.n_frames - 1) * settings.interval
-    step = last.info.get("step")
-    if step != expected:
-        raise InputError(
-            f"{path}: its steps do not go on: frame {run.n_frames - 1} is of step {step}, not {expected} "
-            "(two runs wrote it, or it was edited): begin a new run from one of its frames with --keep-velocities"
-        )
-    kelvin = 2.0 * last.get_kinetic_energy() / (max(n_freedom, 1) * kB)
-    if not kelvin <= MAX_TEMPERATURE:
-        raise InputError(
-            f"{path}: the momenta of its last frame are {kelvin:.3g} K, out of any sense (at most "
-            f"{MAX_TEMPERATURE:g} K): begin a new run from an earlier frame"
-        )
-    return InitialState(last.copy(), settings, n_freedom, step=int(step), n_frames=run.n_frames, n_torn=run.n_torn)

@@ -6,7 +6,7 @@ that have arrived make room for others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ase import Atoms
@@ -15,16 +15,10 @@ from tqdm import tqdm
 from molcalc.errors import InputError, MolcalcError, RelaxationWarning, warn_user
 from molcalc.io.targets import check_distinct, check_file
 from molcalc.prediction.batching import check_images
-from molcalc.simulate.relaxation_run import (
-    SEARCHING,
-    Relaxation,
-    RelaxationObserver,
-    RelaxationRun,
-    RelaxationSettings,
-    RelaxationStep,
-)
-from molcalc.simulate.side_by_side import side_by_side
+from molcalc.simulate.distribution import AnyExecutor, all_done
+from molcalc.simulate.relaxation_run import Relaxation, RelaxationObserver, RelaxationSettings, RelaxationWork
 from molcalc.simulate.trajectory import PathLike, check_trajectories, file_of_each
+from molcalc.simulate.work import Item
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
@@ -40,6 +34,9 @@ def relax(
     optimizer: str = "auto",
     cell: bool = False,
     trajectory: PathLike | Sequence[PathLike | None] | None = None,
+    restart: bool = False,
+    force: bool = False,
+    executor: AnyExecutor = None,
     progress: bool = True,
 ) -> list[Atoms]:
     """Relaxed structures, in the order of the input.
@@ -56,6 +53,10 @@ def relax(
         the steps of ASE's (the last one structure after the other).
     cell : relax the cells as well.
     trajectory : file for all steps; of several structures one each.
+    restart : continue trajectories that exist.
+    force : replace trajectories that exist.
+    executor : number of processes on this machine, an executor of :mod:`concurrent.futures`, or a client of Dask, that
+        share the structures; None relaxes them here.
     progress : show a bar, on a terminal.
 
     Returns
@@ -73,7 +74,10 @@ def relax(
     settings = RelaxationSettings(fmax=fmax, steps=steps, optimizer=optimizer, cell=cell)
     systems = [images] if isinstance(images, Atoms) else list(images)
     with tqdm(total=len(systems), desc="relax", unit="structure", disable=None if progress else True) as bar:
-        outcomes = relax_all(systems, calc, settings, trajectory=trajectory, ended=lambda *_: bar.update())
+        outcomes = relax_all(
+            systems, calc, settings, trajectory=trajectory, restart=restart, force=force, executor=executor,
+            ended=lambda *_: bar.update(),
+        )  # fmt: skip
     failed = {k: outcome for k, outcome in enumerate(outcomes) if isinstance(outcome, MolcalcError)}
     if failed:
         first, reason = next(iter(failed.items()))
@@ -103,6 +107,7 @@ def relax_all(
     trajectory: PathLike | Sequence[PathLike | None] | None = None,
     restart: bool = False,
     force: bool = False,
+    executor: AnyExecutor = None,
     observer: RelaxationObserver | None = None,
     ended: EndObserver | None = None,
 ) -> list[Relaxation | MolcalcError]:
@@ -139,29 +144,6 @@ def relax_all(
     for path in paths:
         if path is not None and not (restart and path.exists()):
             check_file(path, force=force)
-    runs = [
-        RelaxationRun(k, atoms, calculator, settings, path, restart, force, observer or _unobserved)
-        for k, (atoms, path) in enumerate(zip(systems, paths))
-    ]
-    for run in _alone(runs) if settings.optimizer in SEARCHING else side_by_side(runs, calculator):
-        assert run.outcome is not None
-        (ended or _unnoticed)(run.system, run.outcome)
-    return [run.outcome for run in runs if run.outcome is not None]
-
-
-def _alone(runs: Iterable[RelaxationRun]) -> Iterator[RelaxationRun]:
-    """Runs as they end, one after the other."""
-    for run in runs:
-        try:
-            run.run_alone()
-        except MolcalcError as error:
-            run.fail(error)
-        yield run
-
-
-def _unobserved(step: RelaxationStep) -> None:
-    """Observer that does nothing."""
-
-
-def _unnoticed(system: int, outcome: Relaxation | MolcalcError) -> None:
-    """Observer of ends that does nothing."""
+    items = [Item(k, atoms, path) for k, (atoms, path) in enumerate(zip(systems, paths))]
+    work = RelaxationWork(calculator=calculator, settings=settings, restart=restart, force=force)
+    return all_done(work, items, executor, observer, ended)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from molcalc.simulate.trajectory import (
     check_same_settings,
     read_recorded,
 )
+from molcalc.simulate.work import Item, Work
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
@@ -120,6 +121,33 @@ class Relaxation:
 RelaxationObserver = Callable[[RelaxationStep], None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class RelaxationWork(Work[Relaxation]):
+    """Relaxation of any structure with the same settings."""
+
+    settings: RelaxationSettings
+
+    def run_of(self, item: Item, observer: RelaxationObserver | None = None) -> RelaxationRun:
+        return RelaxationRun(self, item, observer)
+
+    def cost(self, item: Item) -> float:
+        # From 5 to 40 atoms the number of steps grows like this, from starts of force fields.
+        return float(len(item.atoms) ** 1.5)
+
+    def ended(self, runs: Sequence[Run[Relaxation]]) -> Generator[tuple[int, Relaxation | MolcalcError], None, None]:
+        if self.settings.optimizer not in SEARCHING:
+            yield from super().ended(runs)
+            return
+        for run in runs:
+            assert isinstance(run, RelaxationRun)
+            try:
+                run.run_alone()
+            except MolcalcError as error:
+                run.fail(error)
+            assert run.outcome is not None
+            yield run.system, run.outcome
+
+
 class RelaxationRun(Run["Relaxation"]):
     """Relaxation of one structure, from its first step or from the last one recorded.
 
@@ -127,9 +155,8 @@ class RelaxationRun(Run["Relaxation"]):
 
     Parameters
     ----------
-    system : its number, for the observer.
-    restart : go on with the trajectory in ``path``, if there is one.
-    force : replace it otherwise.
+    work : settings of all structures.
+    item : structure and trajectory.
 
     Raises
     ------
@@ -137,28 +164,21 @@ class RelaxationRun(Run["Relaxation"]):
         When the trajectory belongs to something else.
     """
 
-    def __init__(
-        self,
-        system: int,
-        atoms: Atoms,
-        calculator: MolCalculator,
-        settings: RelaxationSettings,
-        path: Path | None,
-        restart: bool,
-        force: bool,
-        observer: RelaxationObserver,
-    ) -> None:
-        self.system, self._calculator, self._settings, self._path = system, calculator, settings, path
-        self._observer, self._force = observer, force
-        run = _recorded(atoms, calculator, settings, path) if path and restart and path.exists() else None
+    def __init__(self, work: RelaxationWork, item: Item, observer: RelaxationObserver | None) -> None:
+        calculator, path = work.calculator, item.path
+        self.system, self._calculator, self._settings, self._path = item.system, calculator, work.settings, path
+        self._observer, self._force = observer, work.force
+        run = None
+        if path is not None and work.restart and path.exists():
+            run = _recorded(item.atoms, calculator, work.settings, path)
         self._recorded, self._n_torn = (run.frames, run.n_torn) if run else ([], 0)
         self._known = recorded_results(self._recorded)
         self._n_recorded = len(self._recorded) - 1
-        self.atoms = (self._recorded[0] if self._recorded else atoms).copy()
+        self.atoms = (self._recorded[0] if self._recorded else item.atoms).copy()
         self.outcome = None
         self._target: Any = self.atoms
         self._writer: TrajectoryWriter | None = None
-        self._last = RelaxationStep(system, -1, math.nan, math.inf)
+        self._last = RelaxationStep(self.system, -1, math.nan, math.inf)
 
     def begin(self) -> None:
         """Make ready for the first step; recorded ones are taken again at once.
@@ -245,7 +265,8 @@ class RelaxationRun(Run["Relaxation"]):
         with held():
             if step > self._n_recorded and self._writer is not None:
                 self._writer.write(self.atoms)
-            self._observer(self._last)
+            if self._observer is not None:
+                self._observer(self._last)
         return self._last.fmax < self._settings.fmax
 
     def _end(self, outcome: Relaxation | MolcalcError) -> None:
