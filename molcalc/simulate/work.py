@@ -75,6 +75,10 @@ class Work(ABC, Generic[Outcome]):
     ) -> Generator[tuple[int, Outcome | MolcalcError], None, None]:
         """Numbers and outcomes of structures as they end, all of them in one batch.
 
+        Returns
+        -------
+        iterator of pairs
+
         Raises
         ------
         InputError, ConfigError
