@@ -52,6 +52,72 @@ ERRORS = {
         "simulate/frame_checksums.py", "atoms.cell.array, atoms.get_momenta()]", "atoms.cell.array]",
         "tests/simulate/test_frame_checksums.py",
     ),
+    "lock of another machine taken over": Planted(
+        "io/locks.py", "if self.host != platform.node():\n            return False",
+        "if self.host != platform.node():\n            return True", "tests/io/test_locks.py",
+    ),
+    "lock that everybody gets": Planted(
+        "io/locks.py", "held = _flock(file.fileno())", "held = True", "tests/io/test_locks.py",
+    ),
+    "lock of a link beside that of its file": Planted(
+        "io/locks.py", "Path(os.path.realpath(target))", "Path(os.path.abspath(target))", "tests/io/test_locks.py",
+    ),
+    "temporary file of a living writer removed": Planted(
+        "io/files.py", "held.enter_context(only_writer(path.with_name(owner)))", "held.close()",
+        "tests/io/test_files.py",
+    ),
+    "old pages rolled into a new database": Planted(
+        "io/files.py", "        clear_away(self.path, self.temporary)\n", "", "tests/io/test_sqlite.py",
+    ),
+    "database of a killed writer read as it is": Planted(
+        "io/sqlite.py", "    if may_write:\n        _open_once(path, path)", "    if may_write:\n        pass",
+        "tests/io/test_sqlite.py",
+    ),
+    "checksums of archives not compared": Planted(
+        "io/archives.py", "damaged = archive.testzip()", "damaged = None", "tests/io/test_archives.py",
+    ),
+    "archives without a budget": Planted(
+        "io/archives.py", "if claimed > budget_of(len(data)):", "if claimed < 0:", "tests/io/test_archives.py",
+    ),
+    "any seal holds": Planted(
+        "io/seals.py", "if values.get(name) != sha256(canonical_json(found)):", "if name not in values:",
+        "tests/io/test_seals.py",
+    ),
+    "factor of the budget not asked for": Planted(
+        "io/budget.py", "int(size * _expansion())", "int(size * EXPANSION)", "tests/io/test_budget.py",
+    ),
+    "readers of others without a limit": Planted(
+        "io/budget.py", "(mapped + more, before[1])", "before", "tests/io/test_budget.py",
+    ),
+    "compressed bytes not added up": Planted(
+        "io/compressed.py", "self._total += count", "self._total = count", "tests/io/test_compressed.py",
+    ),
+    "torn piece left in a file that grows": Planted(
+        "io/growing.py", "self._file.truncate(self._whole)", "pass", "tests/io/test_growing.py",
+    ),
+    "old file gone before the first frame": Planted(
+        "io/growing.py", "self._new = begun.enter_context(contextlib.closing(Replacement(real)))",
+        "real.unlink(missing_ok=True)\n                self._new = "
+        "begun.enter_context(contextlib.closing(Replacement(real)))",
+        "tests/io/test_growing.py",
+    ),
+    "arrays written behind the back of Python": Planted(
+        "io/files.py",
+        'raise io.UnsupportedOperation("whoever writes to the number of this file loses errors of the disk")',
+        "return self.raw.fileno()", "tests/io/test_files.py",
+    ),
+    "texts of others command the terminal": Planted(
+        "io/escapes.py", "return _COMMANDS.sub(lambda found: _escape(found[0]), text)", "return text",
+        "tests/io/test_escapes.py",
+    ),
+    "formulas in cells of sheets": Planted(
+        "io/escapes.py", "formula = shown.startswith(_FORMULA)", 'formula = shown.startswith("=")',
+        "tests/io/test_escapes.py",
+    ),
+    "folder of something else taken for a killed run": Planted(
+        "train/loop/run_folder.py", "all(checkpoint.is_unfinished(name) for name", "all(True for name",
+        "tests/train/loop/test_trainer_resume.py",
+    ),
     "noise of a restart begins anew": Planted(
         "simulate/dynamics_run.py", "generator(self._settings, self._step + 1)",
         "generator(self._settings, self._step + 1 - max(self._initial.step, 0))",
