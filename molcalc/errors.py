@@ -191,7 +191,7 @@ def short(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
-_LONGEST_REASON = 300
+_LONGEST_REASON = 200
 """Characters of what another package says of a file."""
 _WORDLESS = (AssertionError, LookupError, AttributeError, TypeError, StopIteration, RecursionError, ArithmeticError)
 """What programs raise that did not expect what they found; what these say are details of the program."""

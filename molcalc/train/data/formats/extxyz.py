@@ -12,7 +12,7 @@ import numpy as np
 from ase.io.extxyz import REV_PROPERTY_NAME_MAP, key_val_str_to_dict
 
 from molcalc.elements import atomic_number
-from molcalc.errors import DatasetError, UnsupportedElementError
+from molcalc.errors import DatasetError, UnsupportedElementError, reason_of, short
 from molcalc.io.files import UNREADABLE
 from molcalc.io.xyz_frames import XYZFrame, xyz_frames
 from molcalc.properties import to_voigt
@@ -69,7 +69,9 @@ class ExtendedXYZ(RowFile):
                 try:
                     yield _qm9_row(number, where, frame) if frame.qm9 else _row(number, where, frame)
                 except _BadLine as error:
-                    raise DatasetError(f"{self.name}, line {frame.line + 2 + error.atom}: {error}") from error
+                    raise DatasetError(
+                        f"{self.name}, line {frame.line + 2 + error.atom}: {reason_of(error)}"
+                    ) from error
 
     @staticmethod
     def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
@@ -183,7 +185,9 @@ def _layout(properties: str) -> tuple[_Columns, ...]:
     fields = properties.split(":")
     names, kinds, widths = fields[::3], fields[1::3], fields[2::3]
     if len(fields) % 3 or not set(kinds) <= set(_CONVERTERS) or not all(width.isdigit() for width in widths):
-        raise ValueError(f"Properties={properties} are not NAME:TYPE:COLUMNS with types {', '.join(_CONVERTERS)}")
+        raise ValueError(
+            f"Properties={short(properties)} are not NAME:TYPE:COLUMNS with types {', '.join(_CONVERTERS)}"
+        )
     columns, first = [], 0
     for name, kind, width in zip(names, kinds, map(int, widths)):
         columns.append(_Columns(REV_PROPERTY_NAME_MAP.get(name, name), kind, first, first + width))
@@ -241,7 +245,7 @@ def _cell(info: dict[str, Any], vectors: list[str]) -> tuple[Any, Any]:
         for k, line in enumerate(vectors):
             words = line.split()
             if words[0] != f"VEC{k + 1}" or len(words) != 4:
-                raise ValueError(f"found {line.strip()!r} where VEC{k + 1} x y z was expected")
+                raise ValueError(f"found {short(line.strip())} where VEC{k + 1} x y z was expected")
             cell[k] = [float(word) for word in words[1:]]
         return cell, np.arange(3) < len(vectors)
     lattice = info.pop("Lattice", None)
