@@ -174,7 +174,7 @@ def fit(
             if begun is None:
                 trainer.save_last()  # shows before any work that the disk takes it
             changed = begun is None or _go_on(trainer, begun[1])
-            if changed and processes.first:
+            if processes.first and (changed or not folder.can_be_repeated):
                 _write_down(trainer, parts, files, config)
             return _run(trainer, parts, config, interruption, progress and processes.first)
         except Exception:

@@ -73,6 +73,11 @@ class RunFolder:
         """Whether a run can be resumed here."""
         return self.last.is_dir() and any(self.last.glob(checkpoint.CONFIG + "*"))
 
+    @property
+    def can_be_repeated(self) -> bool:
+        """Whether options and parts are written down; not of a run that was killed before."""
+        return all((self.path / name).is_file() for name in (OPTIONS_FILE, PARTS_FILE))
+
     @contextlib.contextmanager
     def owned(self) -> Iterator[None]:
         """Keep other runs out, and clear up what a killed one left; the lock ends with the process, however it dies.

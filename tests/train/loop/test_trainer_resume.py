@@ -335,8 +335,12 @@ def test_a_job_that_is_started_again_begins_or_goes_on(
         with pytest.raises(KeyboardInterrupt):
             run(labelled_db, tmp_path / "run", resume="auto")
     for _ in range(2):  # the second time nothing is left to do
+        for name in ("training.yaml", "parts.csv"):  # as if it had been killed before they were written
+            (tmp_path / "run" / name).unlink()
         run(labelled_db, tmp_path / "run", resume="auto")
     assert_same_run(finished, tmp_path / "run")
+    assert (tmp_path / "run" / "training.yaml").is_file()
+    assert (tmp_path / "run" / "parts.csv").read_text() == (finished / "parts.csv").read_text()
     with pytest.raises(ConfigError, match="resume='always'; expected True, False or 'auto'"):
         run(labelled_db, tmp_path / "run", resume="always")
 
