@@ -19,7 +19,7 @@ import numpy as np
 from molcalc.errors import DatasetError, InUseError, MolcalcError, ResourceError, StateError
 from molcalc.io.files import replacing
 from molcalc.io.locks import Owner, lock_file, only_writer
-from molcalc.io.sqlite import is_busy, is_out_of_storage
+from molcalc.io.sqlite import SQLITE_ERRORS, is_busy, is_out_of_storage
 from molcalc.io.targets import reserved
 from molcalc.state import CHARGE_KEYS, charge_argument, resolve_charge, state_key, without_rounding
 from molcalc.train.data.declaration import Declaration
@@ -175,7 +175,7 @@ def write_results(
             raise _failure(database, error) from error
 
 
-def _failure(path: Path, error: sqlite3.Error) -> MolcalcError:
+def _failure(path: Path, error: Exception) -> MolcalcError:
     """What hindered a change of a database: the disk, another program, or damage."""
     if is_out_of_storage(error):
         return ResourceError(f"cannot write {path}: {error}; it stays as it was")
@@ -248,7 +248,7 @@ def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(path, timeout=20)) as connection, connection:
             yield connection
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise _failure(path, error) from error
 
 
@@ -317,7 +317,7 @@ def _copy(sources: Sequence[tuple[Path, np.ndarray | None]], target: Path) -> in
                 total = _copy_rows(temporary, source, rows)
             except sqlite3.OperationalError:
                 raise  # of the file that is written
-            except sqlite3.Error as error:
+            except SQLITE_ERRORS as error:
                 raise damaged(source, error) from error
     return total
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from molcalc.errors import DatasetError
 from molcalc.io.files import decompressed
-from molcalc.io.sqlite import recovered, refuse_programs
+from molcalc.io.sqlite import SQLITE_ERRORS, recovered, refuse_programs
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.base import damaged
@@ -85,7 +85,7 @@ class SQLiteDatabase(Database):
         try:
             with closing(self._sqlite()) as connection:
                 (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise damaged(self.path, error) from error
         if answer != "ok":
             raise damaged(self.path, ValueError(answer))
