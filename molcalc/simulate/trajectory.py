@@ -253,7 +253,10 @@ class TrajectoryWriter:
                 if n_torn:
                     _check_count(path, len(Trajectory(file)), n_frames + n_torn)
                     forget_frames(file, n_frames + n_torn, n_frames)
-                self._binary = Trajectory(file, "a" if n_frames else "w")
+                try:
+                    self._binary = Trajectory(file, "a" if n_frames else "w")
+                except AssertionError as error:  # of the version in its header, which readers do not look at
+                    raise InputError(f"{path} is not a readable trajectory: {reason_of(error)}") from error
                 self._binary.set_description(sealed(description))
                 _check_count(path, len(self._binary.backend), n_frames)
                 file.seek(0, os.SEEK_END)

@@ -62,6 +62,18 @@ def test_files_of_other_programs_and_damaged_ones_are_refused(images: list[Atoms
         read_recorded(tmp_path / "damaged.traj", "molcalc test")
 
 
+def test_a_damaged_version_is_refused_by_who_goes_on(images: list[Atoms], tmp_path: Path) -> None:
+    path = tmp_path / "a.traj"
+    with TrajectoryWriter(path, SETTINGS) as writer:
+        writer.write(images[0])
+    data = bytearray(path.read_bytes())
+    data[24] ^= 1 << 7  # readers do not look at it
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="a.traj is not a readable trajectory"):
+        TrajectoryWriter(path, SETTINGS, 1)
+    assert path.read_bytes() == data
+
+
 def test_settings_that_changed_are_named_with_both_values(images: list[Atoms], tmp_path: Path) -> None:
     path = tmp_path / "a.traj"
     images[0].calc = SinglePointCalculator(images[0], energy=0.0)
