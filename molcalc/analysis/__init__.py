@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from molcalc.analysis.cube import write_cube
-    from molcalc.analysis.pictures import draw_charges, draw_distributed_charges, draw_esp_surface, draw_molecule
+    from molcalc.analysis.pictures import (
+        draw_charges,
+        draw_distributed_charges,
+        draw_esp_surface,
+        draw_molecule,
+        draw_spectrum,
+    )
     from molcalc.analysis.planar import planar_potential
+    from molcalc.analysis.spectra import infrared_spectrum, md_infrared_spectrum
     from molcalc.analysis.surface import esp_surface
 
 _HOMES = {
@@ -19,13 +26,16 @@ _HOMES = {
     "draw_distributed_charges": "pictures",
     "draw_esp_surface": "pictures",
     "draw_molecule": "pictures",
+    "draw_spectrum": "pictures",
     "esp_surface": "surface",
+    "infrared_spectrum": "spectra",
+    "md_infrared_spectrum": "spectra",
     "planar_potential": "planar",
     "write_cube": "cube",
 }
 __all__ = [
-    "draw_charges", "draw_distributed_charges", "draw_esp_surface", "draw_molecule", "esp_surface", "planar_potential",
-    "write_cube",
+    "draw_charges", "draw_distributed_charges", "draw_esp_surface", "draw_molecule", "draw_spectrum", "esp_surface",
+    "infrared_spectrum", "md_infrared_spectrum", "planar_potential", "write_cube",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ from ase import Atoms
 
 from molcalc.analysis.molecular_potential import MolecularPotential
 from molcalc.analysis.rendering import Camera, Rendering
+from molcalc.analysis.spectra import Spectrum
 from molcalc.analysis.surface import SCALE
 from molcalc.calculators.base import MolCalculator
 from molcalc.errors import InputError
 from molcalc.train.report.esp_plots import ATOM_COLORS, OTHER_COLOR
-from molcalc.train.report.figures import DIVERGING, new_figure, style
+from molcalc.train.report.figures import CYCLE, DIVERGING, new_figure, style
 from molcalc.units import COVALENT_RADII, VDW_RADII
 
 BALL = 0.45
@@ -142,6 +144,44 @@ def draw_potential(
         colorbar(figure, axis, "electrostatic potential (V)")
         axis.set_title(f"{atoms.get_chemical_formula()}, {scale:g} van der Waals radii")
         return figure
+
+
+def draw_spectrum(*spectra: Spectrum, labels: Sequence[str] = ()) -> Any:
+    """Spectra in one picture, with the lines that they are made of.
+
+    Parameters
+    ----------
+    labels : of the spectra; their titles unless given.
+
+    Returns
+    -------
+    figure of matplotlib
+    """
+    if not spectra:
+        raise InputError("no spectrum to draw")
+    with style():
+        figure, axes = new_figure(1, 1, 7.5, 3.6)
+        axis = axes[0, 0]
+        for spectrum, color, label in zip(spectra, CYCLE, labels or [spectrum.title for spectrum in spectra]):
+            axis.plot(spectrum.wavenumbers, spectrum.intensity, color=color, label=label)
+        top = max(float(spectrum.intensity.max()) for spectrum in spectra)
+        axis.set(xlabel="wavenumber (cm⁻¹)", ylabel="absorption (km/mol per cm⁻¹)", ylim=(0.0, 1.05 * top or 1.0))
+        axis.set_xlim(max(float(spectrum.wavenumbers[-1]) for spectrum in spectra), 0.0)  # as spectrometers show it
+        if any(len(spectrum.lines) for spectrum in spectra):
+            _draw_lines(axis, spectra)
+        axis.legend()
+        return figure
+
+
+def _draw_lines(axis: Any, spectra: Sequence[Spectrum]) -> None:
+    """Lines in a scale of their own."""
+    own = axis.twinx()
+    for spectrum, color in zip(spectra, CYCLE):
+        if len(spectrum.lines):
+            own.vlines(spectrum.lines[:, 0], 0.0, spectrum.lines[:, 1], color=color, linewidth=1.0, alpha=0.6)
+    own.set(ylabel="intensity of lines (km/mol)", ylim=(0.0, 1.05 * own.get_ylim()[1]))
+    own.grid(visible=False)
+    own.spines["right"].set_visible(True)
 
 
 def _image(atoms: Atoms, camera: Camera | None, radii: np.ndarray) -> Rendering:

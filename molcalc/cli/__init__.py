@@ -24,7 +24,21 @@ from molcalc.cli.options import Parser, refuse_unknown_options
 from molcalc.cli.terminal import plain_terminal
 from molcalc.simulate.interrupts import Interrupted, signals_raise
 
-COMMANDS = ("energy", "compare", "relax", "md", "esp", "info", "convert", "db", "train", "evaluate", "sae", "export")
+COMMANDS = (
+    "energy",
+    "compare",
+    "relax",
+    "md",
+    "esp",
+    "vib",
+    "info",
+    "convert",
+    "db",
+    "train",
+    "evaluate",
+    "sae",
+    "export",
+)
 
 _DESCRIPTION = "Neural-network potentials for molecules and materials: energies, relaxation, molecular dynamics."
 _EPILOG = """\

@@ -96,7 +96,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: Arguments) -> int:
     """Describe the potential of every molecule; write what is asked for."""
     from molcalc.analysis.point_files import read_points
-    from molcalc.cli.input_structures import read_all, sources_of
+    from molcalc.cli.input_structures import read_all, sources_of, stems_of
     from molcalc.errors import MolcalcError
     from molcalc.io.targets import check_distinct, check_file
     from molcalc.train.report.figures import style
@@ -105,7 +105,7 @@ def run(args: Arguments) -> int:
     frames = read_all(args.files, failures)
     if not frames:
         return failures.report(0)
-    wanted = [frame_targets(args, frame, len(frames)) for frame in frames]
+    wanted = [frame_targets(args, stem) for stem in stems_of(frames, args.output)]
     files = [path for targets in wanted for path in targets.values()]
     inputs = input_paths(sources_of(args.files), *(args.model or []), *filter(None, (args.points, args.compare)))
     for path in files:
@@ -132,10 +132,8 @@ def run(args: Arguments) -> int:
     return failures.report(n_done)
 
 
-def frame_targets(args: Arguments, frame: InputStructure, n_frames: int) -> dict[str, Path]:
+def frame_targets(args: Arguments, stem: str) -> dict[str, Path]:
     """Files that are written of one structure, by what they hold."""
-    stem = args.output or frame.stem
-    stem = stem if n_frames == 1 else f"{stem}-{frame.number}"
     endings = {
         "cube": ".cube" if args.cube is not None else None,
         "plot": "-esp.png" if args.plot else None,

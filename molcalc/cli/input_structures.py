@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -105,6 +106,28 @@ def read_all(names: Sequence[str], failures: Failures, *, latest: bool = False) 
         except (MolcalcError, OSError) as error:
             failures.add(error)
     return frames
+
+
+def stems_of(frames: Sequence[InputStructure], wanted: str | None = None) -> list[str]:
+    """Beginnings of the names of files that are made of several structures, no two of them equal.
+
+    Parameters
+    ----------
+    wanted : by the user; None takes the names of the files.
+
+    Returns
+    -------
+    NAME of a single structure; NAME-0, NAME-1, … of several, or of several in one file
+    """
+    if wanted is not None:
+        return [wanted] if len(frames) == 1 else [f"{wanted}-{k}" for k in range(len(frames))]
+    counts = Counter(frame.stem for frame in frames)
+    seen: Counter[str] = Counter()
+    stems = []
+    for frame in frames:
+        stems.append(frame.stem if counts[frame.stem] == 1 else f"{frame.stem}-{seen[frame.stem]}")
+        seen[frame.stem] += 1
+    return stems
 
 
 def sources_of(names: Iterable[str]) -> list[str]:
