@@ -22,7 +22,7 @@ STEP = 1.0
 """cm⁻¹ between points of a spectrum."""
 BEYOND = 15.0
 """Widths that a spectrum reaches beyond its last line."""
-RESOLUTION = 10.0
+BAND_WIDTH = 10.0
 """cm⁻¹, width at half maximum that the window gives to a line."""
 PADDING = 4
 """Times the length of a window that it is continued by zeros, so that points lie closer than the resolution."""
@@ -142,7 +142,7 @@ def broadened(lines: Float64[np.ndarray, "n_lines 2"], fwhm: float, shape: str, 
 
 
 def dipole_spectrum(
-    dipoles: Float64[np.ndarray, "n_frames 3"], timestep: float, temperature: float, resolution: float = RESOLUTION
+    dipoles: Float64[np.ndarray, "n_frames 3"], timestep: float, temperature: float, resolution: float = BAND_WIDTH
 ) -> Spectrum:
     r"""Infrared spectrum of classical dynamics, from the Fourier transform of the autocorrelation of the dipole.
 
@@ -197,7 +197,7 @@ def dipole_spectrum(
 
 def md_infrared_spectrum(
     frames: Sequence[Atoms], timestep: float, calc: MolCalculator | None = None, temperature: float | None = None,
-    resolution: float = RESOLUTION,
+    resolution: float = BAND_WIDTH,
 ) -> Spectrum:  # fmt: skip
     """Infrared spectrum of a trajectory of a molecule at constant energy (or with a gentle thermostat).
 

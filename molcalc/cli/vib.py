@@ -192,7 +192,7 @@ class VibrationReport:
             (atoms,) = relax([atoms], calculator, fmax=RELAXED, progress=False)
         atoms = with_masses(atoms, args.masses)
         energy = calculator.get_property("energy", atoms)
-        fmax = largest_force(atoms, calculator.get_property("forces", atoms))
+        fmax = remaining_force(atoms, calculator.get_property("forces", atoms))
         modes = NormalModes.of(calculator.get_vibrations(atoms))
         if args.ir and modes.intensities is None:
             raise MissingPropertyError("no infrared intensities: the model predicts no charges, or there is no dipole")
@@ -285,7 +285,7 @@ class VibrationReport:
             print(f"written: {', '.join(str(path) for path in targets.values())}")
 
 
-def largest_force(atoms: Atoms, forces: Any) -> float:
+def remaining_force(atoms: Atoms, forces: Any) -> float:
     """eV/Å of the largest force on an atom, without what constraints take."""
     import numpy as np
 
