@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +109,7 @@ def run(args: Arguments) -> int:
     files = [file for name in FILES for file in named_files(separated(options)[0].get(name, []))]
     check_table_target(args, input_paths(files))
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
-    with _notes(logging.ERROR if not first else logging.WARNING if args.quiet else logging.INFO):
+    with _notes(logging.ERROR if not first else logging.WARNING if args.quiet else logging.INFO, args.words):
         result = fit(
             output=args.output,
             resume="auto" if args.resume == "auto" else args.resume is not None,
@@ -202,8 +202,8 @@ def _errors(result: FitResult) -> Iterator[tuple[str, str | None, dict[str, dict
 
 
 @contextmanager
-def _notes(level: int) -> Iterator[None]:
-    """Show what the package logs as lines on stderr, above a progress bar."""
+def _notes(level: int, words: Callable[[str], str]) -> Iterator[None]:
+    """Show what the package logs as lines on stderr, above a progress bar, in the spelling of the command line."""
     from molcalc.cli.terminal import note
 
     class Notes(logging.Handler):
@@ -212,7 +212,7 @@ def _notes(level: int) -> Iterator[None]:
 
             prefix = "warning: " if record.levelno >= logging.WARNING else ""
             with tqdm.external_write_mode(file=sys.stderr):
-                note(prefix + " ".join(record.getMessage().split()))
+                note(prefix + words(" ".join(record.getMessage().split())))
 
     logger = logging.getLogger("molcalc")
     handler, before = Notes(), logger.level

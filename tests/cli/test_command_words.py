@@ -31,6 +31,17 @@ def test_arguments_are_spelled_as_options(text: str, spelled: str) -> None:
     assert words(text) == spelled
 
 
+def test_mappings_are_spelled_as_options_one_by_one() -> None:
+    words = CommandWords()
+    words.options, words.settings = ["--label", "--units"], ["arguments"]
+    assert words('take it with labels={"energy": "REF energy", "forces": "F"}') == (
+        "take it with --label 'energy=REF energy' --label forces=F"
+    )
+    assert words("units={'stress': 'virial'} if") == "--units stress=virial if"
+    assert words("arguments={'charge_channels': 2}, or") == "--set arguments.charge_channels=2, or"
+    assert words("loss={'weights': 2} and labels={} are") == "loss={'weights': 2} and labels={} are"
+
+
 def test_options_that_may_stand_in_a_file_keep_its_spelling() -> None:
     words = CommandWords()
     words.options, words.settings = ["--optimizer", "--resume"], ["allow_overlap", "optimizer"]
