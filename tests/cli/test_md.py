@@ -111,7 +111,9 @@ def test_a_log_that_a_killed_run_did_not_begin_has_a_line_of_its_first_frame(md:
     assert Path("parts.log").read_text() == Path("whole.log").read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["INT", "KILL"])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL], ids=["INT", "KILL"]
+)
 def test_a_killed_process_leaves_a_trajectory_that_can_be_continued(
     md: Any, model: Path, water: Path, number: int
 ) -> None:

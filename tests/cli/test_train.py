@@ -170,7 +170,11 @@ def test_a_run_leaves_a_model_and_goes_on_with_its_own_options(run: Any, data: P
     assert (tmp_path / "again" / "parts.csv").read_text() == (tmp_path / "run" / "parts.csv").read_text()
 
 
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
+    ids=["INT", "TERM"],
+)
 def test_a_stopped_run_saves_and_says_how_to_go_on(tmp_path: Path, number: int, expected: int) -> None:
     """In a folder whose name tries the path handling, in a locale with a decimal comma."""
     folder = tmp_path / "läufe @1"
