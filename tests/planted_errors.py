@@ -44,6 +44,10 @@ ERRORS = {
         "io/targets.py", "    check_file(path, force=force, inputs=files, error=error)\n    with only_writer(path):\n",
         "    if True:\n", "tests/io/test_targets.py",
     ),
+    "ions that share their charge are passed over": Planted(
+        "prediction/extrapolation.py", "if n_fragments == 1 or not (state.charge or odd.any()):",
+        "if n_fragments == 1 or not state.charge:", "tests/prediction/test_extrapolation.py",
+    ),
     "a torn frame counts as whole": Planted(
         "simulate/torn_frames.py", "return frames, k + 1", "return frames, len(numbers)",
         "tests/simulate/test_torn_frames.py",

@@ -213,6 +213,7 @@ def make_batch(
         pairs = pair_list(positions, cell, pbc, pair_cutoff)
     if extrapolation is not None:
         extrapolation.check_distances(atoms.numbers, squared, lists[0], state)
+        extrapolation.check_fragments(atoms.numbers, lists[0], cutoff, state)
     return build_batch(
         numbers=np.array(atoms.numbers),
         positions=positions,
