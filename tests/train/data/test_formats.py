@@ -28,6 +28,7 @@ from molcalc.train.data.formats import FORMATS, Format
 from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.formats.sqlite import SQLiteDatabase
 from molcalc.train.data.problems import Problems
+from tests.helpers.lmdb_pages import page
 from tests.train.data.conftest import Make, labelled
 
 
@@ -363,7 +364,7 @@ def test_python_objects_in_npz_files_are_not_read(tmp_path: Path) -> None:
 
 
 def test_lmdb_without_its_package_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "set.aselmdb").write_bytes(b"x")
+    (tmp_path / "set.aselmdb").write_bytes(page(1, 1) + page(1, 0))
     try:
         import ase_db_backends  # noqa: F401
     except ImportError:

@@ -10,6 +10,7 @@ from typing import Any
 from ase.data import chemical_symbols
 
 from molcalc.errors import DatasetError, InputError
+from molcalc.io.lmdb_file import check_whole
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import QUANTITIES, unit_factors
@@ -19,6 +20,7 @@ from molcalc.train.data.formats.database_keys import DatabaseKeys
 from molcalc.train.data.formats.row import Row, named, packed_row
 from molcalc.train.data.formats.rows import RowFile
 
+LMDB = ".aselmdb"
 log = logging.getLogger(__name__)
 
 
@@ -69,6 +71,8 @@ class Database(RowFile):
 
     def _connect(self) -> Any:
         try:
+            if self.path.suffix.lower() == LMDB:
+                check_whole(self.content)
             return _connected(self.content)
         except DatasetError:
             raise
