@@ -103,8 +103,18 @@ class GrowingFile:
         self._may_cut = True
 
     def cut(self, size: int) -> None:
-        """Drop everything beyond a size."""
-        self._file.truncate(size)
+        """Drop everything beyond a size.
+
+        Raises
+        ------
+        ResourceError
+            When the disk fails; the file is closed then.
+        """
+        try:
+            self._file.truncate(size)
+        except OSError as error:
+            self.close()
+            raise ResourceError(f"cannot write {self.path}: {error.strerror or error}") from error
         self.finish_piece()
 
     def read(self, n_bytes: int = -1) -> bytes:

@@ -95,3 +95,11 @@ def test_a_file_that_cannot_take_its_name_is_said_and_leaves_the_old_one(
             file.finish_piece()
     assert (tmp_path / "f").read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["f"]
+
+
+def test_a_disk_that_fails_while_a_file_is_cut_is_said(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"whole")
+    with pytest.raises(ResourceError, match=r"cannot write .*/f: Invalid argument"):
+        GrowingFile(tmp_path / "f", append=True).cut(-1)
+    assert (tmp_path / "f").read_bytes() == b"whole"
+    assert os.listdir(tmp_path) == ["f"]

@@ -85,6 +85,9 @@ def test_nothing_named_in_a_row_is_made_into_an_object(make_database: Make) -> N
         ("UPDATE systems SET energy=9e999 WHERE id=3", "row 3: energy is not finite"),
         ("UPDATE systems SET energy='abc' WHERE id=3", "row 3: energy is not a number"),
         ("UPDATE systems SET numbers=zeroblob(12) WHERE id=1", "row 1: an atomic number is 0, expected 1–118"),
+        ("UPDATE systems SET natoms=9e999 WHERE id=2", "row 2: the number of atoms is not a whole number"),
+        ("UPDATE systems SET natoms=2.9 WHERE id=2", "row 2: the number of atoms is not a whole number"),
+        ("UPDATE systems SET natoms='x' WHERE id=2", "row 2: the number of atoms is not a whole number"),
         ("UPDATE systems SET pbc=7 WHERE id=1", "row 1: a periodic direction has a zero cell vector"),
     ],
 )  # fmt: skip

@@ -81,10 +81,16 @@ def _fitting(rows: Sequence[Row], problems: Problems) -> list[Row]:
     """Rows whose arrays have the size that their number of atoms asks for."""
     if not rows:
         return []
-    n_atoms = np.array([row.natoms for row in rows], dtype=np.int64)
     columns = dict(zip(Row._fields, zip(*rows)))
+    counts = columns["natoms"]
+    whole = np.ones(len(rows), dtype=bool)
+    if set(map(type, counts)) != {int}:  # a column of SQLite holds anything
+        whole = np.array([isinstance(count, int) for count in counts])
+        _note_rows("the number of atoms is not a whole number", ~whole, rows, problems)
+        counts = [count if isinstance(count, int) else 0 for count in counts]
+    n_atoms = np.array(counts, dtype=np.int64)
     fits = n_atoms > 0
-    _note_rows("there are no atoms", ~fits, rows, problems)
+    _note_rows("there are no atoms", whole & ~fits, rows, problems)
     for name, size in _SIZES.items():
         expected = size * n_atoms if name in _PER_ATOM else np.full(len(rows), size)
         found = _lengths(columns[name], expected if name not in ("numbers", "positions") else np.zeros(len(rows)))
