@@ -7,7 +7,9 @@ that have arrived make room for others.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 from tqdm import tqdm
@@ -17,6 +19,7 @@ from molcalc.io.targets import check_distinct, check_file
 from molcalc.prediction.batching import check_images
 from molcalc.simulate.distribution import AnyExecutor, all_done
 from molcalc.simulate.relaxation_run import Relaxation, RelaxationObserver, RelaxationSettings, RelaxationWork
+from molcalc.simulate.results_database import STREAMED, filling
 from molcalc.simulate.trajectory import PathLike, check_trajectories, file_of_each
 from molcalc.simulate.work import Item
 
@@ -34,6 +37,7 @@ def relax(
     optimizer: str = "auto",
     cell: bool = False,
     trajectory: PathLike | Sequence[PathLike | None] | None = None,
+    database: PathLike | None = None,
     restart: bool = False,
     force: bool = False,
     executor: AnyExecutor = None,
@@ -53,8 +57,9 @@ def relax(
         the steps of ASE's (the last one structure after the other).
     cell : relax the cells as well.
     trajectory : file for all steps; of several structures one each.
-    restart : continue trajectories that exist.
-    force : replace trajectories that exist.
+    database : ASE database (.db) that fills with the relaxed structures as they end.
+    restart : continue trajectories and database where they exist: what is in the database is not computed again.
+    force : replace files that exist.
     executor : number of processes on this machine, an executor of :mod:`concurrent.futures`, or a client of Dask, that
         share the structures; None relaxes them here.
     progress : show a bar, on a terminal.
@@ -75,8 +80,8 @@ def relax(
     systems = [images] if isinstance(images, Atoms) else list(images)
     with tqdm(total=len(systems), desc="relax", unit="structure", disable=None if progress else True) as bar:
         outcomes = relax_all(
-            systems, calc, settings, trajectory=trajectory, restart=restart, force=force, executor=executor,
-            ended=lambda *_: bar.update(),
+            systems, calc, settings, trajectory=trajectory, database=database, restart=restart, force=force,
+            executor=executor, ended=lambda *_: bar.update(),
         )  # fmt: skip
     failed = {k: outcome for k, outcome in enumerate(outcomes) if isinstance(outcome, MolcalcError)}
     if failed:
@@ -105,6 +110,7 @@ def relax_all(
     settings: RelaxationSettings | None = None,
     *,
     trajectory: PathLike | Sequence[PathLike | None] | None = None,
+    database: PathLike | None = None,
     restart: bool = False,
     force: bool = False,
     executor: AnyExecutor = None,
@@ -118,8 +124,12 @@ def relax_all(
     images : one structure or several; they stay as they are.
     settings : defaults where None.
     trajectory : file that takes every step; of several structures one each.
-    restart : continue trajectories that exist. The steps are those of a relaxation in one piece.
-    force : replace trajectories that exist.
+    database : ASE database (.db) that fills with the relaxed structures as they end, see
+        :mod:`molcalc.simulate.results_database`.
+    restart : continue trajectories that exist; the steps are those of a relaxation in one piece. What is in the
+        database is not computed again.
+    force : replace files that exist.
+    executor : number of processes, an executor of :mod:`concurrent.futures` or a client of Dask; None for none.
     observer : called at every new step, also at the first and at the one that a restart begins with.
     ended : called with the number of a structure that has ended, and how it did.
 
@@ -140,10 +150,35 @@ def relax_all(
         raise InputError("no structure to relax: the list is empty")
     paths = file_of_each(trajectory, len(systems), "trajectory")
     check_trajectories(paths)
-    check_distinct(paths)
-    for path in paths:
+    file = None if database is None else Path(database)
+    if file is not None and file.suffix.lower() != STREAMED:
+        raise InputError(f"{file}: a database that grows ends in {STREAMED}")
+    check_distinct([file, *paths])
+    for path in [file, *paths]:
         if path is not None and not (restart and path.exists()):
             check_file(path, force=force)
     items = [Item(k, atoms, path) for k, (atoms, path) in enumerate(zip(systems, paths))]
     work = RelaxationWork(calculator=calculator, settings=settings, restart=restart, force=force)
-    return all_done(work, items, executor, observer, ended)
+    if file is None:
+        return all_done(work, items, executor, observer, ended)
+    with filling(file, _description(work), systems, steps=settings.steps, restart=restart) as kept:
+        outcomes: dict[int, Relaxation | MolcalcError] = {**kept.known}
+
+        def end(system: int, outcome: Relaxation | MolcalcError) -> None:
+            outcomes[system] = outcome
+            if isinstance(outcome, Relaxation):
+                kept.add(system, outcome)
+            if ended is not None:
+                ended(system, outcome)
+
+        for system, known in kept.known.items():
+            if ended is not None:
+                ended(system, known)
+        all_done(work, [item for item in items if item.system not in kept.known], executor, observer, end)
+    return [outcomes[k] for k in range(len(systems))]
+
+
+def _description(work: RelaxationWork) -> dict[str, Any]:
+    """What must be the same when a database of results is continued."""
+    settings = {name: value for name, value in asdict(work.settings).items() if name != "steps"}
+    return {**settings, **work.calculator.predictor.provenance()}
