@@ -4,11 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
+
+
+@dataclass(frozen=True)
+class FirstDerivatives:
+    """Energies of a term, and the derivatives of their sum.
+
+    Attributes
+    ----------
+    energies : (n_atoms,) float64, eV.
+    by_positions, by_cell : (n_atoms, 3) and (n_systems, 3, 3) float64, eV/Å.
+    by_charges : (n_atoms,) float64, eV/e; None of a term that reads no charges.
+    """
+
+    energies: Float64[Tensor, " n_atoms"]
+    by_positions: Float64[Tensor, "n_atoms 3"]
+    by_cell: Float64[Tensor, "n_systems 3 3"]
+    by_charges: Float64[Tensor, " n_atoms"] | None = None
+
+    def __add__(self, other: FirstDerivatives) -> FirstDerivatives:
+        by_charges = [each.by_charges for each in (self, other) if each.by_charges is not None]
+        return FirstDerivatives(
+            self.energies + other.energies,
+            self.by_positions + other.by_positions,
+            self.by_cell + other.by_cell,
+            torch.stack(by_charges).sum(dim=0) if by_charges else None,
+        )
 
 
 class EnergyTerm(nn.Module):
@@ -40,3 +68,9 @@ class EnergyTerm(nn.Module):
         (n_atoms,) float64, eV
         """
         raise NotImplementedError
+
+    def first_derivatives(
+        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+    ) -> FirstDerivatives | None:
+        """The same energies with their derivatives, where loops compute both together; None leaves it to autograd."""
+        return None

@@ -21,7 +21,6 @@ from molcalc.assembly.opening import OpenedModel
 from molcalc.assembly.potentials import AS_DECLARED, PotentialOptions, potential_of
 from molcalc.assembly.terms import completed_by
 from molcalc.batch import AtomicBatch, collate
-from molcalc.derivatives import dipole_derivatives, evaluate, hessian
 from molcalc.devices import usable_device
 from molcalc.electrostatics.sites import CHARGE_SOURCES, ChargeSites
 from molcalc.errors import (
@@ -63,6 +62,7 @@ from molcalc.state import (
     total_moment,
     unread_kind,
 )
+from molcalc.steps import step_of
 from molcalc.surroundings import own_settings
 
 BATCH_ATOMS = 2000
@@ -113,6 +113,7 @@ class Predictor:
     ) -> None:
         self.device = usable_device(options.device)
         self.potential = potential.set_dtype(DTYPES[str(options.dtype)]).to(self.device)
+        self._step = step_of(self.potential)
         self.charge, self.multiplicity = options.charge, options.multiplicity
         self.min_distance = options.min_distance
         self.model = model
@@ -182,7 +183,7 @@ class Predictor:
 
     def provenance(self) -> dict[str, Any]:
         """Origin of the results: model and hash, dtype, version, and the fidelity with what completes it."""
-        values: dict[str, Any] = {**self._provenance, "molcalc": __version__}
+        values: dict[str, Any] = {**self._provenance, "step": self._step.kind, "molcalc": __version__}
         if self.fidelities:
             values.update(fidelity=self.fidelity, **self.completed_by[self._fidelity])
         return values
@@ -462,7 +463,7 @@ class Predictor:
     @own_settings()
     def hessian(self, atoms: Atoms) -> Float64[np.ndarray, "n_atoms 3 n_atoms 3"]:
         """Second derivatives of the energy, (n, 3, n, 3) float64 in eV/Å²."""
-        return self._hessian(self.prepare(atoms)[0])
+        return self._second_derivatives(self.prepare(atoms)[0])[0]
 
     @own_settings()
     def vibration_inputs(
@@ -475,12 +476,8 @@ class Predictor:
         hessian : (n, 3, n, 3) float64, eV/Å².
         dipole_derivatives : (3, n, 3) float64, e; None for a model without charges, or a structure without dipole.
         """
-        batch, _ = self.prepare(atoms)
-        matrix = self._hessian(batch)
-        if "charges" not in self.potential.predicts:
-            return matrix, None
-        slopes = dipole_derivatives(self.potential, batch.to(self.device)).cpu().numpy()
-        return matrix, slopes if np.isfinite(slopes).all() else None
+        matrix, slopes = self._second_derivatives(self.prepare(atoms)[0])
+        return matrix, slopes if slopes is not None and np.isfinite(slopes).all() else None
 
     # -- charges and their potential -----------------------------------------------------------------
 
@@ -562,7 +559,7 @@ class Predictor:
     def _in_one_batch(self, batches: Sequence[AtomicBatch], gradients: Sequence[str]) -> list[Prediction]:
         batch = batches[0] if len(batches) == 1 else collate(list(batches))
         with memory_of(batch.numbers, len(batches)):
-            tensors = evaluate(self.potential, batch.to(self.device), gradients)
+            tensors = self._step.evaluate(batch.to(self.device), gradients)
             values = {name: value.double().cpu().numpy() for name, value in tensors.items()}
         parts = [values] if len(batches) == 1 else split_batch(values, batch)
         predictions = [Prediction.of(part) for part in parts]
@@ -571,10 +568,12 @@ class Predictor:
                 self._extrapolation.check_spread(one, prediction.extras["energy_std"])
         return predictions
 
-    def _hessian(self, batch: AtomicBatch) -> np.ndarray:
-        matrix = hessian(self.potential, batch.to(self.device)).cpu().numpy()
-        check_finite({"hessian": matrix}, self.model)
-        return matrix
+    def _second_derivatives(self, batch: AtomicBatch) -> tuple[np.ndarray, np.ndarray | None]:
+        """Hessian, and derivatives of the dipole where a model has one."""
+        matrix, slopes = self._step.second_derivatives(batch.to(self.device))
+        found = matrix.cpu().numpy()
+        check_finite({"hessian": found}, self.model)
+        return found, None if slopes is None else slopes.cpu().numpy()
 
     def _predict_charges(self, atoms: Atoms) -> Prediction:
         (prediction,) = self.predict([self.prepare(atoms)[0]], ())

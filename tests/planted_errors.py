@@ -375,6 +375,23 @@ ERRORS = {
     "sums of torch-scatter over the wrong axis": Planted(
         "nn/segments.py", "dim=0, dim_size", "dim=-1, dim_size", "tests/nn/test_segments.py"
     ),
+    "charges that do not share what is missing": Planted(
+        "kernels/aimnet2.py", "shares[s, c] * gradient", "gradient", "tests/test_steps.py",
+    ),
+    "compiled step without the charges' part of forces": Planted(
+        "models/aimnet2_step.py", "by_q += by_charges[:, None]", "by_q += 0.0 * by_charges[:, None]",
+        "tests/test_steps.py",
+    ),
+    "compiled step that forgets all passes but one": Planted(
+        "models/aimnet2_step.py", "add_to_basis=t < last", "add_to_basis=False", "tests/test_steps.py",
+    ),
+    "compiled step whose stress has no cell": Planted(
+        "steps.py", "+ batch.cell.mT @ found.by_cell", "+ 0.0 * batch.cell", "tests/test_steps.py",
+    ),
+    "edges that act on one atom": Planted(
+        "kernels/edges.py", "by_positions[i, x] -= by_vectors", "by_positions[i, x] -= 0.0 * by_vectors",
+        "tests/test_steps.py",
+    ),
     "curvature of GELU": Planted("kernels/gelu.py", "(_TWO - v * v)", "(_TWO + v * v)", "tests/nn/test_gelu.py"),
     "half the way back of a message": Planted(
         "kernels/message.py", "_spread(begin, end, source, up_basis,", "_spread(begin, begin, source, up_basis,",

@@ -26,6 +26,7 @@ LEVELS = [
     {"models", "electrostatics", "dispersion"},
     {"potential"},
     {"derivatives"},
+    {"steps"},
     {"registry"},
     {"pretrained"},
     {"assembly"},
@@ -46,6 +47,7 @@ DIFFERENTIATE = {
     ("derivatives.py", "_gradients"),
     ("derivatives.py", "_jacobian"),
     ("derivatives.py", "_shared_hessian"),
+    ("derivatives.py", "term_derivatives"),
     ("export/program.py", "gradient"),
     ("kernels/differentiation.py", "CompiledFunction.torch_gradient"),
 }

@@ -16,7 +16,7 @@ import pytest
 from ase.build import molecule
 
 from tests.helpers.calculators import tiny_calculator
-from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.networks import small_checkpoint
 from tests.helpers.training_runs import fit_molecules
 from tests.test_architecture import LEVELS, functions
 
@@ -98,7 +98,7 @@ def first_calls() -> Iterator[list[tuple[str, str]]]:
 def relaxed_once(folder: Path) -> Callable[[], object]:
     """Forces of a molecule."""
     atoms = molecule("CH3OH")
-    atoms.calc = tiny_calculator(tiny_checkpoint())
+    atoms.calc = tiny_calculator(small_checkpoint())  # of a form that has no compiled step
     return atoms.get_forces
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,6 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 from molcalc import D3, D4, open_model
 from molcalc.batch import AtomicBatch
-from molcalc.derivatives import evaluate
 from molcalc.errors import (
     ConfigError,
     FidelityWarning,
@@ -26,10 +26,10 @@ from molcalc.errors import (
     UnsupportedElementError,
 )
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.potential import Potential
 from molcalc.prediction.batching import make_batch
 from molcalc.prediction.options import PredictorOptions
 from molcalc.predictor import Predictor
+from molcalc.steps import TorchStep
 from tests.helpers.calculators import tiny_calculator
 from tests.helpers.networks import FIDELITIES, tiny_checkpoint, tiny_dcm, tiny_multifidelity_checkpoint
 from tests.helpers.structures import organic
@@ -170,13 +170,14 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Batches of more than two structures do not fit; the sizes that were tried."""
     tried: list[int] = []
 
-    def limited(potential: Potential, batch: AtomicBatch, *args: Any) -> dict[str, torch.Tensor]:
-        tried.append(batch.n_systems)
-        if batch.n_systems > 2:
-            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
-        return evaluate(potential, batch, *args)
+    class Limited(TorchStep):
+        def evaluate(self, batch: AtomicBatch, properties: Iterable[str]) -> dict[str, torch.Tensor]:
+            tried.append(batch.n_systems)
+            if batch.n_systems > 2:
+                raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+            return super().evaluate(batch, properties)
 
-    monkeypatch.setattr("molcalc.predictor.evaluate", limited)
+    monkeypatch.setattr("molcalc.predictor.step_of", Limited)
     return tried
 
 
@@ -195,10 +196,11 @@ def test_a_batch_is_halved_until_it_fits(short_of_memory: list[int]) -> None:
 
 
 def test_a_structure_that_does_not_fit_alone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*args: Any) -> dict[str, torch.Tensor]:
-        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+    class Refused(TorchStep):
+        def evaluate(self, batch: AtomicBatch, properties: Iterable[str]) -> dict[str, torch.Tensor]:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("molcalc.predictor.evaluate", refused)
+    monkeypatch.setattr("molcalc.predictor.step_of", Refused)
     calc = tiny_calculator(tiny_checkpoint())
     with pytest.raises(ResourceError, match="^structure 0: H2O with 3 atoms does not fit into memory: use a"):
         calc.evaluate([molecule("H2O"), molecule("CH4")])
@@ -319,7 +321,7 @@ def test_sources_that_a_model_does_not_have_are_named() -> None:
 
 def test_points_are_checked_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = predictor()
-    monkeypatch.setattr("molcalc.predictor.evaluate", None)
+    monkeypatch.setattr(Predictor, "predict", None)
     with pytest.raises(InputError, match=r"points have shape \(3,\); expected \(n_points, 3\)"):
         alone.esp(np.zeros(3), molecule("H2O"))
 

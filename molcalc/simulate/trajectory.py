@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
 
 PathLike = str | os.PathLike[str]
-_OF_ONE_FRAME = {"charge", "multiplicity", "molcalc", FRAME_CHECKSUM}
-"""Provenance that may differ between the parts of a run: about the structure, and the version of the package."""
+_OF_ONE_FRAME = {"charge", "multiplicity", "molcalc", "step", FRAME_CHECKSUM}
+"""Provenance that may differ between the parts of a run: about the structure, the version of the package, and the way
+that its formulas are computed."""
 
 
 BINARY = "traj"
