@@ -49,7 +49,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "init": {"metavar": "MODEL", "help": "published name or model directory to start from"},
     "epochs": {"type": number(int, 1), "metavar": "N", "help": "passes over the training data"},
     "batch-size": {"type": number(int, 1), "metavar": "N", "help": "molecules or atoms (batch_mode) in a batch"},
-    "optimizer": {"metavar": "NAME", "help": "adamw, adam, rmsprop or muon"},
+    "optimizer": {"metavar": "NAME", "help": "adamw, adam, rmsprop, muon or muon-documented"},
     "learning-rate": {"type": number(float, 0), "metavar": "RATE", "help": "default: recommended for data and model"},
     "seed": {"type": number(int, 0), "metavar": "N", "help": "of split, weights and order of the batches"},
     "precision": {"choices": ("float32", "bf16", "float64"), "help": "arithmetic of the network"},
