@@ -70,6 +70,7 @@ COMMANDS = {
         words=("energy", "water.xyz", *MODEL, "-o", "o.xyz", "--csv", "o.csv", "--force"), targets=("o.xyz", "o.csv")
     ),
     "energy to .db": Command(words=("energy", "water.xyz", *MODEL, "-o", "o.db", "--force"), targets=("o.db",)),
+    "energy to .traj": Command(words=("energy", "water.xyz", *MODEL, "-o", "o.traj", "--force"), targets=("o.traj",)),
     "md": Command(
         words=(*_MD, "--trajectory", "md.traj", "--steps", "4"),
         again=(*_MD, "--trajectory", "md.traj", "--steps", "4", "--restart"),
