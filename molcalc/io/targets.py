@@ -36,7 +36,7 @@ def check_file(path: Path, *, force: bool, inputs: Iterable[Path] = (), error: t
     ----------
     force : replace a file that is there.
     inputs : files that the same run reads.
-    error : class of the errors.
+    error : class of the errors about what is there.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def check_file(path: Path, *, force: bool, inputs: Iterable[Path] = (), error: t
     if not path.parent.is_dir():
         raise error(f"{path}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise error(f"{path}: the folder {path.parent} cannot be written to; choose another one")
+        raise InputError(f"{path}: the folder {path.parent} cannot be written to; choose another one")
 
 
 @contextlib.contextmanager

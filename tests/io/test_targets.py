@@ -70,7 +70,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_any_work(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     with pytest.raises(InputError, match="cannot be written to; choose another one"):
-        check_file(tmp_path / "x", force=True)
+        check_file(tmp_path / "x", force=True, error=DatasetError)
 
 
 @pytest.mark.parametrize("other_name", ["same", "symbolic", "hard"])
