@@ -158,6 +158,10 @@ class TornFileWarning(UserWarning):
     """The end of a file is torn, and a run goes on from what is whole."""
 
 
+class OpenStereoWarning(UserWarning):
+    """The stereochemistry of a molecule is left open, and one of its stereoisomers is taken."""
+
+
 class NonEquivariantWarning(UserWarning):
     """Distributed charges are used that do not turn with the molecule."""
 

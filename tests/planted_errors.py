@@ -142,6 +142,36 @@ ERRORS = {
     "rows of results left in the order of their ends": Planted(
         "simulate/results_database.py", "if ids == sorted(ids):", "if ids:", "tests/simulate/test_results_database.py",
     ),
+    "mirror images superimposed": Planted(
+        "conformers/shapes.py", "values[:, 2] *= np.sign(", "values[:, 2] *= np.abs(",
+        "tests/conformers/test_shapes.py",
+    ),
+    "equal atoms keep their places": Planted(
+        "conformers/shapes.py", "second.positions[np.array(chunk)]", "second.positions[np.sort(np.array(chunk))]",
+        "tests/conformers/test_shapes.py",
+    ),
+    "pyramids turned inside out": Planted(
+        "conformers/stereo.py", "return self.sign * _parity(order) == other.sign", "return True",
+        "tests/conformers/test_stereo.py",
+    ),
+    "double bonds turned": Planted(
+        "conformers/stereo.py", "return self.sign * (-1) ** changed == other.sign", "return True",
+        "tests/conformers/test_stereo.py",
+    ),
+    "conformers of one energy are one": Planted(
+        "conformers/minima.py", "return math.isfinite(symmetric_rmsd", "return not math.isnan(symmetric_rmsd",
+        "tests/conformers/test_ranking.py",
+    ),
+    "a moved proton passes": Planted(
+        "conformers/molecules.py", "bonded & (ratios > BROKEN) & upper", "bonded & (ratios > 9 * BROKEN) & upper",
+        "tests/conformers/test_molecules.py",
+    ),
+    "weights without degeneracy": Planted(
+        "conformers/ranked.py", "np.asarray(degeneracies) * np.exp(", "np.exp(", "tests/conformers/test_ranked.py",
+    ),
+    "relaxed structures of an interrupted ranking forgotten": Planted(
+        "conformers/kept.py", "if key in kept}", "if not kept}", "tests/conformers/test_ranking.py",
+    ),
     "quasi-Newton steps without what steps have shown": Planted(
         "simulate/quasi_newton.py", "np.outer(change, change) / curvature - np.outer(product, product) / expected",
         "0.0 * np.outer(change, change)", "tests/simulate/test_quasi_newton.py",

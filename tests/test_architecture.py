@@ -35,6 +35,7 @@ LEVELS = [
     {"testing"},
     {"calculators", "train"},
     {"export", "simulate", "analysis"},
+    {"conformers"},
     {"cli"},
 ]
 """Rooms from the bottom to the top: each imports from levels below its own only, never from its neighbors."""
@@ -83,6 +84,7 @@ ASE_EDGES = {
         "calculators",
         "simulate",
         "analysis",
+        "conformers",
         "cli",
     ),
 }

@@ -124,3 +124,17 @@ def test_a_walk_is_what_happens(
     with first_calls() as called:
         run()
     assert [hop for hop in called if hop in table] == table
+
+
+EXECUTED = ("conformers.md",)
+"""Pages whose Python runs as it stands, one block after the other."""
+
+
+@pytest.mark.parametrize("page", EXECUTED)
+def test_code_on_a_page_runs(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", PAGES[page].read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)  # noqa: S102
+    assert blocks
+    assert capsys.readouterr().out

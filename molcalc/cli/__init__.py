@@ -10,6 +10,7 @@ Every command is a module of this package with ``add_parser(subparsers)`` and ``
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import os
@@ -28,6 +29,7 @@ COMMANDS = (
     "energy",
     "compare",
     "relax",
+    "conformers",
     "md",
     "esp",
     "vib",
@@ -53,9 +55,17 @@ example:
 """
 
 
+class _CommandList(argparse.RawDescriptionHelpFormatter):
+    """Help with every command beside its words: argparse forgets the indentation of the longest one."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = max(map(len, COMMANDS)) + 2 * self._indent_increment
+
+
 def build_parser() -> Parser:
     """The parser of all commands."""
-    parser = Parser(prog="molcalc", description=_DESCRIPTION, epilog=_EPILOG)
+    parser = Parser(prog="molcalc", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=_CommandList)
     parser.add_argument("--version", action="version", version=f"molcalc {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for name in COMMANDS:

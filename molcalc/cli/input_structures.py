@@ -15,19 +15,15 @@ from ase.io.formats import UnknownFileTypeError, get_ioformat, string2index
 from ase.io.formats import read as read_by_ase
 
 from molcalc.cli.failures import Failures
-from molcalc.elements import check_numbers
 from molcalc.errors import InputError, MissingFileError, MolcalcError, reason_of
 from molcalc.io.budget import bounded_memory
-from molcalc.io.exact_numbers import exact_integers
 from molcalc.io.files import check_regular
-from molcalc.io.sqlite import recovered, refuse_programs
 from molcalc.io.xyz_frames import check_xyz
-from molcalc.state import single
 from molcalc.structure_files.images import READ_HERE, image_format, read_images
+from molcalc.train.data.formats.database_structures import DATABASES, structures_of_database
 
 STANDARD_INPUT = "-"
 _STDIN = "standard input"
-DATABASES = ("db", "json")
 
 Index = int | slice
 
@@ -184,7 +180,7 @@ def _read(name: str, index: Index | None, latest: bool) -> list[tuple[int, Atoms
         index = _default(latest and form not in DATABASES)
     if form in DATABASES:
         with bounded_memory(path, name):
-            return _select(_read_database(full), index, name)
+            return _select(structures_of_database(full), index, name)
     if isinstance(index, int) and form not in READ_HERE and not get_ioformat(form).single:
         # One frame of a long trajectory, without reading all of it.
         one = read_images(path, form, slice(index, index + 1 or None), name)
@@ -208,33 +204,3 @@ def _select(images: list[Atoms], index: Index, name: str) -> list[tuple[int, Ato
     if not -len(images) <= index < len(images):
         raise InputError(f"{name} has no frame {index}: its {len(images)} frames are 0…{len(images) - 1}")
     return [(numbers[index], images[index])]
-
-
-def _read_database(path: str) -> list[Atoms]:
-    """Structures of an ASE database with keys and data of their rows."""
-    from ase.db import connect
-
-    from molcalc.train.data.formats.database_keys import is_key_in_data
-    from molcalc.train.data.formats.row import NOT_OTHER, named
-
-    if path.endswith(".db"):
-        refuse_programs(recovered(Path(path)))
-    images = []
-    with connect(recovered(Path(path)), use_lock_file=False) as database:
-        for row in database.select():
-            exact_integers(row.numbers, f"row {row.id}: numbers")  # ASE cuts what is not whole
-            check_numbers(row.numbers.tolist(), f"row {row.id}")
-            atoms = row.toatoms()
-            data = named(row.data)
-            in_data = {key: value for key, value in data.items() if is_key_in_data(key, value)}
-            # Keys live beside ASE's own names; row.charge, for one, is a property that hides a key of that name.
-            keys = {key: vars(row)[key] for key in row._keys}
-            for key in in_data.keys() & keys.keys():
-                if single(in_data[key]) not in (None, single(keys[key])):
-                    raise InputError(
-                        f"{path} row {row.id}: {key} among the keys and among the data of the row differ: remove one"
-                    )
-            others = {key: value for key, value in data.items() if key not in NOT_OTHER}  # labels go with their results
-            atoms.info.update({**others, **in_data, **keys})
-            images.append(atoms)
-    return images

@@ -10,10 +10,10 @@ from ase import Atoms
 from ase.io import write
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 
-from molcalc.cli.input_structures import DATABASES
 from molcalc.errors import InputError
 from molcalc.io.files import NewFile, replacing
 from molcalc.simulate.result_rows import write_row
+from molcalc.train.data.formats.database_structures import DATABASES
 
 
 def output_format(path: Path) -> str:
