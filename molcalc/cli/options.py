@@ -62,13 +62,13 @@ def refuse_unknown_options(unknown: list[str], args: Arguments) -> None:
 
 def number(kind: type, lowest: float = -math.inf, *, open_end: bool = False) -> Callable[[str], Any]:
     """Type of an option: a finite int or float, at least ``lowest`` (above it if ``open_end``)."""
-    from molcalc.errors import short
-
     wanted, largest = ("a whole number", LARGEST_WHOLE) if kind is int else ("a number", sys.float_info.max)
     if lowest > -math.inf:
         wanted += f" {'>' if open_end else '≥'} {lowest:g}"
 
     def parse(text: str) -> Any:
+        from molcalc.errors import short  # brings ASE, which --help does without
+
         try:
             value = kind(text)
         except ValueError:
