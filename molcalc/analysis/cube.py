@@ -18,7 +18,7 @@ from molcalc.analysis.molecular_potential import MolecularPotential
 from molcalc.calculators.base import MolCalculator
 from molcalc.errors import ConfigError, ResourceError
 from molcalc.io.files import replacing
-from molcalc.io.targets import check_file
+from molcalc.io.targets import reserved
 from molcalc.units import BOHR, HARTREE
 
 SPACING = 0.2
@@ -149,9 +149,9 @@ def write_cube(
         When the file would not fit on the disk, which is estimated before.
     """
     target = Path(path)
-    check_file(target, force=force)
-    potential = MolecularPotential.of(atoms, calc, source)
-    return write_potential_cube(target, potential, spacing, margin, progress)
+    with reserved(target, force=force):
+        potential = MolecularPotential.of(atoms, calc, source)
+        return write_potential_cube(target, potential, spacing, margin, progress)
 
 
 def write_potential_cube(

@@ -98,7 +98,7 @@ def run(args: Arguments) -> int:
     from molcalc.analysis.point_files import read_points
     from molcalc.cli.input_structures import read_all, sources_of, stems_of
     from molcalc.errors import MolcalcError
-    from molcalc.io.targets import check_distinct, check_file
+    from molcalc.io.targets import check_distinct, reserved
     from molcalc.train.report.figures import style
 
     failures = Failures(args.words, args.debug)
@@ -108,9 +108,9 @@ def run(args: Arguments) -> int:
     wanted = [frame_targets(args, stem) for stem in stems_of(frames, args.output)]
     files = [path for targets in wanted for path in targets.values()]
     inputs = input_paths(sources_of(args.files), *(args.model or []), *filter(None, (args.points, args.compare)))
-    for path in files:
-        check_file(path, force=args.force, inputs=inputs)
     check_distinct(files)
+    for path in files:
+        args.held.enter_context(reserved(path, force=args.force, inputs=inputs))
     check_table_target(args, inputs, files)
     if args.plot:
         with style():  # says that matplotlib is not there, before the work

@@ -185,6 +185,8 @@ with plain_terminal(str):
         ("export", "wb97m-d3", "-o", "target.jpt"),
         ("db", "merge", "a.db", "-o", "target.db"),
         ("db", "split", "a.db"),
+        ("esp", "water.xyz", "-o", "of-esp"),
+        ("vib", "water.xyz", "--modes", "-o", "of-vib"),
     ],
     ids=" ".join,
 )
@@ -192,6 +194,7 @@ def test_who_begins_to_write_what_another_run_is_working_for_is_told(
     run: Any, water: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     names = {"target": "target.xyz", "target.jpt": "target.jpt.json"}
+    names |= {"of-esp": "of-esp-surface.csv", "of-vib": "of-vib-modes.xyz"}
     words = tuple(names["target"] if word == "target" else word for word in words)
     held = "a_valid.db" if "split" in words else names.get(words[-1], words[-1])
     write("a.db", [molecule("H2O")] * 4)
