@@ -111,15 +111,15 @@ def _electrostatics(
     """Dipoles, NaN where a structure has none, and the potential at the points of the batch."""
     origins = dipole_origins(batch)
     found = {"dipole": ChargeSites.of(batch, results, "charges").dipole(origins, batch.n_systems)}
-    sites = ChargeSites.of(batch, results)
     if "dcm_charges" in results:
-        found["charge_dipole"], found["dcm_dipole"] = found["dipole"], sites.dipole(origins, batch.n_systems)
+        found["charge_dipole"] = found["dipole"]
+        found["dcm_dipole"] = ChargeSites.of(batch, results).dipole(origins, batch.n_systems)
         if rotation_invariant:
             found["dipole"] = found["dcm_dipole"]
     if "esp" in wanted:
         if batch.esp_points is None or batch.esp_system_idx is None:
             raise ConfigError("esp was asked for, but the batch has no points: set esp_points and esp_system_idx")
-        found["esp"] = sites.potential(batch.esp_points, batch.esp_system_idx)
+        found["esp"] = ChargeSites.of(batch, results).potential(batch.esp_points, batch.esp_system_idx)
     return found
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
@@ -30,12 +29,14 @@ class FirstDerivatives:
     by_charges: Float64[Tensor, " n_atoms"] | None = None
 
     def __add__(self, other: FirstDerivatives) -> FirstDerivatives:
-        by_charges = [each.by_charges for each in (self, other) if each.by_charges is not None]
+        by_charges = self.by_charges if other.by_charges is None else other.by_charges
+        if self.by_charges is not None and other.by_charges is not None:
+            by_charges = self.by_charges + other.by_charges
         return FirstDerivatives(
             self.energies + other.energies,
             self.by_positions + other.by_positions,
             self.by_cell + other.by_cell,
-            torch.stack(by_charges).sum(dim=0) if by_charges else None,
+            by_charges,
         )
 
 

@@ -111,6 +111,24 @@ def test_terms_without_loops_have_the_results_of_the_graph() -> None:
     assert_twins(Potential(potential().networks, [Tether()]), batch_of(organic(), organic(1)), ("forces",))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_atoms", range(1, 9))
+def test_molecules_of_every_small_size_have_the_results_of_the_graph(n_atoms: int, dtype: torch.dtype) -> None:
+    """Layers of a few rows have loops of their own, which take rows and columns in groups."""
+    atoms = organic()[:n_atoms]
+    changes = {"hidden": ((33, 18), (24,)), "aim_size": 21, "energy_hidden": (5,)}
+    assert_twins(potential(dtype, **changes), batch_of(atoms), ("forces",), TWIN if dtype == torch.float64 else SINGLE)
+
+
+def test_reading_weights_leaves_their_memory_shared() -> None:
+    model = open_model(tiny_checkpoint())
+    found = [potential_of(model).set_dtype(torch.float32) for _ in range(2)]
+    for each in found:
+        twin(each).evaluate(batch_of(rattled("H2O")), ("forces",))
+    places = [[torch._C._data_address(p) for p in each.networks[0].passes.parameters()] for each in found]  # type: ignore
+    assert places[0] == places[1]
+
+
 def test_single_precision_is_that_of_the_graph() -> None:
     found = potential(torch.float32, n_members=2)
     found.set_dtype(torch.float32)

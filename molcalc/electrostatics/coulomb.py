@@ -55,7 +55,9 @@ class CoulombEnergy(EnergyTerm):
         if by_all is None:
             return None
         by_positions, by_charges, by_cell = (COULOMB * each for each in by_all)
-        by_charges = by_charges + 2.0 * COULOMB * self.formula.self_energy * charges
+        own = self.formula.self_energy
+        if own:
+            by_charges = by_charges + 2.0 * COULOMB * own * charges
         return FirstDerivatives(0.5 * charges * by_charges, by_positions, by_cell, by_charges)
 
 

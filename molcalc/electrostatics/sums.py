@@ -330,6 +330,7 @@ def _compiled_gradients(
         outputs = (to_charges, to_positions, to_cell)
         share_range(pair_kernels.listed, n_slots, work, *system, *parameters, *outputs)
     by_positions, by_charges, by_cell = (
-        torch.from_numpy(slots.sum(axis=0)) for slots in (to_positions, to_charges, to_cell)
+        torch.from_numpy(slots[0] if n_slots == 1 else slots.sum(axis=0))
+        for slots in (to_positions, to_charges, to_cell)
     )
     return by_positions, by_charges, by_cell

@@ -117,6 +117,23 @@ def flat(tensor: Tensor) -> np.ndarray:
     return array(tensor).reshape(-1)
 
 
+def shared_flat(tensor: Tensor) -> np.ndarray:
+    """Flat array of a contiguous tensor that loops only read, for as long as the tensor lives.
+
+    Copies of a tensor may share memory until one of them is written to, and asking one for an array counts as writing.
+
+    Returns
+    -------
+    array on the memory of the tensor
+    """
+    try:
+        address = torch._C._data_address(tensor)  # type: ignore[attr-defined]
+    except AttributeError:  # a torch without such memory
+        return flat(tensor)
+    memory = (ctypes.c_char * tensor.nbytes).from_address(address)
+    return np.frombuffer(memoryview(memory), dtype=np.float32 if tensor.dtype == torch.float32 else np.float64)
+
+
 def slots_for(work: float) -> int:
     """Shares to cut loops of ``work`` multiply-adds into, at least 1 and at most as many as there are threads."""
     return max(1, min(torch.get_num_threads(), int(work / SERIAL_WORK)))

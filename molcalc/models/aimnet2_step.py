@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, cast
 
 import numpy as np
@@ -20,11 +21,13 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
+from molcalc.kernels import few_rows
 from molcalc.kernels.aimnet2 import equilibrate, equilibrate_gradient
 from molcalc.kernels.edges import spread_by_edges
+from molcalc.kernels.few_rows import MOST_ROWS
 from molcalc.kernels.gelu import value_and_slope
 from molcalc.kernels.message import Layout, pull, push
-from molcalc.kernels.runtime import WIDTH, array, share_range, slots_for
+from molcalc.kernels.runtime import WIDTH, array, flat, share_range, shared_flat, slots_for
 from molcalc.kernels.vector_basis import basis_gradient, basis_values
 from molcalc.models.aimnet2 import CHARGE_EPSILON, AIMNet2Config, AIMNet2Network
 from molcalc.models.aimnet2_passes import MLP
@@ -96,11 +99,12 @@ class Line:
 
     def __init__(self, sizes: Sequence[int], activated: int, n_rows: int, dtype: torch.dtype) -> None:
         self.before = [torch.empty(n_rows, size, dtype=dtype) for size in sizes[1:]]
+        self._sizes = [(n_rows, n_in, n_out) for n_in, n_out in zip(sizes[:-1], sizes[1:])]
         self.values = [torch.empty_like(x) for x in self.before[:activated]]
         self.slopes = [torch.empty_like(x) for x in self.before[:activated]]
-        self._flat = [
-            tuple(x.numpy().reshape(-1) for x in arrays) for arrays in zip(self.before, self.values, self.slopes)
-        ]
+        empty = torch.empty(0, dtype=dtype)
+        each = zip_longest(self.before, self.values, self.slopes, fillvalue=empty)
+        self._flat = [tuple(flat(x) for x in arrays) for arrays in each]
 
     @property
     def result(self) -> Float[Tensor, "n_rows n_out"]:
@@ -109,8 +113,12 @@ class Line:
 
     def forward(self, layers: Sequence[nn.Linear], x: Float[Tensor, "n_rows n_in"]) -> Float[Tensor, "n_rows n_out"]:
         """Result (n_rows, n_out) for (n_rows, n_in)."""
-        for k, layer in enumerate(layers):
-            torch.addmm(layer.bias, x, layer.weight.t(), out=self.before[k])
+        for k, linear in enumerate(layers):
+            if len(x) <= MOST_ROWS:
+                weights = shared_flat(linear.weight), shared_flat(linear.bias)
+                few_rows.layer(self._flat[k - 1][1] if k else flat(x), *weights, *self._sizes[k], self._flat[k][0])
+            else:
+                torch.addmm(linear.bias, x, linear.weight.t(), out=self.before[k])
             x = self.before[k]
             if k < len(self.values):
                 share_range(value_and_slope, x.numel(), ACTIVATION_WORK * x.numel(), *self._flat[k])
@@ -123,11 +131,13 @@ class Line:
             if k < len(self.values):
                 before, _, slope = self._flat[k]
                 np.multiply(before, slope, out=before)
-            if k:
-                torch.mm(self.before[k], layers[k].weight, out=self.before[k - 1])
+            weight, gradient = layers[k].weight, self.before[k - 1] if k else by_x
+            start = weight.shape[1] - gradient.shape[1]
+            if len(by_x) <= MOST_ROWS:
+                target = self._flat[k - 1][0] if k else flat(by_x)
+                few_rows.layer_gradient(self._flat[k][0], shared_flat(weight), *self._sizes[k], start, target)
             else:
-                weight = layers[0].weight
-                torch.mm(self.before[0], weight[:, weight.shape[1] - by_x.shape[1] :], out=by_x)
+                torch.mm(self.before[k], weight[:, start:], out=gradient)
 
 
 class Workspace:
@@ -138,13 +148,14 @@ class Workspace:
     features : (n_passes, n_atoms, A·G) float64, those that each pass reads.
     charges : (n_passes, n_atoms, C) float64, e.
     by_features : (n_parts, n_atoms, A·G) float64, gradients from parts of the atoms.
-    messages, by_messages : what each pass reads, in double precision and in that of the perceptron.
+    messages, inputs : what the first pass and all others read, in double precision and in that of the perceptron.
+    by_messages, by_inputs : gradients by the same; of the first pass without the features that atoms begin with.
+    n_bytes : size of the large arrays.
     """
 
     def __init__(self, config: AIMNet2Config, dtype: torch.dtype, n_atoms: int, n_parts: int) -> None:
         c, n = config, n_atoms
         size, n_passes = c.n_channels * c.n_radial, len(c.hidden)
-        self.key = config, dtype, n_atoms, n_parts
         self.layouts = [
             Layout(c.n_channels, 0 if t == 0 else c.charge_channels, c.n_vector, False, 1) for t in range(n_passes)
         ]
@@ -164,18 +175,15 @@ class Workspace:
             self.lines.append(Line((widths[t > 0], *hidden, n_out), len(hidden) + (t > 0), n, dtype))
         self.head = Line((c.aim_size, *c.energy_hidden, 1), len(c.energy_hidden), n, torch.float64)
         self.aim = torch.empty(n, c.aim_size, dtype=torch.float64)
+        self._key = config, dtype, n_atoms, n_parts
+        lines = [x for line in self.lines for x in (*line.before, *line.values, *line.slopes)]
+        arrays = (self.features, self.by_features, *self.messages)
+        self.n_bytes = sum(x.nbytes for x in arrays) + sum(x.nbytes for x in (*self.inputs, *lines))
 
     def fits(self, network: AIMNet2Network, n_atoms: int, n_parts: int) -> bool:
         """Whether a step of this network may use them."""
-        config, dtype, *sizes = self.key
+        config, dtype, *sizes = self._key
         return config is network.config and dtype == network.dtype and sizes == [n_atoms, n_parts]
-
-    @property
-    def n_bytes(self) -> int:
-        """Size of the arrays, about."""
-        rows = [*self.messages, *self.features, *self.by_features]
-        lines = [x for line in self.lines for x in (*line.before, *line.values, *line.slopes)]
-        return sum(x.nbytes for x in (*rows, *self.inputs, *lines))
 
 
 class Workspaces:
