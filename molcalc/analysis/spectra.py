@@ -20,6 +20,8 @@ FWHM = 10.0
 SHAPES = ("lorentzian", "gaussian")
 STEP = 1.0
 """cm⁻¹ between points of a spectrum."""
+WIDTHS = (0.1, 1e4)
+"""cm⁻¹ that a line may be wide: a spectrum has eight points of each width, and no molecule has a wider line."""
 BEYOND = 15.0
 """Widths that a spectrum reaches beyond its last line."""
 BAND_WIDTH = 10.0
@@ -90,7 +92,7 @@ def infrared_spectrum(
     InputError
         For a structure without vibrations or without a dipole, or without a calculator of molcalc.
     ConfigError
-        For a width that is not positive, or another shape.
+        For a width beyond :data:`WIDTHS`, or another shape.
     """
     from molcalc.analysis.molecular_potential import calculator_with_charges
 
@@ -109,6 +111,17 @@ def spectrum_of(modes: NormalModes, fwhm: float = FWHM, shape: str = "lorentzian
     return broadened(lines, fwhm, shape, f"{modes.atoms.get_chemical_formula()}, harmonic")
 
 
+def check_width(fwhm: float) -> None:
+    """Refuse a width of lines in cm⁻¹ beyond :data:`WIDTHS`.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if not WIDTHS[0] <= fwhm <= WIDTHS[1]:
+        raise ConfigError(f"fwhm={fwhm!r} is no width of a line; {WIDTHS[0]:g} to {WIDTHS[1]:g} cm⁻¹ can be drawn")
+
+
 def broadened(lines: Float64[np.ndarray, "n_lines 2"], fwhm: float, shape: str, title: str = "") -> Spectrum:
     """Spectrum of lines, each of which keeps its area.
 
@@ -125,10 +138,9 @@ def broadened(lines: Float64[np.ndarray, "n_lines 2"], fwhm: float, shape: str, 
     Raises
     ------
     ConfigError
-        For a width that is not positive, or another shape.
+        For a width beyond :data:`WIDTHS`, or another shape.
     """
-    if not np.isfinite(fwhm) or fwhm <= 0:
-        raise ConfigError(f"fwhm={fwhm!r} is not a positive number of cm⁻¹")
+    check_width(fwhm)
     if shape not in SHAPES:
         raise ConfigError(f"shape={shape!r}: choose one of {list(SHAPES)}")
     end = float(lines[:, 0].max()) + BEYOND * fwhm

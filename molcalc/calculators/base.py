@@ -17,6 +17,7 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from molcalc.batch import AtomicBatch
 from molcalc.calculators.kept_results import KeptResult, KeptResults
+from molcalc.elements import check_masses
 from molcalc.errors import ConfigError, InputError, MissingPropertyError, short, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.neighbors import VerletList
@@ -409,11 +410,12 @@ class MolCalculator(Calculator):
         Raises
         ------
         InputError
-            When no atom is free, or an index is none of an atom.
+            When no atom is free, an index is none of an atom, or a mass no positive number.
         """
         from molcalc.calculators.vibrations import InfraredVibrations  # brings half of ASE with it
 
         atoms = self._structure(atoms)
+        check_masses(atoms)
         if indices is None:
             indices = InfraredVibrations.indices_from_constraints(atoms)
         free = _checked_indices(indices, len(atoms))

@@ -18,6 +18,9 @@ PRESSURE = 101325.0
 """Pa."""
 SYMMETRIC = 0.05
 """Å by which atoms may miss the places of their images."""
+TEMPERATURES = (1e-2, 1e5)
+PRESSURES = (1e-12, 1e12)
+"""K and Pa; outside, no gas is ideal or molecule whole, and functions of them overflow."""
 _APART = 0.1
 """Sine of the angle between two atoms, seen from the center, from which they tell a rotation."""
 
@@ -89,9 +92,7 @@ def thermochemistry(
         raise InputError(
             f"a vibration of {modes.imaginary.max():.0f}i cm⁻¹: this is no minimum; move the atoms along it, and relax"
         )
-    for name, value in (("temperature", temperature), ("pressure", pressure)):
-        if not np.isfinite(value) or value <= 0:
-            raise ConfigError(f"{name}={value!r} is not a positive number")
+    check_conditions(temperature, pressure)
     if symmetry_number is None:
         symmetry_number = rotational_symmetry(modes.atoms)
     elif symmetry_number < 1:
@@ -118,6 +119,21 @@ def thermochemistry(
         entropy=entropy,
         gibbs_energy=enthalpy - temperature * entropy,
     )
+
+
+def check_conditions(temperature: float, pressure: float) -> None:
+    """Refuse a temperature in K and a pressure in Pa beyond :data:`TEMPERATURES` and :data:`PRESSURES`.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for name, value, (low, high), unit in (
+        ("temperature", temperature, TEMPERATURES, "K"),
+        ("pressure", pressure, PRESSURES, "Pa"),
+    ):
+        if not low <= value <= high:
+            raise ConfigError(f"{name}={value!r} is out of any sense; {low:g} to {high:g} {unit} can be asked for")
 
 
 def rotational_symmetry(atoms: Atoms, tolerance: float = SYMMETRIC) -> int:

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Collection
 
-_IN_PYTHON = re.compile(r" \((?:in Python )?\w+=True\)")
+_IN_PYTHON = re.compile(r" \((?:in Python \w+=[^()]*|\w+=True)\)")
 """Python's half of a message that has both spellings."""
 _ASSIGNED = re.compile(r"(?<![\w.\-=])([a-z]\w*)=(\"[^\"]*\"|'[^']*'|[\w.+:-]*\w)")
 """Argument and value, as Python spells them."""

@@ -22,9 +22,9 @@ from molcalc.cli.table import (
     Column,
     ShownTable,
     add_table_options,
-    check_table_target,
     per_electronvolt,
     prints_text,
+    reserve_files,
     show_table,
 )
 
@@ -98,7 +98,6 @@ def run(args: Arguments) -> int:
     from molcalc.analysis.point_files import read_points
     from molcalc.cli.input_structures import read_all, sources_of, stems_of
     from molcalc.errors import MolcalcError
-    from molcalc.io.targets import check_distinct, reserved
     from molcalc.train.report.figures import style
 
     failures = Failures(args.words, args.debug)
@@ -106,12 +105,8 @@ def run(args: Arguments) -> int:
     if not frames:
         return failures.report(0)
     wanted = [frame_targets(args, stem) for stem in stems_of(frames, args.output)]
-    files = [path for targets in wanted for path in targets.values()]
     inputs = input_paths(sources_of(args.files), *(args.model or []), *filter(None, (args.points, args.compare)))
-    check_distinct(files)
-    for path in files:
-        args.held.enter_context(reserved(path, force=args.force, inputs=inputs))
-    check_table_target(args, inputs, files)
+    reserve_files(args, inputs, [list(targets.values()) for targets in wanted])
     if args.plot:
         with style():  # says that matplotlib is not there, before the work
             pass
@@ -246,11 +241,12 @@ class Descriptions:
 
         if "points" in targets:
             check_unit(points, potential.atoms, self._args.points)
+        if "cube" in targets:  # first, as it may be too large
+            write_potential_cube(targets["cube"], potential, self._args.cube, self._args.margin)
+        if "points" in targets:
             write_values(targets["points"], points, self._factor * potential.at(points), self._unit)
         if "surface" in targets:
             write_values(targets["surface"], found.points, self._factor * found.potential, self._unit)
-        if "cube" in targets:
-            write_potential_cube(targets["cube"], potential, self._args.cube, self._args.margin)
         if "plot" in targets:
             save_figure(draw_potential(potential, self._args.surface), targets["plot"], colors=None)
 

@@ -114,8 +114,15 @@ def stems_of(frames: Sequence[InputStructure], wanted: str | None = None) -> lis
     Returns
     -------
     NAME of a single structure; NAME-0, NAME-1, … of several, or of several in one file
+
+    Raises
+    ------
+    InputError
+        For the name of a folder, or none.
     """
     if wanted is not None:
+        if not wanted or wanted.endswith(("/", os.sep)):
+            raise InputError(f"{wanted!r} is no beginning of names of files: add one, such as {wanted}water")
         return [wanted] if len(frames) == 1 else [f"{wanted}-{k}" for k in range(len(frames))]
     counts = Counter(frame.stem for frame in frames)
     seen: Counter[str] = Counter()

@@ -92,7 +92,7 @@ def run(args: Arguments) -> int:
     from molcalc.cli.input_structures import read_all, sources_of
     from molcalc.cli.patience import tell_of_triples
     from molcalc.errors import InputError, MolcalcError
-    from molcalc.io.targets import check_not_input
+    from molcalc.io.targets import check_not_input, reserved
     from molcalc.simulate.dynamics import recorded_settings
     from molcalc.simulate.trajectory import check_trajectories, file_of_each
 
@@ -100,7 +100,8 @@ def run(args: Arguments) -> int:
     starts = read_all(args.files, failures, latest=True)
     if not starts:
         return failures.report(0)
-    paths = file_of_each(args.trajectory or f"{starts[0].stem}-md.traj", len(starts), "--trajectory")
+    frames = args.trajectory or f"{starts[0].stem}-md.traj"
+    paths = file_of_each(frames, len(starts), "--trajectory")
     logs = file_of_each(args.log, len(starts), "--log")
     check_trajectories(paths)
     inputs = input_paths(sources_of(args.files), *(args.model or []))
@@ -112,6 +113,8 @@ def run(args: Arguments) -> int:
                 check_not_input(target, inputs)
         if args.keep_velocities and not start.atoms.has("momenta"):
             raise InputError(f"--keep-velocities: {start.source} has no velocities")
+    if len(starts) > 1:  # of two runs of the same list each would get some of the trajectories, and neither all
+        args.held.enter_context(reserved(Path(frames), force=True))
     recorded = recorded_settings(paths) if args.restart else None
     settings = _new_settings(args) if recorded is None else _as_begun(recorded, args, paths)
     calculator = make_calculator(args)

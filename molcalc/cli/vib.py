@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from molcalc.cli.failures import Failures
 from molcalc.cli.options import Arguments, Subparsers, add_model_options, input_paths, make_calculator, number
-from molcalc.cli.table import Column, ShownTable, add_table_options, check_table_target, prints_text, show_table
+from molcalc.cli.table import Column, ShownTable, add_table_options, prints_text, reserve_files, show_table
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -24,6 +24,8 @@ STATIONARY = 0.01
 """eV/Å of the largest force from which a structure is no stationary point."""
 RELAXED = 1e-3
 """eV/Å to which --relax goes."""
+LIGHTEST = 1e-3
+"""u; the lightest atom there is, muonium, has 0.113."""
 FRAMES_PER_MODE = 20
 AMPLITUDE = 0.35
 """Å that the atom moves which moves most, in the frames of a mode."""
@@ -78,9 +80,10 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Vibrations of every structure."""
+    from molcalc.analysis.spectra import check_width
+    from molcalc.calculators.thermochemistry import TEMPERATURE, check_conditions
     from molcalc.cli.input_structures import read_all, sources_of, stems_of
     from molcalc.errors import ConfigError, MolcalcError
-    from molcalc.io.targets import check_distinct, reserved
     from molcalc.train.report.figures import style
 
     if args.raman:
@@ -88,17 +91,15 @@ def run(args: Arguments) -> int:
             "no Raman spectrum: it needs derivatives of the polarizability, which none of the models here has; "
             "infrared intensities are --ir"
         )
+    check_width(args.fwhm)
+    check_conditions(args.temperature or TEMPERATURE, args.pressure)
     failures = Failures(args.words, args.debug)
     frames = read_all(args.files, failures)
     if not frames:
         return failures.report(0)
     wanted = [_targets(args, stem) for stem in stems_of(frames, args.output)]
-    files = [path for targets in wanted for path in targets.values()]
     inputs = input_paths(sources_of(args.files), *(args.model or []))
-    check_distinct(files)
-    for path in files:
-        args.held.enter_context(reserved(path, force=args.force, inputs=inputs))
-    check_table_target(args, inputs, files)
+    reserve_files(args, inputs, [list(targets.values()) for targets in wanted])
     if args.plot:
         with style():  # says that matplotlib is not there, before the work
             pass
@@ -130,12 +131,12 @@ def _targets(args: Arguments, stem: str) -> dict[str, Path]:
 
 def _mass(text: str) -> tuple[str, float]:
     """Who and its mass in u from WHO=U."""
-    found = re.fullmatch(r"([A-Z][a-z]?|\d+)=([0-9.]+)", text)
+    found = re.fullmatch(r"([A-Z][a-z]?|[0-9]+)=([0-9.]+)", text)
     try:
         value = float(found[2]) if found else 0.0
     except ValueError:
         value = 0.0
-    if found is None or not 0 < value < 1000:
+    if found is None or not LIGHTEST <= value < 1000:
         raise argparse.ArgumentTypeError(f"{text!r} is no mass such as H=2.014 or 3=13.003 (atoms count from 0)")
     return found[1], value
 

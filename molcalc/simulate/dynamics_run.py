@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ase import Atoms
 from ase.units import kB
 
+from molcalc.elements import check_masses
 from molcalc.errors import InputError, MolcalcError
 from molcalc.prediction.results import Prediction
 from molcalc.simulate.constraints import constraints_named
@@ -152,6 +153,7 @@ def _new(
 ) -> InitialState:
     """Beginning of a run with a structure, which gets velocities."""
     calculator.predictor.check(atoms)
+    check_masses(atoms)
     atoms.info.pop(NOSE_HOOVER, None)
     with constraints_named(atoms):
         n_freedom = degrees_of_freedom(atoms, settings)

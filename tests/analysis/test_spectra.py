@@ -113,7 +113,8 @@ def test_what_has_no_spectrum_says_so() -> None:
         infrared_spectrum(molecule("H2O"), D3("pbe0"))
     with pytest.raises(InputError, match="no vibrations"):
         infrared_spectrum(Atoms("O"), AIMNet2(tiny_checkpoint(), dtype="float64"))
-    with pytest.raises(ConfigError, match="fwhm"):
-        broadened(np.array([[1000.0, 1.0]]), 0.0, "gaussian")
+    for width in (0.0, 1e-9, 1e300, np.nan):
+        with pytest.raises(ConfigError, match="fwhm"):
+            broadened(np.array([[1000.0, 1.0]]), width, "gaussian")
     with pytest.raises(ConfigError, match="shape"):
         broadened(np.array([[1000.0, 1.0]]), 5.0, "voigt")

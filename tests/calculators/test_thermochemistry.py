@@ -54,7 +54,7 @@ def test_what_is_no_minimum_of_a_free_molecule_is_refused() -> None:
     with pytest.raises(InputError, match="periodic"):
         thermochemistry(modes_of("H2O", [1595.0], "periodic"), 0.0)
     water = modes_of("H2O", [1595.0, 3657.0, 3756.0], "nonlinear")
-    for wrong in ({"temperature": 0.0}, {"pressure": -1.0}, {"symmetry_number": 0}):
+    for wrong in ({"temperature": 1e-300}, {"temperature": 1e300}, {"pressure": 1e-320}, {"symmetry_number": 0}):
         with pytest.raises(ConfigError):
             thermochemistry(water, 0.0, **wrong)
 

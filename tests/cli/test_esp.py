@@ -83,6 +83,13 @@ def test_one_bad_molecule_does_not_end_the_others(run: Any, models: Path, tmp_pa
     assert [name.name for name in sorted(tmp_path.glob("out*"))] == ["out-0-surface.csv", "out-2-surface.csv"]
 
 
+def test_a_cube_that_is_too_large_leaves_nothing_behind(run: Any, models: Path, water: Path) -> None:
+    result = run("esp", water, "--model", models / "single", "--cube", "0.0005", "-o", "out")
+    assert result.status == 6
+    assert "take a larger spacing" in result.err
+    assert [path.name for path in water.parent.iterdir()] == ["water.xyz"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -91,6 +98,8 @@ def test_one_bad_molecule_does_not_end_the_others(run: Any, models: Path, tmp_pa
         (("--points-unit", "nm", "--points", "water.xyz"), "unit of length"),
         (("--points", "water.xyz"), "closer to a nucleus"),
         (("--surface", "-1"), "is not a number > 0"),
+        (("-o", "", "--cube", "1"), "no beginning of names"),
+        (("-o", "./"), "no beginning of names"),
     ],
 )
 def test_wrong_options_are_refused(run: Any, models: Path, water: Path, options: tuple[str, ...], words: str) -> None:

@@ -177,6 +177,7 @@ with plain_terminal(str):
         ("energy", "water.xyz", "--csv", "target"),
         ("relax", "water.xyz", "-o", "target"),
         ("md", "water.xyz", "--trajectory", "target"),
+        ("md", "a.db", "--trajectory", "target"),
         ("evaluate", "water.xyz", "--model", "wb97m-d3", "-o", "target"),
         ("sae", "water.xyz", "target"),
         ("convert", "water.xyz", "target"),

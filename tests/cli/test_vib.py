@@ -65,12 +65,27 @@ def test_held_atoms_have_no_thermochemistry(run: Any, models: Path, tmp_path: Pa
         (("--masses", "H"), "is no mass such as"),
         (("--masses", "H=-1"), "is no mass such as"),
         (("--temperature", "0"), "is not a number > 0"),
+        (("--temperature", "1e-300"), "--temperature 1e-300 is out of any sense"),
+        (("--temperature", "300", "--pressure", "1e300"), "--pressure 1e+300 is out of any sense"),
+        (("--fwhm", "1e-9", "--plot"), "--fwhm 1e-09 is no width of a line"),
+        (("--masses", "H=0.0000001"), "is no mass such as"),
     ],
 )
 def test_wrong_options_are_refused(run: Any, models: Path, water: Path, options: tuple[str, ...], words: str) -> None:
     result = run("vib", water, "--model", models / "single", *options)
     assert result.status == 2
     assert words in result.err
+
+
+@pytest.mark.parametrize("mass", [0.0, -1.0, np.nan])
+def test_masses_with_which_nothing_moves_are_refused(run: Any, models: Path, tmp_path: Path, mass: float) -> None:
+    atoms = molecule("H2O")
+    atoms.set_masses([15.999, mass, 1.008])
+    write(tmp_path / "odd.traj", atoms)
+    for command in ("vib", "md"):
+        result = run(command, "odd.traj", "--model", models / "single")
+        assert result.status == 2
+        assert f"the mass of atom 1 (H) is {mass:g} u" in result.err
 
 
 def test_relaxing_first_gives_a_stationary_point(run: Any, water: Path) -> None:
