@@ -50,6 +50,7 @@ class Surroundings:
     bounds : (n_systems + 1,) where the atoms of each system begin.
     vectors : (n_edges, 3) float64, Å.
     basis : (n_edges, 4, 16) float64.
+    shells : numbers of the Gaussians, as the loops of the basis read them.
     """
 
     index: np.ndarray
@@ -68,7 +69,9 @@ class Surroundings:
         basis = np.empty((n_edges, 4, WIDTH))
         share_range(basis_values, n_edges, BASIS_WORK * n_edges, vectors, *numbers, basis)
         first = np.searchsorted(index[0], np.arange(batch.n_atoms + 1))
-        bounds = np.searchsorted(array(batch.system_idx), np.arange(batch.n_systems + 1))
+        bounds = np.array([0, batch.n_atoms])
+        if batch.n_systems > 1:
+            bounds = np.searchsorted(array(batch.system_idx), np.arange(batch.n_systems + 1))
         return cls(index, first, bounds, vectors, basis, numbers)
 
     def by_atoms(
