@@ -14,8 +14,9 @@ import reprlib
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from numbers import Real
 from types import FrameType
-from typing import Any
+from typing import Any, TypeGuard
 
 from ase.calculators.calculator import CalculationFailed, PropertyNotImplementedError
 from ase.calculators.calculator import InputError as AseInputError
@@ -226,10 +227,15 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a real number; truth values and texts are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def checked_positive(name: str, value: float) -> float:
-    """Return the value as float; raise ConfigError when it is not positive and finite."""
-    if not (math.isfinite(value) and value > 0):
-        raise ConfigError(f"{name}={value} must be a positive, finite number")
+    """Return the value as float; raise ConfigError when it is no number, or not positive and finite."""
+    if not is_number(value) or not 0.0 < value < math.inf:
+        raise ConfigError(f"{name}={short(value)} must be a positive, finite number")
     return float(value)
 
 

@@ -215,7 +215,7 @@ def resolve_charge(
     limit = max(LARGEST_CHARGE, n_atoms)
     if abs(charge) > limit or charge > protons:
         raise ChargeError(
-            f"charge {charge} is impossible for {n_atoms} atoms; |charge| ≤ {limit} is accepted",
+            f"charge {charge:g} is impossible for {n_atoms} atoms; |charge| ≤ {limit} is accepted",
             mistake="impossible charge",
         )
     return charge

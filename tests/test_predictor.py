@@ -131,6 +131,8 @@ def test_an_element_that_the_chosen_fidelity_has_not_seen_is_refused() -> None:
         calc.get_hessian(molecule("H2O"))
     with pytest.raises(UnsupportedElementError, match=r"element He \(Z=2\).*supported: H, C, N, O"):
         calc.get_potential_energy(Atoms("He"))
+    with pytest.raises(UnsupportedElementError, match=r"atoms \[1\] are dummy or ghost atoms .*remove them"):
+        calc.get_potential_energy(Atoms("HX", [[0, 0, 0], [0, 0, 1]]))
     calc.fidelity = "b3lyp"
     with pytest.raises(UnsupportedElementError, match=r"N \(Z=7\).*'b3lyp'.*\(known: H, C\); .*'pbe0', 'gfn2'"):
         calc.get_potential_energy(molecule("NH3"))

@@ -19,7 +19,7 @@ from molcalc.dispersion.lattice import check_cells, complete_pairs, completed_ce
 from molcalc.dispersion.parameters import D3Parameters, d3_parameters
 from molcalc.dispersion.reference import AtomData, atom_data
 from molcalc.energy_term import EnergyTerm, FirstDerivatives
-from molcalc.errors import CellError, ConfigError
+from molcalc.errors import CellError, ConfigError, is_number, short
 from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, common_value, differentiable
 from molcalc.kernels.runtime import available, usable
 from molcalc.units import BOHR, HARTREE
@@ -180,15 +180,15 @@ def _length(name: str, value: float | None, default: float) -> float:
     """Check a cutoff in Å."""
     if value is None:
         return default
-    if not value > 0:
-        raise ConfigError(f"{name}={value} Å must be positive")
+    if not is_number(value) or not value > 0:
+        raise ConfigError(f"{name}={short(value)} Å must be a positive number")
     return float(value)
 
 
 def _switch_width(value: float, shortest: float) -> float:
-    if not 0.0 <= value < shortest:
+    if not is_number(value) or not 0.0 <= value < shortest:
         raise ConfigError(
-            f"switch_width={value} Å must be at least 0 and less than the shortest cutoff, {shortest:g} Å"
+            f"switch_width={short(value)} Å must be at least 0 and less than the shortest cutoff, {shortest:g} Å"
         )
     return float(value)
 

@@ -104,6 +104,8 @@ def _check_elements(atomic_numbers: np.ndarray, elements: tuple[int, ...], model
         return
     z = next(z for z in atomic_numbers.tolist() if z in unknown)
     where = np.flatnonzero(atomic_numbers == z).tolist()
+    if z == 0:
+        raise UnsupportedElementError(f"atoms {where} are dummy or ghost atoms (Z=0), of no element: remove them")
     name = f"{chemical_symbols[z]} (Z={z})" if 0 < z < len(chemical_symbols) else f"Z={z}"
     supported = ", ".join(chemical_symbols[e] for e in elements)
     raise UnsupportedElementError(

@@ -97,6 +97,8 @@ def split(
         for name, wanted in asked.items()
         if wanted and not (part == Split._fields.index(name)).any()
     }
+    if sum(wish.target for wish in wishes.values()) >= n:
+        raise DatasetError(f"valid={valid!r} and test={test!r} of {n} structures leave nothing for training")
     if fold is not None:
         wishes["test"] = Wish(Fold.of_text(fold))
     if method == "random":

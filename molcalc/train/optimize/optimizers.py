@@ -11,6 +11,7 @@ Loshchilov, Hutter, Decoupled Weight Decay Regularization, ICLR 2019.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from molcalc.errors import ConfigError, short, suggest
+from molcalc.errors import ConfigError, is_number, short, suggest
 from molcalc.io.schema import Choice, Range, check_fields
 from molcalc.train.optimize.muon import Muon
 from molcalc.train.optimize.schedules import ScheduleConfig
@@ -333,9 +334,12 @@ def create_optimizer(
     Raises
     ------
     ConfigError
-        For an unknown optimizer, or options that it does not have.
+        For an unknown optimizer, options that it does not have, or a rate or decay that is no number from 0.
     """
     kind = OPTIMIZERS[_known(optimizer_name)]
+    for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+        if not is_number(value) or not 0.0 <= value < math.inf:
+            raise ConfigError(f"{name}={short(value)}; expected a number of at least 0")
     try:
         kind.build([{"params": [torch.zeros(2, 2)], "lr": learning_rate, "weight_decay": weight_decay}], **options)
     except (TypeError, ValueError) as error:

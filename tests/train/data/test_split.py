@@ -228,3 +228,12 @@ def test_compiled_and_plain_fingerprints_agree(dataset: Dataset, monkeypatch: py
     compiled_hashes = geometry_hashes(dataset)
     monkeypatch.setattr(compiled, "available", lambda: False)
     assert np.array_equal(compiled_hashes, geometry_hashes(dataset))
+
+
+@pytest.mark.parametrize("method", ["hash", "random", "block"])
+@pytest.mark.parametrize(("valid", "test"), [(0.2, 0.95), (0.5, 0.5), (40, 40), (0.6, 50)])
+def test_shares_that_leave_nothing_for_training_together_are_refused(
+    dataset: Dataset, method: str, valid: float, test: float
+) -> None:
+    with pytest.raises(DatasetError, match=f"valid={valid} and test={test} of 80 structures leave nothing"):
+        split(dataset, valid=valid, test=test, seed=0, method=method)

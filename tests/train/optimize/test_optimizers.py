@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -223,3 +225,11 @@ def test_a_restored_optimizer_continues_bit_for_bit(name: str) -> None:
     restored.load_state_dict(optimizer.state_dict())
     train(second, restored, 5, 10)
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), second.parameters()))
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"learning_rate": -1.0}, {"learning_rate": "1e-3"}, {"weight_decay": float("nan")}]
+)
+def test_rates_and_decays_that_are_no_numbers_from_zero_are_refused(numbers: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="expected a number of at least 0"):
+        create_optimizer("muon", **{"learning_rate": 1e-3, **numbers})

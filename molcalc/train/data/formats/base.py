@@ -62,10 +62,7 @@ class DataFile(ABC):
     @property
     def content(self) -> Path:
         """The file to read from: itself, or a decompressed copy."""
-        try:
-            return decompressed(self.path)
-        except UNREADABLE as error:
-            raise damaged(self.path, error) from error
+        return content_of(self.path)
 
     @property
     def files(self) -> list[Path]:
@@ -138,6 +135,14 @@ class DataFile(ABC):
         except OSError as error:
             raise DatasetError(f"{self.path} cannot be read: {error.strerror or error}") from error
         return digest.digest()
+
+
+def content_of(path: Path) -> Path:
+    """What to read a file from: itself, or a decompressed copy."""
+    try:
+        return decompressed(path)
+    except UNREADABLE as error:
+        raise damaged(path, error) from error
 
 
 def damaged(path: Path, error: BaseException) -> DatasetError:

@@ -27,7 +27,7 @@ from molcalc.train.data.formats.arrays import (
     shaped,
     texts_of,
 )
-from molcalc.train.data.formats.base import DataFile, damaged
+from molcalc.train.data.formats.base import DataFile, content_of, damaged
 from molcalc.train.data.problems import Problems
 
 CHUNK = 500
@@ -165,7 +165,7 @@ class NpzFile(DataFile):
         return len(whole)
 
     def _read(self) -> dict[str, np.ndarray]:
-        arrays = _load(self.content)
+        arrays = _load(self.path)
         units = _manifest(arrays, self.path)
         if self.partner is not None:
             other = _load(self.partner)
@@ -314,8 +314,9 @@ def _six(values: np.ndarray, unit: str, path: Path) -> np.ndarray:
 
 
 def _names(path: Path) -> list[str]:
+    content = content_of(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(content) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
     except Exception as error:  # zipfile raises anything for damaged files
         raise damaged(path, error) from error
@@ -323,15 +324,16 @@ def _names(path: Path) -> list[str]:
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an archive, after a look at what their headers claim."""
+    content = content_of(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            claimed, size = sum(member.file_size for member in archive.infolist()), path.stat().st_size
+        with zipfile.ZipFile(content) as archive:
+            claimed, size = sum(member.file_size for member in archive.infolist()), content.stat().st_size
             if claimed > budget_of(size):
                 raise DatasetError(expansion_message(str(path), claimed, size))
             for member in archive.infolist():
                 with archive.open(member) as stream:
                     _check_header(stream, member, path)
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(content, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except DatasetError:
         raise

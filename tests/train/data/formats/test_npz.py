@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,15 @@ def test_members_that_expand_are_refused_before_they_are_unpacked(
                 np.save(target, np.asarray(values))
     with pytest.raises(DatasetError, match=r"x\.npz claims 1.05e\+06 bytes .* MOLCALC_EXPANSION"):
         open_dataset(tmp_path / "x.npz")
+
+
+def test_compressed_archives_are_read_alone_and_in_pairs(tmp_path: Path) -> None:
+    energies = {"R": R, "Z": [[8, 1]] * 3, "E": [-1.0, -2.0, -3.0], "F": F}
+    potentials = {"R": R, "Z": [[8, 1]] * 3, "esp": np.ones((3, 4)), "vdw_surface": np.ones((3, 4, 3))}
+    for name, arrays in (("a.npz", energies), ("b.npz", potentials)):
+        np.savez(tmp_path / name, **arrays)  # type: ignore[arg-type]
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress((tmp_path / name).read_bytes()))
+    units = {**EV, "esp": "V", "esp_points": "Angstrom"}
+    dataset = open_dataset([tmp_path / "a.npz.gz", tmp_path / "b.npz.gz"], units=units, cache=tmp_path / "cache")
+    assert dataset.labels["energy"].tolist() == [-1.0, -2.0, -3.0]
+    assert "esp" in dataset.labels
