@@ -34,7 +34,7 @@ LEVELS = [
     {"predictor"},
     {"testing"},
     {"calculators", "train"},
-    {"export", "simulate", "analysis"},
+    {"engines", "export", "simulate", "analysis"},
     {"conformers"},
     {"cli"},
 ]
@@ -85,6 +85,7 @@ ASE_EDGES = {
         "simulate",
         "analysis",
         "conformers",
+        "engines",
         "cli",
     ),
 }

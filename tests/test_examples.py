@@ -155,3 +155,23 @@ def test_conformers_are_ranked_and_the_best_has_a_hydrogen_bond(example: Callabl
     assert sum(float(row[3]) for row in rows) == pytest.approx(1.0, abs=0.002)
     assert float(rows[0][5]) < 2.4  # Å
     assert (tmp_path / "conformers.sdf").read_text().count("$$$$") == len(rows)
+
+
+ENGINE_EXAMPLES = {"openmm_water": "openmm"}
+"""Examples of engines, and the package that each needs."""
+
+
+def test_every_engine_has_an_example() -> None:
+    scripts = sorted((EXAMPLES / "engines").glob("*.py"))
+    assert [script.stem for script in scripts] == sorted(ENGINE_EXAMPLES)
+    assert all(len(script.read_text().splitlines()) < LONGEST for script in scripts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINE_EXAMPLES)
+def test_engines_have_the_energy_of_ase_and_conserve_it(example: Callable[..., str], name: str) -> None:
+    pytest.importorskip(ENGINE_EXAMPLES[name])
+    text = example(f"engines/{name}", "--steps", 200)
+    inside, ase = numbers(r"(-\d+\.\d+) eV", text)[:2]
+    assert inside == pytest.approx(ase, rel=1e-8)
+    assert numbers(r"fluctuation (\S+) meV/atom", text)[0] < 0.5
