@@ -62,12 +62,12 @@ def add_parser(subparsers: Subparsers) -> None:
     made = parser.add_argument_group("structures")
     made.add_argument(
         "--structures", type=number(int, 1), metavar="N", dest="n_structures",
-        help="made of each SMILES (default 50, 200 or 300, by the bonds that turn)",
+        help="made of each SMILES (default 50 to 600, by the bonds that turn)",
     )  # fmt: skip
     made.add_argument("--seed", type=number(int, 0), default=1, metavar="K", help="of these (default 1)")
     relaxed = parser.add_argument_group("relaxation")
     relaxed.add_argument(
-        "--fmax", type=number(float, 0, open_end=True), default=0.01, metavar="F", help="wanted, eV/Å (default 0.01)"
+        "--fmax", type=number(float, 0, open_end=True), default=0.002, metavar="F", help="wanted, eV/Å (default 0.002)"
     )
     relaxed.add_argument("--steps", type=number(int, 0), default=500, metavar="N", help="at most (default 500)")
     relaxed.add_argument(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,16 @@ from molcalc.conformers.graphs import AtomGraph
 from molcalc.conformers.molecules import Molecule, atom_labels, in_small_ring
 from molcalc.conformers.stereo import holds_ligands
 from molcalc.errors import ConfigError, InputError, OpenStereoWarning, short, warn_user
-from molcalc.io.files import open_text
 
 SMILES_FILES = (".smi", ".smiles", ".ism")
-STRUCTURES_BY_BONDS = ((7, 50), (12, 200), (10**6, 300))
-"""Structures for a molecule of up to so many bonds that turn: J.-P. Ebejer, G. M. Morris, C. M. Deane, J. Chem. Inf.
-Model. 52, 1146 (2012)."""
+STRUCTURES_BY_BONDS = ((1, 50), (7, 200), (12, 400), (10**6, 600))
+"""Structures for a molecule of up to so many bonds that turn. Most shapes need fewer (J.-P. Ebejer, G. M. Morris, C. M.
+Deane, J. Chem. Inf. Model. 52, 1146 (2012)), the lowest energies as many: of butane-1,4-diol 50 miss them."""
 _MAX_SEED = 2**31 - 1
+_SECOND_HALF = 1_000_003
+"""Added to the seed for the second half of the structures."""
+_FORCE_FIELD_STEPS = 500
+"""At most; where they do not suffice, the model goes on from there."""
 
 
 def require_rdkit(what: str) -> None:
@@ -47,8 +49,12 @@ def require_rdkit(what: str) -> None:
         ) from error
 
 
-def smiles_lines(path: Path) -> Iterator[tuple[str, str]]:
+def smiles_lines(text: str, name: str) -> Iterator[tuple[str, str]]:
     """Lines of a file of SMILES, with names behind them or not; empty ones, and those that begin with #, are none.
+
+    Parameters
+    ----------
+    name : of the file, for messages.
 
     Yields
     ------
@@ -57,18 +63,13 @@ def smiles_lines(path: Path) -> Iterator[tuple[str, str]]:
     Raises
     ------
     InputError
-        When the file is no text, or has no line.
+        When there is no line.
     """
-    try:
-        with open_text(path) as stream:
-            lines = stream.read().splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file of SMILES: {error}") from error
-    numbered = [(k, line.strip()) for k, line in enumerate(lines, start=1)]
+    numbered = [(k, line.strip()) for k, line in enumerate(text.splitlines(), start=1)]
     numbered = [(k, line) for k, line in numbered if line and not line.startswith("#")]
     if not numbered:
-        raise InputError(f"{path} holds no SMILES")
-    yield from ((f"{path}, line {k}", line) for k, line in numbered)
+        raise InputError(f"{name} holds no SMILES")
+    yield from ((f"{name}, line {k}", line) for k, line in numbered)
 
 
 def molecule_of_smiles(text: str, label: str) -> Molecule:
@@ -126,7 +127,7 @@ def molecule_of_rdkit(read: Any, name: str, label: str) -> Molecule:
     from rdkit import Chem
 
     parts = len(Chem.GetMolFrags(read))
-    smiles = Chem.MolToSmiles(Chem.RemoveHs(read, sanitize=False))
+    smiles = _written(read)
     if parts != 1:
         raise InputError(
             f"{label}: {short(smiles)} has {parts} parts: give one molecule, or structures of them together (xyz, "
@@ -140,7 +141,7 @@ def molecule_of_rdkit(read: Any, name: str, label: str) -> Molecule:
         Chem.AssignStereochemistryFrom3D(chosen)
     else:
         chosen = _one_stereoisomer(read, label)
-    smiles = Chem.MolToSmiles(Chem.RemoveHs(chosen, sanitize=False))
+    smiles = _written(chosen)
     template = Chem.AddHs(chosen, addCoords=True)
     numbers = np.array([atom.GetAtomicNum() for atom in template.GetAtoms()])
     # Without isotopes ASE's masses, so that structures of files are the same molecule.
@@ -183,6 +184,8 @@ def positions_in(read: Any) -> list[np.ndarray]:
 def embed(molecule: Molecule, n_structures: int | None, seed: int) -> list[Atoms]:
     """Structures of a molecule, made from its bonds by distance geometry; the seed decides all of them.
 
+    They are relaxed with the force field MMFF94 where it knows the molecule: models need half as many steps from there.
+
     Parameters
     ----------
     n_structures : how many; None takes :data:`STRUCTURES_BY_BONDS`.
@@ -197,10 +200,11 @@ def embed(molecule: Molecule, n_structures: int | None, seed: int) -> list[Atoms
         When none could be made.
     """
     from rdkit import Chem
-    from rdkit.Chem import rdDistGeom, rdMolDescriptors
+    from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolDescriptors
 
     if n_structures is None:
-        turning = rdMolDescriptors.CalcNumRotatableBonds(Chem.RemoveHs(molecule.template))
+        with quiet_rdkit():
+            turning = rdMolDescriptors.CalcNumRotatableBonds(Chem.RemoveHs(molecule.template))
         n_structures = next(number for most, number in STRUCTURES_BY_BONDS if turning <= most)
     settings: Any = rdDistGeom.ETKDGv3()
     settings.randomSeed = seed % _MAX_SEED
@@ -216,7 +220,14 @@ def embed(molecule: Molecule, n_structures: int | None, seed: int) -> list[Atoms
                     f"{molecule.label}: no structure of {short(molecule.smiles)} could be made: its bonds or its "
                     "stereochemistry are impossible in space"
                 )
-        found = list(rdDistGeom.EmbedMultipleConfs(made, n_structures, settings))
+        # Half of them without torsions of crystals, where few molecules fold onto hydrogen bonds of their own.
+        found = list(rdDistGeom.EmbedMultipleConfs(made, (n_structures + 1) // 2, settings))
+        settings.useExpTorsionAnglePrefs = False
+        settings.clearConfs = False
+        settings.randomSeed = (seed + _SECOND_HALF) % _MAX_SEED  # lest molecules without such torsions come twice
+        found += list(rdDistGeom.EmbedMultipleConfs(made, n_structures // 2, settings))
+        if rdForceFieldHelpers.MMFFHasAllMoleculeParams(made):
+            rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(made, numThreads=1, maxIters=_FORCE_FIELD_STEPS)
     return [molecule.structure(np.array(made.GetConformer(k).GetPositions())) for k in found]
 
 
@@ -248,14 +259,22 @@ def _one_stereoisomer(read: Any, label: str) -> Any:
         chosen = next(iter(EnumerateStereoisomers(read, options=options)), None)
     if chosen is None:
         raise InputError(f"{label}: no stereoisomer of {Chem.MolToSmiles(read)} can be made in space")
-    written = Chem.MolToSmiles(Chem.RemoveHs(chosen, sanitize=False))
-    if written != Chem.MolToSmiles(Chem.RemoveHs(read, sanitize=False)):
+    written = _written(chosen)
+    if written != _written(read):
         warn_user(
             f"{label}: the stereochemistry is left open at {len(left_open)} place"
             f"{'s' if len(left_open) > 1 else ''}: {written} is taken; write the stereoisomer that is meant",
             OpenStereoWarning,
         )
     return chosen
+
+
+def _written(mol: Any) -> str:
+    """SMILES of a molecule, hydrogen atoms left out where they can be."""
+    from rdkit import Chem
+
+    with quiet_rdkit():
+        return str(Chem.MolToSmiles(Chem.RemoveHs(mol, sanitize=False)))
 
 
 def _problem(text: str) -> str:

@@ -13,7 +13,7 @@ from molcalc.conformers.molecules import Ensemble, Molecule, molecule_of
 from molcalc.conformers.ranked import Conformer, RankedMolecule
 from molcalc.conformers.rdkit_molecules import molecule_of_rdkit, positions_in, quiet_rdkit, require_rdkit
 from molcalc.errors import InputError, MolcalcError
-from molcalc.io.files import open_text, write_atomic
+from molcalc.io.files import write_atomic
 from molcalc.structure_files.molfiles import read_molfile
 
 SDF_FILES = (".sdf", ".sd", ".mol")
@@ -24,11 +24,15 @@ Record = tuple[Molecule, Atoms | None]
 """Molecule, and the structure of it that is given; None where only its bonds are."""
 
 
-def read_records(path: Path) -> list[Record | MolcalcError]:
+def read_records(text: str, name: str) -> list[Record | MolcalcError]:
     """Molecules of all records of an SDF, each with the structure that it holds.
 
     A record without depth, or without its hydrogen atoms, holds no structure: only bonds. Where RDKit is not installed,
     every record is a structure, and its bonds are seen in its distances.
+
+    Parameters
+    ----------
+    name : of the file, for messages.
 
     Returns
     -------
@@ -37,14 +41,12 @@ def read_records(path: Path) -> list[Record | MolcalcError]:
     Raises
     ------
     InputError
-        When the file cannot be read.
+        When the text is no SDF.
     """
-    with open_text(path) as stream:
-        text = stream.read()
     found: list[Record | MolcalcError] = []
-    structures = read_molfile(text, str(path))
+    structures = read_molfile(text, name)
     for k, (atoms, mol) in enumerate(zip(structures, _mols(text, len(structures)))):
-        label = f"{path}, record {k}"
+        label = f"{name}, record {k}"
         try:
             found.append(_record(atoms, mol, label) if _has_rdkit() else (molecule_of(atoms, label), atoms))
         except MolcalcError as error:

@@ -20,7 +20,7 @@ class RankingSettings:
 
     Attributes
     ----------
-    n_structures : made of each molecule that is given by its bonds; None takes 50 to 300, by the bonds that turn.
+    n_structures : made of each molecule that is given by its bonds; None takes 50 to 600, by the bonds that turn.
     seed : of these structures.
     fmax, steps, optimizer : of the relaxations, see :class:`~molcalc.simulate.RelaxationSettings`.
     window : eV above the lowest energy within which conformers are kept.
@@ -38,7 +38,7 @@ class RankingSettings:
 
     n_structures: int | None = None
     seed: int = 1
-    fmax: float = 0.01
+    fmax: float = 0.002
     steps: int = 500
     optimizer: str = "auto"
     window: float = 0.26

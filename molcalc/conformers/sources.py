@@ -20,9 +20,9 @@ from molcalc.conformers.rdkit_molecules import (
     smiles_lines,
 )
 from molcalc.conformers.sdf import SDF_FILES, read_records
-from molcalc.errors import InputError, MissingFileError, MolcalcError, short
+from molcalc.errors import InputError, MissingFileError, MolcalcError, reason_of, short
 from molcalc.io.budget import bounded_memory
-from molcalc.io.files import COMPRESSED, check_regular
+from molcalc.io.files import COMPRESSED, UNREADABLE, check_regular, open_text
 from molcalc.structure_files.images import image_format, read_images
 from molcalc.train.data.formats.database_structures import DATABASES, structures_of_database
 
@@ -102,10 +102,10 @@ class SourceReader:
         _check_readable(path)
         plain = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
         if plain.suffix.lower() in SMILES_FILES:
-            for label, line in smiles_lines(path):
+            for label, line in smiles_lines(_text_of(path), str(path)):
                 self._attempt(lambda line=line, label=label: self._add_smiles(line, label))  # type: ignore[misc]
         elif plain.suffix.lower() in SDF_FILES:
-            for record in read_records(path):
+            for record in read_records(_text_of(path), str(path)):
                 if isinstance(record, MolcalcError):
                     self.failures.append(record)
                 else:
@@ -130,6 +130,14 @@ def _check_readable(path: Path) -> None:
         raise InputError(f"{path} is empty")
 
 
+def _text_of(path: Path) -> str:
+    try:
+        with open_text(path) as stream:
+            return stream.read()
+    except UNREADABLE as error:
+        raise InputError(f"{path} cannot be read: {reason_of(error)}") from error
+
+
 def _structures_of(path: Path) -> Sequence[Atoms]:
     """Structures of a file that ASE reads."""
     try:
@@ -143,7 +151,7 @@ def _structures_of(path: Path) -> Sequence[Atoms]:
     except UnknownFileTypeError as error:
         raise InputError(f"{path}: ASE does not know this file format; see 'ase info --formats'") from error
     except Exception as error:  # readers of ASE raise anything
-        raise InputError(f"{path} cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise InputError(f"{path} cannot be read: {reason_of(error)}") from error
 
 
 def _is_mol(source: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,13 +29,14 @@ pytest.importorskip("rdkit")
     ],
 )
 def test_a_smiles_states_atoms_charge_multiplicity_and_name(
-    smiles: str, formula: str, charge: int, multiplicity: int, name: str
+    smiles: str, formula: str, charge: int, multiplicity: int, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     found = molecule_of_smiles(smiles, "line 1")
     assert (found.formula, found.charge, found.multiplicity, found.name) == (formula, charge, multiplicity, name)
     atoms = embed(found, 1, 1)[0]
     assert atoms.info == {"charge": charge, "multiplicity": multiplicity}
     assert molecule_of(atoms, "it").graph.neighbors == found.graph.neighbors
+    assert capfd.readouterr() == ("", "")
 
 
 def test_isotopes_have_their_mass_and_other_atoms_that_of_ase() -> None:
@@ -105,7 +105,9 @@ def test_the_seed_decides_all_structures() -> None:
     first, again, other = (np.array([a.positions for a in embed(found, 3, seed)]) for seed in (1, 1, 2))
     assert (first == again).all()
     assert np.abs(first - other).max() > 0.1
-    assert (embed(found, 2, 1)[1].positions == first[1]).all()
+    many = np.array([a.positions for a in embed(molecule_of_smiles("CCO", "line 1"), 6, 1)])
+    assert len({each.tobytes() for each in many}) == 6
+    assert (embed(found, 2, 1)[0].positions == first[0]).all()
 
 
 def test_flexible_molecules_get_more_structures(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,16 +116,11 @@ def test_flexible_molecules_get_more_structures(monkeypatch: pytest.MonkeyPatch)
         assert len(embed(molecule_of_smiles(smiles, "line 1"), None, 1)) == number
 
 
-def test_lines_have_numbers_and_may_be_empty(tmp_path: Path) -> None:
-    path = tmp_path / "a.smi"
-    path.write_text("# drugs\nCCO ethanol\n\n  CO\n")
-    assert list(smiles_lines(path)) == [(f"{path}, line 2", "CCO ethanol"), (f"{path}, line 4", "CO")]
-    path.write_text("\n# nothing\n")
-    with pytest.raises(InputError, match="holds no SMILES"):
-        list(smiles_lines(path))
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="is not a text file"):
-        list(smiles_lines(path))
+def test_lines_have_numbers_and_may_be_empty() -> None:
+    text = "# drugs\nCCO ethanol\n\n  CO\n"
+    assert list(smiles_lines(text, "a.smi")) == [("a.smi, line 2", "CCO ethanol"), ("a.smi, line 4", "CO")]
+    with pytest.raises(InputError, match="a.smi holds no SMILES"):
+        list(smiles_lines("\n# nothing\n", "a.smi"))
 
 
 def test_without_rdkit_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,14 +66,14 @@ def test_conformers_are_written_with_bonds_and_numbers_and_read_again(
         assert atoms.info["smiles"] == "OO"
     mols = list(Chem.SDMolSupplier(str(path), removeHs=False))
     assert [mol.GetNumBonds() for mol in mols] == [3] * len(images)
-    again = read_records(path)
+    again = read_records(path.read_text(), str(path))
     assert [atoms is not None for _, atoms in again] == [True] * len(images)  # type: ignore[misc]
 
 
 def test_a_record_with_a_structure_is_one_and_a_drawing_is_a_molecule(tmp_path: Path) -> None:
     path = tmp_path / "a.sdf"
     path.write_text(as_record("C[NH3+]") + FLAT)
-    (ion, structure), (alanine, nothing) = read_records(path)  # type: ignore[misc]
+    (ion, structure), (alanine, nothing) = read_records(path.read_text(), str(path))  # type: ignore[misc]
     assert (ion.charge, structure.info["charge"]) == (1, 1)
     assert structure.get_chemical_formula() == "CH6N"
     assert nothing is None
@@ -86,7 +86,7 @@ def test_a_record_that_is_no_molecule_is_named_and_the_others_are_read(tmp_path:
     wrong = FLAT.replace("  3  6  2  0", "  3  6  3  0")
     contradictory = as_record("[OH-]").replace("$$$$", ">  <charge>\n1\n\n$$$$")
     path.write_text(wrong + FLAT + contradictory)
-    found = read_records(path)
+    found = read_records(path.read_text(), str(path))
     assert [isinstance(each, MolcalcError) for each in found] == [True, False, True]
     assert str(found[0]) == f"{path}, record 0: its bonds make no molecule, says RDKit: check them, and formal charges"
     assert "states charge 1, its formal charges add up to -1" in str(found[2])
@@ -114,7 +114,7 @@ def test_without_rdkit_records_are_structures_and_no_sdf_is_written(
     path = tmp_path / "a.sdf"
     path.write_text(as_record("CC"))
     monkeypatch.setitem(sys.modules, "rdkit", None)
-    ((found, atoms),) = read_records(path)  # type: ignore[misc]
+    ((found, atoms),) = read_records(path.read_text(), str(path))  # type: ignore[misc]
     assert len(found.graph.bonds) == 7
     with pytest.raises(ConfigError, match=r"pip install 'molcalc\[conformers\]'"):
         with_bond_orders(Ensemble(molecule=found, structures=[atoms]))
@@ -123,11 +123,11 @@ def test_without_rdkit_records_are_structures_and_no_sdf_is_written(
 def test_a_radical_stays_one(tmp_path: Path, peroxides: RankedConformers) -> None:
     path = tmp_path / "a.sdf"
     path.write_text(as_record("[CH3]"))
-    ((found, atoms),) = read_records(path)  # type: ignore[misc]
+    ((found, atoms),) = read_records(path.read_text(), str(path))  # type: ignore[misc]
     assert (found.multiplicity, atoms.info["multiplicity"]) == (2, 2)
     ranked = peroxides.conformers[0]
     written = RankedMolecule(found, (replace(ranked, atoms=atoms),), (), 1)
     write_sdf(tmp_path / "b.sdf", [written])
-    ((again, positions),) = read_records(tmp_path / "b.sdf")  # type: ignore[misc]
+    ((again, positions),) = read_records((tmp_path / "b.sdf").read_text(), "b.sdf")  # type: ignore[misc]
     assert again.multiplicity == 2
     assert np.abs(positions.positions - atoms.positions).max() < 1e-3

@@ -83,11 +83,15 @@ def test_what_holds_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.xyz").mkdir()
     (tmp_path / "odd.nonsense").write_text("what?")
     (tmp_path / "torn.xyz").write_text("3\n\nO 0 0 0\nH")
+    (tmp_path / "odd.smi").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "torn.sdf.gz").write_bytes(b"\x1f\x8b\x08")
     for source, words in {
         tmp_path / "empty.smi": "empty.smi is empty",
         tmp_path / "folder.xyz": "is a folder; a file is needed",
         tmp_path / "odd.nonsense": "odd.nonsense",
         tmp_path / "torn.xyz": "torn.xyz",
+        tmp_path / "odd.smi": "odd.smi cannot be read",
+        tmp_path / "torn.sdf.gz": "torn.sdf.gz cannot be read",
         tmp_path / "none.sdf": "no file",
     }.items():
         reader = read(source)
