@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -47,6 +49,19 @@ def test_the_model_follows_atoms_that_go_far(calculator: AIMNet2, monkeypatch: p
     QuasiNewton(begun, logfile=None).step()
     optimizer.step()
     assert atoms.positions == pytest.approx(begun.positions, abs=1e-10)
+
+
+def test_steps_are_shorter_where_the_energy_rises_and_grow_again(calculator: AIMNet2) -> None:
+    atoms = rattled("CH3OH", seed=2)
+    atoms.calc = calculator
+    optimizer = QuasiNewton(atoms, logfile=None)
+    for rise, radius in ((None, 0.2), (1.0, 0.1), (1.0, 0.05), (-1e3, 0.075)):
+        if rise is not None:
+            assert optimizer._last is not None
+            optimizer._last = replace(optimizer._last, energy=atoms.get_potential_energy() - rise, expected=-1.0)
+        before = atoms.positions.copy()
+        optimizer.step()
+        assert np.linalg.norm(atoms.positions - before, axis=1).max() == pytest.approx(radius)
 
 
 def test_what_steps_have_shown_is_known() -> None:
