@@ -23,8 +23,8 @@ POOR, GOOD = 0.1, 0.6
 """Parts of the expected fall of the energy below which steps get shorter, and above which they may get longer again."""
 SHORTER, LONGER, SHORTEST = 0.5, 1.5, 0.02
 """Factors of the longest step, and Å below which it does not fall."""
-NOISE = 1e-3
-"""eV that the energy is expected to fall below which rounding in single precision would judge the step."""
+JUDGED_ABOVE = 1e-3
+"""eV that the energy must be expected to fall: below, rounding in single precision would judge the step."""
 CELL_STIFFNESS = 0.3
 """eV/Å³, elastic constant of a cell before anything is known of it (50 GPa)."""
 DAMPED_BELOW = 0.2
@@ -74,7 +74,7 @@ class QuasiNewton(Optimizer):
     def _judge(self, energy: float) -> None:
         """Adapt the length of steps to what the last one has done to the energy."""
         last = self._last
-        if last is None or last.expected > -NOISE:
+        if last is None or last.expected > -JUDGED_ABOVE:
             return
         share = (energy - last.energy) / last.expected
         if share < POOR:
