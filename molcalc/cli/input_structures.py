@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 from collections import Counter
@@ -97,11 +98,23 @@ def read_all(names: Sequence[str], failures: Failures, *, latest: bool = False) 
     """
     frames = []
     for name in names:
-        try:
-            frames += read_frames(name, latest=latest)
-        except (MolcalcError, OSError) as error:
-            failures.add(error)
+        files = _matching(name)
+        if not files:
+            failures.add(MissingFileError(f"no file matches {name}"))
+        for file in files:
+            try:
+                frames += read_frames(file, latest=latest)
+            except (MolcalcError, OSError) as error:
+                failures.add(error)
     return frames
+
+
+def _matching(name: str) -> list[str]:
+    """Files of a pattern such as 'runs/*.xyz' or 'runs/*.xyz@-1' by name; the name itself where it is no pattern."""
+    pattern, at, index = name.rpartition("@") if "@" in os.path.basename(name) else (name, "", "")
+    if os.path.lexists(name) or os.path.lexists(pattern) or not any(sign in pattern for sign in "*?["):
+        return [name]
+    return [f"{file}{at}{index}" for file in sorted(glob.glob(pattern))]
 
 
 def stems_of(frames: Sequence[InputStructure], wanted: str | None = None) -> list[str]:
@@ -135,7 +148,8 @@ def stems_of(frames: Sequence[InputStructure], wanted: str | None = None) -> lis
 
 def sources_of(names: Iterable[str]) -> list[str]:
     """Files among what a user named, without indices and standard input."""
-    return [name if os.path.lexists(name) else name.rpartition("@")[0] for name in names if name != STANDARD_INPUT]
+    files = [file for name in names if name != STANDARD_INPUT for file in _matching(name)]
+    return [file if os.path.lexists(file) else file.rpartition("@")[0] for file in files]
 
 
 def split_index(name: str) -> tuple[str, Index | None]:

@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import torch
 from ase import Atoms
 
+from molcalc.devices import device_memory
 from molcalc.errors import MolcalcError
 from molcalc.neighbors import VerletList
 from molcalc.prediction.results import Prediction
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 
 GROUP_ATOMS = 1000
 """Atoms that take their steps side by side: more are no faster, and take more memory."""
+BYTES_OF_AN_ATOM = 5e5
+"""Memory for an atom of a batch with all derivatives: published AIMNet2 for diamond, the densest of its structures.
+Molecules take a quarter of it."""
+SHARE_OF_MEMORY = 0.5
+"""Part of the free memory that a batch may take by this estimate; one that fails all the same is halved."""
 
 Outcome = TypeVar("Outcome")
 SomeRun = TypeVar("SomeRun", bound="Run")
@@ -57,11 +64,12 @@ class Run(ABC, Generic[Outcome]):
 
 
 def side_by_side(runs: Sequence[SomeRun], calculator: MolCalculator) -> Iterator[SomeRun]:
-    """Runs as they end; as many at once as :data:`GROUP_ATOMS` admits, and at least one."""
+    """Runs as they end; as many at once as :data:`GROUP_ATOMS` and the free memory admit, and at least one."""
+    most = _atoms_at_once(calculator.predictor.device)
     waiting, moving = deque(runs), dict[SomeRun, VerletList]()
     try:
         while waiting or moving:
-            room = GROUP_ATOMS - sum(len(run.atoms) for run in moving)
+            room = most - sum(len(run.atoms) for run in moving)
             while waiting and (not moving or len(waiting[0].atoms) <= room):
                 run = waiting.popleft()
                 room -= len(run.atoms)
@@ -77,3 +85,9 @@ def side_by_side(runs: Sequence[SomeRun], calculator: MolCalculator) -> Iterator
     finally:
         for run in moving:
             run.close()
+
+
+def _atoms_at_once(device: torch.device) -> int:
+    """Atoms of a batch on a device with so much free memory."""
+    memory = device_memory(device)
+    return GROUP_ATOMS if memory is None else min(GROUP_ATOMS, int(SHARE_OF_MEMORY * memory[0] / BYTES_OF_AN_ATOM))

@@ -13,7 +13,8 @@ from ase.build import molecule
 from ase.db import connect
 from ase.io import write
 
-from molcalc.cli.input_structures import read_frames
+from molcalc.cli.failures import Failures
+from molcalc.cli.input_structures import read_all, read_frames, sources_of
 from molcalc.errors import InputError
 
 NAMES = [
@@ -76,6 +77,19 @@ def test_a_command_that_goes_on_takes_the_last_frame_and_all_rows_of_a_database(
         write(path, images(5))
         assert [frame.atoms.positions[0, 0] for frame in read_frames(str(path), latest=True)] == expected
         assert [frame.atoms.positions[0, 0] for frame in read_frames(f"{path}@1:3", latest=True)] == [1.0, 2.0]
+
+
+def test_a_pattern_names_files_in_their_order(tmp_path: Path) -> None:
+    for name in ("b.xyz", "a.xyz", "c[1].xyz"):
+        write(tmp_path / name, images(2))
+    failures = Failures(str, debug=False)
+    frames = read_all([f"{tmp_path}/?.xyz@1", f"{tmp_path}/c[1].xyz@0"], failures)
+    found = [(Path(frame.source).name, frame.number) for frame in frames]
+    assert found == [("a.xyz", 1), ("b.xyz", 1), ("c[1].xyz", 0)]
+    assert sources_of([f"{tmp_path}/?.xyz@1"]) == [f"{tmp_path}/a.xyz", f"{tmp_path}/b.xyz"]
+    assert failures.report(0) == 0
+    assert read_all([f"{tmp_path}/*.cif"], failures) == []
+    assert failures.report(0) == 2
 
 
 def test_standard_input_is_extended_xyz(monkeypatch: pytest.MonkeyPatch) -> None:
