@@ -174,9 +174,13 @@ def fit(
             if begun is None:
                 trainer.save_last()  # shows before any work that the disk takes it
             changed = begun is None or _go_on(trainer, begun[1])
-            if processes.first and (changed or not folder.can_be_repeated):
-                _write_down(trainer, parts, files, config)
-            return _run(trainer, parts, config, interruption, progress and processes.first)
+            options, usual = config.flat(), make_config({"model": config.start.model}).flat()
+            report = RunReport(trainer, parts, options=options, usual=usual)
+            # A tracker may refuse its options: then the run keeps those that it was begun with.
+            with Recording(config.report, trainer, report, options) as record:
+                if processes.first and (changed or not folder.can_be_repeated):
+                    _write_down(trainer, parts, files, config)
+                return _run(trainer, report, record, interruption, progress and processes.first)
         except Exception:
             if begun is None and processes.first and not trainer.progress.step:
                 folder.withdraw()
@@ -248,12 +252,12 @@ def _write_down(trainer: Trainer, parts: Parts, files: Mapping[str, Any], config
     write_parts(trainer.folder.path / PARTS_FILE, {"train": parts.train, **parts.held_out})
 
 
-def _run(trainer: Trainer, parts: Parts, config: FitConfig, interruption: Interruption, progress: bool) -> FitResult:
+def _run(
+    trainer: Trainer, report: RunReport, record: Recording, interruption: Interruption, progress: bool
+) -> FitResult:
     """Train to the end, and report."""
-    options, usual = config.flat(), make_config({"model": config.start.model}).flat()
-    report = RunReport(trainer, parts, options=options, usual=usual)
     console = Console(trainer, progress)
-    with _signals(interruption) as received, console, Recording(config.report, trainer, report, options) as record:
+    with _signals(interruption) as received, console:
         finished = trainer.run(interruption, console.update, record)
     if not finished:
         log.warning(

@@ -428,3 +428,14 @@ def test_a_run_of_a_version_too_old_is_refused_with_a_way_on(finished: Path, tmp
     folder.save_last(model, {**state, "version": OLDEST_STATE - 1})
     with pytest.raises(CheckpointMismatchError, match=rf"another version.*start a new run with init='{folder.path}'"):
         folder.load_last()
+
+
+def test_a_tracker_that_is_refused_leaves_the_run_as_it_was(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    before = (tmp_path / "run" / "training.yaml").read_text()
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ConfigError, match="track='wandb' needs the package"):
+        fit(output=tmp_path / "run", resume=True, progress=False, epochs=7, track="wandb")
+    assert (tmp_path / "run" / "training.yaml").read_text() == before
