@@ -297,8 +297,9 @@ def test_atoms_that_collide_stop_the_run_at_their_step(run: Any, model: Path) ->
 def test_the_trajectory_says_how_it_was_made(md: Any) -> None:
     md("--steps", "5", "--thermostat", "bussi", "--trajectory", "md.traj", *STEPS)
     with Trajectory("md.traj") as frames:
-        description = frames.description
-    assert json.loads(json.dumps(description)) == {
+        description = json.loads(json.dumps(frames.description))
+    assert description.pop("checksum")
+    assert description == {
         "program": "molcalc md",
         "ensemble": "nvt",
         "thermostat": "bussi",
