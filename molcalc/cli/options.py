@@ -101,7 +101,12 @@ def add_model_options(parser: argparse.ArgumentParser, *, one_fidelity: bool = T
         "--charge", type=number(int), metavar="Q", help="total charge (default: as the file says, else 0)"
     )
     group.add_argument(
-        "--multiplicity", type=number(int, 1), metavar="M", help="2S+1 (default: as the file says, else the lowest)"
+        "--multiplicity",
+        "--mult",
+        "--spin",
+        type=number(int, 1),
+        metavar="M",
+        help="2S+1 (default: as the file says, else the lowest)",
     )
     if one_fidelity:
         group.add_argument(
