@@ -221,6 +221,11 @@ def reason_of(error: BaseException) -> str:
     return words
 
 
+def damaged(path: object, error: BaseException) -> DatasetError:
+    """The error for a file that its reader cannot make sense of."""
+    return DatasetError(f"{path} is damaged or not what its name says: {reason_of(error)}")
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """' (did you mean …?)' for the known name most like ``name``, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)

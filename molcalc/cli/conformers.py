@@ -140,6 +140,7 @@ def run(args: Arguments) -> int:
         else:
             molecules.append(outcome)
     if not molecules:
+        kept.unlink(missing_ok=True)
         return failures.report(0)
     if in_sdf:
         write_sdf(output, molecules)

@@ -23,7 +23,8 @@ _LONGEST = 2000
 """Characters of a message."""
 BROKEN_PIPE = 141
 """128 + SIGPIPE, what a shell shows for a program whose reader went away."""
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""Errors that no other input helps against; standard output may be on a disk, too."""
 
 
 def report_error(error: BaseException, debug: bool, words: Callable[[str], str]) -> int:
@@ -98,7 +99,7 @@ def exit_status(error: BaseException) -> int:
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
         return BROKEN_PIPE
-    if isinstance(error, OSError) and error.errno in _FULL:
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
         return RESOURCES
     for kind, status in (
         (errors.InputError, INPUT),

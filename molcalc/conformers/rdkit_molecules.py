@@ -18,6 +18,8 @@ from molcalc.conformers.stereo import holds_ligands
 from molcalc.errors import ConfigError, InputError, OpenStereoWarning, short, warn_user
 
 SMILES_FILES = (".smi", ".smiles", ".ism")
+LONGEST_SMILES = 5000
+"""Characters, name included; RDKit goes one call deeper with each atom, and beyond ten thousand the process dies."""
 STRUCTURES_BY_BONDS = ((1, 50), (7, 200), (12, 400), (10**6, 600))
 """Structures for a molecule of up to so many bonds that turn. Most shapes need fewer (J.-P. Ebejer, G. M. Morris, C. M.
 Deane, J. Chem. Inf. Model. 52, 1146 (2012)), the lowest energies as many: of butane-1,4-diol 50 miss them."""
@@ -96,6 +98,8 @@ def molecule_of_smiles(text: str, label: str) -> Molecule:
     require_rdkit("SMILES")
     from rdkit import Chem
 
+    if len(text) > LONGEST_SMILES:
+        raise InputError(f"{label}: {short(text)} has {len(text):,} characters; at most {LONGEST_SMILES:,} are read")
     settings: Any = Chem.SmilesParserParams()
     settings.parseName = True
     with quiet_rdkit():

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numbers
 from dataclasses import dataclass
 
+from molcalc.calculators.thermochemistry import check_conditions
 from molcalc.errors import ConfigError, checked_positive
 from molcalc.simulate.relaxation_run import RelaxationSettings
 
 ROUGH = 0.05
 """eV/Å to which all structures are relaxed at first: where several have met, one goes on for all of them."""
+MOST_STRUCTURES = 1_000_000
+"""Of one molecule: RDKit makes room for all of them at once."""
 ENANTIOMERS = ("apart", "merge")
 """Mirror images among the conformers of a molecule: each a conformer, or one that counts twice."""
 
@@ -54,8 +57,11 @@ class RankingSettings:
             value = vars(self)[name]
             if value is not None and (not isinstance(value, numbers.Integral) or value < lowest):
                 raise ConfigError(f"{name}={value} is not a whole number ≥ {lowest}")
-        for name in ("window", "temperature", "pressure", "duplicate_energy", "duplicate_rmsd"):
+        if self.n_structures is not None and self.n_structures > MOST_STRUCTURES:
+            raise ConfigError(f"n_structures={self.n_structures} is out of any sense; at most {MOST_STRUCTURES:,}")
+        for name in ("window", "duplicate_energy", "duplicate_rmsd"):
             checked_positive(name, float(vars(self)[name]))
+        check_conditions(self.temperature, self.pressure)
         if self.enantiomers not in ENANTIOMERS:
             raise ConfigError(f"enantiomers={self.enantiomers!r}; choose one of {', '.join(ENANTIOMERS)}")
         self.relaxations()

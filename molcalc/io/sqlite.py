@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from molcalc.errors import DatasetError, InUseError, ResourceError
+from molcalc.errors import DatasetError, InUseError, MolcalcError, ResourceError, damaged
 
 COMPANIONS = ("-journal", "-wal", "-shm")
 """Endings of what SQLite keeps beside a file while it is written."""
@@ -127,9 +127,13 @@ def clear_away(path: Path, new: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def is_out_of_storage(error: Exception) -> bool:
-    """Whether the disk is the reason, or the right to write it, and not what is in the file."""
-    return any(words in str(error) for words in _STORAGE)
+def failure_of_sqlite(path: Path, error: Exception) -> MolcalcError:
+    """What hindered a change of a database: the disk, another program, or damage."""
+    if any(words in str(error) for words in _STORAGE):
+        return ResourceError(f"cannot write {path}: {error}; it stays as it was")
+    if is_busy(error):
+        return InUseError(f"{path} is being written by another program: wait for it")
+    return damaged(path, error)
 
 
 def is_busy(error: Exception) -> bool:

@@ -14,10 +14,11 @@ from typing import Any
 
 from ase import Atoms
 
-from molcalc.errors import ConfigError, InputError
+from molcalc.errors import ConfigError, InputError, MolcalcError, damaged
+from molcalc.io.exact_numbers import exact_integers
 from molcalc.io.files import replacing
 from molcalc.io.locks import only_writer
-from molcalc.io.sqlite import recovered, refuse_programs
+from molcalc.io.sqlite import SQLITE_ERRORS, failure_of_sqlite, recovered, refuse_programs
 from molcalc.simulate.relaxation_run import RELAXATION_PROGRAM, Relaxation, RelaxationStep
 from molcalc.simulate.result_rows import atoms_of_row, write_row
 
@@ -102,21 +103,35 @@ class ResultsDatabase:
         from ase.db import connect
 
         refuse_programs(recovered(self._path))
-        with connect(self._path, use_lock_file=False) as database:
-            self._check(database.metadata.get("run", {}))
-            for row in database.select():
-                number = int(row.get(NUMBER, -1))
-                if not 0 <= number < len(images) or row.numbers.tolist() != images[number].numbers.tolist():
-                    raise InputError(
-                        f"{self._path} row {row.id}: structure {number} of its run is {row.formula}, and another one "
-                        "is given now at this place: give the same files in the same order, or another name"
-                    )
-                relaxation = _relaxation(row, number, images[number])
-                if relaxation.converged or relaxation.last.step >= steps:
-                    self.known[number] = relaxation
-                else:
-                    self._unfinished[number] = row.id
+        try:
+            with connect(self._path, use_lock_file=False) as database:
+                self._check(database.metadata.get("run", {}))
+                for row in database.select():
+                    self._go_on_from(row, images, steps)
+        except MolcalcError:
+            raise
+        except Exception as error:  # readers of ASE raise anything
+            raise damaged(self._path, error) from error
         self._goes_on = True
+
+    def _go_on_from(self, row: Any, images: Sequence[Atoms], steps: int) -> None:
+        """Take over one row."""
+        number = int(exact_integers(row.get(NUMBER, -1), f"{self._path} row {row.id}: {NUMBER}"))
+        if not 0 <= number < len(images) or row.numbers.tolist() != images[number].numbers.tolist():
+            raise InputError(
+                f"{self._path} row {row.id}: structure {number} of its run is {row.formula}, and another one "
+                "is given now at this place: give the same files in the same order, or another name"
+            )
+        if number in self.known or number in self._unfinished:
+            raise InputError(
+                f"{self._path} row {row.id}: structure {number} of its run is there twice (the file was edited): give "
+                "another name"
+            )
+        relaxation = _relaxation(row, number, images[number])
+        if relaxation.converged or relaxation.last.step >= steps:
+            self.known[number] = relaxation
+        else:
+            self._unfinished[number] = row.id
 
     def _check(self, found: Mapping[str, Any]) -> None:
         """Refuse to mix results of different runs."""
@@ -149,7 +164,10 @@ class ResultsDatabase:
             When the disk is full or fails; the rows before stay.
         """
         if self._waiting and self._goes_on:
-            self._write(self._path)
+            try:
+                self._write(self._path)
+            except SQLITE_ERRORS as error:
+                raise failure_of_sqlite(self._path, error) from error
         elif self._waiting:
             with replacing(self._path) as temporary:
                 self._write(temporary)

@@ -82,6 +82,7 @@ ENDS: list[tuple[BaseException, int, str]] = [
     (errors.NonFiniteResultError("x"), 5, "molcalc: error: x"),
     (errors.ResourceError("x"), 6, "molcalc: error: x"),
     (OSError(errno.ENOSPC, "No space left", "c.traj"), 6, "molcalc: error: c.traj: No space left"),
+    (OSError(errno.EIO, "Input/output error"), 6, "molcalc: error: [Errno 5] Input/output error"),
     (MemoryError(), 6, "molcalc: error: MemoryError"),
     (KeyboardInterrupt(), 130, "molcalc: interrupted"),
     (KeyError("x"), 1, "molcalc: error: unexpected KeyError: 'x' (this is a bug: --debug shows where)"),

@@ -124,6 +124,8 @@ def test_elements_are_looked_at_before_anything_is_made(small: AIMNet2, monkeypa
         ({"seed": -1}, "seed=-1"),
         ({"window": 0.0}, "window=0.0 must be a positive"),
         ({"temperature": -1.0}, "temperature=-1.0"),
+        ({"pressure": 1e-320}, "pressure=1e-320 is out of any sense"),
+        ({"n_structures": 999_999_999}, "n_structures=999999999 is out of any sense"),
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"duplicate_rmsd": 0}, "duplicate_rmsd=0"),
         ({"enantiomers": "both"}, "enantiomers='both'; choose one of apart, merge"),

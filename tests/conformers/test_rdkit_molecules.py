@@ -49,6 +49,7 @@ def test_isotopes_have_their_mass_and_other_atoms_that_of_ase() -> None:
 @pytest.mark.parametrize(
     ("smiles", "words"),
     [
+        ("C" * 100_000, "has 100,000 characters; at most 5,000 are read"),
         ("C1CC", "'C1CC' cannot be read as SMILES"),
         ("C(C)(C)(C)(C)C", "Explicit valence for atom # 0 C, 5, is greater than permitted"),
         ("c1cccc1", "Can't kekulize"),

@@ -111,6 +111,16 @@ COMMANDS = {
         targets=("o.cube", "o-surface.csv"),
         old="water.xyz",
     ),
+    "vib": Command(
+        words=("vib", "water.xyz", *MODEL, "--modes", "-o", "o", "--csv", "o.csv", "--force"),
+        targets=("o-modes.xyz", "o.csv"),
+        old="water.xyz",
+    ),
+    "conformers": Command(
+        words=("conformers", "other.db", *MODEL, "--dtype", "float64", "-o", "o.xyz", "--force"),
+        targets=("o.xyz",),
+        old="water.xyz",
+    ),
     "train": Command(words=(*_TRAIN, "--epochs", "1", "--resume", "auto"), targets=("run",), grows=True),
     "resume": Command(
         before=((*_TRAIN, "--epochs", "1"),),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from ase.db import connect
 
 import molcalc
 from molcalc.calculators import AIMNet2
-from molcalc.errors import ConfigError, InputError, InUseError
+from molcalc.errors import ConfigError, InputError, InUseError, MolcalcError, ResourceError
 from molcalc.io.locks import only_writer
 from molcalc.predictor import Predictor
 from molcalc.simulate import results_database, side_by_side
@@ -134,6 +136,47 @@ def test_another_run_or_database_is_not_continued(calculator: AIMNet2, tmp_path:
         molcalc.relax(image, calculator, **{**call, "database": tmp_path / "out.json"})
     with only_writer(path), pytest.raises(InUseError, match=r"out\.db is being written by"):
         molcalc.relax(image, calculator, **call)
+
+
+RENUMBERED = (
+    "UPDATE systems SET key_value_pairs = REPLACE(key_value_pairs, '\"input_number\": 1', '\"input_number\": {}')"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("half", "is damaged or not what its name says"),
+        (RENUMBERED.format("0.5"), "0.5 is not a whole number"),
+        (RENUMBERED.format("0"), "structure 0 of its run is there twice"),
+        ("UPDATE systems SET key_value_pairs = REPLACE(key_value_pairs, 'max_force', 'other')", "max_force"),
+    ],
+    ids=["cut off", "half a number", "a number twice", "no force"],
+)  # fmt: skip
+def test_a_database_that_was_damaged_or_edited_is_not_continued(
+    calculator: AIMNet2, tmp_path: Path, change: str, words: str
+) -> None:
+    path = tmp_path / "out.db"
+    call: dict[str, Any] = {"steps": 1, "progress": False, "database": path}
+    molcalc.relax([crowd()[0]] * 2, calculator, **call)
+    if change == "half":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        with closing(sqlite3.connect(path)) as database, database:
+            assert database.execute(change).rowcount
+    with pytest.raises(MolcalcError, match=words):
+        molcalc.relax([crowd()[0]] * 2, calculator, restart=True, **call)
+
+
+def test_a_disk_that_is_full_says_so(calculator: AIMNet2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*details: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    call: dict[str, Any] = {"progress": False, "database": tmp_path / "out.db", "restart": True}
+    molcalc.relax([crowd()[0]], calculator, steps=1, **call)
+    monkeypatch.setattr(results_database, "write_row", full)
+    with pytest.raises(ResourceError, match=r"cannot write .*out\.db: database or disk is full"):
+        molcalc.relax([crowd()[0]], calculator, steps=2, **call)
 
 
 KILLED = """

@@ -16,14 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from molcalc.errors import DatasetError, InUseError, MolcalcError, ResourceError, StateError
+from molcalc.errors import DatasetError, ResourceError, StateError, damaged
 from molcalc.io.files import replacing
 from molcalc.io.locks import Owner, lock_file, only_writer
-from molcalc.io.sqlite import SQLITE_ERRORS, is_busy, is_out_of_storage
+from molcalc.io.sqlite import SQLITE_ERRORS, failure_of_sqlite
 from molcalc.io.targets import reserved
 from molcalc.state import CHARGE_KEYS, charge_argument, resolve_charge, state_key, without_rounding
 from molcalc.train.data.declaration import Declaration
-from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.encoding import decode_data, decode_json
 from molcalc.train.data.formats.sqlite import SQLiteDatabase
 from molcalc.train.data.opening import open_dataset
@@ -172,16 +171,7 @@ def write_results(
         except ValueError as error:
             raise DatasetError(f"{database}: an ASE database does not take this: {error}") from error
         except sqlite3.Error as error:
-            raise _failure(database, error) from error
-
-
-def _failure(path: Path, error: Exception) -> MolcalcError:
-    """What hindered a change of a database: the disk, another program, or damage."""
-    if is_out_of_storage(error):
-        return ResourceError(f"cannot write {path}: {error}; it stays as it was")
-    if is_busy(error):
-        return InUseError(f"{path} is being written by another program: wait for it")
-    return damaged(path, error)
+            raise failure_of_sqlite(database, error) from error
 
 
 @contextmanager
@@ -249,7 +239,7 @@ def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(path, timeout=20)) as connection, connection:
             yield connection
     except SQLITE_ERRORS as error:
-        raise _failure(path, error) from error
+        raise failure_of_sqlite(path, error) from error
 
 
 def _narrow_rows(connection: sqlite3.Connection) -> list[tuple[int, dict[str, bytes]]]:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
-from molcalc.errors import DatasetError, reason_of
+from molcalc.errors import DatasetError, damaged
 from molcalc.io.budget import bounded_memory
 from molcalc.io.files import UNREADABLE, decompressed, open_text
 from molcalc.train.data.block import Block
@@ -143,8 +143,3 @@ def content_of(path: Path) -> Path:
         return decompressed(path)
     except UNREADABLE as error:
         raise damaged(path, error) from error
-
-
-def damaged(path: Path, error: BaseException) -> DatasetError:
-    """The error for a file that its reader cannot make sense of."""
-    return DatasetError(f"{path} is damaged or not what its name says: {reason_of(error)}")

@@ -9,13 +9,12 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
-from molcalc.errors import DatasetError, InputError
+from molcalc.errors import DatasetError, InputError, damaged
 from molcalc.io.lmdb_file import check_whole
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import QUANTITIES, unit_factors
 from molcalc.train.data.formats.atoms import atoms_of, data_of, keys_of
-from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.database_keys import DatabaseKeys
 from molcalc.train.data.formats.row import Row, named, packed_row
 from molcalc.train.data.formats.rows import RowFile

@@ -12,7 +12,7 @@ import numpy as np
 from ase.io.extxyz import REV_PROPERTY_NAME_MAP, key_val_str_to_dict
 
 from molcalc.elements import atomic_number
-from molcalc.errors import DatasetError, UnsupportedElementError, reason_of, short
+from molcalc.errors import DatasetError, UnsupportedElementError, damaged, reason_of, short
 from molcalc.io.files import UNREADABLE
 from molcalc.io.xyz_frames import XYZFrame, xyz_frames
 from molcalc.properties import to_voigt
@@ -21,7 +21,6 @@ from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import unit_factors
 from molcalc.train.data.formats.atoms import atoms_with_info, is_scalar, plain
-from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.row import Row, packed_row
 from molcalc.train.data.formats.rows import RowFile
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.errors import DatasetError, short
+from molcalc.errors import DatasetError, damaged, short
 from molcalc.io.budget import budget_of, expansion_message
 from molcalc.io.exact_numbers import exact_integers, real_numbers
 from molcalc.properties import CYCLIC, to_voigt
@@ -27,7 +27,7 @@ from molcalc.train.data.formats.arrays import (
     shaped,
     texts_of,
 )
-from molcalc.train.data.formats.base import DataFile, content_of, damaged
+from molcalc.train.data.formats.base import DataFile, content_of
 from molcalc.train.data.problems import Problems
 
 CHUNK = 500

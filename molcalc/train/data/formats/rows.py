@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.errors import DatasetError, InputError
+from molcalc.errors import DatasetError, InputError, damaged
 from molcalc.io.exact_numbers import real_numbers
 from molcalc.properties import Property, from_voigt
 from molcalc.state import is_single, single, state_key, total_moment
 from molcalc.train.data.block import Block
-from molcalc.train.data.formats.base import DataFile, damaged
+from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.formats.database_keys import is_key_in_data
 from molcalc.train.data.formats.row import IN_DATA, NOT_OTHER, Row
 from molcalc.train.data.formats.row_labels import RowLabels

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, damaged
 from molcalc.io.files import decompressed
 from molcalc.io.sqlite import SQLITE_ERRORS, recovered, refuse_programs
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
-from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.database import Database, write_rows
 from molcalc.train.data.formats.encoding import decode_data, decode_keys
 from molcalc.train.data.formats.row import Row
