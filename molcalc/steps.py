@@ -182,7 +182,7 @@ class CompiledStep:
             moved = torch.arange(start, min(start + chunk, 3 * n))
             copies = collate([batch] * (2 * len(moved)))
             positions = copies.positions.reshape(len(moved), 2, 3 * n).clone()
-            positions[torch.arange(len(moved)), :, moved] += torch.tensor([DISPLACEMENT, -DISPLACEMENT])
+            positions[torch.arange(len(moved)), :, moved] += positions.new_tensor([DISPLACEMENT, -DISPLACEMENT])
             found = step.evaluate(replace(copies, positions=positions.reshape(-1, 3)), ("forces",))
             forces, dipoles = found["forces"].reshape(len(moved), 2, 3 * n), found["dipole"].reshape(len(moved), 2, 3)
             rows[moved] = (forces[:, 1] - forces[:, 0]) / (2.0 * DISPLACEMENT)
