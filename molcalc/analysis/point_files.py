@@ -98,7 +98,7 @@ def _rows(path: Path) -> Float64[np.ndarray, "n_points 3"]:
 
 def _are_numbers(texts: list[str]) -> bool:
     try:
-        return all(np.isfinite(float(text)) for text in texts)
+        return all(np.isfinite(float(text)) and text.isascii() and "_" not in text for text in texts)
     except ValueError:
         return False
 

@@ -16,7 +16,7 @@ _ITEM = re.compile(r"\s*[\"'](\w+)[\"']: (\"[^\"]*\"|'[^']*'|[\w.+-]+)(?:,|$)")
 
 QUOTES = "\"'"
 _YAML = {"True": "true", "False": "false", "None": "null"}
-_TWICE = re.compile(r"(--[\w-]+)(?: \(\1\)|, \1\b)")
+_TWICE = re.compile(r"(--[\w-]+)(?: \(\1(?: on the command line)?\)|, \1\b)")
 """What a message that has both spellings becomes."""
 
 

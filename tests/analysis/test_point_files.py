@@ -45,8 +45,9 @@ def test_points_in_bohr_are_converted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x,y,z\n", "1,2\n", "1,2,3\n1,2,nan\n", "1,2,3\n4,5,6,7\n", "1,2,3\na,b,c\n"],
-    ids=["empty", "names only", "two columns", "nan", "four columns", "words"],
+    "text", ["", "x,y,z\n", "1,2\n", "1,2,3\n1,2,nan\n", "1,2,3\n4,5,6,7\n", "1,2,3\na,b,c\n",
+             "1,2,3\n1_0,2,3\n", "1,2,3\n1,2,٣\n"],
+    ids=["empty", "names only", "two columns", "nan", "four columns", "words", "underscore", "other digits"],
 )  # fmt: skip
 def test_files_without_points_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "points.csv"

@@ -19,6 +19,7 @@ from molcalc.cli.command_words import CommandWords
          "choose --coulomb dsf or --coulomb ewald (PhysNet: --coulomb shifted)"),
         ("--force to replace it (in Python force=True)", "--force to replace it"),
         ('--points-unit Bohr (in Python unit="Bohr") converts', "--points-unit Bohr converts"),
+        ("pass resume=True (--resume on the command line)", "pass --resume"),
         ("go on with resume=True (--resume) and", "go on with --resume and"),
         ("on_extrapolation='warn' computes it", "--on-extrapolation warn computes it"),
         ("pbc=[True] and min_distance=0.1 are no options", "pbc=[True] and min_distance=0.1 are no options"),

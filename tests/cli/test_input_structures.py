@@ -117,6 +117,8 @@ BAD_FILES = {
     "words": ("a.xyz", "hello\nworld\n", "frame 0 must begin with its number of atoms; found 'hello'"),
     "few lines": ("a.xyz", f"4\n\n{WATER}", "frame 0 claims 4 atoms, but 3 lines follow"),
     "second frame": ("a.xyz", f"3\n\n{WATER}3\n\nO 0 0 0\n", "frame 1 claims 3 atoms, but 1 lines follow"),
+    "an underscore": ("a.xyz", f"0_1\n\n{WATER}", "frame 0 must begin with its number of atoms; found '0_1'"),
+    "digits of another script": ("a.xyz", f"٣\n\n{WATER}", "frame 0 must begin with its number of atoms; found '٣'"),
     "many lines": ("a.xyz", f"2\n\n{WATER}", "frame 1 must begin with its number of atoms; found 'H 0 -0.763"),
     "negative count": ("a.xyz", f"-3\n\n{WATER}", "frame 0 claims -3 atoms"),
     "lines after a gap": ("a.xyz", f"3\n\n{WATER}\n3\n\n{WATER}", "frame 1 begins with an empty line"),

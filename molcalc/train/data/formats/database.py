@@ -131,7 +131,7 @@ def _connected(path: Path) -> Any:
     try:
         return connect(str(path.absolute()), use_lock_file=False)  # what is written is known to nobody else
     except ImportError as error:
-        raise DatasetError(f"{path}: this kind of database needs the package ase-db-backends ({error})") from error
+        raise DatasetError(f"databases {path.suffix} need the package ase-db-backends ({error})") from error
 
 
 def _row(row: Any, where: str) -> Row:
