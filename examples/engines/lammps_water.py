@@ -1,4 +1,4 @@
-"""Two water molecules in LAMMPS: energy as in ASE, and one picosecond at constant energy."""
+"""A water molecule in LAMMPS: energy as in ASE, and one picosecond at constant energy."""
 
 import argparse
 import tempfile
@@ -16,8 +16,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--steps", type=int, default=4000, help="of 0.25 fs")
 args = parser.parse_args()
 
-atoms = molecule("H2O") + molecule("H2O")
-atoms.positions[3:] += (0.0, 0.3, 2.9)
+atoms = molecule("H2O")
 calc = molcalc.AIMNet2("small-species", fidelity="pbe0", dtype="float64")
 atoms = molcalc.relax([atoms], calc, fmax=0.01, progress=False)[0]
 
