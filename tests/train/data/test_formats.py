@@ -104,6 +104,16 @@ def test_unusable_rows_are_listed_and_left_out_on_request(tmp_path: Path, change
     assert list(dataset.skipped["set.db"].values()) == [1]
 
 
+def test_a_row_without_a_number_of_atoms_is_damage_and_not_left_out(tmp_path: Path) -> None:
+    with connect(tmp_path / "set.db") as database:
+        for _ in range(2):
+            database.write(water(energy=-1.0))
+    with sqlite3.connect(tmp_path / "set.db") as connection:
+        connection.execute("UPDATE systems SET natoms=NULL WHERE id=2")
+    with pytest.raises(DatasetError, match="row 2 has no number of atoms: the file is damaged"):
+        open_dataset(tmp_path / "set.db", skip_bad=True)
+
+
 def test_fidelities_hidden_in_atomic_numbers_are_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "set.h5", "w") as file:
         file.attrs["units"] = json.dumps({"coord": "Angstrom"})

@@ -83,6 +83,8 @@ def _fitting(rows: Sequence[Row], problems: Problems) -> list[Row]:
         return []
     columns = dict(zip(Row._fields, zip(*rows)))
     counts = columns["natoms"]
+    if None in counts:  # ASE always writes one: the file is not what it was
+        raise DatasetError(f"row {rows[counts.index(None)].id} has no number of atoms: the file is damaged")
     whole = np.ones(len(rows), dtype=bool)
     if set(map(type, counts)) != {int}:  # a column of SQLite holds anything
         whole = np.array([isinstance(count, int) for count in counts])
