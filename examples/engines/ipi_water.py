@@ -49,12 +49,10 @@ with tempfile.TemporaryDirectory() as folder:
     simulation = InteractiveSimulation(INPUT.format(driver=ipi_driver.__file__, beads=args.beads))
     energy = simulation.properties("potential") * ipi_driver.IPI_HARTREE / units.Hartree  # of i-PI and of ASE
     print(f"energy {energy:.8f} eV, in ASE {atoms.get_potential_energy():.8f} eV")
-    time, energies, kinetic = [], [], []
+    time, energies = [], []
     for step in range(0, args.steps, 5):
         simulation.run(5, write_outputs=False)
         time.append(0.25e-3 * (step + 5))
         energies.append(simulation.properties("conserved") / len(atoms) / args.beads)
-        kinetic.append(simulation.properties("kinetic_cv"))
 drift = np.polyfit(time, energies, 1)[0]
 print(f"fluctuation {1e3 * np.std(energies):.1e} meV/atom, drift {1e3 * drift:.1e} meV/atom/ps")
-print(f"quantum kinetic energy {np.mean(kinetic[len(kinetic) // 2 :]):.3f} eV, classical {0.0388 * len(atoms):.3f} eV")
