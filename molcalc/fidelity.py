@@ -25,7 +25,7 @@ class Fidelity:
     functional : density functional of the labels, in the spelling of the D3 parameter sets; or None.
     dispersion : term that completes the labels ("d3bj:wb97m"), or None.
     dispersion_in_labels : whether the labels already contain dispersion.
-    elements : atomic numbers that it was trained on; None for all of the network's.
+    elements : atomic numbers that it was trained on; None for all of the network's, none where it was never trained.
     knowledge : what else its training data covered; None where the file does not say.
 
     Raises
@@ -47,7 +47,7 @@ class Fidelity:
         if self.elements is None:
             return
         strange = [z for z in self.elements if not 1 <= z <= LARGEST_Z]
-        if strange or not self.elements or len(set(self.elements)) < len(self.elements):
+        if strange or len(set(self.elements)) < len(self.elements):
             raise ConfigError(
                 f"fidelity {self.name!r} has the elements {short(self.elements)}; expected different atomic numbers "
                 f"from 1 to {LARGEST_Z}"

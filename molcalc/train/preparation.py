@@ -220,9 +220,9 @@ def _coverage(train: Dataset, name: str) -> str:
 
 
 def _width(model: ModelConfig) -> int:
-    """Features of a network, in trunk and head."""
+    """Features of a network, in trunk and head; 1 of one that counts them under other names."""
     arguments = model.arguments
-    return int(arguments.get("n_features", arguments.get("aim_size", 0)) + arguments.get("head_features", 0))
+    return max(1, int(arguments.get("n_features", arguments.get("aim_size", 0)) + arguments.get("head_features", 0)))
 
 
 def _provenance(parts: Parts, seed: int, init: str | None) -> dict[str, str]:

@@ -50,6 +50,7 @@ def test_only_runs_at_constant_energy_must_conserve_it() -> None:
 
 
 @pytest.mark.parametrize("ensemble", ["nve", "langevin"])
+@pytest.mark.filterwarnings("ignore:.*parts that are more than.*")  # atoms that fly apart
 def test_a_run_that_explodes_stops_with_its_frames(calculator: AIMNet2, tmp_path: Path, ensemble: str) -> None:
     settings = DynamicsSettings(ensemble=ensemble, timestep=12.0, seed=1, interval=1)
     path = tmp_path / "a.traj"
