@@ -96,7 +96,7 @@ def test_models_that_cannot_be_read_are_refused_in_one_line(run: Any, models: Pa
         ("../../x", 2, "no model '../../x'"),
         ("bare", 2, "config.json is missing"),
         ("cut", 4, "sha256 does not match"),
-        ("unknown.jpt", 4, "(--trusted on the command line)"),
+        ("unknown.jpt", 4, "pass --trusted"),
         ("notes.txt", 4, "expected a published name, a model directory, or a file ending in .jpt or .pt"),
     ):
         result = run("info", name)
