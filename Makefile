@@ -22,7 +22,7 @@ test-slow: $(VENV)/.test
 
 # Broken system calls need strace (a package of the system); without it these tests say so and are skipped.
 faults: $(VENV)/.test
-	$(BIN)/python -m pytest tests/faults -m 'slow or not slow' --budget-minutes $(MINUTES)
+	$(BIN)/python -m pytest -n $(WORKERS) tests/faults -m 'slow or not slow' --budget-minutes $(MINUTES)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check molcalc tests examples benchmarks

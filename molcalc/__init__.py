@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from molcalc.calculators.aimnet2 import AIMNet2
     from molcalc.calculators.dispersion import D3, D4
     from molcalc.calculators.physnet_dcm import NonEquivariantDCM, PhysNetDCM
+    from molcalc.simulate.dynamics import md
     from molcalc.simulate.relaxation import relax
     from molcalc.testing import check_calculator
     from molcalc.train.fitting import fit
@@ -29,6 +30,7 @@ HOMES = {
     "D4": "molcalc.calculators",
     "open_model": "molcalc.assembly.opening",
     "check_calculator": "molcalc.testing",
+    "md": "molcalc.simulate.dynamics",
     "relax": "molcalc.simulate.relaxation",
     "fit": "molcalc.train",
     "evaluate": "molcalc.train",
@@ -36,7 +38,7 @@ HOMES = {
 """Where each public name is found; it is imported on first use."""
 __all__ = [
     "D3", "D4", "AIMNet2", "NonEquivariantDCM", "PhysNetDCM", "__version__", "check_calculator", "evaluate", "fit",
-    "open_model", "relax",
+    "md", "open_model", "relax",
 ]  # fmt: skip
 
 

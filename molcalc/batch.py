@@ -105,7 +105,9 @@ class AtomicBatch:
         return vectors
 
     def to(self, device: torch.device | str) -> AtomicBatch:
-        """The same batch on another device."""
+        """The same batch on another device; itself where it is there."""
+        if self.positions.device == torch.device(device):
+            return self
         moved: dict[str, Any] = {
             name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
         }

@@ -6,7 +6,7 @@ and cell alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from molcalc.batch import AtomicBatch, collate
 from molcalc.electrostatics.sites import ChargeSites
 from molcalc.electrostatics.whole_molecules import dipole_origins
+from molcalc.energy_term import EnergyTerm, FirstDerivatives
 from molcalc.errors import ConfigError
 from molcalc.nn.segments import segment_sum
 from molcalc.potential import Potential, PotentialOutput
@@ -57,13 +58,21 @@ def evaluate(
             leaves["strain"] = torch.zeros_like(batch.cell).requires_grad_()
             batch = _strained(batch, leaves["strain"])
         output = potential(batch)
-        results = _energies(output, batch)
-        results.update(_mean_predictions(output))
-        if "charges" in results:
-            results.update(_electrostatics(results, batch, wanted, potential.rotation_invariant))
+        results = results_of_output(output, batch, wanted, potential.rotation_invariant)
         if leaves:
-            results.update(_gradients(output, batch, leaves, create_graph))
+            results.update(results_of_gradients(*_gradients(output, leaves, create_graph), batch))
     return results if create_graph else {name: value.detach() for name, value in results.items()}
+
+
+def results_of_output(
+    output: PotentialOutput, batch: AtomicBatch, wanted: set[str], rotation_invariant: bool
+) -> dict[str, Float[Tensor, " ..."]]:
+    """Everything that :func:`evaluate` returns but derivatives, from the output of a potential."""
+    results = _energies(output, batch)
+    results.update(_mean_predictions(output))
+    if "charges" in results:
+        results.update(_electrostatics(results, batch, wanted, rotation_invariant))
+    return results
 
 
 def _strained(batch: AtomicBatch, strain: Tensor) -> AtomicBatch:
@@ -102,15 +111,15 @@ def _electrostatics(
     """Dipoles, NaN where a structure has none, and the potential at the points of the batch."""
     origins = dipole_origins(batch)
     found = {"dipole": ChargeSites.of(batch, results, "charges").dipole(origins, batch.n_systems)}
-    sites = ChargeSites.of(batch, results)
     if "dcm_charges" in results:
-        found["charge_dipole"], found["dcm_dipole"] = found["dipole"], sites.dipole(origins, batch.n_systems)
+        found["charge_dipole"] = found["dipole"]
+        found["dcm_dipole"] = ChargeSites.of(batch, results).dipole(origins, batch.n_systems)
         if rotation_invariant:
             found["dipole"] = found["dcm_dipole"]
     if "esp" in wanted:
         if batch.esp_points is None or batch.esp_system_idx is None:
             raise ConfigError("esp was asked for, but the batch has no points: set esp_points and esp_system_idx")
-        found["esp"] = sites.potential(batch.esp_points, batch.esp_system_idx)
+        found["esp"] = ChargeSites.of(batch, results).potential(batch.esp_points, batch.esp_system_idx)
     return found
 
 
@@ -118,10 +127,14 @@ def _mean(tensors: list[Tensor]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.stack(tensors).mean(dim=0)
 
 
+Gradient = dict[str, Tensor]
+"""Derivatives of an energy by "positions" (n_atoms, 3) in eV/Å and by "strain" (n_systems, 3, 3) in eV."""
+
+
 def _gradients(
-    output: PotentialOutput, batch: AtomicBatch, leaves: dict[str, Tensor], create_graph: bool
-) -> dict[str, Tensor]:
-    """Forces and stress: gradients of each member's energy, and of the shared terms once."""
+    output: PotentialOutput, leaves: dict[str, Tensor], create_graph: bool
+) -> tuple[list[Gradient], Gradient | None]:
+    """Gradients of each member's energy, and of the terms that all share; of one member with these terms in it."""
     names, tensors = list(leaves), list(leaves.values())
     parts = list(output.member_energies)
     if output.shared_energies is not None:
@@ -141,21 +154,65 @@ def _gradients(
         else [torch.zeros_like(tensor) for tensor in tensors]
         for k, part in enumerate(parts)
     ]
-    members = gradients[: len(output.member_energies)]
-    total = {name: _mean([member[k] for member in members]) for k, name in enumerate(names)}
-    for shared in gradients[len(members) :]:
-        total = {name: total[name] + shared[k] for k, name in enumerate(names)}
+    found = [dict(zip(names, gradient)) for gradient in gradients]
+    n_members = len(output.member_energies)
+    return found[:n_members], found[n_members] if len(found) > n_members else None
+
+
+def results_of_gradients(
+    members: list[Gradient], shared: Gradient | None, batch: AtomicBatch
+) -> dict[str, Float[Tensor, " ..."]]:
+    """Forces and stress, and how far the forces of an ensemble spread.
+
+    Parameters
+    ----------
+    members : gradients of each member's energy.
+    shared : gradient of the terms that need no prediction.
+
+    Returns
+    -------
+    "forces" (n_atoms, 3), "forces_std" of several members, "stress" (n_systems, 3, 3), as far as they are known
+    """
+    total = {name: _mean([member[name] for member in members]) for name in members[0]}
+    if shared is not None:
+        total = {name: value + shared[name] for name, value in total.items()}
     results = {}
     if "positions" in total:
         results["forces"] = -total["positions"]
         if len(members) > 1:
-            results["forces_std"] = torch.stack([member[names.index("positions")] for member in members]).std(dim=0)
+            results["forces_std"] = torch.stack([member["positions"] for member in members]).std(dim=0)
     if "strain" in total:
         defined = batch.has_volume()
         volume = torch.where(defined, torch.linalg.det(batch.cell.detach()).abs(), 1.0)[:, None, None]
         stress = total["strain"] / volume
         results["stress"] = torch.where(defined[:, None, None], stress, torch.nan)
     return results
+
+
+def term_derivatives(
+    term: EnergyTerm, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+) -> FirstDerivatives:
+    """Energies of a term and the derivatives of their sum, by its own loops or by autograd.
+
+    Parameters
+    ----------
+    predictions : those that the term requires, which are charges or nothing.
+
+    Returns
+    -------
+    energies and derivatives; by the charges as far as it requires them
+    """
+    found = term.first_derivatives(batch, predictions)
+    if found is not None:
+        return found
+    with torch.enable_grad():
+        leaves = {name: value.detach().requires_grad_() for name, value in predictions.items() if name in term.requires}
+        positions, cell = batch.positions.detach().requires_grad_(), batch.cell.detach().requires_grad_()
+        energies = term(replace(batch, positions=positions, cell=cell), leaves)
+        by_positions, by_cell, *by_charges = torch.autograd.grad(
+            energies.sum(), [positions, cell, *leaves.values()], materialize_grads=True
+        )
+    return FirstDerivatives(energies.detach(), by_positions, by_cell, *by_charges)
 
 
 def hessian(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "n_atoms 3 n_atoms 3"]:
@@ -165,6 +222,7 @@ def hessian(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "n_atom
     -------
     (n_atoms, 3, n_atoms, 3) float64, eV/Å², symmetric.
     """
+    potential = potential.in_double_precision()
     if batch.periodic:  # sums over a lattice are long: replicas of a crystal would repeat all their pairs
         rows = _jacobian(batch, 3 * batch.n_atoms, lambda replicas: _own_gradient(potential, replicas))
         rows += _shared_hessian(potential, batch)
@@ -181,7 +239,8 @@ def hessian(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "n_atom
 def _own_gradient(potential: Potential, batch: AtomicBatch) -> Tensor:
     """(n_atoms, 3) gradient of the energies that depend on predictions."""
     output = potential.of_members(batch)
-    return -_gradients(output, batch, {"positions": batch.positions}, create_graph=True)["forces"]
+    members, _ = _gradients(output, {"positions": batch.positions}, create_graph=True)
+    return _mean([gradient["positions"] for gradient in members])
 
 
 def _shared_hessian(potential: Potential, batch: AtomicBatch) -> Tensor:
@@ -199,6 +258,7 @@ def _shared_hessian(potential: Potential, batch: AtomicBatch) -> Tensor:
 
 def dipole_derivatives(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "3 n_atoms 3"]:
     """(3, n_atoms, 3) float64 derivatives of the dipole of one structure by positions, in e."""
+    potential = potential.in_double_precision()
     return _jacobian(
         batch, 3, lambda replicas: evaluate(potential, replicas, (), create_graph=True)["dipole"]
     )  # fmt: skip
@@ -206,6 +266,7 @@ def dipole_derivatives(potential: Potential, batch: AtomicBatch) -> Float64[Tens
 
 def charge_derivatives(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "n_atoms n_atoms 3"]:
     """(n_atoms, n_atoms, 3) float64 derivatives of the charges of one structure by positions, in e/Å."""
+    potential = potential.in_double_precision()
     return _jacobian(
         batch, batch.n_atoms, lambda replicas: evaluate(potential, replicas, (), create_graph=True)["charges"]
     )  # fmt: skip

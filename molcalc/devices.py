@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from molcalc.errors import ConfigError, short
@@ -40,3 +42,16 @@ def usable_device(device: Device) -> torch.device:
         if found.index is not None and found.index >= torch.cuda.device_count():
             raise ConfigError(f"{shown}: torch finds {torch.cuda.device_count()} graphics card(s), numbered from 0")
     return found
+
+
+def device_memory(device: torch.device) -> tuple[float, float] | None:
+    """Free and all bytes of a device; None where the system does not say."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return float(free), float(total)
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    kilobytes = {name: float(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+    return 1024 * kilobytes["MemAvailable"], 1024 * kilobytes["MemTotal"]

@@ -1,13 +1,15 @@
-"""Elements by the symbols that people write: what is none of them is explained, with the line and the cure."""
+"""Elements by the symbols that people write, and masses: what is none is explained, with the line and the cure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
+import numpy as np
+from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from molcalc.errors import UnsupportedElementError, short, suggest
+from molcalc.errors import InputError, UnsupportedElementError, short, suggest
 
 LARGEST_NUMBER = len(chemical_symbols) - 1
 """Largest atomic number that has a symbol."""
@@ -54,6 +56,24 @@ def check_numbers(numbers: Iterable[int], where: str) -> None:
             raise UnsupportedElementError(
                 f"{where}, atom {atom}: {number} is no atomic number: allowed are 1 to {LARGEST_NUMBER}"
             )
+
+
+def check_masses(atoms: Atoms) -> None:
+    """Refuse masses with which nothing can move.
+
+    Raises
+    ------
+    InputError
+        Names the first that is no positive number.
+    """
+    masses = atoms.get_masses()
+    wrong = ~(np.isfinite(masses) & (masses > 0))
+    if wrong.any():
+        atom = int(np.flatnonzero(wrong)[0])
+        raise InputError(
+            f"the mass of atom {atom} ({atoms.symbols[atom]}) is {masses[atom]:g} u; it must be a positive number: "
+            "atoms.set_masses(None) takes those of the elements"
+        )
 
 
 def check_xyz_symbols(lines: Iterable[str], name: str) -> None:

@@ -13,9 +13,10 @@ import math
 import reprlib
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from numbers import Real
 from types import FrameType
-from typing import Any
+from typing import Any, TypeGuard
 
 from ase.calculators.calculator import CalculationFailed, PropertyNotImplementedError
 from ase.calculators.calculator import InputError as AseInputError
@@ -72,6 +73,10 @@ class ExtrapolationError(InputError):
 
 class ConfigError(InputError):
     """An option is unknown, misspelt, or out of range."""
+
+
+class MissingPackageError(ConfigError):
+    """An option needs a package that is not installed."""
 
 
 class InUseError(InputError):
@@ -142,8 +147,20 @@ class FidelityWarning(UserWarning):
     """A fidelity is left out of a comparison."""
 
 
+class DynamicsWarning(UserWarning):
+    """Some runs of molecular dynamics went wrong."""
+
+
 class RelaxationWarning(UserWarning):
     """Some of many structures could not be relaxed."""
+
+
+class TornFileWarning(UserWarning):
+    """The end of a file is torn, and a run goes on from what is whole."""
+
+
+class OpenStereoWarning(UserWarning):
+    """The stereochemistry of a molecule is left open, and one of its stereoisomers is taken."""
 
 
 class NonEquivariantWarning(UserWarning):
@@ -179,22 +196,61 @@ def short(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
+_LONGEST_REASON = 200
+"""Characters of what another package says of a file."""
+_WORDLESS = (AssertionError, LookupError, AttributeError, TypeError, StopIteration, RecursionError, ArithmeticError)
+"""What programs raise that did not expect what they found; what these say are details of the program."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Why another package does not read a file, on one line and never longer than some lines of a terminal.
+
+    Parameters
+    ----------
+    error : what it raised.
+
+    Returns
+    -------
+    its words, or that the content is not what the format asks for where they mean nothing to a user
+    """
+    words = " ".join(str(error).split())
+    if len(words) > _LONGEST_REASON:
+        words = f"{words[: _LONGEST_REASON // 2]} … {words[-_LONGEST_REASON // 2 :]}"
+    if isinstance(error, _WORDLESS) or not words:
+        return "its content is not what this format asks for" + (f" ({words})" if words else "")
+    return words
+
+
+def damaged(path: object, error: BaseException) -> DatasetError:
+    """The error for a file that its reader cannot make sense of."""
+    return DatasetError(f"{path} is damaged or not what its name says: {reason_of(error)}")
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """' (did you mean …?)' for the known name most like ``name``, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a real number; truth values and texts are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def checked_positive(name: str, value: float) -> float:
-    """Return the value as float; raise ConfigError when it is not positive and finite."""
-    if not (math.isfinite(value) and value > 0):
-        raise ConfigError(f"{name}={value} must be a positive, finite number")
+    """Return the value as float; raise ConfigError when it is no number, or not positive and finite."""
+    if not is_number(value) or not 0.0 < value < math.inf:
+        raise ConfigError(f"{name}={short(value)} must be a positive, finite number")
     return float(value)
 
 
 @contextlib.contextmanager
-def memory_named(work: str, cure: str) -> Iterator[None]:
+def memory_named(work: str | Callable[[], str], cure: str) -> Iterator[None]:
     """Say what did not fit into memory, of the processor or of a graphics card.
+
+    Parameters
+    ----------
+    work : what needs the memory; a function of it where the words take time.
 
     Raises
     ------
@@ -204,7 +260,8 @@ def memory_named(work: str, cure: str) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         # Torch says so in words, and in a class of its own for graphics cards only.
-        words = ("allocate memory", "out of memory")
-        if not isinstance(error, MemoryError) and not any(each in str(error) for each in words):
+        signs = ("allocate memory", "out of memory")
+        if not isinstance(error, MemoryError) and not any(each in str(error) for each in signs):
             raise
-        raise ResourceError(f"{work} does not fit into memory: {cure}") from error
+        words = work if isinstance(work, str) else work()
+        raise ResourceError(f"{words} does not fit into memory: {cure}") from error

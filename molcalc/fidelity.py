@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from molcalc.errors import FidelityError, UnsupportedElementError, short, suggest
+from molcalc.errors import ConfigError, FidelityError, UnsupportedElementError, short, suggest
 from molcalc.knowledge import Knowledge
-from molcalc.units import symbols_of
+from molcalc.units import LARGEST_Z, symbols_of
 
 UNNAMED = "default"
 """Name of the only fidelity of data that say nothing of it."""
@@ -25,8 +25,13 @@ class Fidelity:
     functional : density functional of the labels, in the spelling of the D3 parameter sets; or None.
     dispersion : term that completes the labels ("d3bj:wb97m"), or None.
     dispersion_in_labels : whether the labels already contain dispersion.
-    elements : atomic numbers that it was trained on; None for all of the network's.
+    elements : atomic numbers that it was trained on; None for all of the network's, none where it was never trained.
     knowledge : what else its training data covered; None where the file does not say.
+
+    Raises
+    ------
+    ConfigError
+        When it has no name, or elements that do not exist or come twice.
     """
 
     name: str
@@ -35,6 +40,18 @@ class Fidelity:
     dispersion_in_labels: bool = False
     elements: tuple[int, ...] | None = None
     knowledge: Knowledge | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ConfigError("a fidelity without a name: give it one")
+        if self.elements is None:
+            return
+        strange = [z for z in self.elements if not 1 <= z <= LARGEST_Z]
+        if strange or len(set(self.elements)) < len(self.elements):
+            raise ConfigError(
+                f"fidelity {self.name!r} has the elements {short(self.elements)}; expected different atomic numbers "
+                f"from 1 to {LARGEST_Z}"
+            )
 
     def unknown_elements(self, numbers: np.ndarray) -> list[int]:
         """Atomic numbers in a structure that this fidelity was not trained on, ascending."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -101,6 +102,17 @@ class Potential(nn.Module):
             network.set_dtype(dtype)
         return self
 
+    def in_double_precision(self) -> Potential:
+        """The potential itself if its networks compute in float64 throughout, else a copy of which they do.
+
+        Returns
+        -------
+        Potential
+        """
+        if all(parameter.dtype == torch.float64 for parameter in self.members.parameters()):
+            return self
+        return copy.deepcopy(self).set_dtype(torch.float64)
+
     def forward(self, batch: AtomicBatch) -> PotentialOutput:
         """Evaluate all members and terms.
 
@@ -127,18 +139,22 @@ class Potential(nn.Module):
         CellError
             As :meth:`forward`.
         """
-        if batch.periodic and not self.supports_periodic:
-            names = ", ".join(type(term).__name__ for term in self.terms if not term.supports_periodic)
-            raise CellError(
-                f"{names}: not defined for periodic structures, but pbc is set; switch it off, or use Coulomb 'dsf' or "
-                "'ewald' and D3 with a cutoff"
-            )
+        self.check_periodicity(batch)
         predictions = [member(batch) for member in self.members]
         energies = [prediction.pop("atomic_energies") for prediction in predictions]
         for term in self.energy_terms:
             if term.requires:
                 energies = [energy + term(batch, prediction) for energy, prediction in zip(energies, predictions)]
         return PotentialOutput(energies, None, predictions)
+
+    def check_periodicity(self, batch: AtomicBatch) -> None:
+        """Refuse periodic structures where a term is defined for molecules only; raises CellError."""
+        if batch.periodic and not self.supports_periodic:
+            names = ", ".join(type(term).__name__ for term in self.terms if not term.supports_periodic)
+            raise CellError(
+                f"{names}: not defined for periodic structures, but pbc is set; switch it off, or use coulomb='dsf' or "
+                "coulomb='ewald', and D3 with a cutoff"
+            )
 
     def shared_energies(self, batch: AtomicBatch) -> Float64[Tensor, " n_atoms"] | None:
         """(n_atoms,) eV of the terms that need no prediction, or None without such terms."""

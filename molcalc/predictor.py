@@ -21,7 +21,6 @@ from molcalc.assembly.opening import OpenedModel
 from molcalc.assembly.potentials import AS_DECLARED, PotentialOptions, potential_of
 from molcalc.assembly.terms import completed_by
 from molcalc.batch import AtomicBatch, collate
-from molcalc.derivatives import dipole_derivatives, evaluate, hessian
 from molcalc.devices import usable_device
 from molcalc.electrostatics.sites import CHARGE_SOURCES, ChargeSites
 from molcalc.errors import (
@@ -35,14 +34,13 @@ from molcalc.errors import (
     ResourceError,
     SpinError,
     UnreadStateWarning,
-    memory_named,
     suggest,
     warn_user,
 )
 from molcalc.fidelity import Fidelity, fidelities_knowing, find_fidelity
 from molcalc.neighbors import VerletList
 from molcalc.potential import Potential
-from molcalc.prediction.batching import check_images, check_structure, initial_charge, make_batch
+from molcalc.prediction.batching import check_images, check_structure, initial_charge, make_batch, memory_of
 from molcalc.prediction.extrapolation import judge_of
 from molcalc.prediction.options import DTYPES, PredictorOptions
 from molcalc.prediction.points import charge_sites, field_at, potential_at
@@ -55,7 +53,16 @@ from molcalc.prediction.results import (
     split_batch,
     undefined,
 )
-from molcalc.state import State, is_unread_state, multiplicity_of_moments, resolve_charge, single, unread_kind
+from molcalc.state import (
+    State,
+    is_unread_state,
+    multiplicity_of_moments,
+    resolve_charge,
+    single,
+    total_moment,
+    unread_kind,
+)
+from molcalc.steps import step_of
 from molcalc.surroundings import own_settings
 
 BATCH_ATOMS = 2000
@@ -106,6 +113,7 @@ class Predictor:
     ) -> None:
         self.device = usable_device(options.device)
         self.potential = potential.set_dtype(DTYPES[str(options.dtype)]).to(self.device)
+        self._step = step_of(self.potential)
         self.charge, self.multiplicity = options.charge, options.multiplicity
         self.min_distance = options.min_distance
         self.model = model
@@ -175,7 +183,7 @@ class Predictor:
 
     def provenance(self) -> dict[str, Any]:
         """Origin of the results: model and hash, dtype, version, and the fidelity with what completes it."""
-        values: dict[str, Any] = {**self._provenance, "molcalc": __version__}
+        values: dict[str, Any] = {**self._provenance, "step": self._step.kind, "molcalc": __version__}
         if self.fidelities:
             values.update(fidelity=self.fidelity, **self.completed_by[self._fidelity])
         return values
@@ -223,7 +231,8 @@ class Predictor:
                 OpenShellWarning,
             )
         if atoms.has("initial_magmoms") and not state.multiplicity_stated:
-            hinted = multiplicity_of_moments(atoms.get_initial_magnetic_moments().sum(), protons - state.charge)
+            moment = total_moment(atoms.get_initial_magnetic_moments())
+            hinted = multiplicity_of_moments(moment, protons - state.charge)
             if hinted not in (None, state.multiplicity):
                 formula = atoms.get_chemical_formula()
                 self._warn_once(
@@ -269,27 +278,40 @@ class Predictor:
         InputError
             And its subclasses for elements, distances, cell, charge and spin that the model cannot describe.
         """
-        check_structure(atoms, self.potential.elements, self.model, self.potential.supports_periodic)
+        self.check(atoms)
         state = self.resolve(atoms)
         if fidelity is not None:
             state = replace(state, fidelity=fidelity)
         if self.fidelities:
             fidelities_knowing(atoms.numbers, self.fidelities, [state.fidelity], self.model)
         self._extrapolation.check_state(atoms.numbers, state)
-        return make_batch(atoms, self.potential, state, self.min_distance, edges, self._extrapolation), state
+        with memory_of(atoms.numbers):
+            return make_batch(atoms, self.potential, state, self.min_distance, edges, self._extrapolation), state
+
+    def check(self, atoms: Atoms) -> None:
+        """Refuse a structure that the model cannot describe, before its distances and charge are looked at.
+
+        Raises
+        ------
+        InputError, UnsupportedElementError, CellError
+        """
+        check_structure(atoms, self.potential.elements, self.model, self.potential.supports_periodic)
 
     def gradients_of(self, atoms: Atoms) -> tuple[str, ...]:
         """Derivatives of the energy that a structure has: forces, and stress where its cell has a volume."""
         return ("forces", "stress") if has_volume(atoms) and "stress" in self.properties else ("forces",)
 
     @own_settings()
-    def predict(self, batches: Sequence[AtomicBatch], gradients: Sequence[str]) -> list[Prediction]:
+    def predict(
+        self, batches: Sequence[AtomicBatch], gradients: Sequence[str], first: int | None = None
+    ) -> list[Prediction]:
         """Predictions for structures that are evaluated together, or in smaller parts where memory is short.
 
         Parameters
         ----------
         batches : of one structure each, as :meth:`prepare` makes them.
         gradients : "forces" and "stress", as far as they are wanted.
+        first : number of the first structure among those of the caller, for messages; None where there is only one.
 
         Returns
         -------
@@ -298,15 +320,16 @@ class Predictor:
         Raises
         ------
         ResourceError
-            When a single one does not fit into memory.
+            When a single one does not fit into memory; names it.
         """
         try:
             return self._in_one_batch(batches, gradients)
-        except ResourceError:
+        except ResourceError as error:
             if len(batches) == 1:
-                raise
+                raise error if first is None else ResourceError(f"structure {first}: {error}") from error
         half = len(batches) // 2
-        return self.predict(batches[:half], gradients) + self.predict(batches[half:], gradients)
+        second = None if first is None else first + half
+        return self.predict(batches[:half], gradients, first) + self.predict(batches[half:], gradients, second)
 
     def predict_each(self, images: Sequence[Atoms], edges: Sequence[VerletList]) -> list[Prediction | MolcalcError]:
         """Predictions with all gradients for structures that are evaluated together and go wrong apart.
@@ -390,9 +413,9 @@ class Predictor:
             for k in range(start, stop):
                 try:
                     batches.append(self.prepare(images[k])[0])
-                except ValueError as error:
+                except (ValueError, ResourceError) as error:
                     raise type(error)(f"structure {k}: {error}") from error
-            for k, prediction in enumerate(self.predict(batches, gradients)):
+            for k, prediction in enumerate(self.predict(batches, gradients, start)):
                 found = prediction.all
                 check_finite(found, f"{self.model!r} for structure {start + k}")
                 missing = [name for name in properties if name not in found]
@@ -440,7 +463,7 @@ class Predictor:
     @own_settings()
     def hessian(self, atoms: Atoms) -> Float64[np.ndarray, "n_atoms 3 n_atoms 3"]:
         """Second derivatives of the energy, (n, 3, n, 3) float64 in eV/Å²."""
-        return self._hessian(self.prepare(atoms)[0])
+        return self._second_derivatives(self.prepare(atoms)[0])[0]
 
     @own_settings()
     def vibration_inputs(
@@ -453,12 +476,8 @@ class Predictor:
         hessian : (n, 3, n, 3) float64, eV/Å².
         dipole_derivatives : (3, n, 3) float64, e; None for a model without charges, or a structure without dipole.
         """
-        batch, _ = self.prepare(atoms)
-        matrix = self._hessian(batch)
-        if "charges" not in self.potential.predicts:
-            return matrix, None
-        slopes = dipole_derivatives(self.potential, batch.to(self.device)).cpu().numpy()
-        return matrix, slopes if np.isfinite(slopes).all() else None
+        matrix, slopes = self._second_derivatives(self.prepare(atoms)[0])
+        return matrix, slopes if slopes is not None and np.isfinite(slopes).all() else None
 
     # -- charges and their potential -----------------------------------------------------------------
 
@@ -539,9 +558,8 @@ class Predictor:
 
     def _in_one_batch(self, batches: Sequence[AtomicBatch], gradients: Sequence[str]) -> list[Prediction]:
         batch = batches[0] if len(batches) == 1 else collate(list(batches))
-        systems = "a structure" if len(batches) == 1 else f"a batch of {len(batches)} structures"
-        with memory_named(f"{systems} with {batch.n_atoms} atoms", "use a machine with more, or a smaller structure"):
-            tensors = evaluate(self.potential, batch.to(self.device), gradients)
+        with memory_of(batch.numbers, len(batches)):
+            tensors = self._step.evaluate(batch.to(self.device), gradients)
             values = {name: value.double().cpu().numpy() for name, value in tensors.items()}
         parts = [values] if len(batches) == 1 else split_batch(values, batch)
         predictions = [Prediction.of(part) for part in parts]
@@ -550,10 +568,12 @@ class Predictor:
                 self._extrapolation.check_spread(one, prediction.extras["energy_std"])
         return predictions
 
-    def _hessian(self, batch: AtomicBatch) -> np.ndarray:
-        matrix = hessian(self.potential, batch.to(self.device)).cpu().numpy()
-        check_finite({"hessian": matrix}, self.model)
-        return matrix
+    def _second_derivatives(self, batch: AtomicBatch) -> tuple[np.ndarray, np.ndarray | None]:
+        """Hessian, and derivatives of the dipole where a model has one."""
+        matrix, slopes = self._step.second_derivatives(batch.to(self.device))
+        found = matrix.cpu().numpy()
+        check_finite({"hessian": found}, self.model)
+        return found, None if slopes is None else slopes.cpu().numpy()
 
     def _predict_charges(self, atoms: Atoms) -> Prediction:
         (prediction,) = self.predict([self.prepare(atoms)[0]], ())

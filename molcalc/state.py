@@ -215,7 +215,7 @@ def resolve_charge(
     limit = max(LARGEST_CHARGE, n_atoms)
     if abs(charge) > limit or charge > protons:
         raise ChargeError(
-            f"charge {charge} is impossible for {n_atoms} atoms; |charge| ≤ {limit} is accepted",
+            f"charge {charge:g} is impossible for {n_atoms} atoms; |charge| ≤ {limit} is accepted",
             mistake="impossible charge",
         )
     return charge
@@ -255,16 +255,31 @@ def lowest_multiplicity(electrons: int) -> int:
     return 1 + electrons % 2
 
 
-def multiplicity_of_moments(total_moment: float, electrons: int) -> int | None:
+def total_moment(moments: np.ndarray) -> float:
+    """Sum of initial magnetic moments in μ_B, without its sign; of vectors, the length of their sum.
+
+    Parameters
+    ----------
+    moments : (n_atoms,) or (n_atoms, 3) μ_B.
+
+    Returns
+    -------
+    μ_B
+    """
+    return float(np.linalg.norm(np.atleast_1d(moments.sum(axis=0))))
+
+
+def multiplicity_of_moments(total: float, electrons: int) -> int | None:
     """Multiplicity 2S+1 that initial magnetic moments (their sum in μ_B) hint at; None where they cannot hold.
 
-    It decides nothing: programs that make structures set moments of isolated atoms and of other charges.
+    It decides nothing, because programs that make structures set moments of isolated atoms and of other charges;
+    calculators and readers of data tell of it.
 
     Returns
     -------
     2S+1, or None
     """
-    moment = abs(total_moment)
+    moment = abs(total)
     if not np.isfinite(moment) or abs(moment - round(moment)) > MOMENT_ROUNDING:
         return None
     multiplicity = round(moment) + 1

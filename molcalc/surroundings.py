@@ -1,10 +1,11 @@
-"""Settings of torch around a call, kept from changing its results, and forked processes explained."""
+"""Settings of torch and numpy around a call, kept from changing its results, and forked processes explained."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from molcalc.errors import ResourceError
@@ -16,6 +17,8 @@ AUTOCAST_DEVICES = ("cpu", "cuda")
 def own_settings() -> Iterator[None]:
     """Compute as if nobody had set anything: no autocast, no gradient or inference mode, tensors on the processor.
 
+    Nor is an underflow an error, which a program around may have told numpy.
+
     All of these belong to one thread, and are back afterwards. The default dtype belongs to the process and is left
     alone: no result depends on it. Only new weights are drawn in it, see :func:`molcalc.train.fit`.
 
@@ -25,6 +28,7 @@ def own_settings() -> Iterator[None]:
         In a forked process, where torch cannot go on because its parent used a graphics card.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
         for device in AUTOCAST_DEVICES:
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 from ase import units
 from ase.data import atomic_masses, chemical_symbols, covalent_radii, vdw_radii
+from ase.formula import Formula
 
 HARTREE: float = units.Hartree
 """1 Hartree in eV."""
@@ -33,6 +34,11 @@ COVALENT_RADII: np.ndarray = covalent_radii
 """(119,) Å by atomic number."""
 VDW_RADII: np.ndarray = np.where(np.isfinite(vdw_radii), vdw_radii, 2.0)
 """(119,) Å by atomic number; 2 Å for elements whose van der Waals radius is not tabulated."""
+
+
+def hill_formula(numbers: Iterable[int]) -> str:
+    """Formula of atoms as people write it, carbon and hydrogen first: "CH4O"."""
+    return Formula.from_list([SYMBOLS[z] for z in numbers]).format("hill")
 
 
 def symbols_of(numbers: Iterable[int]) -> str:

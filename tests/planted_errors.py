@@ -38,14 +38,139 @@ ERRORS = {
         "tests/io/test_targets.py",
     ),
     "half a file under its name": Planted(
-        "io/files.py", "        yield temporary\n", "        yield path\n", "tests/io/test_files.py",
+        "io/files.py", "yield new.temporary\n", "yield path\n", "tests/io/test_files.py",
+    ),
+    "two runs work for one new file": Planted(
+        "io/targets.py", "    check_file(path, force=force, inputs=files, error=error)\n    with only_writer(path):\n",
+        "    if True:\n", "tests/io/test_targets.py",
+    ),
+    "ions that share their charge are passed over": Planted(
+        "prediction/extrapolation.py", "if n_fragments == 1 or not (state.charge or odd.any()):",
+        "if n_fragments == 1 or not state.charge:", "tests/prediction/test_extrapolation.py",
+    ),
+    "a torn frame counts as whole": Planted(
+        "simulate/torn_frames.py", "return frames, k + 1", "return frames, len(numbers)",
+        "tests/simulate/test_torn_frames.py",
+    ),
+    "edited momenta are believed": Planted(
+        "simulate/frame_checksums.py", "atoms.cell.array, atoms.get_momenta()]", "atoms.cell.array]",
+        "tests/simulate/test_frame_checksums.py",
+    ),
+    "lock of another machine taken over": Planted(
+        "io/locks.py", "if self.host != platform.node():\n            return False",
+        "if self.host != platform.node():\n            return True", "tests/io/test_locks.py",
+    ),
+    "lock that everybody gets": Planted(
+        "io/locks.py", "held = _flock(file.fileno())", "held = True", "tests/io/test_locks.py",
+    ),
+    "lock of a link beside that of its file": Planted(
+        "io/locks.py", "Path(os.path.realpath(target))", "Path(os.path.abspath(target))", "tests/io/test_locks.py",
+    ),
+    "temporary file of a living writer removed": Planted(
+        "io/files.py", "held.enter_context(only_writer(path.with_name(owner)))", "held.close()",
+        "tests/io/test_files.py",
+    ),
+    "old pages rolled into a new database": Planted(
+        "io/files.py", "        clear_away(self.path, self.temporary)\n", "", "tests/io/test_sqlite.py",
+    ),
+    "database of a killed writer read as it is": Planted(
+        "io/sqlite.py", "    if may_write:\n        _open_once(path, path)", "    if may_write:\n        pass",
+        "tests/io/test_sqlite.py",
+    ),
+    "checksums of archives not compared": Planted(
+        "io/archives.py", "damaged = archive.testzip()", "damaged = None", "tests/io/test_archives.py",
+    ),
+    "archives without a budget": Planted(
+        "io/archives.py", "if claimed > budget_of(len(data)):", "if claimed < 0:", "tests/io/test_archives.py",
+    ),
+    "any seal holds": Planted(
+        "io/seals.py", "if values.get(name) != sha256(canonical_json(found)):", "if name not in values:",
+        "tests/io/test_seals.py",
+    ),
+    "factor of the budget not asked for": Planted(
+        "io/budget.py", "int(size * _expansion())", "int(size * EXPANSION)", "tests/io/test_budget.py",
+    ),
+    "readers of others without a limit": Planted(
+        "io/budget.py", "(mapped + more, before[1])", "before", "tests/io/test_budget.py",
+    ),
+    "compressed bytes not added up": Planted(
+        "io/compressed.py", "self._total += count", "self._total = count", "tests/io/test_compressed.py",
+    ),
+    "torn piece left in a file that grows": Planted(
+        "io/growing.py", "self._file.truncate(self._whole)", "pass", "tests/io/test_growing.py",
+    ),
+    "old file gone before the first frame": Planted(
+        "io/growing.py", "self._new = begun.enter_context(contextlib.closing(Replacement(real)))",
+        "real.unlink(missing_ok=True)\n                self._new = "
+        "begun.enter_context(contextlib.closing(Replacement(real)))",
+        "tests/io/test_growing.py",
+    ),
+    "arrays written behind the back of Python": Planted(
+        "io/files.py",
+        'raise io.UnsupportedOperation("whoever writes to the number of this file loses errors of the disk")',
+        "return self.raw.fileno()", "tests/io/test_files.py",
+    ),
+    "texts of others command the terminal": Planted(
+        "io/escapes.py", "return _COMMANDS.sub(lambda found: ascii(found[0])[1:-1], text)", "return text",
+        "tests/io/test_escapes.py",
+    ),
+    "formulas in cells of sheets": Planted(
+        "io/escapes.py", "formula = shown.startswith(_FORMULA)", 'formula = shown.startswith("=")',
+        "tests/io/test_escapes.py",
+    ),
+    "folder of something else taken for a killed run": Planted(
+        "train/loop/run_folder.py", "all(checkpoint.is_unfinished(name) for name", "all(True for name",
+        "tests/train/loop/test_trainer_resume.py",
     ),
     "noise of a restart begins anew": Planted(
-        "simulate/dynamics.py", "generator(settings, step + 1)", "generator(settings, step + 1 - max(initial.step, 0))",
+        "simulate/dynamics_run.py", "generator(self._settings, self._step + 1)",
+        "generator(self._settings, self._step + 1 - max(self._initial.step, 0))",
         "tests/simulate/test_dynamics.py",
     ),
     "relaxations in a batch swap their results": Planted(
-        "simulate/relaxation.py", "zip(active, found)", "zip(active, found[::-1])", "tests/simulate/test_relaxation.py",
+        "simulate/side_by_side.py", "zip(active, found)", "zip(active, found[::-1])",
+        "tests/simulate/test_relaxation.py",
+    ),
+    "lost chunks not done again": Planted(
+        "simulate/distribution.py", "for part in chunk.again():", "for part in chunk.again()[:1]:",
+        "tests/simulate/test_distribution.py",
+    ),
+    "equal random numbers for all systems": Planted(
+        "simulate/dynamics_run.py", "replace(work.settings, system=item.system)", "work.settings",
+        "tests/simulate/test_dynamics.py",
+    ),
+    "rows of results left in the order of their ends": Planted(
+        "simulate/results_database.py", "if ids == sorted(ids):", "if ids:", "tests/simulate/test_results_database.py",
+    ),
+    "mirror images superimposed": Planted(
+        "conformers/shapes.py", "values[:, 2] *= np.sign(", "values[:, 2] *= np.abs(",
+        "tests/conformers/test_shapes.py",
+    ),
+    "equal atoms keep their places": Planted(
+        "conformers/shapes.py", "second.positions[np.array(chunk)]", "second.positions[np.sort(np.array(chunk))]",
+        "tests/conformers/test_shapes.py",
+    ),
+    "pyramids turned inside out": Planted(
+        "conformers/stereo.py", "return self.sign * _parity(order) == other.sign", "return True",
+        "tests/conformers/test_stereo.py",
+    ),
+    "double bonds turned": Planted(
+        "conformers/stereo.py", "return self.sign * (-1) ** changed == other.sign", "return True",
+        "tests/conformers/test_stereo.py",
+    ),
+    "conformers of one energy are one": Planted(
+        "conformers/minima.py", "return math.isfinite(symmetric_rmsd", "return not math.isnan(symmetric_rmsd",
+        "tests/conformers/test_ranking.py",
+    ),
+    "a moved proton passes": Planted(
+        "conformers/molecules.py", "bonded & (ratios > BROKEN) & upper", "bonded & (ratios > 9 * BROKEN) & upper",
+        "tests/conformers/test_molecules.py",
+    ),
+    "weights without degeneracy": Planted(
+        "conformers/ranked.py", "np.asarray(degeneracies) * np.exp(", "np.exp(", "tests/conformers/test_ranked.py",
+    ),
+    "relaxed structures of an interrupted ranking forgotten": Planted(
+        "conformers/kept.py", "if key in kept}", "if not kept}", "tests/conformers/test_ranking.py",
     ),
     "quasi-Newton steps without what steps have shown": Planted(
         "simulate/quasi_newton.py", "np.outer(change, change) / curvature - np.outer(product, product) / expected",
@@ -56,11 +181,11 @@ ERRORS = {
         "tests/simulate/test_model_hessian.py",
     ),
     "optimizer forgets what it learned": Planted(
-        "simulate/relaxation_run.py", "self._recorded[0] if self._recorded else atoms",
-        "self._recorded[-1] if self._recorded else atoms", "tests/simulate/test_relaxation.py",
+        "simulate/relaxation_run.py", "self._recorded[0] if self._recorded else item.atoms",
+        "self._recorded[-1] if self._recorded else item.atoms", "tests/simulate/test_relaxation.py",
     ),
     "structures of the caller moved": Planted(
-        "simulate/dynamics.py", "start = atoms.copy()", "start = atoms", "tests/simulate/test_dynamics.py",
+        "simulate/dynamics_run.py", "item.atoms.copy() if", "item.atoms if", "tests/simulate/test_dynamics.py",
     ),
     "signal in the middle of a frame": Planted(
         "simulate/interrupts.py", "    if not _held:\n        raise", "    if True:\n        raise",
@@ -280,6 +405,27 @@ ERRORS = {
     "sums of torch-scatter over the wrong axis": Planted(
         "nn/segments.py", "dim=0, dim_size", "dim=-1, dim_size", "tests/nn/test_segments.py"
     ),
+    "charges that do not share what is missing": Planted(
+        "kernels/aimnet2.py", "shares[s, c] * gradient", "gradient", "tests/test_steps.py",
+    ),
+    "compiled step without the charges' part of forces": Planted(
+        "models/aimnet2_step.py", "by_q += by_charges[:, None]", "by_q += 0.0 * by_charges[:, None]",
+        "tests/test_steps.py",
+    ),
+    "compiled step that forgets all passes but one": Planted(
+        "models/aimnet2_step.py", "add_to_basis=t < last", "add_to_basis=False", "tests/test_steps.py",
+    ),
+    "compiled step whose stress has no cell": Planted(
+        "steps.py", "+ batch.cell.mT @ found.by_cell", "+ 0.0 * batch.cell", "tests/test_steps.py",
+    ),
+    "few rows without the last columns": Planted(
+        "kernels/few_rows.py", "rest = n_in % WIDTH\n", "rest = 0 * n_in\n",
+        "tests/test_steps.py",
+    ),
+    "edges that act on one atom": Planted(
+        "kernels/edges.py", "by_positions[i, x] -= by_vectors", "by_positions[i, x] -= 0.0 * by_vectors",
+        "tests/test_steps.py",
+    ),
     "curvature of GELU": Planted("kernels/gelu.py", "(_TWO - v * v)", "(_TWO + v * v)", "tests/nn/test_gelu.py"),
     "half the way back of a message": Planted(
         "kernels/message.py", "_spread(begin, end, source, up_basis,", "_spread(begin, begin, source, up_basis,",
@@ -412,7 +558,7 @@ ERRORS = {
         "kernels/vector_basis.py", "dg * uz + g * tz", "dg * uz", "tests/nn/test_vector_basis.py"
     ),
     "half of a split batch lost": Planted(
-        "predictor.py", "self.predict(batches[half:], gradients)", "[]", "tests/test_predictor.py",
+        "predictor.py", "self.predict(batches[half:], gradients, second)", "[]", "tests/test_predictor.py",
     ),
     "clipping at zero freezes": Planted(
         "train/loop/trainer.py", "if self.config.grad_clip > 0:", "if self.config.grad_clip >= 0:",

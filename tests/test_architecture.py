@@ -26,6 +26,7 @@ LEVELS = [
     {"models", "electrostatics", "dispersion"},
     {"potential"},
     {"derivatives"},
+    {"steps"},
     {"registry"},
     {"pretrained"},
     {"assembly"},
@@ -33,7 +34,8 @@ LEVELS = [
     {"predictor"},
     {"testing"},
     {"calculators", "train"},
-    {"export", "simulate", "analysis"},
+    {"engines", "export", "simulate", "analysis"},
+    {"conformers"},
     {"cli"},
 ]
 """Rooms from the bottom to the top: each imports from levels below its own only, never from its neighbors."""
@@ -46,6 +48,7 @@ DIFFERENTIATE = {
     ("derivatives.py", "_gradients"),
     ("derivatives.py", "_jacobian"),
     ("derivatives.py", "_shared_hessian"),
+    ("derivatives.py", "term_derivatives"),
     ("export/program.py", "gradient"),
     ("kernels/differentiation.py", "CompiledFunction.torch_gradient"),
 }
@@ -81,6 +84,8 @@ ASE_EDGES = {
         "calculators",
         "simulate",
         "analysis",
+        "conformers",
+        "engines",
         "cli",
     ),
 }

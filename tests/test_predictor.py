@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,6 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 from molcalc import D3, D4, open_model
 from molcalc.batch import AtomicBatch
-from molcalc.derivatives import evaluate
 from molcalc.errors import (
     ConfigError,
     FidelityWarning,
@@ -26,9 +26,10 @@ from molcalc.errors import (
     UnsupportedElementError,
 )
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.potential import Potential
+from molcalc.prediction.batching import make_batch
 from molcalc.prediction.options import PredictorOptions
 from molcalc.predictor import Predictor
+from molcalc.steps import TorchStep
 from tests.helpers.calculators import tiny_calculator
 from tests.helpers.networks import FIDELITIES, tiny_checkpoint, tiny_dcm, tiny_multifidelity_checkpoint
 from tests.helpers.structures import organic
@@ -130,6 +131,8 @@ def test_an_element_that_the_chosen_fidelity_has_not_seen_is_refused() -> None:
         calc.get_hessian(molecule("H2O"))
     with pytest.raises(UnsupportedElementError, match=r"element He \(Z=2\).*supported: H, C, N, O"):
         calc.get_potential_energy(Atoms("He"))
+    with pytest.raises(UnsupportedElementError, match=r"atoms \[1\] are dummy or ghost atoms .*remove them"):
+        calc.get_potential_energy(Atoms("HX", [[0, 0, 0], [0, 0, 1]]))
     calc.fidelity = "b3lyp"
     with pytest.raises(UnsupportedElementError, match=r"N \(Z=7\).*'b3lyp'.*\(known: H, C\); .*'pbe0', 'gfn2'"):
         calc.get_potential_energy(molecule("NH3"))
@@ -169,13 +172,14 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Batches of more than two structures do not fit; the sizes that were tried."""
     tried: list[int] = []
 
-    def limited(potential: Potential, batch: AtomicBatch, *args: Any) -> dict[str, torch.Tensor]:
-        tried.append(batch.n_systems)
-        if batch.n_systems > 2:
-            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
-        return evaluate(potential, batch, *args)
+    class Limited(TorchStep):
+        def evaluate(self, batch: AtomicBatch, properties: Iterable[str]) -> dict[str, torch.Tensor]:
+            tried.append(batch.n_systems)
+            if batch.n_systems > 2:
+                raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+            return super().evaluate(batch, properties)
 
-    monkeypatch.setattr("molcalc.predictor.evaluate", limited)
+    monkeypatch.setattr("molcalc.predictor.step_of", Limited)
     return tried
 
 
@@ -194,12 +198,27 @@ def test_a_batch_is_halved_until_it_fits(short_of_memory: list[int]) -> None:
 
 
 def test_a_structure_that_does_not_fit_alone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*args: Any) -> dict[str, torch.Tensor]:
-        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+    class Refused(TorchStep):
+        def evaluate(self, batch: AtomicBatch, properties: Iterable[str]) -> dict[str, torch.Tensor]:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("molcalc.predictor.evaluate", refused)
-    with pytest.raises(ResourceError, match="a structure with 3 atoms does not fit into memory: use a"):
-        tiny_calculator(tiny_checkpoint()).evaluate([molecule("H2O")] * 2)
+    monkeypatch.setattr("molcalc.predictor.step_of", Refused)
+    calc = tiny_calculator(tiny_checkpoint())
+    with pytest.raises(ResourceError, match="^structure 0: H2O with 3 atoms does not fit into memory: use a"):
+        calc.evaluate([molecule("H2O"), molecule("CH4")])
+    with pytest.raises(ResourceError, match="^CH4 with 5 atoms does not fit into memory"):
+        calc.get_potential_energy(molecule("CH4"))
+
+
+def test_a_structure_whose_neighbors_do_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(atoms: Atoms, *args: Any) -> AtomicBatch:
+        if len(atoms) > 3:
+            raise MemoryError
+        return make_batch(atoms, *args)
+
+    monkeypatch.setattr("molcalc.predictor.make_batch", refused)
+    with pytest.raises(ResourceError, match="^structure 1: CH4 with 5 atoms does not fit into memory"):
+        tiny_calculator(tiny_checkpoint()).evaluate([molecule("H2O"), molecule("CH4")])
 
 
 def predictor(**options: Any) -> Predictor:
@@ -304,7 +323,7 @@ def test_sources_that_a_model_does_not_have_are_named() -> None:
 
 def test_points_are_checked_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = predictor()
-    monkeypatch.setattr("molcalc.predictor.evaluate", None)
+    monkeypatch.setattr(Predictor, "predict", None)
     with pytest.raises(InputError, match=r"points have shape \(3,\); expected \(n_points, 3\)"):
         alone.esp(np.zeros(3), molecule("H2O"))
 

@@ -36,6 +36,7 @@ from molcalc.state import (
     without_rounding,
 )
 from molcalc.train.data import open_dataset
+from molcalc.train.data.convert import convert
 from tests.helpers.calculators import tiny_calculator
 
 Found = tuple[int, int]
@@ -315,7 +316,7 @@ def test_arrays_in_the_data_of_a_row_are_not_its_charge(tmp_path: Path) -> None:
     assert of_dataset(tmp_path / "a.db") == (0, 1)
 
 
-def with_moments(moments: list[float], **info: Any) -> Atoms:
+def with_moments(moments: Any, **info: Any) -> Atoms:
     atoms = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], info=info)
     atoms.set_initial_magnetic_moments(moments)
     return atoms
@@ -337,10 +338,11 @@ def test_initial_magnetic_moments_that_do_not_count_are_told_once(
         with_moments([1.0, -1.0]),
         with_moments([0.5, 0.0]),
         with_moments([0.8, 0.8]),
+        with_moments([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
         with_moments([1.0, 0.0]),
         with_moments([1.0, 1.0], spin=1),
     ],
-    ids=["paired", "fraction", "far from whole", "of another charge", "multiplicity given"],
+    ids=["paired", "fraction", "far from whole", "vectors", "of another charge", "multiplicity given"],
 )
 def test_initial_magnetic_moments_that_say_nothing_are_not_mentioned(atoms: Atoms, open_shell: Checkpoint) -> None:
     with warnings.catch_warnings():
@@ -352,6 +354,45 @@ def test_moments_hint_at_a_multiplicity_that_the_electrons_allow() -> None:
     assert [multiplicity_of_moments(total, 16) for total in (0.0, 2.0, -2.0, 1.87, 1.0, np.nan)] == [
         1, 3, 3, 3, None, None
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a.db", "a.json", "a.traj", "a.xyz", None])
+def test_rows_whose_initial_moments_do_not_count_are_told_however_often_they_are_opened(
+    name: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = [
+        with_moments([1.0, 1.0]),
+        with_moments([[0.0, 0.0, 1.0], [0.0, 0.1, 0.9]]),
+        with_moments([1.0, -1.0]),
+        with_moments([1.0, 1.0], multiplicity=3),
+        with_moments([1.0, 0.0]),
+    ]
+    if name in ("a.db", "a.json"):
+        with connect(tmp_path / name) as database:
+            for frame in frames:
+                database.write(frame, **frame.info)
+    elif name is not None:
+        write(tmp_path / name, frames)
+    for _ in range(2):
+        caplog.clear()
+        dataset = open_dataset(frames if name is None else tmp_path / name, cache=tmp_path / "cache")
+        assert dataset.multiplicity.tolist() == [1, 1, 1, 3, 1]
+        (told,) = [record.message for record in caplog.records]
+        first = 1 if name in ("a.db", "a.json") else 0
+        assert f" {first}, {first + 1}: multiplicity 1 is taken, although the initial magnetic moments add up" in told
+        assert "to one of 3: moments do not count, state the multiplicity" in told
+
+
+def test_conversions_tell_of_moments_and_of_rows_that_they_leave_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = with_moments([1.0, 1.0])
+    broken.positions[0, 0] = np.nan
+    write(tmp_path / "a.traj", [with_moments([1.0, 1.0]), broken])
+    assert convert([tmp_path / "a.traj"], tmp_path / "b.db", skip_bad=True) == 1
+    left_out, moments = [record.message for record in caplog.records]
+    assert left_out == "a.traj: left out: frame 1: positions are not finite"
+    assert moments.startswith("a.traj: frame 0, 1: multiplicity 1 is taken, although")
 
 
 def test_initial_charges_are_told_from_none() -> None:

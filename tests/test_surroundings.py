@@ -37,6 +37,7 @@ AROUND: dict[str, Around] = {
     "default dtype of double precision": lambda: default_dtype(torch.float64),
     "default dtype of half precision": lambda: default_dtype(torch.float16),
     "default device": lambda: torch.device("meta"),
+    "errors of numpy": lambda: np.errstate(all="raise"),
 }
 
 
@@ -79,6 +80,15 @@ def test_settings_are_back_afterwards() -> None:
         assert torch.is_autocast_enabled("cpu")
         assert torch.is_inference_mode_enabled()
         assert torch.get_default_device().type == "meta"
+
+
+def test_numbers_that_underflow_are_no_error_of_a_program_around() -> None:
+    tiny = np.full(2, 1e-30, dtype=np.float32)
+    with np.errstate(all="raise"):
+        with own_settings():
+            assert (tiny * tiny == 0.0).all()
+        with pytest.raises(FloatingPointError):
+            tiny * tiny
 
 
 def test_a_fork_that_torch_does_not_survive_is_explained() -> None:

@@ -1,1 +1,49 @@
-"""Analyses of calculators beyond the results of single structures."""
+"""What a chemist asks of a calculator beyond energies and forces: potentials and their surfaces, pictures.
+
+Everything takes Atoms and a calculator of molcalc. Names are imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from molcalc.analysis.cube import write_cube
+    from molcalc.analysis.pictures import (
+        draw_charges,
+        draw_distributed_charges,
+        draw_esp_surface,
+        draw_molecule,
+        draw_spectrum,
+    )
+    from molcalc.analysis.planar import planar_potential
+    from molcalc.analysis.spectra import infrared_spectrum, md_infrared_spectrum
+    from molcalc.analysis.surface import esp_surface
+
+_HOMES = {
+    "draw_charges": "pictures",
+    "draw_distributed_charges": "pictures",
+    "draw_esp_surface": "pictures",
+    "draw_molecule": "pictures",
+    "draw_spectrum": "pictures",
+    "esp_surface": "surface",
+    "infrared_spectrum": "spectra",
+    "md_infrared_spectrum": "spectra",
+    "planar_potential": "planar",
+    "write_cube": "cube",
+}
+__all__ = [
+    "draw_charges", "draw_distributed_charges", "draw_esp_surface", "draw_molecule", "draw_spectrum", "esp_surface",
+    "infrared_spectrum", "md_infrared_spectrum", "planar_potential", "write_cube",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"molcalc.analysis.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -48,6 +48,6 @@ def fragment_charges(checkpoint: Checkpoint) -> FragmentCharges:
     water.positions += [DISTANCE, 0.0, 0.0]
     several = len(checkpoint.config.fidelities) > 1
     options: dict[str, Any] = {"fidelity": checkpoint.config.fidelities[0].name} if several else {}
-    calc = calculator_of(checkpoint, charge=1, dispersion=None, dtype="float64", **options)
+    calc = calculator_of(checkpoint, charge=1, dispersion=None, dtype="float64", on_extrapolation="ignore", **options)
     charges = calc.get_property("charges", ion + water)
     return FragmentCharges(float(charges[: len(ion)].sum()), float(charges[len(ion) :].sum()))

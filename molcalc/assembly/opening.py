@@ -17,6 +17,7 @@ from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
 from molcalc.pretrained.sources import read_model
 from molcalc.surroundings import own_settings
+from molcalc.units import symbols_of
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,13 @@ def _open_one(model: ModelSource, trusted: bool) -> OpenedModel:
             f"{label!r} names {len(config.fidelities)} fidelities, but its network has {n_fidelities}: the file is "
             "inconsistent"
         )
+    for fidelity in config.fidelities:
+        unknown = sorted(set(fidelity.elements or ()) - set(members[0].elements))
+        if unknown:
+            raise CheckpointMismatchError(
+                f"fidelity {fidelity.name!r} of {label!r} has elements that its network does not know: "
+                f"{symbols_of(unknown)}: the file is inconsistent"
+            )
     return OpenedModel(config, members, label, checksum)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from molcalc.assembly.by_fidelity import ByFidelity
@@ -13,7 +14,7 @@ from molcalc.electrostatics.coulomb import DSFCoulomb, EwaldCoulomb, PhysNetCoul
 from molcalc.electrostatics.thole import TholeCoulomb
 from molcalc.electrostatics.zbl import ZBLRepulsion
 from molcalc.energy_term import EnergyTerm
-from molcalc.errors import CheckpointMismatchError, ConfigError, short, suggest
+from molcalc.errors import CheckpointMismatchError, ConfigError, MissingPackageError, short, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import ModelConfig
 
@@ -122,12 +123,28 @@ def completing_terms(
     for fidelity, choice in _choices(config, chosen, dispersion):
         words = dispersion_words(fidelity, choice)
         if words not in terms:
-            terms[words] = dispersion_term(fidelity, choice, smooth=crystals, legacy=legacy)
+            with _declared_by_model(fidelity, choice):
+                terms[words] = dispersion_term(fidelity, choice, smooth=crystals, legacy=legacy)
         by_fidelity.append(terms[words])
     dispersed = by_fidelity[0]
     if any(term is not dispersed for term in by_fidelity):
         dispersed = ByFidelity(by_fidelity)
     return tuple(term for term in (charged, repulsion, dispersed) if term is not None)
+
+
+@contextmanager
+def _declared_by_model(fidelity: Fidelity, choice: DispersionChoice) -> Iterator[None]:
+    """Blame the model, not the user, for a dispersion that it declares and that does not exist."""
+    try:
+        yield
+    except MissingPackageError:
+        raise
+    except ConfigError as error:
+        if not isinstance(choice, str) or choice != "auto":
+            raise
+        raise CheckpointMismatchError(
+            f"fidelity {fidelity.name!r} of the model is completed by {short(fidelity.dispersion)}: {error}"
+        ) from error
 
 
 def completed_by(
@@ -244,6 +261,13 @@ def coulomb_term(config: ModelConfig, method: str | None = "auto") -> EnergyTerm
     if not allowed or config.coulomb_sum not in (None, *allowed):
         unknown = config.coulomb if not allowed else config.coulomb_sum
         raise CheckpointMismatchError(f"unknown Coulomb method {unknown!r} in the model file")
+    taken = allowed[config.coulomb_sum].options if config.coulomb_sum is not None else ()
+    strange = [key for key in config.coulomb_options if key not in taken]
+    if strange:
+        raise CheckpointMismatchError(
+            f"unknown option {strange[0]!r} of the Coulomb sum {config.coulomb_sum or config.coulomb!r} in the model "
+            "file"
+        )
     method, options = _sum_of(config, method)
     if method not in allowed:
         raise ConfigError(

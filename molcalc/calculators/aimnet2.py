@@ -33,8 +33,8 @@ class AIMNet2(ModelCalculator):
     mult, spin : other names of ``multiplicity``, 2S+1 as well.
     member : one network of an ensemble, from 0; None averages all.
     device : "auto", "cpu", "cuda", the number of a graphics card, or a device of torch.
-    dtype : "float32" or "float64" (or those of torch), arithmetic of the large matrix products of more than 32 atoms;
-        the rest is in float64 in any case.
+    dtype : "float32" or "float64" (or those of torch), arithmetic of the large matrix products; the rest is in float64,
+        and so is everything for second derivatives (docs/performance.md says what single precision means).
     coulomb : "auto" as the model declares ("simple", molecules only), or for periodic structures "dsf" (any periodic
         directions, 15 Å), "ewald" or "pme" (three periodic directions). None leaves the Coulomb energy out.
     legacy : reproduce the arithmetic inside the published TorchScript files: reference energies added in

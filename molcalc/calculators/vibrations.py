@@ -87,8 +87,12 @@ class InfraredVibrations(VibrationsData):
                 "ir_intensities: there is no dipole, because the model predicts no charges, or the structure is a "
                 "periodic network without end"
             )
-        by_mode = np.einsum("xnk,mnk->mx", self._dipole_derivatives, self.get_modes())
-        return KM_PER_MOL * np.square(by_mode).sum(axis=1)
+        return infrared_intensities(self._dipole_derivatives, self.get_modes())
+
+    @property
+    def dipole_derivatives(self) -> np.ndarray | None:
+        """(3, n, 3) e, of the atoms that vibrate; None where there is no dipole."""
+        return self._dipole_derivatives
 
     def with_new_masses(self, masses: Sequence[Any] | np.ndarray) -> InfraredVibrations:
         """The same second derivatives with other masses, (n_atoms,) in u: frequencies and intensities of isotopes."""
@@ -126,3 +130,19 @@ class InfraredVibrations(VibrationsData):
         if not isinstance(values, dict) or values.pop(_OBJECT_TYPE, None) != cls.ase_objtype:
             raise ValueError(f"{source} does not hold vibrations, as InfraredVibrations.write makes them")
         return cls.fromdict(jsonio.decode(json.dumps(values)))
+
+
+def infrared_intensities(dipole_derivatives: np.ndarray, modes: np.ndarray) -> np.ndarray:
+    """Integrated absorption of harmonic vibrations.
+
+    Parameters
+    ----------
+    dipole_derivatives : (3, n, 3) e.
+    modes : (n_modes, n, 3) displacements with the normal coordinate, u^(−½).
+
+    Returns
+    -------
+    (n_modes,) km/mol
+    """
+    by_mode = np.einsum("xnk,mnk->mx", dipole_derivatives, modes)
+    return np.asarray(KM_PER_MOL * np.square(by_mode).sum(axis=1))

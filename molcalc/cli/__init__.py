@@ -10,6 +10,8 @@ Every command is a module of this package with ``add_parser(subparsers)`` and ``
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import importlib
 import os
 import re
@@ -23,7 +25,22 @@ from molcalc.cli.options import Parser, refuse_unknown_options
 from molcalc.cli.terminal import plain_terminal
 from molcalc.simulate.interrupts import Interrupted, signals_raise
 
-COMMANDS = ("energy", "compare", "relax", "md", "info", "convert", "db", "train", "evaluate", "sae", "export")
+COMMANDS = (
+    "energy",
+    "compare",
+    "relax",
+    "conformers",
+    "md",
+    "esp",
+    "vib",
+    "info",
+    "convert",
+    "db",
+    "train",
+    "evaluate",
+    "sae",
+    "export",
+)
 
 _DESCRIPTION = "Neural-network potentials for molecules and materials: energies, relaxation, molecular dynamics."
 _EPILOG = """\
@@ -38,9 +55,17 @@ example:
 """
 
 
+class _CommandList(argparse.RawDescriptionHelpFormatter):
+    """Help with every command beside its words: argparse forgets the indentation of the longest one."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = max(map(len, COMMANDS)) + 2 * self._indent_increment
+
+
 def build_parser() -> Parser:
     """The parser of all commands."""
-    parser = Parser(prog="molcalc", description=_DESCRIPTION, epilog=_EPILOG)
+    parser = Parser(prog="molcalc", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=_CommandList)
     parser.add_argument("--version", action="version", version=f"molcalc {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for name in COMMANDS:
@@ -74,7 +99,8 @@ def _run(arguments: list[str], words: CommandWords) -> int:
     words.settings = args.names_of_settings() if "names_of_settings" in args else ()
     args.words = words
     _check_working_directory()
-    return int(args.run(args))
+    with contextlib.ExitStack() as args.held:  # names of the files that the command is going to write
+        return int(args.run(args))
 
 
 def _check_working_directory() -> None:

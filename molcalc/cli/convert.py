@@ -65,7 +65,7 @@ def run(args: Arguments) -> int:
     """Convert one model, or files of structures."""
     from molcalc.errors import InputError
     from molcalc.io import checkpoint
-    from molcalc.io.targets import check_folder, check_not_input
+    from molcalc.io.targets import check_not_input, reserved_folder
     from molcalc.train.data.formats import FORMATS
 
     target = Path(args.target)
@@ -80,8 +80,8 @@ def run(args: Arguments) -> int:
             f"--units, --label, --charges and --skip-bad are for structures; {target} is a model directory"
         )
     check_not_input(target, input_paths(args.sources))
-    check_folder(target, force=args.force, kind="a model directory", owns=checkpoint.belongs)
-    return convert_model(args, args.sources[0], target)
+    with reserved_folder(target, force=args.force, kind="a model directory", owns=checkpoint.belongs):
+        return convert_model(args, args.sources[0], target)
 
 
 def convert_data(args: Arguments, target: Path) -> int:

@@ -48,6 +48,7 @@ def add_parser(subparsers: Subparsers) -> None:
     action = _add(actions, "repair", _repair, "restore single-precision arrays and set missing charges, in place")
     action.add_argument("data", metavar="DATABASE", help="SQLite database (.db)")
     action.add_argument("--charge", type=number(int), metavar="Q", help="total charge of rows that record none")
+    add_table_options(action)
     action = _add(actions, "split", _split, "write training, validation and test parts into files of their own")
     action.add_argument("data", metavar="DATABASE", help="SQLite database (.db)")
     for name in ("valid", "test"):
@@ -62,10 +63,12 @@ def add_parser(subparsers: Subparsers) -> None:
     action.add_argument("--by", metavar="KEY", help="'molecule' or a key: structures that share it stay together")
     action.add_argument("--split-key", metavar="KEY", help="key that says which part a row belongs to")
     action.add_argument("--force", action="store_true", help="replace existing files")
+    add_table_options(action)
     action = _add(actions, "merge", _merge, "write the rows of several databases into one")
     action.add_argument("data", nargs="+", metavar="DATABASE", help="SQLite databases (.db)")
     action.add_argument("--output", "-o", required=True, metavar="FILE", help="database to write")
     action.add_argument("--force", action="store_true", help="replace an existing file")
+    add_table_options(action)
 
 
 def _add(actions: Any, name: str, run: Callable[[Arguments], int], text: str) -> Any:
@@ -77,7 +80,7 @@ def _add(actions: Any, name: str, run: Callable[[Arguments], int], text: str) ->
 
 def _share(text: str) -> float | int:
     """A whole number of structures, or a share of them."""
-    return int(text) if text.isdigit() else float(number(float, 0)(text))
+    return int(number(int)(text)) if text.isdigit() else float(number(float, 0)(text))
 
 
 def _report(args: Arguments) -> int:
@@ -104,25 +107,35 @@ def _table(found: DataReport) -> ShownTable:
 def _repair(args: Arguments) -> int:
     from molcalc.train.data.databases import repair
 
+    check_table_target(args, input_paths([args.data]))
     done = repair(args.data, charge=args.charge)
-    print(f"{args.data}: arrays of {done.restored} rows restored, charge of {done.charged} rows set")
+    table = ShownTable([Column("file", text=True), Column("restored"), Column("charged")], [(args.data, *done)])
+    text = f"{args.data}: arrays of {done.restored} rows restored, charge of {done.charged} rows set"
+    show_table(args, table, table.records()[0], text)
     return 0
 
 
 def _split(args: Arguments) -> int:
-    from molcalc.train.data.databases import split_database
+    from molcalc.train.data.databases import part_files, split_database
 
+    files = part_files(Path(args.data))
+    check_table_target(args, input_paths([args.data]), files.values())
     options = {
         name: getattr(args, name) for name in ("valid", "test", "seed", "by", "split_key", "method", "fold", "force")
     }
-    for path, count in split_database(args.data, **options).items():
-        print(f"{path}: {count} rows")
+    counts = split_database(args.data, **options)
+    table = ShownTable([Column("part", text=True), Column("file", text=True), Column("rows")])
+    table.rows += [(part, str(path), counts.get(path, 0)) for part, path in files.items()]
+    text = "\n".join(f"{path}: {count} rows" for path, count in counts.items())
+    show_table(args, table, {"database": args.data, "parts": table.records()}, text)
     return 0
 
 
 def _merge(args: Arguments) -> int:
     from molcalc.train.data.databases import merge
 
+    check_table_target(args, input_paths(args.data), [Path(args.output)])
     count = merge(args.data, Path(args.output), force=args.force)
-    print(f"{args.output}: {count} rows")
+    table = ShownTable([Column("file", text=True), Column("rows")], [(args.output, count)])
+    show_table(args, table, table.records()[0], f"{args.output}: {count} rows")
     return 0

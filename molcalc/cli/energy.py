@@ -63,21 +63,23 @@ def run(args: Arguments) -> int:
     """Print one line per structure; write the results if asked to."""
     from molcalc.cli.input_structures import read_all, sources_of
     from molcalc.cli.output import output_format, write_frames
+    from molcalc.cli.patience import tell_of_triples
     from molcalc.errors import MolcalcError
-    from molcalc.io.targets import check_file
+    from molcalc.io.targets import reserved
     from molcalc.simulate.provenance import with_results
 
     target = Path(args.output) if args.output else None
     inputs = input_paths(sources_of(args.files), *(args.model or []))
     if target is not None:
-        check_file(target, force=args.force, inputs=inputs)
         output_format(target)
+        args.held.enter_context(reserved(target, force=args.force, inputs=inputs))
     check_table_target(args, inputs, [target])
     failures = Failures(args.words, args.debug)
     frames = read_all(args.files, failures)
     if not frames:
         return failures.report(0)
     calculator = make_calculator(args)
+    tell_of_triples(calculator, [frame.atoms for frame in frames])
     energies = EnergyTable(frames, calculator, args)
     finished: list[Atoms] = []
     n_done = 0

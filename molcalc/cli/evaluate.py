@@ -32,7 +32,10 @@ from molcalc.cli.table import (
 )
 
 if TYPE_CHECKING:
-    from molcalc.train.report.evaluation import Evaluation
+    import numpy as np
+
+    from molcalc.batch import AtomicBatch
+    from molcalc.train.report.evaluation import Evaluation, Predictions
 
 GROUPS = ("formula", "n_atoms", "element", "fidelity")
 PRINTED_GROUPS = 20
@@ -96,9 +99,11 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print errors; write predictions if asked to."""
+    from tqdm import tqdm
+
     from molcalc.assembly.opening import open_model
     from molcalc.errors import ConfigError, suggest
-    from molcalc.io.targets import check_file
+    from molcalc.io.targets import reserved
     from molcalc.train.data import open_dataset
     from molcalc.train.data.comparison import Comparison
     from molcalc.train.data.declared_units import STANDARD_UNITS
@@ -113,9 +118,9 @@ def run(args: Arguments) -> int:
     inputs = input_paths(parse_data(args.data), *args.model)
     check_table_target(args, inputs, [Path(args.output)] if args.output else [])
     if args.output:
-        check_file(Path(args.output), force=args.force, inputs=inputs)
         if Path(args.output).suffix.lower() not in FORMATS:
             raise ConfigError(f"-o {args.output}: files of structures end in {', '.join(FORMATS)}")
+        args.held.enter_context(reserved(Path(args.output), force=args.force, inputs=inputs))
     model = open_model(args.model)
     data = open_dataset(
         parse_data(args.data),
@@ -133,7 +138,14 @@ def run(args: Arguments) -> int:
         results.check_annotation(args.annotate)
     evaluator = Evaluator(model, comparison, device=device, with_dispersion=args.with_dispersion, coulomb=args.coulomb)
     evaluator.judge(data, args.on_extrapolation, args.fidelity)
-    found = evaluate_part(evaluator, data, fidelity=args.fidelity, on_batch=results)
+    with tqdm(total=len(data), desc="evaluate", unit="structure", disable=None) as bar:  # on a terminal only
+
+        def seen(systems: np.ndarray, batch: AtomicBatch, predictions: Predictions) -> None:
+            if results is not None:
+                results(systems, batch, predictions)
+            bar.update(len(systems))
+
+        found = evaluate_part(evaluator, data, fidelity=args.fidelity, on_batch=seen)
     values = _values(args, found, len(data))
     show_table(args, _table(values), values, text=_text(args, found, len(data), values))
     if results is not None and args.output:

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from molcalc.io.escapes import visible
 from molcalc.simulate.interrupts import Interrupted
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ _LONGEST = 2000
 """Characters of a message."""
 BROKEN_PIPE = 141
 """128 + SIGPIPE, what a shell shows for a program whose reader went away."""
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""Errors that no other input helps against; standard output may be on a disk, too."""
 
 
 def report_error(error: BaseException, debug: bool, words: Callable[[str], str]) -> int:
@@ -97,7 +99,7 @@ def exit_status(error: BaseException) -> int:
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
         return BROKEN_PIPE
-    if isinstance(error, OSError) and error.errno in _FULL:
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
         return RESOURCES
     for kind, status in (
         (errors.InputError, INPUT),
@@ -125,7 +127,7 @@ def error_line(error: BaseException, status: int) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
     else:
-        text = _shortened(" ".join(str(error).split()))
+        text = _shortened(visible(" ".join(str(error).split())))
     if status == UNEXPECTED:
         return f"unexpected {type(error).__name__}: {text} (this is a bug: --debug shows where)"
     if status >= INTERRUPTED:

@@ -70,14 +70,31 @@ def published_models() -> dict[str, str]:
 
 
 def describe_model(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Description of a model as plain values: sizes, fidelities, energy terms, origin and files."""
+    """Description of a model as plain values: sizes, fidelities, energy terms, origin and files.
+
+    Parameters
+    ----------
+    name : of the model, or its file.
+
+    Returns
+    -------
+    values by name
+
+    Raises
+    ------
+    CheckpointError, ConfigError
+        When no potential can be made of it, for the reasons that a calculator has.
+    """
     from ase.data import chemical_symbols
 
+    from molcalc.assembly.opening import open_model
+    from molcalc.assembly.potentials import potential_of
     from molcalc.assembly.terms import coulomb_words
-    from molcalc.registry import build_members
 
     config = checkpoint.config
-    network = build_members(checkpoint)[0]
+    opened = open_model(checkpoint)
+    potential_of(opened, config.fidelities[0].name)  # refuses terms that do not exist
+    network = opened.members[0]
     return {
         "model": name,
         "kind": config.kind,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -14,19 +16,15 @@ from ase.io.formats import UnknownFileTypeError, get_ioformat, string2index
 from ase.io.formats import read as read_by_ase
 
 from molcalc.cli.failures import Failures
-from molcalc.elements import check_numbers
-from molcalc.errors import InputError, MissingFileError, MolcalcError
+from molcalc.errors import InputError, MissingFileError, MolcalcError, reason_of
 from molcalc.io.budget import bounded_memory
-from molcalc.io.exact_numbers import exact_integers
 from molcalc.io.files import check_regular
-from molcalc.io.sqlite import recovered, refuse_programs
 from molcalc.io.xyz_frames import check_xyz
-from molcalc.state import single
 from molcalc.structure_files.images import READ_HERE, image_format, read_images
+from molcalc.train.data.formats.database_structures import DATABASES, structures_of_database
 
 STANDARD_INPUT = "-"
 _STDIN = "standard input"
-DATABASES = ("db", "json")
 
 Index = int | slice
 
@@ -56,12 +54,12 @@ class InputStructure:
         return f"{self.source}, frame {self.number}"
 
 
-def read_frames(name: str, default: Index = slice(None)) -> list[InputStructure]:
+def read_frames(name: str, *, latest: bool = False) -> list[InputStructure]:
     """Structures of ``FILE``, ``FILE@INDEX`` or ``-``.
 
     Parameters
     ----------
-    default : the frames taken when the name has no index.
+    latest : of a name without index take the last frame only; of a database, which is no path in time, all rows.
 
     Returns
     -------
@@ -73,24 +71,26 @@ def read_frames(name: str, default: Index = slice(None)) -> list[InputStructure]
         When there is no such file or frame, or the file cannot be read.
     """
     path, index = split_index(name)
-    index = default if index is None else index
     source = _STDIN if path == STANDARD_INPUT else path
     try:
-        frames = _read(path, index)
+        frames = _read(path, index, latest)
     except (InputError, FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except UnknownFileTypeError as error:
         raise InputError(f"{source}: ASE does not know this file format; see 'ase info --formats'") from error
     except Exception as error:  # readers of ASE raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{source} cannot be read: {reason}") from error
+        raise InputError(f"{source} cannot be read: {reason_of(error)}") from error
     if not frames:
         raise InputError(f"{source} holds no structure")
     return [InputStructure(atoms, source, number) for number, atoms in frames]
 
 
-def read_all(names: Sequence[str], failures: Failures) -> list[InputStructure]:
-    """Structures of several files, all their frames; of files that cannot be read, the reason goes to ``failures``.
+def read_all(names: Sequence[str], failures: Failures, *, latest: bool = False) -> list[InputStructure]:
+    """Structures of several files; of files that cannot be read, the reason goes to ``failures``.
+
+    Parameters
+    ----------
+    latest : as in :func:`read_frames`.
 
     Returns
     -------
@@ -98,34 +98,58 @@ def read_all(names: Sequence[str], failures: Failures) -> list[InputStructure]:
     """
     frames = []
     for name in names:
-        try:
-            frames += read_frames(name)
-        except (MolcalcError, OSError) as error:
-            failures.add(error)
+        files = _matching(name)
+        if not files:
+            failures.add(MissingFileError(f"no file matches {name}"))
+        for file in files:
+            try:
+                frames += read_frames(file, latest=latest)
+            except (MolcalcError, OSError) as error:
+                failures.add(error)
     return frames
+
+
+def _matching(name: str) -> list[str]:
+    """Files of a pattern such as 'runs/*.xyz' or 'runs/*.xyz@-1' by name; the name itself where it is no pattern."""
+    pattern, at, index = name.rpartition("@") if "@" in os.path.basename(name) else (name, "", "")
+    if os.path.lexists(name) or os.path.lexists(pattern) or not any(sign in pattern for sign in "*?["):
+        return [name]
+    return [f"{file}{at}{index}" for file in sorted(glob.glob(pattern))]
+
+
+def stems_of(frames: Sequence[InputStructure], wanted: str | None = None) -> list[str]:
+    """Beginnings of the names of files that are made of several structures, no two of them equal.
+
+    Parameters
+    ----------
+    wanted : by the user; None takes the names of the files.
+
+    Returns
+    -------
+    NAME of a single structure; NAME-0, NAME-1, … of several, or of several in one file
+
+    Raises
+    ------
+    InputError
+        For the name of a folder, or none.
+    """
+    if wanted is not None:
+        if not wanted or wanted.endswith(("/", os.sep)):
+            raise InputError(f"{wanted!r} is no beginning of names of files: add one, such as {wanted}water")
+        return [wanted] if len(frames) == 1 else [f"{wanted}-{k}" for k in range(len(frames))]
+    counts = Counter(frame.stem for frame in frames)
+    seen: Counter[str] = Counter()
+    stems = []
+    for frame in frames:
+        stems.append(frame.stem if counts[frame.stem] == 1 else f"{frame.stem}-{seen[frame.stem]}")
+        seen[frame.stem] += 1
+    return stems
 
 
 def sources_of(names: Iterable[str]) -> list[str]:
     """Files among what a user named, without indices and standard input."""
-    return [name if os.path.lexists(name) else name.rpartition("@")[0] for name in names if name != STANDARD_INPUT]
-
-
-def read_structure(name: str) -> InputStructure:
-    """One structure of ``FILE`` (the last one), ``FILE@INDEX`` or ``-``.
-
-    Returns
-    -------
-    the structure with the file and frame that it comes from
-
-    Raises
-    ------
-    FileNotFoundError, InputError
-        As :func:`read_frames`, and when the index selects several.
-    """
-    frames = read_frames(name, default=-1)
-    if len(frames) > 1:
-        raise InputError(f"{name} selects {len(frames)} structures; this command takes one: FILE@-1 is the last")
-    return frames[0]
+    files = [file for name in names if name != STANDARD_INPUT for file in _matching(name)]
+    return [file if os.path.lexists(file) else file.rpartition("@")[0] for file in files]
 
 
 def split_index(name: str) -> tuple[str, Index | None]:
@@ -156,8 +180,9 @@ def split_index(name: str) -> tuple[str, Index | None]:
     return path, index
 
 
-def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
+def _read(name: str, index: Index | None, latest: bool) -> list[tuple[int, Atoms]]:
     if name == STANDARD_INPUT:
+        index = _default(latest) if index is None else index
         text = sys.stdin.read()
         check_xyz(StringIO(text), _STDIN)
         return _select(read_by_ase(StringIO(text), index=":", format="extxyz"), index, _STDIN)
@@ -172,15 +197,22 @@ def _read(name: str, index: Index) -> list[tuple[int, Atoms]]:
     # ASE takes names that begin with "postgres" or "mysql" for servers; an absolute path never does.
     full = os.path.abspath(name)
     form = image_format(Path(full))
+    if index is None:
+        index = _default(latest and form not in DATABASES)
     if form in DATABASES:
         with bounded_memory(path, name):
-            return _select(_read_database(full), index, name)
+            return _select(structures_of_database(full), index, name)
     if isinstance(index, int) and form not in READ_HERE and not get_ioformat(form).single:
         # One frame of a long trajectory, without reading all of it.
         one = read_images(path, form, slice(index, index + 1 or None), name)
         if one:
             return [(index, one[0])]
     return _select(read_images(path, form, name=name), index, name)
+
+
+def _default(latest: bool) -> Index:
+    """Index of what is taken where a name has none."""
+    return -1 if latest else slice(None)
 
 
 def _select(images: list[Atoms], index: Index, name: str) -> list[tuple[int, Atoms]]:
@@ -193,33 +225,3 @@ def _select(images: list[Atoms], index: Index, name: str) -> list[tuple[int, Ato
     if not -len(images) <= index < len(images):
         raise InputError(f"{name} has no frame {index}: its {len(images)} frames are 0…{len(images) - 1}")
     return [(numbers[index], images[index])]
-
-
-def _read_database(path: str) -> list[Atoms]:
-    """Structures of an ASE database with keys and data of their rows."""
-    from ase.db import connect
-
-    from molcalc.train.data.formats.database_keys import is_key_in_data
-    from molcalc.train.data.formats.row import NOT_OTHER, named
-
-    if path.endswith(".db"):
-        refuse_programs(recovered(Path(path)))
-    images = []
-    with connect(recovered(Path(path)), use_lock_file=False) as database:
-        for row in database.select():
-            exact_integers(row.numbers, f"row {row.id}: numbers")  # ASE cuts what is not whole
-            check_numbers(row.numbers.tolist(), f"row {row.id}")
-            atoms = row.toatoms()
-            data = named(row.data)
-            in_data = {key: value for key, value in data.items() if is_key_in_data(key, value)}
-            # Keys live beside ASE's own names; row.charge, for one, is a property that hides a key of that name.
-            keys = {key: vars(row)[key] for key in row._keys}
-            for key in in_data.keys() & keys.keys():
-                if single(in_data[key]) not in (None, single(keys[key])):
-                    raise InputError(
-                        f"{path} row {row.id}: {key} among the keys and among the data of the row differ: remove one"
-                    )
-            others = {key: value for key, value in data.items() if key not in NOT_OTHER}  # labels go with their results
-            atoms.info.update({**others, **in_data, **keys})
-            images.append(atoms)
-    return images

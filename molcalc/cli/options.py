@@ -9,7 +9,9 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,6 +27,8 @@ DATA_HELP = (
     "'a.db@energy<0,converged'), '*.db' several files; NAME=FILE names the fidelity of its labels, for several levels "
     "of theory"
 )
+LARGEST_WHOLE = 2**63 - 1
+"""That options take; files and arrays hold none beyond it."""
 _NAMED = re.compile(r"([\w.+()-]+)=(.+)", re.DOTALL)
 
 
@@ -58,17 +62,19 @@ def refuse_unknown_options(unknown: list[str], args: Arguments) -> None:
 
 def number(kind: type, lowest: float = -math.inf, *, open_end: bool = False) -> Callable[[str], Any]:
     """Type of an option: a finite int or float, at least ``lowest`` (above it if ``open_end``)."""
-    wanted = "a whole number" if kind is int else "a number"
+    wanted, largest = ("a whole number", LARGEST_WHOLE) if kind is int else ("a number", sys.float_info.max)
     if lowest > -math.inf:
         wanted += f" {'>' if open_end else '≥'} {lowest:g}"
 
     def parse(text: str) -> Any:
+        from molcalc.errors import short  # brings ASE, which --help does without
+
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not math.isfinite(value) or value < lowest or (open_end and value == lowest):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        if not abs(value) <= largest or value < lowest or (open_end and value == lowest):
+            raise argparse.ArgumentTypeError(f"{short(text)} is not {wanted}")
         return value
 
     return parse
@@ -95,7 +101,12 @@ def add_model_options(parser: argparse.ArgumentParser, *, one_fidelity: bool = T
         "--charge", type=number(int), metavar="Q", help="total charge (default: as the file says, else 0)"
     )
     group.add_argument(
-        "--multiplicity", type=number(int, 1), metavar="M", help="2S+1 (default: as the file says, else the lowest)"
+        "--multiplicity",
+        "--mult",
+        "--spin",
+        type=number(int, 1),
+        metavar="M",
+        help="2S+1 (default: as the file says, else the lowest)",
     )
     if one_fidelity:
         group.add_argument(
@@ -124,6 +135,33 @@ def add_extrapolation(group: Any) -> None:
 def add_trusted(group: Any) -> None:
     """The option that allows files which run code when they are read."""
     group.add_argument("--trusted", action="store_true", help="allow an unknown .jpt file; reading it runs its code")
+
+
+def add_executor_options(parser: argparse.ArgumentParser) -> None:
+    """Options about processes that share the structures of a command."""
+    group = parser.add_argument_group("several processes")
+    where = group.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers", type=number(int, 1), metavar="N", help="processes on this machine that share the structures"
+    )
+    where.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Dask cluster whose workers share the structures, such as tcp://node7:8786, or its scheduler file (extra "
+        "cluster)",
+    )
+
+
+@contextmanager
+def executor_of(args: Arguments) -> Iterator[Any]:
+    """What the options say about processes, as ``executor=`` of a function takes it."""
+    if args.scheduler is None:
+        yield args.workers
+        return
+    from molcalc.simulate.dask_cluster import connected
+
+    with connected(args.scheduler) as client:
+        yield client
 
 
 def make_calculator(args: Arguments, *, one_fidelity: bool = True) -> MolCalculator:

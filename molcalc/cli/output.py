@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ase import Atoms
 from ase.io import write
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 
-from molcalc.cli.input_structures import DATABASES
 from molcalc.errors import InputError
-from molcalc.io.files import replacing
-from molcalc.simulate.provenance import with_initial_charges
-from molcalc.state import state_key
+from molcalc.io.files import NewFile, replacing
+from molcalc.simulate.result_rows import write_row
+from molcalc.train.data.formats.database_structures import DATABASES
 
 
 def output_format(path: Path) -> str:
@@ -49,42 +47,25 @@ def write_frames(path: Path, frames: Sequence[Atoms]) -> None:
     ResourceError
         When the disk is full or not writable; an old file stays.
     """
+    from ase.db import connect
+
     form = output_format(path)
     try:
         with replacing(path) as temporary:
             if form in DATABASES:
-                _write_database(temporary, form, frames)
+                with connect(temporary, type=form, use_lock_file=False) as database:
+                    for atoms in frames:
+                        write_row(database, atoms)
             else:
-                write(temporary, list(frames), format=form)
+                _write_by_ase(temporary, form, frames)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _write_database(path: Path, form: str, frames: Sequence[Atoms]) -> None:
-    """Rows with ``total_charge``, ``multiplicity``, ``fidelity`` and the rest of ``info``, which a database drops.
-
-    Its own ``charge`` is the sum of initial charges: those of ions are set, so that both agree.
-    """
-    from ase.db import connect
-
-    with connect(path, type=form, use_lock_file=False) as database:
-        for atoms in frames:
-            keys, data = _kept(atoms.info)
-            keys["total_charge"] = atoms.info["charge"]
-            if "spin" in atoms.info:
-                keys["multiplicity"] = atoms.info["spin"]
-            if "fidelity" in atoms.info:
-                keys["fidelity"] = atoms.info["fidelity"]
-            database.write(with_initial_charges(atoms, keys["total_charge"]), key_value_pairs=keys, data=data)
-
-
-def _kept(info: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a structure carried: keys of a row, and what a row can only hold as data; without charge and spin."""
-    from molcalc.train.data.formats.database_keys import is_database_key
-
-    keys: dict[str, Any] = {}
-    data: dict[str, Any] = {}
-    for key, value in info.items():
-        if not state_key(key):
-            (keys if is_database_key(key, value) else data)[key] = value
-    return keys, data
+def _write_by_ase(path: Path, form: str, frames: Sequence[Atoms]) -> None:
+    known = get_ioformat(form)
+    if known.isbinary and known.acceptsfd:
+        with NewFile(path) as handle:
+            write(handle, list(frames), format=form)
+    else:
+        write(path, list(frames), format=form)

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from molcalc.cli.agreement import last_agreement
 from molcalc.cli.failures import NOT_CONVERGED, Failures
-from molcalc.cli.options import Arguments, Subparsers, add_model_options, input_paths, make_calculator, number
+from molcalc.cli.options import (
+    Arguments,
+    Subparsers,
+    add_executor_options,
+    add_model_options,
+    executor_of,
+    input_paths,
+    make_calculator,
+    number,
+)
 from molcalc.cli.table import (
     Column,
     ShownTable,
@@ -30,11 +39,14 @@ if TYPE_CHECKING:
 _EPILOG = """\
 --steps counts the whole relaxation, including the part that --restart continues. The relaxed structure is written with
 its energy, forces and charges also when the steps did not suffice; the exit status is 1 then. A structure that cannot
-be relaxed is listed at the end, the others are relaxed. Several structures take their steps together in one batch.
+be relaxed is listed at the end, the others are relaxed. Several structures take their steps together in one batch. A
+database (-o NAME.db) fills while they are relaxed, with the number of each in the key input_number; --restart leaves
+out those that it has, unless they may take more --steps.
 
 examples:
   molcalc relax aspirin.xyz -o relaxed.xyz
   molcalc relax conformers.xyz -o minima.xyz --csv minima.csv --unit kcal/mol
+  molcalc relax big.db -o minima.db --workers 4 --restart
   molcalc relax aspirin.xyz -o relaxed.xyz --trajectory steps.traj --fmax 0.001
   molcalc relax aspirin.xyz -o relaxed.xyz --trajectory steps.traj --fmax 0.001 --restart
 """
@@ -66,8 +78,11 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="FILE",
         help="write every step (.traj, .xyz, .extxyz); NAME-0, NAME-1, … of several structures",
     )
-    parser.add_argument("--restart", action="store_true", help="continue --trajectory (.traj), if it exists")
+    parser.add_argument(
+        "--restart", action="store_true", help="continue --trajectory (.traj) and -o NAME.db where they exist"
+    )
     parser.add_argument("--force", action="store_true", help="replace existing files, but no input")
+    add_executor_options(parser)
     add_table_options(parser, unit=True)
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -77,23 +92,31 @@ def run(args: Arguments) -> int:
     """Relax structures; write them, and the steps if asked to."""
     from molcalc.cli.input_structures import read_all, sources_of
     from molcalc.cli.output import output_format, write_frames
+    from molcalc.cli.patience import tell_of_triples
     from molcalc.errors import ConfigError, MolcalcError
-    from molcalc.io.targets import check_distinct, check_file, check_not_input
+    from molcalc.io.targets import check_distinct, check_file, check_not_input, reserved
     from molcalc.simulate.relaxation_run import RelaxationSettings
-    from molcalc.simulate.trajectory import check_trajectories
+    from molcalc.simulate.results_database import STREAMED
+    from molcalc.simulate.trajectory import check_trajectories, file_of_each
 
-    if args.restart and args.trajectory is None:
-        raise ConfigError("--restart continues a trajectory: name it with --trajectory")
     failures = Failures(args.words, args.debug)
     starts = read_all(args.files, failures)
     if not starts:
         return failures.report(0)
     output = Path(args.output or f"{starts[0].stem}-relaxed.xyz")
-    trajectories = _trajectories(args.trajectory, len(starts))
+    grows = output.suffix.lower() == STREAMED
+    if args.restart and args.trajectory is None and not grows:
+        raise ConfigError("--restart continues a trajectory or a database: name one with --trajectory or -o NAME.db")
+    trajectories = file_of_each(args.trajectory, len(starts), "--trajectory")
     inputs = input_paths(sources_of(args.files), *(args.model or []))
-    check_file(output, force=args.force, inputs=inputs)
     output_format(output)
     check_distinct([output, *trajectories])
+    if not grows:
+        args.held.enter_context(reserved(output, force=args.force, inputs=inputs))
+    elif args.restart and output.exists():
+        check_not_input(output, inputs)
+    else:
+        check_file(output, force=args.force, inputs=inputs)
     check_trajectories(trajectories)
     check_table_target(args, inputs, [output, *trajectories])
     for trajectory in trajectories if not args.restart else []:
@@ -101,8 +124,9 @@ def run(args: Arguments) -> int:
             check_not_input(trajectory, inputs)
     settings = RelaxationSettings(fmax=args.fmax, steps=args.steps, optimizer=args.optimizer, cell=args.cell)
     calculator = make_calculator(args)
-    outcomes = []
-    for start, outcome in zip(starts, _relaxed(starts, calculator, settings, trajectories, args)):
+    tell_of_triples(calculator, [start.atoms for start in starts])
+    outcomes, database = [], output if grows else None
+    for start, outcome in zip(starts, _relaxed(starts, calculator, settings, trajectories, database, args)):
         if isinstance(outcome, MolcalcError):
             if len(starts) == 1:
                 raise outcome
@@ -111,7 +135,8 @@ def run(args: Arguments) -> int:
             outcomes.append((start, outcome))
     if not outcomes:
         return failures.report(0)
-    write_frames(output, [relaxed.atoms for _, relaxed in outcomes])
+    if not grows:
+        write_frames(output, [relaxed.atoms for _, relaxed in outcomes])
     table = _table(outcomes, calculator, args.unit)
     document = {"units": table.units(), "output": str(output), "structures": table.records()}
     show_table(args, table, document, text=f"\n{table}" if len(starts) > 1 else "")
@@ -119,19 +144,12 @@ def run(args: Arguments) -> int:
     return failures.report(len(outcomes)) or max(status)
 
 
-def _trajectories(name: str | None, n_structures: int) -> list[Path | None]:
-    """One trajectory for each structure: NAME, or NAME-0, NAME-1, … of several."""
-    if name is None:
-        return [None] * n_structures
-    path = Path(name)
-    return [path] if n_structures == 1 else [path.with_stem(f"{path.stem}-{k}") for k in range(n_structures)]
-
-
 def _relaxed(
     starts: Sequence[InputStructure],
     calculator: MolCalculator,
     settings: RelaxationSettings,
     trajectories: Sequence[Path | None],
+    database: Path | None,
     args: Arguments,
 ) -> list[Relaxation | MolcalcError]:
     """How each structure was relaxed; of a single one every step is shown, of several how many have ended."""
@@ -143,14 +161,15 @@ def _relaxed(
     images = [start.atoms for start in starts]
     alone = len(images) == 1
     printed = _StepTable(shown=alone and prints_text(args))
-    with tqdm(total=len(images), desc="relax", unit="structure", disable=True if alone else None) as bar:
+    bar = tqdm(total=len(images), desc="relax", unit="structure", disable=True if alone else None)
+    with bar, executor_of(args) as executor:
         try:
             outcomes = relax_all(
-                images, calculator, settings, trajectory=trajectories, restart=args.restart, force=args.force,
-                observer=printed, ended=lambda *_: bar.update(),
+                images, calculator, settings, trajectory=trajectories, database=database, restart=args.restart,
+                force=args.force, executor=executor, observer=printed, ended=lambda *_: bar.update(),
             )  # fmt: skip
         except Interrupted as stop:
-            raise printed.interrupted(stop, trajectories) from stop
+            raise printed.interrupted(stop, trajectories, database) from stop
     for outcome in outcomes if alone and prints_text(args) else []:
         if not isinstance(outcome, MolcalcError) and (words := last_agreement(outcome.extras, len(images[0]))):
             print(words)
@@ -190,8 +209,11 @@ class _StepTable:
         if self._shown:
             print(f"{step.step:5d}  {step.energy:16.6f}  {step.fmax:12.6f}", flush=True)
 
-    def interrupted(self, stop: Interrupted, trajectories: Sequence[Path | None]) -> Interrupted:
+    def interrupted(self, stop: Interrupted, trajectories: Sequence[Path | None], database: Path | None) -> Interrupted:
         """Interruption that says what a signal stopped and how to go on."""
+        if len(trajectories) > 1 and database is not None:
+            kept = f"{database} has those that have ended: --restart continues"
+            return Interrupted(stop.signal_number, f"stopped; {kept}")
         if self._last is None:
             return stop
         step = f"step {self._last.step}" + (f" of structure {self._last.system}" if len(trajectories) > 1 else "")

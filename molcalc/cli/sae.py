@@ -53,7 +53,7 @@ def run(args: Arguments) -> int:
     """Fit, print what is left to learn, and write the file."""
     from molcalc.errors import ConfigError
     from molcalc.io.files import write_atomic
-    from molcalc.io.targets import check_file
+    from molcalc.io.targets import reserved
     from molcalc.train.data import open_dataset
     from molcalc.train.start.reference_energies import as_yaml, fit_by_fidelity
 
@@ -62,7 +62,8 @@ def run(args: Arguments) -> int:
     if args.output == "-" and (args.json or args.csv == "-"):
         raise ConfigError("OUT, --json and --csv write to standard output: name a file for all but one")
     if args.output != "-":
-        check_file(Path(args.output), force=args.force, inputs=input_paths(parse_data(args.data)))
+        inputs = input_paths(parse_data(args.data))
+        args.held.enter_context(reserved(Path(args.output), force=args.force, inputs=inputs))
     dataset = open_dataset(parse_data(args.data), units=parse_units(args.units), labels=parse_labels(args.labels))
     fits = fit_by_fidelity(dataset)
     if len(fits) == 1:

@@ -142,7 +142,7 @@ def add_table_options(parser: argparse.ArgumentParser, *, unit: bool = False, us
 def check_table_target(
     args: argparse.Namespace, inputs: Iterable[Path] = (), outputs: Iterable[Path | None] = ()
 ) -> None:
-    """Refuse a file of values that would replace something, before any work is done.
+    """Refuse a file of values that would replace something, before any work is done; it is kept for this command.
 
     Parameters
     ----------
@@ -151,17 +151,43 @@ def check_table_target(
 
     Raises
     ------
-    ConfigError, InputError
+    ConfigError, InputError, InUseError
     """
     from molcalc.errors import ConfigError
-    from molcalc.io.targets import check_distinct, check_file
+    from molcalc.io.targets import check_distinct, reserved
 
     if args.csv == STANDARD_OUTPUT and args.json:
         raise ConfigError("--json and --csv - both write to standard output: name a file for --csv")
     if args.csv is not None and args.csv != STANDARD_OUTPUT:
         force = bool(vars(args).get("force", False))
-        check_file(Path(args.csv), force=force, inputs=inputs)
         check_distinct([Path(args.csv), *outputs])
+        args.held.enter_context(reserved(Path(args.csv), force=force, inputs=inputs))
+
+
+def reserve_files(args: argparse.Namespace, inputs: Iterable[Path], outputs: Sequence[Sequence[Path]]) -> None:
+    """Refuse files that would replace something, and keep their names for this command, as those of the table.
+
+    Of many structures the names of the first stand for all: a process may hold a thousand files at most.
+
+    Parameters
+    ----------
+    inputs : what the command reads.
+    outputs : what it writes of each structure.
+
+    Raises
+    ------
+    ConfigError, InputError, InUseError
+    """
+    from molcalc.io.targets import check_distinct, check_file, reserved
+
+    given = tuple(inputs)
+    files = [path for of_structure in outputs for path in of_structure]
+    for path in files:
+        check_file(path, force=args.force, inputs=given)
+    check_distinct(files)
+    for path in outputs[0]:
+        args.held.enter_context(reserved(path, force=args.force, inputs=given))
+    check_table_target(args, given, files)
 
 
 def show_table(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,14 @@ from molcalc.cli.options import (
     add_labels,
     add_skip_bad,
     add_units,
+    input_paths,
     number,
     parse_data,
     parse_held_out,
     parse_labels,
     parse_units,
 )
+from molcalc.cli.table import Column, ShownTable, add_table_options, check_table_target, show_table, text_table
 
 if TYPE_CHECKING:
     from molcalc.train.fitting import FitResult
@@ -46,7 +49,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "init": {"metavar": "MODEL", "help": "published name or model directory to start from"},
     "epochs": {"type": number(int, 1), "metavar": "N", "help": "passes over the training data"},
     "batch-size": {"type": number(int, 1), "metavar": "N", "help": "molecules or atoms (batch_mode) in a batch"},
-    "optimizer": {"metavar": "NAME", "help": "adamw, adam, rmsprop or muon"},
+    "optimizer": {"metavar": "NAME", "help": "adamw, adam, rmsprop, muon or muon-documented"},
     "learning-rate": {"type": number(float, 0), "metavar": "RATE", "help": "default: recommended for data and model"},
     "seed": {"type": number(int, 0), "metavar": "N", "help": "of split, weights and order of the batches"},
     "precision": {"choices": ("float32", "bf16", "float64"), "help": "arithmetic of the network"},
@@ -84,6 +87,7 @@ def add_parser(subparsers: Subparsers) -> None:
         options.add_argument(f"--{name}", **settings)
     options.add_argument("--no-plots", action="store_true", help="draw no pictures")
     options.add_argument("--quiet", action="store_true", help="no progress bar and no notes, only warnings")
+    add_table_options(parser)
     parser.set_defaults(run=run, names_of_settings=setting_names)
 
 
@@ -97,19 +101,23 @@ def setting_names() -> Collection[str]:
 def run(args: Arguments) -> int:
     """Train, and print the errors of the best model."""
     from molcalc.train import fit
+    from molcalc.train.run_data import FILES, named_files, separated
 
     if args.resume not in (None, "yes", "auto"):  # a file that stands behind --resume
         args.data, args.resume = [args.resume, *args.data], "yes"
     options = gather_options(args)
+    files = [file for name in FILES for file in named_files(separated(options)[0].get(name, []))]
+    check_table_target(args, input_paths(files))
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
-    with _notes(logging.ERROR if not first else logging.WARNING if args.quiet else logging.INFO):
+    with _notes(logging.ERROR if not first else logging.WARNING if args.quiet else logging.INFO, args.words):
         result = fit(
             output=args.output,
             resume="auto" if args.resume == "auto" else args.resume is not None,
             progress=not args.quiet and sys.stderr.isatty(),
             **options,
         )
-    _print_result(result)
+    if first:
+        show_table(args, _table(result), dataclasses.asdict(result), _text(result))
     return 0
 
 
@@ -160,24 +168,42 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
     return {**options, **files}
 
 
-def _print_result(result: FitResult) -> None:
-    from molcalc.cli.table import text_table
+def _text(result: FitResult) -> str:
+    """Errors of the best model as the terminal shows them, and where it is."""
     from molcalc.train.report.display import ERROR_HEADER, error_rows
 
+    lines = []
+    for part, fidelity, errors in _errors(result):
+        at = "" if fidelity is None else f" at {fidelity}"
+        lines += ["", f"errors on the {part} part{at}", str(text_table(ERROR_HEADER, error_rows(errors)))]
+    return "\n".join([*lines, "", f"model: {result.output}", f"report: {os.path.join(result.output, 'report.html')}"])
+
+
+def _table(result: FitResult) -> ShownTable:
+    """Errors of the best model, one property of a part in a row; those of one fidelity name it."""
+    from molcalc.properties import LABELS
+
+    names = ("part", "fidelity", "property", "unit")
+    table = ShownTable([*(Column(name, text=True) for name in names), *map(Column, ("mae", "rmse", "r2", "n"))])
+    for part, fidelity, errors in _errors(result):
+        for name, found in errors.items():
+            values = (found.get(column.name) for column in table.columns[len(names) :])
+            table.rows.append((part, fidelity, name, LABELS[name].unit, *values))
+    return table
+
+
+def _errors(result: FitResult) -> Iterator[tuple[str, str | None, dict[str, dict[str, float]]]]:
+    """Part, fidelity and errors by property: of every part as a whole, without a fidelity, then of its fidelities."""
     for part, errors in result.metrics.items():
-        print(f"\nerrors on the {part} part")
-        print(text_table(ERROR_HEADER, error_rows(errors)))
+        yield part, None, errors
         for fidelity, its_errors in result.by_fidelity.get(part, {}).items():
             if its_errors:
-                print(f"\nerrors on the {part} part at {fidelity}")
-                print(text_table(ERROR_HEADER, error_rows(its_errors)))
-    if result.metrics:
-        print(f"\nmodel: {result.output}\nreport: {os.path.join(result.output, 'report.html')}")
+                yield part, fidelity, its_errors
 
 
 @contextmanager
-def _notes(level: int) -> Iterator[None]:
-    """Show what the package logs as lines on stderr, above a progress bar."""
+def _notes(level: int, words: Callable[[str], str]) -> Iterator[None]:
+    """Show what the package logs as lines on stderr, above a progress bar, in the spelling of the command line."""
     from molcalc.cli.terminal import note
 
     class Notes(logging.Handler):
@@ -186,7 +212,7 @@ def _notes(level: int) -> Iterator[None]:
 
             prefix = "warning: " if record.levelno >= logging.WARNING else ""
             with tqdm.external_write_mode(file=sys.stderr):
-                note(prefix + " ".join(record.getMessage().split()))
+                note(prefix + words(" ".join(record.getMessage().split())))
 
     logger = logging.getLogger("molcalc")
     handler, before = Notes(), logger.level

@@ -18,8 +18,8 @@ from molcalc.dispersion.energies import DispersionForm, dispersion_energies
 from molcalc.dispersion.lattice import check_cells, complete_pairs, completed_cell, derivative_by_cell
 from molcalc.dispersion.parameters import D3Parameters, d3_parameters
 from molcalc.dispersion.reference import AtomData, atom_data
-from molcalc.energy_term import EnergyTerm
-from molcalc.errors import CellError, ConfigError
+from molcalc.energy_term import EnergyTerm, FirstDerivatives
+from molcalc.errors import CellError, ConfigError, is_number, short
 from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, common_value, differentiable
 from molcalc.kernels.runtime import available, usable
 from molcalc.units import BOHR, HARTREE
@@ -107,20 +107,29 @@ class D3Dispersion(EnergyTerm):
         self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
     ) -> Float64[Tensor, " n_atoms"]:
         """Return the (n_atoms,) float64 energies in eV; pairs and triples are shared evenly by their atoms."""
-        self._check_batch(batch)
-        if batch.positions.dtype != torch.float64 or batch.cell.dtype != torch.float64:
-            batch = replace(batch, positions=batch.positions.double(), cell=batch.cell.double())
+        batch = self._checked(batch)
         positions, cell = batch.positions, batch.cell
         atoms = atom_data(batch.numbers, legacy=self.legacy)
-        way = self._way(positions)
-        if way == "torch":
+        if self._way(positions) == "torch":
             return self._formula(batch, atoms)(positions, cell)
-        if way == "dftd3":
-            engine: Engine = partial(library_energies, batch, self.form)
-        else:
-            engine = partial(compiled_energies, batch, atoms, self.form)
         make_formula = partial(self._formula, batch, atoms)
-        return d3_energies(positions, cell, engine, make_formula, weighted=way == "compiled")
+        return d3_energies(
+            positions, cell, self._engine(batch, atoms), make_formula, weighted=self._way(positions) == "compiled"
+        )
+
+    def first_derivatives(
+        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+    ) -> FirstDerivatives | None:
+        """Energies and derivatives by compiled loops or the library; None where the formula is all there is."""
+        batch = self._checked(batch)
+        if self._way(batch.positions) == "torch":
+            return None
+        return FirstDerivatives(*self._engine(batch, atom_data(batch.numbers, legacy=self.legacy))(None))
+
+    def _engine(self, batch: AtomicBatch, atoms: AtomData) -> Engine:
+        if self._way(batch.positions) == "dftd3":
+            return partial(library_energies, batch, self.form)
+        return partial(compiled_energies, batch, atoms, self.form)
 
     def _way(self, positions: Tensor) -> str:
         """Engine of the energies at these positions: "compiled", "dftd3" or "torch"."""
@@ -150,7 +159,8 @@ class D3Dispersion(EnergyTerm):
         if self.backend == "dftd3" and not self._library_can():
             raise ConfigError("backend='dftd3' knows neither legacy=True nor switch_width > 0: use backend='torch'")
 
-    def _check_batch(self, batch: AtomicBatch) -> None:
+    def _checked(self, batch: AtomicBatch) -> AtomicBatch:
+        """The batch in double precision, if D3 is defined for it."""
         if self.backend == "dftd3" and batch.positions.device.type != "cpu":
             raise ConfigError(
                 f"backend='dftd3' needs tensors on the CPU, not on {batch.positions.device}: use backend='torch'"
@@ -161,21 +171,24 @@ class D3Dispersion(EnergyTerm):
                     "D3 without cutoffs (legacy=True) is for molecules only: give cutoff and cn_cutoff, or legacy=False"
                 )
             check_cells(batch)
+        if batch.positions.dtype == torch.float64 and batch.cell.dtype == torch.float64:
+            return batch
+        return replace(batch, positions=batch.positions.double(), cell=batch.cell.double())
 
 
 def _length(name: str, value: float | None, default: float) -> float:
     """Check a cutoff in Å."""
     if value is None:
         return default
-    if not value > 0:
-        raise ConfigError(f"{name}={value} Å must be positive")
+    if not is_number(value) or not value > 0:
+        raise ConfigError(f"{name}={short(value)} Å must be a positive number")
     return float(value)
 
 
 def _switch_width(value: float, shortest: float) -> float:
-    if not 0.0 <= value < shortest:
+    if not is_number(value) or not 0.0 <= value < shortest:
         raise ConfigError(
-            f"switch_width={value} Å must be at least 0 and less than the shortest cutoff, {shortest:g} Å"
+            f"switch_width={short(value)} Å must be at least 0 and less than the shortest cutoff, {shortest:g} Å"
         )
     return float(value)
 

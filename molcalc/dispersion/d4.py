@@ -18,7 +18,7 @@ from molcalc.batch import AtomicBatch
 from molcalc.dispersion.lattice import check_cells, derivative_by_cell
 from molcalc.dispersion.parameters import D4Parameters, d4_parameters, missing_package
 from molcalc.energy_term import EnergyTerm
-from molcalc.errors import CellError, ConfigError, UnsupportedElementError
+from molcalc.errors import CellError, ConfigError, UnsupportedElementError, is_number, short
 from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
 from molcalc.kernels.runtime import one_thread_after_fork
 from molcalc.nn.segments import segment_sum
@@ -86,12 +86,13 @@ class D4Dispersion(EnergyTerm):
             raise ConfigError(f"D4 needs D4Parameters or the name of a functional, got {parameters!r}")
         lengths = {"cutoff": cutoff, "atm_cutoff": atm_cutoff, "cn_cutoff": cn_cutoff}
         for name, value in lengths.items():
-            if not 0.0 < value < math.inf:
-                raise ConfigError(f"{name}={value} Å must be positive and finite")
+            if not is_number(value) or not 0.0 < value < math.inf:
+                raise ConfigError(f"{name}={short(value)} Å must be positive and finite")
         shortest = min(cutoff, atm_cutoff)
-        if not 0.0 <= switch_width < shortest:
+        if not is_number(switch_width) or not 0.0 <= switch_width < shortest:
             raise ConfigError(
-                f"switch_width={switch_width} Å must be at least 0 and less than the shorter cutoff, {shortest:g} Å"
+                f"switch_width={short(switch_width)} Å must be at least 0 and less than the shorter cutoff, "
+                f"{shortest:g} Å"
             )
         self.damping = p
         self.form = D4Form(p, *(x / BOHR for x in (*lengths.values(), switch_width)))

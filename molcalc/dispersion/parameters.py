@@ -18,7 +18,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar
 
-from molcalc.errors import ConfigError, suggest
+from molcalc.errors import ConfigError, MissingPackageError, suggest
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ ALIASES = {
     "tpsstpss": "tpss",
 }
 """Spellings of Gaussian, ORCA, PySCF and libxc of functionals that the tables spell otherwise, both canonical."""
+SLIP = 0.8
+"""Similarity (of difflib) from which a name is taken for a misspelt one: a letter of five too many, lost or swapped."""
 OTHER_FUNCTIONALS = {
     "b97d2": "b97d",
     "wb97xd": "wb97x",
@@ -204,9 +206,18 @@ class FunctionalTable:
         near = [self._entries[k][0] for k in difflib.get_close_matches(known, self._entries, n=5)]
         return f"near matches: {', '.join(near)}" if near else f"give {self.method}Parameters(s6, s8, a1, a2) instead"
 
-    def names(self, scheme: str) -> list[str]:
-        """Functionals that have parameters of one kind of damping."""
-        return sorted(name for name, schemes in self._entries.values() if scheme in schemes)
+    def knows(self, name: str) -> bool:
+        """Whether :meth:`find` has a functional of this canonical name."""
+        return name in self._entries or self._meant(name) in self._entries
+
+    def names(self, scheme: str | None = None) -> list[str]:
+        """Functionals that have parameters of one kind of damping, or of any."""
+        return sorted(name for name, schemes in self._entries.values() if scheme is None or scheme in schemes)
+
+    @property
+    def installed(self) -> bool:
+        """Whether the package is there that has the table."""
+        return find_spec(self.package) is not None
 
     def defaults(self, scheme: str) -> dict[str, Any]:
         """Parameters that hold where a functional does not say otherwise."""
@@ -244,9 +255,9 @@ def canonical(name: str) -> str:
     return name.lower().translate(_PLAIN)
 
 
-def missing_package(method: str, package: str) -> ConfigError:
+def missing_package(method: str, package: str) -> MissingPackageError:
     """The error that says how to install a package."""
-    return ConfigError(f"{method} needs the package {package}, which is not installed: pip install {package}")
+    return MissingPackageError(f"{method} needs the package {package}, which is not installed: pip install {package}")
 
 
 D3_TABLE = FunctionalTable("D3", prefix=PREFIX, package="dftd3", folder="s-dftd3", key="d3",
@@ -314,6 +325,25 @@ def d4_parameters(functional: str, *, atm: bool = True) -> D4Parameters:
 def available_functionals() -> list[str]:
     """Names that :func:`d3_parameters` accepts, as the dftd3 package spells them."""
     return D3_TABLE.names("bj")
+
+
+def nearly_functionals(name: str) -> list[str]:
+    """Functionals of the tables that a name is a slip of the pen away from.
+
+    Parameters
+    ----------
+    name : of a functional or another method; what follows a slash is its basis.
+
+    Returns
+    -------
+    names as the tables have them; none for a functional that one of them knows, or for another method
+    """
+    method = canonical(name.partition("/")[0])
+    tables = [table for table in (D3_TABLE, D4_TABLE) if table.installed]
+    if method in OTHER_FUNCTIONALS or any(table.knows(method) for table in tables):
+        return []
+    known = {canonical(each): each for table in tables for each in table.names()}
+    return [known[near] for near in difflib.get_close_matches(method, known, cutoff=SLIP)]
 
 
 Parameters = D3Parameters | D4Parameters

@@ -13,7 +13,7 @@ from molcalc.electrostatics.ewald import EwaldSum
 from molcalc.electrostatics.pair_formulas import PairFormula, ScreenedCoulomb, SoftenedCoulomb
 from molcalc.electrostatics.pme import MeshEwaldSum
 from molcalc.electrostatics.sums import AllPairs, ChargeSum, WithinCutoff
-from molcalc.energy_term import EnergyTerm
+from molcalc.energy_term import EnergyTerm, FirstDerivatives
 from molcalc.errors import ConfigError, checked_positive
 from molcalc.units import COULOMB
 
@@ -45,6 +45,20 @@ class CoulombEnergy(EnergyTerm):
         energies = COULOMB * self.summation.energies(batch, charges, self.formula)
         own = self.formula.self_energy
         return energies + COULOMB * own * charges * charges if own else energies
+
+    def first_derivatives(
+        self, batch: AtomicBatch, predictions: Mapping[str, Float[Tensor, "n_atoms ..."]]
+    ) -> FirstDerivatives | None:
+        """Energies and derivatives by the loops of the pairs; None where the sum has other parts."""
+        charges = predictions["charges"].to(torch.float64)
+        by_all = self.summation.derivatives(batch, charges, self.formula)
+        if by_all is None:
+            return None
+        by_positions, by_charges, by_cell = (COULOMB * each for each in by_all)
+        own = self.formula.self_energy
+        if own:
+            by_charges = by_charges + 2.0 * COULOMB * own * charges
+        return FirstDerivatives(0.5 * charges * by_charges, by_positions, by_cell, by_charges)
 
 
 class SimpleCoulomb(CoulombEnergy):

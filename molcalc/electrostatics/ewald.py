@@ -14,7 +14,7 @@ from molcalc.batch import AtomicBatch
 from molcalc.electrostatics.charged_cells import NEUTRAL, ChargedCells
 from molcalc.electrostatics.pair_formulas import PairFormula, ScreenedCoulomb
 from molcalc.electrostatics.reciprocal import half_space, structure_factor_energies
-from molcalc.electrostatics.sums import ChargePairs, pair_sum
+from molcalc.electrostatics.sums import ChargeDerivatives, ChargePairs, pair_sum
 from molcalc.errors import CellError, ChargeError, ConfigError, checked_positive
 from molcalc.neighbors import pair_list
 
@@ -128,6 +128,12 @@ class EwaldSum:
         counts = batch.atoms_per_system().tolist()
         systems = zip(batch.positions.split(counts), charges.split(counts), batch.cell, batch.pbc.tolist())
         return torch.cat([self._system_energies(*system, formula) for system in systems])
+
+    def derivatives(
+        self, batch: AtomicBatch, charges: Float64[Tensor, " n_atoms"], formula: PairFormula
+    ) -> ChargeDerivatives | None:
+        """None: autograd joins the derivatives of the parts of this sum."""
+        return None
 
     def _system_energies(
         self, positions: Tensor, charges: Tensor, cell: Tensor, pbc: list[bool], formula: ScreenedCoulomb

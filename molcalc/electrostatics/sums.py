@@ -31,6 +31,11 @@ OPERATIONS_PER_CHARGE_PAIR = 50.0
 NO_SHIFTS = torch.empty(0, 3, dtype=torch.float64)
 """Stands for the translations where no system is periodic."""
 
+ChargeDerivatives = tuple[
+    Float64[Tensor, "n_charges 3"], Float64[Tensor, " n_charges"], Float64[Tensor, "n_systems 3 3"]
+]
+"""Derivatives of an energy by positions, charges (which is the potential) and cells; in e²/Å², e/Å and e²/Å²."""
+
 
 @dataclass(frozen=True)
 class ChargePairs:
@@ -99,6 +104,12 @@ class ChargeSum(Protocol):
         """(n_atoms,) energies in e²/Å of charges (n_atoms,) in e."""
         ...
 
+    def derivatives(
+        self, batch: AtomicBatch, charges: Float64[Tensor, " n_atoms"], formula: PairFormula
+    ) -> ChargeDerivatives | None:
+        """Derivatives of the sum of all energies by positions, charges and cells; None where no loops compute them."""
+        ...
+
 
 class AllPairs:
     """Sum over all pairs of a molecule.
@@ -130,6 +141,12 @@ class AllPairs:
         """(n_atoms,) energies in e²/Å of charges (n_atoms,) in e."""
         return pair_sum(batch.positions, charges, batch.cell, self.pairs(batch), formula)
 
+    def derivatives(
+        self, batch: AtomicBatch, charges: Float64[Tensor, " n_atoms"], formula: PairFormula
+    ) -> ChargeDerivatives | None:
+        """Derivatives of the sum of all energies by positions, charges and cells; None where no loops compute them."""
+        return pair_sum_derivatives(batch.positions, charges, batch.cell, self.pairs(batch), formula)
+
 
 class WithinCutoff:
     """Sum over pairs within a cutoff, for molecules and any periodicity.
@@ -153,10 +170,20 @@ class WithinCutoff:
         self, batch: AtomicBatch, charges: Float64[Tensor, " n_atoms"], formula: PairFormula
     ) -> Float64[Tensor, " n_atoms"]:
         """(n_atoms,) energies in e²/Å of charges (n_atoms,) in e; warns of a charged periodic cell once."""
+        self._look_at_charge(batch, charges)
+        return pair_sum(batch.positions, charges, batch.cell, self.pairs(batch), formula)
+
+    def derivatives(
+        self, batch: AtomicBatch, charges: Float64[Tensor, " n_atoms"], formula: PairFormula
+    ) -> ChargeDerivatives | None:
+        """Derivatives of the sum of all energies by positions, charges and cells; None where no loops compute them."""
+        self._look_at_charge(batch, charges)
+        return pair_sum_derivatives(batch.positions, charges, batch.cell, self.pairs(batch), formula)
+
+    def _look_at_charge(self, batch: AtomicBatch, charges: Tensor) -> None:
         if batch.periodic:
             totals = segment_sum(charges.detach(), batch.system_idx, batch.n_systems)[batch.pbc.any(dim=1)]
             self._charged.look_at(float(totals[totals.abs().argmax()]))
-        return pair_sum(batch.positions, charges, batch.cell, self.pairs(batch), formula)
 
 
 def batch_pairs(batch: AtomicBatch, cutoff: float) -> ChargePairs:
@@ -223,6 +250,19 @@ def pair_sum(
     return torch.zeros_like(charges).index_add(0, i, energy).index_add(0, j, energy)
 
 
+def pair_sum_derivatives(
+    positions: Float[Tensor, "n_charges 3"],
+    charges: Float[Tensor, " n_charges"],
+    cell: Float[Tensor, "n_systems 3 3"],
+    pairs: ChargePairs,
+    formula: PairFormula,
+) -> ChargeDerivatives | None:
+    """Derivatives of the sum of all energies of :func:`pair_sum`; None for a formula without loops."""
+    if not isinstance(formula, ScreenedCoulomb) or not usable(positions):
+        return None
+    return _compiled_gradients(positions, charges, cell, pairs, formula, np.ones(charges.shape[0]))
+
+
 @dataclass(frozen=True)
 class _PairSum(CompiledFunction):
     """Energies of charges by compiled loops, and by torch where derivatives are differentiated again.
@@ -269,7 +309,7 @@ class _PairSum(CompiledFunction):
 
 def _compiled_gradients(
     positions: Tensor, charges: Tensor, cell: Tensor, pairs: ChargePairs, form: ScreenedCoulomb, weights: np.ndarray
-) -> Tensors:
+) -> ChargeDerivatives:
     """Derivatives of Σ_i weights_i e_i with respect to positions, charges and cell."""
     from molcalc.kernels import charge_pairs as pair_kernels
 
@@ -289,4 +329,8 @@ def _compiled_gradients(
         parameters = (array(pairs.index), array(pairs.shifts), form.parameters, weights)
         outputs = (to_charges, to_positions, to_cell)
         share_range(pair_kernels.listed, n_slots, work, *system, *parameters, *outputs)
-    return tuple(torch.from_numpy(slots.sum(axis=0)) for slots in (to_positions, to_charges, to_cell))
+    by_positions, by_charges, by_cell = (
+        torch.from_numpy(slots[0] if n_slots == 1 else slots.sum(axis=0))
+        for slots in (to_positions, to_charges, to_cell)
+    )
+    return by_positions, by_charges, by_cell

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from molcalc.assembly.opening import ModelSource, open_model
+from molcalc.assembly.opening import ModelSource, OpenedModel, open_model
 from molcalc.assembly.potentials import potential_of
 from molcalc.assembly.terms import DispersionChoice
 from molcalc.energy_term import EnergyTerm
@@ -20,7 +21,7 @@ from molcalc.export.reduction import reduced
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import CONFIG, Checkpoint
 from molcalc.io.files import sha256, write_atomic
-from molcalc.io.targets import check_file, check_folder, check_not_input
+from molcalc.io.targets import check_not_input, reserved, reserved_folder
 from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.prediction.options import DTYPES
 from molcalc.pretrained.foreign.exported import Contents, array_checksum, description_beside
@@ -94,10 +95,14 @@ def export(
     target = Path(output)
     form = _form(target, dtype, aot)
     models = [model] if isinstance(model, (str, os.PathLike, Checkpoint)) else model
-    _check_target(target, models, force)
-    source = open_model(model, trusted=trusted)
-    chosen = reduced(source, fidelity=fidelity, dispersion=dispersion, member=member)
-    dtype = dtype or "float64"
+    with _reserved_target(target, models, force):
+        source = open_model(model, trusted=trusted)
+        chosen = reduced(source, fidelity=fidelity, dispersion=dispersion, member=member)
+        return _write(target, form, source, chosen, dtype=dtype or "float64", aot=aot)
+
+
+def _write(target: Path, form: str, source: OpenedModel, chosen: Checkpoint, *, dtype: str, aot: bool) -> Exported:
+    """Write a model of one fidelity in a form, and its description."""
     potential = potential_of(open_model(chosen))
     members, terms = (
         cast(list[AIMNet2Network], list(potential.members)),
@@ -144,12 +149,17 @@ def _form(target: Path, dtype: str | None, aot: bool) -> str:
     return form
 
 
-def _check_target(target: Path, models: Sequence[ModelSource], force: bool) -> None:
-    """Refuse to write over the model itself, over what nobody asked to replace, or over what is no export."""
+@contextmanager
+def _reserved_target(target: Path, models: Sequence[ModelSource], force: bool) -> Iterator[None]:
+    """Keep the names of what is written; never over the model itself, what nobody asked to replace, or no export."""
     files = [Path(model) for model in models if not isinstance(model, Checkpoint)]
     check_not_input(target, files)
     if not target.suffix:
-        check_folder(target, force=force, kind="a model directory", owns=checkpoint.belongs)
+        with reserved_folder(target, force=force, kind="a model directory", owns=checkpoint.belongs):
+            yield
         return
-    for path in (target, description_beside(target)):
-        check_file(path, force=force, inputs=files)
+    with (
+        reserved(target, force=force, inputs=files),
+        reserved(description_beside(target), force=force, inputs=files),
+    ):
+        yield

@@ -158,17 +158,44 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint, extra: Mapping[st
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive(folder):
-            remove_temporaries(folder)
-            _settle(folder)
+            _tidy(folder)
             _stage(folder, {**files, CONFIG: config})
             _commit(folder, files)
     except OSError as error:
         raise ResourceError(f"cannot write {folder}: {error.strerror or error}") from error
 
 
+def tidy(path: str | os.PathLike[str]) -> None:
+    """Finish or drop what a save that was killed left in a folder, and remove its temporary files.
+
+    Raises
+    ------
+    InUseError
+        When another process saves there.
+    ResourceError
+        When the folder cannot be written.
+    """
+    folder = Path(path)
+    try:
+        with exclusive(folder):
+            _tidy(folder)
+    except OSError as error:
+        raise ResourceError(f"cannot write {folder}: {error.strerror or error}") from error
+
+
 def belongs(name: str) -> bool:
     """Whether a file of this name is part of a model directory, or what a save that was killed left in it."""
-    return name.removesuffix(STAGED) in (CONFIG, WEIGHTS, FOLDER_LOCK) or is_temporary(name)
+    return name.removesuffix(STAGED) in (CONFIG, WEIGHTS) or is_unfinished(name)
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file of this name is what a save that was killed left."""
+    return name.endswith(STAGED) or name == FOLDER_LOCK or is_temporary(name)
+
+
+def _tidy(folder: Path) -> None:
+    remove_temporaries(folder)
+    _settle(folder)
 
 
 def _settle(folder: Path) -> None:

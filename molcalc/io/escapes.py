@@ -6,6 +6,8 @@ import re
 
 _COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Characters that move, colour and clear a terminal or turn the direction of what follows; lines and tabs stay."""
+_REPEATED = re.compile(f"({_COMMANDS.pattern}|\\\\x[0-9a-f]{{2}})\\1{{7,}}")
+"""One of them, or its escape, over and over, as in files that have lost their content."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a sheet takes for the beginning of a formula."""
 _NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
@@ -18,8 +20,9 @@ def visible(text: str) -> str:
 
     Returns
     -------
-    the text itself where it has none of them
+    the text itself where it has none of them; of many equal ones in a row only the first, and how many there are
     """
+    text = _REPEATED.sub(lambda found: f"{found[1]} ({len(found[0]) // len(found[1])} times)", text)
     return _COMMANDS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 

@@ -86,6 +86,50 @@ def read_file(path: Path, limit: int = MAX_FILE) -> bytes:
         raise ResourceError(f"{path} has {size} bytes and does not fit into memory") from error
 
 
+class Replacement:
+    """New version of a file: beside it and under a name of its own, until it takes the place of the file.
+
+    Parameters
+    ----------
+    path : file to be replaced; it need not be there.
+
+    Attributes
+    ----------
+    temporary : name to write to, of a file that does not exist; in the same folder and with the same ending.
+
+    Raises
+    ------
+    InUseError, ResourceError
+        As :func:`~molcalc.io.locks.only_writer`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        remove_leftovers(path)
+        self.path = path
+        self.temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp.{path.name}")
+        self._owned = contextlib.ExitStack()
+        # The wait is for those who look whether a lock that has just been made is a leftover.
+        self._owned.enter_context(only_writer(path, lock=lock_file(self.temporary), wait=FOLDER_LOCK_WAIT))
+
+    def take_place(self) -> None:
+        """Flush it to disk, and let it be the file.
+
+        Raises
+        ------
+        OSError
+        """
+        with open(self.temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        clear_away(self.path, self.temporary)
+        os.replace(self.temporary, self.path)
+        sync_directory(self.path.parent)
+
+    def close(self) -> None:
+        """Delete it, unless it has taken its place, and what is beside it."""
+        _remove(self.temporary)
+        self._owned.close()
+
+
 @contextlib.contextmanager
 def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
     """Name of a temporary file, which takes the place of a file in one step when the block ends well.
@@ -106,23 +150,30 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
         When the disk is full or not writable; the temporary file is removed, as after any other error, and an old file
         stays.
     """
-    remove_leftovers(path)
-    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp.{path.name}")
     try:
-        # The wait is for those who look whether a lock that has just been made is a leftover.
-        with only_writer(path, lock=lock_file(temporary), wait=FOLDER_LOCK_WAIT):
-            try:
-                yield temporary
-                with open(temporary, "rb+") as handle:
-                    os.fsync(handle.fileno())
-                clear_away(path, temporary)
-                os.replace(temporary, path)
-                sync_directory(path.parent)
-            finally:
-                _remove(temporary)
+        with contextlib.closing(Replacement(path)) as new:
+            yield new.temporary
+            new.take_place()
     except (OSError, sqlite3.OperationalError) as error:
         content = "" if size is None else f" ({size} bytes)"
         raise ResourceError(f"cannot write {path}{content}: {storage_reason(error)}") from error
+
+
+class NewFile(io.BufferedWriter):
+    """New binary file that tells of every error of the disk, also of arrays.
+
+    It has no ``fileno``: numpy writes arrays past Python where there is one, and loses the errors.
+
+    Parameters
+    ----------
+    path : of the file, which must not be there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path, "x"))
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation("whoever writes to the number of this file loses errors of the disk")
 
 
 def storage_reason(error: OSError | sqlite3.OperationalError) -> str:

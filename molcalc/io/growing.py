@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from molcalc.errors import ResourceError
+from molcalc.io.files import Replacement, remove_leftovers
 from molcalc.io.locks import only_writer
 from molcalc.io.targets import check_file
 
@@ -14,13 +15,14 @@ from molcalc.io.targets import check_file
 class GrowingFile:
     """File that takes pieces; every finished piece is with the system whatever happens next.
 
-    Nothing is buffered, and it has no ``fileno``: numpy writes arrays past Python then, and loses errors of the disk.
+    Nothing is buffered, and it has no ``fileno``: numpy writes arrays past Python where there is one, and loses errors
+    of the disk. A new file takes its name when its first piece is whole.
 
     Parameters
     ----------
-    path : of the file; other writers are kept from it until it is closed.
+    path : of the file; other writers are kept from it until it is closed. What a link points to is written.
     append : go on with the file that is there.
-    force : replace a file that is there.
+    force : replace a file that is there, when the first piece is whole.
 
     Raises
     ------
@@ -39,8 +41,15 @@ class GrowingFile:
             begun.enter_context(only_writer(path))
             if not append:
                 check_file(path, force=force)
+            self._new: Replacement | None = None
+            real = Path(os.path.realpath(path))
+            if append:
+                remove_leftovers(real)
+            else:
+                self._new = begun.enter_context(contextlib.closing(Replacement(real)))
+                real = self._new.temporary
             try:
-                self._file = begun.enter_context(open(path, "r+b" if append else "w+b", buffering=0))
+                self._file = begun.enter_context(open(real, "r+b" if append else "x+b", buffering=0))
             except OSError as error:
                 raise ResourceError(f"cannot write {path}: {error.strerror or error}") from error
             self._open = begun.pop_all()
@@ -75,13 +84,37 @@ class GrowingFile:
         return len(data)
 
     def finish_piece(self) -> None:
-        """Note that what was written until now is whole."""
+        """Note that what was written until now is whole.
+
+        Raises
+        ------
+        ResourceError
+            When a new file cannot take its name.
+        """
+        if self._new is not None:
+            try:
+                self._new.take_place()
+            except OSError as error:
+                self.broken = True
+                raise ResourceError(f"cannot write {self.path}: {error.strerror or error}") from error
+            self._new.close()
+            self._new = None
         self._whole = self._file.seek(0, os.SEEK_END)
         self._may_cut = True
 
     def cut(self, size: int) -> None:
-        """Drop everything beyond a size."""
-        self._file.truncate(size)
+        """Drop everything beyond a size.
+
+        Raises
+        ------
+        ResourceError
+            When the disk fails; the file is closed then.
+        """
+        try:
+            self._file.truncate(size)
+        except OSError as error:
+            self.close()
+            raise ResourceError(f"cannot write {self.path}: {error.strerror or error}") from error
         self.finish_piece()
 
     def read(self, n_bytes: int = -1) -> bytes:
@@ -100,7 +133,5 @@ class GrowingFile:
         """Nothing is buffered here."""
 
     def close(self) -> None:
-        """Close the file and let others write it; one without any piece is removed."""
-        if not self._file.closed and not self._whole:
-            self.path.unlink(missing_ok=True)
+        """Close the file and let others write it; nothing is left of one without any piece."""
         self._open.close()

@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from molcalc.errors import DatasetError, InUseError, ResourceError
+from molcalc.errors import DatasetError, InUseError, MolcalcError, ResourceError, damaged
 
 COMPANIONS = ("-journal", "-wal", "-shm")
 """Endings of what SQLite keeps beside a file while it is written."""
@@ -27,6 +27,8 @@ _MAX_SCHEMA = 1000
 """Tables and indices of a database; ASE makes a dozen, and two for each key of its own."""
 _STORAGE = ("is full", "disk I/O error", "readonly database", "unable to open")
 """Words of SQLite about the disk; its codes are known to newer versions of Python only."""
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises; the second in place of the first, where its message quotes what is no text in a damaged file."""
 WAIT = 20.0
 """Seconds to wait for another program that writes the file."""
 
@@ -73,6 +75,8 @@ def refuse_programs(path: Path) -> None:
         with closing(
             sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=WAIT)
         ) as connection:
+            # What is no UTF-8 must not end the search: a comment would hide a view.
+            connection.text_factory = lambda text: text.decode(errors="replace")
             listed = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchmany(_MAX_SCHEMA + 1)
             tables = [name for kind, name, _ in listed if kind == "table"]
             computed = {
@@ -81,7 +85,7 @@ def refuse_programs(path: Path) -> None:
                 for row in connection.execute("SELECT * FROM pragma_table_xinfo(?)", (name,))
                 if row[6]  # hidden: generated, or of a module
             }
-    except sqlite3.Error:
+    except SQLITE_ERRORS:
         return  # damaged, or no database: whoever reads it says so
     if len(listed) > _MAX_SCHEMA:
         raise DatasetError(f"{path} has more than {_MAX_SCHEMA} tables and indices, and is no database of ASE")
@@ -116,19 +120,23 @@ def clear_away(path: Path, new: Path) -> None:
                 connection.execute("PRAGMA journal_mode = DELETE").fetchall()
                 connection.execute("BEGIN EXCLUSIVE")
                 connection.rollback()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             if is_busy(error):
                 raise InUseError(f"{path} is being written by another program: wait for it") from error
     for file in _companions(path):
         file.unlink(missing_ok=True)
 
 
-def is_out_of_storage(error: sqlite3.Error) -> bool:
-    """Whether the disk is the reason, or the right to write it, and not what is in the file."""
-    return any(words in str(error) for words in _STORAGE)
+def failure_of_sqlite(path: Path, error: Exception) -> MolcalcError:
+    """What hindered a change of a database: the disk, another program, or damage."""
+    if any(words in str(error) for words in _STORAGE):
+        return ResourceError(f"cannot write {path}: {error}; it stays as it was")
+    if is_busy(error):
+        return InUseError(f"{path} is being written by another program: wait for it")
+    return damaged(path, error)
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def is_busy(error: Exception) -> bool:
     """Whether another program holds the file."""
     return "is locked" in str(error)
 
@@ -149,7 +157,7 @@ def _open_once(path: Path, named: Path) -> None:
     try:
         with closing(_connected(path, WAIT)) as connection:
             connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         if is_busy(error):
             raise InUseError(f"{named} is being written by another program: wait for it") from error
         left = " and ".join(file.name for file in _companions(named))

@@ -1,6 +1,7 @@
 """Guard of existing files and folders: nothing is replaced that nobody meant to replace.
 
-Every command and function that writes asks here first, before any work is done:
+Every command and function that writes asks here first, before any work is done, and keeps the name of its target from
+others (:func:`reserved`) until it is written:
 
 ===========================  ===========================================================================
 at the place of the target   what happens
@@ -18,12 +19,14 @@ a pipe, socket or device     refused: a rename would put a file in its place
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from molcalc.errors import InputError, MolcalcError
+from molcalc.errors import InputError, MolcalcError, ResourceError
 from molcalc.io.files import check_regular
+from molcalc.io.locks import only_writer
 
 
 def check_file(path: Path, *, force: bool, inputs: Iterable[Path] = (), error: type[MolcalcError] = InputError) -> None:
@@ -33,7 +36,7 @@ def check_file(path: Path, *, force: bool, inputs: Iterable[Path] = (), error: t
     ----------
     force : replace a file that is there.
     inputs : files that the same run reads.
-    error : class of the errors.
+    error : class of the errors about what is there.
 
     Raises
     ------
@@ -49,7 +52,33 @@ def check_file(path: Path, *, force: bool, inputs: Iterable[Path] = (), error: t
     if not path.parent.is_dir():
         raise error(f"{path}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise error(f"{path}: the folder {path.parent} cannot be written to; choose another one")
+        raise InputError(f"{path}: the folder {path.parent} cannot be written to; choose another one")
+
+
+@contextlib.contextmanager
+def reserved(
+    path: Path, *, force: bool, inputs: Iterable[Path] = (), error: type[MolcalcError] = InputError
+) -> Iterator[None]:
+    """Keep the name of a file to write, which :func:`check_file` lets pass, from other runs until the block ends.
+
+    Of two runs that begin with the same new name, the second one is told before it has worked in vain.
+
+    Parameters are those of :func:`check_file`.
+
+    Raises
+    ------
+    InputError
+        Or ``error``: when the target is refused.
+    InUseError
+        When another run is going to write it.
+    ResourceError
+        When the lock file beside it cannot be written.
+    """
+    files = tuple(inputs)
+    check_file(path, force=force, inputs=files, error=error)
+    with only_writer(path):
+        check_file(path, force=force, inputs=files, error=error)  # the run before may have written it just now
+        yield
 
 
 def check_distinct(paths: Iterable[Path | None]) -> None:
@@ -114,6 +143,31 @@ def check_folder(path: Path, *, force: bool, kind: str, owns: Callable[[str], bo
         raise InputError(f"{path} is a folder with other files ({strange[0]}): choose another name")
     if names and not force:
         raise InputError(f"{path} exists: give another name, or --force to replace it (in Python force=True)")
+
+
+@contextlib.contextmanager
+def reserved_folder(path: Path, *, force: bool, kind: str, owns: Callable[[str], bool]) -> Iterator[None]:
+    """Keep the name of a folder to write, which :func:`check_folder` lets pass, from other runs until the block ends.
+
+    Parameters are those of :func:`check_folder`.
+
+    Raises
+    ------
+    InputError
+        When the target is refused.
+    InUseError
+        When another run is going to write it.
+    ResourceError
+        When the folder that it is to be in cannot be made or written to.
+    """
+    check_folder(path, force=force, kind=kind, owns=owns)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # for the lock, which is beside it
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from error
+    with only_writer(path):
+        check_folder(path, force=force, kind=kind, owns=owns)
+        yield
 
 
 def check_not_file(path: Path, kind: str) -> None:

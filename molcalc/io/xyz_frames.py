@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 _SHOWN_OF_LINE = 40
 """Characters of a damaged line that an error message repeats."""
+_COUNT = re.compile(r"-?[0-9]{1,18}")
+"""What else Python takes for a number, such as 1_0 and digits of other scripts, is none in a file."""
 _QM9_COMMENT = re.compile(r"gdb\s+\d+(\s+\S+){15}\s*")
 _PAIR = re.compile(r"([+-]?\d)\s+(\d)")
 """What some programs write into the second line: charge and multiplicity."""
@@ -69,11 +71,10 @@ def xyz_frames(stream: TextIO, name: str) -> Iterator[XYZFrame]:
             if stream.read().strip():
                 raise InputError(f"{name}: frame {frame} begins with an empty line; remove it")
             return
-        try:
-            claimed = int(line)
-        except ValueError as error:
+        if not _COUNT.fullmatch(line.strip()):
             seen = line.strip()[:_SHOWN_OF_LINE]
-            raise InputError(f"{name}: frame {frame} must begin with its number of atoms; found {seen!r}") from error
+            raise InputError(f"{name}: frame {frame} must begin with its number of atoms; found {seen!r}")
+        claimed = int(line)
         comment = stream.readline().strip()
         atoms = list(islice(stream, max(claimed, 0)))
         if len(atoms) != claimed:

@@ -206,11 +206,12 @@ def pull(
     charges: np.ndarray, basis: np.ndarray, grad: np.ndarray, weights: np.ndarray, turned: np.ndarray, n_own: int,
     n_charges: int, scalars_at: np.ndarray, norms_at: np.ndarray, n_norms: int, width: int,
     for_features: np.ndarray, for_charges: np.ndarray, with_basis: bool, for_basis: np.ndarray, with_weights: bool,
-    for_weights: np.ndarray,
+    for_weights: np.ndarray, with_features: bool, add_to_basis: bool,
 ) -> None:  # fmt: skip
     """Gradients of Σ grad · message by way of the sums, from the atoms of parts start…stop.
 
     D, the gradient for the sums, is G_S, and Σ_h W_kh 2 G_h U_xh; that for the weights is Σ_x V_xk 2 G_h U_xh.
+    Those for features and charges are added to what is there; that for the basis replaces it, or is added.
     """
     n_atoms, size = first.size - 1, (n_own + n_charges) * WIDTH
     sums, moved = np.empty(4 * size, dtype=features.dtype), np.empty(4 * size, dtype=features.dtype)
@@ -231,9 +232,10 @@ def pull(
                 if with_weights:
                     _outer(sums, at + size, size, u0, u1, u2, own_weights, of)
                 _turned_back(u0, u1, u2, buffer, turned, of, moved, at + size, size)
-            _spread(begin, end, source, basis, n_own, n_charges, moved, own_features, own_charges)
+            if with_features:
+                _spread(begin, end, source, basis, n_own, n_charges, moved, own_features, own_charges)
             if with_basis:
-                _contract(begin, end, source, features, charges, n_own, n_charges, moved, False, for_basis)
+                _contract(begin, end, source, features, charges, n_own, n_charges, moved, add_to_basis, for_basis)
 
 
 @numba.njit(**OPTIONS)
@@ -312,12 +314,12 @@ def message(
     -------
     (n_atoms, columns), a multiple of ``lanes``
     """
-    layout = _Layout(features.shape[1] // WIDTH, charges.shape[1], weights.shape[2], norms_only, lanes)
+    layout = Layout(features.shape[1] // WIDTH, charges.shape[1], weights.shape[2], norms_only, lanes)
     return differentiable(_Message(edges, layout, formula), features, charges, basis, weights)[0]
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """Places of the columns of a message."""
 
     n_own: int
@@ -347,6 +349,10 @@ class _Layout:
         """Arguments of the kernels."""
         return self.n_own, self.n_charges, *_columns(self), self.n_norms, self.width
 
+    def work(self, n_edges: int, n_atoms: int) -> float:
+        """Multiply-adds of one sum and one combination."""
+        return (self.n_own + self.n_charges) * WIDTH * (4.0 * n_edges + 3.0 * WIDTH * n_atoms)
+
     def inputs(self, rows: Tensor) -> tuple[Tensor | None, Tensor]:
         """Columns of features, if there are any, and of charges."""
         features = rows[:, : self.n_features] if not self.norms_only else None
@@ -364,7 +370,7 @@ class _Layout:
 
 
 @lru_cache(maxsize=64)
-def _columns(layout: _Layout) -> tuple[np.ndarray, np.ndarray]:
+def _columns(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     """First columns of scalars and norms of each channel; -1 for scalars that are not there."""
     if layout.norms_only:
         return np.full(layout.n_own, -1), layout.n_norms * np.arange(layout.n_own)
@@ -378,7 +384,7 @@ def _columns(layout: _Layout) -> tuple[np.ndarray, np.ndarray]:
 @dataclass(frozen=True)
 class _Message(CompiledFunction):
     edges: tuple[Tensor, Tensor]
-    layout: _Layout
+    layout: Layout
     in_torch: Callable[..., Tensor]
     twice = (0, 1, 2)
 
@@ -386,25 +392,26 @@ class _Message(CompiledFunction):
         features, charges, basis, weights = inputs
         result = self.layout.empty_rows(features, charges)
         share_range(
-            push, len(features), self._work(basis, len(features)), *self._edges(), flat(features), flat(charges),
-            flat(basis), _padded(weights)[0], *self.layout.arguments(), flat(result),
+            push, len(features), self.layout.work(len(basis), len(features)), *self._edges(), flat(features),
+            flat(charges), flat(basis), _padded(weights)[0], *self.layout.arguments(), flat(result),
         )  # fmt: skip
         return (result,), ()
 
     def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients:
         features, charges, basis, weights = inputs
-        work = 3.0 * self._work(basis, len(features))
+        work = 3.0 * self.layout.work(len(basis), len(features))
         given = self.layout.inputs(upstream[0])
         results = _GradientArrays(*given, len(features), basis, self.layout, work, (wanted(2), wanted(3)))
         share_range(
             pull, results.n_parts, work, results.n_parts, *self._edges(), flat(features), flat(charges), flat(basis),
             flat(upstream[0]), *_padded(weights), *self.layout.arguments(), *results.arguments(),
+            True, False,
         )  # fmt: skip
         return results.results()
 
     def second(self, inputs: Tensors, kept: Tensors, upstream: Tensors, tangents: Tensors, wanted: Wanted) -> Gradients:
         features, charges, basis, weights = inputs
-        work = 8.0 * self._work(basis, len(features))
+        work = 8.0 * self.layout.work(len(basis), len(features))
         results = _GradientArrays(None, None, len(features), basis, self.layout, work, (wanted(2), wanted(3)))
         for_upstream = self.layout.empty_rows(*tangents[:2])
         share_range(
@@ -421,11 +428,6 @@ class _Message(CompiledFunction):
     def _edges(self) -> tuple[np.ndarray, np.ndarray]:
         return array(self.edges[0]), array(self.edges[1])
 
-    def _work(self, basis: Tensor, n_atoms: int) -> float:
-        """Multiply-adds of one sum and one combination."""
-        channels = self.layout.n_own + self.layout.n_charges
-        return channels * WIDTH * (4.0 * len(basis) + 3.0 * WIDTH * n_atoms)
-
 
 class _GradientArrays:
     """Arrays that kernels add gradients to, one of each for every part of the atoms.
@@ -436,7 +438,7 @@ class _GradientArrays:
     """
 
     def __init__(
-        self, features: Tensor | None, charges: Tensor | None, n_atoms: int, basis: Tensor, layout: _Layout,
+        self, features: Tensor | None, charges: Tensor | None, n_atoms: int, basis: Tensor, layout: Layout,
         work: float, wants: tuple[bool, bool],
     ) -> None:  # fmt: skip
         self.layout, self.wants, self.own_charges = layout, wants, charges

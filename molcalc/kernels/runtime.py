@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from molcalc.errors import CompilationWarning, warn_user
+
+_Item = TypeVar("_Item")
+_Found = TypeVar("_Found")
 
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 """How every loop is compiled, and kept where there is a place. Divisions by zero give what they give in numpy."""
@@ -39,6 +43,7 @@ SERIAL_WORK = 200_000
 """Multiply-adds below which starting a second thread costs more than it saves."""
 
 _pools: dict[int, ThreadPoolExecutor] = {}
+_crews: dict[int, ThreadPoolExecutor] = {}
 _openmp_libraries: dict[str, ctypes.CDLL] = {}
 
 
@@ -60,6 +65,7 @@ def one_thread_after_fork(library: str) -> None:
 def _after_fork() -> None:
     """Leave no thread of the parent to be waited for: ours are new, and torch and others get one each."""
     _pools.clear()
+    _crews.clear()
     torch.set_num_threads(1)
     for library in _openmp_libraries.values():
         library.omp_set_num_threads(1)
@@ -111,6 +117,23 @@ def flat(tensor: Tensor) -> np.ndarray:
     return array(tensor).reshape(-1)
 
 
+def shared_flat(tensor: Tensor) -> np.ndarray:
+    """Flat array of a contiguous tensor that loops only read, for as long as the tensor lives.
+
+    Copies of a tensor may share memory until one of them is written to, and asking one for an array counts as writing.
+
+    Returns
+    -------
+    array on the memory of the tensor
+    """
+    try:
+        address = torch._C._data_address(tensor)  # type: ignore[attr-defined]
+    except AttributeError:  # a torch without such memory
+        return flat(tensor)
+    memory = (ctypes.c_char * tensor.nbytes).from_address(address)
+    return np.frombuffer(memoryview(memory), dtype=np.float32 if tensor.dtype == torch.float32 else np.float64)
+
+
 def slots_for(work: float) -> int:
     """Shares to cut loops of ``work`` multiply-adds into, at least 1 and at most as many as there are threads."""
     return max(1, min(torch.get_num_threads(), int(work / SERIAL_WORK)))
@@ -134,3 +157,35 @@ def share_range(kernel: Callable[..., None], n_items: int, work: float, *args: A
     kernel(bounds[0], bounds[1], *args)
     for job in jobs:
         job.result()
+
+
+def start_each(function: Callable[[_Item], _Found], items: Sequence[_Item]) -> list[Future[_Found]]:
+    """Begin a function of each item on as many threads as torch has, each of which computes alone.
+
+    Parameters
+    ----------
+    function : of one item; several run at once.
+
+    Returns
+    -------
+    what there will be for each item, in their order
+    """
+    n_threads = min(torch.get_num_threads(), len(items))
+    if n_threads not in _crews:
+        _crews[n_threads] = _crew(n_threads)
+    return [_crews[n_threads].submit(function, item) for item in items]
+
+
+def _crew(n_threads: int) -> ThreadPoolExecutor:
+    """Threads in which torch does not share its work any further."""
+    of_torch, all_here = torch.get_num_threads(), threading.Barrier(n_threads)
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        all_here.wait()
+
+    crew = ThreadPoolExecutor(n_threads)
+    for started in [crew.submit(begin) for _ in range(n_threads)]:
+        started.result()
+    torch.set_num_threads(of_torch)  # also the number for threads that somebody else will start
+    return crew

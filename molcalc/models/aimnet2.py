@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
@@ -115,9 +115,8 @@ class AIMNet2Network(ReferenceEnergies):
     ``forward`` returns ``atomic_energies`` (n_atoms,) float64 in eV, ``charges`` (n_atoms,) in e, and with two charge
     channels ``spin_charges`` (n_atoms,). Arithmetic follows the dtype of the weights: the three large perceptrons run
     in theirs, everything around them in that of the embedding. With the perceptrons alone in float32 the energy has a
-    noise of 2e-7 eV, with everything in float32 1e-6 eV, which is too much for a line search. Batches of up to
-    :data:`molcalc.models.aimnet2_passes.SINGLE_PRECISION_ATOMS` atoms run in float64 unless all weights are in float32.
-    Displacements are formed, and atomic reference energies added, in float64.
+    noise of 2e-7 eV, with everything in float32 1e-6 eV. Displacements are formed, and atomic reference energies added,
+    in float64.
 
     Attributes
     ----------
@@ -230,8 +229,8 @@ class AIMNet2Network(ReferenceEnergies):
         "atomic_energies" (n_atoms,) float64 in eV, "charges" (n_atoms,) in e and, with two channels, "spin_charges"
         """
         c = self.config
-        near, targets = self._neighborhood(batch), self._channel_charges(batch)
-        features = self._embed(batch)
+        near, targets = self._neighborhood(batch), self.channel_charges(batch)
+        features = self.embed(batch)
         charges = features.new_zeros(batch.n_atoms, c.charge_channels)
         *updates, last = cast("list[Pass]", list(self.passes))
         for update in updates:
@@ -240,10 +239,14 @@ class AIMNet2Network(ReferenceEnergies):
             charges = equilibrate(charges + raw, factors, targets, batch.system_idx, c.exact_charges)
             features = features + change
         aim = last.read(features, charges, near)
-        energies = self._shifted(self._atomic_energies(aim, batch), batch)
+        energies = self.shifted(self._atomic_energies(aim, batch), batch)
         charges = self._final_charges(charges, aim, targets, batch)
-        predictions = {"atomic_energies": energies, "charges": charges.sum(dim=1)}
-        if c.charge_channels == 2:
+        return {"atomic_energies": energies, **self.named_charges(charges)}
+
+    def named_charges(self, charges: Float[Tensor, "n_atoms C"]) -> dict[str, Float[Tensor, " n_atoms"]]:
+        """Charges of the atoms and, with two channels α and β, spin charges; in e."""
+        predictions = {"charges": charges.sum(dim=1)}
+        if charges.shape[1] == 2:
             predictions["spin_charges"] = charges[:, 0] - charges[:, 1]
         return predictions
 
@@ -257,7 +260,7 @@ class AIMNet2Network(ReferenceEnergies):
             conv=torch.cat([self.conv_features, self.conv_charges]),
         )
 
-    def _embed(self, batch: AtomicBatch) -> Tensor:
+    def embed(self, batch: AtomicBatch) -> Float[Tensor, "n_atoms A·G"]:
         """(n_atoms, A·G) features of the elements."""
         c = self.config
         fidelity = batch.fidelity
@@ -287,14 +290,14 @@ class AIMNet2Network(ReferenceEnergies):
         raw, factors = each.gather(1, index)[:, 0].split(c.charge_channels, dim=1)
         return equilibrate(charges + raw, factors, targets, batch.system_idx, c.exact_charges)
 
-    def _shifted(self, energies: Tensor, batch: AtomicBatch) -> Tensor:
-        """Add the energies of free atoms, in float64."""
+    def shifted(self, energies: Float[Tensor, " n_atoms"], batch: AtomicBatch) -> Float64[Tensor, " n_atoms"]:
+        """Energies (n_atoms,) in eV with those of free atoms added, in float64."""
         shifts = self.reference_energies(batch)
         if self.round_shifted_energies:
             return (energies.float() + shifts.float()).double()
         return energies.double() + shifts
 
-    def _channel_charges(self, batch: AtomicBatch) -> Tensor:
+    def channel_charges(self, batch: AtomicBatch) -> Float[Tensor, "n_systems C"]:
         """(n_systems, C) total charge of each channel: Q, or Q_α and Q_β = ½(Q ± (multiplicity − 1))."""
         total = batch.total_charge[:, None]
         if self.config.charge_channels == 2:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -18,10 +16,6 @@ from molcalc.nn.join import join
 from molcalc.nn.message import ROW_LANES, message
 from molcalc.nn.neighbor_sum import EdgeRows
 from molcalc.nn.segments import segment_sum
-
-SINGLE_PRECISION_ATOMS = 32
-"""Batches of up to so many atoms take the same time in double precision, within a quarter: reading the weights is what
-costs. The smooth energies are worth it for line searches."""
 
 
 @dataclass(frozen=True)
@@ -78,23 +72,11 @@ class MLP(nn.Sequential):
         return [layer for layer in self if isinstance(layer, nn.Linear)][-1]
 
 
-TwinKey = tuple[torch.dtype | tuple[int, int], ...]
-"""Dtype of a twin, and what it was made of."""
-
-
 class Pass(MLP):
     """A perceptron that reads the message of every atom (:mod:`molcalc.nn.message`).
 
-    It computes in the dtype of its weights; when that is not the one of the features, and there are at most
-    SINGLE_PRECISION_ATOMS atoms, in that of the features, unless it is trained.
+    It computes in the dtype of its weights.
     """
-
-    def __init__(self, sizes: Sequence[int], activate_last: bool = False) -> None:
-        super().__init__(sizes, activate_last)
-        self._twin: tuple[TwinKey, MLP] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_twin": None}
 
     def read(
         self,
@@ -115,43 +97,12 @@ class Pass(MLP):
         n_channels = len(near.conv_features) + (0 if charges is None else charges.shape[1])
         trained = self._trained_in(features.dtype)
         x = message(features, charges, near.basis, near.conv[:n_channels], near.rows, aligned=trained)
-        perceptron = self._for(features)
-        result: Tensor = perceptron(x.to(perceptron.first.weight.dtype))
+        result: Tensor = self(x.to(self.first.weight.dtype))
         return result.to(features.dtype)
 
     def _trained_in(self, dtype: torch.dtype) -> bool:
         weight = self.first.weight
         return weight.requires_grad and weight.dtype == dtype
-
-    def _for(self, features: Tensor) -> MLP:
-        """The perceptron itself, or for few atoms its twin in the dtype of the features."""
-        weight = self.first.weight
-        if weight.dtype == features.dtype or weight.requires_grad or len(features) > SINGLE_PRECISION_ATOMS:
-            return self
-        key: TwinKey = (features.dtype, *(_content(parameter) for parameter in self.parameters()))
-        if self._twin is None or self._twin[0] != key:
-            twin = _twins.get(key)
-            if twin is None:
-                twin = _twins[key] = copy.deepcopy(self).to(features.dtype)
-            self._twin = key, twin
-        return self._twin[1]
-
-
-_twins: weakref.WeakValueDictionary[TwinKey, MLP] = weakref.WeakValueDictionary()
-"""Perceptrons in another dtype, which all copies of a network with the same weights in the same memory use."""
-
-
-def _content(parameter: Tensor) -> tuple[int, int]:
-    """Where the numbers of a weight are, and how often they were changed there.
-
-    Memory that copies share is never changed: who writes gets other memory. Asking a tensor itself for the place of its
-    numbers counts as writing.
-    """
-    try:
-        place = torch._C._data_address(parameter)  # type: ignore[attr-defined]
-    except AttributeError:  # a torch without memory that is shared until it is written to
-        place = parameter.data_ptr()
-    return parameter._version, place
 
 
 class FirstPass(Pass):

@@ -52,6 +52,8 @@ class NetworkConfig:
         check_fields(self)
         if not self.elements or min(self.elements) < 1 or max(self.elements) > self.max_number:
             raise ValueError(f"elements={self.elements}; allowed are 1…{self.max_number}")
+        if len(set(self.elements)) < len(self.elements):
+            raise ValueError(f"elements={self.elements}: one is named twice")
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 import numpy as np
 from ase import Atoms
@@ -15,18 +16,40 @@ from molcalc.errors import (
     CellError,
     InputError,
     UnsupportedElementError,
+    memory_named,
     short,
 )
 from molcalc.neighbors import VerletList, all_pairs, neighbor_list, pair_list
 from molcalc.potential import Potential
 from molcalc.prediction.extrapolation import Extrapolation
 from molcalc.state import State
+from molcalc.units import hill_formula
 
 CLOSEST_FRACTION = 0.25
 """Share of the sum of covalent radii below which two atoms are taken for a mistake."""
 
 LISTED_ATOMS = 1000
 """Atoms of a molecule up to which all its pairs are listed."""
+
+
+def memory_of(numbers: Iterable[int], n_systems: int = 1) -> AbstractContextManager[None]:
+    """Keeps watch over memory: what is evaluated is named where it does not fit.
+
+    Parameters
+    ----------
+    numbers : atomic numbers of all structures together.
+
+    Returns
+    -------
+    context manager that raises ResourceError
+    """
+
+    def words() -> str:
+        atoms = list(map(int, numbers))
+        what = hill_formula(atoms) if n_systems == 1 else f"a batch of {n_systems} structures"
+        return f"{what} with {len(atoms)} atoms"
+
+    return memory_named(words, "use a machine with more, or a smaller structure")
 
 
 def check_images(images: Iterable[Atoms]) -> list[Atoms]:
@@ -81,6 +104,8 @@ def _check_elements(atomic_numbers: np.ndarray, elements: tuple[int, ...], model
         return
     z = next(z for z in atomic_numbers.tolist() if z in unknown)
     where = np.flatnonzero(atomic_numbers == z).tolist()
+    if z == 0:
+        raise UnsupportedElementError(f"atoms {where} are dummy or ghost atoms (Z=0), of no element: remove them")
     name = f"{chemical_symbols[z]} (Z={z})" if 0 < z < len(chemical_symbols) else f"Z={z}"
     supported = ", ".join(chemical_symbols[e] for e in elements)
     raise UnsupportedElementError(
@@ -190,6 +215,7 @@ def make_batch(
         pairs = pair_list(positions, cell, pbc, pair_cutoff)
     if extrapolation is not None:
         extrapolation.check_distances(atoms.numbers, squared, lists[0], state)
+        extrapolation.check_fragments(atoms.numbers, lists[0], cutoff, state)
     return build_batch(
         numbers=np.array(atoms.numbers),
         positions=positions,

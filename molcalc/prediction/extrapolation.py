@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from ase.formula import Formula
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from molcalc.batch import AtomicBatch
 from molcalc.errors import ChargeError, ConfigError, ExtrapolationError, ExtrapolationWarning, suggest, warn_user
@@ -17,7 +18,7 @@ from molcalc.fidelity import Fidelity
 from molcalc.knowledge import SPREAD, Knowledge, formula_of, too_wide
 from molcalc.potential import Potential
 from molcalc.state import State
-from molcalc.units import SYMBOLS
+from molcalc.units import SYMBOLS, hill_formula
 
 ON_EXTRAPOLATION = ("warn", "raise", "ignore")
 """What may be done about a structure that is unlike the training data."""
@@ -146,6 +147,40 @@ class Extrapolation:
             f"{self._model!r} {seen}: energy and forces are a guess"
         ))  # fmt: skip
 
+    def check_fragments(self, numbers: np.ndarray, index: np.ndarray, cutoff: float, state: State) -> None:
+        """Tell of ions that a model cannot know, because their fragments do not see each other.
+
+        Networks are told the total charge only, and share it among all atoms. Fragments are suspect where the whole is
+        charged, or where one has an odd number of electrons without a charge.
+
+        Parameters
+        ----------
+        index : (2, n_edges) atoms that see each other.
+        cutoff : Å, as far as they do.
+
+        Raises
+        ------
+        ExtrapolationError
+            When the user wants errors.
+        """
+        n_atoms = len(numbers)
+        if self._choice == "ignore" or not self._fidelities or not self._sees_charge or n_atoms < 2:
+            return
+        # One atom that sees all others is the usual case, and costs nothing to find.
+        if np.bincount(index[0], minlength=n_atoms).max() >= n_atoms - 1 or self._was_told("apart", numbers, state):
+            return
+        n_fragments, fragment = connected_components(coo_array((np.ones(len(index[0])), index), (n_atoms, n_atoms)))
+        odd = np.bincount(fragment, weights=numbers).astype(int) % 2 == 1
+        if n_fragments == 1 or not (state.charge or odd.any()):
+            return
+        first = odd.argmax()
+        parts = [hill_formula(numbers[fragment == k]) for k in (first, int(first == 0))]
+        self._tell("apart", numbers, state, lambda name: (
+            f"{name} has parts that are more than {cutoff:g} Å apart ({parts[0]} and {parts[1]}), beyond which "
+            f"{self._model!r} sees nothing: its networks share the total charge {state.charge} among all of them, "
+            "which is wrong for ions, by an eV and more (docs/limits.md); compute ions one by one, each with its charge"
+        ))  # fmt: skip
+
     def check_spread(self, batch: AtomicBatch, energy_std: float) -> None:
         """Judge the standard deviation of the energies of an ensemble.
 
@@ -221,7 +256,7 @@ class Extrapolation:
     def _tell(self, reason: str, numbers: np.ndarray, state: State, text: Callable[[str], str]) -> None:
         if self._choice == "ignore":
             return
-        name = Formula.from_list([SYMBOLS[z] for z in numbers]).format("hill")
+        name = hill_formula(numbers)
         if self._choice == "raise":
             raise ExtrapolationError(f"{text(name)} (on_extrapolation='warn' computes it all the same)")
         molecule = np.sort(numbers)

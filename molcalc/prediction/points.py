@@ -87,9 +87,12 @@ def checked_points(points: np.ndarray) -> Float64[np.ndarray, "n_points 3"]:
         For anything of another shape, or that are no numbers.
     """
     try:
-        where = np.asarray(points, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        found = np.asarray(points)
+    except ValueError as error:
         raise InputError(f"points={short(points)} are no numbers; expected (n_points, 3) in Å") from error
+    if found.dtype.kind not in "iuf":
+        raise InputError(f"points={short(points)} are no real numbers, but {found.dtype}; expected (n_points, 3) in Å")
+    where = found.astype(np.float64, copy=False)
     if where.ndim != 2 or where.shape[1] != 3 or len(where) == 0:
         raise InputError(f"points have shape {where.shape}; expected (n_points, 3) with n_points ≥ 1")
     return where

@@ -17,14 +17,15 @@ _HOMES = {
     "RelaxationSettings": "molcalc.simulate.relaxation_run",
     "RelaxationStep": "molcalc.simulate.relaxation_run",
     "md": "molcalc.simulate.dynamics",
+    "md_all": "molcalc.simulate.dynamics",
     "DynamicsSettings": "molcalc.simulate.ensembles",
-    "DynamicsRun": "molcalc.simulate.recorder",
+    "Dynamics": "molcalc.simulate.recorder",
     "DynamicsStep": "molcalc.simulate.recorder",
 }
 GEOMETRY_OPTIMIZERS = ("auto", "BFGS", "LBFGS", "FIRE", "BFGSLineSearch")
 """Our own, and those of ASE that are deterministic, so that they retrace recorded steps."""
-ENSEMBLES = ("nve", "langevin", "bussi")
-"""Constant energy; constant temperature by friction and noise, or by scaled velocities."""
+ENSEMBLES = ("nve", "langevin", "bussi", "nose-hoover")
+"""Constant energy; constant temperature by friction and noise, or by velocities scaled at random or by a chain."""
 __all__ = ["ENSEMBLES", "GEOMETRY_OPTIMIZERS", *_HOMES]
 
 

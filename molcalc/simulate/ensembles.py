@@ -1,10 +1,11 @@
-"""Ensembles of molecular dynamics: their settings, initial velocities, random numbers and integrators."""
+"""Ensembles of molecular dynamics: their settings, initial velocities and random numbers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ase import Atoms, units
 
 from molcalc.errors import ConfigError, suggest
 from molcalc.simulate import ENSEMBLES
+from molcalc.simulate.constraints import removed_freedom
 
 TIMESTEPS = (1e-4, 100.0)
 """fs; outside, rounding or the fastest vibration makes every step meaningless, whatever the masses."""
@@ -28,9 +30,10 @@ class DynamicsSettings:
     ensemble : one of :data:`molcalc.simulate.ENSEMBLES`.
     temperature : K; in an NVE run that of the initial velocities.
     timestep : fs.
-    friction : 1/fs; the bussi thermostat's relaxation time is its inverse. NVE has none.
+    friction : 1/fs; the relaxation time of bussi and nose-hoover is its inverse. NVE has none.
     seed : of initial velocities and noise.
     interval : steps between two frames.
+    system : number among the systems of a run, each of which has random numbers of its own.
 
     Raises
     ------
@@ -44,6 +47,7 @@ class DynamicsSettings:
     friction: float = 0.01
     seed: int
     interval: int = 10
+    system: int = 0
 
     def __post_init__(self) -> None:
         if self.ensemble not in ENSEMBLES:
@@ -67,8 +71,10 @@ class DynamicsSettings:
                 f"friction={self.friction:g} 1/fs stops all motion within a timestep of {self.timestep:g} fs; "
                 "0.01 is usual"
             )
-        if self.ensemble == "bussi" and self.temperature == 0.0:
-            raise ConfigError("the bussi thermostat scales velocities and needs a temperature > 0 (--temperature)")
+        if self.ensemble in ("bussi", "nose-hoover") and self.temperature == 0.0:
+            raise ConfigError(
+                f"the {self.ensemble} thermostat scales velocities and needs a temperature > 0 (--temperature)"
+            )
         if self.seed < 0 or self.interval < 1:
             raise ConfigError(f"seed={self.seed}, interval={self.interval}: whole numbers ≥ 0 and ≥ 1 are needed")
 
@@ -77,16 +83,42 @@ class DynamicsSettings:
         """Name of what keeps the temperature constant; None for constant energy."""
         return None if self.ensemble == "nve" else self.ensemble
 
+    @cached_property
+    def own_seed(self) -> int:
+        """Seed with which the system has the same trajectory alone.
+
+        That of the run for the first system, and numbers without relation for the others: runs with seeds 1 and 2 have
+        no trajectory in common, as they would if the number of the system were added.
+        """
+        if self.system == 0:
+            return self.seed
+        return int(np.random.SeedSequence([self.seed, self.system]).generate_state(1, np.uint64)[0] >> 1)
+
     def description(self) -> dict[str, Any]:
-        """Settings as plain values for the description of a trajectory."""
+        """Settings as plain values for the description of a trajectory; ``system`` only of several."""
         words = {"ensemble": "nvt" if self.thermostat else "nve", "thermostat": self.thermostat}
-        return words | {name: value for name, value in asdict(self).items() if name != "ensemble"}
+        left_out = {"ensemble"} if self.system else {"ensemble", "system"}
+        return words | {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> DynamicsSettings:
-        """Settings that a trajectory was made with."""
-        numbers = {name: description[name] for name in ("temperature", "timestep", "friction", "seed", "interval")}
-        return cls(ensemble=description["thermostat"] or "nve", **numbers)
+        """Settings that a trajectory was made with.
+
+        Returns
+        -------
+        DynamicsSettings
+
+        Raises
+        ------
+        ConfigError
+            When it does not say them all.
+        """
+        names = ("thermostat", "temperature", "timestep", "friction", "seed", "interval")
+        missing = [name for name in names if name not in description]
+        if missing:
+            raise ConfigError(f"a trajectory that does not say its {missing[0]} cannot be continued: begin a new run")
+        numbers = {name: description[name] for name in names[1:]}
+        return cls(ensemble=description["thermostat"] or "nve", system=description.get("system", 0), **numbers)
 
 
 def generator(settings: DynamicsSettings, step: int) -> np.random.Generator:
@@ -99,21 +131,26 @@ def generator(settings: DynamicsSettings, step: int) -> np.random.Generator:
     -------
     generator at the beginning of the step's stream
     """
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(settings.seed), counter=[0, 0, 0, step]))
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(settings.own_seed), counter=[0, 0, 0, step]))
 
 
 def degrees_of_freedom(atoms: Atoms, settings: DynamicsSettings) -> int:
     """Number of degrees of freedom that carry kinetic energy.
 
-    NVE and the bussi thermostat conserve the momentum, which is zero, and without periodicity the angular momentum.
-    Langevin noise acts on all atoms independently.
+    NVE and scaled velocities (bussi, nose-hoover) conserve the momentum, which is zero, and without periodicity the
+    angular momentum. Langevin noise acts on all atoms independently.
 
     Returns
     -------
     number of them
+
+    Raises
+    ------
+    InputError
+        For a constraint that does not say how many it takes away.
     """
     if atoms.constraints or settings.thermostat == "langevin":
-        return int(atoms.get_number_of_degrees_of_freedom())
+        return 3 * len(atoms) - removed_freedom(atoms)
     n = 3 * len(atoms)
     if atoms.pbc.any():
         return max(n - 3, 0)
@@ -147,36 +184,3 @@ def _rigid_rotation(arms: np.ndarray, masses: np.ndarray, velocities: np.ndarray
     inertia = (masses * arms**2).sum() * np.eye(3) - (masses * arms).T @ arms
     # The pseudo-inverse leaves the axis of a linear molecule alone.
     return np.cross(np.linalg.pinv(inertia, rcond=1e-8, hermitian=True) @ momentum, arms)
-
-
-def integrator(atoms: Atoms, settings: DynamicsSettings, n_freedom: int) -> Any:
-    """ASE's integrator of an ensemble.
-
-    Returns
-    -------
-    object of :mod:`ase.md`, or one with its methods
-
-    Raises
-    ------
-    ConfigError
-        When the bussi thermostat has no velocities to scale.
-    """
-    from ase.md.bussi import Bussi
-    from ase.md.langevin import Langevin
-    from ase.md.verlet import VelocityVerlet
-
-    timestep = settings.timestep * units.fs
-    if settings.thermostat is None:
-        return VelocityVerlet(atoms, timestep)
-    if settings.thermostat == "langevin":
-        return Langevin(
-            atoms, timestep, temperature_K=settings.temperature, friction=settings.friction / units.fs, fixcm=False
-        )
-    try:
-        dynamics = Bussi(atoms, timestep, settings.temperature, taut=units.fs / settings.friction)
-    except ValueError as error:
-        raise ConfigError(f"the bussi thermostat: {error}") from error
-    # ASE counts three degrees of freedom per atom, which would heat a water molecule to three times the temperature.
-    dynamics.ndof = n_freedom
-    dynamics.target_kinetic_energy = 0.5 * n_freedom * units.kB * settings.temperature
-    return dynamics

@@ -57,8 +57,8 @@ def model_hessian(
     units = vectors / lengths[:, None]
     n_half = half.shape[1]
     _add(hessian, half, np.stack([-units[:n_half], units[:n_half]]), STRETCH * strengths[:n_half])
-    _add(hessian, *_bends(index, units, lengths, strengths))
-    _add(hessian, *_torsions(index, vectors, units, strengths))
+    _add(hessian, *_bends(index, units, lengths, strengths, n))
+    _add(hessian, *_torsions(index, vectors, units, strengths, n))
     return hessian.reshape(3 * n, 3 * n)
 
 
@@ -70,26 +70,54 @@ def _add(hessian: np.ndarray, atoms: np.ndarray, slopes: np.ndarray, constants: 
     atoms : (n_ends, n_coordinates) atoms that move each coordinate.
     slopes : (n_ends, n_coordinates, 3) its derivatives.
     """
-    n = len(hessian)
-    flat = hessian.transpose(0, 2, 1, 3)  # a view: (atom, atom, 3, 3)
-    blocks = np.einsum("c,acx,bcy->abcxy", constants, slopes, slopes)
-    where = (atoms[:, None] * n + atoms[None]).ravel()
-    order = np.zeros((n * n, 9))
-    np.add.at(order, where, blocks.reshape(-1, 9))
-    flat += order.reshape(n, n, 3, 3)
+    size = 3 * len(hessian)
+    shape = atoms.shape[1], 3 * atoms.shape[0]
+    columns = (3 * atoms[:, :, None] + np.arange(3)).transpose(1, 0, 2).reshape(shape)
+    rows = slopes.transpose(1, 0, 2).reshape(shape)
+    values = constants[:, None, None] * rows[:, :, None] * rows[:, None, :]
+    places = columns[:, :, None] * size + columns[:, None, :]
+    hessian += np.bincount(places.ravel(), values.ravel(), minlength=size * size).reshape(hessian.shape)
 
 
 def _strong(strengths: np.ndarray) -> np.ndarray:
     return np.flatnonzero(strengths > WEAKEST)
 
 
+def _products(starts: np.ndarray, counts: np.ndarray, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Places of all combinations of an entry of one group with an entry of another, for pairs of groups.
+
+    Parameters
+    ----------
+    starts, counts : first place and number of entries of each group.
+    left, right : the groups of each pair.
+
+    Returns
+    -------
+    place in the left group, place in the right group, number of the pair, of each combination.
+    """
+    sizes = counts[left] * counts[right]
+    pair = np.repeat(np.arange(len(sizes)), sizes)
+    within = np.arange(len(pair)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    width = counts[right[pair]]
+    return starts[left[pair]] + within // width, starts[right[pair]] + within % width, pair
+
+
+def _by_atom(first: np.ndarray, n_atoms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Order of edges by the atom that they start from; where those of each atom begin, and how many there are."""
+    counts = np.bincount(first, minlength=n_atoms)
+    return np.argsort(first, kind="stable"), np.cumsum(counts) - counts, counts
+
+
 def _bends(
-    index: np.ndarray, units: np.ndarray, lengths: np.ndarray, strengths: np.ndarray
+    index: np.ndarray, units: np.ndarray, lengths: np.ndarray, strengths: np.ndarray, n_atoms: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bends between two edges from one atom, as :func:`_add` takes them."""
     edges = _strong(strengths)
-    one, two = _pairs_by(index[0, edges])
-    one, two = edges[one], edges[two]
+    order, starts, counts = _by_atom(index[0, edges], n_atoms)
+    atoms = np.arange(n_atoms)
+    one, two, _ = _products(starts, counts, atoms, atoms)
+    once = one < two
+    one, two = edges[order[one[once]]], edges[order[two[once]]]
     keep = strengths[one] * strengths[two] > WEAKEST
     one, two = one[keep], two[keep]
     cosine = np.einsum("ex,ex->e", units[one], units[two])
@@ -103,35 +131,16 @@ def _bends(
     return atoms, np.stack([first, -first - last, last]), constants
 
 
-def _pairs_by(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All unordered pairs of entries with the same key."""
-    order = np.argsort(keys, kind="stable")
-    counts = np.bincount(keys)
-    ones, twos, start = [], [], 0
-    for count in counts:
-        a, b = np.triu_indices(count, k=1)
-        ones.append(order[start + a])
-        twos.append(order[start + b])
-        start += count
-    return np.concatenate(ones or [np.empty(0, int)]), np.concatenate(twos or [np.empty(0, int)])
-
-
 def _torsions(
-    index: np.ndarray, vectors: np.ndarray, units: np.ndarray, strengths: np.ndarray
+    index: np.ndarray, vectors: np.ndarray, units: np.ndarray, strengths: np.ndarray, n_atoms: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Torsions i–j–k–l about every edge j–k, as :func:`_add` takes them."""
-    strong = _strong(strengths)
-    order = strong[np.argsort(index[0, strong], kind="stable")]
-    atoms_with_edges, starts = np.unique(index[0, order], return_index=True)
-    from_atom = dict(zip(atoms_with_edges.tolist(), np.split(order, starts[1:])))
-    lists = []
-    for edge in strong[strong < index.shape[1] // 2]:  # one direction of each
-        left, right = from_atom[int(index[0, edge])], from_atom[int(index[1, edge])]
-        a, b = np.meshgrid(left, right, indexing="ij")
-        lists.append(np.stack([a.ravel(), np.full(a.size, edge), b.ravel()]))
-    if not lists:
-        return np.empty((4, 0), int), np.empty((4, 0, 3)), np.empty(0)
-    a, m, b = np.concatenate(lists, axis=1)
+    edges = _strong(strengths)
+    order, starts, counts = _by_atom(index[0, edges], n_atoms)
+    edges = edges[order]
+    middle = edges[edges < index.shape[1] // 2]  # one direction of each
+    a, b, m = _products(starts, counts, index[0, middle], index[1, middle])
+    a, m, b = edges[a], middle[m], edges[b]
     keep = strengths[a] * strengths[m] * strengths[b] > WEAKEST
     keep &= (index[1, a] != index[1, m]) & (index[1, b] != index[0, m]) & (index[1, a] != index[1, b])
     for end in (a, b):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -34,6 +35,7 @@ class InitialState:
     n_freedom : degrees of freedom that carry kinetic energy.
     step : last step that is recorded; -1 before the first.
     n_frames : recorded frames.
+    n_torn : torn frames behind them.
     """
 
     atoms: Atoms
@@ -41,6 +43,7 @@ class InitialState:
     n_freedom: int
     step: int = -1
     n_frames: int = 0
+    n_torn: int = 0
 
     def description(self) -> dict[str, object]:
         """Description of the run in its trajectory, as plain values."""
@@ -63,8 +66,11 @@ class DynamicsStep:
     n_frames: int
 
 
+DynamicsObserver = Callable[[DynamicsStep], None]
+
+
 @dataclass(frozen=True)
-class DynamicsRun:
+class Dynamics:
     """Outcome of molecular dynamics.
 
     Attributes
@@ -74,6 +80,7 @@ class DynamicsRun:
     times : (n,) fs of the frames of this part; one that a restart began with is the first.
     total_energies : (n,) eV, potential and kinetic.
     temperatures : (n,) K.
+    extras : results of the last structure that ASE has no name for, such as standard deviations.
     """
 
     atoms: Atoms
@@ -82,6 +89,7 @@ class DynamicsRun:
     times: np.ndarray
     total_energies: np.ndarray
     temperatures: np.ndarray
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fluctuation(self) -> float:
@@ -116,16 +124,14 @@ class Recorder:
         initial: InitialState,
         writer: TrajectoryWriter,
         log: Path | None,
-        observer: Callable[[DynamicsStep], None] | None,
+        observer: DynamicsObserver | None,
         *,
         force: bool = False,
     ) -> None:
         self._system, self._initial, self._writer, self._observer = system, initial, writer, observer
         goes_on = log is not None and initial.n_frames > 0 and log.exists()
         self._log = GrowingFile(log, append=goes_on, force=force) if log else None
-        self._logged = _cut_log(self._log, initial.step) if self._log and goes_on else initial.step
-        if self._log and self._log.tell() == 0:
-            self._write_line(*_COLUMNS)
+        self._logged = _cut_log(self._log, initial.step) if self._log and goes_on else -1
         start = temperature(initial.atoms, initial.n_freedom)
         self._sense = Sense(initial.settings, initial.n_freedom, start if initial.step < 0 else 0.0)
         self._temperatures: list[float] = []
@@ -152,10 +158,10 @@ class Recorder:
             if self._observer:
                 self._observer(DynamicsStep(self._system, step, self._writer.n_frames))
 
-    def outcome(self, atoms: Atoms) -> DynamicsRun:
+    def outcome(self, atoms: Atoms, extras: Mapping[str, Any]) -> Dynamics:
         """The run up to its last structure."""
-        arrays = (np.array(values) for values in (self._times, self._totals, self._temperatures))
-        return DynamicsRun(atoms, self._initial.settings, self._writer.n_frames, *arrays)
+        times, totals, kelvins = (np.array(values) for values in (self._times, self._totals, self._temperatures))
+        return Dynamics(atoms, self._initial.settings, self._writer.n_frames, times, totals, kelvins, extras)
 
     def _record(self, step: int, kinetic: float) -> None:
         """Keep a frame, unless an earlier part of the run has it."""
@@ -173,21 +179,20 @@ class Recorder:
             self._writer.write(atoms)
         elif step <= self._logged:  # otherwise a run was killed between a frame and its line
             return
-        energies = (potential, kinetic, potential + kinetic)
-        self._write_line(str(step), f"{time:.3f}", *(f"{value:.6f}" for value in (*energies, kelvin)))
-
-    def _write_line(self, step: str, time: str, *values: str) -> None:
         if self._log:
-            line = f"{step:>9} {time:>12} " + " ".join(f"{value:>16}" for value in values) + "\n"
-            self._log.write(line.encode())
+            energies = (potential, kinetic, potential + kinetic)
+            line = _line(str(step), f"{time:.3f}", *(f"{value:.6f}" for value in (*energies, kelvin)))
+            self._log.write((line if self._log.tell() else _line(*_COLUMNS) + line).encode())
             self._log.finish_piece()
 
-    def __enter__(self) -> Recorder:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Close the log."""
         if self._log:
             self._log.close()
+
+
+def _line(step: str, time: str, *values: str) -> str:
+    return f"{step:>9} {time:>12} " + " ".join(f"{value:>16}" for value in values) + "\n"
 
 
 def _cut_log(log: GrowingFile, step: int) -> int:

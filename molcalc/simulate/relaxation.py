@@ -6,33 +6,27 @@ that have arrived make room for others.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 from tqdm import tqdm
 
 from molcalc.errors import InputError, MolcalcError, RelaxationWarning, warn_user
 from molcalc.io.targets import check_distinct, check_file
-from molcalc.neighbors import VerletList
 from molcalc.prediction.batching import check_images
-from molcalc.simulate.relaxation_run import (
-    SEARCHING,
-    Relaxation,
-    RelaxationObserver,
-    RelaxationRun,
-    RelaxationSettings,
-    RelaxationStep,
-)
+from molcalc.simulate.distribution import AnyExecutor, all_done
+from molcalc.simulate.relaxation_run import Relaxation, RelaxationObserver, RelaxationSettings, RelaxationWork
+from molcalc.simulate.results_database import STREAMED, filling
 from molcalc.simulate.trajectory import PathLike, check_trajectories, file_of_each
+from molcalc.simulate.work import Item
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
 
 EndObserver = Callable[[int, Relaxation | MolcalcError], object]
-GROUP_ATOMS = 1000
-"""Atoms that take their steps side by side: more are no faster, and take more memory."""
 
 
 def relax(
@@ -43,6 +37,10 @@ def relax(
     optimizer: str = "auto",
     cell: bool = False,
     trajectory: PathLike | Sequence[PathLike | None] | None = None,
+    database: PathLike | None = None,
+    restart: bool = False,
+    force: bool = False,
+    executor: AnyExecutor = None,
     progress: bool = True,
 ) -> list[Atoms]:
     """Relaxed structures, in the order of the input.
@@ -59,6 +57,11 @@ def relax(
         the steps of ASE's (the last one structure after the other).
     cell : relax the cells as well.
     trajectory : file for all steps; of several structures one each.
+    database : ASE database (.db) that fills with the relaxed structures as they end.
+    restart : continue trajectories and database where they exist: what is in the database is not computed again.
+    force : replace files that exist.
+    executor : number of processes on this machine, an executor of :mod:`concurrent.futures`, or a client of Dask, that
+        share the structures; None relaxes them here.
     progress : show a bar, on a terminal.
 
     Returns
@@ -76,7 +79,10 @@ def relax(
     settings = RelaxationSettings(fmax=fmax, steps=steps, optimizer=optimizer, cell=cell)
     systems = [images] if isinstance(images, Atoms) else list(images)
     with tqdm(total=len(systems), desc="relax", unit="structure", disable=None if progress else True) as bar:
-        outcomes = relax_all(systems, calc, settings, trajectory=trajectory, ended=lambda *_: bar.update())
+        outcomes = relax_all(
+            systems, calc, settings, trajectory=trajectory, database=database, restart=restart, force=force,
+            executor=executor, ended=lambda *_: bar.update(),
+        )  # fmt: skip
     failed = {k: outcome for k, outcome in enumerate(outcomes) if isinstance(outcome, MolcalcError)}
     if failed:
         first, reason = next(iter(failed.items()))
@@ -104,8 +110,10 @@ def relax_all(
     settings: RelaxationSettings | None = None,
     *,
     trajectory: PathLike | Sequence[PathLike | None] | None = None,
+    database: PathLike | None = None,
     restart: bool = False,
     force: bool = False,
+    executor: AnyExecutor = None,
     observer: RelaxationObserver | None = None,
     ended: EndObserver | None = None,
 ) -> list[Relaxation | MolcalcError]:
@@ -116,8 +124,12 @@ def relax_all(
     images : one structure or several; they stay as they are.
     settings : defaults where None.
     trajectory : file that takes every step; of several structures one each.
-    restart : continue trajectories that exist. The steps are those of a relaxation in one piece.
-    force : replace trajectories that exist.
+    database : ASE database (.db) that fills with the relaxed structures as they end, see
+        :mod:`molcalc.simulate.results_database`.
+    restart : continue trajectories that exist; the steps are those of a relaxation in one piece. What is in the
+        database is not computed again.
+    force : replace files that exist.
+    executor : number of processes, an executor of :mod:`concurrent.futures` or a client of Dask; None for none.
     observer : called at every new step, also at the first and at the one that a restart begins with.
     ended : called with the number of a structure that has ended, and how it did.
 
@@ -138,56 +150,35 @@ def relax_all(
         raise InputError("no structure to relax: the list is empty")
     paths = file_of_each(trajectory, len(systems), "trajectory")
     check_trajectories(paths)
-    check_distinct(paths)
-    for path in paths:
+    file = None if database is None else Path(database)
+    if file is not None and file.suffix.lower() != STREAMED:
+        raise InputError(f"{file}: a database that grows ends in {STREAMED}")
+    check_distinct([file, *paths])
+    for path in [file, *paths]:
         if path is not None and not (restart and path.exists()):
             check_file(path, force=force)
-    runs = [
-        RelaxationRun(k, atoms, calculator, settings, path, restart, force, observer or _unobserved)
-        for k, (atoms, path) in enumerate(zip(systems, paths))
-    ]
-    for run in _alone(runs) if settings.optimizer in SEARCHING else _side_by_side(runs, calculator):
-        assert run.outcome is not None
-        (ended or _unnoticed)(run.system, run.outcome)
-    return [run.outcome for run in runs if run.outcome is not None]
+    items = [Item(k, atoms, path) for k, (atoms, path) in enumerate(zip(systems, paths))]
+    work = RelaxationWork(calculator=calculator, settings=settings, restart=restart, force=force)
+    if file is None:
+        return all_done(work, items, executor, observer, ended)
+    with filling(file, _description(work), systems, steps=settings.steps, restart=restart) as kept:
+        outcomes: dict[int, Relaxation | MolcalcError] = {**kept.known}
+
+        def end(system: int, outcome: Relaxation | MolcalcError) -> None:
+            outcomes[system] = outcome
+            if isinstance(outcome, Relaxation):
+                kept.add(system, outcome)
+            if ended is not None:
+                ended(system, outcome)
+
+        for system, known in kept.known.items():
+            if ended is not None:
+                ended(system, known)
+        all_done(work, [item for item in items if item.system not in kept.known], executor, observer, end)
+    return [outcomes[k] for k in range(len(systems))]
 
 
-def _alone(runs: Iterable[RelaxationRun]) -> Iterator[RelaxationRun]:
-    """Runs as they end, one after the other."""
-    for run in runs:
-        try:
-            run.run_alone()
-        except MolcalcError as error:
-            run.fail(error)
-        yield run
-
-
-def _side_by_side(runs: Sequence[RelaxationRun], calculator: MolCalculator) -> Iterator[RelaxationRun]:
-    """Runs as they end; as many at once as :data:`GROUP_ATOMS` admits, and at least one."""
-    waiting, moving = deque(runs), dict[RelaxationRun, VerletList]()
-    try:
-        while waiting or moving:
-            room = GROUP_ATOMS - sum(len(run.atoms) for run in moving)
-            while waiting and (not moving or len(waiting[0].atoms) <= room):
-                run = waiting.popleft()
-                room -= len(run.atoms)
-                moving[run] = VerletList(calculator.predictor.potential.cutoff)
-                run.begin()
-            active = [run for run in moving if run.outcome is None]
-            found = calculator.predictor.predict_each([run.atoms for run in active], [moving[run] for run in active])
-            for run, outcome in zip(active, found):
-                run.fail(outcome) if isinstance(outcome, MolcalcError) else run.advance(outcome)
-            for run in [run for run in moving if run.outcome is not None]:
-                del moving[run]
-                yield run
-    finally:
-        for run in moving:
-            run.close()
-
-
-def _unobserved(step: RelaxationStep) -> None:
-    """Observer that does nothing."""
-
-
-def _unnoticed(system: int, outcome: Relaxation | MolcalcError) -> None:
-    """Observer of ends that does nothing."""
+def _description(work: RelaxationWork) -> dict[str, Any]:
+    """What must be the same when a database of results is continued."""
+    settings = {name: value for name, value in asdict(work.settings).items() if name != "steps"}
+    return {**settings, **work.calculator.predictor.provenance()}

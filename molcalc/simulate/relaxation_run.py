@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,23 +11,25 @@ from typing import TYPE_CHECKING, Any
 import ase.optimize
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 
 from molcalc.errors import ConfigError, InputError, MolcalcError, NonFiniteResultError, suggest
 from molcalc.prediction.results import Prediction
 from molcalc.simulate import GEOMETRY_OPTIMIZERS
 from molcalc.simulate.interrupts import held
-from molcalc.simulate.provenance import carry_results, keep_state, with_results
+from molcalc.simulate.provenance import StepResults, carry_results, keep_state, with_results
 from molcalc.simulate.quasi_newton import QuasiNewton
 from molcalc.simulate.retracing import RetracingCalculator, check_retraced, recorded_results, structure_key
+from molcalc.simulate.side_by_side import Run
 from molcalc.simulate.trajectory import (
+    RecordedRun,
     TrajectoryWriter,
     check_same_atoms,
     check_same_model,
     check_same_settings,
     read_recorded,
 )
+from molcalc.simulate.work import Item, Work
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
@@ -116,38 +118,45 @@ class Relaxation:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
-class StepResults(SinglePointCalculator):
-    """Results of one step of an optimizer, which moves atoms and cell and nothing else.
-
-    Looking at these alone takes a tenth of the time of a comparison with everything that a structure may have.
-    """
-
-    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
-        """What has moved since."""
-        moved = not np.array_equal(atoms.positions, self.atoms.positions)
-        strained = not np.array_equal(atoms.cell.array, self.atoms.cell.array)
-        return ["positions"] * moved + ["cell"] * strained
-
-
 RelaxationObserver = Callable[[RelaxationStep], None]
 
 
-class RelaxationRun:
+@dataclass(frozen=True, kw_only=True)
+class RelaxationWork(Work[Relaxation]):
+    """Relaxation of any structure with the same settings."""
+
+    settings: RelaxationSettings
+
+    def run_of(self, item: Item, observer: RelaxationObserver | None = None) -> RelaxationRun:
+        return RelaxationRun(self, item, observer)
+
+    def cost(self, item: Item) -> float:
+        # From 5 to 40 atoms the number of steps grows like this, from starts of force fields.
+        return float(len(item.atoms) ** 1.5)
+
+    def ended(self, runs: Sequence[Run[Relaxation]]) -> Generator[tuple[int, Relaxation | MolcalcError], None, None]:
+        if self.settings.optimizer not in SEARCHING:
+            yield from super().ended(runs)
+            return
+        for run in runs:
+            assert isinstance(run, RelaxationRun)
+            try:
+                run.run_alone()
+            except MolcalcError as error:
+                run.fail(error)
+            assert run.outcome is not None
+            yield run.system, run.outcome
+
+
+class RelaxationRun(Run["Relaxation"]):
     """Relaxation of one structure, from its first step or from the last one recorded.
 
-    It is driven from outside, one step at a time: :meth:`begin`, then :meth:`advance` with the results of ``atoms``
-    until there is an ``outcome``. Optimizers of :data:`SEARCHING` cannot be driven so: :meth:`run_alone`.
+    Optimizers of :data:`SEARCHING` cannot be driven from outside: :meth:`run_alone`.
 
     Parameters
     ----------
-    system : its number, for the observer.
-    restart : go on with the trajectory in ``path``, if there is one.
-    force : replace it otherwise.
-
-    Attributes
-    ----------
-    atoms : structure whose results are wanted next.
-    outcome : None until it has ended.
+    work : settings of all structures.
+    item : structure and trajectory.
 
     Raises
     ------
@@ -155,27 +164,21 @@ class RelaxationRun:
         When the trajectory belongs to something else.
     """
 
-    def __init__(
-        self,
-        system: int,
-        atoms: Atoms,
-        calculator: MolCalculator,
-        settings: RelaxationSettings,
-        path: Path | None,
-        restart: bool,
-        force: bool,
-        observer: RelaxationObserver,
-    ) -> None:
-        self.system, self._calculator, self._settings, self._path = system, calculator, settings, path
-        self._observer, self._force = observer, force
-        self._recorded = _recorded(atoms, calculator, settings, path) if path and restart and path.exists() else []
+    def __init__(self, work: RelaxationWork, item: Item, observer: RelaxationObserver | None) -> None:
+        calculator, path = work.calculator, item.path
+        self.system, self._calculator, self._settings, self._path = item.system, calculator, work.settings, path
+        self._observer, self._force = observer, work.force
+        run = None
+        if path is not None and work.restart and path.exists():
+            run = _recorded(item.atoms, calculator, work.settings, path)
+        self._recorded, self._n_torn = (run.frames, run.n_torn) if run else ([], 0)
         self._known = recorded_results(self._recorded)
         self._n_recorded = len(self._recorded) - 1
-        self.atoms: Atoms = (self._recorded[0] if self._recorded else atoms).copy()
-        self.outcome: Relaxation | MolcalcError | None = None
+        self.atoms = (self._recorded[0] if self._recorded else item.atoms).copy()
+        self.outcome = None
         self._target: Any = self.atoms
         self._writer: TrajectoryWriter | None = None
-        self._last = RelaxationStep(system, -1, math.nan, math.inf)
+        self._last = RelaxationStep(self.system, -1, math.nan, math.inf)
 
     def begin(self) -> None:
         """Make ready for the first step; recorded ones are taken again at once.
@@ -188,18 +191,17 @@ class RelaxationRun:
         except MolcalcError as error:
             self.fail(error)
             return
-        self._made_by = self._calculator.todict()
         self._optimizer = _optimizer(self._settings.optimizer, self._target)
         while self.outcome is None and (known := self._known.get(structure_key(self.atoms))) is not None:
             self.advance(Prediction(dict(known), {}))
 
     def _prepare(self) -> None:
-        keep_state(self.atoms, self._calculator)
+        self._made_by = keep_state(self.atoms, self._calculator)
         if self._settings.cell:
             check_cell(self.atoms, self._calculator)
             self._target = FrechetCellFilter(self.atoms)
         self._writer = TrajectoryWriter(
-            self._path, self._settings.description(), len(self._recorded), force=self._force
+            self._path, self._settings.description(), len(self._recorded), n_torn=self._n_torn, force=self._force
         )
 
     def advance(self, prediction: Prediction) -> None:
@@ -263,7 +265,8 @@ class RelaxationRun:
         with held():
             if step > self._n_recorded and self._writer is not None:
                 self._writer.write(self.atoms)
-            self._observer(self._last)
+            if self._observer is not None:
+                self._observer(self._last)
         return self._last.fmax < self._settings.fmax
 
     def _end(self, outcome: Relaxation | MolcalcError) -> None:
@@ -271,13 +274,13 @@ class RelaxationRun:
         self.close()
 
 
-def _recorded(atoms: Atoms, calculator: MolCalculator, settings: RelaxationSettings, path: Path) -> list[Atoms]:
+def _recorded(atoms: Atoms, calculator: MolCalculator, settings: RelaxationSettings, path: Path) -> RecordedRun:
     """Steps of the trajectory to continue, which the optimizer retraces before it takes new ones."""
     run = read_recorded(path, RELAXATION_PROGRAM)
     check_same_atoms(atoms, run.frames[0], path)
     check_same_model(calculator, run.frames[-1], path)
     check_same_settings(settings.description(), run, path)
-    return run.frames
+    return run
 
 
 def check_cell(atoms: Atoms, calculator: MolCalculator) -> None:

@@ -14,15 +14,19 @@ from ase import Atoms
 from ase.io import write
 from ase.io.trajectory import Trajectory
 
-from molcalc.errors import ConfigError, InputError, InUseError
+from molcalc.errors import ConfigError, InputError, InUseError, TornFileWarning, reason_of, warn_user
 from molcalc.io.growing import GrowingFile
+from molcalc.io.seals import SEAL, sealed, unsealed
+from molcalc.simulate.frame_checksums import FRAME_CHECKSUM, check_frame, with_checksum
+from molcalc.simulate.torn_frames import forget_frames, read_whole_frames
 
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
 
 PathLike = str | os.PathLike[str]
-_STATE = {"charge", "multiplicity", "molcalc"}
-"""Provenance that may differ between the parts of a run: about the structure, and the version of the package."""
+_OF_ONE_FRAME = {"charge", "multiplicity", "molcalc", "step", FRAME_CHECKSUM}
+"""Provenance that may differ between the parts of a run: about the structure, the version of the package, and the way
+that its formulas are computed."""
 
 
 BINARY = "traj"
@@ -57,18 +61,20 @@ class RecordedRun:
 
     Attributes
     ----------
-    frames : all frames, or the last one only.
+    frames : all whole frames, or the last one only.
     n_frames : how many the file holds.
+    n_torn : how many more it counts that are torn.
     description : what it says about the run: the program and its settings.
     """
 
     frames: list[Atoms]
     n_frames: int
     description: dict[str, Any]
+    n_torn: int = 0
 
 
 def read_recorded(path: Path, program: str, only_last: bool = False) -> RecordedRun:
-    """Run that ``program`` recorded in a trajectory.
+    """Run that ``program`` recorded in a trajectory, up to its last whole frame; a warning counts torn ones behind it.
 
     Parameters
     ----------
@@ -81,7 +87,7 @@ def read_recorded(path: Path, program: str, only_last: bool = False) -> Recorded
     Raises
     ------
     InputError
-        When the file cannot be read, holds no frame, or something else wrote it.
+        When the file cannot be read, holds no frame, something else wrote it, or settings or frames were edited.
     """
     if trajectory_format(path) != BINARY:
         raise InputError(
@@ -90,14 +96,31 @@ def read_recorded(path: Path, program: str, only_last: bool = False) -> Recorded
         )
     try:
         with Trajectory(path) as trajectory:
-            n_frames = len(trajectory)
-            description = dict(trajectory.description or {}) if n_frames else {}
-            frames = [trajectory[k] for k in range(n_frames - 1 if only_last else 0, n_frames)]
+            n_counted = len(trajectory)
+            description = dict(trajectory.description or {}) if n_counted else {}
+            frames, n_frames = read_whole_frames(trajectory, only_last)
     except Exception as error:  # a damaged file can fail anywhere
-        raise InputError(f"{path} is not a readable trajectory: {error}") from error
+        raise InputError(f"{path} is not a readable trajectory: {reason_of(error)}") from error
     if not frames or description.get("program") != program:
         raise InputError(f"{path} was not written by '{program}': it cannot be continued; give another trajectory")
-    return RecordedRun(frames, n_frames, description)
+    has_checksums = SEAL in description
+    if has_checksums:
+        try:
+            description = unsealed(description)
+        except ValueError as error:
+            raise InputError(
+                f"{path}: the settings of the run are not as they were written ({error}): begin a new run from its "
+                "last frame"
+            ) from error
+    for k, frame in enumerate(frames, n_frames - len(frames)):
+        check_frame(frame, path, k, required=has_checksums)
+    if n_counted > n_frames:
+        warn_user(
+            f"{path}: of its {n_counted} frames the last {n_counted - n_frames} are torn, as after a crash of the "
+            f"machine: the run goes on from frame {n_frames - 1}",
+            TornFileWarning,
+        )
+    return RecordedRun(frames, n_frames, description, n_counted - n_frames)
 
 
 def check_same_atoms(atoms: Atoms, recorded: Atoms, path: Path) -> None:
@@ -123,7 +146,7 @@ def check_same_model(calculator: MolCalculator, recorded: Atoms, path: Path) -> 
     """
     before: Mapping[str, Any] = recorded.calc.parameters if recorded.calc is not None else {}
     now = calculator.todict()
-    for key in sorted((before.keys() | now.keys()) - _STATE):
+    for key in sorted((before.keys() | now.keys()) - _OF_ONE_FRAME):
         if before.get(key) != now.get(key):
             raise ConfigError(
                 f"{path} was made with {key}={before.get(key, 'none')}, this run has {key}={now.get(key, 'none')}: "
@@ -166,7 +189,8 @@ def file_of_each(files: PathLike | Sequence[PathLike | None] | None, n_systems: 
 
     Parameters
     ----------
-    files : that of a single system, those of several (None: this one has none), or None for none at all.
+    files : one name, of several systems with their numbers (NAME-0, NAME-1, …); a name for each (None: this one has
+        none); or None for none at all.
     what : name of the argument, for messages.
 
     Returns
@@ -180,8 +204,10 @@ def file_of_each(files: PathLike | Sequence[PathLike | None] | None, n_systems: 
     """
     if files is None:
         return [None] * n_systems
-    given = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-    paths = [None if file is None else Path(file) for file in given]
+    if isinstance(files, (str, os.PathLike)):
+        path = Path(files)
+        return [path] if n_systems == 1 else [path.with_stem(f"{path.stem}-{k}") for k in range(n_systems)]
+    paths = [None if file is None else Path(file) for file in files]
     if len(paths) != n_systems:
         raise InputError(f"{what}: {len(paths)} files for {n_systems} structures; give one for each, or None")
     return paths
@@ -196,7 +222,8 @@ class TrajectoryWriter:
     ----------
     path : None to keep nothing.
     description : what the file says about the run; extended XYZ has no place for it.
-    n_frames : frames that are there already.
+    n_frames : whole frames that are there already.
+    n_torn : torn ones behind them, which are given up.
     force : replace a file that is there.
 
     Raises
@@ -208,7 +235,13 @@ class TrajectoryWriter:
     """
 
     def __init__(
-        self, path: Path | None, description: Mapping[str, Any], n_frames: int = 0, *, force: bool = False
+        self,
+        path: Path | None,
+        description: Mapping[str, Any],
+        n_frames: int = 0,
+        *,
+        n_torn: int = 0,
+        force: bool = False,
     ) -> None:
         self.n_frames = n_frames
         self._file: GrowingFile | None = None
@@ -218,13 +251,15 @@ class TrajectoryWriter:
         with contextlib.ExitStack() as begun:
             file = begun.enter_context(contextlib.closing(GrowingFile(path, append=n_frames > 0, force=force)))
             if trajectory_format(path) == BINARY:
-                self._binary = Trajectory(file, "a" if n_frames else "w")
-                self._binary.set_description(dict(description))
-                found = len(self._binary.backend)
-                if found != n_frames:
-                    raise InUseError(
-                        f"{path} has {found} frames, and had {n_frames} a moment ago: another run wrote it"
-                    )
+                if n_torn:
+                    _check_count(path, len(Trajectory(file)), n_frames + n_torn)
+                    forget_frames(file, n_frames + n_torn, n_frames)
+                try:
+                    self._binary = Trajectory(file, "a" if n_frames else "w")
+                except AssertionError as error:  # of the version in its header, which readers do not look at
+                    raise InputError(f"{path} is not a readable trajectory: {reason_of(error)}") from error
+                self._binary.set_description(sealed(description))
+                _check_count(path, len(self._binary.backend), n_frames)
                 file.seek(0, os.SEEK_END)
             begun.pop_all()
         self._file = file
@@ -238,7 +273,7 @@ class TrajectoryWriter:
             When the disk is full or fails; the frames before stay.
         """
         if self._binary is not None:
-            self._binary.write(atoms)
+            self._binary.write(with_checksum(atoms))
         elif self._file is not None:
             text = StringIO()
             write(text, atoms, format="extxyz")
@@ -257,3 +292,8 @@ class TrajectoryWriter:
         """Close the file, and let other runs write it."""
         if self._file is not None:
             self._file.close()
+
+
+def _check_count(path: Path, found: int, expected: int) -> None:
+    if found != expected:
+        raise InUseError(f"{path} has {found} frames, and had {expected} a moment ago: another run wrote it")

@@ -39,6 +39,8 @@ PART_OF: dict[str, str] = {key.name: part for part, kind in CONFIG_PARTS.items()
 """Part of each key that may be written without it."""
 FINE_TUNING: dict[str, Any] = {"schedule": {"warmup": 0.1}}
 """Options recommended for given weights, beside those of their kind; the rate is limited where it is chosen."""
+ALTERNATIVES = ("validate_every", "validate_steps")
+"""Options that stand in place of each other: who gives one takes back the other of a file or of the run before."""
 MAX_CONFIG_FILE = 1 << 18
 """Bytes; options have hundreds."""
 
@@ -165,9 +167,12 @@ def parse_setting(text: str) -> dict[str, Any]:
 
 
 def join_options(*parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of several sources, by key; later ones win, nested ones are merged."""
+    """Options of several sources, by key; later ones win, also over their alternatives, and nested ones are merged."""
     result: dict[str, Any] = {}
     for part in parts:
+        for one, other in (ALTERNATIVES, ALTERNATIVES[::-1]):
+            if part.get(one) is not None and part.get(other) is None:
+                result.pop(other, None)
         result = merged(result, part)
     return result
 

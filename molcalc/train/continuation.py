@@ -37,6 +37,8 @@ OF_SCORES = {"data", "validation data", "split", "loss", *(key.name for key in f
 RECOMMENDED = {"learning_rate", "weight_decay", "optimizer_options"}
 """Options whose recommended values are written down when a run begins."""
 OPTION = "option "
+OFF = ("null", "false", "0.0")
+"""Values of an option that does nothing."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def changes_of(before: Mapping[str, str], now: Mapping[str, str], folder: Path) 
         if (added or name not in now) and not (is_option and "." in name):
             continue  # an option that another version did not have
         old, new = before.get(name, "null"), now.get(name, "null")
-        if old == new or (added and new in ("null", "false")):
+        if old == new or (added and new in OFF):
             continue
         change = Change(name.removeprefix(OPTION), old, new)
         if change.option in RECOMMENDED and old == "null":

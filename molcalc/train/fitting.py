@@ -26,6 +26,7 @@ from molcalc.train.continuation import OF_BATCHES, OF_SCORES, RECOMMENDED, chang
 from molcalc.train.data.kept_parts import KeptParts, write_parts
 from molcalc.train.data.opening import Data
 from molcalc.train.data.parts import Parts, check_parts, open_parts, recorded_division, warn_of_leaks
+from molcalc.train.loop.losses import recorded_loss
 from molcalc.train.loop.processes import chosen_device, joined
 from molcalc.train.loop.run_folder import OPTIONS_FILE, PARTS_FILE, RunFolder
 from molcalc.train.loop.state_upgrades import upgraded
@@ -173,9 +174,13 @@ def fit(
             if begun is None:
                 trainer.save_last()  # shows before any work that the disk takes it
             changed = begun is None or _go_on(trainer, begun[1])
-            if changed and processes.first:
-                _write_down(trainer, parts, files, config)
-            return _run(trainer, parts, config, interruption, progress and processes.first)
+            options, usual = config.flat(), make_config({"model": config.start.model}).flat()
+            report = RunReport(trainer, parts, options=options, usual=usual)
+            # A tracker may refuse its options: then the run keeps those that it was begun with.
+            with Recording(config.report, trainer, report, options) as record:
+                if processes.first and (changed or not folder.can_be_repeated):
+                    _write_down(trainer, parts, files, config)
+                return _run(trainer, report, record, interruption, progress and processes.first)
         except Exception:
             if begun is None and processes.first and not trainer.progress.step:
                 folder.withdraw()
@@ -190,7 +195,7 @@ def _completed(said: Mapping[str, Any], folder: RunFolder, going_on: bool) -> tu
     recorded = folder.path / OPTIONS_FILE
     if going_on and recorded.is_file():
         its_files, its_options = separated(read_options(recorded))
-        its_options |= recorded_division(its_options)
+        its_options |= {**recorded_division(its_options), **recorded_loss(its_options)}
         its_init = its_options.get("init")
         if its_init is not None and absolute(options.get("init", its_init)) == absolute(its_init):
             options["init"] = its_init  # the same path, perhaps in other words
@@ -247,12 +252,12 @@ def _write_down(trainer: Trainer, parts: Parts, files: Mapping[str, Any], config
     write_parts(trainer.folder.path / PARTS_FILE, {"train": parts.train, **parts.held_out})
 
 
-def _run(trainer: Trainer, parts: Parts, config: FitConfig, interruption: Interruption, progress: bool) -> FitResult:
+def _run(
+    trainer: Trainer, report: RunReport, record: Recording, interruption: Interruption, progress: bool
+) -> FitResult:
     """Train to the end, and report."""
-    options, usual = config.flat(), make_config({"model": config.start.model}).flat()
-    report = RunReport(trainer, parts, options=options, usual=usual)
     console = Console(trainer, progress)
-    with _signals(interruption) as received, console, Recording(config.report, trainer, report, options) as record:
+    with _signals(interruption) as received, console:
         finished = trainer.run(interruption, console.update, record)
     if not finished:
         log.warning(

@@ -154,12 +154,13 @@ def loss_for(config: LossConfig, asked: set[str], train: Dataset, predicts: Sequ
                 f"loss term {name!r} needs {missing[0]}, which {model} does not predict; it can be trained on "
                 f"{', '.join(possible)}"
             )
-        if not absent and not missing:
+        off = name not in asked and any(config.weights.get(label) == 0 for label in term.labels)
+        if not absent and not missing and not off:  # who switches a label off means the second term of it as well
             weights[name] = weight
-            used.update(term.labels)
             for label in term.labels:
-                if weight > 0 and counts[label] < len(train):
+                if weight > 0 and counts[label] < len(train) and label not in used:
                     log.warning("%s; the others are masked", _coverage(train, label))
+            used.update(term.labels)
     unused = [name for name, n in counts.items() if n and name in possible and name not in used]
     if unused:
         log.warning(
@@ -219,9 +220,9 @@ def _coverage(train: Dataset, name: str) -> str:
 
 
 def _width(model: ModelConfig) -> int:
-    """Features of a network, in trunk and head."""
+    """Features of a network, in trunk and head; 1 of one that counts them under other names."""
     arguments = model.arguments
-    return int(arguments.get("n_features", arguments.get("aim_size", 0)) + arguments.get("head_features", 0))
+    return max(1, int(arguments.get("n_features", arguments.get("aim_size", 0)) + arguments.get("head_features", 0)))
 
 
 def _provenance(parts: Parts, seed: int, init: str | None) -> dict[str, str]:

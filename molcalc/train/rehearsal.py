@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from molcalc.devices import device_memory
 from molcalc.errors import DatasetError, InputError, ResourceError, memory_named
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.label_reader import fidelities_of_model
@@ -84,7 +84,7 @@ def _weigh(trainer: Trainer) -> None:
     with _kept_bytes() as kept, memory_named(f"a batch of {len(few)} systems with {batch.n_atoms} atoms", CURE):
         trainer.predict(batch, create_graph=True)
     needed = PEAK * kept[0] * float(sizes[largest].sum()) / float(sizes[few].sum())
-    memory = _memory(trainer.device)
+    memory = device_memory(trainer.device)
     if memory is None or needed < memory[0]:
         return
     text = (
@@ -111,16 +111,3 @@ def _kept_bytes() -> Iterator[list[int]]:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         yield total
-
-
-def _memory(device: torch.device) -> tuple[float, float] | None:
-    """Free and all bytes of a device; None where the system does not say."""
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        return float(free), float(total)
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    kilobytes = {name: float(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-    return 1024 * kilobytes["MemAvailable"], 1024 * kilobytes["MemTotal"]

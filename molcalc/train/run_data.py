@@ -39,10 +39,8 @@ def check_plain(arguments: Mapping[str, Any], where: str) -> None:
         Names the argument and what it should be.
     """
     for name in FILES:
-        value = arguments.get(name, "")
-        lists = list(value.values()) if isinstance(value, Mapping) else [value]
-        names = [item for files in lists for item in (files if isinstance(files, (list, tuple)) else [files])]
-        if not all(isinstance(item, str) for item in names):
+        value = arguments.get(name, [])
+        if not all(isinstance(item, str) for item in named_files(value)):
             raise ConfigError(f"{where}: {name}: {short(value)} names no files; expected one, a list, or a mapping "
                               "fidelity: file(s)")  # fmt: skip
     if not isinstance(arguments.get("skip_bad", False), bool):
@@ -51,6 +49,12 @@ def check_plain(arguments: Mapping[str, Any], where: str) -> None:
         said = arguments.get(name, {})
         if not isinstance(said, Mapping) or not all(isinstance(value, str) for value in said.values()):
             raise ConfigError(f"{where}: {name}: {short(said)}; expected a mapping label: {meaning}")
+
+
+def named_files(files: Any) -> list[Any]:
+    """Files of an argument that names one, some, or some by fidelity, one after another."""
+    lists = list(files.values()) if isinstance(files, Mapping) else [files]
+    return [item for each in lists for item in (each if isinstance(each, (list, tuple)) else [each])]
 
 
 def described(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -332,7 +332,9 @@ def test_a_database_row_says_which_fidelity_made_it(several: Checkpoint, tmp_pat
 
 
 @pytest.mark.filterwarnings("ignore::molcalc.errors.OpenShellWarning")
-@pytest.mark.parametrize(("dtype", "name"), [("float32", "gfn2"), ("float64", "b3lyp")])
+@pytest.mark.parametrize(
+    ("dtype", "name"), [pytest.param("float32", "gfn2", marks=pytest.mark.slow), ("float64", "b3lyp")]
+)
 def test_calculator_passes_the_public_kit_at_any_fidelity(several: Checkpoint, dtype: str, name: str) -> None:
     def switched() -> Calculator:
         calc = tiny_calculator(several, dtype, fidelity="pbe0", coulomb="dsf")

@@ -85,6 +85,8 @@ def test_parameters_may_be_given() -> None:
         ({"functional": "pbbe0"}, "pbe0"),
         ({"functional": "pbe0", "backend": "fortran"}, "fortran"),
         ({"functional": "pbe0", "cutoff": 0.0}, "cutoff=0.0"),
+        ({"functional": "pbe0", "cn_cutoff": "20"}, "cn_cutoff='20' Å must be a positive number"),
+        ({"functional": "pbe0", "switch_width": "2"}, "switch_width='2'"),
         ({"functional": "pbe0", "atm": True, "atm_cutoff": -1.0}, "atm_cutoff=-1.0"),
         ({"functional": "pbe0", "atm_cutoff": 8.0}, "without three-body term: add atm=True"),
         ({"parameters": D3Parameters(s6=1.0, s8=1.0, a1=0.4, a2=4.0), "atm": True}, "s9=0"),

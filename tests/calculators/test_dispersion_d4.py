@@ -94,6 +94,7 @@ def test_many_structures_at_once_equal_one_after_another() -> None:
         ({"functional": "pbe0", "parameters": D4Parameters(1.0, 1.0, 0.4, 4.0)}, "either"),
         ({"functional": "pbbe0"}, "near matches: pbe0"),
         ({"functional": "pbe0", "atm_cutoff": -1.0}, "atm_cutoff=-1.0"),
+        ({"functional": "pbe0", "cutoff": "20"}, "cutoff='20'"),
         ({"parameters": D4Parameters(1.0, 1.0, 0.4, 4.0), "atm": False}, "s9=0"),
     ],
     ids=str,

@@ -66,8 +66,15 @@ def test_potential_is_that_of_the_charges(member64: AIMNet2) -> None:
 
 @pytest.mark.parametrize(
     ("points", "message"),
-    [(np.zeros(3), r"shape \(3,\)"), (np.zeros((0, 3)), "n_points ≥ 1"), (molecule("H2O").positions, "on a charge")],
-    ids=["one point", "no points", "on an atom"],
+    [
+        (np.zeros(3), r"shape \(3,\)"),
+        (np.zeros((0, 3)), "n_points ≥ 1"),
+        (molecule("H2O").positions, "on a charge"),
+        (np.full((2, 3), 3 + 1j), "no real numbers, but complex128"),
+        (np.ones((2, 3), dtype=bool), "no real numbers, but bool"),
+        (np.full((2, 3), "3.0"), "no real numbers, but <U3"),
+    ],
+    ids=["one point", "no points", "on an atom", "complex", "truth values", "texts"],
 )
 def test_wrong_points_are_refused(member64: AIMNet2, points: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -18,6 +18,8 @@ from molcalc.cli.command_words import CommandWords
         ('choose coulomb="dsf" or coulomb="ewald" (PhysNet: coulomb="shifted")',
          "choose --coulomb dsf or --coulomb ewald (PhysNet: --coulomb shifted)"),
         ("--force to replace it (in Python force=True)", "--force to replace it"),
+        ('--points-unit Bohr (in Python unit="Bohr") converts', "--points-unit Bohr converts"),
+        ("pass resume=True (--resume on the command line)", "pass --resume"),
         ("go on with resume=True (--resume) and", "go on with --resume and"),
         ("on_extrapolation='warn' computes it", "--on-extrapolation warn computes it"),
         ("pbc=[True] and min_distance=0.1 are no options", "pbc=[True] and min_distance=0.1 are no options"),
@@ -29,6 +31,17 @@ def test_arguments_are_spelled_as_options(text: str, spelled: str) -> None:
     assert words("fidelity=NAME") == "fidelity=NAME", "nothing is known before options are parsed"
     words.options = ["--fidelity", "--coulomb", "--force", "--resume", "--on-extrapolation"]
     assert words(text) == spelled
+
+
+def test_mappings_are_spelled_as_options_one_by_one() -> None:
+    words = CommandWords()
+    words.options, words.settings = ["--label", "--units"], ["arguments"]
+    assert words('take it with labels={"energy": "REF energy", "forces": "F"}') == (
+        "take it with --label 'energy=REF energy' --label forces=F"
+    )
+    assert words("units={'stress': 'virial'} if") == "--units stress=virial if"
+    assert words("arguments={'charge_channels': 2}, or") == "--set arguments.charge_channels=2, or"
+    assert words("loss={'weights': 2} and labels={} are") == "loss={'weights': 2} and labels={} are"
 
 
 def test_options_that_may_stand_in_a_file_keep_its_spelling() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,35 @@ def test_a_report_is_a_table(run: Any, database: Path) -> None:
 def test_parts_can_be_written_and_merged_again(run: Any, database: Path) -> None:
     assert run("db", "split", database, "--valid", 2, "--test", 0.1, "--seed", 4).status == 0
     assert [connect(f"set_{part}.db").count() for part in ("train", "valid", "test")] == [7, 2, 1]
-    result = run("db", "merge", "set_train.db", "set_valid.db", "set_test.db", "--output", "all.db")
-    assert result.status == 0, result.err
+    result = run("db", "merge", "set_train.db", "set_valid.db", "set_test.db", "--output", "all.db", "--json")
+    assert json.loads(result.out) == {"file": "all.db", "rows": 10}
     assert connect("all.db").count() == 10
+
+
+def test_scripts_get_the_parts_of_a_split_as_values(run: Any, database: Path) -> None:
+    split = ("db", "split", database, "--valid", 2, "--test", 0, "--force")
+    assert json.loads(run(*split, "--json").out) == {
+        "database": str(database),
+        "parts": [
+            {"part": part, "file": str(database.with_name(f"set_{part}.db")), "rows": rows}
+            for part, rows in (("train", 8), ("valid", 2), ("test", 0))
+        ],
+    }
+    assert run(*split, "--csv", "-").out.splitlines()[::3] == [
+        "part,file,rows", f"test,{database.with_name('set_test.db')},0"
+    ]  # fmt: skip
+    assert "set_valid.db" in run(*split, "--csv", "set_valid.db").err
 
 
 def test_a_repair_says_what_it_did(run: Any, database: Path) -> None:
     connect(database).write(molecule("OH"))
     assert run("db", "report", database).status == 3
+    assert run("db", "repair", database, "--csv", database).status == 2
+    assert json.loads(run("db", "repair", database, "--json").out) == {
+        "file": str(database),
+        "restored": 0,
+        "charged": 0,
+    }
     result = run("db", "repair", database, "--charge", -1)
     assert "arrays of 0 rows restored, charge of 1 rows set" in result.out
     assert run("db", "report", database).status == 0
@@ -63,6 +85,9 @@ def test_mistakes_are_one_line(run: Any, database: Path) -> None:
         (("db", "report", "none.db"), 3, "there is no file none.db"),
         (("db", "report", database, "--units", "energy"), 2, "is not LABEL=UNIT"),
         (("db", "split", database, "--valid", "x"), 2, "'x' is not a number"),
+        (("db", "split", database, "--valid", "9" * 400), 2, "is not a whole number"),
+        (("db", "split", database, "--seed", "9" * 400), 2, "is not a whole number ≥ 0"),
+        (("db", "repair", database, "--charge", "-" + "9" * 400), 2, "is not a whole number"),
         (("db", "repor", database), 2, "did you mean 'report'?"),
         (("db", "merge", database, "-o", database), 3, "is an input and the target at the same time"),
         (("convert", "a.jpt", "b.jpt", "models"), 2, "a model is converted from one source"),

@@ -248,13 +248,25 @@ def test_keys_and_info_of_the_input_survive(run: Any, model: Path, target: str) 
         (Atoms("H2", [[0, 0, 0], [0, 0, np.nan]]), [], "positions are not finite: atom 1"),
         (Atoms("H2", [[0, 0, 0], [0, 0, 0.05]]), [], "atoms 0 and 1"),
         (molecule("H2O"), ["--multiplicity", "2"], "10 electrons cannot have multiplicity 2"),
+        (molecule("H2O"), ["--mult", "4"], "10 electrons cannot have multiplicity 4"),
         (molecule("H2O"), ["--charge", "9"], "charge 9 is impossible for 3 atoms"),
         (Atoms("H", info={"charge": 0.5}), [], "charge 0.5 is not an integer"),
         (Atoms("OH", [[0, 0, 0], [0, 0, 1]], info={"charge": -1}), ["--charge", "1"], "contradictory total charges"),
         (Atoms("H2", [[0, 0, 0], [0, 0, 0.8]], pbc=True), [], "periodic"),
         (Atoms(), [], "no atoms"),
     ],
-    ids=["element", "nan", "close", "multiplicity", "charge", "half charge", "contradiction", "periodic", "empty"],
+    ids=[
+        "element",
+        "nan",
+        "close",
+        "multiplicity",
+        "alias",
+        "charge",
+        "half charge",
+        "contradiction",
+        "periodic",
+        "empty",
+    ],
 )
 def test_a_structure_the_model_cannot_describe_is_status_2(
     run: Any, model: Path, atoms: Atoms, options: list[str], text: str

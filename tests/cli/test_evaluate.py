@@ -69,6 +69,19 @@ def test_predictions_are_written_and_added(run: Any, data: Path, trained: Path, 
     assert "out.db exists" in again.err
 
 
+def test_progress_is_shown_on_a_terminal_and_predictions_tell_files_of_one_name_apart(
+    run: Any, data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = copied("small_molecules.db", tmp_path / "other")
+    words = ("evaluate", f"{data}@id<4", f"{other}@id<3", "--model", trained, "--output", "out.db", "--by", "--force")
+    assert run(*words).err == ""
+    monkeypatch.setattr("molcalc.cli.terminal._VisibleText.isatty", lambda self: True)
+    assert "evaluate: 100%" in run(*words).err
+    names = [row.source_file for row in connect(tmp_path / "out.db").select()]
+    assert names == [f"{tmp_path.name}/{data.name}"] * 3 + [f"other/{data.name}"] * 2
+
+
 @pytest.mark.parametrize("suffix", ["npz", "h5", "traj", "xyz", "json"])
 def test_predictions_go_into_every_kind_of_file(
     run: Any, data: Path, trained: Path, tmp_path: Path, suffix: str

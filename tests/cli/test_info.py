@@ -96,7 +96,7 @@ def test_models_that_cannot_be_read_are_refused_in_one_line(run: Any, models: Pa
         ("../../x", 2, "no model '../../x'"),
         ("bare", 2, "config.json is missing"),
         ("cut", 4, "sha256 does not match"),
-        ("unknown.jpt", 4, "(--trusted on the command line)"),
+        ("unknown.jpt", 4, "pass --trusted"),
         ("notes.txt", 4, "expected a published name, a model directory, or a file ending in .jpt or .pt"),
     ):
         result = run("info", name)
@@ -111,3 +111,38 @@ def test_models_that_cannot_be_read_are_refused_in_one_line(run: Any, models: Pa
 @pytest.mark.parametrize("option", ["--jsn", "--model"])
 def test_unknown_options_are_refused(run: Any, option: str) -> None:
     assert run("info", option).status == 2
+
+
+def broken(what: str, value: Any) -> checkpoint.Checkpoint:
+    """A model whose configuration cannot be: a field of it, of its fidelity or of the arguments of its network."""
+    plain = tiny_checkpoint()
+    if what in ("dispersion", "elements"):
+        fidelity = replace(plain.config.fidelities[0], **{what: value})
+        return replace(plain, config=replace(plain.config, fidelities=(fidelity,)))
+    if what == "arguments":
+        return replace(plain, config=replace(plain.config, arguments={**plain.config.arguments, **value}))
+    return replace(plain, config=replace(plain.config, **{what: value}))
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "message"),
+    [
+        ("dispersion", "d3bj:pbbe0", "fidelity 'pbe0' of the model is completed by 'd3bj:pbbe0': no D3 parameters for"),
+        ("dispersion", "d9:pbe0", "fidelity 'pbe0' of the model is completed by 'd9:pbe0'"),
+        ("elements", (1, 92), "has elements that its network does not know: U (Z=92)"),
+        ("arguments", {"elements": [1, 1, 6, 8]}, "elements=(1, 1, 6, 8): one is named twice"),
+        ("arguments", {"elements": [1, 8, 200]}, "elements=(1, 8, 200); allowed are"),
+        ("coulomb", "simpel", "unknown Coulomb method 'simpel'"),
+        ("coulomb_options", {"cutof": 9.0}, "unknown option 'cutof' of the Coulomb sum 'simple'"),
+        ("repulsion", "zbll", "unknown repulsion 'zbll'"),
+    ],
+    ids=lambda value: str(value) if not isinstance(value, dict) else "",
+)
+def test_what_energy_refuses_is_refused_in_the_same_words(
+    run: Any, water: Path, what: str, value: Any, message: str
+) -> None:
+    checkpoint.save("model", broken(what, value))
+    for words in (("info", "model"), ("energy", water, "--model", "model")):
+        result = run(*words)
+        assert (result.status, result.out) == (4, "")
+        assert message in result.err

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ase.build import molecule
+from ase.io import write
 
 from molcalc import errors
 from molcalc.cli import COMMANDS, energy
+from molcalc.io.locks import only_writer
 
 
 def test_the_help_lists_every_command(run: Any) -> None:
@@ -79,6 +82,7 @@ ENDS: list[tuple[BaseException, int, str]] = [
     (errors.NonFiniteResultError("x"), 5, "molcalc: error: x"),
     (errors.ResourceError("x"), 6, "molcalc: error: x"),
     (OSError(errno.ENOSPC, "No space left", "c.traj"), 6, "molcalc: error: c.traj: No space left"),
+    (OSError(errno.EIO, "Input/output error"), 6, "molcalc: error: [Errno 5] Input/output error"),
     (MemoryError(), 6, "molcalc: error: MemoryError"),
     (KeyboardInterrupt(), 130, "molcalc: interrupted"),
     (KeyError("x"), 1, "molcalc: error: unexpected KeyError: 'x' (this is a bug: --debug shows where)"),
@@ -165,3 +169,40 @@ with plain_terminal(str):
     found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, timeout=60)
     assert found.returncode == 0, found.stderr
     assert b"\\xc5" in found.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("energy", "water.xyz", "-o", "target"),
+        ("energy", "water.xyz", "--csv", "target"),
+        ("relax", "water.xyz", "-o", "target"),
+        ("md", "water.xyz", "--trajectory", "target"),
+        ("md", "a.db", "--trajectory", "target"),
+        ("evaluate", "water.xyz", "--model", "wb97m-d3", "-o", "target"),
+        ("sae", "water.xyz", "target"),
+        ("convert", "water.xyz", "target"),
+        ("convert", "wb97m-d3", "folder"),
+        ("export", "wb97m-d3", "-o", "folder"),
+        ("export", "wb97m-d3", "-o", "target.jpt"),
+        ("db", "merge", "a.db", "-o", "target.db"),
+        ("db", "split", "a.db"),
+        ("esp", "water.xyz", "-o", "of-esp"),
+        ("vib", "water.xyz", "--modes", "-o", "of-vib"),
+    ],
+    ids=" ".join,
+)
+def test_who_begins_to_write_what_another_run_is_working_for_is_told(
+    run: Any, water: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    names = {"target": "target.xyz", "target.jpt": "target.jpt.json"}
+    names |= {"of-esp": "of-esp-surface.csv", "of-vib": "of-vib-modes.xyz"}
+    words = tuple(names["target"] if word == "target" else word for word in words)
+    held = "a_valid.db" if "split" in words else names.get(words[-1], words[-1])
+    write("a.db", [molecule("H2O")] * 4)
+    before = sorted(os.listdir(tmp_path))
+    with only_writer(Path(held)):
+        result = run(*words, "--force")
+    assert (result.status, result.out) == (2, "")
+    assert f"{held} is being written by process {os.getpid()}" in result.err
+    assert sorted(os.listdir(tmp_path)) == before

@@ -13,7 +13,8 @@ from ase.build import molecule
 from ase.db import connect
 from ase.io import write
 
-from molcalc.cli.input_structures import read_frames, read_structure
+from molcalc.cli.failures import Failures
+from molcalc.cli.input_structures import read_all, read_frames, sources_of
 from molcalc.errors import InputError
 
 NAMES = [
@@ -70,12 +71,25 @@ def test_a_format_of_one_structure_takes_an_index_too(tmp_path: Path) -> None:
         read_frames(f"{tmp_path}/water.gen@1")
 
 
-def test_a_command_for_one_structure_takes_the_last(tmp_path: Path) -> None:
-    write(tmp_path / "five.traj", images(5))
-    assert read_structure(f"{tmp_path}/five.traj").atoms.positions[0, 0] == 4.0
-    assert read_structure(f"{tmp_path}/five.traj@2").atoms.positions[0, 0] == 2.0
-    with pytest.raises(InputError, match="selects 5 structures; this command takes one"):
-        read_structure(f"{tmp_path}/five.traj@:")
+def test_a_command_that_goes_on_takes_the_last_frame_and_all_rows_of_a_database(tmp_path: Path) -> None:
+    for suffix, expected in {".traj": [4.0], ".db": [0.0, 1.0, 2.0, 3.0, 4.0]}.items():
+        path = tmp_path / f"five{suffix}"
+        write(path, images(5))
+        assert [frame.atoms.positions[0, 0] for frame in read_frames(str(path), latest=True)] == expected
+        assert [frame.atoms.positions[0, 0] for frame in read_frames(f"{path}@1:3", latest=True)] == [1.0, 2.0]
+
+
+def test_a_pattern_names_files_in_their_order(tmp_path: Path) -> None:
+    for name in ("b.xyz", "a.xyz", "c[1].xyz"):
+        write(tmp_path / name, images(2))
+    failures = Failures(str, debug=False)
+    frames = read_all([f"{tmp_path}/?.xyz@1", f"{tmp_path}/c[1].xyz@0"], failures)
+    found = [(Path(frame.source).name, frame.number) for frame in frames]
+    assert found == [("a.xyz", 1), ("b.xyz", 1), ("c[1].xyz", 0)]
+    assert sources_of([f"{tmp_path}/?.xyz@1"]) == [f"{tmp_path}/a.xyz", f"{tmp_path}/b.xyz"]
+    assert failures.report(0) == 0
+    assert read_all([f"{tmp_path}/*.cif"], failures) == []
+    assert failures.report(0) == 2
 
 
 def test_standard_input_is_extended_xyz(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +117,8 @@ BAD_FILES = {
     "words": ("a.xyz", "hello\nworld\n", "frame 0 must begin with its number of atoms; found 'hello'"),
     "few lines": ("a.xyz", f"4\n\n{WATER}", "frame 0 claims 4 atoms, but 3 lines follow"),
     "second frame": ("a.xyz", f"3\n\n{WATER}3\n\nO 0 0 0\n", "frame 1 claims 3 atoms, but 1 lines follow"),
+    "an underscore": ("a.xyz", f"0_1\n\n{WATER}", "frame 0 must begin with its number of atoms; found '0_1'"),
+    "digits of another script": ("a.xyz", f"٣\n\n{WATER}", "frame 0 must begin with its number of atoms; found '٣'"),
     "many lines": ("a.xyz", f"2\n\n{WATER}", "frame 1 must begin with its number of atoms; found 'H 0 -0.763"),
     "negative count": ("a.xyz", f"-3\n\n{WATER}", "frame 0 claims -3 atoms"),
     "lines after a gap": ("a.xyz", f"3\n\n{WATER}\n3\n\n{WATER}", "frame 1 begins with an empty line"),
@@ -110,6 +126,7 @@ BAD_FILES = {
     "not a number": ("a.xyz", "1\n\nH 0 zero 0\n", "a.xyz cannot be read: could not convert string to float: 'zero'"),
     "binary": ("a.xyz", "3\n\n\x00\x01\n\n\n", "a.xyz cannot be read"),
     "not a trajectory": ("a.traj", "hello\n", "a.traj"),
+    "no words of ASE": ("a.cif", "hello\n", "a.cif cannot be read: its content is not what this format asks for"),
     "not a database": ("a.db", "hello\n" * 100, "a.db cannot be read: file is not a database"),
     "not json": ("a.json", "{", "a.json cannot be read"),
     "only blank": ("a.xyz", "\n\n", "a.xyz holds no structure"),
@@ -160,4 +177,4 @@ def test_a_missing_file_or_frame_is_named(tmp_path: Path) -> None:
 def test_a_pipe_in_place_of_a_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "p.xyz")
     with pytest.raises(InputError, match="is a pipe, socket or device"):
-        read_structure(str(tmp_path / "p.xyz"))
+        read_frames(str(tmp_path / "p.xyz"))

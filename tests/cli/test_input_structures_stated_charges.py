@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from molcalc.cli.input_structures import read_structure
+from molcalc.cli.input_structures import read_frames
 
 PEROXIDE = ["", "  case", "", "  3  2  0  0  0  0            999 V2000"]
 ATOMS = ((0.0, 0.0, "O"), (0.0, 1.3, "O"), (0.9, 1.7, "H"))
@@ -41,13 +41,13 @@ MOLFILES: dict[str, tuple[tuple[int, int, int], tuple[str, ...], dict[str, int]]
 def test_charges_and_spins_of_molfiles_are_read(name: str, suffix: str, tmp_path: Path) -> None:
     codes, properties, expected = MOLFILES[name]
     path = molfile(tmp_path / f"ion.{suffix}", codes, *properties)
-    assert read_structure(str(path)).atoms.info == expected
+    assert read_frames(str(path))[0].atoms.info == expected
 
 
 def test_charge_and_spin_of_gaussian_input_are_read(tmp_path: Path) -> None:
     path = tmp_path / "ion.com"
     path.write_text("%chk=a\n#P b3lyp/6-31G* opt\n\ntitle\n\n-1 3\nO 0.0 0.0 0.0\nH 0.0 0.0 1.0\n\n")
-    atoms = read_structure(str(path)).atoms
+    atoms = read_frames(str(path))[0].atoms
     assert atoms.info == {"charge": -1, "multiplicity": 3}
     assert atoms.calc is None
 

@@ -20,7 +20,8 @@ from ase.io import read, trajectory, write
 from ase.io.trajectory import Trajectory
 from ase.io.ulm import InvalidULMFileError
 
-from molcalc.calculators.base import MolCalculator
+from molcalc.prediction.results import Prediction
+from molcalc.predictor import Predictor
 from molcalc.simulate import recorder
 
 SAME = 1e-10
@@ -65,17 +66,18 @@ def test_an_interrupted_run_ends_with_the_same_frames(
     md: Any, monkeypatch: pytest.MonkeyPatch, number: int, status: int
 ) -> None:
     md("--trajectory", "whole.traj", "--steps", "40", *STEPS)
-    calculate: Callable[..., None] = MolCalculator.calculate
+    predict: Callable[..., list[Prediction]] = Predictor.predict
     count = [0]
 
-    def interrupting(self: MolCalculator, *arguments: Any, **options: Any) -> None:
-        calculate(self, *arguments, **options)
+    def interrupting(self: Predictor, *arguments: Any, **options: Any) -> list[Prediction]:
+        found = predict(self, *arguments, **options)
         count[0] += 1
         if count[0] == 24:
             os.kill(os.getpid(), number)
+        return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(MolCalculator, "calculate", interrupting)
+        patch.setattr(Predictor, "predict", interrupting)
         stopped = md("--trajectory", "parts.traj", "--steps", "40", *STEPS)
     assert stopped.status == status
     assert "molcalc: stopped at step 22 of 40; 5 frames are in parts.traj: --restart continues" in stopped.err
@@ -102,7 +104,16 @@ def test_a_signal_in_the_middle_of_a_frame_waits_for_its_end(md: Any, monkeypatc
     assert "stopped at step 10 of 40; 3 frames are in parts.traj" in stopped.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["INT", "KILL"])
+def test_a_log_that_a_killed_run_did_not_begin_has_a_line_of_its_first_frame(md: Any) -> None:
+    md("--trajectory", "whole.traj", "--log", "whole.log", "--steps", "5", *STEPS)
+    md("--trajectory", "parts.traj", "--steps", "0", *STEPS)
+    assert md("--trajectory", "parts.traj", "--log", "parts.log", "--steps", "5", "--restart").status == 0
+    assert Path("parts.log").read_text() == Path("whole.log").read_text()
+
+
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL], ids=["INT", "KILL"]
+)
 def test_a_killed_process_leaves_a_trajectory_that_can_be_continued(
     md: Any, model: Path, water: Path, number: int
 ) -> None:
@@ -256,16 +267,17 @@ def test_a_restart_without_a_trajectory_begins(md: Any) -> None:
 def test_a_result_that_is_not_finite_stops_at_its_step(
     md: Any, monkeypatch: pytest.MonkeyPatch, name: str, evaluation: int, step: int, frames: int
 ) -> None:
-    calculate: Callable[..., None] = MolCalculator.calculate
+    predict: Callable[..., list[Prediction]] = Predictor.predict
     count = [0]
 
-    def poisoned(self: MolCalculator, *arguments: Any, **options: Any) -> None:
-        calculate(self, *arguments, **options)
+    def poisoned(self: Predictor, *arguments: Any, **options: Any) -> list[Prediction]:
+        found = predict(self, *arguments, **options)
         count[0] += 1
         if count[0] == evaluation:
-            self.results[name] = self.results[name] * np.nan
+            found[0].results[name] = found[0].results[name] * np.nan
+        return found
 
-    monkeypatch.setattr(MolCalculator, "calculate", poisoned)
+    monkeypatch.setattr(Predictor, "predict", poisoned)
     result = md("--steps", "20", "--trajectory", "md.traj", *STEPS)
     assert result.status == 5
     assert f"molcalc: error: step {step}: " in result.err
@@ -285,8 +297,9 @@ def test_atoms_that_collide_stop_the_run_at_their_step(run: Any, model: Path) ->
 def test_the_trajectory_says_how_it_was_made(md: Any) -> None:
     md("--steps", "5", "--thermostat", "bussi", "--trajectory", "md.traj", *STEPS)
     with Trajectory("md.traj") as frames:
-        description = frames.description
-    assert json.loads(json.dumps(description)) == {
+        description = json.loads(json.dumps(frames.description))
+    assert description.pop("checksum")
+    assert description == {
         "program": "molcalc md",
         "ensemble": "nvt",
         "thermostat": "bussi",
@@ -306,3 +319,23 @@ def test_a_single_atom_runs(run: Any, model: Path) -> None:
             "md", "atom.xyz", "--model", model, "--steps", "5", "--trajectory", f"{name}.traj", *options
         ).status
         assert status == (2 if name == "bussi" else 0)
+
+
+def test_several_structures_run_side_by_side_and_go_on_together(run: Any, model: Path, water: Path) -> None:
+    write("more.traj", [molecule("CO2"), molecule("NH3")])
+    write("rows.db", [molecule("N2"), Atoms("H2", [[0, 0, 0], [0, 0, 0.01]])])
+    options = ("--model", model, "--steps", "10", "--trajectory", "md.traj", "--log", "md.log")
+    first = run("md", water, "more.traj", "rows.db", *options, "--interval", "5")
+    assert first.status == 2
+    assert "4 structures, nvt (langevin) at 300 K" in first.out
+    assert "more.traj, frame -1: 10 steps, 3 frames; mean temperature" in first.out
+    assert "error: rows.db, frame 1: atoms 0 and 1 are 0.010 Å apart" in first.err
+    assert "1 failed, 3 are done" in first.err
+    assert [read(f"md-{k}.traj").get_chemical_formula() for k in range(3)] == ["H2O", "H3N", "N2"]
+    assert sorted(path.name for path in Path().glob("md-*")) == [
+        *(f"md-{k}{end}" for k in range(3) for end in (".log", ".traj"))
+    ]
+    again = run("md", water, "more.traj", "rows.db@0", *options, "--restart", "--steps", "15")
+    assert again.status == 0, again.err
+    assert [[atoms.info["step"] for atoms in read(f"md-{k}.traj", ":")] for k in range(3)] == [[0, 5, 10, 15]] * 3
+    assert "md-0.traj exists" in run("md", water, "more.traj", *options).err

@@ -12,6 +12,7 @@ import pytest
 from ase import Atoms, units
 from ase.build import molecule
 from ase.constraints import FixAtoms
+from ase.db import connect
 from ase.io import read, write
 
 from molcalc.calculators import AIMNet2
@@ -258,3 +259,23 @@ def test_relaxations_and_runs_say_whether_the_networks_agree(run: Any, models: P
     for words in (("relax", water), ("md", water, "--seed", "1")):
         result = run(*words, *options)
         assert "the networks disagree on the last structure: standard deviation" in result.out, result.err
+
+
+def test_a_database_fills_and_a_restart_leaves_out_what_it_has(run: Any, model: Path) -> None:
+    write("mixed.xyz", [molecule("H2O"), Atoms("H2", [[0, 0, 0], [0, 0, 0.01]]), molecule("OH", info={"charge": -1})])
+    options = ("--model", model, "--fmax", "0.5", "-o", "out.db")
+    assert run("relax", "mixed.xyz", *options).status == 2
+    with connect("out.db") as database:
+        rows = list(database.select())
+        assert [(row.input_number, row.formula, row.total_charge) for row in rows] == [(0, "H2O", 0), (2, "HO", -1)]
+        assert all(row.converged and row.max_force < 0.5 for row in rows)
+    assert "out.db exists: give another name, or --force" in run("relax", "mixed.xyz", *options).err
+    before = Path("out.db").read_bytes()
+    again = run("relax", "mixed.xyz", *options, "--restart")
+    assert again.status == 2
+    assert "mixed.xyz, frame 1: atoms 0 and 1" in again.err
+    assert "1 failed, 2 are done" in again.err
+    assert Path("out.db").read_bytes() == before
+    other = run("relax", "mixed.xyz", "--model", model, "--fmax", "0.4", "-o", "out.db", "--restart")
+    assert other.status == 2
+    assert "out.db was made with --fmax 0.5, this run has --fmax 0.4" in other.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -149,6 +150,11 @@ def test_a_run_leaves_a_model_and_goes_on_with_its_own_options(run: Any, data: P
     resumed = run("train", data, "--output", "run", "--resume", "--quiet")
     assert resumed.status == 0, resumed.err
     assert resumed.out == result.out
+    values = json.loads(run("train", "--output", "run", "--resume", "--quiet", "--json", "--csv", "errors.csv").out)
+    assert (values["output"], values["history"][-1]["epoch"]) == ("run", 2)
+    found = list(csv.DictReader((tmp_path / "errors.csv").read_text().splitlines()))
+    assert list(found[0].values())[:4] == ["valid", "", "energy", "eV"]
+    assert {key: float(found[0][key]) for key in ("mae", "rmse", "r2", "n")} == values["metrics"]["valid"]["energy"]
     changed = run("train", "--output", "run", "--resume", "--seed", "6", "--quiet")
     assert changed.status == 4
     assert re.search(r"option seed was 5 and is 6 now", changed.err)
@@ -164,7 +170,11 @@ def test_a_run_leaves_a_model_and_goes_on_with_its_own_options(run: Any, data: P
     assert (tmp_path / "again" / "parts.csv").read_text() == (tmp_path / "run" / "parts.csv").read_text()
 
 
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
+    ids=["INT", "TERM"],
+)
 def test_a_stopped_run_saves_and_says_how_to_go_on(tmp_path: Path, number: int, expected: int) -> None:
     """In a folder whose name tries the path handling, in a locale with a decimal comma."""
     folder = tmp_path / "läufe @1"

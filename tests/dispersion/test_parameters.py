@@ -21,6 +21,7 @@ from molcalc.dispersion.parameters import (
     canonical,
     d3_parameters,
     d4_parameters,
+    nearly_functionals,
 )
 from molcalc.dispersion.reference import reference_tables
 from molcalc.errors import ConfigError
@@ -84,6 +85,17 @@ def test_every_alias_names_a_functional_and_none_hides_one():
 def test_functionals_with_dispersion_of_their_own_are_not_taken_for_others(name):
     with pytest.raises(ConfigError, match="another functional than"):
         d3_parameters(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("pbbe0", "pbe0"), ("b3lpy/def2-SVP", "b3lyp"), ("PBE0", None), ("bp86", None), ("b3lyp/6-31g*", None),
+        ("wb97x-v", None), ("pbe0-d3bj", None), ("ccsd(t)", None), ("gfn2-xtb", None),
+    ],
+)  # fmt: skip
+def test_a_slip_of_the_pen_is_told_from_another_method(name, near):
+    assert nearly_functionals(name)[:1] == ([] if near is None else [near])
 
 
 def test_unknown_name_lists_near_matches():

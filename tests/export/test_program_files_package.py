@@ -60,12 +60,13 @@ def check(run: Run, calc: AIMNet2, charge_channels: int = 1) -> None:
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(two_passes(), tmp_path_factory.mktemp("package") / "x.pt2").path
+    """Without dispersion, whose tracing takes as long as all else; the slow tests below have it."""
+    return export(two_passes(), tmp_path_factory.mktemp("package") / "x.pt2", dispersion=None).path
 
 
 def test_the_program_equals_the_calculator(file: Path) -> None:
     program = torch.export.load(file).module()
-    check(program, AIMNet2(two_passes(), dtype="float64"))  # type: ignore[arg-type]
+    check(program, AIMNet2(two_passes(), dtype="float64", dispersion=None))  # type: ignore[arg-type]
     arguments = batch(charged_molecules()[:1])
     for z in (5, 92):
         numbers = torch.full_like(arguments[1], z)

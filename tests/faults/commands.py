@@ -19,6 +19,7 @@ NETWORK = ("--set", "arguments.hidden=[[8, 8], [8, 8], [8, 8]]", "--set", "argum
 NETWORK += ("--set", "arguments.energy_hidden=[4]")
 MODEL = ("--model", "model")
 _MD = ("md", "water.xyz", *MODEL, "--dtype", "float64", "--seed", "3", "--interval", "1", "--log", "md.log")
+_MDS = (_MD[0], "other.db", *_MD[2:])
 _RELAX = ("relax", "water.xyz", *MODEL, "--dtype", "float64", "--trajectory", "steps.traj", "-o", "relaxed.xyz")
 _TRAIN = ("train", "data.db", "--model", "aimnet2", "--output", "run", "--no-plots", "--quiet", "--seed", "5", *NETWORK)
 
@@ -69,6 +70,7 @@ COMMANDS = {
         words=("energy", "water.xyz", *MODEL, "-o", "o.xyz", "--csv", "o.csv", "--force"), targets=("o.xyz", "o.csv")
     ),
     "energy to .db": Command(words=("energy", "water.xyz", *MODEL, "-o", "o.db", "--force"), targets=("o.db",)),
+    "energy to .traj": Command(words=("energy", "water.xyz", *MODEL, "-o", "o.traj", "--force"), targets=("o.traj",)),
     "md": Command(
         words=(*_MD, "--trajectory", "md.traj", "--steps", "4"),
         again=(*_MD, "--trajectory", "md.traj", "--steps", "4", "--restart"),
@@ -92,6 +94,32 @@ COMMANDS = {
         targets=("steps.traj", "relaxed.xyz"),
         in_place=True,
         grows=True,
+    ),
+    "md of several": Command(
+        words=(*_MDS, "--trajectory", "md.traj", "--steps", "2"),
+        again=(*_MDS, "--trajectory", "md.traj", "--steps", "2", "--restart"),
+        targets=tuple(f"md-{k}.{ending}" for k in range(3) for ending in ("traj", "log")),
+        grows=True,
+    ),
+    "relax several": Command(
+        words=("relax", "other.db", *_RELAX[2:], "--force"),
+        targets=(*(f"steps-{k}.traj" for k in range(3)), "relaxed.xyz"),
+        grows=True,
+    ),
+    "esp": Command(
+        words=("esp", "water.xyz", *MODEL, "--cube", "1", "--margin", "1", "--density", "1", "-o", "o", "--force"),
+        targets=("o.cube", "o-surface.csv"),
+        old="water.xyz",
+    ),
+    "vib": Command(
+        words=("vib", "water.xyz", *MODEL, "--modes", "-o", "o", "--csv", "o.csv", "--force"),
+        targets=("o-modes.xyz", "o.csv"),
+        old="water.xyz",
+    ),
+    "conformers": Command(
+        words=("conformers", "other.db", *MODEL, "--dtype", "float64", "-o", "o.xyz", "--force"),
+        targets=("o.xyz",),
+        old="water.xyz",
     ),
     "train": Command(words=(*_TRAIN, "--epochs", "1", "--resume", "auto"), targets=("run",), grows=True),
     "resume": Command(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -34,6 +35,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add the figures of a worker of pytest-xdist."""
+    node.config.stash[FIGURES].update(getattr(node, "workeroutput", {}).get("figures", {}))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = dict(session.config.stash[FIGURES])
+
+
 def slow_ones(session: pytest.Session) -> list[pytest.Item]:
     """Slow tests of faults that run."""
     here = Path(__file__).parent
@@ -51,22 +63,31 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 class Share:
-    """Time that one of the slow tests may take."""
+    """Time of all slow tests of faults of one process; those that need less than their part leave the rest to others.
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    Parameters
+    ----------
+    seconds : that are left.
+    tests : that are to come.
+    """
+
+    def __init__(self, seconds: float, tests: int) -> None:
+        self._end, self._tests = time.monotonic() + seconds, tests
 
     def of(self, items: Iterable[T]) -> Iterator[T]:
-        """Items until the time is over; the first one in any case."""
-        end = time.monotonic() + self._seconds
+        """Items until the part of this test is over; the first one in any case."""
+        now = time.monotonic()
+        end = now + (self._end - now) / max(self._tests, 1)
+        self._tests -= 1
         for item in items:
             yield item
             if time.monotonic() > end:
                 return
 
 
-@pytest.fixture
-def share(request: pytest.FixtureRequest) -> Share:
-    """An equal part of ``--budget-minutes`` for each slow test of faults that runs."""
+@pytest.fixture(scope="session")
+def share(request: pytest.FixtureRequest, stage: Stage) -> Share:
+    """``--budget-minutes``, from when the stage is set."""
     minutes = request.config.getoption("--budget-minutes", default=MINUTES)
-    return Share(60 * minutes / len(slow_ones(request.session)))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return Share(60 * minutes, -(-len(slow_ones(request.session)) // workers))

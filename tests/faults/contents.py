@@ -38,9 +38,14 @@ _SEEN_ONLY = {
 """Files of a run folder whose text has times or checksums of files with times; that they are there is looked at."""
 
 
+def all_in(folder: Path) -> set[str]:
+    """Names of all files in a folder and the folders in it, hidden ones too."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+
+
 def names_in(folder: Path) -> set[str]:
-    """Names of all files in a folder, hidden ones too, the dataset cache and staged files of models left out."""
-    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    """Names of all files in a folder, the dataset cache and staged files of models left out."""
+    names = all_in(folder)
     return {name for name in names if not name.startswith(CACHE) and not name.endswith(STAGED)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,11 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def _compressed(server: Preloaded, folder: Path) -> None:
+    _run(server, folder, "convert", "data.db", "i.xyz")
+    (folder / "i.xyz.gz").write_bytes(gzip.compress((folder / "i.xyz").read_bytes(), mtime=0))
+
+
 def _crystal() -> Atoms:
     atoms = labelled("CH4", 1)
     atoms.calc = None
@@ -116,6 +122,11 @@ seed: 4
 """
 FORMATS = {
     **{f".{ending}": _converted(ending) for ending in ("db", "json", "h5", "npz", "xyz", "traj")},
+    "compressed XYZ": Format(
+        name="i.xyz.gz",
+        make=_compressed,
+        read_by=(("db", "report", "i.xyz.gz"), ("energy", "i.xyz.gz", *MODEL)),
+    ),
     "extended XYZ of structures": _structure("s.xyz", format="extxyz"),
     "POSCAR": _structure("s.vasp", format="vasp"),
     "CIF": _structure("s.cif", format="cif"),

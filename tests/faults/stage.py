@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.faults.commands import COMMANDS, Command, prepare
-from tests.faults.contents import CACHE, contents, difference, digests, names_in
+from tests.faults.commands import COMMANDS, prepare
+from tests.faults.contents import CACHE, all_in, contents, difference, digests, names_in
 from tests.faults.preloaded import Finished, Limits, Preloaded
 from tests.faults.system_calls import REMOVES, Call, Fault, Tracer, calls_on, was_hit
 
@@ -28,13 +28,30 @@ class Undisturbed:
     calls: list[Call]
 
 
+@dataclass(frozen=True)
+class _Inputs:
+    """Folder that a command begins in.
+
+    Attributes
+    ----------
+    kept : digests of all that it must not change.
+    everything : digests of all files, hidden ones too.
+    contents : of what is at the place of its targets.
+    """
+
+    folder: Path
+    kept: dict[str, str]
+    everything: dict[str, str]
+    contents: dict[str, Any]
+
+
 class Stage:
     """Inputs made once, and copies of them to break commands in."""
 
     def __init__(self, server: Preloaded, base: Path) -> None:
         self.server, self.figures = server, Counter[str]()
         self._base = base
-        self._inputs: dict[str, Path] = {}
+        self._inputs: dict[str, _Inputs] = {}
         self._undisturbed: dict[str, Undisturbed] = {}
         prepare(base / "inputs")
 
@@ -42,7 +59,7 @@ class Stage:
         """A new folder with the inputs of a command; the last one is gone."""
         folder = self._base / "work"
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(self._inputs_of(name), folder)
+        shutil.copytree(self._inputs_of(name).folder, folder)
         return folder
 
     def undisturbed(self, name: str) -> Undisturbed:
@@ -65,13 +82,12 @@ class Stage:
         what does not hold, a line for each
         """
         folder, tracer = self.fresh(name), Tracer(self._base / "fault.log", fault.option)
-        before = _inputs(folder, COMMANDS[name])
         finished = self.server.one(COMMANDS[name].words, folder, watch=tracer.attach)
         if not was_hit(tracer.lines()):
             return []
         self.figures["kills" if fault.what == "SIGKILL" else "failed calls"] += 1
         tolerated = fault.call.path if fault.call.name in REMOVES else ""
-        return [f"{name}: {fault}: {problem}" for problem in self._problems(name, folder, before, finished, tolerated)]
+        return [f"{name}: {fault}: {problem}" for problem in self._problems(name, folder, finished, tolerated)]
 
     def broken_by_size(self, name: str, limit: int) -> list[str]:
         """Break a command by a disk on which no file gets larger than a limit, and run it again.
@@ -81,10 +97,9 @@ class Stage:
         what does not hold, a line for each
         """
         folder = self.fresh(name)
-        before = _inputs(folder, COMMANDS[name])
         finished = self.server.one(COMMANDS[name].words, folder, limits=Limits(file_size=limit))
         self.figures["full disks"] += 1
-        return [f"{name}: full at {limit}: {what}" for what in self._problems(name, folder, before, finished)]
+        return [f"{name}: full at {limit}: {what}" for what in self._problems(name, folder, finished)]
 
     def crowded(self, name: str, count: int) -> list[str]:
         """Run a command several times at once on the same files.
@@ -94,13 +109,13 @@ class Stage:
         what does not hold, a line for each
         """
         command, right, folder = COMMANDS[name], self.undisturbed(name), self.fresh(name)
-        before = _inputs(folder, command)
+        kept = self._inputs_of(name).kept
         crowd = self.server.run([command.words] * count, folder)
         self.figures["commands in crowds"] += count
         problems = [found for finished in crowd if (found := wrong_refusal(finished))]
         if all(finished.status for finished in crowd):
             problems.append(f"none succeeds: {said(crowd[0])}")
-        if digests(folder, set(before)) != before:
+        if digests(folder, set(kept)) != kept:
             problems.append("an input was changed")
         for target, expected in right.contents.items():
             if found := _differs(folder / target, expected):
@@ -108,7 +123,7 @@ class Stage:
         problems += [f"{left} is left behind" for left in names_in(folder) - right.names]
         return [f"{count} times {name}: {problem}" for problem in problems]
 
-    def _inputs_of(self, name: str) -> Path:
+    def _inputs_of(self, name: str) -> _Inputs:
         if name not in self._inputs:
             folder = self._base / "inputs of" / re.sub(r"\W", "_", name)
             shutil.copytree(self._base / "inputs", folder)
@@ -118,26 +133,28 @@ class Stage:
             for target in command.targets if command.old else ():
                 old = folder / command.old
                 (shutil.copytree if old.is_dir() else shutil.copy)(old, folder / target)
-            self._inputs[name] = folder
+            old_contents = {target: contents(folder / target) for target in command.targets}
+            kept = {n for n in names_in(folder) if n.partition("/")[0] not in (*command.targets, CACHE)}
+            self._inputs[name] = _Inputs(folder, digests(folder, kept), digests(folder, all_in(folder)), old_contents)
         return self._inputs[name]
 
-    def _problems(
-        self, name: str, folder: Path, before: dict[str, str], finished: Finished, tolerated: str = ""
-    ) -> list[str]:
-        command, right = COMMANDS[name], self.undisturbed(name)
+    def _problems(self, name: str, folder: Path, finished: Finished, tolerated: str = "") -> list[str]:
+        command, right, inputs = COMMANDS[name], self.undisturbed(name), self._inputs_of(name)
         problems = list(_wrong_end(finished, folder))
-        if digests(folder, set(before)) != before:
+        if digests(folder, set(inputs.kept)) != inputs.kept:
             problems.append("an input was changed")
         for target in command.targets if not command.grows else ():
-            if found := _differs(folder / target, contents(self._inputs_of(name) / target), right.contents[target]):
+            if found := _differs(folder / target, inputs.contents[target], right.contents[target]):
                 problems.append(f"neither as before nor complete: {found}")
         if finished.status == 0 and not problems:
             for target, expected in right.contents.items():
                 if found := _differs(folder / target, expected):
                     problems.append(f"exit 0 with another result: {found}")
         if finished.killed_by is None:
-            known = right.names | names_in(self._inputs_of(name))
+            known = right.names | names_in(inputs.folder)
             problems += [f"{n} is left behind" for n in names_in(folder) - known if not _is(n, tolerated)]
+        if digests(folder, all_in(folder)) == inputs.everything:  # then it does what it did undisturbed
+            return problems
         return problems + list(self._wrong_rerun(name, folder, tolerated))
 
     def _wrong_rerun(self, name: str, folder: Path, tolerated: str) -> list[str]:
@@ -167,12 +184,6 @@ def _differs(path: Path, *expected: Any) -> str | None:
 def _is(name: str, path: str) -> bool:
     """Whether a file is the one that a call of another process was about: names differ in numbers of processes."""
     return re.sub(r"\d+", "0", Path(name).name) == re.sub(r"\d+", "0", Path(path).name)
-
-
-def _inputs(folder: Path, command: Command) -> dict[str, str]:
-    """Digests of all that a command must not change."""
-    names = {n for n in names_in(folder) if n.partition("/")[0] not in (*command.targets, CACHE)}
-    return digests(folder, names)
 
 
 def _wrong_end(finished: Finished, folder: Path) -> list[str]:

@@ -110,7 +110,7 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in (Union, UnionType):
         return any(fits(value, part) for part in parts)
     if origin is tuple:
-        return len(value) == len(parts) and all(map(fits, value, parts))
+        return isinstance(value, tuple) and len(value) == len(parts) and all(map(fits, value, parts))
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return all(fits(item, parts[1]) for item in value.values())
     if inspect.isclass(origin) and issubclass(origin, Sequence):

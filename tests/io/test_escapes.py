@@ -13,6 +13,8 @@ from molcalc.io.escapes import markdown_cell, sheet_cell, visible
         ("\x1b[2J", r"\x1b[2J"),
         ("\x9b31m", r"\x9b31m"),
         ("a\rb\x08", r"a\rb\x08"),
+        ("lost" + 512 * "\0" + "\n", r"lost\x00 (512 times)" + "\n"),
+        (repr(512 * "\0"), r"'\x00 (512 times)'"),
         ("\u202egpj.exe", r"\u202egpj.exe"),
         ("two\nlines\tÅ é 水", "two\nlines\tÅ é 水"),
     ],

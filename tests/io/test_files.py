@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ase.io import ulm
 
 from molcalc.errors import CheckpointCorruptError, CheckpointError, InUseError, ResourceError
 from molcalc.io import files
-from molcalc.io.files import exclusive, read_file, remove_temporaries, replacing, sha256, write_atomic
+from molcalc.io.files import NewFile, exclusive, read_file, remove_temporaries, replacing, sha256, write_atomic
 
 
 def test_checksum_is_that_of_the_standard() -> None:
@@ -217,3 +220,19 @@ def test_what_somebody_is_writing_is_no_leftover(tmp_path: Path) -> None:
         assert (tmp_path / "file").read_text() == "second"
     assert (tmp_path / "file").read_text() == "first"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_arrays_that_do_not_reach_the_disk_are_not_lost_in_silence(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    file = NewFile(tmp_path / "f.traj")
+    writer = ulm.Writer(file)
+    writer.add_array("small", (100,))
+    file.flush()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.tell(), hard))
+    try:
+        writer.fill(np.zeros(100))
+        with pytest.raises(OSError, match="File too large"):
+            file.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        file.close()

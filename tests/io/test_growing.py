@@ -55,3 +55,51 @@ def test_a_file_without_a_whole_piece_is_removed(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match=r"cannot write .*x/f: No such file"):
         GrowingFile(tmp_path / "x" / "f", append=False)
+
+
+def test_a_new_file_takes_its_name_with_its_first_whole_piece(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+    with closing(GrowingFile(path, append=False, force=True)) as file:
+        file.write(b"first")
+        assert path.read_bytes() == b"old"
+        file.finish_piece()
+        assert path.read_bytes() == b"first"
+        file.write(b", second")
+        file.finish_piece()
+    assert path.read_bytes() == b"first, second"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_what_a_link_points_to_grows(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real/f")
+    with closing(GrowingFile(tmp_path / "link", append=False, force=True)) as file:
+        file.write(b"one")
+        file.finish_piece()
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "f").read_bytes() == b"one"
+
+
+def test_a_file_that_cannot_take_its_name_is_said_and_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "f").write_bytes(b"old")
+    monkeypatch.setattr(os, "replace", fail)
+    with closing(GrowingFile(tmp_path / "f", append=False, force=True)) as file:
+        file.write(b"new")
+        with pytest.raises(ResourceError, match=r"cannot write .*/f: No space left on device"):
+            file.finish_piece()
+    assert (tmp_path / "f").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_a_disk_that_fails_while_a_file_is_cut_is_said(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"whole")
+    with pytest.raises(ResourceError, match=r"cannot write .*/f: Invalid argument"):
+        GrowingFile(tmp_path / "f", append=True).cut(-1)
+    assert (tmp_path / "f").read_bytes() == b"whole"
+    assert os.listdir(tmp_path) == ["f"]

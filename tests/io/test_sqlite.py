@@ -16,6 +16,8 @@ from molcalc.errors import DatasetError, InUseError
 from molcalc.io import sqlite
 from molcalc.io.files import replacing
 from molcalc.io.sqlite import recovered, refuse_programs
+from molcalc.train.data.declaration import Declaration
+from molcalc.train.data.formats.sqlite import SQLiteDatabase
 from tests.helpers.killed_writers import leave_half_written
 
 N_ROWS = 40
@@ -152,3 +154,23 @@ def test_databases_that_compute_are_refused(statement: str, tmp_path: Path) -> N
         connection.execute(statement)
     with pytest.raises(DatasetError, match=r"x\.db: .* is not read"):
         refuse_programs(file)
+
+
+def test_a_view_does_not_hide_behind_what_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "x.db"
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("CREATE VIEW systems AS SELECT 1 AS id")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET sql = CAST(sql || x'202d2df4' AS TEXT)")
+    with pytest.raises(DatasetError, match="'systems' is a view"):
+        refuse_programs(file)
+
+
+def test_a_schema_that_is_no_text_is_damage(tmp_path: Path) -> None:
+    file = make_database(tmp_path / "x.db", 1)
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET name = CAST(x'f4' AS TEXT), sql = 'x' WHERE name = 'species'")
+    refuse_programs(file)
+    with pytest.raises(DatasetError, match="x.db is damaged"):
+        SQLiteDatabase(file, Declaration())

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from molcalc.errors import DatasetError, InputError
-from molcalc.io.targets import check_distinct, check_file, check_folder, check_not_file, check_not_input
+from molcalc.errors import DatasetError, InputError, InUseError, ResourceError
+from molcalc.io import targets
+from molcalc.io.targets import (
+    check_distinct,
+    check_file,
+    check_folder,
+    check_not_file,
+    check_not_input,
+    reserved,
+    reserved_folder,
+)
 
 
 def check_model(path: Path, force: bool) -> None:
@@ -59,7 +70,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_any_work(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     with pytest.raises(InputError, match="cannot be written to; choose another one"):
-        check_file(tmp_path / "x", force=True)
+        check_file(tmp_path / "x", force=True, error=DatasetError)
 
 
 @pytest.mark.parametrize("other_name", ["same", "symbolic", "hard"])
@@ -118,3 +129,52 @@ def test_two_things_are_not_written_into_one_file(tmp_path: Path) -> None:
     for other in (Path("a").absolute(), Path("b/../a"), Path("./a")):
         with pytest.raises(InputError, match="a is named twice"):
             check_distinct([Path("a"), Path("b"), other])
+
+
+def begin(path: Path, *, force: bool = False) -> None:
+    """Begin to write a file, and end at once."""
+    with reserved(path, force=force):
+        pass
+
+
+def begin_folder(path: Path) -> None:
+    """Begin to write a folder, and end at once."""
+    with reserved_folder(path, force=True, kind="a model directory", owns=bool):
+        pass
+
+
+def test_of_two_runs_with_one_new_name_the_second_is_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "new.xyz"
+    with reserved(path, force=False):
+        for force in (False, True):
+            with pytest.raises(InUseError, match=r"new.xyz is being written by process"):
+                begin(path, force=force)
+        path.write_text("result")
+    with pytest.raises(InputError, match="new.xyz exists"):
+        begin(path)
+    begin(path, force=True)
+    assert os.listdir(tmp_path) == ["new.xyz"]
+
+
+def test_a_name_that_another_run_has_just_written_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextlib.contextmanager
+    def later(path: Path) -> Iterator[None]:
+        path.write_text("result of the other")
+        yield
+
+    monkeypatch.setattr(targets, "only_writer", later)
+    with pytest.raises(InputError, match="new.xyz exists"):
+        begin(tmp_path / "new.xyz")
+
+
+def test_a_new_folder_has_one_writer_too(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "new"
+    with (
+        reserved_folder(path, force=False, kind="a model directory", owns=bool),
+        pytest.raises(InUseError, match=r"runs/new is being written by process"),
+    ):
+        begin_folder(path)
+    assert os.listdir(tmp_path / "runs") == []
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match=r"cannot write .*file/new"):
+        begin_folder(tmp_path / "file" / "new")

@@ -53,7 +53,7 @@ def test_reference_energies_stay_in_double_precision_in_training(kind: str) -> N
     assert double == ["shifts"]
 
 
-@pytest.mark.parametrize("elements", [(), (0, 1), (1, 9)], ids=["none", "zero", "too heavy"])
-def test_elements_without_a_row_are_refused(elements: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="allowed are 1…8"):
+@pytest.mark.parametrize("elements", [(), (0, 1), (1, 9), (1, 1)], ids=["none", "zero", "too heavy", "twice"])
+def test_elements_without_a_row_of_their_own_are_refused(elements: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="allowed are 1…8|one is named twice"):
         NetworkConfig(elements=elements, max_number=8)

@@ -135,3 +135,45 @@ def test_an_unknown_choice_names_the_right_ones() -> None:
 
 def test_knowledge_does_not_change_the_hash_of_a_model() -> None:
     assert knowing(tiny_checkpoint()).hash == tiny_checkpoint().hash
+
+
+def pair(first: str, second: str, distance: float, charge: int = 0) -> Atoms:
+    """Two molecules at a distance; OH and H3O by their formulas."""
+    known = {"H3O": Atoms("OH3", [[0, 0, 0], [0.97, 0, 0.2], [-0.5, 0.84, 0.2], [-0.5, -0.84, 0.2]])}
+    atoms, other = (known[name] if name in known else molecule(name) for name in (first, second))
+    moved = other.copy()
+    moved.positions += [distance, 0.0, 0.0]
+    whole = atoms + moved
+    whole.info["charge"] = charge
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("atoms", "words"),
+    [
+        (pair("OH", "H3O", 20.0), r"H4O2 has parts that are more than 5 Å apart \(HO and H3O\).*total charge 0 among"),
+        (pair("H2O", "CH4", 20.0, charge=2), r"CH6O has parts .* \(H2O and CH4\).*total charge 2 among.*one by one"),
+    ],
+    ids=["ions of a neutral whole", "a charged whole"],
+)
+def test_ions_that_do_not_see_each_other_are_told_of_once(atoms: Atoms, words: str) -> None:
+    told, refused, silent = (
+        AIMNet2(tiny_checkpoint(), on_extrapolation=choice) for choice in ("warn", "raise", "ignore")
+    )
+    with pytest.warns(ExtrapolationWarning, match=words):
+        told.get_potential_energy(atoms)
+    told.get_potential_energy(atoms[::-1])
+    with pytest.raises(ExtrapolationError, match=words):
+        refused.get_potential_energy(atoms)
+    silent.get_potential_energy(atoms)
+
+
+def test_parts_that_are_no_ions_or_see_each_other_are_not_told_of() -> None:
+    calc = AIMNet2(tiny_checkpoint(), on_extrapolation="raise")
+    for atoms in (
+        pair("H2O", "CH4", 20.0),
+        pair("OH", "H3O", 4.0),
+        pair("CH3CH2OH", "CH3CH2OH", 5.5, charge=2),  # by a chain of neighbors
+        molecule("H", info={"charge": 1}),
+    ):
+        calc.get_potential_energy(atoms)

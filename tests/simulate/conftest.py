@@ -26,3 +26,9 @@ def periodic_calculator() -> AIMNet2:
 def images() -> list[Atoms]:
     """Water and carbon dioxide, slightly distorted."""
     return [rattled("H2O", seed=1), rattled("CO2", seed=2)]
+
+
+@pytest.fixture(scope="module")
+def module_calculator() -> AIMNet2:
+    """The calculator above, for a whole file of tests."""
+    return AIMNet2(tiny_checkpoint(), dtype="float64")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -12,7 +14,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
 from molcalc.calculators import AIMNet2
-from molcalc.simulate import QuasiNewton
+from molcalc.simulate import QuasiNewton, quasi_newton
 from molcalc.simulate.quasi_newton import _updated
 from tests.helpers.structures import rattled
 
@@ -32,6 +34,34 @@ def test_it_finds_the_minimum_of_bfgs_in_fewer_steps() -> None:
     theirs, more = relaxed(atoms, calculator, BFGS)
     assert steps < 0.8 * more
     assert ours.get_potential_energy() == pytest.approx(theirs.get_potential_energy(), abs=1e-3)
+
+
+def test_the_model_follows_atoms_that_go_far(calculator: AIMNet2, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bonds that turn take their stiff directions with them."""
+    monkeypatch.setattr(quasi_newton, "REMEMBERED", 0)
+    atoms = rattled("CH3OH", seed=2)
+    atoms.calc = calculator
+    optimizer = QuasiNewton(atoms, logfile=None)
+    optimizer.step()
+    atoms.rotate(90, "z")
+    begun = atoms.copy()
+    begun.calc = calculator
+    QuasiNewton(begun, logfile=None).step()
+    optimizer.step()
+    assert atoms.positions == pytest.approx(begun.positions, abs=1e-10)
+
+
+def test_steps_are_shorter_where_the_energy_rises_and_grow_again(calculator: AIMNet2) -> None:
+    atoms = rattled("CH3OH", seed=2)
+    atoms.calc = calculator
+    optimizer = QuasiNewton(atoms, logfile=None)
+    for rise, radius in ((None, 0.2), (1.0, 0.1), (1.0, 0.05), (-1e3, 0.075)):
+        if rise is not None:
+            assert optimizer._last is not None
+            optimizer._last = replace(optimizer._last, energy=atoms.get_potential_energy() - rise, expected=-1.0)
+        before = atoms.positions.copy()
+        optimizer.step()
+        assert np.linalg.norm(atoms.positions - before, axis=1).max() == pytest.approx(radius)
 
 
 def test_what_steps_have_shown_is_known() -> None:

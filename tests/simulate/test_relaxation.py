@@ -17,7 +17,7 @@ from molcalc.calculators import AIMNet2
 from molcalc.errors import AtomsTooCloseError, ConfigError, InputError, NonFiniteResultError, RelaxationWarning
 from molcalc.prediction.results import Prediction
 from molcalc.predictor import Predictor
-from molcalc.simulate import RelaxationSettings, relax_all, relaxation
+from molcalc.simulate import RelaxationSettings, relax_all, side_by_side
 from molcalc.simulate.relaxation_run import Relaxation, RelaxationStep
 from tests.helpers.structures import crystal, rattled
 
@@ -132,8 +132,9 @@ def test_optimizers_of_ase_take_the_steps_that_they_take_alone(
         assert outcome.atoms.positions == pytest.approx(alone.positions, abs=1e-8)
 
 
+@pytest.mark.parametrize("reason", ["speed", "memory"])
 def test_structures_enter_as_others_leave(
-    images: list[Atoms], calculator: AIMNet2, monkeypatch: pytest.MonkeyPatch
+    images: list[Atoms], calculator: AIMNet2, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     sizes: list[int] = []
     predict = Predictor.predict
@@ -144,7 +145,10 @@ def test_structures_enter_as_others_leave(
 
     together = relax_all(images * 3, calculator, FEW)
     monkeypatch.setattr(Predictor, "predict", counted)
-    monkeypatch.setattr(relaxation, "GROUP_ATOMS", 7)
+    if reason == "speed":
+        monkeypatch.setattr(side_by_side, "GROUP_ATOMS", 7)
+    else:
+        monkeypatch.setattr(side_by_side, "device_memory", lambda device: (14.5 * side_by_side.BYTES_OF_AN_ATOM, 1e12))
     ended: list[int] = []
     few = relax_all(images * 3, calculator, FEW, ended=lambda k, _: ended.append(k))
     assert max(sizes) == 6

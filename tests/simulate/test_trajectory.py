@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 from ase.io.trajectory import Trajectory
 
 from molcalc.calculators import AIMNet2
 from molcalc.errors import ConfigError, InputError
-from molcalc.simulate import DynamicsSettings, RelaxationSettings, md, relax_all
+from molcalc.simulate import DynamicsSettings, RelaxationSettings, md_all, relax_all
 from molcalc.simulate.provenance import with_results
 from molcalc.simulate.trajectory import (
     TrajectoryWriter,
@@ -26,6 +27,7 @@ SETTINGS = {"program": "molcalc test", "speed": 3}
 
 def test_a_trajectory_grows_over_several_writers(images: list[Atoms], tmp_path: Path) -> None:
     path = tmp_path / "a.traj"
+    images[0].calc = SinglePointCalculator(images[0], energy=0.0)
     for n_frames in (0, 2):
         with TrajectoryWriter(path, SETTINGS, n_frames) as writer:
             writer.write(images[0])
@@ -60,8 +62,21 @@ def test_files_of_other_programs_and_damaged_ones_are_refused(images: list[Atoms
         read_recorded(tmp_path / "damaged.traj", "molcalc test")
 
 
+def test_a_damaged_version_is_refused_by_who_goes_on(images: list[Atoms], tmp_path: Path) -> None:
+    path = tmp_path / "a.traj"
+    with TrajectoryWriter(path, SETTINGS) as writer:
+        writer.write(images[0])
+    data = bytearray(path.read_bytes())
+    data[24] ^= 1 << 7  # readers do not look at it
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="a.traj is not a readable trajectory"):
+        TrajectoryWriter(path, SETTINGS, 1)
+    assert path.read_bytes() == data
+
+
 def test_settings_that_changed_are_named_with_both_values(images: list[Atoms], tmp_path: Path) -> None:
     path = tmp_path / "a.traj"
+    images[0].calc = SinglePointCalculator(images[0], energy=0.0)
     with TrajectoryWriter(path, SETTINGS) as writer:
         writer.write(images[0])
     run = read_recorded(path, "molcalc test")
@@ -86,9 +101,10 @@ def test_a_model_that_changed_is_named_but_a_new_version_or_structure_is_no_chan
 def test_every_system_has_a_file_of_its_own_or_none() -> None:
     assert file_of_each(None, 2, "log") == [None, None]
     assert file_of_each("a", 1, "log") == [Path("a")]
+    assert file_of_each("b/a.log", 2, "log") == [Path("b/a-0.log"), Path("b/a-1.log")]
     assert file_of_each(["a", None], 2, "log") == [Path("a"), None]
     with pytest.raises(InputError, match="log: 1 files for 2 structures; give one for each, or None"):
-        file_of_each("a", 2, "log")
+        file_of_each(["a"], 2, "log")
 
 
 @pytest.mark.parametrize("name", ["a.xyz", "a.EXTXYZ", "a.traj"])
@@ -108,7 +124,7 @@ def test_formats_that_do_not_grow_are_refused_before_anything_is_computed(
     images: list[Atoms], calculator: AIMNet2, tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(InputError, match=r"trajectories end in \.traj, \.xyz, \.extxyz"):
-        md(images[0], calculator, DynamicsSettings(seed=0), steps=1, trajectory=tmp_path / name)
+        md_all(images[0], calculator, DynamicsSettings(seed=0), steps=1, trajectory=tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 

@@ -110,6 +110,10 @@ def test_typed_parts_are_taken_as_they_are() -> None:
             r"fidelities.pbe0: unknown key 'functinal' \(did you",
         ),
         ({"fidelities": {"pbe0": {"functional": 3}}}, r"fidelities.pbe0: functional: 3 is a int; expected str"),
+        (
+            {"fidelities": {"pbe0": {"functional": "pbbe0"}}},
+            r"fidelities.pbe0: functional 'pbbe0' .* near pbe0, .*: cor",
+        ),
         ({"fidelities": {"pbe0": 3}}, r"fidelities.pbe0: 3 is a int; expected a mapping"),
         ({"fidelities": 3}, r"fidelities: 3 is a int; expected a mapping"),
         ({"fidelities": {"pbe0": {"name": "x"}}}, r"fidelities.pbe0: unknown key 'name'"),

@@ -59,11 +59,11 @@ def test_a_held_out_part_needs_a_label_that_is_learned(part: str, tmp_path: Path
 def test_a_batch_that_no_memory_holds_is_refused_before_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(rehearsal, "_memory", lambda device: (1e4, 2e4))
+    monkeypatch.setattr(rehearsal, "device_memory", lambda device: (1e4, 2e4))
     with pytest.raises(ResourceError, match=r"largest batch, \d+ systems with \d+ atoms, needs .*batch_size"):
         fit_molecules(tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    monkeypatch.setattr(rehearsal, "_memory", lambda device: (1e4, 1e15))
+    monkeypatch.setattr(rehearsal, "device_memory", lambda device: (1e4, 1e15))
     with caplog.at_level(logging.WARNING, "molcalc"):
         fit_molecules(tmp_path / "run", epochs=1)
     assert "lower batch_size" in caplog.text

@@ -18,7 +18,8 @@ class Block:
     Attributes
     ----------
     systems : arrays of one entry per structure, by name: ``n_atoms``, ``row`` (number in its file), ``cell`` Å,
-        ``pbc``, labels of :data:`molcalc.properties.LABELS`, and ``n_points`` where there is an ESP.
+        ``pbc``, labels of :data:`molcalc.properties.LABELS`, ``n_points`` where there is an ESP, and as it is read
+        ``initial_moment``, the sum of initial magnetic moments in μ_B.
     atoms : arrays of one entry per atom, by name: ``numbers``, ``positions`` Å, ``initial_charges`` e and labels.
     points : ``esp_points`` Å and ``esp``, one entry per point.
     keys : names and scalars; None where a structure does not have it.

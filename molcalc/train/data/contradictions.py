@@ -57,10 +57,9 @@ def doubtful_derivatives(dataset: Dataset) -> list[str]:
     """
     found = []
     for name, pairs in zip(("forces", "stress"), compared_work(dataset)):
-        n = len(pairs.work)
-        if n < FEWEST_PAIRS or pairs.agreeing(1.0) >= 0.5:
+        n, factor = len(pairs.work), pairs.other_factor
+        if factor is None and (n < FEWEST_PAIRS or pairs.agreeing(1.0) >= 0.5):
             continue
-        factor = pairs.other_factor
         if factor is None:
             found.append(
                 f"{name} and energies do not belong together: over {n} pairs of structures that are nearly alike, work "

@@ -10,13 +10,14 @@ from typing import Any
 
 from molcalc.errors import DatasetError
 from molcalc.io.files import replacing
-from molcalc.io.targets import check_file, check_not_input
+from molcalc.io.targets import check_not_input, reserved
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import STANDARD_UNITS
 from molcalc.train.data.formats import FORMATS
 from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.opening import open_sources
+from molcalc.train.data.problems import Problems
 from molcalc.train.data.selection import problems_of
 from molcalc.train.data.usable import usable_blocks
 
@@ -66,16 +67,16 @@ def convert(
     path = Path(target)
     if path.suffix.lower() not in FORMATS:
         raise DatasetError(f"{path}: files that can be written end in {', '.join(FORMATS)}")
-    check_file(path, force=force, error=DatasetError)
     named = dict(labels or {})
     if charges is not None and named.setdefault("charges", charges) != charges:
         raise DatasetError(f"charges are {charges!r} and {named['charges']!r} in labels: leave one of them out")
-    opened, _ = open_sources(sources, Declaration(units or {}, named))
-    check_not_input(path, [file for source in opened for file in source.files], error=DatasetError)
-    for source in opened:
-        if "charges_from" in source.metadata:
-            log.warning("%s: charges are %s", source.name, source.metadata["charges_from"])
-    return write_file(path, _all_blocks(opened, skip_bad), metadata_of(opened))
+    with reserved(path, force=force, error=DatasetError):
+        opened, _ = open_sources(sources, Declaration(units or {}, named))
+        check_not_input(path, [file for source in opened for file in source.files], error=DatasetError)
+        for source in opened:
+            if "charges_from" in source.metadata:
+                log.warning("%s: charges are %s", source.name, source.metadata["charges_from"])
+        return write_file(path, _all_blocks(opened, skip_bad), metadata_of(opened))
 
 
 def write_file(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
@@ -127,8 +128,10 @@ def metadata_of(sources: Sequence[DataFile]) -> dict[str, Any]:
 
 def _all_blocks(files: Sequence[DataFile], skip_bad: bool) -> Iterator[Block]:
     for file in files:
-        problems = problems_of(file)
-        for block in usable_blocks(file, [], problems):
+        problems, doubts = problems_of(file), Problems()
+        for block in usable_blocks(file, [], problems, doubts):
             if not skip_bad:
                 problems.raise_if_any(file.name, file.word, file.row_label)
             yield block
+        problems.warn_if_any(f"{file.name}: left out", file.word, file.row_label)
+        doubts.warn_if_any(file.name, file.word, file.row_label)

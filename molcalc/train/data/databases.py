@@ -10,20 +10,19 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from molcalc.errors import DatasetError, InUseError, MolcalcError, ResourceError
+from molcalc.errors import DatasetError, ResourceError, StateError, damaged
 from molcalc.io.files import replacing
 from molcalc.io.locks import Owner, lock_file, only_writer
-from molcalc.io.sqlite import is_busy, is_out_of_storage
-from molcalc.io.targets import check_file
-from molcalc.state import CHARGE_KEYS, state_key, without_rounding
+from molcalc.io.sqlite import SQLITE_ERRORS, failure_of_sqlite
+from molcalc.io.targets import reserved
+from molcalc.state import CHARGE_KEYS, charge_argument, resolve_charge, state_key, without_rounding
 from molcalc.train.data.declaration import Declaration
-from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.encoding import decode_data, decode_json
 from molcalc.train.data.formats.sqlite import SQLiteDatabase
 from molcalc.train.data.opening import open_dataset
@@ -54,11 +53,18 @@ def repair(path: str | os.PathLike[str], *, charge: int | None = None) -> Repair
     Returns
     -------
     numbers of rows with restored arrays and with new charges
+
+    Raises
+    ------
+    ChargeError
+        For a charge that is not a whole number.
+    DatasetError
+        When a row cannot have this charge; the database stays as it was.
     """
-    database = _checked(path)
+    database, wanted = _checked(path), charge_argument(charge)
     with writing(database), _transaction(database) as connection:
         restored = sum(_restore(connection, row) for row in _narrow_rows(connection))
-        charged = 0 if charge is None else _set_charges(connection, int(charge))
+        charged = 0 if wanted is None else _set_charges(connection, wanted)
     return Repaired(restored, charged)
 
 
@@ -83,17 +89,23 @@ def split_database(
     Number of rows by file.
     """
     database = _checked(path)
-    dataset = open_dataset(database)
-    parts = split(dataset, valid=valid, test=test, seed=seed, by=by, split_key=split_key, method=method, fold=fold)
-    targets = {part: database.with_name(f"{database.stem}_{part}.db") for part in Split._fields}
-    for target in targets.values():
-        check_file(target, force=force, error=DatasetError)
-    _, rows = dataset.row_ids()
-    written = {}
-    for part, positions in zip(Split._fields, parts):
-        if len(positions):
-            written[targets[part]] = _copy([(database, rows[positions])], targets[part])
-    return written
+    targets = part_files(database)
+    with ExitStack() as held:
+        for target in targets.values():
+            held.enter_context(reserved(target, force=force, error=DatasetError))
+        dataset = open_dataset(database)
+        parts = split(dataset, valid=valid, test=test, seed=seed, by=by, split_key=split_key, method=method, fold=fold)
+        _, rows = dataset.row_ids()
+        return {
+            targets[part]: _copy([(database, rows[positions])], targets[part])
+            for part, positions in zip(Split._fields, parts)
+            if len(positions)
+        }
+
+
+def part_files(database: Path) -> dict[str, Path]:
+    """File of each part of a database that is split, by the name of the part."""
+    return {part: database.with_name(f"{database.stem}_{part}.db") for part in Split._fields}
 
 
 def merge(sources: Sequence[str | os.PathLike[str]], target: str | os.PathLike[str], *, force: bool = False) -> int:
@@ -112,13 +124,13 @@ def merge(sources: Sequence[str | os.PathLike[str]], target: str | os.PathLike[s
     path = Path(target)
     if path.suffix != ".db":
         raise DatasetError(f"{path}: an SQLite database is written; give it a name that ends in .db")
-    check_file(path, force=force, inputs=databases, error=DatasetError)
-    units = {database: SQLiteDatabase(database, Declaration()).factors for database in databases}
-    first = databases[0]
-    for database in databases:
-        if units[database] != units[first]:
-            raise DatasetError(f"{database} declares other units than {first}: convert it first (molcalc convert)")
-    return _copy([(database, None) for database in databases], path)
+    with reserved(path, force=force, inputs=databases, error=DatasetError):
+        units = {database: SQLiteDatabase(database, Declaration()).factors for database in databases}
+        first = databases[0]
+        for database in databases:
+            if units[database] != units[first]:
+                raise DatasetError(f"{database} declares other units than {first}: convert it first (molcalc convert)")
+        return _copy([(database, None) for database in databases], path)
 
 
 def write_results(
@@ -159,16 +171,7 @@ def write_results(
         except ValueError as error:
             raise DatasetError(f"{database}: an ASE database does not take this: {error}") from error
         except sqlite3.Error as error:
-            raise _failure(database, error) from error
-
-
-def _failure(path: Path, error: sqlite3.Error) -> MolcalcError:
-    """What hindered a change of a database: the disk, another program, or damage."""
-    if is_out_of_storage(error):
-        return ResourceError(f"cannot write {path}: {error}; it stays as it was")
-    if is_busy(error):
-        return InUseError(f"{path} is being written by another program: wait for it")
-    return damaged(path, error)
+            raise failure_of_sqlite(database, error) from error
 
 
 @contextmanager
@@ -235,8 +238,8 @@ def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(path, timeout=20)) as connection, connection:
             yield connection
-    except sqlite3.Error as error:
-        raise _failure(path, error) from error
+    except SQLITE_ERRORS as error:
+        raise failure_of_sqlite(path, error) from error
 
 
 def _narrow_rows(connection: sqlite3.Connection) -> list[tuple[int, dict[str, bytes]]]:
@@ -266,8 +269,8 @@ def _set_charges(connection: sqlite3.Connection, charge: int) -> int:
     import json
 
     count = 0
-    columns = "id, key_value_pairs, data, initial_charges"
-    for row, text, data, blob in connection.execute(f"SELECT {columns} FROM systems").fetchall():  # noqa: S608
+    columns = "id, key_value_pairs, data, initial_charges, numbers"
+    for row, text, data, blob, numbers in connection.execute(f"SELECT {columns} FROM systems").fetchall():  # noqa: S608
         keys = decode_json(text)
         initial = np.zeros(1) if blob is None else np.frombuffer(blob, dtype="<f8")
         stated = {**(decode_data(data) if data else {}), **keys}
@@ -276,6 +279,11 @@ def _set_charges(connection: sqlite3.Connection, charge: int) -> int:
             or without_rounding(initial.sum(), len(initial)) != 0.0
         ):
             continue
+        elements = np.frombuffer(numbers, dtype="<i4")
+        try:
+            resolve_charge({}, n_atoms=len(elements), protons=int(elements.sum()), argument=charge)
+        except StateError as error:
+            raise DatasetError(f"row {row}: {error}") from error
         keys["total_charge"] = charge
         connection.execute("UPDATE systems SET key_value_pairs=? WHERE id=?", (json.dumps(keys), row))
         connection.execute("INSERT INTO keys VALUES ('total_charge', ?)", (row,))
@@ -299,7 +307,7 @@ def _copy(sources: Sequence[tuple[Path, np.ndarray | None]], target: Path) -> in
                 total = _copy_rows(temporary, source, rows)
             except sqlite3.OperationalError:
                 raise  # of the file that is written
-            except sqlite3.Error as error:
+            except SQLITE_ERRORS as error:
                 raise damaged(source, error) from error
     return total
 

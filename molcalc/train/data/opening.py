@@ -9,7 +9,8 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ CACHE_SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
 KEPT_VERSIONS = 3
 """Packed copies of the same files that the cache keeps, of other contents, units or names of labels; the ones that were
 used last."""
-READER_VERSION = 6
+READER_VERSION = 7
 """Raised whenever the same file would be packed differently."""
 
 log = logging.getLogger(__name__)
@@ -90,13 +91,12 @@ def open_dataset(
         return data
     sources, names = open_sources(data, Declaration(units or {}, labels or {}))
     packed = _cached(sources, names, cache)
-    for source, found in zip(sources, packed.index["problems"]):
-        problems = Problems(found["counts"], found["rows"])
+    for source, found, doubted in zip(sources, packed.index["problems"], packed.index["doubts"]):
+        problems = Problems(**found)
         if not skip_bad:
             problems.raise_if_any(source.name, source.word, source.row_label)
-        elif problems:
-            listed = "; ".join(problems.describe(source.word, source.row_label))
-            log.warning("%s: left out %d rows: %s", source.name, sum(problems.counts.values()), listed)
+        problems.warn_if_any(f"{source.name}: left out", source.word, source.row_label)
+        Problems(**doubted).warn_if_any(source.name, source.word, source.row_label)
     if "numbers" not in packed.arrays:
         raise DatasetError(f"{', '.join(source.name for source in sources)}: no structures that can be used")
     dataset = Dataset(packed, sources)
@@ -178,6 +178,8 @@ def open_sources(data: Files | Mapping[str, Files], declared: Declaration) -> tu
     sources: list[DataFile] = []
     names: list[str | None] = []
     for name, files in named:
+        if name is not None and not str(name).strip():
+            raise DatasetError(f"the fidelity of {short(files)} has no name: give it one")
         opened = _opened(files, declared)
         sources += opened
         names += [None if name is None else str(name)] * len(opened)
@@ -188,15 +190,21 @@ def open_sources(data: Files | Mapping[str, Files], declared: Declaration) -> tu
 
 def _opened(files: Files, declared: Declaration) -> list[DataFile]:
     """Readers of the files, or of the Atoms, that a user gives."""
-    listed: list[Any] = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-    if listed and not any(isinstance(item, (str, os.PathLike)) for item in listed):
-        images = [files] if isinstance(files, Atoms) else listed
-        strange = next((item for item in images if not isinstance(item, Atoms)), None)
-        if strange is not None:
-            raise DatasetError(f"data: {short(strange)} is neither a file nor Atoms")
-        return [AtomsList(images, declared)]
+    items: Any = files if isinstance(files, Iterable) and not isinstance(files, (str, Atoms)) else [files]
+    listed = list(items)
+    kinds = [kind for kind in ((str, os.PathLike), Atoms) if any(isinstance(item, kind) for item in listed)]
+    for item in listed:
+        if not isinstance(item, (str, os.PathLike, Atoms)):
+            raise DatasetError(f"data: {short(item)} is neither a file nor Atoms")
+    if len(kinds) > 1:
+        raise DatasetError("data: files and Atoms in one list; give one or the other, or write the Atoms into a file")
+    if kinds == [Atoms]:
+        return [AtomsList(listed, declared)]
     found: list[DataFile] = []
     chosen = chosen_files(listed)
+    for item, count in Counter((item.path.resolve(), item.rows) for item in chosen).items():
+        if count > 1:
+            raise DatasetError(f"{item[0]} is named {count} times, and its rows would count as often: name it once")
     for rows in dict.fromkeys(item.rows for item in chosen):  # files that belong together are opened together
         for file in open_files([item.path for item in chosen if item.rows == rows], declared):
             file.selection = rows
@@ -308,21 +316,22 @@ def _temporary(folder: Path, key: str) -> Iterator[Path]:
 def _build(folder: Path, key: str, sources: Sequence[DataFile], names: Sequence[str | None]) -> None:
     """Read all sources and write a store."""
     fidelities = list(dict.fromkeys(name for name in names if name is not None))
-    found: list[dict[str, Any]] = []
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
     similar: dict[str, str] = {}
     writer = store.StoreWriter(folder)
     try:
         for k, (source, name) in enumerate(zip(sources, names)):
-            problems = problems_of(source)
-            for block in usable_blocks(source, fidelities, problems, name):
+            problems, doubts = problems_of(source), Problems()
+            for block in usable_blocks(source, fidelities, problems, doubts, name):
                 similar.update(lookalikes(block, similar))
                 writer.append(block, k)
-            found.append({"counts": problems.counts, "rows": problems.rows})
+            found.append((problems.record, doubts.record))
         writer.finish(
             {
                 "key": key,
                 "fidelities": fidelities or [UNNAMED],
-                "problems": found,
+                "problems": [problems for problems, _ in found],
+                "doubts": [doubts for _, doubts in found],
                 "lookalikes": similar,
                 "paths": _paths(sources),
             }

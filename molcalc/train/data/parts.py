@@ -200,6 +200,8 @@ def check_parts(parts: Parts, potential: Comparison | None) -> None:
     DatasetError
         Names the first rows.
     """
+    if not parts.train.weight.any():
+        raise DatasetError("the weight of every training structure is 0, and nothing would be learned (key weight)")
     for part in (parts.train, parts.valid, parts.test):
         check_charges(part)
     check_signs(parts.train)

@@ -1,10 +1,14 @@
-"""What is wrong with the rows of a source, collected so that one message can say all of it."""
+"""What is wrong or doubtful with the rows of a source, collected so that one message can say all of it."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from molcalc.errors import DatasetError
+
+log = logging.getLogger(__name__)
 
 SHOWN = 10
 KEPT = 100
@@ -12,7 +16,7 @@ KEPT = 100
 
 
 class Problems:
-    """Rows that cannot be used, by reason.
+    """Rows that cannot be used, or that can and may not be what was meant, by reason.
 
     Attributes
     ----------
@@ -45,6 +49,11 @@ class Problems:
             if len(kept) < KEPT:
                 kept.append(int(row))
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """Counts and rows by these names, as the constructor takes them."""
+        return {"counts": self.counts, "rows": self.rows}
+
     def __bool__(self) -> bool:
         return bool(self.counts)
 
@@ -66,6 +75,16 @@ class Problems:
             more = f", … ({count} {word}s)" if count > SHOWN else ""
             phrases.append(f"{word} {shown}{more}: {reason}")
         return phrases
+
+    def warn_if_any(self, source: str, word: str, label: Callable[[int], str] = str) -> None:
+        """Log one warning that lists everything.
+
+        Parameters
+        ----------
+        source : begins the message.
+        """
+        if self:
+            log.warning("%s: %s", source, "; ".join(self.describe(word, label)))
 
     def raise_if_any(self, source: str, word: str, label: Callable[[int], str] = str) -> None:
         """Raise one error that lists everything.

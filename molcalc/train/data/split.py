@@ -7,13 +7,16 @@ trained on before is held out after.
 
 from __future__ import annotations
 
+import math
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from molcalc.errors import DatasetError, suggest
+from molcalc.errors import DatasetError, short, suggest
+from molcalc.io.schema import LARGEST_SEED
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.geometry_hash import geometry_hashes, mix
 from molcalc.train.data.split_blocks import draw_blocks
@@ -76,6 +79,8 @@ def split(
         raise DatasetError(
             f"method={method!r}{suggest(str(method), SPLIT_METHODS)}; choose one of {', '.join(SPLIT_METHODS)}"
         )
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed <= LARGEST_SEED:
+        raise DatasetError(f"seed={short(seed)}; expected a whole number from 0 to {LARGEST_SEED}")
     if fold is not None and (method == "random" or split_key is not None):
         raise DatasetError(f"fold={fold!r} is for the methods hash and block, without split_key")
     if method == "block" and (by is not None or split_key is not None):
@@ -92,6 +97,8 @@ def split(
         for name, wanted in asked.items()
         if wanted and not (part == Split._fields.index(name)).any()
     }
+    if sum(wish.target for wish in wishes.values()) >= n:
+        raise DatasetError(f"valid={valid!r} and test={test!r} of {n} structures leave nothing for training")
     if fold is not None:
         wishes["test"] = Wish(Fold.of_text(fold))
     if method == "random":
@@ -122,8 +129,8 @@ def _number(part: str) -> int:
 
 def _target(wanted: float | int, n: int, name: str) -> int:
     """Number of structures asked for."""
-    if isinstance(wanted, bool) or not np.isfinite(wanted) or wanted < 0:
-        raise DatasetError(f"{name}={wanted!r} is neither a share between 0 and 1 nor a number of structures")
+    if isinstance(wanted, bool) or not isinstance(wanted, Real) or not 0 <= wanted < math.inf:
+        raise DatasetError(f"{name}={short(wanted)} is neither a share between 0 and 1 nor a number of structures")
     if isinstance(wanted, int):
         count = wanted
     elif wanted < 1:
@@ -135,7 +142,7 @@ def _target(wanted: float | int, n: int, name: str) -> int:
             f"{name}={wanted!r} is not a share between 0 and 1; give an integer for a number of structures"
         )
     if count >= n:
-        raise DatasetError(f"{name}={wanted!r} of {n} structures leaves nothing for training")
+        raise DatasetError(f"{name}={short(wanted)} of {n} structures leaves nothing for training")
     return count
 
 

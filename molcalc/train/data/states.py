@@ -10,11 +10,39 @@ import numpy as np
 
 from molcalc.errors import DatasetError, StateError
 from molcalc.fidelity import UNNAMED
-from molcalc.state import CHARGE_KEYS, FIDELITY_KEY, ROW_KEY, State, resolve_fidelity, state_key, without_rounding
+from molcalc.state import (
+    CHARGE_KEYS,
+    FIDELITY_KEY,
+    ROW_KEY,
+    State,
+    multiplicity_of_moments,
+    resolve_fidelity,
+    state_key,
+    without_rounding,
+)
 from molcalc.train.data.problems import SHOWN, Problems
 
 _UNDECIDED = State(0, 1, charge_stated=True)
 """Stands for the state of a row that cannot be used."""
+_OF_MOMENTS = (
+    "multiplicity {taken} is taken, although the initial magnetic moments add up to one of {hinted}: moments do not "
+    "count, state the multiplicity (atoms.info of files, a key of databases: db.write(atoms, multiplicity={hinted}))"
+)
+
+
+class Stated(NamedTuple):
+    """What some rows say of their states.
+
+    Attributes
+    ----------
+    initial_charges : (n,) e, sums; NaN where a row has none.
+    initial_moments : (n,) μ_B, sums of initial magnetic moments; NaN where a row has none.
+    columns : values by name that :func:`molcalc.state.state_key` knows, None where a row does not have it.
+    """
+
+    initial_charges: np.ndarray
+    initial_moments: np.ndarray
+    columns: Mapping[str, Sequence[Any]]
 
 
 class Resolved(NamedTuple):
@@ -54,9 +82,9 @@ class States:
         ids: np.ndarray,
         n_atoms: np.ndarray,
         protons: np.ndarray,
-        initial_charges: np.ndarray,
-        columns: Mapping[str, Sequence[Any]],
+        stated: Stated,
         problems: Problems,
+        doubts: Problems,
     ) -> Resolved:
         """Charge, multiplicity and fidelity of some rows.
 
@@ -64,17 +92,17 @@ class States:
         ----------
         ids : (n,) numbers of the rows.
         n_atoms, protons : (n,) int64, atoms and the sum of their atomic numbers.
-        initial_charges : (n,) e, sums; NaN where a row has none.
-        columns : values by name that :func:`molcalc.state.state_key` knows, None where a row does not have it.
+        stated : what the rows say.
         problems : takes the rows that cannot be used.
+        doubts : takes the rows whose initial magnetic moments hint at another multiplicity than they are given.
 
         Returns
         -------
         arrays by row, and which rows cannot be used
         """
-        fidelity = self._fidelities(columns.get(FIDELITY_KEY), ids)
-        keys = {key: values for key, values in columns.items() if key != FIDELITY_KEY}
-        sums = without_rounding(initial_charges, n_atoms)
+        fidelity = self._fidelities(stated.columns.get(FIDELITY_KEY), ids)
+        keys = {key: values for key, values in stated.columns.items() if key != FIDELITY_KEY}
+        sums = without_rounding(stated.initial_charges, n_atoms)
         numbers, which = np.unique(self._decide(n_atoms, protons, sums, keys), return_inverse=True)
         states = []
         for number, decided in enumerate(self._decided[k] for k in numbers.tolist()):
@@ -82,14 +110,20 @@ class States:
                 reason = self._reasons.setdefault(decided.mistake, str(decided))
                 problems.add_many(reason, ids[which == number])
             states.append(_UNDECIDED if isinstance(decided, StateError) else decided)
-        stated = np.array([state.charge_stated for state in states], dtype=bool)[which]
+        charge_stated = np.array([state.charge_stated for state in states], dtype=bool)[which]
         recorded = any(
             value is not None for key, column in keys.items() if state_key(key) in CHARGE_KEYS for value in column
         )
-        self._note("total_charge", recorded, ids[~stated])
+        self._note("total_charge", recorded, ids[~charge_stated])
         charge = np.array([state.charge for state in states], dtype=np.float64)[which]
         multiplicity = np.array([state.multiplicity for state in states], dtype=np.int64)[which]
         bad = np.array([state is _UNDECIDED for state in states], dtype=bool)[which]
+        said = bad | np.array([state.multiplicity_stated for state in states], dtype=bool)[which]
+        moments = np.where(said, np.nan, stated.initial_moments)
+        for k in np.flatnonzero(np.isfinite(moments)).tolist():
+            hinted = multiplicity_of_moments(moments[k], int(protons[k] - charge[k]))
+            if hinted not in (None, multiplicity[k]):
+                doubts.add(_OF_MOMENTS.format(taken=multiplicity[k], hinted=hinted), int(ids[k]))
         return Resolved(charge, multiplicity, fidelity, bad)
 
     def finish(self) -> None:

@@ -14,14 +14,16 @@ from molcalc.train.data.block import Block
 from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.limits import FIDELITY_OFFSET, LARGEST_WEIGHT
 from molcalc.train.data.problems import Problems
-from molcalc.train.data.states import States
+from molcalc.train.data.states import Stated, States
 from molcalc.units import LARGEST_Z
 
 WEIGHT_KEY = "weight"
 """Key of a row that says how much its errors count in the loss; 1 where there is none."""
 
 
-def usable_blocks(file: DataFile, names: list[str], problems: Problems, fidelity: str | None = None) -> Iterator[Block]:
+def usable_blocks(
+    file: DataFile, names: list[str], problems: Problems, doubts: Problems, fidelity: str | None = None
+) -> Iterator[Block]:
     """Structures of a file without those that cannot be used.
 
     Their ``systems`` have ``total_charge``, ``multiplicity`` and ``fidelity`` (a position in ``names``), and their
@@ -31,6 +33,7 @@ def usable_blocks(file: DataFile, names: list[str], problems: Problems, fidelity
     ----------
     names : of all fidelities so far; new ones are appended.
     problems : takes the rows that cannot be used, and says which rows count.
+    doubts : takes the rows that can be used, and may not be what was meant.
     fidelity : of all structures, given by the user.
 
     Yields
@@ -49,11 +52,11 @@ def usable_blocks(file: DataFile, names: list[str], problems: Problems, fidelity
             block = block.only(np.isin(block.systems["row"], list(problems.wanted)))
             if not len(block):
                 continue
-        yield _usable(block, file.factors, states, problems)
+        yield _usable(block, file.factors, states, problems, doubts)
     states.finish()
 
 
-def _usable(block: Block, factors: Mapping[str, float], states: States, problems: Problems) -> Block:
+def _usable(block: Block, factors: Mapping[str, float], states: States, problems: Problems, doubts: Problems) -> Block:
     _scale(block, factors)
     _drop_undefined_stress(block)
     said = {
@@ -64,7 +67,8 @@ def _usable(block: Block, factors: Mapping[str, float], states: States, problems
     systems = block.systems
     if WEIGHT_KEY in block.keys or WEIGHT_KEY in block.data:
         systems["weight"] = _weights(block)
-    found = states.resolve(systems["row"], systems["n_atoms"], _protons(block), _initial_charges(block), said, problems)
+    stated = Stated(_initial_charges(block), systems.pop("initial_moment", np.full(len(block), np.nan)), said)
+    found = states.resolve(systems["row"], systems["n_atoms"], _protons(block), stated, problems, doubts)
     systems.update(total_charge=found.charge, multiplicity=found.multiplicity, fidelity=found.fidelity)
     decided = {
         "total_charge": found.charge.astype(np.int64).tolist(),

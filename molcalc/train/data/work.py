@@ -50,6 +50,11 @@ class WorkAndDifference(NamedTuple):
         """Differences in units of the work, in the middle of all pairs."""
         return float(np.median(self.difference / self.work))
 
+    def deciding(self, factor: float) -> WorkAndDifference:
+        """The pairs whose error is too small for both the work, and the work times a factor, to be right."""
+        keep = np.abs((factor - 1.0) * self.work) > TELLING * self.error
+        return WorkAndDifference(*(values[keep] for values in self))
+
     def agreeing(self, factor: float) -> float:
         """Share of the pairs whose difference is the work times a factor, within its error."""
         allowed = np.maximum(TELLING * self.error, AGREEMENT * np.abs(self.work)) * abs(factor)
@@ -59,11 +64,15 @@ class WorkAndDifference(NamedTuple):
     def other_factor(self) -> float | None:
         """What the work has to be multiplied by to be the difference of energies, if that is not 1.
 
-        None where too few pairs tell, most of them agree with 1, or they do not agree on anything.
+        None where too few pairs decide, most of them agree with 1, or they do not agree on anything.
         """
-        if len(self.work) < FEWEST_PAIRS or self.agreeing(1.0) >= 0.5 or self.agreeing(self.factor) < SAME_FACTOR:
+        if len(self.work) < FEWEST_PAIRS:
             return None
-        return self.factor
+        factor = self.factor
+        pairs = self.deciding(factor)
+        if len(pairs.work) < FEWEST_PAIRS or pairs.agreeing(1.0) >= 0.5 or pairs.agreeing(factor) < SAME_FACTOR:
+            return None
+        return factor
 
 
 def compared_work(dataset: Dataset) -> tuple[WorkAndDifference, WorkAndDifference]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Float64
@@ -54,6 +54,22 @@ class LossConfig:
     def terms(self) -> tuple[LossTerm, ...]:
         """Terms with a weight above 0, in the order of :data:`TERMS`."""
         return tuple(term(name, self) for name, term in TERMS.items() if self.weights.get(name, 0.0) > 0)
+
+
+def recorded_loss(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Loss of a run that goes on: one that says nothing of the dipole of atomic charges does not learn it.
+
+    Parameters
+    ----------
+    options : that the run wrote, by key.
+
+    Returns
+    -------
+    the loss, if the run wrote one
+    """
+    if "loss" not in options:
+        return {}
+    return {"loss": {**options["loss"], "weights": {"charge_dipole": 0.0, **options["loss"]["weights"]}}}
 
 
 class LossTerm(ABC):

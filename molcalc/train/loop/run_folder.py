@@ -73,9 +73,14 @@ class RunFolder:
         """Whether a run can be resumed here."""
         return self.last.is_dir() and any(self.last.glob(checkpoint.CONFIG + "*"))
 
+    @property
+    def can_be_repeated(self) -> bool:
+        """Whether options and parts are written down; not of a run that was killed before."""
+        return all((self.path / name).is_file() for name in (OPTIONS_FILE, PARTS_FILE))
+
     @contextlib.contextmanager
     def owned(self) -> Iterator[None]:
-        """Keep other runs out; the lock ends with the process, however it dies.
+        """Keep other runs out, and clear up what a killed one left; the lock ends with the process, however it dies.
 
         Raises
         ------
@@ -91,6 +96,9 @@ class RunFolder:
                 f"cannot write to {self.path}: {error.strerror or error}; choose another output"
             ) from error
         with only_writer(self.path, lock=self.path / LOCK):
+            for folder in (self.path, self.last):
+                if folder.is_dir():
+                    checkpoint.tidy(folder)
             yield
 
     def check_new(self) -> None:
@@ -108,11 +116,17 @@ class RunFolder:
                 f"{self.path} holds a run already: resume it (resume=True, --resume), or choose another output"
             )
         found = [name for name in WRITTEN if (self.path / name).exists()]
+        if found == [self.last.name] and self._never_saved():
+            return
         if found:
             raise InputError(
                 f"{self.path} holds {', '.join(found)} of something else, which the run would write over: move "
                 f"{'it' if len(found) == 1 else 'them'} away, or choose another output"
             )
+
+    def _never_saved(self) -> bool:
+        """Whether there is only what the first save of a run leaves when it is killed."""
+        return self.last.is_dir() and all(checkpoint.is_unfinished(name) for name in os.listdir(self.last))
 
     def check_started(self) -> None:
         """Refuse to go on where there is nothing to go on with.

@@ -193,6 +193,10 @@ class Trainer:
             if self._validates_after_epoch:
                 self._validate_and_save()
                 on_validation(self)
+        if not self.progress.ended and (not self.history or self.history[-1]["step"] < self.progress.step):
+            # The end of the last epoch; a run that goes on to fewer epochs than it has made may be past it.
+            self._validate_and_save()
+            on_validation(self)
         return True
 
     @property
@@ -202,9 +206,7 @@ class Trainer:
 
     @property
     def _validates_after_epoch(self) -> bool:
-        """Whether a validation is due; the last epoch ends with one."""
-        if self.progress.epoch == self.config.epochs:
-            return not self.history or self.history[-1]["step"] < self.progress.step
+        """Whether a validation is due."""
         return self.config.validate_steps is None and self.progress.epoch % self.config.epochs_per_validation == 0
 
     @property

@@ -11,16 +11,18 @@ Loshchilov, Hutter, Decoupled Weight Decay Regularization, ICLR 2019.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from numbers import Integral
 from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from molcalc.errors import ConfigError, suggest
+from molcalc.errors import ConfigError, is_number, short, suggest
 from molcalc.io.schema import Choice, Range, check_fields
 from molcalc.train.optimize.muon import Muon
 from molcalc.train.optimize.schedules import ScheduleConfig
@@ -60,6 +62,9 @@ class Recipe:
     large_features: int = LARGE_FEATURES
 
     def __call__(self, ds_size: int, features: int, atoms: int) -> dict[str, Any]:
+        for name, value in (("ds_size", ds_size), ("features", features), ("atoms", atoms)):
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+                raise ConfigError(f"{name}={short(value)}; expected a whole number of at least 1")
         large = features > self.large_features or atoms > LARGE_ATOMS
         rate = self.small_rate if ds_size < SMALL_DATASET else self.rate
         return {
@@ -200,7 +205,7 @@ def get_recommended_optimizer_config(
     Raises
     ------
     ConfigError
-        For an unknown optimizer.
+        For an unknown optimizer, or a number that is no whole one from 1.
     """
     return OPTIMIZERS[_known(optimizer_name)].recommended(dataset_size, num_features, num_atoms)
 
@@ -329,9 +334,12 @@ def create_optimizer(
     Raises
     ------
     ConfigError
-        For an unknown optimizer, or options that it does not have.
+        For an unknown optimizer, options that it does not have, or a rate or decay that is no number from 0.
     """
     kind = OPTIMIZERS[_known(optimizer_name)]
+    for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+        if not is_number(value) or not 0.0 <= value < math.inf:
+            raise ConfigError(f"{name}={short(value)}; expected a number of at least 0")
     try:
         kind.build([{"params": [torch.zeros(2, 2)], "lr": learning_rate, "weight_decay": weight_decay}], **options)
     except (TypeError, ValueError) as error:

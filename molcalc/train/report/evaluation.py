@@ -34,7 +34,7 @@ from molcalc.train.loop.metrics import ErrorSums, compared, differences
 from molcalc.train.loop.predictions import predict
 from molcalc.train.loop.processes import chosen_device
 from molcalc.train.loop.sampler import COMPARED_AT_ONCE, validation_batches
-from molcalc.units import symbols_of
+from molcalc.units import hill_formula, symbols_of
 
 KEPT_SAMPLES = 100_000
 """Pairs of label and prediction of one property that are kept for plots."""
@@ -294,12 +294,8 @@ def group_labels(data: Dataset) -> dict[str, list[str]]:
 def formula(data: Dataset, k: int) -> str:
     """Formula and charge of a system, in Hill order: "CH4O", "H4N (+1)"."""
     numbers = data.numbers[data.offsets[k] : data.offsets[k + 1]]
-    elements, counts = np.unique(numbers, return_counts=True)
-    parts = {symbols_of([z]).split()[0]: str(n) if n > 1 else "" for z, n in zip(elements, counts)}
-    first = [symbol for symbol in ("C", "H") if "C" in parts and symbol in parts]
-    order = first + sorted(symbol for symbol in parts if symbol not in first)
     charge = int(data.total_charge[k])
-    return "".join(symbol + parts[symbol] for symbol in order) + (f" ({charge:+d})" if charge else "")
+    return hill_formula(numbers.tolist()) + (f" ({charge:+d})" if charge else "")
 
 
 class _Collected:

@@ -97,8 +97,17 @@ def log_scale(axis: Any) -> None:
         axis.yaxis.set_minor_formatter(NullFormatter())
 
 
-def save_figure(figure: Any, path: Path) -> Path:
-    """Write a picture as PNG, in one step."""
+def save_figure(figure: Any, path: Path, colors: int | None = COLORS) -> Path:
+    """Write a picture as PNG, in one step.
+
+    Parameters
+    ----------
+    colors : of the file; None keeps all, for pictures with shades.
+
+    Returns
+    -------
+    ``path``
+    """
     import numpy as np
     from PIL import Image
 
@@ -107,6 +116,8 @@ def save_figure(figure: Any, path: Path) -> Path:
     figure.canvas.draw()
     pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
     buffer = io.BytesIO()
-    pixels.quantize(COLORS, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
+    if colors is not None:
+        pixels = pixels.quantize(colors, dither=Image.Dither.NONE)
+    pixels.save(buffer, format="png", optimize=True)
     write_atomic(path, buffer.getvalue())
     return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,29 @@ from molcalc.train.report.evaluation import Predictions
 ANNOTATED = ".db"
 
 
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Names of files, with as much of their folders as tells those of one name apart.
+
+    Parameters
+    ----------
+    paths : those of one file are not told apart.
+
+    Returns
+    -------
+    one name for each, such as "water.db" or "run1/water.db"
+    """
+    parts = [path.absolute().parts for path in paths]
+    taken = [1] * len(parts)
+    while True:
+        names = ["/".join(part[-n:]) for part, n in zip(parts, taken)]
+        files: dict[str, set[tuple[str, ...]]] = {}
+        for name, part in zip(names, parts):
+            files.setdefault(name, set()).add(part)
+        if all(len(found) == 1 for found in files.values()):
+            return names
+        taken = [n + (len(files[name]) > 1) for name, n in zip(names, taken)]
+
+
 class PredictionWriter:
     """Writer of the predictions of an evaluation, which it collects batch by batch.
 
@@ -31,6 +54,7 @@ class PredictionWriter:
     def __init__(self, data: Dataset) -> None:
         self.data = data
         self._row_ids = data.row_ids()
+        self._names = distinct_names([source.path for source in data.sources])
         self._predicted: list[dict[str, np.ndarray]] = [{} for _ in range(len(data))]
         self._labels: list[dict[str, np.ndarray]] = [{} for _ in range(len(data))]
 
@@ -56,7 +80,8 @@ class PredictionWriter:
         """Write a file of all structures whose results are the predictions; returns their number.
 
         Rows keep their keys, and have ``source_file``, ``source_row``, ``label_energy`` and ``energy_error`` (eV), and
-        ``forces_rmse``, ``dipole_rmse``, … where there are labels.
+        ``forces_rmse``, ``dipole_rmse``, … where there are labels. Files of one name have as much of their folders in
+        ``source_file`` as tells them apart.
 
         Returns
         -------
@@ -158,7 +183,7 @@ class PredictionWriter:
         source, row = (ids[k] for ids in self._row_ids)
         file = data.sources[int(source)]
         label = file.row_label(int(row))
-        keys.update(source_file=file.name, source_row=int(label) if label.isdigit() else label)
+        keys.update(source_file=self._names[int(source)], source_row=int(label) if label.isdigit() else label)
         errors = self._errors(k)
         if "energy_error" in errors:
             keys["label_energy"] = float(self._predicted[k]["energy"]) - errors["energy_error"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Protocol
 
-from molcalc.errors import ConfigError
+from molcalc.errors import ConfigError, short
 from molcalc.io.files import write_atomic
 from molcalc.io.schema import Choice, Count, check_fields
 from molcalc.properties import LABELS
@@ -21,6 +21,10 @@ from molcalc.train.report.summary import RunReport
 
 log = logging.getLogger(__name__)
 
+_CURES = {
+    "tensorboard": "correct track_options, or leave out track",
+    "wandb": "correct track_options, record without a network (mode: offline), or leave out track",
+}
 INSTALL_TRACK = "pip install 'molcalc[track]'"
 PROJECT = "molcalc"
 WANDB_ID = "wandb_id"
@@ -189,7 +193,7 @@ def open_tracker(
     Raises
     ------
     ConfigError
-        When the package is not installed, or does not have a setting.
+        When the package is not installed, does not have a setting, or cannot begin.
     """
     if kind is None:
         return NoTracker()
@@ -197,8 +201,11 @@ def open_tracker(
         if kind == "tensorboard":
             return TensorBoard(folder, settings, resumed_at=step or None)
         return WandB(folder, options, settings)
-    except TypeError as error:
-        raise ConfigError(f"track_options {dict(settings)} do not fit {kind}: {error}") from error
+    except ConfigError:
+        raise
+    except Exception as error:  # trackers raise classes of their own and of what they are made of
+        given = f" with track_options {short(dict(settings))}" if settings else ""
+        raise ConfigError(f"track={kind!r} cannot begin{given}: {short(str(error))}; {_CURES[kind]}") from error
 
 
 class TensorBoard:

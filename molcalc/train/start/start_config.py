@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 from molcalc.assembly.terms import REPULSIONS, TRAINED_COULOMB, trained_coulomb
-from molcalc.dispersion.parameters import as_stored
+from molcalc.dispersion.parameters import as_stored, nearly_functionals
 from molcalc.errors import ConfigError, short, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.io.schema import Choice, Range, check_fields, from_dict
@@ -29,9 +29,9 @@ class TrainedFidelity:
 
     Attributes
     ----------
-    labels : what the labels are; ``functional`` in the spelling of the D3 parameter sets, ``dispersion`` the term that
-        completes the labels in the calculator ("d3bj:pbe0"), or None, and ``dispersion_in_labels`` whether they contain
-        dispersion already.
+    labels : what the labels are; ``functional``, a note in the spelling of the D3 parameter sets, or another method,
+        ``dispersion`` the term that completes the labels in the calculator ("d3bj:pbe0"), or None, and
+        ``dispersion_in_labels`` whether they contain dispersion already.
     subtract_dispersion : take ``dispersion`` out of labels that contain it, train on the rest, and let the calculator
         add it again.
     base : another fidelity of the data, to which this one learns the difference (Δ-learning).
@@ -85,6 +85,12 @@ class TrainedFidelity:
                 labels["dispersion"] = as_stored(labels["dispersion"])
             except ConfigError as error:
                 raise ConfigError(f"{where}: {error}") from error
+        functional = labels.get("functional")
+        if isinstance(functional, str) and (near := nearly_functionals(functional)):
+            raise ConfigError(
+                f"{where}: functional {functional!r} is in no table of D3 or D4, and near {', '.join(near)}: correct "
+                "it, or leave it out (the name of the fidelity says what the labels are)"
+            )
         training = {key: value for key, value in options.items() if key in OF_TRAINING}
         found = from_dict(Fidelity, {**labels, "name": name}, where)
         return from_dict(cls, {**training, "labels": found, "declared": tuple(labels)}, where)

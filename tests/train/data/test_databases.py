@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from ase.constraints import FixAtoms
 from ase.db import connect
 from ase.db.sqlite import SQLite3Database
 
-from molcalc.errors import DatasetError, ResourceError
+from molcalc.errors import ChargeError, DatasetError, ResourceError
 from molcalc.io.locks import Owner
 from molcalc.train.data import databases, open_dataset
 from molcalc.train.data.databases import Repaired, merge, repair, split_database, write_results, writing
@@ -48,6 +49,16 @@ def test_missing_charges_are_set_where_none_is_recorded(tmp_path: Path) -> None:
     assert open_dataset(path).total_charge.tolist() == [-1, 1]
     row = connect(path).get(total_charge=1)
     assert row.key_value_pairs == {"name": "radical", "total_charge": 1}
+
+
+@pytest.mark.parametrize("charge", [0.5, 10**400, 9, "x"], ids=lambda charge: str(charge)[:9])
+def test_a_charge_that_rows_cannot_have_is_not_set(charge: Any, tmp_path: Path) -> None:
+    with connect(tmp_path / "a.db") as database:
+        database.write(molecule("CH4"))
+        database.write(molecule("H2O"))
+    with pytest.raises((ChargeError, DatasetError), match="is not an integer|impossible for 5 atoms|is not a number"):
+        repair(tmp_path / "a.db", charge=charge)
+    assert all("total_charge" not in row for row in connect(tmp_path / "a.db").select())
 
 
 @pytest.mark.parametrize("key", ["charge", "total_charge"])

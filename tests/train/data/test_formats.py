@@ -28,6 +28,7 @@ from molcalc.train.data.formats import FORMATS, Format
 from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.formats.sqlite import SQLiteDatabase
 from molcalc.train.data.problems import Problems
+from tests.helpers.lmdb_pages import page
 from tests.train.data.conftest import Make, labelled
 
 
@@ -84,6 +85,9 @@ def test_nothing_named_in_a_row_is_made_into_an_object(make_database: Make) -> N
         ("UPDATE systems SET energy=9e999 WHERE id=3", "row 3: energy is not finite"),
         ("UPDATE systems SET energy='abc' WHERE id=3", "row 3: energy is not a number"),
         ("UPDATE systems SET numbers=zeroblob(12) WHERE id=1", "row 1: an atomic number is 0, expected 1–118"),
+        ("UPDATE systems SET natoms=9e999 WHERE id=2", "row 2: the number of atoms is not a whole number"),
+        ("UPDATE systems SET natoms=2.9 WHERE id=2", "row 2: the number of atoms is not a whole number"),
+        ("UPDATE systems SET natoms='x' WHERE id=2", "row 2: the number of atoms is not a whole number"),
         ("UPDATE systems SET pbc=7 WHERE id=1", "row 1: a periodic direction has a zero cell vector"),
     ],
 )  # fmt: skip
@@ -98,6 +102,16 @@ def test_unusable_rows_are_listed_and_left_out_on_request(tmp_path: Path, change
     dataset = open_dataset(tmp_path / "set.db", skip_bad=True)
     assert len(dataset) == 3
     assert list(dataset.skipped["set.db"].values()) == [1]
+
+
+def test_a_row_without_a_number_of_atoms_is_damage_and_not_left_out(tmp_path: Path) -> None:
+    with connect(tmp_path / "set.db") as database:
+        for _ in range(2):
+            database.write(water(energy=-1.0))
+    with sqlite3.connect(tmp_path / "set.db") as connection:
+        connection.execute("UPDATE systems SET natoms=NULL WHERE id=2")
+    with pytest.raises(DatasetError, match="row 2 has no number of atoms: the file is damaged"):
+        open_dataset(tmp_path / "set.db", skip_bad=True)
 
 
 def test_fidelities_hidden_in_atomic_numbers_are_refused(tmp_path: Path) -> None:
@@ -363,11 +377,11 @@ def test_python_objects_in_npz_files_are_not_read(tmp_path: Path) -> None:
 
 
 def test_lmdb_without_its_package_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "set.aselmdb").write_bytes(b"x")
+    (tmp_path / "set.aselmdb").write_bytes(page(1, 1) + page(1, 0))
     try:
         import ase_db_backends  # noqa: F401
     except ImportError:
-        with pytest.raises(DatasetError, match="needs the package ase-db-backends"):
+        with pytest.raises(DatasetError, match=r"databases \.\w+ need the package ase-db-backends"):
             open_dataset(tmp_path / "set.aselmdb")
 
 

@@ -13,7 +13,8 @@ from ase.db import connect
 from molcalc.errors import DatasetError
 from molcalc.train.data.geometry_hash import geometry_hashes
 from molcalc.train.data.kept_parts import KeptParts, write_parts
-from molcalc.train.data.parts import SplitConfig, open_parts, recorded_division, warn_of_leaks
+from molcalc.train.data.parts import SplitConfig, check_parts, open_parts, recorded_division, warn_of_leaks
+from tests.helpers.structures import rattled
 
 
 def test_another_seed_is_another_split_with_another_hash(labelled_db: Path) -> None:
@@ -68,6 +69,17 @@ def test_a_run_that_goes_on_keeps_its_parts_where_added_rows_would_be_drawn_anew
     assert set(geometry_hashes(before.train)) <= set(geometry_hashes(after.train))
     drawn = open_parts(grown, config)
     assert not set(geometry_hashes(before.test)) <= set(geometry_hashes(drawn.test))
+
+
+def test_training_structures_that_all_have_the_weight_zero_are_refused(tmp_path: Path) -> None:
+    with connect(tmp_path / "a.db") as database:
+        for k in range(4):
+            atoms = rattled("H2O", seed=k)
+            atoms.calc = SinglePointCalculator(atoms, energy=-2079.0)
+            database.write(atoms, weight=0.0)
+    parts = open_parts(tmp_path / "a.db", SplitConfig(valid=1, test=0))
+    with pytest.raises(DatasetError, match="the weight of every training structure is 0, and nothing would be learned"):
+        check_parts(parts, None)
 
 
 def test_a_run_that_says_nothing_of_its_division_was_divided_at_random() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,13 +100,30 @@ def test_lists_of_atoms_stand_for_files(folder: Path) -> None:
     assert energies(frames, folder) == [0, 1, 10]
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (lambda file: [frame(0), 3], "data: 3 is neither a file nor Atoms"),
+        (lambda file: [None], "data: None is neither a file nor Atoms"),
+        (lambda file: 5, "data: 5 is neither a file nor Atoms"),
+        (lambda file: [file, None], "data: None is neither"),
+        (lambda file: [file, frame(0)], "data: files and Atoms in one list"),
+        (lambda file: [file, f"{file.parent}/*.xyz"], "a.xyz is named 2 times, and its rows would count as often"),
+        (lambda file: {"": file}, "has no name: give it one"),
+    ],
+    ids=range(7),
+)
+def test_data_that_are_none_or_named_twice_are_refused(data: Any, message: str, tmp_path: Path) -> None:
+    write(tmp_path / "a.xyz", frame(0))
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(data(tmp_path / "a.xyz"), cache=tmp_path / "cache")
+
+
 def test_results_of_another_structure_are_refused(folder: Path) -> None:
     first, second = frame(0), frame(1)
     second.calc = first.calc
     with pytest.raises(DatasetError, match="structure 1 of the list: its calculator has results of another structure"):
         open_dataset([first, second], cache=folder / "cache")
-    with pytest.raises(DatasetError, match="data: 3 is neither a file nor Atoms"):
-        open_dataset([first, 3], cache=folder / "cache")  # type: ignore[list-item]
     bare = molecule("H2O")
     bare.calc = EMT()
     assert open_dataset([bare], cache=folder / "cache").counts() == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,6 +100,19 @@ def test_a_key_can_say_the_parts_and_the_missing_one_is_drawn_from_training(data
     found = split(dataset, valid=0.1, test=0.5, seed=0, split_key="part")
     assert set(found.test) == set(dataset.where_key("part", "test"))
     assert 1 <= len(found.valid) <= 20
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"valid": 10**400}, {"valid": "x"}, {"test": float("nan")}, {"seed": -1}, {"seed": 10**400}, {"seed": 0.5}],
+    ids=lambda wrong: str(wrong)[:20],
+)
+@pytest.mark.parametrize("method", ["hash", "random"])
+def test_absurd_numbers_are_refused(dataset: Dataset, method: str, wrong: dict[str, Any]) -> None:
+    with pytest.raises(
+        DatasetError, match=f"{next(iter(wrong))}=.*(is neither a share|leaves nothing|expected a whole)"
+    ):
+        split(dataset, **{"valid": 0.1, "test": 0.1, "seed": 0, "method": method, **wrong})
 
 
 def test_an_empty_part_is_refused(dataset: Dataset) -> None:
@@ -214,3 +228,12 @@ def test_compiled_and_plain_fingerprints_agree(dataset: Dataset, monkeypatch: py
     compiled_hashes = geometry_hashes(dataset)
     monkeypatch.setattr(compiled, "available", lambda: False)
     assert np.array_equal(compiled_hashes, geometry_hashes(dataset))
+
+
+@pytest.mark.parametrize("method", ["hash", "random", "block"])
+@pytest.mark.parametrize(("valid", "test"), [(0.2, 0.95), (0.5, 0.5), (40, 40), (0.6, 50)])
+def test_shares_that_leave_nothing_for_training_together_are_refused(
+    dataset: Dataset, method: str, valid: float, test: float
+) -> None:
+    with pytest.raises(DatasetError, match=f"valid={valid} and test={test} of 80 structures leave nothing"):
+        split(dataset, valid=valid, test=test, seed=0, method=method)

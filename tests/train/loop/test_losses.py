@@ -12,7 +12,7 @@ from molcalc.batch import AtomicBatch
 from molcalc.errors import ConfigError
 from molcalc.properties import LABELS
 from molcalc.train.data import open_dataset
-from molcalc.train.loop.losses import TERMS, Loss, LossConfig
+from molcalc.train.loop.losses import TERMS, Loss, LossConfig, recorded_loss
 
 ALL = {"energy": 2.0, "forces": 3.0, "dipole": 0.5, "charges": 1.5, "esp": 7.0}
 
@@ -229,3 +229,12 @@ def test_a_row_of_weight_two_counts_like_two_rows_and_one_of_weight_zero_not_at_
     assert total([1.0] * 6) == pytest.approx(float(term.total(results, batch).detach()))
     assert total([2, 0, 1, 0, 0, 0]) == pytest.approx(2 * single[0] + single[2])
     assert average([3.0] * 6) == pytest.approx(average([1.0] * 6))
+
+
+def test_a_run_that_says_nothing_of_the_dipole_of_charges_goes_on_without_it() -> None:
+    assert recorded_loss({"loss": {"metric": "mse", "weights": {"dipole": 2.0}}})["loss"] == {
+        "metric": "mse",
+        "weights": {"dipole": 2.0, "charge_dipole": 0.0},
+    }
+    assert recorded_loss({"loss": {"weights": {"charge_dipole": 3.0}}})["loss"]["weights"] == {"charge_dipole": 3.0}
+    assert recorded_loss({"seed": 1}) == {}

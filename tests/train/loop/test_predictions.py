@@ -160,11 +160,12 @@ def test_two_dipoles_need_distributed_charges(labelled_db: Path, tmp_path: Path)
         fit(labelled_db, "aimnet2", output=tmp_path / "run", loss={"weights": {"charge_dipole": 1.0}}, progress=False)
 
 
-def test_both_dipoles_are_trained_at_once(labelled_db: Path, tmp_path: Path) -> None:
+def test_both_dipoles_of_physnet_dcm_are_trained_unless_a_user_says_otherwise(
+    labelled_db: Path, tmp_path: Path
+) -> None:
     options = {
         "epochs": 2, "batch_size": 8, "progress": False, "plots": False,
         "arguments": {"n_features": 8, "n_radial": 8, "n_modules": 1, "head_features": 8, "n_dcm": 2},
-        "loss": {"weights": {"energy": 1.0, "forces": 1.0, "dipole": 1.0, "charge_dipole": 1.0}},
     }  # fmt: skip
     row = fit(labelled_db, "physnet-dcm", output=tmp_path / "run", **options).history[-1]
     assert row["train_dipole"] > 0 < row["train_charge_dipole"]

@@ -59,7 +59,7 @@ def finish(processes: list, timeout: float = 100.0) -> list[str]:
     return [process.communicate(timeout=timeout)[1].decode() for process in processes]
 
 
-@pytest.mark.parametrize("fidelities", ["one fidelity", "two fidelities"])
+@pytest.mark.parametrize("fidelities", [pytest.param("one fidelity", marks=pytest.mark.slow), "two fidelities"])
 def test_two_ranks_equal_one_with_the_double_batch(
     fidelities: str, labelled_db: Path, low_db: Path, tmp_path: Path
 ) -> None:
@@ -98,6 +98,7 @@ def test_a_dead_rank_ends_the_run_with_a_message(labelled_db: Path, tmp_path: Pa
     RunFolder(tmp_path / "run").load_last()
 
 
+@pytest.mark.slow
 def test_a_frozen_rank_ends_the_run_after_the_timeout(labelled_db: Path, tmp_path: Path) -> None:
     processes = start(labelled_db, tmp_path / "run", 4, 2, epochs=100000, timeout=6.0)
     wait_for_training(tmp_path / "run", processes)

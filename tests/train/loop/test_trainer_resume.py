@@ -182,6 +182,20 @@ def test_files_of_something_else_are_not_written_over(name: str, labelled_db: Pa
     assert other.read_text() == "x"
 
 
+def test_what_a_kill_at_the_first_save_leaves_is_cleared_up(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    names = (".saving.lock", ".1273-1.tmp.training_state.pt.new", "..1273-1.tmp.training_state.pt.new.lock")
+    folder.last.mkdir(parents=True)
+    for name in (*names, "weights.safetensors.new"):
+        (folder.last / name).touch()
+    folder.check_new()
+    with folder.owned():
+        assert not {*names} & {file.name for file in folder.last.iterdir()}
+    (folder.last / "weights.safetensors").touch()
+    with pytest.raises(InputError, match="holds last of something else"):
+        folder.check_new()
+
+
 def test_a_run_that_failed_before_its_first_step_does_not_block_the_corrected_one(
     labelled_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +313,20 @@ def test_data_with_elements_that_the_run_does_not_know_are_refused(
         run(data, tmp_path / "run", resume=True)
 
 
+def test_a_run_that_goes_on_to_fewer_epochs_than_it_made_is_validated_where_it_is(
+    labelled_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        StopAt(patch, 6)
+        with pytest.raises(KeyboardInterrupt):
+            run(labelled_db, tmp_path / "run", validate_every=5)
+    changes = {"epochs": 1, "validate_steps": 3}  # in place of validate_every
+    result = fit(output=tmp_path / "run", resume=True, progress=False, **changes)
+    assert [row["step"] for row in result.history] == [6]
+    assert "validate_every 5 → null; validate_steps null → 3" in result.history[0]["changes"]
+    assert "has made 1 epochs, and 1 are asked for: nothing is left to train" in caplog.text
+
+
 def test_a_job_that_is_started_again_begins_or_goes_on(
     finished: Path, labelled_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,8 +335,12 @@ def test_a_job_that_is_started_again_begins_or_goes_on(
         with pytest.raises(KeyboardInterrupt):
             run(labelled_db, tmp_path / "run", resume="auto")
     for _ in range(2):  # the second time nothing is left to do
+        for name in ("training.yaml", "parts.csv"):  # as if it had been killed before they were written
+            (tmp_path / "run" / name).unlink()
         run(labelled_db, tmp_path / "run", resume="auto")
     assert_same_run(finished, tmp_path / "run")
+    assert (tmp_path / "run" / "training.yaml").is_file()
+    assert (tmp_path / "run" / "parts.csv").read_text() == (finished / "parts.csv").read_text()
     with pytest.raises(ConfigError, match="resume='always'; expected True, False or 'auto'"):
         run(labelled_db, tmp_path / "run", resume="always")
 
@@ -396,3 +428,14 @@ def test_a_run_of_a_version_too_old_is_refused_with_a_way_on(finished: Path, tmp
     folder.save_last(model, {**state, "version": OLDEST_STATE - 1})
     with pytest.raises(CheckpointMismatchError, match=rf"another version.*start a new run with init='{folder.path}'"):
         folder.load_last()
+
+
+def test_a_tracker_that_is_refused_leaves_the_run_as_it_was(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    before = (tmp_path / "run" / "training.yaml").read_text()
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ConfigError, match="track='wandb' needs the package"):
+        fit(output=tmp_path / "run", resume=True, progress=False, epochs=7, track="wandb")
+    assert (tmp_path / "run" / "training.yaml").read_text() == before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -98,6 +100,12 @@ def test_muon_orthogonalizes_hidden_matrices_only() -> None:
 def test_recommended_rates_follow_the_table(size: int, features: int, atoms: int, factor: float) -> None:
     assert get_recommended_optimizer_config(size, features, atoms, "adamw")["learning_rate"] == factor * 5e-4
     assert OPTIMIZER_CONFIGS["adam"](size, features, atoms)["learning_rate"] == factor * 5e-4
+
+
+@pytest.mark.parametrize("wrong", [{"ds_size": 0}, {"features": -1}, {"atoms": 1.5}, {"ds_size": True}], ids=str)
+def test_numbers_of_a_problem_are_whole_and_at_least_one(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))}=.*; expected a whole number of at least 1"):
+        OPTIMIZER_CONFIGS["adamw"](**{"ds_size": 10, "features": 10, "atoms": 10, **wrong})
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -217,3 +225,11 @@ def test_a_restored_optimizer_continues_bit_for_bit(name: str) -> None:
     restored.load_state_dict(optimizer.state_dict())
     train(second, restored, 5, 10)
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), second.parameters()))
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"learning_rate": -1.0}, {"learning_rate": "1e-3"}, {"weight_decay": float("nan")}]
+)
+def test_rates_and_decays_that_are_no_numbers_from_zero_are_refused(numbers: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="expected a number of at least 0"):
+        create_optimizer("muon", **{"learning_rate": 1e-3, **numbers})

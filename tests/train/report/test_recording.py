@@ -36,10 +36,24 @@ def test_a_missing_package_is_one_clear_error(tmp_path: Path, monkeypatch: pytes
         open_tracker(package, tmp_path, 0, OPTIONS, {})
 
 
+def test_whatever_a_tracker_raises_at_its_start_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class CommError(Exception):
+        pass
+
+    def init(**_: Any) -> None:
+        raise CommError("no such host")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, api=SimpleNamespace(api_key="key")))
+    with pytest.raises(ConfigError, match=r"track='wandb' cannot begin: 'no such host'; .*mode: offline"):
+        open_tracker("wandb", tmp_path, 0, OPTIONS, {})
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_settings_that_a_tracker_does_not_have_are_an_error(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    with pytest.raises(ConfigError, match=r"track_options {'projekt': 'x'} do not fit tensorboard: .*projekt"):
+    with pytest.raises(ConfigError, match=r"'tensorboard' cannot begin with track_options {'projekt': 'x'}: .*projekt"):
         open_tracker("tensorboard", tmp_path, 0, OPTIONS, {"projekt": "x"})
     with pytest.raises(ValueError, match="give track as well"):
         ReportConfig(track_options={"project": "x"})

@@ -46,6 +46,7 @@ def row_of(number: int, where: str, atoms: Atoms, results: Mapping[str, Any]) ->
         cell=atoms.cell.array,
         pbc=atoms.pbc,
         initial_charges=charges,
+        initial_magmoms=atoms.get_initial_magnetic_moments() if atoms.has("initial_magmoms") else None,
         results=results,
         keys=keys,
         data=data,

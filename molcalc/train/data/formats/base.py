@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, damaged
 from molcalc.io.budget import bounded_memory
 from molcalc.io.files import UNREADABLE, decompressed, open_text
 from molcalc.train.data.block import Block
@@ -62,10 +62,7 @@ class DataFile(ABC):
     @property
     def content(self) -> Path:
         """The file to read from: itself, or a decompressed copy."""
-        try:
-            return decompressed(self.path)
-        except UNREADABLE as error:
-            raise damaged(self.path, error) from error
+        return content_of(self.path)
 
     @property
     def files(self) -> list[Path]:
@@ -140,7 +137,9 @@ class DataFile(ABC):
         return digest.digest()
 
 
-def damaged(path: Path, error: BaseException) -> DatasetError:
-    """The error for a file that its reader cannot make sense of."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DatasetError(f"{path} is damaged or not what its name says: {reason}")
+def content_of(path: Path) -> Path:
+    """What to read a file from: itself, or a decompressed copy."""
+    try:
+        return decompressed(path)
+    except UNREADABLE as error:
+        raise damaged(path, error) from error

@@ -9,16 +9,17 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
-from molcalc.errors import DatasetError, InputError
+from molcalc.errors import DatasetError, InputError, damaged
+from molcalc.io.lmdb_file import check_whole
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import QUANTITIES, unit_factors
 from molcalc.train.data.formats.atoms import atoms_of, data_of, keys_of
-from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.database_keys import DatabaseKeys
 from molcalc.train.data.formats.row import Row, named, packed_row
 from molcalc.train.data.formats.rows import RowFile
 
+LMDB = ".aselmdb"
 log = logging.getLogger(__name__)
 
 
@@ -69,6 +70,8 @@ class Database(RowFile):
 
     def _connect(self) -> Any:
         try:
+            if self.path.suffix.lower() == LMDB:
+                check_whole(self.content)
             return _connected(self.content)
         except DatasetError:
             raise
@@ -128,7 +131,7 @@ def _connected(path: Path) -> Any:
     try:
         return connect(str(path.absolute()), use_lock_file=False)  # what is written is known to nobody else
     except ImportError as error:
-        raise DatasetError(f"{path}: this kind of database needs the package ase-db-backends ({error})") from error
+        raise DatasetError(f"databases {path.suffix} need the package ase-db-backends ({error})") from error
 
 
 def _row(row: Any, where: str) -> Row:
@@ -143,6 +146,7 @@ def _row(row: Any, where: str) -> Row:
         cell=values.get("cell"),
         pbc=values.get("pbc"),
         initial_charges=values.get("initial_charges"),
+        initial_magmoms=values.get("initial_magmoms"),
         results=values,
         keys={key: values[key] for key in row._keys},
         data=named(data) if isinstance(data, dict) else {},

@@ -12,7 +12,7 @@ import numpy as np
 from ase.io.extxyz import REV_PROPERTY_NAME_MAP, key_val_str_to_dict
 
 from molcalc.elements import atomic_number
-from molcalc.errors import DatasetError, UnsupportedElementError
+from molcalc.errors import DatasetError, UnsupportedElementError, damaged, reason_of, short
 from molcalc.io.files import UNREADABLE
 from molcalc.io.xyz_frames import XYZFrame, xyz_frames
 from molcalc.properties import to_voigt
@@ -21,7 +21,6 @@ from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import unit_factors
 from molcalc.train.data.formats.atoms import atoms_with_info, is_scalar, plain
-from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.row import Row, packed_row
 from molcalc.train.data.formats.rows import RowFile
 
@@ -37,7 +36,7 @@ _CONVERTERS: Mapping[str, Callable[[np.ndarray], Any]] = {
 }
 _DIGITS = 19
 """Of integers that ASE takes for floats, because 64 bits do not hold them."""
-_NOT_CARRIED = ("tags", "masses", "momenta", "initial_magmoms", "move_mask")
+_NOT_CARRIED = ("tags", "masses", "momenta", "move_mask")
 """Columns of what conversions leave out."""
 _RESULTS = ("forces", "charges", "magmoms")
 _QM9_KEYS = ("A", "B", "C", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv")
@@ -69,7 +68,9 @@ class ExtendedXYZ(RowFile):
                 try:
                     yield _qm9_row(number, where, frame) if frame.qm9 else _row(number, where, frame)
                 except _BadLine as error:
-                    raise DatasetError(f"{self.name}, line {frame.line + 2 + error.atom}: {error}") from error
+                    raise DatasetError(
+                        f"{self.name}, line {frame.line + 2 + error.atom}: {reason_of(error)}"
+                    ) from error
 
     @staticmethod
     def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
@@ -129,7 +130,7 @@ def _row(number: int, where: str, frame: XYZFrame) -> Row:
     if "free_energy" in info and info["free_energy"] == results.get("energy"):
         del info["free_energy"]  # ASE writes it beside every energy
     results.update((name, arrays.pop(name)) for name in _RESULTS if name in arrays)
-    initial = arrays.pop("initial_charges", None)
+    initial, moments = arrays.pop("initial_charges", None), arrays.pop("initial_magmoms", None)
     # What states charge or spin goes on even if it cannot: left out, it would mean 0 and the lowest.
     keys = {key: plain(value) for key, value in info.items() if is_scalar(value) or state_key(key)}
     data = {key: value for key, value in info.items() if key not in keys}
@@ -142,6 +143,7 @@ def _row(number: int, where: str, frame: XYZFrame) -> Row:
         cell=cell,
         pbc=pbc,
         initial_charges=initial,
+        initial_magmoms=moments,
         results=results,
         keys=keys,
         data=data,
@@ -182,7 +184,9 @@ def _layout(properties: str) -> tuple[_Columns, ...]:
     fields = properties.split(":")
     names, kinds, widths = fields[::3], fields[1::3], fields[2::3]
     if len(fields) % 3 or not set(kinds) <= set(_CONVERTERS) or not all(width.isdigit() for width in widths):
-        raise ValueError(f"Properties={properties} are not NAME:TYPE:COLUMNS with types {', '.join(_CONVERTERS)}")
+        raise ValueError(
+            f"Properties={short(properties)} are not NAME:TYPE:COLUMNS with types {', '.join(_CONVERTERS)}"
+        )
     columns, first = [], 0
     for name, kind, width in zip(names, kinds, map(int, widths)):
         columns.append(_Columns(REV_PROPERTY_NAME_MAP.get(name, name), kind, first, first + width))
@@ -240,7 +244,7 @@ def _cell(info: dict[str, Any], vectors: list[str]) -> tuple[Any, Any]:
         for k, line in enumerate(vectors):
             words = line.split()
             if words[0] != f"VEC{k + 1}" or len(words) != 4:
-                raise ValueError(f"found {line.strip()!r} where VEC{k + 1} x y z was expected")
+                raise ValueError(f"found {short(line.strip())} where VEC{k + 1} x y z was expected")
             cell[k] = [float(word) for word in words[1:]]
         return cell, np.arange(3) < len(vectors)
     lattice = info.pop("Lattice", None)
@@ -271,6 +275,7 @@ def _qm9_row(number: int, where: str, frame: XYZFrame) -> Row:
         cell=None,
         pbc=None,
         initial_charges=None,
+        initial_magmoms=None,
         results={},
         keys=keys,
         data={"mulliken_charges": arrays["mulliken_charges"], "frequencies": frequencies},

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, damaged
 from molcalc.io.files import decompressed
 from molcalc.io.hdf5_target import HDF5Target
 from molcalc.properties import LABELS
@@ -27,7 +27,7 @@ from molcalc.train.data.formats.arrays import (
     check_shape,
     texts_of,
 )
-from molcalc.train.data.formats.base import DataFile, damaged
+from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.formats.hdf5_members import dataset_shape, member, open_hdf5
 from molcalc.train.data.problems import SHOWN, Problems
 

@@ -6,9 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, damaged
 from molcalc.io.budget import budget_of, expansion_message
-from molcalc.train.data.formats.base import damaged
 
 _FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 """Filters that HDF5 and h5py bring along; others would load a plug-in."""

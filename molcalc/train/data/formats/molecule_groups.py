@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, damaged
 from molcalc.properties import LABELS
 from molcalc.train.data.block import Block, concatenated
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import QUANTITIES, unit_factors
 from molcalc.train.data.formats.arrays import array_names, block_of, check_names, shaped
-from molcalc.train.data.formats.base import DataFile, damaged
+from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.formats.hdf5_members import dataset_shape, member, open_hdf5
 from molcalc.train.data.problems import Problems
 

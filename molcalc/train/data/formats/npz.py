@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, damaged, short
 from molcalc.io.budget import budget_of, expansion_message
 from molcalc.io.exact_numbers import exact_integers, real_numbers
 from molcalc.properties import CYCLIC, to_voigt
@@ -27,7 +27,7 @@ from molcalc.train.data.formats.arrays import (
     shaped,
     texts_of,
 )
-from molcalc.train.data.formats.base import DataFile, damaged
+from molcalc.train.data.formats.base import DataFile, content_of
 from molcalc.train.data.problems import Problems
 
 CHUNK = 500
@@ -89,6 +89,8 @@ PUBLISHED_ARCHIVES = (
 """MD17 and revised MD17."""
 _ENERGIES = {"E", "energy", "energies"}
 _ROUNDING = 1e-9
+_KINDS = "biufcSU"
+"""Types of arrays that are read: numbers and texts."""
 BUCKINGHAM = 1.5
 """Spectroscopists' quadrupole moment divided by the traceless second moment."""
 
@@ -163,7 +165,7 @@ class NpzFile(DataFile):
         return len(whole)
 
     def _read(self) -> dict[str, np.ndarray]:
-        arrays = _load(self.content)
+        arrays = _load(self.path)
         units = _manifest(arrays, self.path)
         if self.partner is not None:
             other = _load(self.partner)
@@ -239,8 +241,10 @@ class NpzFile(DataFile):
             )
         if "N" in arrays and arrays["N"].size != rows:
             raise DatasetError(f"{self.path}: N of shape {arrays['N'].shape} does not have {rows} entries")
-        if "N" in arrays and not np.array_equal(np.count_nonzero(numbers, axis=1), arrays["N"].reshape(rows)):
-            raise DatasetError(f"{self.path}: N does not count the non-zero entries of {theirs['numbers']}")
+        if "N" in arrays:
+            counts = exact_integers(arrays["N"], f"{self.path}: N").reshape(rows)
+            if not np.array_equal(np.count_nonzero(numbers, axis=1), counts):
+                raise DatasetError(f"{self.path}: N does not count the non-zero entries of {theirs['numbers']}")
         for ours, values in found.items():
             found[ours] = shaped(f"{self.path}: {theirs[ours]}", ours, values, rows, numbers.shape[1])
         return found
@@ -254,6 +258,7 @@ class NpzFile(DataFile):
             a, b = arrays[name], other[name]
             same = a.shape == b.shape
             if same:
+                a, b = (real_numbers(each, f"{self.path.name} and {self.partner.name}: {name}") for each in (a, b))
                 rows = np.abs(a - b).reshape(len(a), -1).max(axis=1) > (SAME_POSITION if name == "R" else 0)
                 if not rows.any():
                     continue
@@ -272,7 +277,9 @@ def _padded_points(where: str, values: np.ndarray, counts: np.ndarray, width: in
     counts : (rows,) points of each row.
     width : numbers per point.
     """
-    counts = exact_integers(counts, f"{where}, n_grid")
+    values, counts = real_numbers(values, where), exact_integers(counts, f"{where}, n_grid")
+    if (counts < 0).any():
+        raise DatasetError(f"{where}: n_grid counts {int(counts.min())} points of a row")
     most = int(counts.max(initial=0))
     present = np.arange(most) < counts[:, None]
     shape = (*present.shape, 3) if width == 3 else present.shape
@@ -307,8 +314,9 @@ def _six(values: np.ndarray, unit: str, path: Path) -> np.ndarray:
 
 
 def _names(path: Path) -> list[str]:
+    content = content_of(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(content) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
     except Exception as error:  # zipfile raises anything for damaged files
         raise damaged(path, error) from error
@@ -316,15 +324,16 @@ def _names(path: Path) -> list[str]:
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an archive, after a look at what their headers claim."""
+    content = content_of(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            claimed, size = sum(member.file_size for member in archive.infolist()), path.stat().st_size
+        with zipfile.ZipFile(content) as archive:
+            claimed, size = sum(member.file_size for member in archive.infolist()), content.stat().st_size
             if claimed > budget_of(size):
                 raise DatasetError(expansion_message(str(path), claimed, size))
             for member in archive.infolist():
                 with archive.open(member) as stream:
                     _check_header(stream, member, path)
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(content, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except DatasetError:
         raise
@@ -337,8 +346,9 @@ def _check_header(stream: Any, member: zipfile.ZipInfo, path: Path) -> None:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(stream)
     claimed = int(np.prod(np.array(shape, dtype=object))) * dtype.itemsize if shape else dtype.itemsize
-    if dtype.hasobject:
-        raise DatasetError(f"{path}: {member.filename} holds Python objects, which are not read")
+    if dtype.kind not in _KINDS:
+        what = "Python objects" if dtype.hasobject else f"values of type {short(str(dtype))}"
+        raise DatasetError(f"{path}: {member.filename} holds {what}, which are not read")
     if claimed > member.file_size:
         raise DatasetError(
             f"{path}: {member.filename} claims {claimed} bytes (shape {shape}) of the {member.file_size} it has"

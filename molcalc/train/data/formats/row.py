@@ -29,7 +29,8 @@ class Row(NamedTuple):
     natoms : number of atoms.
     numbers : int32 bytes; positions, cell : float64 bytes.
     pbc : sum of 1, 2, 4 for the periodic directions.
-    initial_charges … charges : float64 bytes, or None where missing; energy is a float.
+    initial_charges … charges : float64 bytes, or None where missing; energy is a float, and
+        initial magnetic moments may be vectors.
     keys : names and scalars.
     data : names and arrays (those of :data:`LABEL_DATA` and whatever else there is).
     """
@@ -41,6 +42,7 @@ class Row(NamedTuple):
     cell: bytes | None
     pbc: int
     initial_charges: bytes | None
+    initial_magmoms: bytes | None
     energy: float | None
     forces: bytes | None
     stress: bytes | None
@@ -61,7 +63,7 @@ class Row(NamedTuple):
 
 def packed_row(
     number: int, where: str, *, numbers: Any, positions: Any, cell: Any, pbc: Any, initial_charges: Any,
-    results: Mapping[str, Any], keys: Mapping[str, Any], data: Mapping[str, Any],
+    initial_magmoms: Any, results: Mapping[str, Any], keys: Mapping[str, Any], data: Mapping[str, Any],
 ) -> Row:  # fmt: skip
     """A row of the values that a reader found; every number in it is what it was, or the row is refused.
 
@@ -69,7 +71,8 @@ def packed_row(
     ----------
     number : of the row in its file.
     where : file and row, for messages.
-    numbers : (natoms,) atomic numbers; positions, cell, pbc, initial_charges : arrays, or None where there are none.
+    numbers : (natoms,) atomic numbers; positions, cell, pbc, initial_charges,
+    initial_magmoms : arrays, or None where there are none.
     results : energy, forces, stress, dipole, magmoms and charges, by ASE's names; others do not count.
 
     Returns
@@ -94,6 +97,7 @@ def packed_row(
         cell=packed("cell", cell),
         pbc=0 if pbc is None else int(np.dot(exact_flags(pbc, f"{where}: pbc"), [1, 2, 4])),
         initial_charges=packed("initial_charges", initial_charges),
+        initial_magmoms=packed("initial_magmoms", initial_magmoms),
         energy=energy.item() if isinstance(energy, (np.generic, np.ndarray)) and energy.ndim == 0 else energy,
         forces=packed("forces", results.get("forces")),
         stress=packed("stress", results.get("stress")),

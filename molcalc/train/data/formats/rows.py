@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.errors import DatasetError, InputError
+from molcalc.errors import DatasetError, InputError, damaged
 from molcalc.io.exact_numbers import real_numbers
 from molcalc.properties import Property, from_voigt
-from molcalc.state import is_single, single, state_key
+from molcalc.state import is_single, single, state_key, total_moment
 from molcalc.train.data.block import Block
-from molcalc.train.data.formats.base import DataFile, damaged
+from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.formats.database_keys import is_key_in_data
 from molcalc.train.data.formats.row import IN_DATA, NOT_OTHER, Row
 from molcalc.train.data.formats.row_labels import RowLabels
@@ -23,15 +23,17 @@ from molcalc.train.data.problems import Problems
 CHUNK = 1000
 """Rows that make a block."""
 F8 = 8
-_SIZES = {"numbers": 4, "positions": 24, "cell": 72, "initial_charges": F8, "forces": 24, "stress": 48, "dipole": 24,
-          "magmoms": F8, "charges": F8}  # fmt: skip
+_SIZES = {"numbers": 4, "positions": 24, "cell": 72, "initial_charges": F8, "initial_magmoms": F8, "forces": 24,
+          "stress": 48, "dipole": 24, "magmoms": F8, "charges": F8}  # fmt: skip
 """Bytes of the columns of a row, per atom or per structure."""
+_OTHER_SIZES = {"stress": 72, "initial_magmoms": 24}
+"""Of columns that may be longer: a stress of nine numbers, moments that are vectors."""
 _ATOM_COLUMNS = (
     ("forces", "forces", 24), ("charges", "charges", 8), ("spin_charges", "magmoms", 8),
     ("initial_charges", "initial_charges", 8),
 )  # fmt: skip
 """Arrays of atoms, the columns they stand in, and bytes per atom."""
-_PER_ATOM = ("numbers", "positions", "initial_charges", "forces", "magmoms", "charges")
+_PER_ATOM = ("numbers", "positions", "initial_charges", "initial_magmoms", "forces", "magmoms", "charges")
 
 
 class RowFile(DataFile):
@@ -79,16 +81,24 @@ def _fitting(rows: Sequence[Row], problems: Problems) -> list[Row]:
     """Rows whose arrays have the size that their number of atoms asks for."""
     if not rows:
         return []
-    n_atoms = np.array([row.natoms for row in rows], dtype=np.int64)
     columns = dict(zip(Row._fields, zip(*rows)))
+    counts = columns["natoms"]
+    if None in counts:  # ASE always writes one: the file is not what it was
+        raise DatasetError(f"row {rows[counts.index(None)].id} has no number of atoms: the file is damaged")
+    whole = np.ones(len(rows), dtype=bool)
+    if set(map(type, counts)) != {int}:  # a column of SQLite holds anything
+        whole = np.array([isinstance(count, int) for count in counts])
+        _note_rows("the number of atoms is not a whole number", ~whole, rows, problems)
+        counts = [count if isinstance(count, int) else 0 for count in counts]
+    n_atoms = np.array(counts, dtype=np.int64)
     fits = n_atoms > 0
-    _note_rows("there are no atoms", ~fits, rows, problems)
+    _note_rows("there are no atoms", whole & ~fits, rows, problems)
     for name, size in _SIZES.items():
         expected = size * n_atoms if name in _PER_ATOM else np.full(len(rows), size)
         found = _lengths(columns[name], expected if name not in ("numbers", "positions") else np.zeros(len(rows)))
         wrong = fits & (found != expected)
-        if name == "stress":
-            wrong &= found != 72
+        if name in _OTHER_SIZES:
+            wrong &= found != _OTHER_SIZES[name] * (n_atoms if name in _PER_ATOM else 1)
         if wrong.any():
             half = wrong & (2 * found == expected)
             verb = "are" if name.endswith("s") and name != "stress" else "is"
@@ -184,6 +194,8 @@ def _join(rows: Sequence[Row]) -> Block:
         if any(blob is not None for blob in blobs):
             values = _joined(blobs, (size * n_atoms).tolist())
             atoms[name] = values.reshape(-1, 3) if size == 24 else values
+    if any(row.initial_magmoms is not None for row in rows):
+        systems["initial_moment"] = np.array([_initial_moment(row) for row in rows])
     stresses = [None if row.stress is None else _full_stress(row.stress) for row in rows]
     for name, blobs, shape in (("dipole", [row.dipole for row in rows], (3,)), ("stress", stresses, (3, 3))):
         if any(blob is not None for blob in blobs):
@@ -203,6 +215,13 @@ def _joined(blobs: Sequence[bytes | None], sizes: Sequence[int], fill: float = n
         given = np.repeat([blob is not None for blob in blobs], np.asarray(sizes) // F8)
         values[nan & given] = np.inf
     return values
+
+
+def _initial_moment(row: Row) -> float:
+    """Total initial magnetic moment in μ_B; NaN where a row has none."""
+    if row.initial_magmoms is None:
+        return np.nan
+    return total_moment(np.frombuffer(row.initial_magmoms, dtype="<f8").reshape(row.natoms, -1))
 
 
 def _full_stress(blob: bytes) -> bytes:

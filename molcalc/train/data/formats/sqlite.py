@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, damaged
 from molcalc.io.files import decompressed
-from molcalc.io.sqlite import recovered, refuse_programs
+from molcalc.io.sqlite import SQLITE_ERRORS, recovered, refuse_programs
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
-from molcalc.train.data.formats.base import damaged
 from molcalc.train.data.formats.database import Database, write_rows
 from molcalc.train.data.formats.encoding import decode_data, decode_keys
 from molcalc.train.data.formats.row import Row
@@ -28,8 +27,8 @@ VERSIONS = (8, 9)
 """Formats of the table whose columns are known here; others go through ASE's own reader."""
 CHUNK = 2000
 _COLUMNS = (
-    "id, natoms, numbers, positions, cell, pbc, initial_charges, energy, forces, stress, dipole, magmoms, charges, "
-    "key_value_pairs, data"
+    "id, natoms, numbers, positions, cell, pbc, initial_charges, initial_magmoms, energy, forces, stress, dipole, "
+    "magmoms, charges, key_value_pairs, data"
 )
 
 
@@ -85,7 +84,7 @@ class SQLiteDatabase(Database):
         try:
             with closing(self._sqlite()) as connection:
                 (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise damaged(self.path, error) from error
         if answer != "ok":
             raise damaged(self.path, ValueError(answer))
@@ -111,9 +110,9 @@ class SQLiteDatabase(Database):
 
 
 def _row(values: tuple[Any, ...]) -> Row:
-    keys, data = values[13], values[14]
+    *columns, keys, data = values
     decoded = (
         {} if keys in (None, "{}") else decode_keys(keys),
         {} if data in (None, "null", b"null") else decode_data(data),
     )
-    return Row._make((*values[:13], *decoded))
+    return Row._make((*columns, *decoded))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from molcalc.io.files import NewFile
 from molcalc.state import state_key
 from molcalc.train.data.block import Block
 from molcalc.train.data.formats.atoms import atoms_with_info
@@ -35,7 +36,7 @@ class Trajectory(RowFile):
         from ase.io.trajectory import TrajectoryWriter
 
         count = 0
-        with open(path, "wb") as handle, TrajectoryWriter(handle, "w") as writer:
+        with NewFile(path) as handle, TrajectoryWriter(handle, "w") as writer:
             writer.set_description({"metadata": _json_ready(metadata)})
             for block in blocks:
                 for k in range(len(block)):
@@ -66,6 +67,7 @@ def _row(number: int, where: str, frame: Any, first: Any) -> Row:
         cell=frame.get("cell"),
         pbc=header.pbc,
         initial_charges=frame.get("charges"),
+        initial_magmoms=frame.get("magmoms"),
         results=results,
         keys=keys,
         data={key: value for key, value in info.items() if key not in keys},

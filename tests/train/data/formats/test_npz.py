@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,26 @@ def test_q_of_six_or_nine_numbers_is_a_quadrupole(tmp_path: Path) -> None:
     assert opened(tmp_path, physnet(Q=np.zeros((3, 3, 3))), units=units).counts()["quadrupole"] == 3
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"N": np.zeros(3, [("a", "f8")])}, "N.npy holds values of type .*, which are not read"),
+        ({"mine": np.zeros(3, "M8[s]")}, "mine.npy holds values of type"),
+        ({"E": np.array([None] * 3)}, "E.npy holds Python objects, which are not read"),
+        ({"N": ["2", "2", "1"]}, "N: '2' is of type"),
+        ({"N": [2.5, 2, 1]}, r"N: 2\.5 is not a whole number"),
+        (
+            {"esp": np.zeros(4), "vdw_surface": np.zeros((4, 3)), "n_grid": [5, -1, 0]},
+            "n_grid counts -1 points of a row",
+        ),
+        ({"esp": ["x"] * 4, "vdw_surface": np.zeros((4, 3)), "n_grid": [2, 2, 0]}, "esp: 'x' is of type"),
+    ],
+)
+def test_values_of_another_type_are_refused(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(DatasetError, match=said):
+        opened(tmp_path, physnet(**changed), units={**EV, "esp": "V", "esp_points": "Angstrom"})
+
+
 @pytest.mark.parametrize("name", ["R", "Z", "E", "Q"])
 def test_a_single_value_in_place_of_one_for_every_row_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DatasetError, match=rf"a\.npz: {name} is a single value; expected one for every row"):
@@ -105,3 +126,15 @@ def test_members_that_expand_are_refused_before_they_are_unpacked(
                 np.save(target, np.asarray(values))
     with pytest.raises(DatasetError, match=r"x\.npz claims 1.05e\+06 bytes .* MOLCALC_EXPANSION"):
         open_dataset(tmp_path / "x.npz")
+
+
+def test_compressed_archives_are_read_alone_and_in_pairs(tmp_path: Path) -> None:
+    energies = {"R": R, "Z": [[8, 1]] * 3, "E": [-1.0, -2.0, -3.0], "F": F}
+    potentials = {"R": R, "Z": [[8, 1]] * 3, "esp": np.ones((3, 4)), "vdw_surface": np.ones((3, 4, 3))}
+    for name, arrays in (("a.npz", energies), ("b.npz", potentials)):
+        np.savez(tmp_path / name, **arrays)  # type: ignore[arg-type]
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress((tmp_path / name).read_bytes()))
+    units = {**EV, "esp": "V", "esp_points": "Angstrom"}
+    dataset = open_dataset([tmp_path / "a.npz.gz", tmp_path / "b.npz.gz"], units=units, cache=tmp_path / "cache")
+    assert dataset.labels["energy"].tolist() == [-1.0, -2.0, -3.0]
+    assert "esp" in dataset.labels

@@ -1,0 +1,261 @@
+"""Infrared spectra: broadened lines of normal modes, spectra of dynamics, and how much two spectra are alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms, units
+from jaxtyping import Float64
+from scipy.signal import welch
+
+from molcalc.calculators.base import MolCalculator
+from molcalc.calculators.normal_modes import NormalModes
+from molcalc.calculators.vibrations import KM_PER_MOL
+from molcalc.errors import ConfigError, InputError
+
+FWHM = 10.0
+"""cm⁻¹, full width at half maximum of a line."""
+SHAPES = ("lorentzian", "gaussian")
+STEP = 1.0
+"""cm⁻¹ between points of a spectrum."""
+WIDTHS = (0.1, 1e4)
+"""cm⁻¹ that a line may be wide: a spectrum has eight points of each width, and no molecule has a wider line."""
+BEYOND = 15.0
+"""Widths that a spectrum reaches beyond its last line."""
+BAND_WIDTH = 10.0
+"""cm⁻¹, width at half maximum that the window gives to a line."""
+PADDING = 4
+"""Times the length of a window that it is continued by zeros, so that points lie closer than the resolution."""
+_HANN_WIDTH = 1.44
+"""Full width at half maximum of the power of a Hann window, in steps of its Fourier transform."""
+_PER_CM = 1e-15 * units._c * 100.0
+"""Oscillations per fs of a wave of 1 cm⁻¹."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Absorption by wavenumber.
+
+    Attributes
+    ----------
+    wavenumbers : (n_points,) cm⁻¹, ascending.
+    intensity : (n_points,) km/mol per cm⁻¹; its integral over a band is the intensity of the band.
+    lines : (n_lines, 2) wavenumber in cm⁻¹ and intensity in km/mol of the modes it is made of; none of dynamics.
+    title : what it is of.
+    """
+
+    wavenumbers: Float64[np.ndarray, " n_points"]
+    intensity: Float64[np.ndarray, " n_points"]
+    lines: Float64[np.ndarray, "n_lines 2"]
+    title: str = ""
+
+    def similarity(self, other: Spectrum) -> float:
+        """Cosine of the angle between two spectra, over all wavenumbers that either has.
+
+        Returns
+        -------
+        1 for spectra that differ by a factor only, 0 for those without common bands
+        """
+        step = min(np.diff(self.wavenumbers).min(), np.diff(other.wavenumbers).min())
+        low = min(self.wavenumbers[0], other.wavenumbers[0])
+        high = max(self.wavenumbers[-1], other.wavenumbers[-1])
+        grid = np.arange(low, high + step, step)
+        first, second = (np.interp(grid, one.wavenumbers, one.intensity, 0.0, 0.0) for one in (self, other))
+        product = float(np.linalg.norm(first) * np.linalg.norm(second))
+        return float(first @ second) / product if product else 0.0
+
+    def csv(self) -> str:
+        """Comma-separated values with a header."""
+        rows = [f"{x!r},{y!r}" for x, y in zip(self.wavenumbers.tolist(), self.intensity.tolist())]
+        return "\n".join(["wavenumber (cm⁻¹),intensity (km/mol/cm⁻¹)", *rows]) + "\n"
+
+
+def infrared_spectrum(
+    atoms: Atoms, calc: MolCalculator | None = None, fwhm: float = FWHM, shape: str = "lorentzian"
+) -> Spectrum:
+    """Harmonic infrared spectrum of a relaxed molecule.
+
+    Parameters
+    ----------
+    calc : any calculator of molcalc whose model has charges; None takes that of the atoms.
+    fwhm : full width at half maximum of each line, cm⁻¹.
+    shape : "lorentzian" or "gaussian".
+
+    Returns
+    -------
+    spectrum in km/mol per cm⁻¹, with its lines
+
+    Raises
+    ------
+    InputError
+        For a structure without vibrations or without a dipole, or without a calculator of molcalc.
+    ConfigError
+        For a width beyond :data:`WIDTHS`, or another shape.
+    """
+    from molcalc.analysis.molecular_potential import calculator_with_charges
+
+    modes = NormalModes.of(calculator_with_charges(atoms, calc).get_vibrations(atoms))
+    return spectrum_of(modes, fwhm, shape)
+
+
+def spectrum_of(modes: NormalModes, fwhm: float = FWHM, shape: str = "lorentzian") -> Spectrum:
+    """Spectrum of normal modes; imaginary ones absorb nothing.  See :func:`infrared_spectrum`."""
+    if modes.intensities is None:
+        raise InputError("no infrared spectrum: the model predicts no charges, or the structure has no dipole")
+    real = modes.wavenumbers > 0
+    if not real.any():
+        raise InputError(f"{modes.atoms.get_chemical_formula()} has no vibrations, and no infrared spectrum")
+    lines = np.stack([modes.wavenumbers[real], modes.intensities[real]], axis=1)
+    return broadened(lines, fwhm, shape, f"{modes.atoms.get_chemical_formula()}, harmonic")
+
+
+def check_width(fwhm: float) -> None:
+    """Refuse a width of lines in cm⁻¹ beyond :data:`WIDTHS`.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if not WIDTHS[0] <= fwhm <= WIDTHS[1]:
+        raise ConfigError(f"fwhm={fwhm!r} is no width of a line; {WIDTHS[0]:g} to {WIDTHS[1]:g} cm⁻¹ can be drawn")
+
+
+def broadened(lines: Float64[np.ndarray, "n_lines 2"], fwhm: float, shape: str, title: str = "") -> Spectrum:
+    """Spectrum of lines, each of which keeps its area.
+
+    Parameters
+    ----------
+    lines : (n_lines, 2) wavenumber in cm⁻¹ and intensity in km/mol.
+    fwhm : cm⁻¹.
+    shape : "lorentzian" or "gaussian".
+
+    Returns
+    -------
+    spectrum from 0 to beyond the last line
+
+    Raises
+    ------
+    ConfigError
+        For a width beyond :data:`WIDTHS`, or another shape.
+    """
+    check_width(fwhm)
+    if shape not in SHAPES:
+        raise ConfigError(f"shape={shape!r}: choose one of {list(SHAPES)}")
+    end = float(lines[:, 0].max()) + BEYOND * fwhm
+    grid = np.linspace(0.0, end, 1 + int(np.ceil(end / min(STEP, fwhm / 8))))
+    away = (grid[:, None] - lines[:, 0]) / (0.5 * fwhm)
+    if shape == "lorentzian":
+        profile = 1.0 / (np.pi * 0.5 * fwhm * (1.0 + away**2))
+    else:
+        profile = np.sqrt(np.log(2.0) / np.pi) / (0.5 * fwhm) * np.exp(-np.log(2.0) * away**2)
+    return Spectrum(grid, profile @ lines[:, 1], lines, title)
+
+
+def dipole_spectrum(
+    dipoles: Float64[np.ndarray, "n_frames 3"], timestep: float, temperature: float, resolution: float = BAND_WIDTH
+) -> Spectrum:
+    r"""Infrared spectrum of classical dynamics, from the Fourier transform of the autocorrelation of the dipole.
+
+    With the quantum correction of a harmonic oscillator, which turns the classical :math:`ω^2 \int e^{iωt} ⟨μ(0)·μ(t)⟩`
+    into the absorption of quantized vibrations, so that bands have the intensities of the harmonic spectrum.
+
+    Parameters
+    ----------
+    dipoles : (n_frames, 3) e·Å.
+    timestep : fs between frames.
+    temperature : K.
+    resolution : cm⁻¹, the width that lines get from the window (Hann).
+
+    Returns
+    -------
+    spectrum in km/mol per cm⁻¹, up to the highest wavenumber that the time between frames can tell
+
+    Raises
+    ------
+    ConfigError
+        For a time, temperature or resolution that is not positive.
+    InputError
+        For a trajectory that is too short for the resolution, or dipoles that are not finite.
+
+    References
+    ----------
+    R. Ramírez, T. López-Ciudad, P. Kumar P, D. Marx, J. Chem. Phys. 121, 3973 (2004), doi:10.1063/1.1774986.
+    """
+    for name, value in (("timestep", timestep), ("temperature", temperature), ("resolution", resolution)):
+        if not np.isfinite(value) or value <= 0:
+            raise ConfigError(f"{name}={value!r} is not a positive number")
+    dipoles = np.asarray(dipoles, dtype=np.float64)
+    if dipoles.ndim != 2 or dipoles.shape[1] != 3 or not np.isfinite(dipoles).all():
+        raise InputError(f"dipoles of shape {dipoles.shape}: (n_frames, 3) finite numbers are needed, in e·Å")
+    length = int(np.ceil(_HANN_WIDTH / (resolution * _PER_CM * timestep)))
+    if len(dipoles) < length:
+        finest = _HANN_WIDTH / (len(dipoles) * _PER_CM * timestep)
+        raise InputError(
+            f"{len(dipoles)} frames of {timestep:g} fs tell bands {finest:.0f} cm⁻¹ apart; resolution={resolution:g} "
+            f"needs {length} frames"
+        )
+    frequency, power = welch(
+        dipoles, fs=1.0 / timestep, nperseg=length, nfft=PADDING * length, detrend="constant", axis=0
+    )
+    omega = 2.0 * np.pi * frequency  # 1/fs
+    moving = omega**2 * power.sum(axis=1) * _PER_CM  # (e·Å/fs)² per cm⁻¹; its integral is the mean square of dμ/dt
+    thermal = units.kB * temperature / (1.0 / units.fs) ** 2  # u·Å²/fs², the mean square velocity along a normal mode
+    return Spectrum(
+        frequency / _PER_CM, KM_PER_MOL * moving / thermal, np.empty((0, 2)), f"dynamics, {temperature:.0f} K"
+    )
+
+
+def md_infrared_spectrum(
+    frames: Sequence[Atoms], timestep: float, calc: MolCalculator | None = None, temperature: float | None = None,
+    resolution: float = BAND_WIDTH,
+) -> Spectrum:  # fmt: skip
+    """Infrared spectrum of a trajectory of a molecule at constant energy (or with a gentle thermostat).
+
+    Parameters
+    ----------
+    frames : structures with momenta, one every ``timestep``.
+    timestep : fs between frames.
+    calc : computes the dipoles; None takes those that the frames carry.
+    temperature : K; None takes the mean of the frames, from their momenta.
+    resolution : cm⁻¹, the width that lines get from the window.
+
+    Returns
+    -------
+    spectrum in km/mol per cm⁻¹
+
+    Raises
+    ------
+    InputError
+        When frames differ in their atoms, have no dipole or no momenta, or are too few.
+    ConfigError
+        For a time, temperature or resolution that is not positive.
+    """
+    if not len(frames):
+        raise InputError("a trajectory without frames has no spectrum")
+    for k, atoms in enumerate(frames):
+        if not np.array_equal(atoms.numbers, frames[0].numbers):
+            raise InputError(f"frame {k} has other atoms than frame 0: a spectrum is of one molecule")
+    if calc is not None:
+        dipoles = [one["dipole"] for one in calc.evaluate(list(frames), ["dipole"])]
+    else:
+        missing = next(
+            (k for k, one in enumerate(frames) if one.calc is None or "dipole" not in one.calc.results), None
+        )
+        if missing is not None:
+            raise InputError(f"frame {missing} has no dipole: give the calculator, calc=, which computes them")
+        dipoles = [one.calc.results["dipole"] for one in frames]
+    if temperature is None:
+        temperature = float(np.mean([_temperature(atoms) for atoms in frames]))
+        if temperature <= 0:
+            raise InputError("the frames have no momenta: give temperature= in K")
+    return dipole_spectrum(np.array(dipoles), timestep, temperature, resolution)
+
+
+def _temperature(atoms: Atoms) -> float:
+    """K, of the vibrations and what else moves; the momentum of the whole molecule does not count."""
+    masses = atoms.get_masses()
+    momenta = atoms.get_momenta() - masses[:, None] * atoms.get_momenta().sum(axis=0) / masses.sum()
+    freedoms = 3 * len(atoms) - 3
+    return float((momenta**2 / masses[:, None]).sum() / (units.kB * freedoms)) if freedoms else 0.0

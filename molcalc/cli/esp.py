@@ -1,0 +1,261 @@
+"""``molcalc esp``: electrostatic potential of molecules on their surface, at points, on a grid, against data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from molcalc.cli.failures import Failures
+from molcalc.cli.options import (
+    Arguments,
+    Subparsers,
+    add_model_options,
+    add_units,
+    input_paths,
+    make_calculator,
+    number,
+    parse_units,
+)
+from molcalc.cli.table import (
+    Column,
+    ShownTable,
+    add_table_options,
+    per_electronvolt,
+    prints_text,
+    reserve_files,
+    show_table,
+)
+
+if TYPE_CHECKING:
+    from molcalc.analysis.esp_errors import PotentialError
+    from molcalc.analysis.molecular_potential import MolecularPotential
+    from molcalc.analysis.surface import Extremum, SurfacePotential
+    from molcalc.calculators.base import MolCalculator
+    from molcalc.cli.input_structures import InputStructure
+
+_EPILOG = """\
+Without further options the potential on the surface at 1.4 van der Waals radii is described: highest and lowest value,
+mean, means over its positive and negative part, their variances, and the balance of these (Politzer and Murray).
+Files that are written begin with the name of the structure, or with --output: NAME.cube, NAME-esp.png,
+NAME-surface.csv, NAME-points.csv. The potential is that of the charges of the model: inside of
+molecules it means little.
+
+examples:
+  molcalc esp water.xyz
+  molcalc esp water.xyz --cube 0.2 --plot
+  molcalc esp co2.xyz --model runs/co2 --points grid.xyz --output co2
+  molcalc esp co2.xyz --model runs/co2 --compare co2_esp.db
+"""
+_SHOWN = ("v_max", "v_min", "mean", "mean_positive", "mean_negative", "deviation")
+_SQUARED = ("variance_positive", "variance_negative")
+_TITLES = {"v_max": "V max", "v_min": "V min", "mean_positive": "mean +", "mean_negative": "mean -", "deviation": "Π",
+           "variance_positive": "var +", "variance_negative": "var -"}  # fmt: skip
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "esp", help="electrostatic potential on surfaces, points and grids", description=__doc__, epilog=_EPILOG
+    )
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="molecules, all frames (FILE@INDEX selects; - = stdin)"
+    )
+    positive = number(float, 0, open_end=True)
+    parser.add_argument(
+        "--surface", type=positive, default=1.4, metavar="X", help="van der Waals radii of the surface (default 1.4)"
+    )
+    parser.add_argument(
+        "--density", type=positive, default=10.0, metavar="N", help="points of the surface per Å² (default 10)"
+    )
+    parser.add_argument("--cube", type=positive, metavar="Å", help="write a Gaussian cube file with this spacing")
+    parser.add_argument(
+        "--margin", type=positive, default=4.0, metavar="Å", help="of the cube around the molecule (default 4)"
+    )
+    parser.add_argument("--points", metavar="FILE", help="write the potential at the points of FILE (.xyz, .npy, .csv)")
+    parser.add_argument("--points-unit", default="Å", metavar="UNIT", help="of --points: Å or Bohr (default Å)")
+    parser.add_argument(
+        "--compare", metavar="DATA", help="errors against the potentials (esp, esp_points) of a file of data"
+    )
+    parser.add_argument("--plot", action="store_true", help="write a picture of the surface")
+    parser.add_argument(
+        "--source", default="auto", choices=("auto", "distributed", "charges"),
+        help="charges that make the potential (default auto: those of the dipole)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", "--output", metavar="NAME", help="beginning of the names of files; writes NAME-surface.csv as well"
+    )
+    parser.add_argument("--force", action="store_true", help="replace existing files, but no input")
+    add_units(parser)
+    add_table_options(parser, unit=True)
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: Arguments) -> int:
+    """Describe the potential of every molecule; write what is asked for."""
+    from molcalc.analysis.point_files import read_points
+    from molcalc.cli.input_structures import read_all, sources_of, stems_of
+    from molcalc.errors import MolcalcError
+    from molcalc.train.report.figures import style
+
+    failures = Failures(args.words, args.debug)
+    frames = read_all(args.files, failures)
+    if not frames:
+        return failures.report(0)
+    wanted = [frame_targets(args, stem) for stem in stems_of(frames, args.output)]
+    inputs = input_paths(sources_of(args.files), *(args.model or []), *filter(None, (args.points, args.compare)))
+    reserve_files(args, inputs, [list(targets.values()) for targets in wanted])
+    if args.plot:
+        with style():  # says that matplotlib is not there, before the work
+            pass
+    points = None if args.points is None else read_points(args.points, args.points_unit)
+    calculator = make_calculator(args)
+    described = Descriptions(args)
+    n_done = 0
+    for frame, targets in zip(frames, wanted):
+        try:
+            described.add(frame, calculator, targets, points)
+            n_done += 1
+        except MolcalcError as error:
+            if len(frames) == 1:
+                raise
+            failures.add(type(error)(f"{frame.label}: {error}"))
+    if n_done:
+        described.publish(calculator)
+    return failures.report(n_done)
+
+
+def frame_targets(args: Arguments, stem: str) -> dict[str, Path]:
+    """Files that are written of one structure, by what they hold."""
+    endings = {
+        "cube": ".cube" if args.cube is not None else None,
+        "plot": "-esp.png" if args.plot else None,
+        "points": "-points.csv" if args.points is not None else None,
+        "surface": "-surface.csv" if args.output is not None else None,
+    }
+    return {what: Path(stem + ending) for what, ending in endings.items() if ending is not None}
+
+
+class Descriptions:
+    """What is said of the potentials of several molecules."""
+
+    def __init__(self, args: Arguments) -> None:
+        self._args = args
+        self._factor = per_electronvolt(args.unit)
+        self._unit = "V" if args.unit == "eV" else f"{args.unit}/e"
+        columns = [Column("file", text=True), Column("frame"), Column("formula", text=True), Column("charge")]
+        columns += [Column(name, _TITLES.get(name, name), self._unit, ".4f") for name in _SHOWN]
+        columns += [
+            Column(name, _TITLES[name], "V²" if self._unit == "V" else f"({self._unit})²", ".4f") for name in _SQUARED
+        ]
+        columns += [Column("balance", form=".4f"), Column("area", unit="Å²", form=".1f")]
+        self._table = ShownTable(columns)
+        self._structures: list[dict[str, Any]] = []
+        self._texts: list[str] = []
+
+    def add(self, frame: InputStructure, calculator: MolCalculator, targets: dict[str, Path], points: Any) -> None:
+        """One molecule: evaluated once, asked for everything."""
+        from molcalc.analysis.molecular_potential import MolecularPotential
+        from molcalc.analysis.surface import SurfacePotential, VdwSurface
+
+        args, atoms = self._args, frame.atoms
+        surface = VdwSurface.around(atoms, args.surface, args.density)
+        potential = MolecularPotential.of(atoms, calculator, args.source)
+        found = SurfacePotential(potential.atoms, surface, potential.at(surface.points))
+        described = found.descriptors
+        row = [frame.source, frame.number, atoms.get_chemical_formula(), calculator.resolve(atoms).charge]
+        row += [self._shown(getattr(described, name)) for name in _SHOWN]
+        row += [self._factor * self._factor * getattr(described, name) for name in _SQUARED]
+        row += [described.balance, described.area]
+        self._table.rows.append(row)
+        of_structure = {
+            **dict(zip((column.name for column in self._table.columns), row)),
+            "maxima": [self._extremum(extremum, atoms) for extremum in found.maxima],
+            "minima": [self._extremum(extremum, atoms) for extremum in found.minima],
+        }
+        self._texts.append(_extrema_text(frame, of_structure, self._unit))
+        if args.compare is not None:
+            errors = self._errors(frame, calculator, potential)
+            of_structure["errors"] = [asdict(error) for error in errors]
+            self._texts.append(str(self._error_table(errors)))
+        self._write(potential, found, targets, points)
+        of_structure["files"] = {what: str(path) for what, path in targets.items()}
+        self._texts += [f"written: {', '.join(str(path) for path in targets.values())}"] if targets else []
+        self._structures.append(of_structure)
+
+    def publish(self, calculator: MolCalculator) -> None:
+        """Print everything."""
+        made_by = calculator.todict()
+        document = {
+            "model": made_by["model"], "model_hash": made_by["model_hash"], "units": self._table.units(),
+            "structures": self._structures,
+        }  # fmt: skip
+        show_table(self._args, self._table, document)
+        if prints_text(self._args):
+            print("\n" + "\n".join(text for text in self._texts if text))
+
+    def _shown(self, value: float) -> float | None:
+        """A value in the unit that is asked for; None for one that there is not."""
+        return None if value != value else self._factor * value
+
+    def _extremum(self, extremum: Extremum, atoms: Any) -> dict[str, Any]:
+        near = {"atom": extremum.atom, "symbol": str(atoms.symbols[extremum.atom])}
+        return {"potential": self._factor * extremum.potential, "position": extremum.position.tolist(), **near}
+
+    def _errors(
+        self, frame: InputStructure, calculator: MolCalculator, potential: MolecularPotential
+    ) -> list[PotentialError]:
+        """Of the potential that is asked for, and of atomic charges where that is another one."""
+        from molcalc.analysis.esp_errors import potential_errors
+        from molcalc.analysis.molecular_potential import MolecularPotential
+        from molcalc.analysis.point_files import read_reference
+
+        reference = read_reference(self._args.compare, frame.atoms, parse_units(self._args.units))
+        has_sites = self._args.source != "charges" and len(potential.sites.charges) != len(frame.atoms)
+        predictions = {"distributed": potential.at(reference.points)} if has_sites else {}
+        atomic = MolecularPotential.of(frame.atoms, calculator, "charges") if has_sites else potential
+        predictions["charges"] = atomic.at(reference.points)
+        return potential_errors(frame.atoms, reference.points, reference.potential, predictions)
+
+    def _error_table(self, errors: list[PotentialError]) -> ShownTable:
+        columns = [Column("charges", text=True), Column("points", text=True), Column("number")]
+        columns += [Column(name, unit=self._unit, form=".4f") for name in ("rmse", "mae", "mean", "largest")]
+        rows: list[Sequence[Any]] = [
+            [
+                error.charges, error.points, error.n_points,
+                *(self._factor * value for value in (error.rmse, error.mae, error.mean, error.largest)),
+            ]
+            for error in errors
+        ]  # fmt: skip
+        return ShownTable(columns, rows)
+
+    def _write(
+        self, potential: MolecularPotential, found: SurfacePotential, targets: dict[str, Path], points: Any
+    ) -> None:
+        from molcalc.analysis.cube import write_potential_cube
+        from molcalc.analysis.pictures import draw_potential
+        from molcalc.analysis.point_files import check_unit, write_values
+        from molcalc.train.report.figures import save_figure
+
+        if "points" in targets:
+            check_unit(points, potential.atoms, self._args.points)
+        if "cube" in targets:  # first, as it may be too large
+            write_potential_cube(targets["cube"], potential, self._args.cube, self._args.margin)
+        if "points" in targets:
+            write_values(targets["points"], points, self._factor * potential.at(points), self._unit)
+        if "surface" in targets:
+            write_values(targets["surface"], found.points, self._factor * found.potential, self._unit)
+        if "plot" in targets:
+            save_figure(draw_potential(potential, self._args.surface), targets["plot"], colors=None)
+
+
+def _extrema_text(frame: InputStructure, described: dict[str, Any], unit: str) -> str:
+    """Line of the local extrema, the first three of each kind."""
+    parts = []
+    for kind in ("maxima", "minima"):
+        found = described[kind]
+        shown = ", ".join(f"{one['potential']:.4f} at {one['symbol']}{one['atom']}" for one in found[:3])
+        parts.append(f"{len(found)} local {kind if len(found) != 1 else kind[:-1] + 'um'} ({shown})")
+    return f"{frame.label}: {' and '.join(parts)}; {unit}"

@@ -1,0 +1,296 @@
+"""``molcalc vib``: normal modes, infrared spectrum and thermochemistry of structures."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from molcalc.cli.failures import Failures
+from molcalc.cli.options import Arguments, Subparsers, add_model_options, input_paths, make_calculator, number
+from molcalc.cli.table import Column, ShownTable, add_table_options, prints_text, reserve_files, show_table
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from molcalc.calculators.base import MolCalculator
+    from molcalc.calculators.normal_modes import NormalModes
+    from molcalc.cli.input_structures import InputStructure
+
+STATIONARY = 0.01
+"""eV/Å of the largest force from which a structure is no stationary point."""
+RELAXED = 1e-3
+"""eV/Å to which --relax goes."""
+LIGHTEST = 1e-3
+"""u; the lightest atom there is, muonium, has 0.113."""
+FRAMES_PER_MODE = 20
+AMPLITUDE = 0.35
+"""Å that the atom moves which moves most, in the frames of a mode."""
+_EPILOG = """\
+Second derivatives are exact and in double precision; translations and rotations are projected out. Imaginary vibrations
+are negative. Where atoms are fixed (FixAtoms, FixCartesian) only the others vibrate. There is no Raman spectrum: no
+model here knows a polarizability.
+
+examples:
+  molcalc vib water.xyz --relax --ir
+  molcalc vib water.xyz --relax --temperature 350 --masses H=2.014
+  molcalc vib water.xyz --relax --ir --plot --modes -o water
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "vib", help="vibrations, infrared spectra, Gibbs energies", description=__doc__, epilog=_EPILOG
+    )
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="structures, all frames (FILE@INDEX selects; - = stdin)"
+    )
+    positive = number(float, 0, open_end=True)
+    parser.add_argument("--relax", action="store_true", help=f"move to the minimum first (fmax {RELAXED:g} eV/Å)")
+    parser.add_argument("--ir", action="store_true", help="infrared intensities, km/mol")
+    parser.add_argument(
+        "--temperature", type=positive, metavar="K", help="thermochemistry of the ideal gas at this temperature"
+    )
+    parser.add_argument("--pressure", type=positive, default=101325.0, metavar="PA", help="of it (default 101325)")
+    parser.add_argument("--symmetry", type=number(int, 1), metavar="N", help="rotations into itself (default: found)")
+    parser.add_argument(
+        "--masses", action="append", default=[], type=_mass, metavar="WHO=U",
+        help="of an element or an atom, such as H=2.014 or 3=13.003 (repeatable)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fwhm", type=positive, default=10.0, metavar="CM", help="width of lines of the spectrum (default 10)"
+    )
+    parser.add_argument(
+        "--plot", action="store_true", help="picture and values of the spectrum, NAME-ir.png, NAME-ir.csv"
+    )
+    parser.add_argument("--modes", action="store_true", help="write every mode as a movie, NAME-modes.xyz")
+    parser.add_argument(
+        "-o", "--output", metavar="NAME", help="beginning of the names of files (default: of the input)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace existing files, but no input")
+    parser.add_argument("--raman", action="store_true", help=argparse.SUPPRESS)
+    add_table_options(parser)
+    add_model_options(parser)
+    parser.set_defaults(run=run, dtype="float64")
+
+
+def run(args: Arguments) -> int:
+    """Vibrations of every structure."""
+    from molcalc.analysis.spectra import check_width
+    from molcalc.calculators.thermochemistry import TEMPERATURE, check_conditions
+    from molcalc.cli.input_structures import read_all, sources_of, stems_of
+    from molcalc.errors import ConfigError, MolcalcError
+    from molcalc.train.report.figures import style
+
+    if args.raman:
+        raise ConfigError(
+            "no Raman spectrum: it needs derivatives of the polarizability, which none of the models here has; "
+            "infrared intensities are --ir"
+        )
+    check_width(args.fwhm)
+    check_conditions(args.temperature or TEMPERATURE, args.pressure)
+    failures = Failures(args.words, args.debug)
+    frames = read_all(args.files, failures)
+    if not frames:
+        return failures.report(0)
+    wanted = [_targets(args, stem) for stem in stems_of(frames, args.output)]
+    inputs = input_paths(sources_of(args.files), *(args.model or []))
+    reserve_files(args, inputs, [list(targets.values()) for targets in wanted])
+    if args.plot:
+        with style():  # says that matplotlib is not there, before the work
+            pass
+    calculator = make_calculator(args)
+    report = VibrationReport(args)
+    n_done = 0
+    for frame, targets in zip(frames, wanted):
+        try:
+            report.add(frame, calculator, targets)
+            n_done += 1
+        except MolcalcError as error:
+            if len(frames) == 1:
+                raise
+            failures.add(type(error)(f"{frame.label}: {error}"))
+    if n_done:
+        report.publish(calculator)
+    return failures.report(n_done)
+
+
+def _targets(args: Arguments, stem: str) -> dict[str, Path]:
+    """Files that are written of one structure, by what they hold."""
+    endings = {}
+    if args.plot:
+        endings = {"plot": "-ir.png", "spectrum": "-ir.csv"}
+    if args.modes:
+        endings["modes"] = "-modes.xyz"
+    return {what: Path(stem + ending) for what, ending in endings.items()}
+
+
+def _mass(text: str) -> tuple[str, float]:
+    """Who and its mass in u from WHO=U."""
+    found = re.fullmatch(r"([A-Z][a-z]?|[0-9]+)=([0-9.]+)", text)
+    try:
+        value = float(found[2]) if found else 0.0
+    except ValueError:
+        value = 0.0
+    if found is None or not LIGHTEST <= value < 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no mass such as H=2.014 or 3=13.003 (atoms count from 0)")
+    return found[1], value
+
+
+def with_masses(atoms: Atoms, masses: Sequence[tuple[str, float]]) -> Atoms:
+    """A structure with masses of isotopes, later ones before earlier ones.
+
+    Parameters
+    ----------
+    masses : symbol of an element or number of an atom, and u.
+
+    Returns
+    -------
+    copy of the structure
+
+    Raises
+    ------
+    ConfigError
+        For an element or atom that it does not have.
+    """
+    from molcalc.errors import ConfigError
+
+    changed, values = atoms.copy(), atoms.get_masses()
+    for who, value in masses:
+        chosen = [k for k in range(len(atoms)) if who in (str(k), atoms.symbols[k])]
+        if not chosen:
+            raise ConfigError(f"--masses {who}={value:g}: {atoms.get_chemical_formula()} has no atom {who}")
+        values[chosen] = value
+    changed.set_masses(values)
+    return changed
+
+
+class VibrationReport:
+    """Modes, spectra and thermochemistry of several structures."""
+
+    def __init__(self, args: Arguments) -> None:
+        self._args = args
+        columns = [Column("file", text=True), Column("frame"), Column("mode")]
+        columns.append(Column("wavenumber", unit="cm⁻¹", form=".2f"))
+        if args.ir:
+            columns.append(Column("intensity", unit="km/mol", form=".3f"))
+        columns.append(Column("reduced_mass", "reduced mass", "u", ".3f"))
+        self._table = ShownTable(columns)
+        self._structures: list[dict[str, Any]] = []
+
+    def add(self, frame: InputStructure, calculator: MolCalculator, targets: Mapping[str, Path]) -> None:
+        """One structure."""
+        from molcalc.calculators.normal_modes import NormalModes
+        from molcalc.errors import MissingPropertyError
+        from molcalc.simulate.relaxation import relax
+
+        args, atoms = self._args, frame.atoms
+        if args.relax:
+            (atoms,) = relax([atoms], calculator, fmax=RELAXED, progress=False)
+        atoms = with_masses(atoms, args.masses)
+        energy = calculator.get_property("energy", atoms)
+        fmax = remaining_force(atoms, calculator.get_property("forces", atoms))
+        modes = NormalModes.of(calculator.get_vibrations(atoms))
+        if args.ir and modes.intensities is None:
+            raise MissingPropertyError("no infrared intensities: the model predicts no charges, or there is no dipole")
+        rows = [
+            [frame.source, frame.number, k, float(modes.wavenumbers[k])]
+            + ([float(modes.intensities[k])] if args.ir and modes.intensities is not None else [])
+            + [float(modes.reduced_masses[k])]
+            for k in range(len(modes.wavenumbers))
+        ]
+        self._table.rows += rows
+        found: dict[str, Any] = {
+            "file": frame.source, "frame": frame.number, "formula": atoms.get_chemical_formula(),
+            "geometry": modes.geometry, "energy": energy, "max_force": fmax,
+            "imaginary": modes.imaginary.tolist(), "wavenumbers": modes.wavenumbers.tolist(),
+            "intensities": None if modes.intensities is None else modes.intensities.tolist(),
+        }  # fmt: skip
+        self._structures.append(found)
+        if prints_text(args):
+            self._print(frame, rows, found)
+        self._warn(frame, found)
+        if args.temperature is not None:
+            self._add_thermochemistry(frame, modes, found, calculator, atoms)
+        self._write(modes, targets)
+
+    def publish(self, calculator: MolCalculator) -> None:
+        """What is not printed structure by structure."""
+        made_by = calculator.todict()
+        document = {
+            "model": made_by["model"], "model_hash": made_by["model_hash"],
+            "units": {**self._table.units(), "energy": "eV", "max_force": "eV/Å", "entropy": "eV/K"},
+            "structures": self._structures,
+        }  # fmt: skip
+        show_table(self._args, self._table, document, text="")
+
+    def _print(self, frame: InputStructure, rows: list[list[Any]], found: Mapping[str, Any]) -> None:
+        print(f"{frame.label}: {found['formula']}, {found['energy']:.6f} eV, fmax {found['max_force']:.5f} eV/Å")
+        print(ShownTable(self._table.columns[2:], [row[2:] for row in rows]))
+
+    def _warn(self, frame: InputStructure, found: Mapping[str, Any]) -> None:
+        from molcalc.cli.terminal import note
+
+        if found["max_force"] > STATIONARY:
+            note(
+                f"{frame.label}: fmax {found['max_force']:.3f} eV/Å: this is no stationary point, and its vibrations "
+                "mean little; --relax moves it to the minimum first"
+            )
+        elif found["imaginary"]:
+            softest = ", ".join(f"{value:.0f}i" for value in found["imaginary"])
+            note(f"{frame.label}: imaginary vibrations, {softest} cm⁻¹: a saddle point, not a minimum")
+
+    def _add_thermochemistry(
+        self, frame: InputStructure, modes: NormalModes, found: dict[str, Any], calculator: MolCalculator, atoms: Atoms
+    ) -> None:
+        from molcalc.calculators.thermochemistry import thermochemistry
+
+        args = self._args
+        result = thermochemistry(
+            modes,
+            found["energy"],
+            args.temperature,
+            args.pressure,
+            calculator.resolve(atoms).multiplicity,
+            args.symmetry,
+        )
+        found["thermochemistry"] = asdict(result)
+        if prints_text(args):
+            print(
+                f"{result.temperature:g} K, {result.pressure:g} Pa, symmetry number {result.symmetry_number}, "
+                f"multiplicity {result.multiplicity}:\n"
+                f"  zero-point energy {result.zero_point_energy:12.6f} eV\n"
+                f"  enthalpy H        {result.enthalpy:12.6f} eV\n"
+                f"  entropy T·S       {result.temperature * result.entropy:12.6f} eV\n"
+                f"  Gibbs energy G    {result.gibbs_energy:12.6f} eV"
+            )
+
+    def _write(self, modes: NormalModes, targets: Mapping[str, Path]) -> None:
+        from molcalc.analysis.pictures import draw_spectrum
+        from molcalc.analysis.spectra import spectrum_of
+        from molcalc.cli.output import write_frames
+        from molcalc.io.files import write_atomic
+        from molcalc.train.report.figures import save_figure
+
+        if "plot" in targets:
+            spectrum = spectrum_of(modes, self._args.fwhm)
+            save_figure(draw_spectrum(spectrum), targets["plot"])
+            write_atomic(targets["spectrum"], spectrum.csv().encode())
+        if "modes" in targets:
+            write_frames(targets["modes"], modes.movie(FRAMES_PER_MODE, AMPLITUDE))
+        if targets and prints_text(self._args):
+            print(f"written: {', '.join(str(path) for path in targets.values())}")
+
+
+def remaining_force(atoms: Atoms, forces: Any) -> float:
+    """eV/Å of the largest force on an atom, without what constraints take."""
+    import numpy as np
+
+    free = np.array(forces)
+    for constraint in atoms.constraints:
+        constraint.adjust_forces(atoms, free)
+    return float(np.linalg.norm(free, axis=1).max())

@@ -1,0 +1,234 @@
+"""A potential with its derivatives for plain calls: by the graph of torch, or compiled in one go without a graph.
+
+:class:`CompiledStep` is the twin of :func:`molcalc.derivatives.evaluate`. Networks go forward and back by
+:mod:`molcalc.models.aimnet2_step`; between both, energy terms give the derivatives by the charges. What the networks of
+an ensemble have in common is computed once.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, cast
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from molcalc.batch import AtomicBatch, collate
+from molcalc.derivatives import (
+    Gradient,
+    dipole_derivatives,
+    evaluate,
+    hessian,
+    results_of_gradients,
+    results_of_output,
+    term_derivatives,
+)
+from molcalc.energy_term import EnergyTerm, FirstDerivatives
+from molcalc.kernels.runtime import WIDTH, available, start_each
+from molcalc.models.aimnet2 import AIMNet2Network
+from molcalc.models.network import Network
+from molcalc.nn.segments import segment_sum
+from molcalc.potential import Potential, PotentialOutput
+
+if TYPE_CHECKING:
+    from molcalc.models.aimnet2_step import Surroundings
+
+DISPLACEMENT = 3e-5
+"""Å, by which coordinates are moved for second derivatives. What differences of this size leave out and what rounding
+adds are both below 2e-6 eV/Å²."""
+DISPLACED_ATOMS = 600
+"""Atoms of displaced copies that are evaluated at once."""
+
+
+class Step(Protocol):
+    """A potential that is evaluated with its derivatives, on the device of its weights.
+
+    Attributes
+    ----------
+    kind : "torch" or "compiled".
+    """
+
+    kind: str
+
+    def evaluate(self, batch: AtomicBatch, properties: Iterable[str]) -> dict[str, Float[Tensor, " ..."]]:
+        """Results as :func:`molcalc.derivatives.evaluate` returns them, with "forces" and "stress" if asked for."""
+        ...
+
+    def second_derivatives(
+        self, batch: AtomicBatch
+    ) -> tuple[Float64[Tensor, "n_atoms 3 n_atoms 3"], Float64[Tensor, "3 n_atoms 3"] | None]:
+        """Second derivatives of the energy of one structure, and those of its dipole by positions, if it has charges.
+
+        Returns
+        -------
+        hessian : (n_atoms, 3, n_atoms, 3) float64, eV/Å², symmetric.
+        dipole_derivatives : (3, n_atoms, 3) float64, e, or None.
+        """
+        ...
+
+
+def step_of(potential: Potential) -> Step:
+    """The quickest step of a potential.
+
+    It is compiled for AIMNet2 networks with the published numbers of functions and without charge heads, with energy
+    terms that read charges or nothing, on a processor where numba is installed.
+
+    Returns
+    -------
+    Step
+    """
+    reads = {name for term in potential.energy_terms for name in term.requires}
+    if available() and reads <= {"charges"} and all(_has_twin(network) for network in potential.networks):
+        return CompiledStep(potential)
+    return TorchStep(potential)
+
+
+def _has_twin(network: Network) -> bool:
+    if type(network) is not AIMNet2Network:
+        return False
+    c, weight = network.config, network.embedding
+    published = c.n_radial == WIDTH and c.n_vector <= WIDTH and not c.charge_heads
+    return published and weight.device.type == "cpu" and weight.dtype == torch.float64
+
+
+class TorchStep:
+    """Step by the graph of torch, of any potential."""
+
+    kind = "torch"
+
+    def __init__(self, potential: Potential) -> None:
+        self._potential = potential
+
+    def evaluate(self, batch: AtomicBatch, properties: Iterable[str]) -> dict[str, Float[Tensor, " ..."]]:
+        """Results of :func:`molcalc.derivatives.evaluate`."""
+        return evaluate(self._potential, batch, properties)
+
+    def second_derivatives(
+        self, batch: AtomicBatch
+    ) -> tuple[Float64[Tensor, "n_atoms 3 n_atoms 3"], Float64[Tensor, "3 n_atoms 3"] | None]:
+        """Exact derivatives, row by row of the graph."""
+        slopes = dipole_derivatives(self._potential, batch) if "charges" in self._potential.predicts else None
+        return hessian(self._potential, batch), slopes
+
+
+class CompiledStep:
+    """Step of AIMNet2 networks without a graph; see :func:`step_of`.
+
+    Arrays of a step are used again by the next; several threads may evaluate at once. Where torch has several threads,
+    the networks of an ensemble take one each.
+    """
+
+    kind = "compiled"
+
+    def __init__(self, potential: Potential) -> None:
+        from molcalc.models.aimnet2_step import Workspaces
+
+        self._potential = potential
+        self._networks = cast("list[AIMNet2Network]", potential.networks)
+        self._workspaces = Workspaces()
+
+    def evaluate(self, batch: AtomicBatch, properties: Iterable[str]) -> dict[str, Float[Tensor, " ..."]]:
+        """Results as of a graph; those of a batch of several fidelities come from one."""
+        if not self._knows(batch):
+            return TorchStep(self._potential).evaluate(batch, properties)
+        from molcalc.models.aimnet2_step import Surroundings
+
+        wanted = set(properties)
+        self._potential.check_periodicity(batch)
+        with torch.no_grad():
+            near = Surroundings.of(batch, self._networks[0].shells)
+            find = functools.partial(self._member, near, batch, bool(wanted))
+            together = len(self._networks) > 1 and torch.get_num_threads() > 1
+            begun = start_each(find, self._networks) if together else []
+            shared = _sum_of_terms([term for term in self._potential.energy_terms if not term.requires], batch, {})
+            members = [each.result() for each in begun] or [find(network) for network in self._networks]
+            output = PotentialOutput(
+                [found.energies for found, _ in members],
+                None if shared is None else shared.energies,
+                [predictions for _, predictions in members],
+            )
+            results = results_of_output(output, batch, wanted, self._potential.rotation_invariant)
+            if wanted:
+                own = [_gradient(found, batch, wanted) for found, _ in members]
+                results.update(
+                    results_of_gradients(own, None if shared is None else _gradient(shared, batch, wanted), batch)
+                )
+        return results
+
+    def second_derivatives(
+        self, batch: AtomicBatch
+    ) -> tuple[Float64[Tensor, "n_atoms 3 n_atoms 3"], Float64[Tensor, "3 n_atoms 3"] | None]:
+        """Central differences of gradients and dipoles in double precision.
+
+        Coordinates are moved by :data:`DISPLACEMENT` in copies of the structure, many at once. Two gradients for each
+        coordinate take less time than a graph that is differentiated twice, but those of a crystal would repeat its
+        sums over the lattice: they come from a graph.
+
+        Returns
+        -------
+        hessian : (n_atoms, 3, n_atoms, 3) float64, eV/Å², symmetric.
+        dipole_derivatives : (3, n_atoms, 3) float64, e.
+        """
+        if batch.periodic:
+            return TorchStep(self._potential).second_derivatives(batch)
+        step, n = CompiledStep(self._potential.in_double_precision()), batch.n_atoms
+        rows, slopes = batch.positions.new_empty(3 * n, 3 * n), batch.positions.new_empty(3 * n, 3)
+        chunk = max(1, min(3 * n, DISPLACED_ATOMS // (2 * n)))
+        for start in range(0, 3 * n, chunk):
+            moved = torch.arange(start, min(start + chunk, 3 * n))
+            copies = collate([batch] * (2 * len(moved)))
+            positions = copies.positions.reshape(len(moved), 2, 3 * n).clone()
+            positions[torch.arange(len(moved)), :, moved] += positions.new_tensor([DISPLACEMENT, -DISPLACEMENT])
+            found = step.evaluate(replace(copies, positions=positions.reshape(-1, 3)), ("forces",))
+            forces, dipoles = found["forces"].reshape(len(moved), 2, 3 * n), found["dipole"].reshape(len(moved), 2, 3)
+            rows[moved] = (forces[:, 1] - forces[:, 0]) / (2.0 * DISPLACEMENT)
+            slopes[moved] = (dipoles[:, 0] - dipoles[:, 1]) / (2.0 * DISPLACEMENT)
+        return (0.5 * (rows + rows.T)).reshape(n, 3, n, 3), slopes.T.reshape(3, n, 3)
+
+    def _knows(self, batch: AtomicBatch) -> bool:
+        """Whether one energy head gives the energies of all structures."""
+        first = int(batch.fidelity[0])
+        same = batch.n_systems == 1 or bool((batch.fidelity == first).all())
+        return same and len(self._networks[0].config.chain(first)) == 1
+
+    @torch.no_grad()  # in threads of its own
+    def _member(
+        self, near: Surroundings, batch: AtomicBatch, with_gradient: bool, network: AIMNet2Network
+    ) -> tuple[FirstDerivatives, dict[str, Tensor]]:
+        """Energies that depend on one network, with their derivatives if these are wanted, and its predictions."""
+        from molcalc.models.aimnet2_step import AIMNet2Step
+
+        with self._workspaces.borrow(network, batch.n_atoms) as workspace:
+            step = AIMNet2Step(network, near, batch, workspace)
+            predictions = network.named_charges(step.charges)
+            terms = [term for term in self._potential.energy_terms if term.requires]
+            added = _sum_of_terms(terms, batch, predictions)
+            energies = network.shifted(step.energies, batch)
+            if with_gradient:
+                by_charges = None if added is None or added.by_charges is None else added.by_charges.numpy()
+                own = FirstDerivatives(energies, *near.by_atoms(batch, step.gradient(by_charges)))
+            else:
+                own = FirstDerivatives(energies, torch.zeros_like(batch.positions), torch.zeros_like(batch.cell))
+        return own if added is None else own + added, predictions
+
+
+def _sum_of_terms(
+    terms: Sequence[EnergyTerm], batch: AtomicBatch, predictions: Mapping[str, Tensor]
+) -> FirstDerivatives | None:
+    """Energies of several terms with their derivatives; None without terms."""
+    found = [term_derivatives(term, batch, predictions) for term in terms]
+    return functools.reduce(operator.add, found) if found else None
+
+
+def _gradient(found: FirstDerivatives, batch: AtomicBatch, wanted: set[str]) -> Gradient:
+    """Derivatives by positions and by a symmetric strain of positions and cell, as far as they are wanted."""
+    gradient = {"positions": found.by_positions}
+    if "stress" in wanted:
+        of_atoms = batch.positions[:, :, None] * found.by_positions[:, None, :]
+        turned = segment_sum(of_atoms, batch.system_idx, batch.n_systems) + batch.cell.mT @ found.by_cell
+        gradient["strain"] = 0.5 * (turned + turned.mT)
+    return gradient if "forces" in wanted else {"strain": gradient["strain"]}

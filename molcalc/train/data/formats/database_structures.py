@@ -1,0 +1,59 @@
+"""Structures of ASE databases as whoever computes sees them: Atoms with keys and data of their rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ase import Atoms
+
+from molcalc.elements import check_numbers
+from molcalc.errors import InputError
+from molcalc.io.exact_numbers import exact_integers
+from molcalc.io.sqlite import recovered, refuse_programs
+from molcalc.state import single
+from molcalc.train.data.formats.database_keys import is_key_in_data
+from molcalc.train.data.formats.row import NOT_OTHER, named
+
+DATABASES = ("db", "json")
+"""ASE's names of the formats."""
+
+
+def structures_of_database(path: str) -> list[Atoms]:
+    """Structures of an ASE database, with keys and data of their rows in ``info``.
+
+    Parameters
+    ----------
+    path : absolute, lest ASE takes it for the address of a server.
+
+    Returns
+    -------
+    structures in the order of the rows
+
+    Raises
+    ------
+    InputError
+        When a row contradicts itself; readers of ASE raise anything else.
+    """
+    from ase.db import connect
+
+    if path.endswith(".db"):
+        refuse_programs(recovered(Path(path)))
+    images = []
+    with connect(recovered(Path(path)), use_lock_file=False) as database:
+        for row in database.select():
+            exact_integers(row.numbers, f"row {row.id}: numbers")  # ASE cuts what is not whole
+            check_numbers(row.numbers.tolist(), f"row {row.id}")
+            atoms = row.toatoms()
+            data = named(row.data)
+            in_data = {key: value for key, value in data.items() if is_key_in_data(key, value)}
+            # Keys live beside ASE's own names; row.charge, for one, is a property that hides a key of that name.
+            keys = {key: vars(row)[key] for key in row._keys}
+            for key in in_data.keys() & keys.keys():
+                if single(in_data[key]) not in (None, single(keys[key])):
+                    raise InputError(
+                        f"{path} row {row.id}: {key} among the keys and among the data of the row differ: remove one"
+                    )
+            others = {key: value for key, value in data.items() if key not in NOT_OTHER}  # labels go with their results
+            atoms.info.update({**others, **in_data, **keys})
+            images.append(atoms)
+    return images

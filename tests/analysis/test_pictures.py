@@ -1,0 +1,60 @@
+"""Pictures of molecules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+
+from molcalc.analysis import draw_charges, draw_distributed_charges, draw_esp_surface, draw_molecule
+from molcalc.analysis.rendering import Camera
+from molcalc.calculators import AIMNet2, PhysNetDCM
+from molcalc.errors import ConfigError, InputError
+from tests.helpers.networks import tiny_checkpoint, tiny_dcm
+
+SMALL = Camera(elevation=0.0, azimuth=0.0, pixels=90)
+
+
+def image_of(figure: Any) -> np.ndarray:
+    """(height, width, 3) of the molecule in the figure."""
+    return np.asarray(figure.axes[0].images[0].get_array())
+
+
+def test_the_surface_is_red_where_the_potential_is_positive() -> None:
+    calc, atoms = AIMNet2(tiny_checkpoint()), molecule("H2O")
+    figure = draw_esp_surface(atoms, calc, camera=SMALL)
+    rgb = image_of(figure)
+    charges = calc.get_property("charges", atoms)
+    height = rgb.shape[0]
+    upper, lower = rgb[height // 6, rgb.shape[1] // 2], rgb[-height // 6, rgb.shape[1] // 2]
+    oxygen, hydrogen = (upper, lower) if atoms.positions[0, 2] > atoms.positions[1, 2] else (lower, upper)
+    assert (oxygen[0] - oxygen[2] > hydrogen[0] - hydrogen[2]) == (charges[0] > charges[1])
+    bar = figure.axes[1]
+    assert bar.get_ylim()[0] == -bar.get_ylim()[1]
+    assert "(V)" in bar.get_ylabel()
+
+
+def test_charges_are_written_on_the_atoms() -> None:
+    calc, atoms = AIMNet2(tiny_checkpoint()), molecule("H2O")
+    charges = calc.get_property("charges", atoms)
+    texts = [text.get_text() for text in draw_charges(atoms, calc).axes[0].texts]
+    assert f"O\n{charges[0]:+.2f}" in texts
+
+
+def test_distributed_charges_need_a_model_that_has_them() -> None:
+    atoms = molecule("CO2")
+    figure = draw_distributed_charges(atoms, PhysNetDCM(tiny_dcm("physnet-dcm")), camera=SMALL)
+    assert (image_of(figure) < 0.99).any()
+    with pytest.raises(ConfigError, match="charges on atoms only"):
+        draw_distributed_charges(atoms, AIMNet2(tiny_checkpoint()))
+
+
+def test_symbols_are_written_unless_they_are_hidden_or_unwanted() -> None:
+    benzene = molecule("C6H6")
+    assert len(draw_molecule(benzene).axes[0].texts) == 12 + 1  # and the bar of 1 Å
+    assert len(draw_molecule(benzene, labels=False).axes[0].texts) == 1
+    with pytest.raises(InputError, match="no atoms"):
+        draw_molecule(Atoms())

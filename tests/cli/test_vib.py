@@ -1,0 +1,101 @@
+"""``molcalc vib``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.constraints import FixAtoms
+from ase.io import read, write
+
+from molcalc.calculators import AIMNet2
+from molcalc.calculators.normal_modes import NormalModes
+
+
+@pytest.fixture
+def water(tmp_path: Path) -> Path:
+    """A molecule."""
+    write(tmp_path / "water.xyz", molecule("H2O"))
+    return tmp_path / "water.xyz"
+
+
+def test_the_modes_are_those_of_the_library(run: Any, models: Path, water: Path) -> None:
+    result = run(
+        "vib", water, "--model", models / "single", "--ir", "--json", "--masses", "H=2.014", "--masses", "1=3.016"
+    )
+    assert result.status == 0, result.err
+    (found,) = json.loads(result.out)["structures"]
+    atoms = molecule("H2O")
+    atoms.set_masses([15.999, 3.016, 2.014])
+    modes = NormalModes.of(AIMNet2(models / "single", dtype="float64").get_vibrations(atoms))
+    assert found["wavenumbers"] == pytest.approx(modes.wavenumbers.tolist(), rel=1e-6)
+    assert found["intensities"] == pytest.approx(modes.intensities.tolist(), rel=1e-6)
+    assert "no stationary point" in result.err
+
+
+def test_pictures_values_and_movies_are_written(run: Any, models: Path, water: Path) -> None:
+    result = run("vib", water, "--model", models / "single", "--plot", "--modes", "-o", "out")
+    assert result.status == 0, result.err
+    assert "written: out-ir.png, out-ir.csv, out-modes.xyz" in result.out
+    assert (water.parent / "out-ir.png").read_bytes().startswith(b"\x89PNG")
+    assert (water.parent / "out-ir.csv").read_text().startswith("wavenumber (cm⁻¹)")
+    frames = read(water.parent / "out-modes.xyz", ":")
+    assert len(frames) == 3 * 20
+    assert {frame.info["mode"] for frame in frames} == {0, 1, 2}
+
+
+def test_held_atoms_have_no_thermochemistry(run: Any, models: Path, tmp_path: Path) -> None:
+    atoms = molecule("CH3OH")
+    atoms.set_constraint(FixAtoms([0]))
+    write(tmp_path / "held.traj", atoms)
+    result = run("vib", "held.traj", "--model", models / "single", "--temperature", 300)
+    assert result.status == 2
+    assert "partial" in result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--raman",), "polarizability"),
+        (("--masses", "C=13"), "has no atom C"),
+        (("--masses", "H"), "is no mass such as"),
+        (("--masses", "H=-1"), "is no mass such as"),
+        (("--temperature", "0"), "is not a number > 0"),
+        (("--temperature", "1e-300"), "--temperature 1e-300 is out of any sense"),
+        (("--temperature", "300", "--pressure", "1e300"), "--pressure 1e+300 is out of any sense"),
+        (("--fwhm", "1e-9", "--plot"), "--fwhm 1e-09 is no width of a line"),
+        (("--masses", "H=0.0000001"), "is no mass such as"),
+    ],
+)
+def test_wrong_options_are_refused(run: Any, models: Path, water: Path, options: tuple[str, ...], words: str) -> None:
+    result = run("vib", water, "--model", models / "single", *options)
+    assert result.status == 2
+    assert words in result.err
+
+
+@pytest.mark.parametrize("mass", [0.0, -1.0, np.nan])
+def test_masses_with_which_nothing_moves_are_refused(run: Any, models: Path, tmp_path: Path, mass: float) -> None:
+    atoms = molecule("H2O")
+    atoms.set_masses([15.999, mass, 1.008])
+    write(tmp_path / "odd.traj", atoms)
+    for command in ("vib", "md"):
+        result = run(command, "odd.traj", "--model", models / "single")
+        assert result.status == 2
+        assert f"the mass of atom 1 (H) is {mass:g} u" in result.err
+
+
+def test_relaxing_first_gives_a_stationary_point(run: Any, water: Path) -> None:
+    result = run(
+        "vib", water, "--model", "small-species", "--fidelity", "pbe0", "--relax", "--temperature", 298.15, "--json"
+    )
+    assert result.status == 0, result.err
+    (found,) = json.loads(result.out)["structures"]
+    assert found["max_force"] <= 1e-3
+    assert not found["imaginary"]
+    assert found["thermochemistry"]["symmetry_number"] == 2
+    assert found["wavenumbers"] == pytest.approx([1640.0, 3830.0, 3930.0], rel=0.05)
+    assert np.isfinite(found["thermochemistry"]["gibbs_energy"])

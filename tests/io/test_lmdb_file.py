@@ -1,0 +1,40 @@
+"""LMDB files that are shorter than what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from molcalc.errors import DatasetError
+from molcalc.io.lmdb_file import check_whole
+from molcalc.train.data import open_dataset
+from tests.helpers.lmdb_pages import PAGE, page
+
+
+def test_the_last_transaction_says_how_long_the_file_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.aselmdb"
+    path.write_bytes(page(9, 4) + page(3, 5) + bytes(2 * PAGE))
+    check_whole(path)
+    path.write_bytes(page(3, 5) + page(9, 4) + bytes(2 * PAGE - 1))
+    with pytest.raises(ValueError, match="it is cut off: 16383 bytes of 16384"):
+        check_whole(path)
+    with pytest.raises(DatasetError, match=r"a\.aselmdb.*it is cut off: 16383 bytes of 16384"):
+        open_dataset(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "cut off in its first pages"),
+        (page(3, 5)[:100], "cut off in its first pages"),
+        (page(3, 5), "cut off in its first pages"),
+        (page(3, 5, magic=1) + page(3, 5), "no LMDB file"),
+        (page(3, 5) + page(3, 5, magic=1), "no LMDB file"),
+    ],
+    ids=["empty", "first page", "second page", "first magic", "second magic"],
+)
+def test_what_has_no_beginning_is_refused(data: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "a.aselmdb").write_bytes(data)
+    with pytest.raises(ValueError, match=words):
+        check_whole(tmp_path / "a.aselmdb")
