@@ -119,14 +119,30 @@ def _read_v2000(lines: list[str]) -> _Read:
             radicals[k] = _DOUBLET
     if len(numbers) != n_atoms:
         raise _BadLine(f"{n_atoms} atoms are announced, {len(numbers)} follow", _HEADER - 1)
-    properties = [line for line in _until_end(lines[end:]) if line.startswith(("M  CHG", "M  RAD"))]
+    properties = [
+        (place, line)
+        for place, line in enumerate(_until_end(lines[end:]), start=end)
+        if line.startswith(("M  CHG", "M  RAD"))
+    ]
     if properties:
         charges, radicals = {}, {}
-    for line in properties:
-        values = [int(word) for word in line[9:].split()]
+    for place, line in properties:
         target = charges if line.startswith("M  CHG") else radicals
-        target.update(zip(values[::2], values[1::2]))
+        target.update(_values_of_atoms(line, n_atoms, place))
     return numbers, positions, charges, radicals
+
+
+def _values_of_atoms(line: str, n_atoms: int, place: int) -> dict[int, int]:
+    """Values by number of the atom of a line ``M  CHG`` or ``M  RAD``: how many pairs, and the pairs."""
+    words = line[6:].split()
+    are_numbers = bool(words) and all(re.fullmatch(r"-?\d+", word, re.ASCII) for word in words)
+    if not are_numbers or len(words) != 1 + 2 * int(words[0]):
+        raise _BadLine(f"{line.strip()!r} is no number of atoms with an atom and a value for each", place)
+    numbers = [int(word) for word in words[1::2]]
+    strange = [number for number in numbers if not 1 <= number <= n_atoms]
+    if strange or len(set(numbers)) < len(numbers):
+        raise _BadLine(f"{line.strip()!r} names an atom that is not among the {n_atoms}, or one twice", place)
+    return dict(zip(numbers, (int(word) for word in words[2::2])))
 
 
 def _read_v3000(lines: list[str]) -> _Read:

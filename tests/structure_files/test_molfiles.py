@@ -73,6 +73,10 @@ def test_records_are_rows_of_a_dataset(tmp_path: Path) -> None:
         ("0.9700", "0.9x00", "line 23 .*coordinates"),
         ("  2  1  0", "  9  1  0", "line 24 .*is no atomic number"),
         ("  2  1  0", "  x  1  0", "line 21 .*does not begin with the number of atoms"),
+        ("CHG  1   1  -1", "CHG  1   9  -1", "line 25 .*names an atom that is not among the 2"),
+        ("CHG  1   1  -1", "CHG  2   1  -1   1   1", "line 25 .*or one twice"),
+        ("CHG  1   1  -1", "CHG  2   1  -1", "line 25 .*an atom and a value for each"),
+        ("CHG  1   1  -1", "CHG  1   1  -x", "line 25 .*an atom and a value for each"),
     ],
 )
 def test_a_bad_record_is_named_with_its_line(old: str, new: str, message: str, tmp_path: Path) -> None:
