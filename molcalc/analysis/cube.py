@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from molcalc.analysis.molecular_potential import MolecularPotential
 from molcalc.calculators.base import MolCalculator
-from molcalc.errors import ConfigError, ResourceError
+from molcalc.errors import ResourceError, checked_positive
 from molcalc.io.files import replacing
 from molcalc.io.targets import reserved
 from molcalc.units import BOHR, HARTREE
@@ -73,8 +73,7 @@ class CubeGrid:
             For a spacing or margin that is not a positive number.
         """
         for name, value in (("spacing", spacing), ("margin", margin)):
-            if not isinstance(value, (int, float, np.number)) or not np.isfinite(value) or value <= 0:
-                raise ConfigError(f"{name}={value!r} is not a positive number of Å")
+            checked_positive(name, value)
         low, high = positions.min(axis=0) - margin, positions.max(axis=0) + margin
         for shift in _SHIFTS:
             origin = low - shift * spacing

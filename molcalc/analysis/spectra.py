@@ -13,7 +13,7 @@ from scipy.signal import welch
 from molcalc.calculators.base import MolCalculator
 from molcalc.calculators.normal_modes import NormalModes
 from molcalc.calculators.vibrations import KM_PER_MOL
-from molcalc.errors import ConfigError, InputError
+from molcalc.errors import ConfigError, InputError, checked_positive
 
 FWHM = 10.0
 """cm⁻¹, full width at half maximum of a line."""
@@ -184,8 +184,7 @@ def dipole_spectrum(
     R. Ramírez, T. López-Ciudad, P. Kumar P, D. Marx, J. Chem. Phys. 121, 3973 (2004), doi:10.1063/1.1774986.
     """
     for name, value in (("timestep", timestep), ("temperature", temperature), ("resolution", resolution)):
-        if not np.isfinite(value) or value <= 0:
-            raise ConfigError(f"{name}={value!r} is not a positive number")
+        checked_positive(name, value)
     dipoles = np.asarray(dipoles, dtype=np.float64)
     if dipoles.ndim != 2 or dipoles.shape[1] != 3 or not np.isfinite(dipoles).all():
         raise InputError(f"dipoles of shape {dipoles.shape}: (n_frames, 3) finite numbers are needed, in e·Å")

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from molcalc.analysis.molecular_potential import MolecularPotential
 from molcalc.calculators.base import MolCalculator
-from molcalc.errors import ConfigError, InputError
+from molcalc.errors import ConfigError, InputError, checked_positive
 from molcalc.units import VDW_RADII
 
 SCALE = 1.4
@@ -63,8 +63,8 @@ class VdwSurface:
         InputError
             Without atoms.
         """
-        _check_positive("scale", scale)
-        _check_positive("density", density)
+        checked_positive("scale", scale)
+        checked_positive("density", density)
         if not len(atoms):
             raise InputError("the structure has no atoms, and so no surface")
         radii = scale * VDW_RADII[atoms.numbers]
@@ -291,8 +291,3 @@ def _moments(values: np.ndarray, areas: np.ndarray) -> tuple[float, float, float
         return float("nan"), 0.0, 0.0
     mean = float(np.average(values, weights=areas))
     return mean, float(np.average((values - mean) ** 2, weights=areas)), float(areas.sum())
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not isinstance(value, (int, float, np.number)) or not np.isfinite(value) or value <= 0:
-        raise ConfigError(f"{name}={value!r} is not a positive number")

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.failures import Failures
-from molcalc.cli.options import (
-    Arguments,
-    Subparsers,
-    add_model_options,
-    add_units,
-    input_paths,
-    make_calculator,
-    number,
-    parse_units,
-)
-from molcalc.cli.table import (
-    Column,
-    ShownTable,
-    add_table_options,
-    per_electronvolt,
-    prints_text,
-    reserve_files,
-    show_table,
-)
+from molcalc.cli.options import Arguments, Subparsers, add_model_options, add_units, number, parse_units
+from molcalc.cli.structure_reports import report_each
+from molcalc.cli.table import Column, ShownTable, add_table_options, per_electronvolt, prints_text, show_table
 
 if TYPE_CHECKING:
     from molcalc.analysis.esp_errors import PotentialError
@@ -95,54 +78,24 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Describe the potential of every molecule; write what is asked for."""
-    from molcalc.analysis.point_files import read_points
-    from molcalc.cli.input_structures import read_all, sources_of, stems_of
-    from molcalc.errors import MolcalcError
-    from molcalc.train.report.figures import style
-
-    failures = Failures(args.words, args.debug)
-    frames = read_all(args.files, failures)
-    if not frames:
-        return failures.report(0)
-    wanted = [frame_targets(args, stem) for stem in stems_of(frames, args.output)]
-    inputs = input_paths(sources_of(args.files), *(args.model or []), *filter(None, (args.points, args.compare)))
-    reserve_files(args, inputs, [list(targets.values()) for targets in wanted])
-    if args.plot:
-        with style():  # says that matplotlib is not there, before the work
-            pass
-    points = None if args.points is None else read_points(args.points, args.points_unit)
-    calculator = make_calculator(args)
-    described = Descriptions(args)
-    n_done = 0
-    for frame, targets in zip(frames, wanted):
-        try:
-            described.add(frame, calculator, targets, points)
-            n_done += 1
-        except MolcalcError as error:
-            if len(frames) == 1:
-                raise
-            failures.add(type(error)(f"{frame.label}: {error}"))
-    if n_done:
-        described.publish(calculator)
-    return failures.report(n_done)
-
-
-def frame_targets(args: Arguments, stem: str) -> dict[str, Path]:
-    """Files that are written of one structure, by what they hold."""
     endings = {
         "cube": ".cube" if args.cube is not None else None,
         "plot": "-esp.png" if args.plot else None,
         "points": "-points.csv" if args.points is not None else None,
         "surface": "-surface.csv" if args.output is not None else None,
     }
-    return {what: Path(stem + ending) for what, ending in endings.items() if ending is not None}
+    asked_for = {what: ending for what, ending in endings.items() if ending is not None}
+    return report_each(args, lambda: Descriptions(args), asked_for, filter(None, (args.points, args.compare)))
 
 
 class Descriptions:
     """What is said of the potentials of several molecules."""
 
     def __init__(self, args: Arguments) -> None:
+        from molcalc.analysis.point_files import read_points
+
         self._args = args
+        self._points = None if args.points is None else read_points(args.points, args.points_unit)
         self._factor = per_electronvolt(args.unit)
         self._unit = "V" if args.unit == "eV" else f"{args.unit}/e"
         columns = [Column("file", text=True), Column("frame"), Column("formula", text=True), Column("charge")]
@@ -155,7 +108,7 @@ class Descriptions:
         self._structures: list[dict[str, Any]] = []
         self._texts: list[str] = []
 
-    def add(self, frame: InputStructure, calculator: MolCalculator, targets: dict[str, Path], points: Any) -> None:
+    def add(self, frame: InputStructure, calculator: MolCalculator, targets: Mapping[str, Path]) -> None:
         """One molecule: evaluated once, asked for everything."""
         from molcalc.analysis.molecular_potential import MolecularPotential
         from molcalc.analysis.surface import SurfacePotential, VdwSurface
@@ -180,7 +133,7 @@ class Descriptions:
             errors = self._errors(frame, calculator, potential)
             of_structure["errors"] = [asdict(error) for error in errors]
             self._texts.append(str(self._error_table(errors)))
-        self._write(potential, found, targets, points)
+        self._write(potential, found, targets)
         of_structure["files"] = {what: str(path) for what, path in targets.items()}
         self._texts += [f"written: {', '.join(str(path) for path in targets.values())}"] if targets else []
         self._structures.append(of_structure)
@@ -231,20 +184,18 @@ class Descriptions:
         ]  # fmt: skip
         return ShownTable(columns, rows)
 
-    def _write(
-        self, potential: MolecularPotential, found: SurfacePotential, targets: dict[str, Path], points: Any
-    ) -> None:
+    def _write(self, potential: MolecularPotential, found: SurfacePotential, targets: Mapping[str, Path]) -> None:
         from molcalc.analysis.cube import write_potential_cube
         from molcalc.analysis.pictures import draw_potential
         from molcalc.analysis.point_files import check_unit, write_values
         from molcalc.train.report.figures import save_figure
 
-        if "points" in targets:
-            check_unit(points, potential.atoms, self._args.points)
+        if self._points is not None:
+            check_unit(self._points, potential.atoms, self._args.points)
         if "cube" in targets:  # first, as it may be too large
             write_potential_cube(targets["cube"], potential, self._args.cube, self._args.margin)
-        if "points" in targets:
-            write_values(targets["points"], points, self._factor * potential.at(points), self._unit)
+        if self._points is not None:
+            write_values(targets["points"], self._points, self._factor * potential.at(self._points), self._unit)
         if "surface" in targets:
             write_values(targets["surface"], found.points, self._factor * found.potential, self._unit)
         if "plot" in targets:

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.failures import Failures
-from molcalc.cli.options import Arguments, Subparsers, add_model_options, input_paths, make_calculator, number
-from molcalc.cli.table import Column, ShownTable, add_table_options, prints_text, reserve_files, show_table
+from molcalc.cli.options import Arguments, Subparsers, add_model_options, number
+from molcalc.cli.structure_reports import report_each
+from molcalc.cli.table import Column, ShownTable, add_table_options, prints_text, show_table
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -82,9 +82,7 @@ def run(args: Arguments) -> int:
     """Vibrations of every structure."""
     from molcalc.analysis.spectra import check_width
     from molcalc.calculators.thermochemistry import TEMPERATURE, check_conditions
-    from molcalc.cli.input_structures import read_all, sources_of, stems_of
-    from molcalc.errors import ConfigError, MolcalcError
-    from molcalc.train.report.figures import style
+    from molcalc.errors import ConfigError
 
     if args.raman:
         raise ConfigError(
@@ -93,40 +91,10 @@ def run(args: Arguments) -> int:
         )
     check_width(args.fwhm)
     check_conditions(args.temperature or TEMPERATURE, args.pressure)
-    failures = Failures(args.words, args.debug)
-    frames = read_all(args.files, failures)
-    if not frames:
-        return failures.report(0)
-    wanted = [_targets(args, stem) for stem in stems_of(frames, args.output)]
-    inputs = input_paths(sources_of(args.files), *(args.model or []))
-    reserve_files(args, inputs, [list(targets.values()) for targets in wanted])
-    if args.plot:
-        with style():  # says that matplotlib is not there, before the work
-            pass
-    calculator = make_calculator(args)
-    report = VibrationReport(args)
-    n_done = 0
-    for frame, targets in zip(frames, wanted):
-        try:
-            report.add(frame, calculator, targets)
-            n_done += 1
-        except MolcalcError as error:
-            if len(frames) == 1:
-                raise
-            failures.add(type(error)(f"{frame.label}: {error}"))
-    if n_done:
-        report.publish(calculator)
-    return failures.report(n_done)
-
-
-def _targets(args: Arguments, stem: str) -> dict[str, Path]:
-    """Files that are written of one structure, by what they hold."""
-    endings = {}
-    if args.plot:
-        endings = {"plot": "-ir.png", "spectrum": "-ir.csv"}
+    endings = {"plot": "-ir.png", "spectrum": "-ir.csv"} if args.plot else {}
     if args.modes:
         endings["modes"] = "-modes.xyz"
-    return {what: Path(stem + ending) for what, ending in endings.items()}
+    return report_each(args, lambda: VibrationReport(args), endings)
 
 
 def _mass(text: str) -> tuple[str, float]:

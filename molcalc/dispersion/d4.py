@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -18,7 +17,7 @@ from molcalc.batch import AtomicBatch
 from molcalc.dispersion.lattice import check_cells, derivative_by_cell
 from molcalc.dispersion.parameters import D4Parameters, d4_parameters, missing_package
 from molcalc.energy_term import EnergyTerm
-from molcalc.errors import CellError, ConfigError, UnsupportedElementError, is_number, short
+from molcalc.errors import CellError, ConfigError, UnsupportedElementError, checked_positive, is_number, short
 from molcalc.kernels.differentiation import CompiledFunction, Gradients, Tensors, Wanted, differentiable
 from molcalc.kernels.runtime import one_thread_after_fork
 from molcalc.nn.segments import segment_sum
@@ -86,8 +85,7 @@ class D4Dispersion(EnergyTerm):
             raise ConfigError(f"D4 needs D4Parameters or the name of a functional, got {parameters!r}")
         lengths = {"cutoff": cutoff, "atm_cutoff": atm_cutoff, "cn_cutoff": cn_cutoff}
         for name, value in lengths.items():
-            if not is_number(value) or not 0.0 < value < math.inf:
-                raise ConfigError(f"{name}={short(value)} Å must be positive and finite")
+            checked_positive(name, value)
         shortest = min(cutoff, atm_cutoff)
         if not is_number(switch_width) or not 0.0 <= switch_width < shortest:
             raise ConfigError(

@@ -77,7 +77,7 @@ def test_a_file_that_would_not_fit_is_refused_before(
 def test_wrong_grids_and_targets_are_refused(calc: AIMNet2, tmp_path: Path) -> None:
     atoms, path = molecule("H2O"), tmp_path / "water.cube"
     for wrong in ({"spacing": 0.0}, {"spacing": float("inf")}, {"margin": -1.0}):
-        with pytest.raises(ConfigError, match="positive number"):
+        with pytest.raises(ConfigError, match="positive, finite number"):
             write_cube(path, atoms, calc, **wrong)
     path.write_text("kept")
     with pytest.raises(InputError, match="exists"):
