@@ -29,6 +29,53 @@ class Planted(NamedTuple):
 
 
 ERRORS = {
+    "surface points inside of neighbors": Planted(
+        "analysis/surface.py", "squares >= radii[part] ** 2", "squares >= 0.0 * radii[part] ** 2",
+        "tests/analysis/test_surface.py",
+    ),
+    "minima of the potential are maxima": Planted(
+        "analysis/surface.py", "values = sign * self.potential", "values = self.potential",
+        "tests/analysis/test_surface.py",
+    ),
+    "cube file in volts": Planted(
+        "analysis/cube.py", "potential.at(plane) / HARTREE", "potential.at(plane)", "tests/analysis/test_cube.py",
+    ),
+    "grid point on a charge": Planted(
+        "analysis/cube.py", "origin = low - shift * spacing", "origin = low", "tests/analysis/test_cube.py",
+    ),
+    "planar average of a crystal as of a slab": Planted(
+        "analysis/planar.py", "-np.abs(u) + u**2 / period", "-np.abs(u)", "tests/analysis/test_planar.py",
+    ),
+    "nearest atom by length alone": Planted(
+        "analysis/esp_errors.py", "nearer = own / VDW_RADII[z] < best", "nearer = own < best",
+        "tests/analysis/test_esp_errors.py",
+    ),
+    "points in Bohr taken for Å": Planted(
+        "analysis/point_files.py", " * LENGTHS[unit]", "", "tests/analysis/test_point_files.py",
+    ),
+    "what is behind is drawn in front": Planted(
+        "analysis/rendering.py", "hit = (nearest >= 0) & (depth > self.depth)", "hit = nearest >= 0",
+        "tests/analysis/test_rendering.py",
+    ),
+    "spectrum of dynamics by one power of the frequency": Planted(
+        "analysis/spectra.py", "omega**2 * power", "omega * power", "tests/analysis/test_spectra.py",
+    ),
+    "rotations count as vibrations": Planted(
+        "calculators/normal_modes.py", "if rigid_motions > 3:", "if rigid_motions > 6:",
+        "tests/calculators/test_normal_modes.py",
+    ),
+    "isotopes keep the symmetry": Planted(
+        "calculators/thermochemistry.py", "atoms.numbers + 1000.0 * atoms.get_masses()", "atoms.numbers",
+        "tests/calculators/test_thermochemistry.py",
+    ),
+    "entropy without spin": Planted(
+        "calculators/thermochemistry.py", "spin=(multiplicity - 1) / 2", "spin=0",
+        "tests/calculators/test_thermochemistry.py",
+    ),
+    "charge of a molfile on an atom that is not there": Planted(
+        "structure_files/molfiles.py", "if strange or len(set(numbers)) < len(numbers):",
+        "if len(set(numbers)) < len(numbers):", "tests/structure_files/test_molfiles.py",
+    ),
     "existing file replaced unasked": Planted(
         "io/targets.py", "os.path.lexists(path) and not force:", "os.path.lexists(path) and force is None:",
         "tests/io/test_targets.py",

@@ -30,7 +30,7 @@ FRAMES_PER_MODE = 20
 AMPLITUDE = 0.35
 """Å that the atom moves which moves most, in the frames of a mode."""
 _EPILOG = """\
-Second derivatives are exact and in double precision; translations and rotations are projected out. Imaginary vibrations
+Second derivatives are in double precision; translations and rotations are projected out. Imaginary vibrations
 are negative. Where atoms are fixed (FixAtoms, FixCartesian) only the others vibrate. There is no Raman spectrum: no
 model here knows a polarizability.
 
