@@ -12,15 +12,14 @@ from io import StringIO
 from pathlib import Path
 
 from ase import Atoms
-from ase.io.formats import UnknownFileTypeError, get_ioformat, string2index
+from ase.io.formats import get_ioformat, string2index
 from ase.io.formats import read as read_by_ase
 
 from molcalc.cli.failures import Failures
-from molcalc.errors import InputError, MissingFileError, MolcalcError, reason_of
+from molcalc.errors import InputError, MissingFileError, MolcalcError
 from molcalc.io.budget import bounded_memory
-from molcalc.io.files import check_regular
 from molcalc.io.xyz_frames import check_xyz
-from molcalc.structure_files.images import READ_HERE, image_format, read_images
+from molcalc.structure_files.images import READ_HERE, check_structure_file, image_format, read_images, readers_named
 from molcalc.train.data.formats.database_structures import DATABASES, structures_of_database
 
 STANDARD_INPUT = "-"
@@ -72,14 +71,8 @@ def read_frames(name: str, *, latest: bool = False) -> list[InputStructure]:
     """
     path, index = split_index(name)
     source = _STDIN if path == STANDARD_INPUT else path
-    try:
+    with readers_named(source, passed=(InputError, FileNotFoundError, IsADirectoryError, PermissionError)):
         frames = _read(path, index, latest)
-    except (InputError, FileNotFoundError, IsADirectoryError, PermissionError):
-        raise
-    except UnknownFileTypeError as error:
-        raise InputError(f"{source}: ASE does not know this file format; see 'ase info --formats'") from error
-    except Exception as error:  # readers of ASE raise anything
-        raise InputError(f"{source} cannot be read: {reason_of(error)}") from error
     if not frames:
         raise InputError(f"{source} holds no structure")
     return [InputStructure(atoms, source, number) for number, atoms in frames]
@@ -187,13 +180,7 @@ def _read(name: str, index: Index | None, latest: bool) -> list[tuple[int, Atoms
         check_xyz(StringIO(text), _STDIN)
         return _select(read_by_ase(StringIO(text), index=":", format="extxyz"), index, _STDIN)
     path = Path(name)
-    if not path.exists():
-        raise MissingFileError(f"no file {name}")
-    check_regular(path)
-    if not path.is_file():
-        raise InputError(f"{name} is a folder; a structure file is needed")
-    if path.stat().st_size == 0:
-        raise InputError(f"{name} is empty")
+    check_structure_file(path, name)
     # ASE takes names that begin with "postgres" or "mysql" for servers; an absolute path never does.
     full = os.path.abspath(name)
     form = image_format(Path(full))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.io.formats import UnknownFileTypeError
 
 from molcalc.conformers.molecules import Ensemble, Molecule, grouped, molecule_of
 from molcalc.conformers.rdkit_molecules import (
@@ -20,10 +19,10 @@ from molcalc.conformers.rdkit_molecules import (
     smiles_lines,
 )
 from molcalc.conformers.sdf import SDF_FILES, read_records
-from molcalc.errors import InputError, MissingFileError, MolcalcError, reason_of, short
+from molcalc.errors import InputError, MolcalcError, reason_of, short
 from molcalc.io.budget import bounded_memory
-from molcalc.io.files import COMPRESSED, UNREADABLE, check_regular, open_text
-from molcalc.structure_files.images import image_format, read_images
+from molcalc.io.files import COMPRESSED, UNREADABLE, open_text
+from molcalc.structure_files.images import check_structure_file, image_format, read_images, readers_named
 from molcalc.train.data.formats.database_structures import DATABASES, structures_of_database
 
 _NEVER_SMILES = (*SMILES_FILES, *SDF_FILES, *COMPRESSED, ".xyz", ".extxyz", ".traj", ".db", ".json", ".mol2", ".pdb")
@@ -99,7 +98,7 @@ class SourceReader:
         self._entries += [(molecule, atoms) for atoms in structures or [None]]
 
     def _add_file(self, path: Path) -> None:
-        _check_readable(path)
+        check_structure_file(path, str(path))
         plain = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
         if plain.suffix.lower() in SMILES_FILES:
             for label, line in smiles_lines(_text_of(path), str(path)):
@@ -120,16 +119,6 @@ def is_file_name(text: str) -> bool:
     return os.path.exists(text) or text.lower().endswith(_NEVER_SMILES)
 
 
-def _check_readable(path: Path) -> None:
-    if not path.exists():
-        raise MissingFileError(f"no file {path}")
-    check_regular(path)
-    if not path.is_file():
-        raise InputError(f"{path} is a folder; a file is needed")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty")
-
-
 def _text_of(path: Path) -> str:
     try:
         with open_text(path) as stream:
@@ -140,18 +129,12 @@ def _text_of(path: Path) -> str:
 
 def _structures_of(path: Path) -> Sequence[Atoms]:
     """Structures of a file that ASE reads."""
-    try:
+    with readers_named(str(path), passed=(MolcalcError,)):
         form = image_format(path)
         if form not in DATABASES:
             return read_images(path, form)
         with bounded_memory(path, str(path)):
             return structures_of_database(os.path.abspath(path))
-    except MolcalcError:
-        raise
-    except UnknownFileTypeError as error:
-        raise InputError(f"{path}: ASE does not know this file format; see 'ase info --formats'") from error
-    except Exception as error:  # readers of ASE raise anything
-        raise InputError(f"{path} cannot be read: {reason_of(error)}") from error
 
 
 def _is_mol(source: Any) -> bool:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.io.formats import filetype, get_ioformat, read
+from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, read
 
 from molcalc.elements import check_numbers, check_xyz_symbols
+from molcalc.errors import InputError, MissingFileError, reason_of
 from molcalc.io.budget import bounded_memory
 from molcalc.io.exact_numbers import exact_integers
-from molcalc.io.files import COMPRESSED, open_text
+from molcalc.io.files import COMPRESSED, check_regular, open_text
 from molcalc.io.xyz_frames import XYZFrame, xyz_frames
 from molcalc.state import CHARGE_KEYS, state_key
 from molcalc.structure_files.mol2 import read_mol2
@@ -29,6 +32,50 @@ READ_HERE = (*MOLFILES, MOL2)
 XYZ = ("extxyz", "xyz")
 TRAJECTORY = "traj"
 EVERYTHING = slice(None)
+
+
+def check_structure_file(path: Path, name: str) -> None:
+    """Refuse what is no file with something in it.
+
+    Parameters
+    ----------
+    name : of the file, for messages.
+
+    Raises
+    ------
+    FileNotFoundError, InputError
+    """
+    if not path.exists():
+        raise MissingFileError(f"no file {name}")
+    check_regular(path)
+    if not path.is_file():
+        raise InputError(f"{name} is a folder; a file is needed")
+    if path.stat().st_size == 0:
+        raise InputError(f"{name} is empty")
+
+
+@contextmanager
+def readers_named(name: str, passed: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Make one error of whatever readers of ASE raise.
+
+    Parameters
+    ----------
+    name : of the file.
+    passed : errors that say enough as they are.
+
+    Raises
+    ------
+    InputError
+        For every other error in the block.
+    """
+    try:
+        yield
+    except passed:
+        raise
+    except UnknownFileTypeError as error:
+        raise InputError(f"{name}: ASE does not know this file format; see 'ase info --formats'") from error
+    except Exception as error:  # readers of ASE raise anything
+        raise InputError(f"{name} cannot be read: {reason_of(error)}") from error
 
 
 def image_format(path: Path) -> str:

@@ -77,3 +77,9 @@ def test_isotopes_lower_the_symmetry() -> None:
     masses[1] = 2.014
     methane.set_masses(masses)
     assert rotational_symmetry(methane) == 3
+    benzene: Atoms = molecule("C6H6")  # two opposite ones leave the center where it is
+    masses = benzene.get_masses()
+    masses[[6, 9]] = 2.014
+    benzene.set_masses(masses)
+    assert benzene.get_distance(6, 9) > 4.9
+    assert rotational_symmetry(benzene) == 4
