@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePath
@@ -91,11 +92,15 @@ ASE_EDGES = {
 }
 
 
-def modules() -> Iterator[tuple[str, Path, ast.Module]]:
+@functools.cache
+def modules() -> tuple[tuple[str, Path, ast.Module], ...]:
+    """Room, file and tree of every module."""
+    found = []
     for path in sorted(ROOT.rglob("*.py")):
         place = path.relative_to(ROOT).with_suffix("").parts
         if place not in (("__init__",), ("__main__",)):
-            yield place[0], path, ast.parse(path.read_text())
+            found.append((place[0], path, ast.parse(path.read_text())))
+    return tuple(found)
 
 
 def imported(tree: ast.Module) -> Iterator[tuple[str, int]]:
