@@ -48,6 +48,8 @@ class Potential(nn.Module):
     cutoff : Å, range of the edges.
     sees_charge : whether the energy depends on the total charge.
     predicts, elements, rotation_invariant : of the network, as :class:`molcalc.models.network.Network` has them.
+    fixed_in_space : results that do not turn with the structure: those of the network, and the energy with its
+        derivatives where a term reads distributed charges that do not.
 
     Raises
     ------
@@ -67,6 +69,9 @@ class Potential(nn.Module):
         self.predicts = members[0].predicts
         self.elements = members[0].elements
         self.rotation_invariant = members[0].rotation_invariant
+        self.fixed_in_space = members[0].fixed_in_space
+        if "dcm_positions" in self.fixed_in_space and any("dcm_positions" in term.requires for term in terms):
+            self.fixed_in_space += ("energy", "forces", "stress")
         self.sees_charge = members[0].sees_charge or any("charges" in term.requires for term in terms)
         for term in terms:
             missing = sorted(set(term.requires) - set(self.predicts))

@@ -95,9 +95,9 @@ class DistributedChargeModel(ReferenceEnergies):
         return False
 
     @property
-    def rotation_invariant(self) -> bool:
-        """Whether the distributed charges turn with the molecule."""
-        return self.head.rotation_invariant
+    def fixed_in_space(self) -> tuple[str, ...]:
+        """What follows from distributed charges that do not turn with the molecule."""
+        return self.head.fixed_in_space
 
     def forward(self, batch: AtomicBatch) -> dict[str, Float[Tensor, "n_atoms ..."]]:
         if batch.cutoff < self.cutoff:

@@ -108,9 +108,14 @@ class Network(nn.Module, ABC):
         """Names of the predictions beside the atomic energies: "charges", "spin_charges", "dcm_charges", …"""
 
     @property
+    def fixed_in_space(self) -> tuple[str, ...]:
+        """Properties that do not turn with the structure though they should; energies and charges always do."""
+        return ()
+
+    @property
     def rotation_invariant(self) -> bool:
-        """Whether every prediction turns with the structure. Energies and charges always do."""
-        return True
+        """Whether every prediction turns with the structure."""
+        return not self.fixed_in_space
 
     @property
     def sees_charge(self) -> bool:
