@@ -68,6 +68,7 @@ CROSS_CUTTING = {
     "test_peers",
     "test_planted_errors",
     "test_safety",
+    "test_site",
 }
 """Suites of the whole package; every other one stands where what it tests stands."""
 ASE_EDGES = {
