@@ -16,7 +16,7 @@ ROOT = Path(molcalc.__file__).parent
 TESTS = Path(__file__).parent
 LEVELS = [
     {"_version", "units", "errors"},
-    {"cells", "devices", "elements", "knowledge", "properties", "surroundings"},
+    {"citations", "cells", "devices", "elements", "knowledge", "properties", "surroundings"},
     {"fidelity", "state"},
     {"io"},
     {"structure_files"},

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from html import escape
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -457,6 +458,28 @@ class MolCalculator(Calculator):
             return Prediction(self.results, self.extras)
 
     # -- provenance and copies -------------------------------------------------------------------------
+
+    def _shown(self) -> dict[str, str]:
+        """What somebody who looks at a calculator wants to know of it."""
+        values = self.predictor.provenance()
+        told = dict.fromkeys(self.predictor.depends_on, "of each structure")
+        given = {"charge": self.charge, "multiplicity": self.multiplicity}
+        told |= {name: str(value) for name, value in given.items() if value is not None}
+        model, identity = values.pop("model"), values.pop("model_hash")
+        return {"model": f"{model} ({identity})" if identity else str(model)} | {
+            name: str(value) for name, value in (values | told).items() if name != "molcalc"
+        }
+
+    def __repr__(self) -> str:
+        shown = self._shown()
+        return f"<{type(self).__name__} {shown.pop('model')}: {', '.join(f'{k} {v}' for k, v in shown.items())}>"
+
+    def _repr_html_(self) -> str:
+        """Table for notebooks."""
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in self._shown().items()
+        )
+        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Origin of a result: model and hash, and every option that changes a number. Plain values only.

@@ -40,6 +40,7 @@ COMMANDS = (
     "evaluate",
     "sae",
     "export",
+    "cite",
 )
 
 _DESCRIPTION = "Neural-network potentials for molecules and materials: energies, relaxation, molecular dynamics."
