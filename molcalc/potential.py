@@ -71,7 +71,7 @@ class Potential(nn.Module):
         self.rotation_invariant = members[0].rotation_invariant
         self.fixed_in_space = members[0].fixed_in_space
         if "dcm_positions" in self.fixed_in_space and any("dcm_positions" in term.requires for term in terms):
-            self.fixed_in_space += ("energy", "forces", "stress")
+            self.fixed_in_space += ("energy", "atomic_energies", "forces", "stress")
         self.sees_charge = members[0].sees_charge or any("charges" in term.requires for term in terms)
         for term in terms:
             missing = sorted(set(term.requires) - set(self.predicts))

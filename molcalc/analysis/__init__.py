@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from molcalc.analysis.cube import write_cube
+    from molcalc.analysis.equivariance import equivariance_errors
+    from molcalc.analysis.equivariance_pictures import draw_equivariance
     from molcalc.analysis.pictures import (
         draw_charges,
         draw_distributed_charges,
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "draw_charges": "pictures",
     "draw_distributed_charges": "pictures",
+    "draw_equivariance": "equivariance_pictures",
     "draw_esp_surface": "pictures",
     "draw_molecule": "pictures",
     "draw_spectrum": "pictures",
+    "equivariance_errors": "equivariance",
     "esp_surface": "surface",
     "infrared_spectrum": "spectra",
     "md_infrared_spectrum": "spectra",
@@ -34,8 +38,9 @@ _HOMES = {
     "write_cube": "cube",
 }
 __all__ = [
-    "draw_charges", "draw_distributed_charges", "draw_esp_surface", "draw_molecule", "draw_spectrum", "esp_surface",
-    "infrared_spectrum", "md_infrared_spectrum", "planar_potential", "write_cube",
+    "draw_charges", "draw_distributed_charges", "draw_equivariance", "draw_esp_surface", "draw_molecule",
+    "draw_spectrum", "equivariance_errors", "esp_surface", "infrared_spectrum", "md_infrared_spectrum",
+    "planar_potential", "write_cube",
 ]  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def draw_molecule(atoms: Atoms, camera: Camera | None = None, labels: bool = Tru
     """
     with style():
         image = _image(atoms, camera, _balls(atoms))
-        _add_molecule(image, atoms)
+        add_molecule(image, atoms)
         figure, axis = _canvas(image)
         if labels:
             _write(axis, image, atoms, list(atoms.symbols))
@@ -91,11 +91,8 @@ def draw_distributed_charges(atoms: Atoms, calc: MolCalculator | None = None, ca
         sites = MolecularPotential.of(atoms, calc, "distributed").sites
         charges, positions = sites.charges.numpy(), sites.positions.numpy()
         image = _image(atoms, camera, _balls(atoms) + 0.4)
-        _add_molecule(image, atoms, 0.55)
-        colors, colorbar = _scale(charges)
-        # In front of the balls, which most of them are inside of: what is to be seen is where they are.
-        image.depth[:] = -np.inf
-        image.add_spheres(positions, SITE * np.cbrt(np.clip(np.abs(charges), 0.05, 1.0)), colors(charges))
+        add_molecule(image, atoms, 0.55)
+        colorbar = add_sites(image, positions, charges)
         figure, axis = _canvas(image)
         colorbar(figure, axis, "charge of a site (e)")
         return figure
@@ -131,7 +128,7 @@ def draw_potential(
         atoms = potential.atoms
         radii = scale * VDW_RADII[atoms.numbers]
         image = _image(atoms, camera, radii)
-        _add_molecule(image, atoms)
+        add_molecule(image, atoms)
         depth, nearest = image.spheres(atoms.positions, radii)
         hit = nearest >= 0
         places = image.places(depth[hit], hit)
@@ -194,12 +191,31 @@ def _balls(atoms: Atoms) -> np.ndarray:
     return np.asarray(BALL * COVALENT_RADII[atoms.numbers])
 
 
-def _add_molecule(image: Rendering, atoms: Atoms, opacity: float = 1.0) -> None:
+def add_molecule(image: Rendering, atoms: Atoms, opacity: float = 1.0) -> None:
+    """Balls and sticks of a molecule, which shines through by 1 − opacity; sticks do not."""
     from matplotlib.colors import to_rgb
 
     _add_sticks(image, atoms)
     colors = np.array([to_rgb(ATOM_COLORS.get(z, OTHER_COLOR)) for z in atoms.numbers.tolist()])
     image.add_spheres(atoms.positions, _balls(atoms), colors, opacity)
+
+
+def add_sites(image: Rendering, positions: np.ndarray, charges: np.ndarray) -> Any:
+    """Point charges as balls, in front of those of the atoms, which most of them are inside of.
+
+    Parameters
+    ----------
+    positions : (n_sites, 3) Å.
+    charges : (n_sites,) e.
+
+    Returns
+    -------
+    function of figure, axis and label that adds the bar of their colors
+    """
+    colors, colorbar = _scale(charges)
+    image.depth[:] = -np.inf
+    image.add_spheres(positions, SITE * np.cbrt(np.clip(np.abs(charges), 0.05, 1.0)), colors(charges))
+    return colorbar
 
 
 def _add_sticks(image: Rendering, atoms: Atoms) -> None:

@@ -33,6 +33,7 @@ COMMANDS = (
     "md",
     "esp",
     "vib",
+    "equivariance",
     "info",
     "convert",
     "db",
@@ -48,8 +49,9 @@ _EPILOG = """\
 A structure is any file that ASE reads. FILE@INDEX takes some of its frames (0, -1, 2:10, ::5), - reads extended XYZ
 from standard input.
 
-exit status: 0 done, 1 not converged or a bug, 2 wrong input or option, 3 unusable data, 4 unusable model,
-5 a result that is not finite or dynamics that exploded, 6 out of memory or disk space, 130 interrupted, 143 terminated
+exit status: 0 done, 1 not converged, a symmetry broken or a bug, 2 wrong input or option, 3 unusable data,
+4 unusable model, 5 a result that is not finite or dynamics that exploded, 6 out of memory or disk space,
+130 interrupted, 143 terminated
 
 example:
   molcalc energy water.xyz

@@ -80,19 +80,22 @@ def number(kind: type, lowest: float = -math.inf, *, open_end: bool = False) -> 
     return parse
 
 
-def add_model_options(parser: argparse.ArgumentParser, *, one_fidelity: bool = True) -> None:
+def add_model_options(
+    parser: argparse.ArgumentParser, *, one_fidelity: bool = True, several: str = "for an ensemble of several runs"
+) -> None:
     """Options that choose and set up the calculator.
 
     Parameters
     ----------
     one_fidelity : whether the command is about one fidelity, and what completes it may be chosen.
+    several : what ``--model`` is repeated for.
     """
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model",
         action="append",
         help="published name, model directory, .jpt or .pt file ('molcalc info' lists names; default "
-        f"{DEFAULT_PUBLISHED}); repeat it for an ensemble of several runs",
+        f"{DEFAULT_PUBLISHED}); repeat it {several}",
     )
     if one_fidelity:
         group.add_argument("--fidelity", metavar="NAME", help="level of theory of a model that has several")
@@ -164,12 +167,23 @@ def executor_of(args: Arguments) -> Iterator[Any]:
         yield client
 
 
-def make_calculator(args: Arguments, *, one_fidelity: bool = True) -> MolCalculator:
-    """The calculator that the model options describe, at the first fidelity when all of them are wanted."""
+def make_calculator(
+    args: Arguments, *, one_fidelity: bool = True, models: Sequence[str] | None = None
+) -> MolCalculator:
+    """The calculator that the model options describe, at the first fidelity when all of them are wanted.
+
+    Parameters
+    ----------
+    models : in place of those of the options, which are one ensemble.
+
+    Returns
+    -------
+    calculator
+    """
     from molcalc.assembly.opening import open_model
     from molcalc.calculators.of_model import calculator_of
 
-    models = args.model or [DEFAULT_PUBLISHED]
+    models = models or args.model or [DEFAULT_PUBLISHED]
     model = open_model(models[0] if len(models) == 1 else models, trusted=args.trusted)
     if one_fidelity:
         dispersion = None if args.dispersion == "none" else args.dispersion
