@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +29,7 @@ from molcalc.pretrained.catalog import (
     load_published,
 )
 from molcalc.train import evaluate
+from tests.helpers.forks import Fork
 from tests.helpers.model_files import edit_config, flip
 
 ENERGY = 1e-9  # eV, float64
@@ -188,39 +188,18 @@ def test_a_cache_of_another_user_is_done_without(
         assert os.listdir(name) == []
 
 
-RACE = """
-import json, os, sys, torch
-from molcalc.pretrained import catalog
-file, checksum = sys.argv[1:]
-torch.set_num_threads(1)
-catalog.PUBLISHED["small"] = catalog.Published(file, checksum, "pbe0")
-ready, go = os.pipe(), os.pipe()
-children = []
-for _ in range(4):
-    child = os.fork()
-    if child == 0:
-        os.read(go[0], 1)
-        hashes = {catalog.load_published("small").hash for _ in range(5)}
-        os.write(1, (json.dumps(sorted(hashes)) + "\\n").encode())
-        os._exit(0)
-    children.append(child)
-os.write(go[1], b"0000")
-sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
-"""
-
-
 def test_processes_that_fill_the_cache_at_once_agree(small_published: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", RACE, small_published.name, sha256(small_published.read_bytes())],
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr
-    answers = done.stdout.splitlines()
-    assert len(answers) == 4
-    assert set(answers) == {json.dumps([load_published("small").hash])}
-    assert done.stderr == ""
+    reading, writing = os.pipe()
+
+    def load() -> None:
+        os.read(reading, 1)
+        print({load_published("small").hash for _ in range(5)})
+
+    children = [Fork(load) for _ in range(4)]
+    os.write(writing, b"0000")
+    assert [child.wait() for child in children] == [0] * 4, [child.err for child in children]
+    assert {child.out.strip() for child in children} == {str({load_published("small").hash})}
+    assert {child.err for child in children} == {""}
     assert os.listdir(cache_directory()) == [cached().name]
 
 
