@@ -42,6 +42,7 @@ COMMANDS = (
     "sae",
     "export",
     "cite",
+    "examples",
 )
 
 _DESCRIPTION = "Neural-network potentials for molecules and materials: energies, relaxation, molecular dynamics."
