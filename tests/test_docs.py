@@ -181,8 +181,9 @@ def run_page(page: str) -> None:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that pages speak of."""
     folder = tmp_path_factory.mktemp("pages")
+    (folder / "runs").mkdir()
     for name in ("x", "tuned"):
-        checkpoint.save(small_checkpoint(), folder / "runs" / name)
+        checkpoint.save(folder / "runs" / name, small_checkpoint())
     shutil.copytree(ROOT / "pretrained/models/small-species", folder / "runs" / "both")
     shutil.copy(REPOSITORY / "examples/data/urea.cif", folder)
     export(folder / "runs/both", folder / "model_pbe0.jpt", fidelity="pbe0")
