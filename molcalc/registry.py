@@ -17,6 +17,12 @@ from molcalc.errors import CheckpointMismatchError, ConfigError, UnsafeCheckpoin
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.io.schema import from_dict
 from molcalc.models.aimnet2 import AIMNet2Config, AIMNet2Network
+from molcalc.models.aimnet2_dcm import (
+    AIMNet2DCMConfig,
+    AIMNet2DCMNetwork,
+    AIMNet2NonEquivariantConfig,
+    AIMNet2NonEquivariantNetwork,
+)
 from molcalc.models.dcm import NonEquivariantConfig, NonEquivariantDCMNetwork, PhysNetDCMConfig, PhysNetDCMNetwork
 from molcalc.models.network import NetworkConfig, TrainableNetwork
 
@@ -30,10 +36,12 @@ class Training:
     options : differences from the defaults of :class:`molcalc.train.config.FitConfig`.
     coulomb : Coulomb energy of the model, see :class:`molcalc.io.checkpoint.ModelConfig`.
     presets : named sizes beside "default", each a function of the elements and of changes by name.
+    options_with_init : differences from ``options`` where the run starts from given weights.
     """
 
     options: Mapping[str, Any]
     coulomb: str | None = None
+    options_with_init: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Callable[..., NetworkConfig]] = field(default_factory=dict)
 
 
@@ -46,12 +54,14 @@ class ModelEntry:
     network, config : class of the networks and dataclass of their arguments.
     calculator : dotted name of the ASE calculator, which is imported only when it is asked for.
     training : how it is trained unless the user says otherwise.
+    trunk : kind of models that its head can be put on, whose energies stay as they are; None where there are none.
     """
 
     network: type[TrainableNetwork]
     config: type[NetworkConfig]
     calculator: str
     training: Training
+    trunk: str | None = None
 
     @property
     def learns_fidelities(self) -> bool:
@@ -74,6 +84,30 @@ _AIMNET2 = Training(
     },
     coulomb="simple",
 )
+_HEAD_ON_AIMNET2 = Training(
+    options={
+        **_AIMNET2.options,
+        "loss": {"weights": {**_AIMNET2.options["loss"]["weights"], "esp": 1.0}},
+    },
+    coulomb=_AIMNET2.coulomb,
+    options_with_init={
+        "groups": [{"pattern": r"^(?!head\.)", "freeze": True}],
+        "loss": {
+            "weights": {"energy": 0.0, "forces": 0.0, "charges": 0.0, "spin_charges": 0.0, "esp": 1.0, "dipole": 2.0},
+            "metric": "huber",
+        },
+        "batch_size": 32,
+        "batch_mode": "molecules",
+        "epochs": 20,
+        "validate_every": 4,
+        "esp_points": 128,
+        "learning_rate": 5e-3,
+        "weight_decay": 0.1,
+        "ema": 0.98,
+        "schedule": {"name": "cosine", "warmup": 0.05},
+    },
+)
+"""On given weights only the head is trained, by potentials and dipoles: energies and forces stay as they are."""
 _WEIGHTS = {"energy": 100.0, "forces": 50.0, "dipole": 100.0, "esp": 50.0}
 _DISTRIBUTED_CHARGES: dict[str, Any] = {
     "batch_size": 32,
@@ -95,6 +129,20 @@ MODELS: dict[str, ModelEntry] = {
         config=AIMNet2Config,
         calculator="molcalc.calculators.aimnet2.AIMNet2",
         training=_AIMNET2,
+    ),
+    "aimnet2-dcm": ModelEntry(
+        network=AIMNet2DCMNetwork,
+        config=AIMNet2DCMConfig,
+        calculator="molcalc.calculators.aimnet2.AIMNet2",
+        training=_HEAD_ON_AIMNET2,
+        trunk="aimnet2",
+    ),
+    "aimnet2-noneq-dcm": ModelEntry(
+        network=AIMNet2NonEquivariantNetwork,
+        config=AIMNet2NonEquivariantConfig,
+        calculator="molcalc.calculators.aimnet2.AIMNet2",
+        training=_HEAD_ON_AIMNET2,
+        trunk="aimnet2",
     ),
     "physnet-dcm": ModelEntry(
         network=PhysNetDCMNetwork,

@@ -88,7 +88,7 @@ def step_of(potential: Potential) -> Step:
 
 
 def _has_twin(network: Network) -> bool:
-    if type(network) is not AIMNet2Network:
+    if not isinstance(network, AIMNet2Network):
         return False
     c, weight = network.config, network.embedding
     published = c.n_radial == WIDTH and c.n_vector <= WIDTH and not c.charge_heads
@@ -204,7 +204,7 @@ class CompiledStep:
 
         with self._workspaces.borrow(network, batch.n_atoms) as workspace:
             step = AIMNet2Step(network, near, batch, workspace)
-            predictions = network.named_charges(step.charges)
+            predictions = network.predictions(batch, step.charges, step.features)
             terms = [term for term in self._potential.energy_terms if term.requires]
             added = _sum_of_terms(terms, batch, predictions)
             energies = network.shifted(step.energies, batch)

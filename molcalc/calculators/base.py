@@ -425,12 +425,31 @@ class MolCalculator(Calculator):
         partial_slopes = None if slopes is None else slopes[:, free]
         return InfraredVibrations(atoms, hessian[free][:, :, free], free, partial_slopes)
 
-    def get_esp(self, points: np.ndarray, atoms: Atoms | None = None) -> np.ndarray:
+    def get_distributed_charges(self, atoms: Atoms | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Distributed charges of a structure; moments of atoms, where there are any, are in ``extras``.
+
+        Returns
+        -------
+        positions : (n_sites, 3) float64, Å, those of atom 0 first.
+        charges : (n_sites,) float64, e.
+
+        Raises
+        ------
+        ConfigError
+            When the model predicts charges on atoms only.
+        """
+        atoms = self._structure(atoms)
+        sites = self.predictor.charge_sites(atoms, "distributed", partial(self._predicted, atoms))
+        return sites.positions.numpy().copy(), sites.charges.numpy().copy()
+
+    def get_esp(self, points: np.ndarray, atoms: Atoms | None = None, source: str = "auto") -> np.ndarray:
         """Electrostatic potential of the charges of a molecule.
 
         Parameters
         ----------
         points : (n_points, 3) Å.
+        source : "distributed" charges with moments of atoms, where the model has any; "charges" on the atoms; or
+            "auto", those that the dipole is made of.
 
         Returns
         -------
@@ -442,14 +461,16 @@ class MolCalculator(Calculator):
             When the model predicts no charges.
         InputError
             For points of the wrong shape, or on a charge; for a periodic structure.
+        ConfigError
+            For a source that the model does not have.
         """
         points, atoms = checked_points(points), self._structure(atoms)
-        return self.predictor.esp(points, atoms, "charges", partial(self._predicted, atoms))
+        return self.predictor.esp(points, atoms, source, partial(self._predicted, atoms))
 
-    def get_electric_field(self, points: np.ndarray, atoms: Atoms | None = None) -> np.ndarray:
+    def get_electric_field(self, points: np.ndarray, atoms: Atoms | None = None, source: str = "auto") -> np.ndarray:
         """Electric field of the charges of a molecule, (n_points, 3) float64 in V/Å; otherwise as :meth:`get_esp`."""
         points, atoms = checked_points(points), self._structure(atoms)
-        return self.predictor.electric_field(points, atoms, "charges", partial(self._predicted, atoms))
+        return self.predictor.electric_field(points, atoms, source, partial(self._predicted, atoms))
 
     def _predicted(self, atoms: Atoms) -> Prediction:
         """Results and extras of a structure: those that are kept, or new ones."""

@@ -166,7 +166,7 @@ class Descriptions:
         from molcalc.analysis.point_files import read_reference
 
         reference = read_reference(self._args.compare, frame.atoms, parse_units(self._args.units))
-        has_sites = self._args.source != "charges" and len(potential.sites.charges) != len(frame.atoms)
+        has_sites = potential.sites.centers is not None
         predictions = {"distributed": potential.at(reference.points)} if has_sites else {}
         atomic = MolecularPotential.of(frame.atoms, calculator, "charges") if has_sites else potential
         predictions["charges"] = atomic.at(reference.points)

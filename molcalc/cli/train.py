@@ -66,7 +66,10 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("data", nargs="*", metavar="DATA", help=DATA_HELP)
     parser.add_argument("-o", "--output", required=True, metavar="RUN", help="folder of the run, which is the model")
     parser.add_argument(
-        "--model", metavar="KIND", help="aimnet2, physnet-dcm or noneq-dcm (with --init: that of MODEL)"
+        "--model",
+        metavar="KIND",
+        help="aimnet2, physnet-dcm or noneq-dcm (with --init: that of MODEL); aimnet2-dcm or aimnet2-noneq-dcm put a "
+        "head of distributed charges on the AIMNet2 of --init",
     )
     parser.add_argument("--valid", nargs="+", metavar="X", help="share, number, or files held out (default 0.1)")
     parser.add_argument("--test", nargs="+", metavar="X", help="the same for the final test (default 0.1)")

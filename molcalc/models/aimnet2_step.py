@@ -220,6 +220,7 @@ class AIMNet2Step:
     ----------
     energies : (n_atoms,) float64, eV, without those of free atoms.
     charges : (n_atoms, C) float64, e.
+    features : (n_atoms, A·G) float64, those that the last pass reads; they stay until the workspace is used again.
     """
 
     def __init__(self, network: AIMNet2Network, near: Surroundings, batch: AtomicBatch, workspace: Workspace) -> None:
@@ -250,6 +251,7 @@ class AIMNet2Step:
         w.aim.copy_(out)
         self.energies = w.head.forward(self._head, w.aim)[:, 0].clone()
         self.charges = torch.from_numpy(w.charges[-1].copy())
+        self.features = torch.from_numpy(w.features[-1])
 
     def _message(self, t: int) -> Tensor:
         """Message of pass t in the arithmetic of its perceptron."""

@@ -59,6 +59,7 @@ class DistributedChargeModel(ReferenceEnergies):
     """
 
     float32_parameters = ("trunk.", "head.")
+    beside_energy = ("head.",)
 
     def __init__(self, config: PhysNetConfig, trunk: PhysNet, head: ChargeHead) -> None:
         super().__init__(config.max_number)

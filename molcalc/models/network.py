@@ -154,9 +154,11 @@ class TrainableNetwork(Network):
     Attributes
     ----------
     float64_parameters : names of parameters that stay in double precision while the others are trained in single.
+    beside_energy : beginnings of the names of parameters that atomic energies do not depend on.
     """
 
     float64_parameters: ClassVar[tuple[str, ...]] = ()
+    beside_energy: ClassVar[tuple[str, ...]] = ()
     config: NetworkConfig
 
     @property

@@ -105,9 +105,10 @@ def make_config(options: Mapping[str, Any], where: str = "") -> FitConfig:
     model = given.get("model", StartConfig.model)
     if not isinstance(model, str) or model not in MODELS:
         raise ConfigError(f"unknown model {short(model)}{suggest(str(model), MODELS)}; known: {', '.join(MODELS)}")
-    recommended = MODELS[model].training.options
+    training = MODELS[model].training
+    recommended = training.options
     if given.get("init") is not None:
-        recommended = merged(recommended, FINE_TUNING)
+        recommended = merged(merged(recommended, FINE_TUNING), training.options_with_init)
     return typed(merged(recommended, given), where)
 
 

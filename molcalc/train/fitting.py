@@ -98,7 +98,8 @@ def fit(
     data : an ASE database (or any file of structures), a list of them, or a dict fidelity name → file(s).
         ``a.db@energy<0,converged`` and ``a.xyz@:100`` take some rows, ``*.db`` several files; a list of Atoms with
         results stands for a file. A run that goes on knows its own.
-    model : "physnet-dcm" (unless given), "noneq-dcm" or "aimnet2"; the kind of ``init`` where that is given.
+    model : "physnet-dcm" (unless given), "noneq-dcm", "aimnet2", "aimnet2-dcm" or "aimnet2-noneq-dcm"; the kind of
+        ``init`` where that is given. The latter two put a head on an AIMNet2 given as ``init``.
     output : folder of the run.
     init : published name or model to start from.
     valid, test : share (< 1, 0.1 unless given) or number of systems held out; or files of their own.

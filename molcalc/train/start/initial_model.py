@@ -101,7 +101,7 @@ def new_model(config: StartConfig, train: Dataset, seed: int, held_out: Sequence
         declared, network = _fresh(config, fidelities, seed)
         explained = fixed_potential(declared)
     else:
-        declared, network, known = transferred(config, config.init, fidelities)
+        declared, network, known = transferred(config, config.init, fidelities, seed)
         explained = training_potential(declared, [network])
     origins = {}
     for k, fidelity in enumerate(fidelities):

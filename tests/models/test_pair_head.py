@@ -1,0 +1,70 @@
+"""The head of pairs: neutral corrections, symmetric moments, and charges that stay near their atoms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from ase import Atoms
+
+from molcalc.batch import AtomicBatch, from_atoms
+from molcalc.models.pair_head import PairHead, PairHeadConfig
+from molcalc.models.physnet import Edges
+from tests.helpers.structures import organic
+from tests.helpers.training_runs import PAIR_HEAD
+
+N_FEATURES = 6
+
+
+def predicted(atoms: Atoms, seed: int = 0, scale: float = 1.0, **changes: Any) -> tuple[AtomicBatch, Any, Any]:
+    """A batch, the charges given to a head of random weights, and what it makes of them."""
+    torch.manual_seed(seed)
+    head = PairHead(PairHeadConfig(elements=(1, 6, 7, 8), max_number=8, **{**PAIR_HEAD, **changes}), N_FEATURES)
+    head.initialize()
+    head.double().requires_grad_(False).pair_leave.weight.data *= scale
+    batch = from_atoms(atoms, cutoff=head.cutoff)
+    charges = 0.3 * torch.randn(len(atoms), dtype=torch.float64)
+    features = torch.randn(len(atoms), N_FEATURES, dtype=torch.float64)
+    return batch, charges, head(batch, Edges.of_batch(batch), charges, features)
+
+
+@pytest.mark.parametrize("changes", [{}, {"n_dcm": 1, "multipoles": True}], ids=["charges", "multipoles"])
+def test_atoms_exchange_charge_and_lose_none(changes: dict[str, Any]) -> None:
+    _, charges, found = predicted(organic(), **changes)
+    of_atoms = found["dcm_charges"].sum(dim=1)
+    assert (of_atoms - charges).abs().max() > 1e-3
+    assert float(of_atoms.sum() - charges.sum()) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_exact_monopoles_leave_each_atom_its_charge() -> None:
+    _, charges, found = predicted(organic(), exact_monopoles=True)
+    torch.testing.assert_close(found["dcm_charges"].sum(dim=1), charges, rtol=0, atol=1e-12)
+
+
+def test_charges_stay_near_their_atoms_however_strong_the_weights_are() -> None:
+    batch, _, found = predicted(organic(), scale=1e3, max_displacement=0.4)
+    distances = (found["dcm_positions"] - batch.positions[:, None]).norm(dim=2)
+    assert 0.3 < float(distances.max()) < 0.4 + 1e-12
+
+
+def test_multipoles_sit_on_the_atoms_and_quadrupoles_are_symmetric_without_trace() -> None:
+    batch, _, found = predicted(organic(), n_dcm=1, multipoles=True)
+    assert torch.equal(found["dcm_positions"][:, 0], batch.positions)
+    moments = found["atomic_quadrupoles"]
+    assert moments.abs().max() > 1e-2
+    assert found["atomic_dipoles"].abs().max() > 1e-2
+    torch.testing.assert_close(moments, moments.mT)
+    assert moments.diagonal(dim1=1, dim2=2).sum(dim=1).abs().max() < 1e-12
+
+
+def test_an_atom_alone_has_its_charge_and_nothing_else() -> None:
+    _, charges, found = predicted(Atoms("O", [[0.1, 0.2, 0.3]]), n_dcm=1, multipoles=True)
+    torch.testing.assert_close(found["dcm_charges"][:, 0], charges)
+    assert not found["atomic_dipoles"].any()
+    assert not found["atomic_quadrupoles"].any()
+
+
+def test_several_charges_with_multipoles_are_refused() -> None:
+    with pytest.raises(ValueError, match="n_dcm=3 with multipoles=True"):
+        PairHeadConfig(elements=(1,), n_dcm=3, multipoles=True)
