@@ -1,7 +1,7 @@
 """Potentials of molecules that no training has seen, from heads on the published AIMNet2; makes those of the package.
 
     python benchmarks/potential_heads.py DATA --output runs/heads [--heads multipoles 4-charges …] [--members 0 1 2 3]
-                                         [--epochs 16]
+                                         [--epochs 24]
 
 DATA is a folder with multi_esp/multi_esp_{train,valid}.h5 and molecules/molecules_{train,valid}.h5: geometries, dipoles
 and potentials at points around them, split by species. One head is trained on every network of the published ensemble,
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/heads"))
     parser.add_argument("--heads", nargs="+", choices=HEADS, default=list(HEADS))
     parser.add_argument("--members", nargs="+", type=int, default=[0, 1, 2, 3])
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=24)
     args = parser.parse_args()
     rows = {name: list(references(args.data, name, "valid")) for name in SETS}
     lines = [

@@ -93,12 +93,12 @@ _HEAD_ON_AIMNET2 = Training(
     options_with_init={
         "groups": [{"pattern": r"^(?!head\.)", "freeze": True}],
         "loss": {
-            "weights": {"energy": 0.0, "forces": 0.0, "charges": 0.0, "spin_charges": 0.0, "esp": 1.0, "dipole": 2.0},
+            "weights": {"energy": 0.0, "forces": 0.0, "charges": 0.0, "spin_charges": 0.0, "esp": 100.0, "dipole": 200.0},
             "metric": "huber",
         },
         "batch_size": 32,
         "batch_mode": "molecules",
-        "epochs": 20,
+        "epochs": 24,
         "validate_every": 4,
         "esp_points": 128,
         "learning_rate": 5e-3,

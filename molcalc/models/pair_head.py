@@ -24,7 +24,7 @@ from molcalc.batch import AtomicBatch
 from molcalc.io.schema import Range
 from molcalc.models.dcm_heads import ChargeHead, HeadConfig, distribute
 from molcalc.models.network import Depth, Reach, Width
-from molcalc.models.physnet import Edges, initialize_linear
+from molcalc.models.physnet import Edges
 from molcalc.nn.cartesian import Directions, to_matrix
 from molcalc.nn.radial import ExponentialGaussians, polynomial_cutoff
 
@@ -87,11 +87,13 @@ class PairHead(ChargeHead):
         self.atom_leave = nn.Linear(c.head_features, outputs)
 
     def initialize(self) -> None:
-        """Draw fresh weights."""
+        """Draw fresh weights, small ones: from larger ones, molecules that were not learned come out worse."""
         nn.init.normal_(self.embedding)
         nn.init.normal_(self.from_charge)
         self.radial.initialize()
-        initialize_linear(self)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                layer.reset_parameters()
         if self.config.multipoles:  # moments begin as averages of vectors and tensors
             channels = self.config.head_channels
             with torch.no_grad():
