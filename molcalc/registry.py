@@ -93,7 +93,7 @@ _HEAD_ON_AIMNET2 = Training(
     options_with_init={
         "groups": [{"pattern": r"^(?!head\.)", "freeze": True}],
         "loss": {
-            "weights": {"energy": 0.0, "forces": 0.0, "charges": 0.0, "spin_charges": 0.0, "esp": 100.0, "dipole": 200.0},
+            "weights": {**dict.fromkeys(_AIMNET2.options["loss"]["weights"], 0.0), "esp": 100.0, "dipole": 200.0},
             "metric": "huber",
         },
         "batch_size": 32,

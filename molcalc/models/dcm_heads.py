@@ -99,7 +99,7 @@ def distribute(
     shorten = torch.rsqrt(1.0 + (vectors * vectors).sum(dim=2, keepdim=True))
     displacements = config.max_displacement * shorten * vectors
     return {
-        "dcm_charges": charges[:, None] / config.n_dcm + weights,
+        "dcm_charges": charges[:, None] / weights.shape[1] + weights,
         "dcm_positions": batch.positions[:, None] + displacements.double(),
     }
 

@@ -8,6 +8,11 @@ r"""Head that tells charges and moments of atoms from the features of a trunk, b
 
 Each edge carries charge from one of its atoms to the other: whatever the weights are, the total charge stays. A second
 perceptron of h_i, |V_ic|² and |T_ic|² says how charges, dipoles and quadrupoles of the atom are made of V and T.
+
+Charges that follow vectors stay in the mirror planes of an atom, and at its centers of symmetry: no vector leads out of
+the plane of benzene, where its π electrons are. Of three charges or more, two therefore lie on both sides of the atom,
+on an axis that has no direction, the principal axis of M = Σ_c y_c T_c. Their charges −(λ_1 − λ_0) / 2d² vanish where
+the axis is not defined.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ from molcalc.models.dcm_heads import ChargeHead, HeadConfig, distribute
 from molcalc.models.network import Depth, Reach, Width
 from molcalc.models.physnet import Edges
 from molcalc.nn.cartesian import Directions, to_matrix
+from molcalc.nn.principal_axis import principal_axis
 from molcalc.nn.radial import ExponentialGaussians, polynomial_cutoff
 
 
@@ -37,6 +43,8 @@ class PairHeadConfig(HeadConfig):
     ----------
     multipoles : put a charge, a dipole and a quadrupole on each atom in place of several charges around it; ``n_dcm``
         is 1 then.
+    axial_pair : two of at least three charges lie opposite to each other.
+    pair_distance : Å, of both from their atom.
     exact_monopoles : the charges of an atom add up to its charge in the trunk; otherwise pairs of atoms exchange some.
     head_features, head_channels, head_radial : features of an atom, vectors and tensors of an atom, radial functions.
     pair_features, pair_layers : width and number of hidden layers of the perceptron of a pair.
@@ -44,8 +52,11 @@ class PairHeadConfig(HeadConfig):
     """
 
     n_dcm: Annotated[int, Range(1, 100)] = 4
+    max_displacement: Reach = 0.5
     exact_monopoles: bool = False
     multipoles: bool = False
+    axial_pair: bool = True
+    pair_distance: Annotated[float, Range(0, 100, above=True)] = 0.5
     head_features: Width = 64
     head_channels: Width = 8
     head_radial: Annotated[int, Range(2, 65536)] = 16
@@ -57,6 +68,11 @@ class PairHeadConfig(HeadConfig):
         super().__post_init__()
         if self.multipoles and self.n_dcm != 1:
             raise ValueError(f"n_dcm={self.n_dcm} with multipoles=True: moments belong to one charge per atom, n_dcm=1")
+
+    @property
+    def n_directed(self) -> int:
+        """Charges per atom that follow vectors."""
+        return self.n_dcm - 2 if self.axial_pair and self.n_dcm >= 3 else self.n_dcm
 
 
 class PairHead(ChargeHead):
@@ -83,7 +99,8 @@ class PairHead(ChargeHead):
         self.pair_hidden = nn.ModuleList(nn.Linear(c.pair_features, c.pair_features) for _ in range(c.pair_layers - 1))
         self.pair_leave = nn.Linear(c.pair_features, 1 + 2 * c.head_channels)
         self.atom_hidden = nn.Linear(c.head_features + 2 * c.head_channels, c.head_features)
-        outputs = 3 * c.head_channels if c.multipoles else c.n_dcm * (1 + c.head_channels)
+        n_mixtures = 3 if c.multipoles else c.n_directed + (c.n_directed < c.n_dcm)
+        outputs = n_mixtures * c.head_channels + (0 if c.multipoles else c.n_directed)
         self.atom_leave = nn.Linear(c.head_features, outputs)
 
     def initialize(self) -> None:
@@ -115,9 +132,7 @@ class PairHead(ChargeHead):
         made = self.atom_leave(functional.silu(self.atom_hidden(torch.cat([h, *norms], dim=1))))
         if c.multipoles:
             return self._on_atoms(batch, charges, vectors, tensors, made)
-        weights, mixed = made.split((c.n_dcm, c.n_dcm * c.head_channels), dim=1)
-        sites = torch.einsum("nkc,nxc->nkx", mixed.view(-1, c.n_dcm, c.head_channels), vectors)
-        return distribute(batch, charges, weights - weights.mean(dim=1, keepdim=True), sites, c)
+        return self._around_atoms(batch, charges, vectors, tensors, made)
 
     def _messages(self, h: Tensor, edges: Edges) -> tuple[Tensor, Tensor, Tensor]:
         """Charges (n_atoms,) that pairs exchange, vectors (n_atoms, 3, C) and tensors (n_atoms, 5, C) of the atoms."""
@@ -133,6 +148,26 @@ class PairHead(ChargeHead):
         directions = Directions(edges.index, (edges.vectors / edges.distances[:, None]).to(dtype))
         vectors, tensors = directed_sums(directed, directions, len(h))
         return moved, vectors, tensors
+
+    def _around_atoms(
+        self, batch: AtomicBatch, charges: Tensor, vectors: Tensor, tensors: Tensor, made: Tensor
+    ) -> dict[str, Tensor]:
+        """Several charges around each atom."""
+        c = self.config
+        weights, mixed = made[:, : c.n_directed], made[:, None, c.n_directed :].unflatten(2, (-1, c.head_channels))
+        sites = (mixed[:, :, : c.n_directed] * vectors[:, :, None]).sum(dim=3).mT
+        found = distribute(batch, charges, weights - weights.mean(dim=1, keepdim=True), sites, c)
+        if c.n_directed == c.n_dcm:
+            return found
+        leaning = to_matrix((mixed[:, 0, -1:] * tensors).sum(dim=2))
+        axis, gap = principal_axis(leaning, toward=vectors.mean(dim=2))
+        pair = (-0.5 * gap / c.pair_distance**2)[:, None].expand(-1, 2)
+        arms = c.pair_distance * torch.stack([axis, -axis], dim=1)
+        near = found["dcm_charges"] - pair.sum(dim=1, keepdim=True) / c.n_directed
+        return {
+            "dcm_charges": torch.cat([near, pair], dim=1),
+            "dcm_positions": torch.cat([found["dcm_positions"], batch.positions[:, None] + arms.double()], dim=1),
+        }
 
     def _on_atoms(
         self, batch: AtomicBatch, charges: Tensor, vectors: Tensor, tensors: Tensor, made: Tensor

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from ase import Atoms
+from ase.build import molecule
 
 from molcalc.batch import AtomicBatch, from_atoms
 from molcalc.models.pair_head import PairHead, PairHeadConfig
@@ -17,7 +18,9 @@ from tests.helpers.training_runs import PAIR_HEAD
 N_FEATURES = 6
 
 
-def predicted(atoms: Atoms, seed: int = 0, scale: float = 1.0, **changes: Any) -> tuple[AtomicBatch, Any, Any]:
+def predicted(
+    atoms: Atoms, seed: int = 0, scale: float = 1.0, alike: bool = False, **changes: Any
+) -> tuple[AtomicBatch, Any, Any]:
     """A batch, the charges given to a head of random weights, and what it makes of them."""
     torch.manual_seed(seed)
     head = PairHead(PairHeadConfig(elements=(1, 6, 7, 8), max_number=8, **{**PAIR_HEAD, **changes}), N_FEATURES)
@@ -26,6 +29,8 @@ def predicted(atoms: Atoms, seed: int = 0, scale: float = 1.0, **changes: Any) -
     batch = from_atoms(atoms, cutoff=head.cutoff)
     charges = 0.3 * torch.randn(len(atoms), dtype=torch.float64)
     features = torch.randn(len(atoms), N_FEATURES, dtype=torch.float64)
+    if alike:  # atoms of one element
+        charges, features = torch.zeros_like(charges), torch.ones_like(features)
     return batch, charges, head(batch, Edges.of_batch(batch), charges, features)
 
 
@@ -43,7 +48,7 @@ def test_exact_monopoles_leave_each_atom_its_charge() -> None:
 
 
 def test_charges_stay_near_their_atoms_however_strong_the_weights_are() -> None:
-    batch, _, found = predicted(organic(), scale=1e3, max_displacement=0.4)
+    batch, _, found = predicted(organic(), scale=1e3, max_displacement=0.4, axial_pair=False)
     distances = (found["dcm_positions"] - batch.positions[:, None]).norm(dim=2)
     assert 0.3 < float(distances.max()) < 0.4 + 1e-12
 
@@ -68,3 +73,20 @@ def test_an_atom_alone_has_its_charge_and_nothing_else() -> None:
 def test_several_charges_with_multipoles_are_refused() -> None:
     with pytest.raises(ValueError, match="n_dcm=3 with multipoles=True"):
         PairHeadConfig(elements=(1,), n_dcm=3, multipoles=True)
+
+
+def test_a_pair_of_charges_leaves_the_plane_of_a_planar_molecule() -> None:
+    """Charges that follow vectors cannot: their mirror images would be others."""
+    atoms = molecule("C6H6")  # in the plane of x and y
+    for n_dcm, leaves in ((2, False), (4, True)):
+        heights = predicted(atoms, n_dcm=n_dcm, alike=True)[2]["dcm_positions"][..., 2].abs()
+        assert float(heights.max()) > 0.4 if leaves else float(heights.max()) < 1e-12
+
+
+def test_a_pair_has_two_equal_charges_opposite_to_each_other() -> None:
+    batch, _, found = predicted(organic(), n_dcm=3, pair_distance=0.4)
+    arms = found["dcm_positions"] - batch.positions[:, None]
+    torch.testing.assert_close(arms[:, 1], -arms[:, 2])
+    torch.testing.assert_close(arms[:, 1].norm(dim=1), torch.full((len(arms),), 0.4, dtype=torch.float64))
+    assert torch.equal(found["dcm_charges"][:, 1], found["dcm_charges"][:, 2])
+    assert found["dcm_charges"][:, 1].abs().max() > 1e-3
