@@ -122,6 +122,10 @@ class ChargeSites:
         r"""(n_points,) float64, V, at (n_points, 3) Å; see :func:`~molcalc.electrostatics.multipoles`.
 
         With dipoles p and quadrupoles Θ on atoms, V = k_e Σ (q / r + p·u / r² + 3/2 u·Θ·u / r³), u = r / |r|.
+
+        Returns
+        -------
+        (n_points,) float64, V
         """
         value = electrostatic_potential(points, self.positions, self.charges, point_system_idx, self.system_idx)
         for chunk, point, atom, arms in self._moment_pairs(points, point_system_idx):

@@ -18,7 +18,7 @@ from molcalc.models.dcm_heads import ChargeHead, PlainHead, PlainHeadConfig
 from molcalc.models.pair_head import PairHead, PairHeadConfig
 from molcalc.models.physnet import Edges
 
-Network = TypeVar("Network", bound="AIMNet2WithHead")
+Headed = TypeVar("Headed", bound="AIMNet2WithHead")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class AIMNet2WithHead(AIMNet2Network):
     beside_energy = ("head.",)
     head: ChargeHead
 
-    def initialize(self: Network) -> Network:
+    def initialize(self: Headed) -> Headed:
         """Draw fresh weights (seed torch before) and set all reference energies to zero.
 
         Returns
