@@ -33,7 +33,9 @@ def principal_axis(
     -------
     axes (n, 3) and gaps (n,); where the gap is zero, the axis is any
     """
-    values, vectors = torch.linalg.eigh(tensors.detach())
+    given = tensors.detach()
+    finite = torch.isfinite(given).flatten(1).all(dim=1)[:, None, None]
+    values, vectors = torch.linalg.eigh(torch.where(finite, given, 0.0))  # fails for all if one is not
     first, second = (_followed(tensors, values, vectors, n) for n in (0, 1))
     along = (first.detach() * toward.detach()).sum(dim=1, keepdim=True)
     return first * torch.where(along < 0, -1.0, 1.0), _quotient(tensors, second) - _quotient(tensors, first)

@@ -38,3 +38,11 @@ def test_derivatives_are_finite_where_no_axis_is_defined() -> None:
     (axis.sum() + gap.sum()).backward()
     assert bool(torch.isfinite(tensor.grad).all())
     assert not gap.any()
+
+
+def test_what_is_not_finite_stays_alone() -> None:
+    tensors = torch.cat([symmetric(), torch.full_like(symmetric(), torch.nan)])
+    axes, gaps = principal_axis(tensors, toward=X.expand(2, -1))
+    torch.testing.assert_close((axes[:1], gaps[:1]), principal_axis(symmetric(), toward=X))
+    assert bool(axes[1].isnan().all())
+    assert bool(gaps[1].isnan())
