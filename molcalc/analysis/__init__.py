@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from molcalc.analysis.planar import planar_potential
     from molcalc.analysis.spectra import infrared_spectrum, md_infrared_spectrum
     from molcalc.analysis.surface import esp_surface
+    from molcalc.analysis.vpt2 import anharmonic_vibrations
 
 _HOMES = {
+    "anharmonic_vibrations": "vpt2",
     "draw_charges": "pictures",
     "draw_distributed_charges": "pictures",
     "draw_equivariance": "equivariance_pictures",
@@ -38,8 +40,8 @@ _HOMES = {
     "write_cube": "cube",
 }
 __all__ = [
-    "draw_charges", "draw_distributed_charges", "draw_equivariance", "draw_esp_surface", "draw_molecule",
-    "draw_spectrum", "equivariance_errors", "esp_surface", "infrared_spectrum", "md_infrared_spectrum",
+    "anharmonic_vibrations", "draw_charges", "draw_distributed_charges", "draw_equivariance", "draw_esp_surface",
+    "draw_molecule", "draw_spectrum", "equivariance_errors", "esp_surface", "infrared_spectrum", "md_infrared_spectrum",
     "planar_potential", "write_cube",
 ]  # fmt: skip
 

@@ -13,7 +13,7 @@ from molcalc.calculators.vibrations import InfraredVibrations, infrared_intensit
 
 SAME_LINE = 1e-3
 """Share of the largest extent by which atoms may miss a line and still be on it."""
-_HBAR = _hbar * 1e10 * np.sqrt(kg / _e)
+HBAR = _hbar * 1e10 * np.sqrt(kg / _e)
 """ħ in eV^½·u^½·Å: energy of a vibration by the root of its eigenvalue, eV/(Å²·u)."""
 
 
@@ -59,7 +59,7 @@ class NormalModes:
         moves = (basis @ vectors / roots[:, None]).T.reshape(-1, n, 3)
         displacements = np.zeros((len(values), len(atoms), 3))
         displacements[:, indices] = moves
-        energies = _HBAR * np.sign(values) * np.sqrt(np.abs(values))
+        energies = HBAR * np.sign(values) * np.sqrt(np.abs(values))
         slopes = vibrations.dipole_derivatives
         intensities = None if slopes is None else infrared_intensities(slopes, moves)
         return cls(atoms, energies / invcm, displacements, intensities, kind)
@@ -73,6 +73,11 @@ class NormalModes:
     def imaginary(self) -> Float64[np.ndarray, " n_imaginary"]:
         """(n_imaginary,) cm⁻¹, positive: of the vibrations along which the energy falls."""
         return -self.wavenumbers[self.wavenumbers < 0]
+
+    @property
+    def per_quantum(self) -> Float64[np.ndarray, "n_modes n_atoms 3"]:
+        """(n_modes, n_atoms, 3) Å: change of the positions with the dimensionless normal coordinate."""
+        return self.displacements * (HBAR / np.sqrt(np.abs(self.energies)))[:, None, None]
 
     def movie(self, n_frames: int, amplitude: float) -> list[Atoms]:
         """One oscillation along each mode after the other, to look at.

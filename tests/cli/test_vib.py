@@ -12,8 +12,11 @@ from ase.build import molecule
 from ase.constraints import FixAtoms
 from ase.io import read, write
 
+from molcalc import relax
+from molcalc.analysis import anharmonic_vibrations
 from molcalc.calculators import AIMNet2
 from molcalc.calculators.normal_modes import NormalModes
+from molcalc.cli.vib import level_name
 
 
 @pytest.fixture
@@ -86,6 +89,36 @@ def test_masses_with_which_nothing_moves_are_refused(run: Any, models: Path, tmp
         result = run(command, "odd.traj", "--model", models / "single")
         assert result.status == 2
         assert f"the mass of atom 1 (H) is {mass:g} u" in result.err
+
+
+def test_anharmonic_vibrations_are_those_of_the_library(run: Any, models: Path, tmp_path: Path) -> None:
+    calc = AIMNet2("small-species", fidelity="pbe0", dtype="float64")
+    (atoms,) = relax([molecule("CO")], calc, fmax=1e-5)
+    write(tmp_path / "rest.traj", atoms)
+    result = run(
+        "vib", "rest.traj", "--model", "small-species", "--fidelity", "pbe0", "--ir", "--anharmonic", "--plot",
+        "-o", "out", "--csv", "values.csv",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    expected = anharmonic_vibrations(atoms, calc)
+    fundamental, overtone = expected.level(0), expected.level(0, 0)
+    header, values = (tmp_path / "values.csv").read_text().splitlines()
+    row = dict(zip(header.split(","), values.split(",")))
+    assert float(row["anharmonic (cm⁻¹)"]) == pytest.approx(fundamental.wavenumber, rel=1e-6)
+    assert float(row["anharmonic_intensity (km/mol)"]) == pytest.approx(fundamental.intensity, rel=1e-6)
+    shown = result.out.split("2ν0")[1].split()
+    assert [float(one) for one in shown[:2]] == pytest.approx([overtone.wavenumber, overtone.intensity], abs=0.01)
+    assert (tmp_path / "out-anharmonic-ir.csv").read_text().startswith("wavenumber (cm⁻¹)")
+
+
+def test_names_of_levels_count_quanta() -> None:
+    assert [level_name(state) for state in ((2,), (1, 1), (0, 3))] == ["ν2", "2ν1", "ν0+ν3"]
+
+
+def test_anharmonic_vibrations_need_a_minimum(run: Any, models: Path, water: Path) -> None:
+    result = run("vib", water, "--model", models / "single", "--anharmonic")
+    assert result.status == 2
+    assert "belongs to a minimum" in result.err
 
 
 def test_relaxing_first_gives_a_stationary_point(run: Any, water: Path) -> None:
