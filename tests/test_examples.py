@@ -46,7 +46,7 @@ def numbers(pattern: str, text: str) -> list[float]:
 
 def test_every_example_is_short_and_says_what_it_shows() -> None:
     scripts = sorted(EXAMPLES.glob("*.py"))
-    assert len(scripts) == 10
+    assert len(scripts) == 11
     for script in scripts:
         text = script.read_text()
         assert text.startswith('"""')
