@@ -83,7 +83,13 @@ REFERENCES = {
     ),
 }  # fmt: skip
 """Papers by key."""
-OF_KINDS = {"aimnet2": ("aimnet2",), "physnet-dcm": ("physnet", "dcm"), "noneq-dcm": ("physnet", "dcm")}
+OF_KINDS = {
+    "aimnet2": ("aimnet2",),
+    "aimnet2-dcm": ("aimnet2", "dcm"),
+    "aimnet2-noneq-dcm": ("aimnet2", "dcm"),
+    "physnet-dcm": ("physnet", "dcm"),
+    "noneq-dcm": ("physnet", "dcm"),
+}
 """Papers of each kind of network."""
 OF_DISPERSION = {"d3bj": ("d3", "d3bj"), "d4": ("d4",)}
 """Papers of each kind of dispersion."""
