@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from molcalc.analysis.cube import write_cube
     from molcalc.analysis.equivariance import equivariance_errors
     from molcalc.analysis.equivariance_pictures import draw_equivariance
+    from molcalc.analysis.model_comparison import compare_models
     from molcalc.analysis.pictures import (
         draw_charges,
         draw_distributed_charges,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "anharmonic_vibrations": "vpt2",
+    "compare_models": "model_comparison",
     "draw_charges": "pictures",
     "draw_distributed_charges": "pictures",
     "draw_equivariance": "equivariance_pictures",
@@ -40,8 +42,9 @@ _HOMES = {
     "write_cube": "cube",
 }
 __all__ = [
-    "anharmonic_vibrations", "draw_charges", "draw_distributed_charges", "draw_equivariance", "draw_esp_surface",
-    "draw_molecule", "draw_spectrum", "equivariance_errors", "esp_surface", "infrared_spectrum", "md_infrared_spectrum",
+    "anharmonic_vibrations", "compare_models", "draw_charges", "draw_distributed_charges", "draw_equivariance",
+    "draw_esp_surface", "draw_molecule", "draw_spectrum", "equivariance_errors", "esp_surface", "infrared_spectrum",
+    "md_infrared_spectrum",
     "planar_potential", "write_cube",
 ]  # fmt: skip
 

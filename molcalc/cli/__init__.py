@@ -1,8 +1,8 @@
 """The command ``molcalc``.
 
-Every command is a module of this package with ``add_parser(subparsers)`` and ``run(args) -> int``, listed in
-:data:`COMMANDS`. It parses, calls the library and prints. Modules import torch and ase inside ``run``, so that
-``molcalc --help`` answers at once. What commands share: :mod:`options <molcalc.cli.options>`,
+Every command is a module of this package (with _ for -), with ``add_parser(subparsers)`` and ``run(args) -> int``,
+listed in :data:`COMMANDS`. It parses, calls the library and prints. Modules import torch and ase inside ``run``, so
+that ``molcalc --help`` answers at once. What commands share: :mod:`options <molcalc.cli.options>`,
 :mod:`structures <molcalc.cli.input_structures>` that they read, :mod:`output <molcalc.cli.output>` and
 :mod:`tables <molcalc.cli.table>` that they write, :mod:`text on the terminal <molcalc.cli.terminal>` with its
 :mod:`spelling <molcalc.cli.command_words>`, and :mod:`failures <molcalc.cli.failures>` that they show.
@@ -28,6 +28,7 @@ from molcalc.simulate.interrupts import Interrupted, signals_raise
 COMMANDS = (
     "energy",
     "compare",
+    "compare-models",
     "relax",
     "conformers",
     "md",
@@ -73,7 +74,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"molcalc {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for name in COMMANDS:
-        importlib.import_module(f"molcalc.cli.{name}").add_parser(subparsers)
+        importlib.import_module(f"molcalc.cli.{name.replace('-', '_')}").add_parser(subparsers)
     for name, command in subparsers.choices.items():
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
         command.set_defaults(usage=command.format_usage(), command=name)

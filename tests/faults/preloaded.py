@@ -225,7 +225,7 @@ def _import_all() -> None:
     from molcalc.cli import COMMANDS
 
     for name in COMMANDS:
-        importlib.import_module(f"molcalc.cli.{name}")
+        importlib.import_module(f"molcalc.cli.{name.replace('-', '_')}")
     torch.set_num_threads(1)
 
 

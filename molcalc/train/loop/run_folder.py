@@ -204,6 +204,16 @@ class RunFolder:
         comments = "".join(f"# {' '.join(note.split())}\n" for note in notes)
         write_atomic(self.path / OPTIONS_FILE, (comments + text).encode())
 
+    def read_history(self) -> list[dict[str, Any]]:
+        """What :meth:`write_history` wrote; nothing of a folder that is no run."""
+        file = self.path / HISTORY[1]
+        if not file.is_file():
+            return []
+        try:
+            return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        except ValueError as error:
+            raise CheckpointCorruptError(f"{file} is damaged: {error}") from error
+
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write all validations as CSV and as one JSON object per line."""
         names: dict[str, None] = {}

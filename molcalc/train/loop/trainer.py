@@ -173,7 +173,7 @@ class Trainer:
             for k, parts in self.feed.epoch(self.train, batches, self.progress.epoch, self.progress.batch):
                 started = time.monotonic()
                 with self._memory_named(parts):
-                    self._step(batches[k], parts)
+                    self.step(batches[k], parts)
                 self.progress.batch = k + 1
                 self.progress.seconds += time.monotonic() - started
                 on_step(self)
@@ -231,8 +231,19 @@ class Trainer:
         ):
             yield
 
-    def _step(self, systems: np.ndarray, parts: list[AtomicBatch]) -> None:
-        """One update of the weights."""
+    def step(self, systems: np.ndarray, parts: list[AtomicBatch]) -> None:
+        """One update of the weights.
+
+        Parameters
+        ----------
+        systems : positions in the training part of those in the batch.
+        parts : the batch, in one part or more.
+
+        Raises
+        ------
+        NonFiniteResultError
+            When a loss or gradient is not finite.
+        """
         counts = sum((self.loss.counts(part) for part in parts), torch.zeros(len(self.loss.terms), dtype=torch.float64))
         counts = self.processes.sum(counts.to(self.device))
         self.optimizer.set_factor(self.schedule.factor(self.position))

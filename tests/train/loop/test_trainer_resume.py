@@ -185,7 +185,7 @@ def test_a_run_that_failed_before_its_first_step_does_not_block_the_corrected_on
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", stop)
+        patch.setattr(Trainer, "step", stop)
         with pytest.raises(KeyboardInterrupt):
             run(labelled_db, tmp_path / "run", epochs=1)
     assert RunFolder(tmp_path / "run").started
