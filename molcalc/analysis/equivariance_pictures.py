@@ -76,7 +76,7 @@ def draw_equivariance(
                 axis.set_xlabel(f"{sign} {three_digits(float(np.linalg.norm(size)))} e·Å", fontsize=9)
             line[0].set_ylabel(f"{name}\n{row[0].title}", fontsize=9)
         for axis, motion, predicted in zip(axes[0], motions, next(iter(found.values()))):
-            middle = ", ".join(f"{value:.1f}" for value in predicted.atoms.positions.mean(axis=0) + 0.0)
+            middle = ", ".join(f"{value:.1f}" for value in predicted.atoms.positions.mean(axis=0).round(1) + 0.0)
             axis.set_title(f"{motion.name}\nmiddle at ({middle}) Å", fontsize=9)
         figure.legend(*_legend(longest), loc="outside lower center", ncols=2, fontsize=8)
         return figure

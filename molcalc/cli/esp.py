@@ -36,6 +36,9 @@ _SQUARED = ("variance_positive", "variance_negative")
 _TITLES = {"v_max": "V max", "v_min": "V min", "mean_positive": "mean +", "mean_negative": "mean -", "deviation": "Π",
            "variance_positive": "var +", "variance_negative": "var -"}  # fmt: skip
 
+_MEASURES = ("rmse", "mae", "mean", "largest")
+_OF_CHARGES = {"distributed": "distributed", "charges": "of atoms"}
+
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add the command."""
@@ -107,6 +110,7 @@ class Descriptions:
         self._table = ShownTable(columns)
         self._structures: list[dict[str, Any]] = []
         self._texts: list[str] = []
+        self._compared: list[tuple[str, list[PotentialError]]] = []
 
     def add(self, frame: InputStructure, calculator: MolCalculator, targets: Mapping[str, Path]) -> None:
         """One molecule: evaluated once, asked for everything."""
@@ -131,7 +135,8 @@ class Descriptions:
         self._texts.append(_extrema_text(frame, of_structure, self._unit))
         if args.compare is not None:
             errors = self._errors(frame, calculator, potential)
-            of_structure["errors"] = [asdict(error) for error in errors]
+            of_structure["errors"] = self._records(errors)
+            self._compared.append((f"{frame.label}, {atoms.get_chemical_formula()}", errors))
             self._texts.append(str(self._error_table(errors)))
         self._write(potential, found, targets)
         of_structure["files"] = {what: str(path) for what, path in targets.items()}
@@ -142,9 +147,19 @@ class Descriptions:
         """Print everything."""
         made_by = calculator.todict()
         document = {
-            "model": made_by["model"], "model_hash": made_by["model_hash"], "units": self._table.units(),
-            "structures": self._structures,
+            "model": made_by["model"], "model_hash": made_by["model_hash"],
+            "units": {**self._table.units(), "errors": self._unit}, "structures": self._structures,
         }  # fmt: skip
+        if len(self._compared) > 1:
+            pooled = self._pooled()
+            document["errors"] = self._records(pooled)
+            whole = [error for error in pooled if error.points == "all"]
+            by_molecule = [(name, [one for one in errors if one.points == "all"]) for name, errors in self._compared]
+            self._texts += [
+                f"\nerrors over all points, {len(self._compared)} molecules",
+                str(self._side_by_side("molecule", [*by_molecule, ("all molecules", whole)])),
+                "\nerrors over the points of all molecules", str(self._error_table(pooled)),
+            ]  # fmt: skip
         show_table(self._args, self._table, document)
         if prints_text(self._args):
             print("\n" + "\n".join(text for text in self._texts if text))
@@ -172,17 +187,39 @@ class Descriptions:
         predictions["charges"] = atomic.at(reference.points)
         return potential_errors(frame.atoms, reference.points, reference.potential, predictions)
 
-    def _error_table(self, errors: list[PotentialError]) -> ShownTable:
-        columns = [Column("charges", text=True), Column("points", text=True), Column("number")]
-        columns += [Column(name, unit=self._unit, form=".4f") for name in ("rmse", "mae", "mean", "largest")]
-        rows: list[Sequence[Any]] = [
-            [
-                error.charges, error.points, error.n_points,
-                *(self._factor * value for value in (error.rmse, error.mae, error.mean, error.largest)),
-            ]
-            for error in errors
-        ]  # fmt: skip
-        return ShownTable(columns, rows)
+    def _records(self, errors: Sequence[PotentialError]) -> list[dict[str, Any]]:
+        """Errors as JSON holds them, in the unit that is asked for."""
+        return [
+            {**asdict(error), **{name: self._factor * getattr(error, name) for name in _MEASURES}} for error in errors
+        ]
+
+    def _pooled(self) -> list[PotentialError]:
+        from molcalc.analysis.esp_errors import pooled_errors
+
+        return pooled_errors(error for _, errors in self._compared for error in errors)
+
+    def _error_table(self, errors: Sequence[PotentialError]) -> ShownTable:
+        """Errors by group of points."""
+        groups: dict[str, list[PotentialError]] = {}
+        for error in errors:
+            groups.setdefault(error.points, []).append(error)
+        return self._side_by_side("points", list(groups.items()))
+
+    def _side_by_side(self, title: str, rows: Sequence[tuple[str, Sequence[PotentialError]]]) -> ShownTable:
+        """Errors of distributed and of atomic charges beside each other, where there are both."""
+        kinds = [error.charges for error in rows[0][1]]
+        columns = [Column(title, text=True), Column("number")]
+        columns += [
+            Column(f"{name}_{kind}", f"{name} {_OF_CHARGES[kind]}", self._unit, ".4f")
+            for name in _MEASURES
+            for kind in kinds
+        ]
+        table = ShownTable(columns)
+        for name, errors in rows:
+            own = {error.charges: error for error in errors}
+            values = [self._factor * getattr(own[kind], measure) for measure in _MEASURES for kind in kinds]
+            table.rows.append([name, errors[0].n_points, *values])
+        return table
 
     def _write(self, potential: MolecularPotential, found: SurfacePotential, targets: Mapping[str, Path]) -> None:
         from molcalc.analysis.cube import write_potential_cube

@@ -14,8 +14,10 @@ from ase.io import write
 from ase.io.cube import read_cube
 
 from molcalc.analysis import esp_surface
-from molcalc.calculators import AIMNet2
+from molcalc.calculators import AIMNet2, PhysNetDCM
+from molcalc.io import checkpoint
 from molcalc.units import KCAL_PER_MOL
+from tests.helpers.networks import tiny_dcm
 
 
 @pytest.fixture
@@ -70,6 +72,34 @@ def test_errors_against_a_database_are_listed(run: Any, models: Path, water: Pat
     assert errors[0]["mean"] == pytest.approx(-0.1, abs=1e-4)
     other = run("esp", water, "--model", models / "single", "--compare", water)
     assert other.status == 3
+
+
+def test_charges_are_compared_side_by_side_and_molecules_together(run: Any, tmp_path: Path) -> None:
+    calc = PhysNetDCM(tiny_dcm("physnet-dcm"))
+    checkpoint.save(tmp_path / "dcm", tiny_dcm("physnet-dcm"))
+    points = np.array([[0, 0, 4.0], [0, 4.0, 0], [3.5, 0, 0]])
+    names = ("H2O", "CO2")
+    with connect(tmp_path / "esp.db") as database:
+        for name in names:
+            exact = calc.get_esp(points, molecule(name))
+            database.write(molecule(name), data={"esp": exact.tolist(), "esp_points": points.tolist()})
+    result = run("esp", "esp.db", "--model", "dcm", "--compare", "esp.db", "--unit", "kcal/mol")
+    assert result.status == 0, result.err
+    assert "rmse distributed/(kcal/mol/e)  rmse of atoms/(kcal/mol/e)" in result.out
+    assert "errors over all points, 2 molecules" in result.out
+    total = next(line for line in result.out.splitlines() if line.startswith("all molecules"))
+    number, distributed, atoms = total.split()[2:5]
+    gaps = [calc.get_esp(points, molecule(name), "charges") - calc.get_esp(points, molecule(name)) for name in names]
+    assert int(number) == 6
+    assert float(distributed) == pytest.approx(0.0, abs=1e-3)
+    assert float(atoms) == pytest.approx(np.sqrt(np.mean(np.square(gaps))) / KCAL_PER_MOL, abs=1e-3)
+    document = json.loads(
+        run("esp", "esp.db", "--model", "dcm", "--compare", "esp.db", "--unit", "kcal/mol", "--json").out
+    )
+    assert document["units"]["errors"] == "kcal/mol/e"
+    assert next(e["rmse"] for e in document["errors"] if e["charges"] == "charges") == pytest.approx(
+        float(atoms), abs=1e-3
+    )
 
 
 def test_one_bad_molecule_does_not_end_the_others(run: Any, models: Path, tmp_path: Path) -> None:
