@@ -187,6 +187,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         checkpoint.save(folder / "runs" / name, small_checkpoint())
     shutil.copytree(ROOT / "pretrained/models/small-species", folder / "runs" / "both")
     shutil.copy(REPOSITORY / "examples/data/urea.cif", folder)
+    shutil.copy(REPOSITORY / "examples/data/co2_pbe0.db", folder / "co2.db")
     export(folder / "runs/both", folder / "model_pbe0.jpt", fidelity="pbe0")
     rows, calc = [rattled("CH3OH", 0.05, seed) for seed in range(40)], tiny_calculator(small_checkpoint())
     for atoms in rows:
