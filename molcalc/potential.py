@@ -47,7 +47,8 @@ class Potential(nn.Module):
     pair_cutoff : Å, range of the pair list the terms need in a periodic structure; None if no term reads pairs.
     cutoff : Å, range of the edges.
     sees_charge : whether the energy depends on the total charge.
-    predicts, elements, rotation_invariant : of the network, as :class:`molcalc.models.network.Network` has them.
+    predicts, elements, charge_elements, rotation_invariant : of the network, as
+        :class:`molcalc.models.network.Network` has them.
     fixed_in_space : results that do not turn with the structure: those of the network, and the energy with its
         derivatives where a term reads distributed charges that do not.
 
@@ -69,6 +70,7 @@ class Potential(nn.Module):
         self.predicts = members[0].predicts
         self.elements = members[0].elements
         self.rotation_invariant = members[0].rotation_invariant
+        self.charge_elements = members[0].charge_elements
         self.fixed_in_space = members[0].fixed_in_space
         if "dcm_positions" in self.fixed_in_space and any("dcm_positions" in term.requires for term in terms):
             self.fixed_in_space += ("energy", "atomic_energies", "forces", "stress")

@@ -33,7 +33,14 @@ class AIMNet2DCMConfig(PairHeadConfig, AIMNet2Config):
 
 @dataclass(frozen=True, kw_only=True)
 class AIMNet2NonEquivariantConfig(PlainHeadConfig, AIMNet2Config):
-    """Sizes of AIMNet2 with the plain head."""
+    """Sizes of AIMNet2 with the plain head.
+
+    Attributes
+    ----------
+    head_elements : atomic numbers that the head learned; () are all of the trunk.
+    """
+
+    head_elements: tuple[int, ...] = ()
 
 
 class AIMNet2WithHead(AIMNet2Network):
@@ -45,6 +52,7 @@ class AIMNet2WithHead(AIMNet2Network):
 
     beside_energy = ("head.",)
     head: ChargeHead
+    config: AIMNet2DCMConfig | AIMNet2NonEquivariantConfig
 
     def initialize(self: Headed) -> Headed:
         """Draw fresh weights (seed torch before) and set all reference energies to zero.
@@ -61,6 +69,11 @@ class AIMNet2WithHead(AIMNet2Network):
     def predicts(self) -> tuple[str, ...]:
         """Names of the predictions beside the atomic energies."""
         return (*super().predicts, *self.head.predicts)
+
+    @property
+    def charge_elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the head learned."""
+        return self.config.head_elements or self.elements
 
     @property
     def fixed_in_space(self) -> tuple[str, ...]:

@@ -108,6 +108,11 @@ class Network(nn.Module, ABC):
         """Names of the predictions beside the atomic energies: "charges", "spin_charges", "dcm_charges", …"""
 
     @property
+    def charge_elements(self) -> tuple[int, ...]:
+        """Atomic numbers whose charges are distributed as was learned; those of others are on the atoms."""
+        return self.elements
+
+    @property
     def fixed_in_space(self) -> tuple[str, ...]:
         """Properties that do not turn with the structure though they should; energies and charges always do."""
         return ()

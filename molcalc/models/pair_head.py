@@ -43,6 +43,8 @@ class PairHeadConfig(HeadConfig):
     ----------
     multipoles : put a charge, a dipole and a quadrupole on each atom in place of several charges around it; ``n_dcm``
         is 1 then.
+    head_elements : atomic numbers that the head learned; atoms of others, and pairs with them, keep their charge, and
+        have no moments. () are all of the trunk.
     axial_pair : two of at least three charges lie opposite to each other.
     pair_distance : Å, of both from their atom.
     exact_monopoles : the charges of an atom add up to its charge in the trunk; otherwise pairs of atoms exchange some.
@@ -55,6 +57,7 @@ class PairHeadConfig(HeadConfig):
     max_displacement: Reach = 0.5
     exact_monopoles: bool = False
     multipoles: bool = False
+    head_elements: tuple[int, ...] = ()
     axial_pair: bool = True
     pair_distance: Annotated[float, Range(0, 100, above=True)] = 0.5
     head_features: Width = 64
@@ -125,6 +128,8 @@ class PairHead(ChargeHead):
         charges, features = charges.to(dtype), features.to(dtype)
         entered = self.enter(features) + charges[:, None] * self.from_charge
         h = functional.silu(entered + self.embedding.index_select(0, batch.numbers))
+        if c.head_elements:
+            edges = edges.chosen(_learned(batch, c.head_elements, edges))
         moved, vectors, tensors = self._messages(h, edges)
         if not c.exact_monopoles:
             charges = charges + moved
@@ -182,6 +187,12 @@ class PairHead(ChargeHead):
             "atomic_dipoles": (of_vectors * vectors).sum(dim=2),
             "atomic_quadrupoles": quadrupoles,
         }
+
+
+def _learned(batch: AtomicBatch, elements: tuple[int, ...], edges: Edges) -> Tensor:
+    """(n_edges,) bool, edges between atoms of these elements."""
+    known = torch.isin(batch.numbers, torch.tensor(elements, device=batch.numbers.device))
+    return known.index_select(0, edges.index[0]) & known.index_select(0, edges.index[1])
 
 
 def directed_sums(

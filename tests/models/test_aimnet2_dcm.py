@@ -11,7 +11,7 @@ from ase.build import molecule
 
 from molcalc import AIMNet2
 from molcalc.derivatives import evaluate
-from molcalc.errors import ConfigError, MissingPropertyError
+from molcalc.errors import ConfigError, ExtrapolationWarning, MissingPropertyError
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2_dcm import AIMNet2DCMConfig
 from molcalc.registry import MODELS, build_members, checkpoint_of
@@ -27,12 +27,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 variants = pytest.mark.parametrize("variant", VARIANTS)
 
 
-def with_head(variant: str, n_members: int = 1) -> tuple[Checkpoint, Checkpoint]:
+def with_head(variant: str, n_members: int = 1, **more: Any) -> tuple[Checkpoint, Checkpoint]:
     """Random AIMNet2, and the same with a head."""
     trunk = tiny_checkpoint(n_members=n_members)
     kind, changes = VARIANTS[variant]
     entry = MODELS[kind]
-    config = entry.config(**{**trunk.config.arguments, **changes})
+    config = entry.config(**{**trunk.config.arguments, **changes, **more})
     networks = []
     for k, below in enumerate(build_members(trunk)):
         torch.manual_seed(k)
@@ -84,6 +84,14 @@ def test_far_away_multipoles_are_a_charge_and_a_dipole() -> None:
     distances = np.linalg.norm(arms, axis=1)
     expected = 2.0 / distances + arms @ calc.get_dipole_moment(atoms) / distances**3
     np.testing.assert_allclose(calc.get_esp(far, atoms), 14.399645478 * expected, rtol=1e-6)
+
+
+def test_elements_that_the_head_did_not_learn_are_told_of() -> None:
+    model = with_head("charges", head_elements=(1, 6))[1]
+    atoms = molecule("CH3OH")
+    with pytest.warns(ExtrapolationWarning, match=r"CH4O: the charges around O \(Z=8\) were not learned by 'pbe0'"):
+        AIMNet2(model).get_potential_energy(atoms)
+    AIMNet2(model, on_extrapolation="ignore").get_potential_energy(atoms)
 
 
 def test_a_model_with_charges_on_atoms_only_says_so() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
@@ -90,3 +91,18 @@ def test_a_pair_has_two_equal_charges_opposite_to_each_other() -> None:
     torch.testing.assert_close(arms[:, 1].norm(dim=1), torch.full((len(arms),), 0.4, dtype=torch.float64))
     assert torch.equal(found["dcm_charges"][:, 1], found["dcm_charges"][:, 2])
     assert found["dcm_charges"][:, 1].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("changes", [{"n_dcm": 4}, {"n_dcm": 1, "multipoles": True}], ids=["charges", "multipoles"])
+def test_atoms_of_elements_that_were_not_learned_keep_their_charges(changes: dict[str, Any]) -> None:
+    atoms = organic()
+    batch, charges, found = predicted(atoms, head_elements=(1, 6), **changes)
+    strange = torch.tensor(~np.isin(atoms.numbers, (1, 6)))
+    torch.testing.assert_close(found["dcm_charges"].sum(dim=1)[strange], charges[strange])
+    near = found["dcm_positions"] - batch.positions[:, None]
+    charged = found["dcm_charges"].abs() > 1e-12
+    if "atomic_dipoles" in found:
+        assert not found["atomic_dipoles"][strange].any()
+        assert found["atomic_dipoles"][~strange].any()
+    assert not (near.abs().sum(dim=2) * charged)[strange][:, :2].any()
+    assert float(found["dcm_charges"].sum()) == pytest.approx(float(charges.sum()), abs=1e-12)

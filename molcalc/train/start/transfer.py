@@ -130,7 +130,7 @@ def transferred(
         changes = {"bases": corrected} if corrected else {}
         network = with_fidelities(network, sources, **changes, **arguments)
     if new_head:
-        network = _put_on(network, config, seed)
+        network = _put_on(network, config, all_elements(fidelities), seed)
     for k in set(range(len(wanted))) - known:
         network.set_reference_energies(dict.fromkeys(network.elements, 0.0), k)
     network.config = replace(network.config, elements=all_elements(wanted))
@@ -144,11 +144,12 @@ def transferred(
     return declared, network, frozenset(known)
 
 
-def _put_on(trunk: TrainableNetwork, config: StartConfig, seed: int) -> TrainableNetwork:
-    """A network of the wanted kind with the weights of its trunk, and a head of random weights."""
+def _put_on(trunk: TrainableNetwork, config: StartConfig, elements: tuple[int, ...], seed: int) -> TrainableNetwork:
+    """A network of the wanted kind with the weights of its trunk, and a head of random weights for some elements."""
     entry = MODELS[config.model]
     try:
-        sizes = from_dict(entry.config, {**asdict(trunk.config), **config.arguments}, "arguments")
+        given = {**asdict(trunk.config), "head_elements": elements, **config.arguments}
+        sizes = from_dict(entry.config, given, "arguments")
     except ValueError as error:
         raise ConfigError(str(error)) from error
     with torch.random.fork_rng(devices=[]):
