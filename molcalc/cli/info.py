@@ -66,7 +66,9 @@ def published_models() -> dict[str, str]:
             found[name] = f"installed: {find_file(entry.file)}"
         except CheckpointError as error:
             found[name] = f"not installed: {error}"
-    return {**found, **dict.fromkeys(BUNDLED, "comes with molcalc")}
+    for name, trunk in BUNDLED.items():
+        found[name] = "comes with molcalc" + ("" if trunk is None else f", heads on {trunk}")
+    return found
 
 
 def describe_model(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
