@@ -23,6 +23,7 @@ PUBLIC = {
     "molcalc": "Calculators, many structures at once, training",
     "molcalc.analysis": "What a model says of a molecule",
     "molcalc.conformers": "Conformers",
+    "molcalc.conformers.metrics": "What generated conformers are worth",
     "molcalc.train": "Training",
     "molcalc.simulate": "Relaxation and dynamics",
     "molcalc.export": "Export",

@@ -190,12 +190,20 @@ ERRORS = {
         "simulate/results_database.py", "if ids == sorted(ids):", "if ids:", "tests/simulate/test_results_database.py",
     ),
     "mirror images superimposed": Planted(
-        "conformers/shapes.py", "values[:, 2] *= np.sign(", "values[:, 2] *= np.abs(",
-        "tests/conformers/test_shapes.py",
+        "conformers/superposition.py", "8.0 * _determinant(products)", "8.0 * np.abs(_determinant(products))",
+        "tests/conformers/test_superposition.py",
     ),
     "equal atoms keep their places": Planted(
         "conformers/shapes.py", "second.positions[np.array(chunk)]", "second.positions[np.sort(np.array(chunk))]",
         "tests/conformers/test_shapes.py",
+    ),
+    "torsions beyond half a turn lost": Planted(
+        "conformers/metrics/distributions.py", "astype(int) % (len(edges) - 1)", "astype(int) % len(edges)",
+        "tests/conformers/metrics/test_distributions.py",
+    ),
+    "calls that made the starts forgotten": Planted(
+        "conformers/metrics/start_sources.py", "n * (self._steps + 1)", "0",
+        "tests/conformers/metrics/test_minima_search.py",
     ),
     "pyramids turned inside out": Planted(
         "conformers/stereo.py", "return self.sign * _parity(order) == other.sign", "return True",
