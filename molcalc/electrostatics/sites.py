@@ -11,7 +11,7 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.electrostatics.multipoles import electric_field, electrostatic_potential, quadrupole
-from molcalc.electrostatics.point_potential import pairs_in_chunks
+from molcalc.electrostatics.point_potential import moment_potential, pairs_in_chunks
 from molcalc.errors import ConfigError, suggest
 from molcalc.nn.segments import segment_sum
 from molcalc.properties import CYCLIC, to_voigt
@@ -128,17 +128,14 @@ class ChargeSites:
         (n_points,) float64, V
         """
         value = electrostatic_potential(points, self.positions, self.charges, point_system_idx, self.system_idx)
-        for chunk, point, atom, arms in self._moment_pairs(points, point_system_idx):
-            distances = arms.norm(dim=1)
-            added = torch.zeros_like(distances)
-            if self.dipoles is not None:
-                added = added + (arms * self.dipoles.index_select(0, atom)).sum(dim=1) / distances**3
-            if self.quadrupoles is not None:
-                pulled = torch.einsum("px,pxy,py->p", arms, self.quadrupoles.index_select(0, atom), arms)
-                added = added + 1.5 * pulled / distances**5
-            part = segment_sum(COULOMB * added, point, len(points[chunk]))
-            value = value + _placed(part, chunk, value)
-        return value
+        if self.centers is None or self.center_idx is None or (self.dipoles is None and self.quadrupoles is None):
+            return value
+        dipoles = torch.zeros_like(self.centers) if self.dipoles is None else self.dipoles
+        quadrupoles = self.centers.new_zeros(len(self.centers), 3, 3) if self.quadrupoles is None else self.quadrupoles
+        points = points.to(torch.float64)
+        return value + COULOMB * moment_potential(
+            points, self.centers, dipoles, quadrupoles, point_system_idx, self.center_idx
+        )
 
     def field(
         self, points: Float[Tensor, "n_points 3"], point_system_idx: Int[Tensor, " n_points"]
