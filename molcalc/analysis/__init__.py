@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from molcalc.analysis.cube import write_cube
+    from molcalc.analysis.dynamics_plot import draw_dynamics
     from molcalc.analysis.equivariance import equivariance_errors
     from molcalc.analysis.equivariance_pictures import draw_equivariance
+    from molcalc.analysis.html_view import write_html
     from molcalc.analysis.model_comparison import compare_models
     from molcalc.analysis.pictures import (
         draw_charges,
@@ -31,6 +33,7 @@ _HOMES = {
     "draw_charges": "pictures",
     "draw_distributed_charges": "pictures",
     "draw_equivariance": "equivariance_pictures",
+    "draw_dynamics": "dynamics_plot",
     "draw_esp_surface": "pictures",
     "draw_molecule": "pictures",
     "draw_spectrum": "pictures",
@@ -40,12 +43,12 @@ _HOMES = {
     "md_infrared_spectrum": "spectra",
     "planar_potential": "planar",
     "write_cube": "cube",
+    "write_html": "html_view",
 }
 __all__ = [
-    "anharmonic_vibrations", "compare_models", "draw_charges", "draw_distributed_charges", "draw_equivariance",
-    "draw_esp_surface", "draw_molecule", "draw_spectrum", "equivariance_errors", "esp_surface", "infrared_spectrum",
-    "md_infrared_spectrum",
-    "planar_potential", "write_cube",
+    "anharmonic_vibrations", "compare_models", "draw_charges", "draw_distributed_charges", "draw_dynamics",
+    "draw_equivariance", "draw_esp_surface", "draw_molecule", "draw_spectrum", "equivariance_errors", "esp_surface",
+    "infrared_spectrum", "md_infrared_spectrum", "planar_potential", "write_cube", "write_html",
 ]  # fmt: skip
 
 

@@ -27,6 +27,16 @@ class MolecularPotential:
     atoms: Atoms
     sites: ChargeSites
 
+    @property
+    def total_charge(self) -> int:
+        """e; what the charges add up to, without their rounding."""
+        return round(float(self.sites.charges.sum()))
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether there are more charges than one on each atom."""
+        return len(self.sites.charges) != len(self.atoms)
+
     @classmethod
     def of(cls, atoms: Atoms, calc: MolCalculator | None = None, source: str = "auto") -> MolecularPotential:
         """Charges of a molecule, from one evaluation of the model.

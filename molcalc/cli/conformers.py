@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molcalc.cli.failures import Failures
-from molcalc.cli.options import Arguments, Subparsers, add_model_options, input_paths, make_calculator, number
+from molcalc.cli.options import (
+    Arguments,
+    Subparsers,
+    add_html,
+    add_model_options,
+    input_paths,
+    make_calculator,
+    number,
+)
 from molcalc.cli.table import (
     Column,
     ShownTable,
@@ -57,6 +65,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "-o", "--output", metavar="FILE",
         help="conformers by rank: .sdf, .db, or what ASE writes (default: NAME-conformers.xyz, here)",
     )  # fmt: skip
+    add_html(parser, "the ranked list with its structures")
     parser.add_argument("--restart", action="store_true", help="go on with the relaxed structures of an earlier run")
     parser.add_argument("--force", action="store_true", help="replace existing files, but no input")
     made = parser.add_argument_group("structures")
@@ -105,13 +114,14 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Rank conformers, write them, and print a table of each molecule."""
+    from molcalc.analysis.html_view import conformer_views, write_page
     from molcalc.cli.input_structures import sources_of
     from molcalc.cli.output import output_format, write_frames
     from molcalc.conformers.sdf import write_sdf
     from molcalc.conformers.settings import RankingSettings
     from molcalc.conformers.sources import is_file_name
     from molcalc.errors import InputError, MolcalcError
-    from molcalc.io.targets import check_file
+    from molcalc.io.targets import check_file, reserved
 
     settings = RankingSettings(**{name: vars(args)[name] for name in RankingSettings.__dataclass_fields__})
     failures = Failures(args.words, args.debug)
@@ -122,7 +132,10 @@ def run(args: Arguments) -> int:
     in_sdf = output.suffix.lower() == _SDF
     if not in_sdf:
         output_format(output)
-    check_table_target(args, inputs, [output, kept])
+    page = None if args.html is None else Path(args.html)
+    if page is not None:
+        args.held.enter_context(reserved(page, force=args.force, inputs=inputs))
+    check_table_target(args, inputs, [output, kept, page])
     if kept.exists() and not (args.restart or args.force):
         raise InputError(
             f"{kept} has the relaxed structures of a run that did not end: --restart goes on with them, --force begins "
@@ -146,6 +159,11 @@ def run(args: Arguments) -> int:
         write_sdf(output, molecules)
     else:
         write_frames(output, [each.atoms for molecule in molecules for each in molecule.conformers])
+    if page is not None:
+        frames = [each.atoms for molecule in molecules for each in molecule.conformers]
+        write_page(
+            page, conformer_views(frames), f"Conformers of {', '.join(each.molecule.name for each in molecules)}"
+        )
     _show(args, molecules, calculator, output)
     kept.unlink(missing_ok=True)
     return failures.report(len(molecules))

@@ -7,13 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.options import Arguments, Subparsers, add_model_options, add_units, number, parse_units
+from molcalc.cli.options import Arguments, Subparsers, add_html, add_model_options, add_units, number, parse_units
 from molcalc.cli.structure_reports import report_each
 from molcalc.cli.table import Column, ShownTable, add_table_options, per_electronvolt, prints_text, show_table
 
 if TYPE_CHECKING:
     from molcalc.analysis.esp_errors import PotentialError
+    from molcalc.analysis.html_view import View
     from molcalc.analysis.molecular_potential import MolecularPotential
+    from molcalc.analysis.rendering import Camera
     from molcalc.analysis.surface import Extremum, SurfacePotential
     from molcalc.calculators.base import MolCalculator
     from molcalc.cli.input_structures import InputStructure
@@ -28,6 +30,7 @@ molecules it means little.
 examples:
   molcalc esp water.xyz
   molcalc esp water.xyz --cube 0.2 --plot
+  molcalc esp water.xyz aspirin.xyz --html potentials.html
   molcalc esp co2.xyz --model runs/co2 --points grid.xyz --output co2
   molcalc esp co2.xyz --model runs/co2 --compare co2_esp.db
 """
@@ -64,7 +67,15 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--compare", metavar="DATA", help="errors against the potentials (esp, esp_points) of a file of data"
     )
-    parser.add_argument("--plot", action="store_true", help="write a picture of the surface")
+    parser.add_argument("--plot", action="store_true", help="write a picture of the surface and distributed charges")
+    parser.add_argument(
+        "--camera", nargs=3, type=number(float), metavar=("ELEVATION", "AZIMUTH", "ROLL"),
+        help="degrees from which pictures are taken (default: the broad side)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pixels", type=number(int, 16), default=520, metavar="N", help="of their longer side (default 520)"
+    )
+    add_html(parser, "surfaces and distributed charges")
     parser.add_argument(
         "--source", default="auto", choices=("auto", "distributed", "charges"),
         help="charges that make the potential (default auto: those of the dipole)",
@@ -111,9 +122,11 @@ class Descriptions:
         self._structures: list[dict[str, Any]] = []
         self._texts: list[str] = []
         self._compared: list[tuple[str, list[PotentialError]]] = []
+        self._views: list[View] = []
 
     def add(self, frame: InputStructure, calculator: MolCalculator, targets: Mapping[str, Path]) -> None:
         """One molecule: evaluated once, asked for everything."""
+        from molcalc.analysis.html_view import potential_view
         from molcalc.analysis.molecular_potential import MolecularPotential
         from molcalc.analysis.surface import SurfacePotential, VdwSurface
 
@@ -139,12 +152,19 @@ class Descriptions:
             self._compared.append((f"{frame.label}, {atoms.get_chemical_formula()}", errors))
             self._texts.append(str(self._error_table(errors)))
         self._write(potential, found, targets)
+        if args.html is not None:
+            self._views.append(potential_view(potential, frame.label, args.surface))
         of_structure["files"] = {what: str(path) for what, path in targets.items()}
         self._texts += [f"written: {', '.join(str(path) for path in targets.values())}"] if targets else []
         self._structures.append(of_structure)
 
     def publish(self, calculator: MolCalculator) -> None:
         """Print everything."""
+        from molcalc.analysis.html_view import write_page
+
+        if self._args.html is not None:
+            write_page(Path(self._args.html), self._views, "Electrostatic potential")
+            self._texts.append(f"written: {self._args.html}")
         made_by = calculator.todict()
         document = {
             "model": made_by["model"], "model_hash": made_by["model_hash"],
@@ -223,7 +243,7 @@ class Descriptions:
 
     def _write(self, potential: MolecularPotential, found: SurfacePotential, targets: Mapping[str, Path]) -> None:
         from molcalc.analysis.cube import write_potential_cube
-        from molcalc.analysis.pictures import draw_potential
+        from molcalc.analysis.pictures import dots_per_inch, draw_potential
         from molcalc.analysis.point_files import check_unit, write_values
         from molcalc.train.report.figures import save_figure
 
@@ -236,7 +256,18 @@ class Descriptions:
         if "surface" in targets:
             write_values(targets["surface"], found.points, self._factor * found.potential, self._unit)
         if "plot" in targets:
-            save_figure(draw_potential(potential, self._args.surface), targets["plot"], colors=None)
+            camera = self._camera(potential)
+            figure = draw_potential(potential, self._args.surface, camera, sites=potential.is_distributed)
+            save_figure(figure, targets["plot"], colors=None, dots_per_inch=dots_per_inch(camera))
+
+    def _camera(self, potential: MolecularPotential) -> Camera:
+        """From where pictures of the molecule are taken."""
+        from molcalc.analysis.rendering import Camera
+
+        if self._args.camera is None:
+            return Camera.facing(potential.atoms.positions, self._args.pixels)
+        elevation, azimuth, roll = self._args.camera
+        return Camera(elevation, azimuth, roll, self._args.pixels)
 
 
 def _extrema_text(frame: InputStructure, described: dict[str, Any], unit: str) -> str:

@@ -135,6 +135,13 @@ def add_extrapolation(group: Any) -> None:
     )  # fmt: skip
 
 
+def add_html(parser: argparse.ArgumentParser, what: str) -> None:
+    """The option that writes a page to look at."""
+    parser.add_argument(
+        "--html", metavar="FILE", help=f"write a page that shows {what}, to turn and look at, without a network"
+    )
+
+
 def add_trusted(group: Any) -> None:
     """The option that allows files which run code when they are read."""
     group.add_argument("--trusted", action="store_true", help="allow an unknown .jpt file; reading it runs its code")

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from molcalc.cli.options import Arguments, Subparsers, add_model_options, number
+from molcalc.cli.options import Arguments, Subparsers, add_html, add_model_options, number
 from molcalc.cli.structure_reports import report_each
 from molcalc.cli.table import Column, ShownTable, add_table_options, prints_text, show_table
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from molcalc.analysis.html_view import View
     from molcalc.analysis.vpt2 import Level, PerturbedVibrations
     from molcalc.calculators.base import MolCalculator
     from molcalc.calculators.normal_modes import NormalModes
@@ -37,8 +38,6 @@ UNTRUSTED = 0.2
 LIGHTEST = 1e-3
 """u; the lightest atom there is, muonium, has 0.113."""
 FRAMES_PER_MODE = 20
-AMPLITUDE = 0.35
-"""Å that the atom moves which moves most, in the frames of a mode."""
 _EPILOG = """\
 Second derivatives are in double precision; translations and rotations are projected out. Imaginary vibrations
 are negative. Where atoms are fixed (FixAtoms, FixCartesian) only the others vibrate. There is no Raman spectrum: no
@@ -49,6 +48,7 @@ examples:
   molcalc vib water.xyz --relax --temperature 350 --masses H=2.014
   molcalc vib water.xyz --relax --ir --plot --modes -o water
   molcalc vib water.xyz --relax --ir --anharmonic --plot
+  molcalc vib water.xyz --relax --ir --html water.html
 """
 
 
@@ -83,6 +83,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--plot", action="store_true", help="picture and values of the spectrum, NAME-ir.png, NAME-ir.csv"
     )
+    add_html(parser, "every mode as it swings")
     parser.add_argument("--modes", action="store_true", help="write every mode as a movie, NAME-modes.xyz")
     parser.add_argument(
         "-o", "--output", metavar="NAME", help="beginning of the names of files (default: of the input)"
@@ -169,9 +170,11 @@ class VibrationReport:
         columns.append(Column("reduced_mass", "reduced mass", "u", ".3f"))
         self._table = ShownTable(columns)
         self._structures: list[dict[str, Any]] = []
+        self._views: list[View] = []
 
     def add(self, frame: InputStructure, calculator: MolCalculator, targets: Mapping[str, Path]) -> None:
         """One structure."""
+        from molcalc.analysis.html_view import mode_views
         from molcalc.calculators.normal_modes import NormalModes
         from molcalc.errors import MissingPropertyError
         from molcalc.simulate.relaxation import relax
@@ -217,9 +220,17 @@ class VibrationReport:
         if args.temperature is not None:
             self._add_thermochemistry(frame, modes, found, calculator, atoms)
         self._write(modes, perturbed, targets)
+        if args.html is not None:
+            self._views += mode_views(modes, frame.label)
 
     def publish(self, calculator: MolCalculator) -> None:
         """What is not printed structure by structure."""
+        from molcalc.analysis.html_view import write_page
+
+        if self._args.html is not None:
+            write_page(Path(self._args.html), self._views, "Vibrations")
+            if prints_text(self._args):
+                print(f"written: {self._args.html}")
         made_by = calculator.todict()
         document = {
             "model": made_by["model"], "model_hash": made_by["model_hash"],
@@ -313,7 +324,7 @@ class VibrationReport:
                 write_atomic(targets["anharmonic"], spectra[1].csv().encode())
             save_figure(draw_spectrum(*spectra), targets["plot"])
         if "modes" in targets:
-            write_frames(targets["modes"], modes.movie(FRAMES_PER_MODE, AMPLITUDE))
+            write_frames(targets["modes"], modes.movie(FRAMES_PER_MODE))
         if targets and prints_text(self._args):
             print(f"written: {', '.join(str(path) for path in targets.values())}")
 

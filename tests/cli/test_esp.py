@@ -18,6 +18,7 @@ from molcalc.calculators import AIMNet2, PhysNetDCM
 from molcalc.io import checkpoint
 from molcalc.units import KCAL_PER_MOL
 from tests.helpers.networks import tiny_dcm
+from tests.helpers.pages import data_of
 
 
 @pytest.fixture
@@ -44,8 +45,9 @@ def test_the_numbers_are_those_of_the_library(run: Any, models: Path, water: Pat
 def test_everything_asked_for_is_written(run: Any, models: Path, water: Path) -> None:
     np.save(water.parent / "points.npy", 3.0 * np.eye(3))
     result = run(
-        "esp", water, "--model", models / "single", "--cube", 0.8, "--plot", "--points", "points.npy", "-o", "out"
-    )
+        "esp", water, "--model", models / "single", "--cube", 0.8, "--plot", "--points", "points.npy", "-o", "out",
+        "--html", "a.html", "--pixels", 200, "--camera", 10, 20, 30,
+    )  # fmt: skip
     assert result.status == 0, result.err
     assert "written: out.cube, out-esp.png, out-points.csv, out-surface.csv" in result.out
     calc = AIMNet2(models / "single")
@@ -55,6 +57,10 @@ def test_everything_asked_for_is_written(run: Any, models: Path, water: Path) ->
     with (water.parent / "out.cube").open() as file:
         assert read_cube(file)["data"].min() < 0
     assert (water.parent / "out-esp.png").read_bytes().startswith(b"\x89PNG")
+    (view,) = data_of(water.parent / "a.html")["views"]
+    assert view["title"] == f"{water}, frame 0"
+    again = run("esp", water, "--model", models / "single", "--html", "a.html")
+    assert (again.status, "a.html exists" in again.err) == (2, True)
     again = run("esp", water, "--model", models / "single", "--plot", "-o", "out")
     assert again.status == 2
     assert "out-esp.png exists" in again.err

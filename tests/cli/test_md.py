@@ -24,6 +24,7 @@ from molcalc.prediction.results import Prediction
 from molcalc.predictor import Predictor
 from molcalc.simulate import recorder
 from tests.helpers.forks import Fork
+from tests.helpers.pages import data_of
 
 SAME = 1e-10
 """Å, u·Å/fs between a run in one piece and one in two: the neighbor list is made at another structure."""
@@ -55,8 +56,11 @@ def test_a_run_in_two_parts_is_the_run_in_one_piece(md: Any, options: tuple[str,
     assert whole.status == 0, whole.err
     assert md("--trajectory", "parts.traj", "--log", "parts.log", "--steps", "18", *STEPS, *options).status == 0
     assert len(read("parts.traj", ":")) == 4
-    second = md("--trajectory", "parts.traj", "--log", "parts.log", "--steps", "30", "--restart")
+    pictures = ("--plot", "--html", "parts.html")
+    second = md("--trajectory", "parts.traj", "--log", "parts.log", "--steps", "30", "--restart", *pictures)
     assert second.status == 0, second.err
+    assert Path("parts.png").read_bytes().startswith(b"\x89PNG")
+    assert data_of(Path("parts.html"))["views"][0]["captions"][6].startswith("7.5 fs, -")
     assert_same_run("whole.traj", "parts.traj")
     assert [atoms.info["step"] for atoms in read("parts.traj", ":")] == list(range(0, 31, 5))
     assert Path("parts.log").read_text() == Path("whole.log").read_text()

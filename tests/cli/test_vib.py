@@ -17,6 +17,7 @@ from molcalc.analysis import anharmonic_vibrations
 from molcalc.calculators import AIMNet2
 from molcalc.calculators.normal_modes import NormalModes
 from molcalc.cli.vib import level_name
+from tests.helpers.pages import data_of
 
 
 @pytest.fixture
@@ -41,9 +42,12 @@ def test_the_modes_are_those_of_the_library(run: Any, models: Path, water: Path)
 
 
 def test_pictures_values_and_movies_are_written(run: Any, models: Path, water: Path) -> None:
-    result = run("vib", water, "--model", models / "single", "--plot", "--modes", "-o", "out")
+    result = run("vib", water, "--model", models / "single", "--plot", "--modes", "-o", "out", "--html", "a.html")
     assert result.status == 0, result.err
     assert "written: out-ir.png, out-ir.csv, out-modes.xyz" in result.out
+    views = data_of(water.parent / "a.html")["views"]
+    assert [view["title"] for view in views] == [f"{water}, frame 0 mode {k}" for k in range(3)]
+    assert list(views[0]["facts"]) == ["cm⁻¹", "km/mol"]
     assert (water.parent / "out-ir.png").read_bytes().startswith(b"\x89PNG")
     assert (water.parent / "out-ir.csv").read_text().startswith("wavenumber (cm⁻¹)")
     frames = read(water.parent / "out-modes.xyz", ":")

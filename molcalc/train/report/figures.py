@@ -97,7 +97,7 @@ def log_scale(axis: Any) -> None:
         axis.yaxis.set_minor_formatter(NullFormatter())
 
 
-def save_figure(figure: Any, path: Path, colors: int | None = COLORS) -> Path:
+def save_figure(figure: Any, path: Path, colors: int | None = COLORS, dots_per_inch: float = DPI) -> Path:
     """Write a picture as PNG, in one step.
 
     Parameters
@@ -112,7 +112,7 @@ def save_figure(figure: Any, path: Path, colors: int | None = COLORS) -> Path:
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.set_dpi(DPI)
+    figure.set_dpi(dots_per_inch)
     figure.canvas.draw()
     pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
     buffer = io.BytesIO()
