@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         draw_spectrum,
     )
     from molcalc.analysis.planar import planar_potential
+    from molcalc.analysis.povray import render_pov, write_pov
     from molcalc.analysis.spectra import infrared_spectrum, md_infrared_spectrum
     from molcalc.analysis.surface import esp_surface
     from molcalc.analysis.vpt2 import anharmonic_vibrations
@@ -42,13 +43,16 @@ _HOMES = {
     "infrared_spectrum": "spectra",
     "md_infrared_spectrum": "spectra",
     "planar_potential": "planar",
+    "render_pov": "povray",
     "write_cube": "cube",
     "write_html": "html_view",
+    "write_pov": "povray",
 }
 __all__ = [
     "anharmonic_vibrations", "compare_models", "draw_charges", "draw_distributed_charges", "draw_dynamics",
     "draw_equivariance", "draw_esp_surface", "draw_molecule", "draw_spectrum", "equivariance_errors", "esp_surface",
-    "infrared_spectrum", "md_infrared_spectrum", "planar_potential", "write_cube", "write_html",
+    "infrared_spectrum", "md_infrared_spectrum", "planar_potential", "render_pov", "write_cube", "write_html",
+    "write_pov",
 ]  # fmt: skip
 
 

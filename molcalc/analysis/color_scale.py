@@ -15,6 +15,7 @@ RAMP = np.array([
     [0.99, 0.85, 0.77], [0.95, 0.60, 0.47], [0.80, 0.26, 0.24], [0.46, 0.05, 0.13],
 ])  # fmt: skip
 """Red, green and blue at equal distances from the lowest to the highest value."""
+N_TICKS = 5
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,13 @@ class ColorScale:
     def ends(self) -> tuple[float, float]:
         """Lowest and highest value that have a color of their own."""
         return self.center - self.reach, self.center + self.reach
+
+    @property
+    def ticks(self) -> list[str]:
+        """Five values at equal distances, the lowest first, as they are written beside the bar."""
+        digits = max(0, 2 - int(np.floor(np.log10(self.reach))))
+        values = np.linspace(*self.ends, N_TICKS).tolist()
+        return [f"{value:+.{digits}f}" if value else "0" for value in values]
 
     def rgb(self, values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, "n 3"]:
         """Red, green and blue from 0 to 1; beyond the ends the colors of the ends."""

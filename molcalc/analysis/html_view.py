@@ -41,7 +41,6 @@ MAX_COORDINATES = 6_000_000
 """Numbers of all structures of a page; 32 MB of it."""
 COARSER_FROM = 400
 """Atoms from which on surfaces get coarser triangles, so that their number hardly grows."""
-N_TICKS = 5
 
 
 @dataclass(frozen=True)
@@ -315,9 +314,7 @@ def _sites_record(sites: ColoredSites) -> dict[str, Any]:
 
 
 def _scale_record(scale: ColorScale) -> dict[str, Any]:
-    ticks = np.linspace(scale.ends[1], scale.ends[0], N_TICKS)
-    digits = max(0, 2 - int(np.floor(np.log10(scale.reach))))
-    return {"title": scale.title, "ticks": [f"{tick:+.{digits}f}" if tick else "0" for tick in ticks.tolist()]}
+    return {"title": scale.title, "ticks": scale.ticks[::-1]}
 
 
 def _caption(atoms: Atoms, k: int) -> str:

@@ -24,7 +24,7 @@ _EPILOG = """\
 Without further options the potential on the surface at 1.4 van der Waals radii is described: highest and lowest value,
 mean, means over its positive and negative part, their variances, and the balance of these (Politzer and Murray).
 Files that are written begin with the name of the structure, or with --output: NAME.cube, NAME-esp.png,
-NAME-surface.csv, NAME-points.csv. The potential is that of the charges of the model: inside of
+NAME-scene.pov, NAME-surface.csv, NAME-points.csv. The potential is that of the charges of the model: inside of
 molecules it means little.
 
 examples:
@@ -69,6 +69,9 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--plot", action="store_true", help="write a picture of the surface and distributed charges")
     parser.add_argument(
+        "--pov", action="store_true", help="write a scene for POV-Ray, and render it where that is installed"
+    )
+    parser.add_argument(
         "--camera", nargs=3, type=number(float), metavar=("ELEVATION", "AZIMUTH", "ROLL"),
         help="degrees from which pictures are taken (default: the broad side)",
     )  # fmt: skip
@@ -95,6 +98,9 @@ def run(args: Arguments) -> int:
     endings = {
         "cube": ".cube" if args.cube is not None else None,
         "plot": "-esp.png" if args.plot else None,
+        "scene": "-scene.pov" if args.pov else None,
+        "settings": "-scene.ini" if args.pov else None,
+        "rendered": "-scene.png" if args.pov else None,
         "points": "-points.csv" if args.points is not None else None,
         "surface": "-surface.csv" if args.output is not None else None,
     }
@@ -151,11 +157,12 @@ class Descriptions:
             of_structure["errors"] = self._records(errors)
             self._compared.append((f"{frame.label}, {atoms.get_chemical_formula()}", errors))
             self._texts.append(str(self._error_table(errors)))
-        self._write(potential, found, targets)
+        rendered = self._write(potential, found, targets)
         if args.html is not None:
             self._views.append(potential_view(potential, frame.label, args.surface))
-        of_structure["files"] = {what: str(path) for what, path in targets.items()}
-        self._texts += [f"written: {', '.join(str(path) for path in targets.values())}"] if targets else []
+        files = {what: str(path) for what, path in targets.items() if what != "rendered" or rendered}
+        of_structure["files"] = files
+        self._texts += [f"written: {', '.join(files.values())}"] if files else []
         self._structures.append(of_structure)
 
     def publish(self, calculator: MolCalculator) -> None:
@@ -241,12 +248,16 @@ class Descriptions:
             table.rows.append([name, errors[0].n_points, *values])
         return table
 
-    def _write(self, potential: MolecularPotential, found: SurfacePotential, targets: Mapping[str, Path]) -> None:
+    def _write(self, potential: MolecularPotential, found: SurfacePotential, targets: Mapping[str, Path]) -> bool:
+        """Write what is asked for; whether a scene was rendered."""
         from molcalc.analysis.cube import write_potential_cube
         from molcalc.analysis.pictures import dots_per_inch, draw_potential
         from molcalc.analysis.point_files import check_unit, write_values
+        from molcalc.analysis.povray import INSTALL, can_render, render_pov, write_scene
+        from molcalc.cli.terminal import note
         from molcalc.train.report.figures import save_figure
 
+        camera = self._camera(potential)
         if self._points is not None:
             check_unit(self._points, potential.atoms, self._args.points)
         if "cube" in targets:  # first, as it may be too large
@@ -256,9 +267,17 @@ class Descriptions:
         if "surface" in targets:
             write_values(targets["surface"], found.points, self._factor * found.potential, self._unit)
         if "plot" in targets:
-            camera = self._camera(potential)
             figure = draw_potential(potential, self._args.surface, camera, sites=potential.is_distributed)
             save_figure(figure, targets["plot"], colors=None, dots_per_inch=dots_per_inch(camera))
+        if "scene" in targets:
+            settings = write_scene(
+                targets["scene"], potential, self._args.surface, camera, sites=potential.is_distributed
+            )
+            if can_render():
+                render_pov(settings)
+                return True
+            note(f"{targets['scene']} is not rendered: POV-Ray is not installed ({INSTALL})")
+        return False
 
     def _camera(self, potential: MolecularPotential) -> Camera:
         """From where pictures of the molecule are taken."""

@@ -13,7 +13,7 @@ from ase.db import connect
 from ase.io import write
 from ase.io.cube import read_cube
 
-from molcalc.analysis import esp_surface
+from molcalc.analysis import esp_surface, povray
 from molcalc.calculators import AIMNet2, PhysNetDCM
 from molcalc.io import checkpoint
 from molcalc.units import KCAL_PER_MOL
@@ -143,3 +143,13 @@ def test_wrong_options_are_refused(run: Any, models: Path, water: Path, options:
     assert result.status == 2
     assert words in result.err
     assert [path.name for path in water.parent.iterdir()] == ["water.xyz"]
+
+
+def test_a_scene_is_written_also_without_the_program_that_renders_it(
+    run: Any, models: Path, water: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(povray, "PROGRAM", "no-such-ray-tracer")
+    result = run("esp", water, "--model", models / "single", "--pov", "-o", "out")
+    assert result.status == 0, result.err
+    assert "out-scene.pov is not rendered: POV-Ray is not installed" in result.err
+    assert "written: out-scene.pov, out-scene.ini, out-surface.csv" in result.out
