@@ -39,9 +39,7 @@ planted-errors: $(VENV)/.test
 	$(BIN)/python tests/planted_errors.py
 
 bench: $(VENV)/.peers
-	$(BIN)/python benchmarks/aimnet2_step.py
-	$(BIN)/python benchmarks/d3.py
-	$(BIN)/python benchmarks/coulomb.py
+	$(BIN)/python benchmarks/bench.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

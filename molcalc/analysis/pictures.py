@@ -17,11 +17,13 @@ from molcalc.analysis.surface import SCALE
 from molcalc.calculators.base import MolCalculator
 from molcalc.errors import InputError
 from molcalc.train.report.esp_plots import ATOM_COLORS, OTHER_COLOR
-from molcalc.train.report.figures import CYCLE, DPI, new_figure, style
+from molcalc.train.report.figures import CYCLE, new_figure, style
 from molcalc.units import VDW_RADII
 
 STICK_COLOR = (0.62, 0.62, 0.62)
 SURFACE_OPACITY = 0.72
+INCHES = 4.0
+"""Longer side of an image; the smaller, the larger is what is written beside it."""
 SITES_BESIDE = 0.4
 """Å beyond the balls of atoms that point charges may lie."""
 
@@ -140,13 +142,14 @@ def draw_potential(
         _add_bar(figure, axis, colors)
         if of_sites is not None:
             _add_bar(figure, axis, of_sites)
-        axis.set_title(f"{atoms.get_chemical_formula()}, {scale:g} van der Waals radii")
+        charge = f", charge {potential.total_charge:+d}" if potential.total_charge else ""
+        axis.set_title(f"{atoms.get_chemical_formula()}{charge}, {scale:g} van der Waals radii")
         return figure
 
 
 def dots_per_inch(camera: Camera | None) -> float:
     """Resolution of a figure in which the pixels of the image are as large as those of the file."""
-    return DPI * (PIXELS if camera is None else camera.pixels) / PIXELS
+    return (PIXELS if camera is None else camera.pixels) / INCHES
 
 
 def draw_spectrum(*spectra: Spectrum, labels: Sequence[str] = ()) -> Any:
@@ -232,8 +235,8 @@ def _canvas(image: Rendering) -> tuple[Any, Any]:
     """Figure of the image, 1 Å to the same length on both sides, with a bar of 1 Å."""
     height, width = image.depth.shape
     longest = max(height, width)
-    figure, axes = new_figure(1, 1, 5.0 * width / longest + 1.0, 5.0 * height / longest + 0.5)
-    figure.set_dpi(dots_per_inch(image.camera))
+    sides = INCHES * width / longest + 1.0, INCHES * height / longest + 0.4
+    figure, axes = new_figure(1, 1, *sides, dots_per_inch=dots_per_inch(image.camera))
     axis = axes[0, 0]
     axis.imshow(image.rgb, extent=image.extent, interpolation="bilinear")
     axis.set(xticks=[], yticks=[])
@@ -254,7 +257,7 @@ def _write(axis: Any, image: Rendering, atoms: Atoms, texts: list[str]) -> None:
     for k, text in enumerate(texts):
         if (nearest == k).any():
             outline = [withStroke(linewidth=2.0, foreground="white", alpha=0.85)]
-            axis.annotate(text, seen[k, :2], ha="center", va="center", fontsize=8, path_effects=outline)
+            axis.annotate(text, seen[k, :2], ha="center", va="center", fontsize=6.5, path_effects=outline)
 
 
 def _add_bar(figure: Any, axis: Any, scale: ColorScale) -> None:

@@ -3,7 +3,7 @@
 (() => {
   const page = JSON.parse(document.getElementById("views").textContent);
   const element = (id) => document.getElementById(id);
-  const FRAMES_PER_SWING = 24, PER_SECOND = 24, PER_SHAPE = 20000, FRONT = 0, CLOSER = 1.35;
+  const FRAMES_PER_SWING = 24, PER_SECOND = 24, PER_SHAPE = 20000, FRONT = 0;
   const LINE = { radius: 0.03, color: "#606060", fromCap: 1, toCap: 1 };
 
   function decoded(text, kind) {
@@ -153,6 +153,17 @@
     viewer.resize();
   }
 
+  // Å across the molecule, around which 3Dmol leaves more room the smaller it is.
+  function span() {
+    const { positions } = opened(current), n = 3 * current.symbols.length;
+    let widest = 0;
+    for (let x = 0; x < 3; x++) {
+      let low = Infinity, high = -Infinity;
+      for (let k = x; k < n; k += 3) { low = Math.min(low, positions[k]); high = Math.max(high, positions[k]); }
+      widest = Math.max(widest, high - low);
+    }
+    return widest;
+  }
   function choose(k) {
     number = k;
     current = page.views[k];
@@ -168,7 +179,7 @@
     drawShapes();
     drawFrame();
     viewer.zoomTo();
-    viewer.zoom(CLOSER);
+    viewer.zoom(1 + 4 / (10 + span()));
     viewer.setView([...viewer.getView().slice(0, 4), ...current.turn]);
   }
   function show(k) {

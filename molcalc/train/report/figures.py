@@ -64,12 +64,15 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_figure(n_rows: int, n_columns: int, width: float, height: float, **options: Any) -> tuple[Any, Any]:
+def new_figure(
+    n_rows: int, n_columns: int, width: float, height: float, dots_per_inch: float = DPI, **options: Any
+) -> tuple[Any, Any]:
     """A figure that no window system knows of, and its (n_rows, n_columns) axes.
 
     Parameters
     ----------
     width, height : inches.
+    dots_per_inch : of files, unless they are written with another resolution.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def new_figure(n_rows: int, n_columns: int, width: float, height: float, **optio
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=dots_per_inch, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(n_rows, n_columns, squeeze=False, **options)
 
