@@ -57,6 +57,25 @@ ERRORS = {
         "analysis/rendering.py", "hit = (nearest >= 0) & (depth > self.depth)", "hit = nearest >= 0",
         "tests/analysis/test_rendering.py",
     ),
+    "texts of others are read as HTML": Planted(
+        "analysis/html_view.py", '.replace("<", "\\\\u003c")', "", "tests/analysis/test_html_view.py",
+    ),
+    "ions are colored about zero": Planted(
+        "analysis/color_scale.py", "if potential.total_charge else 0.0", "if False else 0.0",
+        "tests/analysis/test_color_scale.py",
+    ),
+    "triangles of the surface seen from inside": Planted(
+        "analysis/surface_mesh.py", "edge if inside[edge[0]] else", "edge if not inside[edge[0]] else",
+        "tests/analysis/test_surface_mesh.py",
+    ),
+    "one texture for all corners of a scene": Planted(
+        "analysis/povray.py", "', '.join(map(str, which[face]))", "', '.join(map(str, which[face] * 0))",
+        "tests/analysis/test_povray.py",
+    ),
+    "temperature of twice the energy": Planted(
+        "analysis/dynamics_plot.py", "kelvins = 2.0 * kinetic", "kelvins = 4.0 * kinetic",
+        "tests/analysis/test_dynamics_plot.py",
+    ),
     "spectrum of dynamics by one power of the frequency": Planted(
         "analysis/spectra.py", "omega**2 * power", "omega * power", "tests/analysis/test_spectra.py",
     ),

@@ -121,7 +121,7 @@ def run(args: Arguments) -> int:
     from molcalc.conformers.settings import RankingSettings
     from molcalc.conformers.sources import is_file_name
     from molcalc.errors import InputError, MolcalcError
-    from molcalc.io.targets import check_file, reserved
+    from molcalc.io.targets import check_distinct, check_file, reserved
 
     settings = RankingSettings(**{name: vars(args)[name] for name in RankingSettings.__dataclass_fields__})
     failures = Failures(args.words, args.debug)
@@ -133,6 +133,7 @@ def run(args: Arguments) -> int:
     if not in_sdf:
         output_format(output)
     page = None if args.html is None else Path(args.html)
+    check_distinct([output, page])
     if page is not None:
         args.held.enter_context(reserved(page, force=args.force, inputs=inputs))
     check_table_target(args, inputs, [output, kept, page])

@@ -115,7 +115,8 @@ def run(args: Arguments) -> int:
     trajectories = file_of_each(args.trajectory, len(starts), "--trajectory")
     inputs = input_paths(sources_of(args.files), *(args.model or []))
     output_format(output)
-    check_distinct([output, *trajectories])
+    page = None if args.html is None else Path(args.html)
+    check_distinct([output, *trajectories, page])
     if not grows:
         args.held.enter_context(reserved(output, force=args.force, inputs=inputs))
     elif args.restart and output.exists():
@@ -123,7 +124,6 @@ def run(args: Arguments) -> int:
     else:
         check_file(output, force=args.force, inputs=inputs)
     check_trajectories(trajectories)
-    page = None if args.html is None else Path(args.html)
     if page is not None:
         args.held.enter_context(reserved(page, force=args.force, inputs=inputs))
     check_table_target(args, inputs, [output, *trajectories, page])

@@ -124,8 +124,9 @@ def test_the_cell_is_relaxed_in_two_parts_as_in_one(run: Any, models: Path) -> N
         (("--trajectory", "there.xyz"), "there.xyz exists"),
         (("-o", "x.nonsense"), "unknown output format"),
         (("-o", "no/where.xyz"), "the folder no does not exist"),
+        (("-o", "a.html", "--html", "a.html"), "a.html is named twice"),
     ],
-    ids=["restart", "cell", "output", "trajectory", "format", "folder"],
+    ids=["restart", "cell", "output", "trajectory", "format", "folder", "page"],
 )
 def test_impossible_requests_are_refused_before_anything_is_computed(
     relax: Any, options: tuple[str, ...], text: str
