@@ -1,7 +1,8 @@
 """Pages on which molecules are turned, with surfaces, charges and motions; one HTML file that needs no network.
 
 The page holds the program 3Dmol.js (Rego, Koes, Bioinformatics 31, 1322 (2015); license BSD-3-Clause, in the page and
-beside the program in the folder ``page``).
+beside the program in the folder ``page``), as it is in version 2.5.5 of the npm package 3dmol, ``build/3Dmol-min.js``:
+the Python package py3Dmol has a link to it only.
 """
 
 from __future__ import annotations
