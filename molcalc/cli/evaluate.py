@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 GROUPS = ("formula", "n_atoms", "element", "fidelity")
 PRINTED_GROUPS = 20
-PICTURES = ".png"
 SCALED = ("mae", "rmse")
 """Errors that have the unit of their property."""
 _EPILOG = """\
@@ -114,7 +113,7 @@ def run(args: Arguments) -> int:
     from molcalc.train.loop.processes import chosen_device
     from molcalc.train.report.error_plots import draw_parity
     from molcalc.train.report.evaluation import Evaluator, evaluate_part
-    from molcalc.train.report.figures import save_figure, style
+    from molcalc.train.report.figures import PNG, save_figure, style
     from molcalc.train.report.prediction_writer import PredictionWriter
 
     for kind in args.by:
@@ -125,8 +124,8 @@ def run(args: Arguments) -> int:
     check_distinct(outputs)
     check_table_target(args, inputs, outputs)
     if args.plot:
-        if Path(args.plot).suffix.lower() != PICTURES:
-            raise ConfigError(f"--plot {args.plot}: pictures end in {PICTURES}")
+        if Path(args.plot).suffix.lower() != PNG:
+            raise ConfigError(f"--plot {args.plot}: pictures end in {PNG}")
         with style():  # says that matplotlib is not there, before the work
             pass
         args.held.enter_context(reserved(Path(args.plot), force=args.force, inputs=inputs))

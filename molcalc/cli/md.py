@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _THERMOSTATS = tuple(name for name in ENSEMBLES if name != "nve")
 _DECIDED = ("ensemble", "thermostat", "temperature", "timestep", "friction", "seed", "interval")
 """Options that decide a trajectory, under the names that it records them."""
-PICTURE = ".png"
 _EPILOG = """\
 --steps counts the whole run. A run that was interrupted goes on from its last frame with --restart, with the settings
 and the random numbers it was begun with, and ends with the frames that it would have had in one piece. Frames carry
@@ -161,13 +160,13 @@ class _Pictures:
 
     def __init__(self, args: Arguments, paths: Sequence[Path | None], inputs: Sequence[Path]) -> None:
         from molcalc.io.targets import check_distinct, check_file, reserved
-        from molcalc.train.report.figures import style
+        from molcalc.train.report.figures import PNG, style
 
         self._plotted = args.plot
         self._page = None if args.html is None else Path(args.html)
         self._views: list[View] = []
         force = args.force or args.restart
-        pictures = [path.with_suffix(PICTURE) for path in paths if path is not None] if args.plot else []
+        pictures = [path.with_suffix(PNG) for path in paths if path is not None] if args.plot else []
         check_distinct([*pictures, self._page, *paths])
         for path in pictures:
             check_file(path, force=force, inputs=inputs)
@@ -184,7 +183,7 @@ class _Pictures:
         from molcalc.analysis.dynamics_plot import draw_dynamics
         from molcalc.analysis.html_view import trajectory_view
         from molcalc.simulate.ensembles import degrees_of_freedom
-        from molcalc.train.report.figures import save_figure
+        from molcalc.train.report.figures import PNG, save_figure
 
         if path is None or not (self._plotted or self._page):
             return
@@ -193,7 +192,7 @@ class _Pictures:
             settings = outcome.settings
             kelvin = None if settings.thermostat is None else settings.temperature
             figure = draw_dynamics(frames, degrees_of_freedom(outcome.atoms, settings), kelvin)
-            save_figure(figure, path.with_suffix(PICTURE))
+            save_figure(figure, path.with_suffix(PNG))
         if self._page is not None:
             self._views.append(trajectory_view(frames, label))
 

@@ -17,6 +17,8 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GRAY = (
 """Okabe and Ito (2008): distinguishable with every kind of color vision."""
 CYCLE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY)
 DIVERGING, SEQUENTIAL = "RdBu_r", "cividis"
+PNG = ".png"
+"""Ending of the names of pictures."""
 DPI = 110
 """Points per inch: a page of pictures stays below 1 MB."""
 COLORS = 256
