@@ -46,7 +46,7 @@ def numbers(pattern: str, text: str) -> list[float]:
 
 def test_every_example_is_short_and_says_what_it_shows() -> None:
     scripts = sorted(EXAMPLES.glob("*.py"))
-    assert len(scripts) == 13
+    assert len(scripts) == 12
     for script in scripts:
         text = script.read_text()
         assert text.startswith('"""')
@@ -195,19 +195,3 @@ def test_synthetic_peroxides_have_both_hands_equally_often(example: Callable[...
     torsions = np.minimum(torsions, 360.0 - torsions)
     assert torsions.mean() == pytest.approx(115.0, abs=4.0)
     assert torsions.std() == pytest.approx(15.0, abs=3.0)
-
-
-def test_trajectories_of_a_peptide_begin_with_one_labelled_structure(
-    example: Callable[..., str], tmp_path: Path
-) -> None:
-    pytest.importorskip("rdkit")
-    path = tmp_path / "aib.xyz.gz"
-    options = ["--residues", 1, "--trajectories", 2, "--frames", 3, "--interval", 5, "--heavy", "--output", path]
-    text = example("peptide_trajectories", *options)
-    assert "6 frames of 11 atoms" in text
-    frames = read(path, ":")
-    assert [atoms.info["trajectory"] for atoms in frames] == [0, 0, 0, 1, 1, 1]
-    # The signed volume that N, both methyl groups and C span about the quaternary carbon.
-    volumes = [np.linalg.det(atoms.positions[[3, 5, 6]] - atoms.positions[4]) for atoms in frames]
-    assert len(set(np.sign(volumes))) == 1
-    assert example("peptide_trajectories", *options) == text

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import copy
+import runpy
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.build import molecule
 from ase.calculators.fd import calculate_numerical_forces
+from ase.io import read
 
 pytest.importorskip("rdkit")
 from molcalc.conformers.force_field import MMFF94
@@ -44,3 +49,20 @@ def test_atoms_in_another_order_and_molecules_without_bond_orders_are_refused() 
         MMFF94(molecule_of(molecule("CH3CH2OH"), "it"))
     with pytest.raises(InputError, match="does not know all atoms"):
         MMFF94(molecule_of_smiles("CB(C)C", "a borane"))
+
+
+def test_trajectories_of_a_peptide_have_both_helices_and_one_labelling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "aib.xyz.gz"
+    options = "--residues 1 --trajectories 2 --frames 3 --interval 5 --heavy --output"
+    monkeypatch.setattr(sys, "argv", ["it", *options.split(), str(path)])
+    runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/peptide_trajectories.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "trajectory 0: residues right-handed [1.0], left-handed [0.0]"
+    assert lines[1] == "trajectory 1: residues right-handed [0.0], left-handed [1.0]"
+    frames = read(path, ":")
+    assert [len(atoms) for atoms in frames] == [11] * 6
+    # The signed volume that N, a methyl group and C span about the quaternary carbon.
+    volumes = [np.linalg.det(atoms.positions[[3, 5, 7]] - atoms.positions[4]) for atoms in frames]
+    assert len(set(np.sign(volumes))) == 1
