@@ -156,8 +156,13 @@ class Potential(nn.Module):
 
     def check_periodicity(self, batch: AtomicBatch) -> None:
         """Refuse periodic structures where a term is defined for molecules only; raises CellError."""
-        if batch.periodic and not self.supports_periodic:
-            names = ", ".join(type(term).__name__ for term in self.terms if not term.supports_periodic)
+        if batch.periodic:
+            self.refuse_crystals()
+
+    def refuse_crystals(self) -> None:
+        """Raise CellError where a term is defined for molecules only."""
+        names = ", ".join(type(term).__name__ for term in self.terms if not term.supports_periodic)
+        if names:
             raise CellError(
                 f"{names}: not defined for periodic structures, but pbc is set; switch it off, or use coulomb='dsf' or "
                 "coulomb='ewald', and D3 with a cutoff"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from molcalc.cli.options import DATA_HELP, Arguments, Subparsers, input_paths, number
 from molcalc.cli.table import Column, ShownTable, add_table_options, check_table_target, prints_text, show_table
-from molcalc.cli.training_options import add_training_options, said_options, setting_names, training_notes
+from molcalc.cli.terminal import log_shown_from
+from molcalc.cli.training_options import add_training_options, said_options, setting_names
 
 if TYPE_CHECKING:
     from molcalc.analysis.comparison_report import QuantityRow
@@ -82,7 +83,7 @@ def run(args: Arguments) -> int:
         # Of runs in the same folder the results are written anew; of others they are not this command's to replace.
         replaces = args.force or not args.skip_training
         args.held.enter_context(reserved(folder / name, force=replaces, inputs=inputs))
-    with training_notes(logging.WARNING if args.quiet else logging.INFO, args.words):
+    with log_shown_from(logging.WARNING if args.quiet else logging.INFO):
         comparison = compare_models(
             data,
             args.skip_training or args.model or USUAL_MODELS,

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from molcalc.io.plain_numbers import decimal, whole_number
+
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
 
@@ -70,7 +72,7 @@ def number(kind: type, lowest: float = -math.inf, *, open_end: bool = False) -> 
         from molcalc.errors import short  # brings ASE, which --help does without
 
         try:
-            value = kind(text)
+            value = whole_number(text) if kind is int else decimal(text)
         except ValueError:
             value = math.nan
         if not abs(value) <= largest or value < lowest or (open_end and value == lowest):
@@ -330,6 +332,20 @@ def input_paths(files: Sequence[str] | Mapping[str, Sequence[str]], *models: str
     return [Path(name) for name in (*data, *models) if name is not None]
 
 
+def share_or_number(text: str) -> float | int:
+    """Share of structures (a float), or how many (an int).
+
+    Returns
+    -------
+    the number
+
+    Raises
+    ------
+    ArgumentTypeError
+    """
+    return int(number(int)(text)) if text.isdigit() else float(number(float, 0)(text))
+
+
 def parse_held_out(texts: Sequence[str] | None) -> float | list[str] | dict[str, list[str]] | None:
     """A share (< 1) or number of systems, or data files of their own.
 
@@ -349,7 +365,7 @@ def parse_held_out(texts: Sequence[str] | None) -> float | list[str] | dict[str,
         from molcalc.errors import ConfigError
 
         try:
-            return float(number(float, 0)(texts[0]))
+            return share_or_number(texts[0])
         except argparse.ArgumentTypeError as error:
             raise ConfigError(
                 f"held-out systems: {error}; give a share (0.1), a number of systems, or files"

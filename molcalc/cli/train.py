@@ -17,7 +17,8 @@ from molcalc.cli.options import (
     input_paths,
 )
 from molcalc.cli.table import Column, ShownTable, add_table_options, check_table_target, show_table, text_table
-from molcalc.cli.training_options import add_training_options, said_options, setting_names, training_notes
+from molcalc.cli.terminal import log_shown_from
+from molcalc.cli.training_options import add_training_options, said_options, setting_names
 
 if TYPE_CHECKING:
     from molcalc.train.fitting import FitResult
@@ -70,7 +71,7 @@ def run(args: Arguments) -> int:
     files = [file for name in FILES for file in named_files(separated(options)[0].get(name, []))]
     check_table_target(args, input_paths(files))
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
-    with training_notes(logging.ERROR if not first else logging.WARNING if args.quiet else logging.INFO, args.words):
+    with log_shown_from(logging.ERROR if not first else logging.WARNING if args.quiet else logging.INFO):
         result = fit(
             output=args.output,
             resume="auto" if args.resume == "auto" else args.resume is not None,

@@ -1,12 +1,9 @@
-"""Options of commands that train: data that are held out, files of options, settings, and what is told meanwhile."""
+"""Options of commands that train: data that are held out, files of options, and settings."""
 
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from typing import Any
 
 from molcalc.cli.options import (
@@ -100,27 +97,3 @@ def said_options(args: Arguments, *others: str) -> tuple[dict[str, Any], dict[st
     options = join_options(*parts)
     make_config(options)  # before any data is read
     return files, options
-
-
-@contextmanager
-def training_notes(level: int, words: Callable[[str], str]) -> Iterator[None]:
-    """Show what the package logs as lines on stderr, above a progress bar, in the spelling of the command line."""
-    from molcalc.cli.terminal import note
-
-    class Notes(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            from tqdm import tqdm
-
-            prefix = "warning: " if record.levelno >= logging.WARNING else ""
-            with tqdm.external_write_mode(file=sys.stderr):
-                note(prefix + words(" ".join(record.getMessage().split())))
-
-    logger = logging.getLogger("molcalc")
-    handler, before = Notes(), logger.level
-    logger.addHandler(handler)
-    logger.setLevel(level)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)

@@ -68,6 +68,8 @@ Positive = Annotated[float, Range(0, 1e9, above=True)]
 """A number above 0."""
 NotNegative = Annotated[float, Range(0, 1e9)]
 """A number of at least 0."""
+ShareOrNumber = Annotated[int | float, Range(0, 1e9)]
+"""A share (a float), or how many (an int)."""
 
 
 def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:

@@ -93,6 +93,15 @@ def check_structure(atoms: Atoms, elements: Iterable[int], model: str, periodic:
     if not finite.all():
         atom = int(np.flatnonzero(~finite)[0])
         raise InputError(f"positions are not finite: atom {atom} is at {atoms.positions[atom].tolist()}")
+    if atoms.has("initial_magmoms"):
+        moments = atoms.get_initial_magnetic_moments()
+        finite = np.isfinite(moments).reshape(len(atoms), -1).all(axis=1)
+        if not finite.all():
+            atom = int(np.flatnonzero(~finite)[0])
+            raise InputError(
+                f"initial magnetic moments are not finite: that of atom {atom} is {moments[atom].tolist()}; "
+                "atoms.set_initial_magnetic_moments(None) takes them away"
+            )
     _check_elements(atoms.numbers, tuple(elements), model)
     if atoms.pbc.any():
         _check_cell(atoms, model, periodic)

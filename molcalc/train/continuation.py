@@ -117,7 +117,7 @@ def changes_of(before: Mapping[str, str], now: Mapping[str, str], folder: Path) 
         if (added or name not in now) and not (is_option and "." in name):
             continue  # an option that another version did not have
         old, new = before.get(name, "null"), now.get(name, "null")
-        if old == new or (added and new in OFF):
+        if _same(old, new, is_option) or (added and new in OFF):
             continue
         change = Change(name.removeprefix(OPTION), old, new)
         if change.option in RECOMMENDED and old == "null":
@@ -129,6 +129,11 @@ def changes_of(before: Mapping[str, str], now: Mapping[str, str], folder: Path) 
             )
         found.append(change)
     return found
+
+
+def _same(old: str, new: str, is_option: bool) -> bool:
+    """Whether two values are equal, 10 and 10.0 included: an earlier version wrote whole numbers so."""
+    return old == new or (is_option and json.loads(old) == json.loads(new))
 
 
 def told_of(changes: Sequence[Change]) -> list[str]:

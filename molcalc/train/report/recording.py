@@ -88,17 +88,20 @@ class Recording:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._tracker.close()
+        self._attempt(self._tracker.close)
 
     def __call__(self, trainer: Trainer) -> None:
         """Log the last row of the history; update report and pictures when it is time."""
         if self._failed or not trainer.processes.first:
             return
+        self._attempt(lambda: self._tracker.log(trainer.history[-1]))
+        if self._plot_every is not None and len(trainer.history) % self._plot_every == 0:
+            self._attempt(self._report.update)
+
+    def _attempt(self, action: Callable[[], object]) -> None:
         try:
-            self._tracker.log(trainer.history[-1])
-            if self._plot_every is not None and len(trainer.history) % self._plot_every == 0:
-                self._report.update()
-        except Exception as error:
+            action()
+        except Exception as error:  # trackers raise classes of their own and of what they are made of
             self._failed = True
             log.warning("recording the run stops here, training goes on: %s: %s", type(error).__name__, error)
 
@@ -238,6 +241,8 @@ class TensorBoard:
 class WandB:
     """A run of Weights & Biases named after the folder; offline unless WANDB_MODE or a login says otherwise.
 
+    One that cannot begin online, because there is no network, is recorded offline, with a warning.
+
     Its id is drawn when the run begins and lies in the folder, so that copies and moved folders go on as they should.
 
     Parameters
@@ -263,7 +268,16 @@ class WandB:
         }
         if "id" not in chosen:
             chosen["id"] = _kept_id(folder / WANDB_ID)
-        self._run: Any = wandb.init(**chosen)
+        try:
+            self._run: Any = wandb.init(**chosen)
+        except Exception as error:  # it raises classes of its own and of what it is made of
+            if chosen["mode"] != "online":
+                raise
+            self._run = wandb.init(**{**chosen, "mode": "offline"})
+            log.warning(
+                "track='wandb' cannot begin online (%s): the run is recorded in %s; wandb sync sends it later",
+                short(str(error)), folder / "wandb",
+            )  # fmt: skip
 
     def log(self, row: Mapping[str, Any]) -> None:
         self._run.log({_group(name): value for name, value in _numbers(row).items()}, step=int(row["step"]))

@@ -258,7 +258,7 @@ def _keys(rows: Sequence[Row]) -> dict[str, list[Any]]:
     keys = {name: [row.keys.get(name) for row in rows] for name in names}
     for k, row in enumerate(rows):
         for name, value in row.data.items():
-            if is_key_in_data(name, value) and row.keys.get(name) is None:
+            if is_key_in_data(name, value, row.natoms) and row.keys.get(name) is None:
                 keys.setdefault(name, [None] * len(rows))[k] = single(value)
     return keys
 
@@ -268,6 +268,6 @@ def _data(rows: Sequence[Row]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for k, row in enumerate(rows):
         for name, value in row.data.items():
-            if name not in NOT_OTHER and not is_key_in_data(name, value):
+            if name not in NOT_OTHER and not is_key_in_data(name, value, row.natoms):
                 found.setdefault(name, [None] * len(rows))[k] = value
     return found
