@@ -260,7 +260,7 @@ def memory_named(work: str | Callable[[], str], cure: str) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         # Torch says so in words, and in a class of its own for graphics cards only.
-        signs = ("allocate memory", "out of memory")
+        signs = ("allocate memory", "out of memory", "bad_alloc")
         if not isinstance(error, MemoryError) and not any(each in str(error) for each in signs):
             raise
         words = work if isinstance(work, str) else work()
