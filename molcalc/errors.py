@@ -14,7 +14,7 @@ import reprlib
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from numbers import Real
+from numbers import Integral, Real
 from types import FrameType
 from typing import Any, TypeGuard
 
@@ -242,6 +242,13 @@ def checked_positive(name: str, value: float) -> float:
     if not is_number(value) or not 0.0 < value < math.inf:
         raise ConfigError(f"{name}={short(value)} must be a positive, finite number")
     return float(value)
+
+
+def checked_whole(name: str, value: int, least: int = 0) -> int:
+    """Return the value as int; raise ConfigError when it is no whole number, or below ``least``."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ConfigError(f"{name}={short(value)} is not a whole number ≥ {least}")
+    return int(value)
 
 
 @contextlib.contextmanager

@@ -136,7 +136,7 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
                 return _convert(value, option, name)
             except ConfigError as error:
                 errors.append(error)
-        raise errors[0]
+        raise errors[-1] if isinstance(value, float) else errors[0]
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise _wrong(name, value, "a list")

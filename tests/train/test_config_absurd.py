@@ -123,3 +123,8 @@ def test_what_an_option_accepts_trains_or_is_refused_before_there_is_a_folder(
             with pytest.raises((Ready, MolcalcError)):
                 fit(data, "aimnet2", output=tmp_path / "run", progress=False, **{"plots": False, **values})
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_without_a_name_is_not_the_present_one() -> None:
+    with pytest.raises(ConfigError, match="output='' names no folder; '.' is the present one"):
+        fit("a.db", "aimnet2", output="")

@@ -30,6 +30,7 @@ import yaml
 from molcalc.errors import (
     CheckpointCorruptError,
     CheckpointMismatchError,
+    ConfigError,
     InputError,
     MissingFileError,
     ResourceError,
@@ -65,6 +66,8 @@ class RunFolder:
     """Folder of one run: reads and writes its files."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not os.fspath(path):
+            raise ConfigError("output='' names no folder; '.' is the present one")
         self.path = Path(path)
         self.last, self.top = self.path / "last", self.path / "top"
 
