@@ -88,6 +88,9 @@ def test_nothing_named_in_a_row_is_made_into_an_object(make_database: Make) -> N
         ("UPDATE systems SET natoms=9e999 WHERE id=2", "row 2: the number of atoms is not a whole number"),
         ("UPDATE systems SET natoms=2.9 WHERE id=2", "row 2: the number of atoms is not a whole number"),
         ("UPDATE systems SET natoms='x' WHERE id=2", "row 2: the number of atoms is not a whole number"),
+        ("UPDATE systems SET pbc=9e999 WHERE id=2", "row 2: pbc is not a sum of 1, 2 and 4"),
+        ("UPDATE systems SET pbc=0.5 WHERE id=2", "row 2: pbc is not a sum of 1, 2 and 4"),
+        ("UPDATE systems SET pbc=8 WHERE id=2", "row 2: pbc is not a sum of 1, 2 and 4"),
         ("UPDATE systems SET pbc=7 WHERE id=1", "row 1: a periodic direction has a zero cell vector"),
     ],
 )  # fmt: skip
