@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from molcalc.cli.beside import models_beside, reference_name, write_beside
 from molcalc.cli.options import Arguments, Subparsers, add_html, add_model_options, number
 from molcalc.cli.structure_reports import report_each
 from molcalc.cli.table import Column, ShownTable, add_table_options, prints_text, show_table
@@ -49,6 +50,7 @@ examples:
   molcalc vib water.xyz --relax --ir --plot --modes -o water
   molcalc vib water.xyz --relax --ir --anharmonic --plot
   molcalc vib water.xyz --relax --ir --html water.html
+  molcalc vib water.xyz --model runs/pbe0 --beside runs/small --beside wb97m-d3
 """
 
 
@@ -84,6 +86,15 @@ def add_parser(subparsers: Subparsers) -> None:
         "--plot", action="store_true", help="picture and values of the spectrum, NAME-ir.png, NAME-ir.csv"
     )
     add_html(parser, "every mode as it swings")
+    parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="compare a model (MODEL@FIDELITY chooses a level) with that of --model on each molecule: geometry, "
+        "vibrations, spectrum, dipole along a mode, relaxation and dynamics; NAME-beside.html, NAME-beside.png "
+        "(repeatable)",
+    )
     parser.add_argument("--modes", action="store_true", help="write every mode as a movie, NAME-modes.xyz")
     parser.add_argument(
         "-o", "--output", metavar="NAME", help="beginning of the names of files (default: of the input)"
@@ -100,6 +111,7 @@ def run(args: Arguments) -> int:
     from molcalc.analysis.spectra import check_width
     from molcalc.calculators.thermochemistry import TEMPERATURE, check_conditions
     from molcalc.errors import ConfigError
+    from molcalc.train.report.figures import style
 
     if args.raman:
         raise ConfigError(
@@ -111,6 +123,10 @@ def run(args: Arguments) -> int:
     endings = {"plot": "-ir.png", "spectrum": "-ir.csv"} if args.plot else {}
     if args.plot and args.anharmonic:
         endings["anharmonic"] = "-anharmonic-ir.csv"
+    if args.beside:
+        with style():  # says that matplotlib is not there, before the work
+            pass
+        endings.update(page="-beside.html", page_plot="-beside.png")
     if args.modes:
         endings["modes"] = "-modes.xyz"
     return report_each(args, lambda: VibrationReport(args), endings)
@@ -161,6 +177,7 @@ class VibrationReport:
 
     def __init__(self, args: Arguments) -> None:
         self._args = args
+        self._beside = models_beside(args)
         columns = [Column("file", text=True), Column("frame"), Column("mode")]
         columns.append(Column("wavenumber", unit="cm⁻¹", form=".2f"))
         if args.ir:
@@ -222,6 +239,13 @@ class VibrationReport:
         self._write(modes, perturbed, targets)
         if args.html is not None:
             self._views += mode_views(modes, frame.label)
+        if "page" in targets:
+            calculators = [(reference_name(args), calculator), *self._beside]
+            write_beside(
+                frame, with_masses(frame.atoms, args.masses), calculators, targets, fmax=RELAXED, fwhm=args.fwhm
+            )
+        if targets and prints_text(args):
+            print(f"written: {', '.join(str(path) for path in targets.values())}")
 
     def publish(self, calculator: MolCalculator) -> None:
         """What is not printed structure by structure."""
@@ -325,8 +349,6 @@ class VibrationReport:
             save_figure(draw_spectrum(*spectra), targets["plot"])
         if "modes" in targets:
             write_frames(targets["modes"], modes.movie(FRAMES_PER_MODE))
-        if targets and prints_text(self._args):
-            print(f"written: {', '.join(str(path) for path in targets.values())}")
 
 
 def level_name(state: Sequence[int]) -> str:

@@ -125,6 +125,28 @@ def test_anharmonic_vibrations_need_a_minimum(run: Any, models: Path, water: Pat
     assert "belongs to a minimum" in result.err
 
 
+def test_models_beside_each_other_fill_a_page(
+    run: Any, models: Path, water: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("molcalc.cli.beside.NVE_STEPS", 20)
+    result = run("vib", water, "--model", models / "single", "--beside", models / "single", "-o", "out")
+    assert result.status == 0, result.err
+    assert "written: out-beside.html, out-beside.png" in result.out
+    page = (water.parent / "out-beside.html").read_text()
+    assert f"models beside {models / 'single'}" in page
+    assert "<td>0.0000</td><td>0.0000</td><td>0.0</td><td>0.0</td><td>1.000</td><td>0.00</td><td>0.0000</td>" in page
+    assert (water.parent / "out-beside.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_held_molecules_are_not_compared(run: Any, models: Path, tmp_path: Path) -> None:
+    atoms = molecule("H2O")
+    atoms.set_constraint(FixAtoms([0]))
+    write(tmp_path / "held.traj", atoms)
+    result = run("vib", "held.traj", "--model", models / "single", "--beside", models / "single")
+    assert result.status == 2
+    assert "not about partial ones" in result.err
+
+
 def test_relaxing_first_gives_a_stationary_point(run: Any, water: Path) -> None:
     result = run(
         "vib", water, "--model", "small-species", "--fidelity", "pbe0", "--relax", "--temperature", 298.15, "--json"
