@@ -313,28 +313,34 @@ def keep(folder: Path, rows: list[Row]) -> Path:
 
 
 def draw_history(folder: Path) -> None:
-    """Ratios to the peers and times of an atom, over the runs that are kept."""
-    from molcalc.train.report.figures import can_draw, new_figure, save_figure, style
+    """How many times faster than each peer, over the runs that are kept; one panel for each group."""
+    from molcalc.train.report.figures import CYCLE, can_draw, log_scale, new_figure, save_figure, style
 
     runs = sorted((json.loads(path.read_text()) for path in folder.glob("*.json")), key=lambda run: run["time"])
-    if not can_draw() or not runs:
-        return
-    series: dict[str, dict[int, float]] = {}
+    series: dict[str, dict[str, dict[int, float]]] = {}
     for k, run in enumerate(runs):
         for row in run["rows"]:
             if row["ratio"] is not None:
-                name = f"{row['group']}, {row['what']}: {row['peer'].split()[0]}"
-                series.setdefault(name, {})[k] = row["ratio"]
+                name = f"{row['what']}: {row['peer'].split()[0]}"
+                series.setdefault(row["group"], {}).setdefault(name, {})[k] = row["ratio"]
+    if not can_draw() or not series:
+        return
     with style():
-        figure, axes = new_figure(1, 1, 9.0, 5.5)
-        axis = axes[0, 0]
-        for k, (name, values) in enumerate(series.items()):
-            axis.plot(list(values), list(values.values()), "o-", color=f"C{k % 10}", markersize=4, label=name,
-                      linestyle=("-", "--", ":")[k // 10 % 3])  # fmt: skip
-        axis.axhline(1.0, color="black", linewidth=0.8)
-        axis.set(yscale="log", ylabel="how many times faster than the peer", xlabel="commit")
-        axis.set_xticks(range(len(runs)), [run["commit"] for run in runs], rotation=45, ha="right")
-        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
+        n_rows = -(-len(series) // 2)
+        figure, axes = new_figure(n_rows, 2, 13.0, 2.6 * n_rows, sharex=True)
+        for axis in axes.flat[len(series) :]:
+            axis.set_visible(False)
+        for axis, (group, lines) in zip(axes.flat, series.items()):
+            for k, (name, values) in enumerate(lines.items()):
+                line = ("-", "--")[k // len(CYCLE) % 2]
+                axis.plot(list(values), list(values.values()), line, marker="o", color=CYCLE[k % len(CYCLE)],
+                          markersize=4, label=name)  # fmt: skip
+            axis.axhline(1.0, color="black", linewidth=0.8)
+            axis.set(ylabel="times faster", title=group)
+            log_scale(axis)
+            axis.set_xticks(range(len(runs)), [run["commit"] for run in runs], rotation=45, ha="right")
+            axis.tick_params(labelbottom=True)
+            axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
         save_figure(figure, folder / "history.png")
 
 

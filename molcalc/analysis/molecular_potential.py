@@ -34,8 +34,9 @@ class MolecularPotential:
 
     @property
     def is_distributed(self) -> bool:
-        """Whether there are more charges than one on each atom."""
-        return len(self.sites.charges) != len(self.atoms)
+        """Whether the charges are anywhere but on the atoms."""
+        positions = self.sites.positions.numpy()
+        return positions.shape != self.atoms.positions.shape or not np.allclose(positions, self.atoms.positions)
 
     @classmethod
     def of(cls, atoms: Atoms, calc: MolCalculator | None = None, source: str = "auto") -> MolecularPotential:

@@ -26,7 +26,7 @@ def test_the_middle_is_white_and_both_sides_reach_equally_far() -> None:
 @pytest.mark.parametrize(("charge", "centered"), [(0, False), (-2, True)])
 def test_ions_have_their_mean_in_the_middle_and_say_so(charge: int, centered: bool) -> None:
     potential = MolecularPotential.of(molecule("H2O"), AIMNet2(tiny_checkpoint(), charge=charge))
-    assert potential.total_charge == charge
+    assert (potential.total_charge, potential.is_distributed) == (charge, False)
     values = np.array([-6.0, -5.0, -3.0])
     scale = potential_scale(potential, values)
     assert scale.center == pytest.approx(values.mean() if centered else 0.0)
