@@ -47,7 +47,11 @@ PUBLISHED = {
 
 
 BUNDLED_FOLDER = Path(__file__).parent / "models"
-BUNDLED: dict[str, str | None] = {"small-species": None, "wb97m-d3-multipoles": "wb97m-d3"}
+BUNDLED: dict[str, str | None] = {
+    "small-species": None,
+    "wb97m-d3-multipoles": "wb97m-d3",
+    "wb97m-d3-dcm": "wb97m-d3",
+}
 """Folders in :data:`BUNDLED_FOLDER`, and the published ensemble whose weights belong to one that holds heads alone.
 
 Each has a README.md with data, errors and licence."""
