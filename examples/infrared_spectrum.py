@@ -43,7 +43,7 @@ for (atoms,) in (relax([molecule(name)], calc, fmax=1e-4, progress=False) for na
     paths = [args.output / f"{name}_{k}.traj" for k in range(len(shares))]
     starts = [moving(modes, energies, seed=k) for k, energies in enumerate(shares)]
     md(starts, calc, args.steps, ensemble="nve", interval=4, keep_velocities=True, trajectory=paths, force=True)
-    found = [md_infrared_spectrum(read(path, ":"), calc=calc, resolution=8e4 / args.steps) for path in paths]
+    found = [md_infrared_spectrum(read(path, ":"), calc=calc, resolution=1.2e5 / args.steps) for path in paths]
     print(f"{name}\n  harmonic  300 K  one quantum  perturbation theory  (cm⁻¹)")
     for k, excited in zip(strong, found[1:]):
         near = np.abs(excited.wavenumbers - modes.wavenumbers[k]) < 300.0
