@@ -29,6 +29,26 @@ class Planted(NamedTuple):
 
 
 ERRORS = {
+    "places of charges turn and do not move": Planted(
+        "analysis/motions.py", "if record.quantity is LENGTH:", "if record.quantity is None:",
+        "tests/analysis/test_motions.py",
+    ),
+    "reflections ask nothing of a model": Planted(
+        "analysis/equivariance.py", 'turns or motion not in ("rotation", "reflection")',
+        'turns or motion in ("rotation", "reflection")', "tests/analysis/test_equivariance.py",
+    ),
+    "structures of validation are compared on": Planted(
+        "analysis/model_comparison.py", "kept.parts != held_out", "kept.parts == 0",
+        "tests/analysis/test_model_comparison.py",
+    ),
+    "every kind has its own recommended loss": Planted(
+        "analysis/equal_training.py", "weights[name] = weight", "weights.setdefault(name, weight)",
+        "tests/analysis/test_equal_training.py",
+    ),
+    "errors of molecules averaged without their numbers of points": Planted(
+        "analysis/esp_errors.py", "float(np.average(values, weights=counts))", "float(np.average(values))",
+        "tests/analysis/test_esp_errors.py",
+    ),
     "surface points inside of neighbors": Planted(
         "analysis/surface.py", "squares >= radii[part] ** 2", "squares >= 0.0 * radii[part] ** 2",
         "tests/analysis/test_surface.py",

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 DRAWN_ANGLE, DRAWN_SHIFT = 90.0, (5.0, 3.0, -2.0)
 """Degrees and Å of the motions that the picture shows."""
+PACKED = (".h5", ".hdf5", ".npz")
+"""Endings of files of training data that ASE does not read."""
 PROMISE_BROKEN = 1
 """Exit status."""
 _EPILOG = """\
@@ -51,7 +53,11 @@ def add_parser(subparsers: Subparsers) -> None:
         "equivariance", help="what rotations and other motions do to results", description=__doc__, epilog=_EPILOG
     )
     parser.add_argument(
-        "--data", nargs="+", required=True, metavar="FILE", help="structures (FILE@INDEX selects; - = stdin)"
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="structures, or training data (FILE@INDEX selects; - = stdin)",
     )
     parser.add_argument("--structures", type=number(int, 1), default=20, metavar="N",
                         help="how many of them, evenly chosen (default 20)")  # fmt: skip
@@ -76,7 +82,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: Arguments) -> int:
     """Move, compare, and say whether every model did what it declares."""
     from molcalc.analysis.equivariance import equivariance_errors
-    from molcalc.cli.input_structures import read_all, sources_of
+    from molcalc.cli.input_structures import sources_of
     from molcalc.errors import ConfigError
     from molcalc.io.targets import reserved
     from molcalc.train.report.figures import style
@@ -93,7 +99,7 @@ def run(args: Arguments) -> int:
         with style():  # says that matplotlib is not there, before the work
             pass
     failures = Failures(args.words, args.debug)
-    frames = read_all(args.data, failures)
+    frames = _read(args.data, failures)
     if not frames:
         return failures.report(0)
     chosen = evenly(frames, args.structures)
@@ -117,6 +123,28 @@ def run(args: Arguments) -> int:
         if prints_text(args):
             print(f"\nwritten: {picture}")
     return failures.report(len(chosen)) or (0 if all(errors.kept for errors in found.values()) else PROMISE_BROKEN)
+
+
+def _read(names: Sequence[str], failures: Failures) -> list[InputStructure]:
+    """Structures of files, also of those that hold data for training and that ASE does not read."""
+    from molcalc.analysis.model_comparison import structures_of
+    from molcalc.cli.input_structures import InputStructure, read_all
+    from molcalc.errors import MolcalcError
+    from molcalc.train.data import open_dataset
+
+    frames: list[InputStructure] = []
+    for name in names:
+        source = name if Path(name).exists() else name.rpartition("@")[0]
+        if Path(source).suffix not in PACKED:
+            frames += read_all([name], failures)
+            continue
+        try:
+            data = open_dataset(name)
+            found = structures_of(data, range(len(data)))
+            frames += [InputStructure(atoms, source, k) for k, atoms in enumerate(found)]
+        except (MolcalcError, OSError) as error:
+            failures.add(error)
+    return frames
 
 
 def evenly(frames: Sequence[InputStructure], number: int) -> list[InputStructure]:

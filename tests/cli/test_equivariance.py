@@ -13,8 +13,10 @@ from ase.io import write
 
 import molcalc.models.dcm_heads as heads
 from molcalc.io import checkpoint
+from molcalc.train import convert
 from tests.helpers.networks import tiny_dcm
 from tests.helpers.structures import organic, rattled
+from tests.helpers.training_runs import copied
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,15 @@ def test_a_turn_about_its_own_axis_changes_nothing_of_a_linear_molecule(
     result = run(*arguments, "--angle", 77, "--axis", 0, 0, 2)
     errors = json.loads(result.out)["models"][0]["errors"]
     assert next(e for e in errors if e["motion"] == "rotation")["largest"] < 1e-9
+
+
+def test_data_of_training_that_ase_does_not_read_are_taken(run: Any, siblings: Path, tmp_path: Path) -> None:
+    convert(copied("co2_esp.db", tmp_path), tmp_path / "co2.h5")
+    arguments = ("--structures", 2, "--motions", 1, "--json")
+    result = run("equivariance", "--model", siblings / "turns", "--data", "co2.h5@:5", "none.h5", *arguments)
+    assert result.status == 2
+    assert "none.h5" in result.err
+    assert [one["frame"] for one in json.loads(result.out)["structures"]] == [0, 4]
 
 
 @pytest.mark.parametrize(
