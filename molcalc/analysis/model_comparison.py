@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 USUAL_MODELS = ("physnet-dcm", "noneq-dcm")
 """What is compared unless something else is asked for."""
 USUAL_EPOCHS = 50
+UNKNOWN_ELEMENTS, SEEN_IN_TRAINING = "elements that not every model knows", "seen in training"
+"""Why structures are left out."""
 MOVED_STRUCTURES, TIMED_STRUCTURES = 20, 64
 """Structures that turn and move, and those that are computed at once."""
 _READING = ("units", "labels", "skip_bad")
@@ -213,18 +215,18 @@ def compare_models(
     test = open_dataset(files["test"], **reading) if "test" in files else whole
     test = within_limits(test, given.get("max_force"), given.get("max_energy"))
     opened = {name: open_model(os.fspath(path)) for name, path in runs.items()}
-    choice: dict[str, Any] = {"device": device} | ({} if fidelity is None else {"fidelity": fidelity})
-    calculators = {name: calculator_of(model, **choice) for name, model in opened.items()}
-    compared, left_out = _comparable(test, runs.values(), calculators.values())
-    images = structures_of(compared, _evenly(len(compared), structures))
-    many = structures_of(compared, _evenly(len(compared), TIMED_STRUCTURES))
+    levels = _levels(opened, fidelity)
+    calculators = {name: calculator_of(model, device=device, fidelity=levels[name]) for name, model in opened.items()}
+    known, compared, left_out = _usable(test, runs.values(), calculators.values())
+    images = structures_of(known, _evenly(len(known), structures))
+    many = structures_of(known, _evenly(len(known), TIMED_STRUCTURES))
     log.info("measuring time and memory")
     costs = _costs(runs, calculators, images[0], many, rounds, memory)
     counted = Comparison(**{key: given[key] for key in _OF_COMPARISON if key in given})
     found = []
     for name, model in opened.items():
         log.info("errors of %s", name)
-        errors, by_charges = _errors(model, compared, counted, fidelity, device)
+        errors, by_charges = _errors(model, compared, counted, levels[name], device)
         moved = equivariance_errors(images, calculators[name])
         found.append(_result(name, runs[name], model, errors, by_charges, moved, costs[name]))
     return ModelComparison(
@@ -278,36 +280,45 @@ def _evenly(n: int, wanted: int) -> list[int]:
     return sorted(set(np.linspace(0, n - 1, min(n, wanted)).round().astype(int).tolist()))
 
 
-def _comparable(
+def _levels(models: Mapping[str, OpenedModel], fidelity: str | None) -> dict[str, str | None]:
+    """Fidelity that is asked of each model; None of those that have only one."""
+    several = {name: len(model.config.fidelities) > 1 for name, model in models.items()}
+    if fidelity is not None and not any(several.values()):
+        raise ConfigError(f"fidelity={fidelity!r}: none of the models has several; leave it out")
+    return {name: fidelity if several[name] else None for name in models}
+
+
+def _usable(
     data: Dataset, runs: Iterable[Path], calculators: Iterable[ModelCalculator]
-) -> tuple[Dataset, dict[str, int]]:
-    """Structures that every model knows all elements of, and none was trained on; and how many are not, by reason."""
-    hashes = geometry_hashes(data)
-    seen = np.zeros(len(data), dtype=bool)
-    held_out = Split._fields.index("test")
-    for path in runs:
-        kept = KeptParts.read(path / PARTS_FILE)
-        if kept is not None:
-            seen |= np.isin(hashes, kept.geometries[kept.parts != held_out])
-    known = np.ones(len(data.numbers), dtype=bool)
+) -> tuple[Dataset, Dataset, dict[str, int]]:
+    """Structures that every model knows; those of them that none has seen; how many are left out of errors, and why."""
+    atoms = np.ones(len(data.numbers), dtype=bool)
     for calculator in calculators:
-        known &= np.isin(data.numbers, calculator.potential.elements)
-    usable = np.logical_and.reduceat(known, data.offsets[:-1])
-    left_out = {
-        "seen in training": int(seen.sum()),
-        "elements that not every model knows": int((~usable & ~seen).sum()),
-    }
-    found = data.subset(np.flatnonzero(usable & ~seen))
-    left_out = {reason: number for reason, number in left_out.items() if number}
-    if not len(found):
+        atoms &= np.isin(data.numbers, calculator.potential.elements)
+    known = data.subset(np.flatnonzero(np.logical_and.reduceat(atoms, data.offsets[:-1])))
+    compared = _unseen(known, runs)
+    counts = {UNKNOWN_ELEMENTS: len(data) - len(known), SEEN_IN_TRAINING: len(known) - len(compared)}
+    left_out = {reason: number for reason, number in counts.items() if number}
+    for reason, number in left_out.items():
+        log.info("%d of %d structures are left out: %s", number, len(data), reason)
+    if not len(compared):
         reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
         raise DatasetError(
             f"none of the {len(data)} structures can be compared on ({reasons}): give test structures of elements that "
             "all models know (test=FILE, or a test part when they are trained)"
         )
-    for reason, number in left_out.items():
-        log.info("%d of %d structures are left out: %s", number, len(data), reason)
-    return found, left_out
+    return known, compared, left_out
+
+
+def _unseen(data: Dataset, runs: Iterable[Path]) -> Dataset:
+    """Structures that are in the training and validation part of none of the runs."""
+    hashes, held_out = geometry_hashes(data), Split._fields.index("test")
+    seen = np.zeros(len(data), dtype=bool)
+    for path in runs:
+        kept = KeptParts.read(path / PARTS_FILE)
+        if kept is not None:
+            seen |= np.isin(hashes, kept.geometries[kept.parts != held_out])
+    return data.subset(np.flatnonzero(~seen))
 
 
 def _errors(

@@ -12,13 +12,13 @@ from ase.build import molecule
 from ase.db import connect
 
 from molcalc.analysis.model_comparison import ModelComparison, compare_models, structures_of
-from molcalc.errors import ConfigError, DatasetError
+from molcalc.errors import ConfigError, DatasetError, FidelityError
 from molcalc.io import checkpoint
 from molcalc.train import evaluate
 from molcalc.train.data import open_dataset
 from molcalc.train.data.kept_parts import KeptParts
 from tests.analysis.conftest import TRAINED_BRIEFLY
-from tests.helpers.networks import tiny_dcm
+from tests.helpers.networks import tiny_dcm, tiny_multifidelity_checkpoint
 
 Compared = tuple[Path, ModelComparison]
 
@@ -110,6 +110,19 @@ def _all_in_test(n: int) -> object:
     from molcalc.train.data.split import Split
 
     return Split(np.arange(0), np.arange(0), np.arange(n))
+
+
+def test_a_level_is_asked_of_models_that_have_several(compared: Compared, tmp_path: Path) -> None:
+    folder, _ = compared
+    checkpoint.save(tmp_path / "several", tiny_multifidelity_checkpoint())
+    options = {"train": False, "memory": False, "rounds": 1, "structures": 2}
+    models = [tmp_path / "several", folder / "runs" / "noneq-dcm"]
+    found = compare_models(folder / "co2_esp.db", models, fidelity="gfn2", **options)
+    assert found.models[0].errors["energy"]["mae"] != found.models[1].errors["energy"]["mae"]
+    with pytest.raises(FidelityError, match="pbe0"):
+        compare_models(folder / "co2_esp.db", models, **options)
+    with pytest.raises(ConfigError, match="none of the models has several"):
+        compare_models(folder / "co2_esp.db", models[1:], fidelity="gfn2", **options)
 
 
 @pytest.mark.parametrize(
