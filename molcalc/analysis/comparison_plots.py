@@ -102,7 +102,7 @@ def draw_efficiency(comparison: ModelComparison) -> Any:
 
 def _bar_panels(panels: list[tuple[str, str, Bars]], models: Sequence[ComparedModel]) -> Any:
     """A picture of bars for each panel, with the values above them."""
-    columns = min(3, len(panels))
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = new_figure(rows, columns, 3.0 * columns + 0.2, 2.5 * rows + 0.6)
     for axis in list(axes.flat)[len(panels) :]:
