@@ -64,8 +64,10 @@ def run(args: Arguments) -> int:
     """Train what is to be trained, compare, and write the report."""
     from molcalc.analysis.comparison_report import REPORT_FILES, comparison_notes, comparison_rows, write_comparison
     from molcalc.analysis.model_comparison import USUAL_MODELS, compare_models
+    from molcalc.cli.terminal import note
     from molcalc.errors import ConfigError
     from molcalc.io.targets import reserved
+    from molcalc.simulate.interrupts import Interrupted
     from molcalc.train.run_data import FILES, named_files
 
     if args.skip_training and args.model:
@@ -83,24 +85,29 @@ def run(args: Arguments) -> int:
         # Of runs in the same folder the results are written anew; of others they are not this command's to replace.
         replaces = args.force or not args.skip_training
         args.held.enter_context(reserved(folder / name, force=replaces, inputs=inputs))
-    with log_shown_from(logging.WARNING if args.quiet else logging.INFO):
-        comparison = compare_models(
-            data,
-            args.skip_training or args.model or USUAL_MODELS,
-            output=None if args.skip_training else folder,
-            train=not args.skip_training,
-            n_dcm=args.n_dcm,
-            epochs=options.pop("epochs", None),
-            fidelity=args.fidelity,
-            structures=args.structures,
-            rounds=args.rounds,
-            memory=not args.no_memory,
-            device=options.pop("device", "auto"),
-            progress=not args.quiet and sys.stderr.isatty(),
-            **files,
-            **options,
-        )
-        written = write_comparison(folder, comparison)
+    try:
+        with log_shown_from(logging.WARNING if args.quiet else logging.INFO):
+            comparison = compare_models(
+                data,
+                args.skip_training or args.model or USUAL_MODELS,
+                output=None if args.skip_training else folder,
+                train=not args.skip_training,
+                n_dcm=args.n_dcm,
+                epochs=options.pop("epochs", None),
+                fidelity=args.fidelity,
+                structures=args.structures,
+                rounds=args.rounds,
+                memory=not args.no_memory,
+                device=options.pop("device", "auto"),
+                progress=not args.quiet and sys.stderr.isatty(),
+                **files,
+                **options,
+            )
+            written = write_comparison(folder, comparison)
+    except (KeyboardInterrupt, Interrupted):
+        if not args.skip_training:
+            note(f"the same command goes on with what is in {folder}")
+        raise
     rows = comparison_rows(comparison)
     text = "\n".join([*comparison_notes(comparison), "", str(_shown(comparison, rows))])
     show_table(args, _table(comparison, rows), comparison.to_dict(), text)
