@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import math
+import os
 import reprlib
 import sys
 import warnings
@@ -221,8 +223,10 @@ def reason_of(error: BaseException) -> str:
     return words
 
 
-def damaged(path: object, error: BaseException) -> DatasetError:
-    """The error for a file that its reader cannot make sense of."""
+def damaged(path: object, error: BaseException) -> DatasetError | ResourceError:
+    """The error for a file that its reader cannot make sense of, or finds no memory for."""
+    if os.strerror(errno.ENOMEM) in str(error):  # of the system; LMDB asks it for addresses for the whole file
+        return ResourceError(f"{path} does not fit into memory (see ulimit -v): {reason_of(error)}")
     return DatasetError(f"{path} is damaged or not what its name says: {reason_of(error)}")
 
 
