@@ -182,6 +182,7 @@ class _Pictures:
 
         from molcalc.analysis.dynamics_plot import draw_dynamics
         from molcalc.analysis.html_view import trajectory_view
+        from molcalc.cli.terminal import note
         from molcalc.simulate.ensembles import degrees_of_freedom
         from molcalc.train.report.figures import PNG, save_figure
 
@@ -193,6 +194,8 @@ class _Pictures:
             kelvin = None if settings.thermostat is None else settings.temperature
             figure = draw_dynamics(frames, degrees_of_freedom(outcome.atoms, settings), kelvin)
             save_figure(figure, path.with_suffix(PNG))
+        elif self._plotted:
+            note(f"{path} has one frame only, of which there is no picture: take more --steps or a shorter --interval")
         if self._page is not None:
             self._views.append(trajectory_view(frames, label))
 

@@ -315,6 +315,12 @@ def test_the_trajectory_says_how_it_was_made(md: Any) -> None:
     }
 
 
+def test_a_run_of_one_frame_says_that_it_has_no_picture(md: Any) -> None:
+    result = md("--steps", "0", "--trajectory", "a.traj", "--plot")
+    assert (result.status, Path("a.png").exists()) == (0, False)
+    assert "a.traj has one frame only, of which there is no picture" in result.err
+
+
 def test_a_single_atom_runs(run: Any, model: Path) -> None:
     write("atom.xyz", Atoms("H", info={"charge": -1}))
     for name, options in ENSEMBLES.items():
