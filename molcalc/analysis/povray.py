@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from ase.data.colors import jmol_colors
@@ -35,6 +36,8 @@ N_COLORS = 128
 """Steps of the color scale between which a triangle changes smoothly."""
 BAR_WIDTH = 0.34
 """Of the picture beside the molecule that each color bar takes, in heights of the picture."""
+BAR_HEIGHT = 0.62
+"""Of a bar, in heights of the picture."""
 LAMP = (-40.0, 50.0, 90.0)
 """Å right, up and near of the molecule; without shadows, which fall on the far side of the surface and confuse."""
 _SOFT = "finish {ambient 0.5 diffuse 0.5 phong 0.1 phong_size 30}"
@@ -89,31 +92,31 @@ def write_scene(
     camera = Camera.facing(atoms.positions) if camera is None else camera
     radii = ball_radii(atoms) if scale is None else scale * VDW_RADII[atoms.numbers]
     view = Rendering.around(camera, atoms.positions, radii)
+    width, height = 2.0 * view.half[0], 2.0 * view.half[1]
+    bar, n_bars = BAR_WIDTH * height, (scale is not None) + sites
+    whole = width + n_bars * bar
+    # ASE puts the foremost atom to z = 0 and the middle of the whole picture to x = y = 0.
+    move = np.array([-0.5 * n_bars * bar, 0.0, -view.seen(atoms.positions)[:, 2].max()])
+
+    def placed(points: np.ndarray) -> np.ndarray:
+        return view.seen(points) + move
+
     shapes: list[_Shape] = []
     scales: list[ColorScale] = []
     if scale is not None:
         mesh = SurfaceMesh.around(atoms, scale, SPACING_OF_SCENES)
         values = potential.at(mesh.vertices)
         scales.append(potential_scale(potential, values, reach))
-        shapes.append(_Surface(view.seen(mesh.vertices), mesh.normals @ camera.frame.T, mesh.faces, values, scales[0]))
+        shapes.append(_Surface(placed(mesh.vertices), mesh.normals @ camera.frame.T, mesh.faces, values, scales[-1]))
     if sites:
         charges = potential.sites.charges.numpy()
         scales.append(charge_scale(charges, " of a site"))
-        shapes.append(_Sites(view.seen(potential.sites.positions.numpy()), charges, scales[-1]))
-    width, height = 2.0 * view.half[0], 2.0 * view.half[1]
-    bar = BAR_WIDTH * height
-    shapes += [
-        _Bar(scale_of, (0.5 * width + k * bar, 0.0), 0.62 * height, 1.0 + radii.max())
-        for k, scale_of in enumerate(scales)
-    ]
-    whole = width + bar * len(scales)
-    # ASE puts the foremost atom to z = 0 and the middle of the picture to x = y = 0; all shapes follow the molecule.
-    seen = view.seen(atoms.positions)
-    move = np.array([-0.5 * bar * len(scales), 0.0, -seen[:, 2].max()])
-    for shape in shapes:
-        shape.move = move
+        shapes.append(_Sites(placed(potential.sites.positions.numpy()), charges, scales[-1]))
+    left, front = 0.5 * width + move[0], 1.0 + float(radii.max())
+    shapes += [_Bar(of_bar, left + k * bar, BAR_HEIGHT * height, front) for k, of_bar in enumerate(scales)]
+    seen = placed(atoms.positions)
     scene = POVRAY(
-        cell=np.zeros((3, 3)), cell_vertices=None, positions=seen + move + [0.5 * whole, 0.5 * height, 0.0],
+        cell=np.zeros((3, 3)), cell_vertices=None, positions=seen + [0.5 * whole, 0.5 * height, 0.0],
         diameters=2.0 * ball_radii(atoms) * (0.3 if sites else 1.0), colors=jmol_colors[atoms.numbers],
         image_width=whole, image_height=height, canvas_width=round(camera.pixels * whole / max(width, height)),
         camera_dist=50.0 + 2.0 * float(np.abs(seen).max() + radii.max()), transparent=False, pause=False,
@@ -176,23 +179,15 @@ def _named(scene: Path) -> str:
     return f'Input_File_Name="{scene.name}"'
 
 
-class _Shape:
-    """Part of a scene as ASE's writer takes it.
-
-    Attributes
-    ----------
-    move : (3,) Å, from the frame of the viewer to that of the scene.
-    """
-
-    move = np.zeros(3)
+class _Shape(Protocol):
+    """Part of a scene as ASE's writer takes it; Å right, up and near, in the frame of the scene."""
 
     def format_mesh(self) -> str:
         """Text of the shape, under the name by which ASE's writer asks for it."""
-        raise NotImplementedError
 
 
-@dataclass
-class _Surface(_Shape):
+@dataclass(frozen=True)
+class _Surface:
     """Triangles colored at their corners."""
 
     vertices: np.ndarray
@@ -209,7 +204,7 @@ class _Surface(_Shape):
         corners = [f"{_vector(face, '.0f')}, {', '.join(map(str, which[face]))}" for face in self.faces]
         return (
             "mesh2 {\n"
-            + _listed("vertex_vectors", [_vector(place) for place in self.vertices + self.move])
+            + _listed("vertex_vectors", [_vector(place) for place in self.vertices])
             + _listed("normal_vectors", [_vector(normal) for normal in self.normals])
             + _listed("texture_list", textures)
             + _listed("face_indices", corners)
@@ -217,8 +212,8 @@ class _Surface(_Shape):
         )
 
 
-@dataclass
-class _Sites(_Shape):
+@dataclass(frozen=True)
+class _Sites:
     """Balls of point charges."""
 
     positions: np.ndarray
@@ -226,24 +221,24 @@ class _Sites(_Shape):
     scale: ColorScale
 
     def format_mesh(self) -> str:
-        places, radii = self.positions + self.move, site_radii(self.charges)
+        colors = self.scale.rgb(self.charges)
         return "".join(
             f"sphere {{{_vector(place)}, {radius:.4f} pigment {{rgb {_vector(color)}}} {_SOFT}}}\n"
-            for place, radius, color in zip(places, radii, self.scale.rgb(self.charges))
+            for place, radius, color in zip(self.positions, site_radii(self.charges), colors)
         )
 
 
-@dataclass
-class _Bar(_Shape):
-    """Color bar with five values and what it shows, right of ``corner`` and in front of everything."""
+@dataclass(frozen=True)
+class _Bar:
+    """Color bar with five values and what it shows, at half the height of the picture and in front of everything."""
 
     scale: ColorScale
-    corner: tuple[float, float]
+    left: float
     height: float
     front: float
 
     def format_mesh(self) -> str:
-        left, bottom = self.corner[0] + self.move[0], self.corner[1] - 0.5 * self.height
+        left, bottom = self.left, -0.5 * self.height
         wide, letter = 0.07 * self.height, 0.075 * self.height
         steps = [f"[{k / (len(RAMP) - 1):.4f} rgb {_vector(color)}]" for k, color in enumerate(RAMP)]
         size, place = _vector((wide, self.height, 1.0)), _vector((left, bottom, self.front))
