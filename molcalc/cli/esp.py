@@ -156,7 +156,7 @@ class Descriptions:
             errors = self._errors(frame, calculator, potential)
             of_structure["errors"] = self._records(errors)
             self._compared.append((f"{frame.label}, {atoms.get_chemical_formula()}", errors))
-            self._texts.append(str(self._error_table(errors)))
+            self._texts += [f"errors in {self._unit}", str(self._error_table(errors))]
         rendered = self._write(potential, found, targets)
         if args.html is not None:
             self._views.append(potential_view(potential, frame.label, args.surface))
@@ -183,9 +183,9 @@ class Descriptions:
             whole = [error for error in pooled if error.points == "all"]
             by_molecule = [(name, [one for one in errors if one.points == "all"]) for name, errors in self._compared]
             self._texts += [
-                f"\nerrors over all points, {len(self._compared)} molecules",
+                f"\nerrors over all points in {self._unit}, {len(self._compared)} molecules",
                 str(self._side_by_side("molecule", [*by_molecule, ("all molecules", whole)])),
-                "\nerrors over the points of all molecules", str(self._error_table(pooled)),
+                f"\nerrors over the points of all molecules in {self._unit}", str(self._error_table(pooled)),
             ]  # fmt: skip
         show_table(self._args, self._table, document)
         if prints_text(self._args):
@@ -237,9 +237,7 @@ class Descriptions:
         kinds = [error.charges for error in rows[0][1]]
         columns = [Column(title, text=True), Column("number")]
         columns += [
-            Column(f"{name}_{kind}", f"{name} {_OF_CHARGES[kind]}", self._unit, ".4f")
-            for name in _MEASURES
-            for kind in kinds
+            Column(f"{name}_{kind}", f"{name} {_OF_CHARGES[kind]}", form=".4f") for name in _MEASURES for kind in kinds
         ]
         table = ShownTable(columns)
         for name, errors in rows:
