@@ -1,7 +1,8 @@
 """Molecular dynamics of Ac-(Aib)n-NHMe with MMFF94: data to train generators of conformers on.
 
 Aib is achiral: its right- and left-handed helices weigh the same. Trajectories begin with one or the other in turn,
-made of one structure by turning bonds, so that the two methyl groups of each residue keep their labels. Needs RDKit.
+then some with extended chains. All are made of one structure by turning bonds, so that the two methyl groups of each
+residue keep their labels. Needs RDKit.
 """
 
 import argparse
@@ -20,7 +21,8 @@ from molcalc.simulate.quasi_newton import QuasiNewton
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--residues", type=int, default=3)
-parser.add_argument("--trajectories", type=int, default=8)
+parser.add_argument("--helices", type=int, default=8, help="trajectories that begin with helices")
+parser.add_argument("--extended", type=int, default=4, help="trajectories that begin with extended chains")
 parser.add_argument("--frames", type=int, default=250, help="of each trajectory")
 parser.add_argument("--interval", type=int, default=60, help="fs between frames")
 parser.add_argument("--temperature", type=float, default=600.0, help="K")
@@ -49,8 +51,10 @@ def helix(sign: int) -> Atoms:
 
 
 frames, hands = [], []
-for trajectory in range(args.trajectories):
-    atoms, rng = helix(1 if trajectory % 2 else -1), np.random.default_rng([args.seed, trajectory])
+for trajectory in range(args.helices + args.extended):
+    atoms, rng = start.copy(), np.random.default_rng([args.seed, trajectory])
+    if trajectory < args.helices:
+        atoms = helix(1 if trajectory % 2 else -1)
     atoms.calc = MMFF94(molecule)
     QuasiNewton(atoms, logfile=None).run(fmax=0.1, steps=200)
     thermalize_momenta(atoms, temperature_K=args.temperature, rng=rng)

@@ -55,14 +55,15 @@ def test_trajectories_of_a_peptide_have_both_helices_and_one_labelling(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "aib.xyz.gz"
-    options = "--residues 1 --trajectories 2 --frames 3 --interval 5 --heavy --output"
+    options = "--residues 1 --helices 2 --extended 1 --frames 3 --interval 5 --heavy --output"
     monkeypatch.setattr(sys, "argv", ["it", *options.split(), str(path)])
     runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/peptide_trajectories.py"), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "trajectory 0: residues right-handed [1.0], left-handed [0.0]"
     assert lines[1] == "trajectory 1: residues right-handed [0.0], left-handed [1.0]"
     frames = read(path, ":")
-    assert [len(atoms) for atoms in frames] == [11] * 6
+    assert lines[2].startswith("trajectory 2: residues")
+    assert [len(atoms) for atoms in frames] == [11] * 9
     # The signed volume that N, a methyl group and C span about the quaternary carbon.
     volumes = [np.linalg.det(atoms.positions[[3, 5, 7]] - atoms.positions[4]) for atoms in frames]
     assert len(set(np.sign(volumes))) == 1
