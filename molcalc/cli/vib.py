@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from molcalc.cli.beside import models_beside, reference_name, write_beside
+from molcalc.cli.dynamics_spectra import report_dynamics
 from molcalc.cli.options import Arguments, Subparsers, add_html, add_model_options, number
 from molcalc.cli.structure_reports import report_each
 from molcalc.cli.table import Column, ShownTable, add_table_options, prints_text, show_table
@@ -50,6 +51,7 @@ examples:
   molcalc vib water.xyz --relax --ir --plot --modes -o water
   molcalc vib water.xyz --relax --ir --anharmonic --plot
   molcalc vib water.xyz --relax --ir --html water.html
+  molcalc vib nve.traj --dynamics --fwhm 20 --plot
   molcalc vib water.xyz --model runs/pbe0 --beside runs/small --beside wb97m-d3
 """
 
@@ -87,6 +89,10 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_html(parser, "every mode as it swings")
     parser.add_argument(
+        "--dynamics", action="store_true",
+        help="each FILE is a trajectory of 'molcalc md': infrared spectrum of its dipoles, bands as wide as --fwhm",
+    )  # fmt: skip
+    parser.add_argument(
         "--beside",
         action="append",
         default=[],
@@ -119,6 +125,8 @@ def run(args: Arguments) -> int:
             "infrared intensities are --ir"
         )
     check_width(args.fwhm)
+    if args.dynamics:
+        return report_dynamics(args)
     check_conditions(args.temperature or TEMPERATURE, args.pressure)
     endings = {"plot": "-ir.png", "spectrum": "-ir.csv"} if args.plot else {}
     if args.plot and args.anharmonic:

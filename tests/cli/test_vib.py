@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import molecule
 from ase.constraints import FixAtoms
 from ase.io import read, write
@@ -136,6 +137,44 @@ def test_models_beside_each_other_fill_a_page(
     assert f"models beside {models / 'single'}" in page
     assert "<td>0.0000</td><td>0.0000</td><td>0.0</td><td>0.0</td><td>1.000</td><td>0.00</td><td>0.0000</td>" in page
     assert (water.parent / "out-beside.png").read_bytes().startswith(b"\x89PNG")
+
+
+def moving_water(path: Path, n_frames: int) -> list[Atoms]:
+    """Frames of a stretching water molecule, 1 fs apart, in a file."""
+    frames = []
+    for k in range(n_frames):
+        atoms = molecule("H2O")
+        phase = 2 * np.pi * 2.99792458e-5 * 2000.0 * k
+        atoms.positions[1] += 0.05 * np.cos(phase) * np.array([0, 0.6, 0.8])
+        atoms.set_momenta(np.array([[0, 0, 0], [0, 0.02, 0.03], [0, 0, 0]]) * np.sin(phase))
+        atoms.info["time_fs"] = float(k)
+        frames.append(atoms)
+    write(path, frames)
+    return frames
+
+
+def test_spectra_of_trajectories_have_their_bands(run: Any, models: Path, tmp_path: Path) -> None:
+    moving_water(tmp_path / "nve.traj", 400)
+    result = run(
+        "vib", "nve.traj", "--dynamics", "--fwhm", 150, "--model", models / "single", "--plot", "--csv", "bands.csv"
+    )
+    assert result.status == 0, result.err
+    assert "nve.traj: H2O, 400 frames" in result.out
+    assert "written: nve-ir.csv, nve-ir.png" in result.out
+    header, *rows = (tmp_path / "bands.csv").read_text().splitlines()
+    assert header == "file,wavenumber (cm⁻¹),absorption (km/mol per cm⁻¹)"
+    strongest = max(rows, key=lambda row: float(row.split(",")[2]))
+    assert float(strongest.split(",")[1]) == pytest.approx(2000.0, abs=40.0)
+
+
+def test_what_is_no_trajectory_has_no_spectrum(run: Any, models: Path, tmp_path: Path) -> None:
+    frames = moving_water(tmp_path / "nve.traj", 20)
+    assert "leave out --relax" in run("vib", "nve.traj", "--dynamics", "--relax", "--model", models / "single").err
+    assert "frames of 1 fs tell bands" in run("vib", "nve.traj", "--dynamics", "--model", models / "single").err
+    write(tmp_path / "torn.traj", frames[:7] + frames[9:])
+    result = run("vib", "torn.traj", "--dynamics", "--model", models / "single")
+    assert result.status == 2
+    assert "frame 7 comes 3 fs after the one before" in result.err
 
 
 def test_held_molecules_are_not_compared(run: Any, models: Path, tmp_path: Path) -> None:
