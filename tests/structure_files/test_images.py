@@ -115,3 +115,11 @@ def test_charge_and_multiplicity_of_a_gaussian_input_may_have_commas(line: str, 
     (tmp_path / "x.com").write_text(f"# hf\n\ntitle 0,1\n\n{line}\nO,0.,0.,0.\nH,0.,0.,.96\n\n")
     (frame,) = read_frames(tmp_path / "x.com")
     assert (frame.atoms.info["charge"], frame.atoms.info["multiplicity"]) == (-1, 1)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    text = "\ufeff1\nenergy=-13.5 charge=0\nH 0 0 0\n"
+    (tmp_path / "x.xyz").write_text(text, encoding="utf-8")
+    (frame,) = read_frames(tmp_path / "x.xyz")
+    assert frame.atoms.get_chemical_formula() == "H"
+    assert open_dataset(tmp_path / "x.xyz").labels["energy"].tolist() == [-13.5]
