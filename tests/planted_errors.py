@@ -49,6 +49,31 @@ ERRORS = {
         "analysis/esp_errors.py", "float(np.average(values, weights=counts))", "float(np.average(values))",
         "tests/analysis/test_esp_errors.py",
     ),
+    "a head that makes charge": Planted(
+        "models/pair_head.py", ".index_add(0, j, -flow)", "", "tests/models/test_pair_head.py",
+    ),
+    "a pair of charges that is not paid for": Planted(
+        "models/pair_head.py", 'found["dcm_charges"] - pair.sum(dim=1, keepdim=True) / c.n_directed',
+        'found["dcm_charges"]', "tests/models/test_pair_head.py",
+    ),
+    "elements that a head did not learn": Planted(
+        "models/pair_head.py", "if c.head_elements:", "if False:", "tests/models/test_pair_head.py",
+    ),
+    "quadrupoles in the potential by a third": Planted(
+        "kernels/point_potential.py", "of_quadrupole = 1.5 * of_dipole * square", "of_quadrupole = of_dipole * square",
+        "tests/electrostatics/test_point_potential.py",
+    ),
+    "axes with first derivatives only": Planted(
+        "nn/principal_axis.py", "for _ in range(2):", "for _ in range(1):", "tests/nn/test_principal_axis.py",
+    ),
+    "dipoles of atoms left out of the quadrupole": Planted(
+        "electrostatics/sites.py", "product = arms[:, :, None] * self.dipoles[:, None]",
+        "product = 0.0 * arms[:, :, None] * self.dipoles[:, None]", "tests/electrostatics/test_sites.py",
+    ),
+    "a head refits what free atoms have": Planted(
+        "train/start/transfer.py", "        if new_head or fidelity.name", "        if fidelity.name",
+        "tests/train/start/test_transfer.py",
+    ),
     "surface points inside of neighbors": Planted(
         "analysis/surface.py", "squares >= radii[part] ** 2", "squares >= 0.0 * radii[part] ** 2",
         "tests/analysis/test_surface.py",
