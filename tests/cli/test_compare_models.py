@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import molcalc.analysis.comparison_report as comparison_report
 import molcalc.analysis.model_comparison as model_comparison
 from molcalc.errors import ConfigError
 from molcalc.io import checkpoint
@@ -27,12 +28,15 @@ def given(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_given_models_are_compared_and_a_report_is_written(run: Any, given: Path) -> None:
+def test_given_models_are_compared_and_a_report_is_written_without_matplotlib(
+    run: Any, given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison_report, "can_draw", lambda: False)
     arguments = ("compare-models", "co2_esp.db", "--skip-training", "turns", "plain", *QUICK)
     result = run(*arguments, "-o", "out", "--csv", "out.csv")
     assert result.status == 0, result.err
     assert "Errors are over 20 structures of co2_esp.db." in result.out
-    assert "written: out/comparison.json, out/comparison.md, out/comparison.html" in result.out
+    assert "written: out/comparison.json, out/comparison.md, out/comparison.html\n" in result.out
     document = json.loads((given / "out" / "comparison.json").read_text())
     assert [model["name"] for model in document["models"]] == ["turns", "plain"]
     with (given / "out.csv").open() as file:
