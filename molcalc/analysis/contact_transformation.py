@@ -159,7 +159,7 @@ class ContactTransformation:
         total = csr_array((self._n, len(self._around.states)))
         for constants, coordinate in zip(field.cubic, self._around.coordinates):
             sizes = [(1.0 if i == j else 2.0) * constants[i, j] / 6.0 for i, j in self._around.pairs]
-            total = total + self._around.combined(self._squares, sizes) @ coordinate
+            total = total + self._squares.combined(sizes) @ coordinate
         return total
 
     def _resonant_part(self, cubic: csr_array, resonances: Sequence[FermiResonance]) -> csr_array:
@@ -181,13 +181,13 @@ class ContactTransformation:
         weights = np.where(first == second, 1.0, 2.0)
         for k, (i, j) in enumerate(around.pairs):
             sizes = weights[k] * weights * field.quartic[i, j, first, second] / 24.0
-            square = around.combined(self._squares[[k]], [1.0])
-            total += (around.combined(self._squares, sizes) @ square.T).toarray()
+            square = self._squares.combined(np.arange(len(weights)) == k)
+            total += (self._squares.combined(sizes) @ square.T).toarray()
         roots = np.sqrt(field.wavenumbers)
         ordered = [(i, j) for i in range(len(roots)) for j in range(len(roots)) if i != j]
         turning = around.products(around.coordinates, around.momenta, ordered)
         for zeta, constant in zip(field.coriolis, field.rotational):
-            momentum = around.combined(turning, [zeta[i, j] * roots[j] / roots[i] for i, j in ordered])
+            momentum = turning.combined([zeta[i, j] * roots[j] / roots[i] for i, j in ordered])
             total += constant * (momentum @ momentum.T).toarray()
         return total
 
@@ -232,9 +232,7 @@ class ContactTransformation:
         step, change = self._first[:, :far], self._first[:, :n].toarray()
         ground = step[[0]]
         m1 = sum(value * one[:, :far] for value, one in zip(first, self._around.coordinates))
-        m2 = self._around.combined(
-            self._squares, [(0.5 if i == j else 1.0) * second[i, j] for i, j in self._around.pairs]
-        )
+        m2 = self._squares.combined([(0.5 if i == j else 1.0) * second[i, j] for i, j in self._around.pairs])
         linear, square = m1[:n, :n].toarray(), m2[[0], :n].toarray()[0]
         found = linear[0] + square + linear[0] @ change - (ground @ m1[:n].T).toarray()[0]
         twice = -(step @ step.T).toarray()

@@ -104,8 +104,8 @@ class OscillatorStates:
 
     def products(
         self, first: Sequence[csr_array], second: Sequence[csr_array], pairs: Sequence[tuple[int, int]]
-    ) -> csr_array:
-        """Products of two operators, one row for each pair of modes.
+    ) -> OperatorProducts:
+        """Products of two operators, for each pair of modes.
 
         Parameters
         ----------
@@ -114,33 +114,55 @@ class OscillatorStates:
 
         Returns
         -------
-        (n_pairs, ends[0] · ends[2]) matrix elements between chosen states and those within two quanta, row by row
+        their elements between chosen states and those within two quanta
         """
         chosen, near, far, _ = self.ends
         left = [one[:chosen, :near] for one in first]
         right = [one[:near, :far] for one in second]
-        if not pairs:
-            return csr_array((0, chosen * far))
-        flat = [(left[i] @ right[j]).reshape((1, chosen * far)).tocoo() for i, j in pairs]
-        rows = np.repeat(np.arange(len(flat)), [one.nnz for one in flat])
-        columns = np.concatenate([one.coords[1] for one in flat])
-        values = np.concatenate([one.data for one in flat])
-        return csr_array((values, (rows, columns)), shape=(len(pairs), chosen * far))
+        flat = [(left[i] @ right[j]).tocoo() for i, j in pairs]
+        places = np.concatenate(
+            [np.empty(0, dtype=int), *(one.coords[0].astype(int) * far + one.coords[1] for one in flat)]
+        )
+        values = np.concatenate([np.empty(0), *(one.data for one in flat)])
+        known, element = np.unique(places, return_inverse=True)
+        pair = np.repeat(np.arange(len(flat)), [one.nnz for one in flat])
+        elements = csr_array((values, (element, pair)), shape=(len(known), len(flat)))
+        starts = np.searchsorted(known, far * np.arange(chosen + 1))
+        return OperatorProducts(elements, known % far, starts, (chosen, far))
 
-    def combined(self, products: csr_array, sizes: Sequence[float]) -> csr_array:
-        """Sum of products of operators.
+
+@dataclass(frozen=True)
+class OperatorProducts:
+    """Matrix elements of several operators, which are zero at the same places for the most part.
+
+    Attributes
+    ----------
+    elements : (n_elements, n_operators) values at the places where any of them is not zero.
+    columns : (n_elements,) columns of these places, row by row.
+    starts : (n_rows + 1,) where the places of each row begin.
+    shape : of the matrix of one operator.
+    """
+
+    elements: csr_array
+    columns: np.ndarray
+    starts: np.ndarray
+    shape: tuple[int, int]
+
+    def combined(self, sizes: Sequence[float] | np.ndarray) -> csr_array:
+        """Sum of the operators.
 
         Parameters
         ----------
-        products : as :meth:`products` gives them.
         sizes : factor of each.
 
         Returns
         -------
-        (ends[0], ends[2]) matrix elements
+        matrix elements
         """
-        total = csr_array(np.array([sizes], dtype=np.float64)) @ products
-        return total.reshape((self.ends[0], self.ends[2])).tocsr()
+        values = self.elements @ np.asarray(sizes, dtype=np.float64)
+        total = csr_array((values, self.columns, self.starts), shape=self.shape, copy=True)
+        total.eliminate_zeros()  # in the arrays themselves
+        return total
 
 
 def raised(state: Quanta, *modes: int) -> Quanta:

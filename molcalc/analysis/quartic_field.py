@@ -30,7 +30,7 @@ DEGENERATE = 0.5
 """cm⁻¹ by which modes that symmetry makes equal may differ."""
 AT_MINIMUM = 1e-3
 """eV/Å of the largest force at which a force field may be found."""
-MOST_ATOMS = 12
+MOST_ATOMS = 10
 _ROTATIONAL = _hplanck / (8.0 * np.pi**2 * _c * 100.0) * kg * 1e20
 """Rotational constant in cm⁻¹ times the moment of inertia in u·Å²."""
 _LINEAR = 1e-3

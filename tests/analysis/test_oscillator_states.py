@@ -39,4 +39,4 @@ def test_sums_of_products_are_those_of_their_elements() -> None:
         size * found.coordinates[i][:n, :near] @ found.coordinates[j][:near, :far]
         for size, (i, j) in zip((2.0, -1.0, 0.5), found.pairs)
     )
-    assert found.combined(products, [2.0, -1.0, 0.5]).toarray() == pytest.approx(expected.toarray())
+    assert products.combined([2.0, -1.0, 0.5]).toarray() == pytest.approx(expected.toarray())
