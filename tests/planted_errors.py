@@ -737,6 +737,7 @@ def noticed(error: Planted, folder: Path) -> bool:
     """Whether its tests fail for one error in a fresh copy of the package."""
     shutil.copytree(ROOT / "molcalc", folder / "molcalc", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("data", "output"))
     shutil.copy(ROOT / "setup.cfg", folder)
     path = folder / "molcalc" / error.file
     path.write_text(path.read_text().replace(error.right, error.wrong))
