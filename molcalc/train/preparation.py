@@ -20,6 +20,7 @@ from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.parts import Parts, check_spins
 from molcalc.train.loop.losses import TERMS, Loss, LossConfig
 from molcalc.train.loop.metrics import compared
+from molcalc.train.loop.potential_task import PotentialTask
 from molcalc.train.loop.processes import Processes
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.sampler import Sampler, by_name
@@ -40,7 +41,7 @@ def prepare(
     processes: Processes,
     device: torch.device,
     begun: Checkpoint | None = None,
-) -> tuple[FitConfig, Trainer]:
+) -> tuple[FitConfig, Trainer[PotentialTask]]:
     """A run before its first step.
 
     Parameters
@@ -102,17 +103,24 @@ def prepare(
         seed=config.seed,
         n_processes=processes.size,
     )
-    trainer = Trainer(
+    task = PotentialTask(
         config=config.loop,
         comparison=config.comparison,
         seed=config.seed,
         initial=InitialModel(replace(initial.config, provenance=provenance), network, initial.subtractions),
-        optimizer=optimizer,
-        schedule=Schedule(config.optimize.schedule, config.loop.epochs * sampler.batches_per_epoch),
         train=train,
         valid=parts.valid,
-        sampler=sampler,
         loss=Loss(config.loss),
+        processes=processes,
+        device=device,
+    )
+    trainer = Trainer(
+        config=config.loop,
+        seed=config.seed,
+        task=task,
+        optimizer=optimizer,
+        schedule=Schedule(config.optimize.schedule, config.loop.epochs * sampler.batches_per_epoch),
+        sampler=sampler,
         folder=folder,
         processes=processes,
         device=device,

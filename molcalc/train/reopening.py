@@ -10,6 +10,8 @@ from molcalc.errors import MissingFileError
 from molcalc.train.config import make_config, read_options
 from molcalc.train.data.kept_parts import KeptParts
 from molcalc.train.data.parts import open_parts
+from molcalc.train.loop.feeding import fed
+from molcalc.train.loop.potential_task import PotentialTask
 from molcalc.train.loop.processes import Processes, chosen_device
 from molcalc.train.loop.run_folder import OPTIONS_FILE, PARTS_FILE, RunFolder
 from molcalc.train.loop.trainer import Trainer
@@ -20,7 +22,7 @@ READY_BATCHES = 8
 """Batches that are made ready for :func:`training_step`."""
 
 
-def reopened(path: Path) -> Trainer:
+def reopened(path: Path) -> Trainer[PotentialTask]:
     """The trainer of a run, with its present weights, data and options.
 
     Parameters
@@ -80,7 +82,7 @@ def training_step(path: Path) -> Callable[[], None]:
     trainer = reopened(path)
     batches = trainer.sampler.epoch(0)
     chosen = batches[:READY_BATCHES]
-    ready = cycle([(chosen[k], parts) for k, parts in trainer.feed.epoch(trainer.train, chosen, epoch=0, start=0)])
+    ready = cycle([(chosen[k], parts) for k, parts in fed(trainer.task.parts, chosen, epoch=0, start=0)])
 
     def step() -> None:
         trainer.step(*next(ready))

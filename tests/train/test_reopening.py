@@ -16,7 +16,7 @@ def test_a_run_is_opened_as_it_was_and_steps_write_nothing(tmp_path: Path) -> No
     files = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     trainer = reopened(tmp_path / "run")
     assert trainer.config.batch_size == 8
-    assert len(trainer.train) == 16
+    assert len(trainer.task.train) == 16
     before = [parameter.clone() for parameter in trainer.optimizer.parameters]
     step = training_step(tmp_path / "run")
     for _ in range(3):  # more than there are batches

@@ -17,7 +17,6 @@ from molcalc.io.files import write_atomic
 from molcalc.io.schema import Choice, Count, check_fields
 from molcalc.properties import LABELS
 from molcalc.train.loop.trainer import Trainer
-from molcalc.train.report.summary import RunReport
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +58,13 @@ class ReportConfig:
             raise ValueError(f"track_options are for a tracker: give track as well ({' or '.join(TRACKERS)})")
 
 
+class Report(Protocol):
+    """Report of a run, which may be asked for before the end."""
+
+    def update(self) -> None:
+        """Write the report of the present averaged weights."""
+
+
 class Recording:
     """Recording of a run, to be called with the trainer after every validation, in every process; the first one writes.
 
@@ -75,7 +81,7 @@ class Recording:
         When what ``track`` asks for is not installed.
     """
 
-    def __init__(self, config: ReportConfig, trainer: Trainer, report: RunReport, options: Mapping[str, Any]) -> None:
+    def __init__(self, config: ReportConfig, trainer: Trainer[Any], report: Report, options: Mapping[str, Any]) -> None:
         track = config.track if trainer.processes.first else None
         settings = config.track_options
         self._tracker = open_tracker(track, trainer.folder.path, trainer.progress.step, options, settings)
@@ -90,7 +96,7 @@ class Recording:
     ) -> None:
         self._attempt(self._tracker.close)
 
-    def __call__(self, trainer: Trainer) -> None:
+    def __call__(self, trainer: Trainer[Any]) -> None:
         """Log the last row of the history; update report and pictures when it is time."""
         if self._failed or not trainer.processes.first:
             return
@@ -114,7 +120,7 @@ class Console:
     visible : whether to show anything.
     """
 
-    def __init__(self, trainer: Trainer, visible: bool) -> None:
+    def __init__(self, trainer: Trainer[Any], visible: bool) -> None:
         self._trainer, self._visible = trainer, visible
         self._shown = len(trainer.history)
 
@@ -137,11 +143,11 @@ class Console:
         self._bar.close()
 
     @property
-    def update(self) -> Callable[[Trainer], None]:
+    def update(self) -> Callable[[Trainer[Any]], None]:
         """Show the position of a run; to be called after every step."""
         return self._update
 
-    def _update(self, trainer: Trainer) -> None:
+    def _update(self, trainer: Trainer[Any]) -> None:
         self._bar.update(1)
         if len(trainer.history) == self._shown:
             return

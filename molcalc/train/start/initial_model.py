@@ -194,12 +194,6 @@ def cast(network: TrainableNetwork, precision: str, n_fidelities: int) -> Traina
     return network
 
 
-def checkpointed(model_config: ModelConfig, arrays: dict[str, torch.Tensor]) -> Checkpoint:
-    """A model of one network from copies of its weights by name."""
-    weights = {f"members.0.{name}": value.detach().to("cpu", copy=True) for name, value in arrays.items()}
-    return Checkpoint(model_config, weights)
-
-
 def _fresh(config: StartConfig, fidelities: Sequence[Fidelity], seed: int) -> tuple[ModelConfig, TrainableNetwork]:
     """A network of random weights, and its declaration."""
     check_fidelities(config.model, len(fidelities))

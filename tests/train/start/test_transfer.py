@@ -27,8 +27,9 @@ from molcalc.train.data import open_dataset
 from molcalc.train.data.parts import open_parts
 from molcalc.train.loop.processes import joined
 from molcalc.train.loop.run_folder import RunFolder
+from molcalc.train.loop.task import checkpointed
 from molcalc.train.preparation import prepare
-from molcalc.train.start.initial_model import checkpointed, new_model
+from molcalc.train.start.initial_model import new_model
 from tests.helpers.model_files import multifidelity_state
 from tests.helpers.networks import tiny_checkpoint, tiny_dcm, tiny_multifidelity, tiny_multifidelity_checkpoint
 from tests.helpers.training_runs import OFFSET, PAIR_HEAD, TINY, copied
