@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.io import read
-from molcalc.conformers.hydrogens import with_hydrogens
 
 from molcalc.conformers import ConformerVAE
 from molcalc.conformers.force_field import MMFF94
+from molcalc.conformers.hydrogens import with_hydrogens
 from molcalc.conformers.metrics import (
     ConformerSets,
     Embedded,

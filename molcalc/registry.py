@@ -159,6 +159,8 @@ MODELS: dict[str, ModelEntry] = {
         ),
     ),
 }
+GENERATOR = "conformer-vae"
+"""Kind of models that make structures, and are no potentials: :mod:`molcalc.conformers.vae` reads and trains them."""
 DEFAULT_MODEL = "physnet-dcm"
 """Kind that is trained when none is named."""
 MAX_VALUES = 1000
@@ -197,7 +199,14 @@ def entry_of(kind: str) -> ModelEntry:
     ------
     UnsafeCheckpointError
         When the kind is not in the table.
+    CheckpointMismatchError
+        When it is a generator of structures.
     """
+    if kind == GENERATOR:
+        raise CheckpointMismatchError(
+            f"a model of the kind {GENERATOR} makes structures, and is no potential: ConformerVAE.load opens it, and "
+            "'molcalc sample' draws from it"
+        )
     if kind not in MODELS:
         raise UnsafeCheckpointError(
             f"unknown architecture {short(kind)}{suggest(kind[:80], MODELS)}; known: {', '.join(MODELS)}"
@@ -243,7 +252,7 @@ def build_members(checkpoint: Checkpoint) -> list[TrainableNetwork]:
     prefixes = [f"members.{k}." for k in range(checkpoint.config.n_members)]
     first = _build_empty(checkpoint.config)
     expected = {prefix + name: tensor.shape for prefix in prefixes for name, tensor in first.state_dict().items()}
-    _check_weights(checkpoint.weights, expected)
+    check_weights(checkpoint.weights, expected)
     members = [first, *(_build_empty(checkpoint.config) for _ in prefixes[1:])]
     for prefix, member in zip(prefixes, members):
         state = {name: checkpoint.weights[prefix + name].clone() for name in member.state_dict()}
@@ -263,7 +272,18 @@ def _build_empty(config: ModelConfig) -> TrainableNetwork:
         raise CheckpointMismatchError(f"arguments {short(config.arguments)} describe no network: {reason}") from error
 
 
-def _check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+def check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+    """Refuse weights that are not those of a network.
+
+    Parameters
+    ----------
+    expected : shapes by name.
+
+    Raises
+    ------
+    CheckpointMismatchError
+        When one is missing, unexpected, or of the wrong shape or type.
+    """
     missing, extra = sorted(expected.keys() - weights), sorted(weights.keys() - expected)
     if missing or extra:
         raise CheckpointMismatchError(

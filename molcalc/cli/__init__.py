@@ -31,6 +31,7 @@ COMMANDS = (
     "compare-models",
     "relax",
     "conformers",
+    "sample",
     "md",
     "esp",
     "vib",

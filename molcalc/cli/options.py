@@ -83,19 +83,26 @@ def number(kind: type, lowest: float = -math.inf, *, open_end: bool = False) -> 
 
 
 def add_model_options(
-    parser: argparse.ArgumentParser, *, one_fidelity: bool = True, several: str = "for an ensemble of several runs"
+    parser: argparse.ArgumentParser,
+    *,
+    flag: str = "--model",
+    one_fidelity: bool = True,
+    several: str = "for an ensemble of several runs",
 ) -> None:
     """Options that choose and set up the calculator.
 
     Parameters
     ----------
+    flag : that names it.
     one_fidelity : whether the command is about one fidelity, and what completes it may be chosen.
-    several : what ``--model`` is repeated for.
+    several : what the flag is repeated for.
     """
     group = parser.add_argument_group("model")
     group.add_argument(
-        "--model",
+        flag,
         action="append",
+        dest="model",
+        metavar="MODEL",
         help="published name, model directory, .jpt or .pt file ('molcalc info' lists names; default "
         f"{DEFAULT_PUBLISHED}); repeat it {several}",
     )

@@ -49,7 +49,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--model",
         metavar="KIND",
         help="aimnet2, physnet-dcm or noneq-dcm (with --init: that of MODEL); aimnet2-dcm or aimnet2-noneq-dcm put a "
-        "head of distributed charges on the AIMNet2 of --init",
+        "head of distributed charges on the AIMNet2 of --init; conformer-vae is a generator of structures",
     )
     parser.add_argument(
         "--resume", nargs="?", const="yes", metavar="auto",
@@ -67,6 +67,10 @@ def run(args: Arguments) -> int:
 
     if args.resume not in (None, "yes", "auto"):  # a file that stands behind --resume
         args.data, args.resume = [args.resume, *args.data], "yes"
+    if trains_generator(args):
+        from molcalc.cli.train_generator import run_generator
+
+        return run_generator(args)
     options = gather_options(args)
     files = [file for name in FILES for file in named_files(separated(options)[0].get(name, []))]
     check_table_target(args, input_paths(files))
@@ -81,6 +85,20 @@ def run(args: Arguments) -> int:
     if first:
         show_table(args, _table(result), dataclasses.asdict(result), _text(result))
     return 0
+
+
+def trains_generator(args: argparse.Namespace) -> bool:
+    """Whether the options, or the run that goes on, are about a generator of conformers."""
+    from molcalc.registry import GENERATOR
+    from molcalc.train.loop.run_folder import OPTIONS_FILE
+    from molcalc.train.option_parts import read_option_file
+
+    if args.model is not None:
+        return bool(args.model == GENERATOR)
+    recorded = os.path.join(args.output, OPTIONS_FILE)
+    files = [*([recorded] if args.resume is not None and os.path.isfile(recorded) else []), *args.config]
+    named = [values["model"] for values in map(read_option_file, files) if values.get("model") is not None]
+    return bool(named) and named[-1] == GENERATOR
 
 
 def gather_options(args: argparse.Namespace) -> dict[str, Any]:

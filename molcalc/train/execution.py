@@ -14,13 +14,13 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.train.continuation import OF_BATCHES, OF_SCORES, changes_of, told_of, touches
+from molcalc.train.continuation import OF_BATCHES, OF_SCORES, Kept, changes_of, told_of, touches
 from molcalc.train.loop.loop_config import LoopConfig
 from molcalc.train.loop.processes import Processes, chosen_device, joined
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.state_upgrades import upgraded
 from molcalc.train.loop.trainer import Interruption, Trainer
-from molcalc.train.report.recording import Console, Recording, Report, ReportConfig
+from molcalc.train.report.recording import Console, Recording, ReportConfig, UpdatedReport
 
 ResultT = TypeVar("ResultT")
 
@@ -37,14 +37,16 @@ class Prepared(Generic[ResultT]):
     report : updated while it goes on, where its configuration says so.
     recording : pictures and records.
     options : of the run by key, as a tracker shows them.
+    kept : what does not change when the run goes on.
     write_down : writes what is needed to repeat the run into its folder.
     conclude : what is done at the end, in every process, while the folder is still owned; gives the result.
     """
 
     trainer: Trainer[Any]
-    report: Report
+    report: UpdatedReport
     recording: ReportConfig
     options: Mapping[str, Any]
+    kept: Kept
     write_down: Callable[[], None]
     conclude: Callable[[], ResultT]
 
@@ -98,7 +100,7 @@ def carry_out(
         try:
             if begun is None:
                 trainer.save_last()  # shows before any work that the disk takes it
-            changed = begun is None or _go_on(trainer, begun[1])
+            changed = begun is None or _go_on(trainer, begun[1], prepared.kept)
             # A tracker may refuse its options: then the run keeps those that it was begun with.
             with Recording(prepared.recording, trainer, prepared.report, prepared.options) as record:
                 if processes.first and (changed or not folder.can_be_repeated):
@@ -111,11 +113,11 @@ def carry_out(
             raise
 
 
-def _go_on(trainer: Trainer[Any], saved: Mapping[str, Any]) -> bool:
+def _go_on(trainer: Trainer[Any], saved: Mapping[str, Any], kept: Kept) -> bool:
     """Bring a trainer to the position where the last run stopped; returns whether something changed."""
     optimizer = trainer.optimizer
     state = upgraded(saved, optimizer.names(), [type(each).__name__ for each in optimizer.optimizers])
-    changes = changes_of(state["identity"], trainer.identity, trainer.folder.path)
+    changes = changes_of(state["identity"], trainer.identity, trainer.folder.path, kept)
     told = told_of(changes)
     trainer.restore(state, told)
     log.info("resumed at epoch %d, step %d", trainer.progress.epoch, trainer.progress.step)
@@ -123,7 +125,7 @@ def _go_on(trainer: Trainer[Any], saved: Mapping[str, Any]) -> bool:
         log.info("changed: %s", change)
     if touches(changes, OF_BATCHES):
         trainer.begin_epoch_anew()
-    if touches(changes, OF_SCORES):
+    if touches(changes, OF_SCORES | kept.of_scores):
         trainer.judge_again()
     if trainer.progress.epoch >= trainer.config.epochs:
         log.warning(

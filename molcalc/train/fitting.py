@@ -18,7 +18,7 @@ from molcalc.pretrained.sources import read_model
 from molcalc.registry import calculator_class
 from molcalc.surroundings import own_settings
 from molcalc.train.config import FitConfig, flat_options, join_options, make_config, read_options
-from molcalc.train.continuation import RECOMMENDED
+from molcalc.train.continuation import FIXED, RECOMMENDED
 from molcalc.train.data.kept_parts import KeptParts, write_parts
 from molcalc.train.data.opening import Data
 from molcalc.train.data.parts import Parts, check_parts, open_parts, recorded_division, warn_of_leaks
@@ -159,6 +159,7 @@ def fit(
             report,
             completed.report,
             values,
+            FIXED,
             write_down=lambda: _write_down(trainer, parts, files, completed),
             conclude=lambda: _result(trainer, report),
         )

@@ -125,7 +125,7 @@ def prepare(
         processes=processes,
         device=device,
         validate_first=config.start.init is not None,
-        identity=identity_of(config, parts, processes),
+        identity=identity_of(config.flat(), parts, processes),
     )
     return config, trainer
 

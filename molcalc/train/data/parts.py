@@ -173,6 +173,39 @@ def open_parts(
     check_any_label(whole)
     whole = within_limits(whole, config.max_force, config.max_energy)
     check_units(whole)
+    opened = {
+        name: _open_like(files, whole, config, units, labels, skip_bad)
+        for name, files in (("valid", valid), ("test", test))
+        if files is not None
+    }
+    return divided(whole, config, valid=opened.get("valid"), test=opened.get("test"), kept=kept)
+
+
+def divided(
+    whole: Dataset,
+    config: SplitConfig,
+    *,
+    valid: Dataset | None = None,
+    test: Dataset | None = None,
+    kept: KeptParts | None = None,
+) -> Parts:
+    """Split off what has no data of its own.
+
+    Parameters
+    ----------
+    valid, test : held-out systems; None takes the share or number that ``config`` says.
+    kept : parts of a run that goes on, which its rows stay in.
+
+    Returns
+    -------
+    data sets of training, validation and test
+
+    Raises
+    ------
+    DatasetError
+        When a part is empty, an element occurs in validation or test only, or held-out data share geometries with the
+        training part.
+    """
     chosen = split(
         whole,
         valid=0 if valid is not None else config.valid,
@@ -190,8 +223,8 @@ def open_parts(
     train = whole.subset(chosen.train)
     parts = Parts(
         train,
-        _open_like(valid, train, config, units, labels, skip_bad) if valid is not None else whole.subset(chosen.valid),
-        _open_like(test, train, config, units, labels, skip_bad) if test is not None else whole.subset(chosen.test),
+        whole.subset(chosen.valid) if valid is None else valid,
+        whole.subset(chosen.test) if test is None else test,
     )
     if not len(parts.valid):
         raise DatasetError("nothing to validate on: give valid > 0, or a file of its own")

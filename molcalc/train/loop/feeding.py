@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 import numpy as np
 
-PartT = TypeVar("PartT")
+from molcalc.train.loop.task import PartT
 
 
 def fed(

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 
 PartT = TypeVar("PartT")
-PREFIX = "members.0."
+OF_ONE_NETWORK = "members.0."
 """Of weights in a model of one network."""
-NAMED = 8
+NAMED_SYSTEMS = 8
 """Systems of a batch that messages name."""
 
 
@@ -105,16 +105,17 @@ class Task(ABC, Generic[PartT]):
 
     def take(self, weights: Mapping[str, Tensor]) -> None:
         """Put weights of a checkpoint into the network."""
-        self.network.load_state_dict({name.removeprefix(PREFIX): value for name, value in weights.items()})
+        own = {name: value for name, value in weights.items() if name.startswith(OF_ONE_NETWORK)}
+        self.network.load_state_dict({name.removeprefix(OF_ONE_NETWORK): value for name, value in own.items()})
 
 
 def checkpointed(model_config: ModelConfig, arrays: Mapping[str, Tensor]) -> Checkpoint:
     """A model of one network from copies of its weights by name."""
-    weights = {PREFIX + name: value.detach().to("cpu", copy=True) for name, value in arrays.items()}
+    weights = {OF_ONE_NETWORK + name: value.detach().to("cpu", copy=True) for name, value in arrays.items()}
     return Checkpoint(model_config, weights)
 
 
 def names_of(task: Task[PartT], systems: np.ndarray) -> str:
     """Some systems by name, for messages."""
-    names = ", ".join(task.system_name(int(k)) for k in systems[:NAMED])
-    return f"{names} and {len(systems) - NAMED} more" if len(systems) > NAMED else names
+    names = ", ".join(task.system_name(int(k)) for k in systems[:NAMED_SYSTEMS])
+    return f"{names} and {len(systems) - NAMED_SYSTEMS} more" if len(systems) > NAMED_SYSTEMS else names

@@ -58,7 +58,7 @@ class ReportConfig:
             raise ValueError(f"track_options are for a tracker: give track as well ({' or '.join(TRACKERS)})")
 
 
-class Report(Protocol):
+class UpdatedReport(Protocol):
     """Report of a run, which may be asked for before the end."""
 
     def update(self) -> None:
@@ -81,7 +81,9 @@ class Recording:
         When what ``track`` asks for is not installed.
     """
 
-    def __init__(self, config: ReportConfig, trainer: Trainer[Any], report: Report, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, config: ReportConfig, trainer: Trainer[Any], report: UpdatedReport, options: Mapping[str, Any]
+    ) -> None:
         track = config.track if trainer.processes.first else None
         settings = config.track_options
         self._tracker = open_tracker(track, trainer.folder.path, trainer.progress.step, options, settings)

@@ -136,7 +136,7 @@ class RunReport:
             if not trainer.task.potential.rotation_invariant and "esp" in errors[part].overall:
                 blocks += _orientation(potential_spread(model, held_out, trainer.task.comparison, trainer.seed))
         blocks += [Heading("Data"), *_data(self._parts.train, model)]
-        blocks += [Heading("Options that differ from the defaults"), *_options(self._options, self._usual)]
+        blocks += [Heading("Options that differ from the defaults"), *option_table(self._options, self._usual)]
         if pictures:
             blocks += [Heading("Pictures"), *(Image(picture.path, picture.caption) for picture in pictures)]
         elif self._with_pictures and not figures.can_draw():
@@ -252,7 +252,8 @@ def _data(train: Dataset, model: Checkpoint) -> list[DocumentPart]:
     return [Table(["", ""], [row for row in rows if row[1]], numeric=False)]
 
 
-def _options(options: Mapping[str, Any], usual: Mapping[str, Any]) -> list[DocumentPart]:
+def option_table(options: Mapping[str, Any], usual: Mapping[str, Any]) -> list[DocumentPart]:
+    """Options that are not as they are unless a user says otherwise, or the word that there are none."""
     default, chosen = _flat(usual), _flat(options)
     names = [name for name in dict.fromkeys([*chosen, *default]) if chosen.get(name) != default.get(name)]
     rows = [[name, _text(chosen, name), _text(default, name)] for name in names]

@@ -46,7 +46,7 @@ class Line(Task[np.ndarray]):
         return squares, squares.detach()[None]
 
     def judge(self) -> Judgement:
-        error = float((self.network.weight - 2.0).abs())
+        error = float((self.network.weight.detach() - 2.0).abs())
         return Judgement(error**2, error, {"slope_error": error})
 
     def system_name(self, system: int) -> str:
