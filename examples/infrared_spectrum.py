@@ -46,8 +46,9 @@ for (atoms,) in (relax([molecule(name)], calc, fmax=1e-4, progress=False) for na
     found = [md_infrared_spectrum(read(path, ":"), calc=calc, resolution=1.2e5 / args.steps) for path in paths]
     print(f"{name}\n  harmonic  300 K  one quantum  perturbation theory  (cm⁻¹)")
     for k, excited in zip(strong, found[1:]):
-        near = np.abs(excited.wavenumbers - modes.wavenumbers[k]) < 300.0
-        peaks = [one.wavenumbers[near][one.intensity[near].argmax()] for one in (found[0], excited)]
+        away = np.abs(excited.wavenumbers - modes.wavenumbers[k])
+        near = ((found[0], away < 70.0), (excited, away < 300.0))  # warm atoms stay near the harmonic frequency
+        peaks = [one.wavenumbers[there][one.intensity[there].argmax()] for one, there in near]
         print(f"{modes.wavenumbers[k]:10.1f} {peaks[0]:6.0f} {peaks[1]:12.0f} {anharmonic.level(k).wavenumber:20.1f}")
     spectra = [spectrum_of(modes), broadened(anharmonic.lines, 10.0, "lorentzian", "anharmonic"), found[0]]
     figure = draw_spectrum(*spectra, labels=[f"{name}, harmonic", "anharmonic", "dynamics, 300 K"])
