@@ -223,7 +223,7 @@ def test_a_structure_that_takes_more_than_what_is_free_is_refused_before_memory_
     calc = tiny_calculator(tiny_checkpoint(), dispersion=None, coulomb=None)
     calc.get_potential_energy(molecule("CH4"))
     grid = np.stack(np.meshgrid(*[np.arange(11)] * 3), axis=-1).reshape(-1, 3)
-    many = Atoms("H1331", 1.5 * grid)
+    many = Atoms("H1331", 1.1 * grid)  # 400 edges of each atom
 
     def refused() -> None:
         limit = resource.getrlimit(resource.RLIMIT_AS)

@@ -129,7 +129,9 @@ def write_scene(
         written = Path(folder) / "scene.pov"
         scene.write(written)
         write_atomic(path, written.read_bytes())
-        lines = written.with_suffix(".ini").read_text().replace("Input_File_Name=scene.pov", _named(path))
+        lines = (
+            written.with_suffix(".ini").read_text(encoding="utf-8").replace("Input_File_Name=scene.pov", _named(path))
+        )
         write_atomic(settings, lines.encode())
     return settings
 
@@ -163,8 +165,8 @@ def render_pov(settings: str | os.PathLike[str]) -> Path:
         raise ConfigError(f"rendering needs POV-Ray, which is not installed: {INSTALL}; then '{PROGRAM} {path}'")
     with tempfile.TemporaryDirectory() as folder:  # its command line takes plain names only
         shutil.copyfile(path.with_suffix(".pov"), Path(folder) / "scene.pov")
-        lines = path.read_text().replace(_named(path.with_suffix(".pov")), _named(Path("scene.pov")))
-        (Path(folder) / "scene.ini").write_text(lines)
+        lines = path.read_text(encoding="utf-8").replace(_named(path.with_suffix(".pov")), _named(Path("scene.pov")))
+        (Path(folder) / "scene.ini").write_text(lines, encoding="utf-8")
         done = subprocess.run([program, "scene.ini"], cwd=folder, capture_output=True, text=True, check=False)
         rendered = Path(folder) / "scene.png"
         if done.returncode or not rendered.is_file():

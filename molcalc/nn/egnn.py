@@ -49,7 +49,7 @@ class EGNNLayer(nn.Module):
         h: Float[Tensor, "n_structures n_atoms n_features"],
         x: Float[Tensor, "n_structures n_atoms 3"],
         graph: DenseGraph,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Float[Tensor, "n_structures n_atoms n_features"], Float[Tensor, "n_structures n_atoms 3"]]:
         """Features and positions, Å, after this round."""
         vectors = graph.vectors(x)
         squares = vectors.square().sum(-1, keepdim=True)

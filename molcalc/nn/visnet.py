@@ -145,7 +145,11 @@ class ViSNetLayer(nn.Module):
         vectors: Float[Tensor, "n_structures n_atoms n_components n_features"] | None,
         f: Float[Tensor, "n_structures n_atoms n_places n_features"],
         edges: EdgeGeometry,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[
+        Float[Tensor, "n_structures n_atoms n_features"],
+        Float[Tensor, "n_structures n_atoms n_components n_features"],
+        Float[Tensor, "n_structures n_atoms n_places n_features"],
+    ]:
         """Scalars, vectors and edges after this round."""
         queries, keys, values = self.queries_keys_values(self.norm(x)).chunk(3, dim=-1)
         edge_keys, edge_values = functional.silu(self.edge_keys_values(f)).chunk(2, dim=-1)
@@ -198,7 +202,10 @@ class ViSNet(nn.Module):
         positions: Float[Tensor, "n_structures n_atoms 3"],
         graph: DenseGraph,
         cutoff: float,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[
+        Float[Tensor, "n_structures n_atoms n_features"],
+        Float[Tensor, "n_structures n_atoms n_components n_features"],
+    ]:
         """Scalars and vectors.
 
         Parameters
