@@ -219,15 +219,15 @@ def test_a_structure_that_takes_more_than_what_is_free_is_refused_before_memory_
     """In a process of its own, whose addresses are limited for a moment; after that it has as many as before."""
     monkeypatch.setattr("molcalc.predictor.step_of", kind)
     monkeypatch.setattr("molcalc.prediction.batching.MANY_ATOMS", 1000)
-    monkeypatch.setattr("molcalc.prediction.batching.device_memory", lambda device: (5e7, 5e7))
+    monkeypatch.setattr("molcalc.prediction.batching.device_memory", lambda device: (3e7, 3e7))
     calc = tiny_calculator(tiny_checkpoint(), dispersion=None, coulomb=None)
     calc.get_potential_energy(molecule("CH4"))
-    grid = np.stack(np.meshgrid(*[np.arange(11)] * 3), axis=-1).reshape(-1, 3)
-    many = Atoms("H1331", 1.1 * grid)  # 400 edges of each atom
+    grid = np.stack(np.meshgrid(*[np.arange(14)] * 3), axis=-1).reshape(-1, 3)
+    many = Atoms("H2744", 1.1 * grid)  # 400 edges of each atom
 
     def refused() -> None:
         limit = resource.getrlimit(resource.RLIMIT_AS)
-        with pytest.raises(ResourceError, match="^H1331 with 1331 atoms does not fit into memory: use a machine"):
+        with pytest.raises(ResourceError, match="^H2744 with 2744 atoms does not fit into memory: use a machine"):
             calc.get_forces(many)
         assert resource.getrlimit(resource.RLIMIT_AS) == limit
 
