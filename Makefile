@@ -7,7 +7,7 @@ MINUTES ?= 60
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow faults check lint bench planted-errors clean
+.PHONY: demo test test-slow faults check lint docs bench planted-errors clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/relax_molecule.py
@@ -25,19 +25,21 @@ faults: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) tests/faults -m 'slow or not slow' --budget-minutes $(MINUTES)
 
 lint: $(VENV)/.test
-	$(BIN)/ruff check molcalc tests examples benchmarks
-	$(BIN)/ruff format --check molcalc tests examples benchmarks
+	$(BIN)/ruff check molcalc tests examples benchmarks docs/*.py
+	$(BIN)/ruff format --check molcalc tests examples benchmarks docs/*.py
 	$(BIN)/mypy
 
 check: lint test
+
+# The site of docs/, with the reference made from the package; any warning is an error. Open build/site/index.html.
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -q -W --keep-going docs build/site
 
 planted-errors: $(VENV)/.test
 	$(BIN)/python tests/planted_errors.py
 
 bench: $(VENV)/.peers
-	$(BIN)/python benchmarks/aimnet2_step.py
-	$(BIN)/python benchmarks/d3.py
-	$(BIN)/python benchmarks/coulomb.py
+	$(BIN)/python benchmarks/bench.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info
@@ -52,6 +54,10 @@ $(VENV)/.demo: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.test: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) --editable '.[aimnet2,fast,test]'
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: $(VENV)/.test
+	$(INSTALL) --editable '.[docs]'
+	touch $@
 
 $(VENV)/.peers: $(VENV)/.test
 	$(INSTALL) --editable '.[peers]'

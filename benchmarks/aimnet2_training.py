@@ -49,6 +49,42 @@ def batch_of(n_atoms: int, cutoff: float, pair_cutoff: float | None, cache: str)
     return data.batch(chosen, cutoff=cutoff, pair_cutoff=pair_cutoff, labels=LABELS)
 
 
+class TrainingStep:
+    """A step of training, which is called again and again.
+
+    Parameters
+    ----------
+    n_atoms : of the batch, at least.
+    precision : "float32" or "bf16".
+    cache : folder for the data as they are packed.
+    """
+
+    def __init__(self, n_atoms: int, precision: str, cache: str) -> None:
+        start = initial_model.new_model(StartConfig(model="aimnet2"), open_dataset(DATA, cache=cache), seed=0)
+        self._network = initial_model.cast(start.network, "float32", 1)
+        self._potential = training_potential(start.config, [self._network])
+        self.batch = batch_of(n_atoms, self._potential.cutoff, self._potential.pair_cutoff, cache)
+        self.n_atoms = self.batch.n_atoms
+        self._loss = Loss(LossConfig(weights={"energy": 1.0, "forces": 5.0, "charges": 5.0}))
+        self._optimizer = create_optimizer("adamw", 1e-5)(self._network)
+        self._half = precision == "bf16"
+
+    def __call__(self) -> float:
+        """Seconds of one step."""
+        start = time.perf_counter()
+        self._optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16) if self._half else contextlib.nullcontext():
+            results = predict(self._potential, self.batch, LABELS, create_graph=True)
+        value, _ = self._loss(results, self.batch, self._loss.counts(self.batch))
+        value.backward(inputs=self._optimizer.parameters)
+        self._optimizer.step()
+        return time.perf_counter() - start
+
+    def products(self) -> float:
+        """Seconds that the matrix products of one step take."""
+        return products(self._network, self.n_atoms)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--atoms", type=int, default=512)
@@ -57,28 +93,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as cache:
-        start = initial_model.new_model(StartConfig(model="aimnet2"), open_dataset(DATA, cache=cache), seed=0)
-        network = initial_model.cast(start.network, "float32", 1)
-        potential = training_potential(start.config, [network])
-        batch = batch_of(options.atoms, potential.cutoff, potential.pair_cutoff, cache)
-        loss = Loss(LossConfig(weights={"energy": 1.0, "forces": 5.0, "charges": 5.0}))
-        optimizer = create_optimizer("adamw", 1e-5)(network)
-        half = options.precision == "bf16"
-
-        def step() -> float:
-            start = time.perf_counter()
-            optimizer.zero_grad()
-            with torch.autocast("cpu", dtype=torch.bfloat16) if half else contextlib.nullcontext():
-                results = predict(potential, batch, LABELS, create_graph=True)
-            value, _ = loss(results, batch, loss.counts(batch))
-            value.backward(inputs=optimizer.parameters)
-            optimizer.step()
-            return time.perf_counter() - start
-
+        step = TrainingStep(options.atoms, options.precision, cache)
         for _ in range(3):
             step()
-        times = np.array([(step(), products(network, batch.n_atoms)) for _ in range(options.repeat)])
+        times = np.array([(step(), step.products()) for _ in range(options.repeat)])
     whole, alone = np.median(times, axis=0)
+    batch = step.batch
     print(
         f"{options.precision}, {batch.n_atoms} atoms in {batch.n_systems} molecules, {len(batch.edge_index[0])} edges"
     )

@@ -42,7 +42,7 @@ def evaluate(
     -------
     dict of tensors by property name: energies, forces and stress in float64, charges in the dtype of the network.
     Ensembles return means, and standard deviations (n − 1) as ``energy_std``, ``forces_std``, ``charges_std``; their
-    distributed charges are those of all members, each with its share.
+    distributed charges are those of all members, each with its share; with dipoles on the atoms, charges are there too.
     Where there are distributed charges, the ``dipole`` is theirs if they turn with the molecule, and that of the atomic
     charges if they do not; ``dcm_dipole`` and ``charge_dipole`` are both. Dipoles of a periodic structure are sums over
     its molecules, see :func:`molcalc.electrostatics.whole_molecules.dipole_origins`, and NaN where there are none.
@@ -99,7 +99,7 @@ def _mean_predictions(output: PotentialOutput) -> dict[str, Tensor]:
     results = {name: _mean([prediction[name] for prediction in members]) for name in members[0]}
     if "charges" in results and len(members) > 1:
         results["charges_std"] = torch.stack([prediction["charges"] for prediction in members]).std(dim=0)
-    if "dcm_charges" in results and len(members) > 1:
+    if "dcm_charges" in results and "atomic_dipoles" not in results and len(members) > 1:
         results["dcm_charges"] = torch.cat([prediction["dcm_charges"] for prediction in members], dim=1) / len(members)
         results["dcm_positions"] = torch.cat([prediction["dcm_positions"] for prediction in members], dim=1)
     return results

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import math
+import os
 import reprlib
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from numbers import Real
+from numbers import Integral, Real
 from types import FrameType
 from typing import Any, TypeGuard
 
@@ -221,8 +223,10 @@ def reason_of(error: BaseException) -> str:
     return words
 
 
-def damaged(path: object, error: BaseException) -> DatasetError:
-    """The error for a file that its reader cannot make sense of."""
+def damaged(path: object, error: BaseException) -> DatasetError | ResourceError:
+    """The error for a file that its reader cannot make sense of, or finds no memory for."""
+    if os.strerror(errno.ENOMEM) in str(error):  # of the system; LMDB asks it for addresses for the whole file
+        return ResourceError(f"{path} does not fit into memory (see ulimit -v): {reason_of(error)}")
     return DatasetError(f"{path} is damaged or not what its name says: {reason_of(error)}")
 
 
@@ -244,6 +248,13 @@ def checked_positive(name: str, value: float) -> float:
     return float(value)
 
 
+def checked_whole(name: str, value: int, least: int = 0) -> int:
+    """Return the value as int; raise ConfigError when it is no whole number, or below ``least``."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ConfigError(f"{name}={short(value)} is not a whole number ≥ {least}")
+    return int(value)
+
+
 @contextlib.contextmanager
 def memory_named(work: str | Callable[[], str], cure: str) -> Iterator[None]:
     """Say what did not fit into memory, of the processor or of a graphics card.
@@ -260,7 +271,7 @@ def memory_named(work: str | Callable[[], str], cure: str) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         # Torch says so in words, and in a class of its own for graphics cards only.
-        signs = ("allocate memory", "out of memory")
+        signs = ("allocate memory", "out of memory", "bad_alloc")
         if not isinstance(error, MemoryError) and not any(each in str(error) for each in signs):
             raise
         words = work if isinstance(work, str) else work()

@@ -47,7 +47,10 @@ class Potential(nn.Module):
     pair_cutoff : Å, range of the pair list the terms need in a periodic structure; None if no term reads pairs.
     cutoff : Å, range of the edges.
     sees_charge : whether the energy depends on the total charge.
-    predicts, elements, rotation_invariant : of the network, as :class:`molcalc.models.network.Network` has them.
+    predicts, elements, charge_elements, rotation_invariant : of the network, as
+        :class:`molcalc.models.network.Network` has them.
+    fixed_in_space : results that do not turn with the structure: those of the network, and the energy with its
+        derivatives where a term reads distributed charges that do not.
 
     Raises
     ------
@@ -67,6 +70,10 @@ class Potential(nn.Module):
         self.predicts = members[0].predicts
         self.elements = members[0].elements
         self.rotation_invariant = members[0].rotation_invariant
+        self.charge_elements = members[0].charge_elements
+        self.fixed_in_space = members[0].fixed_in_space
+        if "dcm_positions" in self.fixed_in_space and any("dcm_positions" in term.requires for term in terms):
+            self.fixed_in_space += ("energy", "atomic_energies", "forces", "stress")
         self.sees_charge = members[0].sees_charge or any("charges" in term.requires for term in terms)
         for term in terms:
             missing = sorted(set(term.requires) - set(self.predicts))
@@ -149,8 +156,13 @@ class Potential(nn.Module):
 
     def check_periodicity(self, batch: AtomicBatch) -> None:
         """Refuse periodic structures where a term is defined for molecules only; raises CellError."""
-        if batch.periodic and not self.supports_periodic:
-            names = ", ".join(type(term).__name__ for term in self.terms if not term.supports_periodic)
+        if batch.periodic:
+            self.refuse_crystals()
+
+    def refuse_crystals(self) -> None:
+        """Raise CellError where a term is defined for molecules only."""
+        names = ", ".join(type(term).__name__ for term in self.terms if not term.supports_periodic)
+        if names:
             raise CellError(
                 f"{names}: not defined for periodic structures, but pbc is set; switch it off, or use coulomb='dsf' or "
                 "coulomb='ewald', and D3 with a cutoff"

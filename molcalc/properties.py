@@ -136,6 +136,7 @@ PROPERTIES: dict[str, Property] = {
                  requires=("charges", "dcm_charges")),
         Property("charge_dipole", "dipole of atomic charges", "system", (3,), DIPOLE, rank=1,
                  requires=("charges", "dcm_charges")),
+        Property("atomic_dipoles", "atomic dipoles", "atom", (3,), DIPOLE, rank=1, requires=("atomic_dipoles",)),
         Property("atomic_quadrupoles", "atomic quadrupoles", "atom", (3, 3), QUADRUPOLE, rank=2,
                  requires=("atomic_quadrupoles",)),
         Property("energy_std", "standard deviation of the energy", "system", (), ENERGY),

@@ -17,6 +17,12 @@ from molcalc.errors import CheckpointMismatchError, ConfigError, UnsafeCheckpoin
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
 from molcalc.io.schema import from_dict
 from molcalc.models.aimnet2 import AIMNet2Config, AIMNet2Network
+from molcalc.models.aimnet2_dcm import (
+    AIMNet2DCMConfig,
+    AIMNet2DCMNetwork,
+    AIMNet2NonEquivariantConfig,
+    AIMNet2NonEquivariantNetwork,
+)
 from molcalc.models.dcm import NonEquivariantConfig, NonEquivariantDCMNetwork, PhysNetDCMConfig, PhysNetDCMNetwork
 from molcalc.models.network import NetworkConfig, TrainableNetwork
 
@@ -30,10 +36,12 @@ class Training:
     options : differences from the defaults of :class:`molcalc.train.config.FitConfig`.
     coulomb : Coulomb energy of the model, see :class:`molcalc.io.checkpoint.ModelConfig`.
     presets : named sizes beside "default", each a function of the elements and of changes by name.
+    options_with_init : differences from ``options`` where the run starts from given weights.
     """
 
     options: Mapping[str, Any]
     coulomb: str | None = None
+    options_with_init: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Callable[..., NetworkConfig]] = field(default_factory=dict)
 
 
@@ -46,12 +54,14 @@ class ModelEntry:
     network, config : class of the networks and dataclass of their arguments.
     calculator : dotted name of the ASE calculator, which is imported only when it is asked for.
     training : how it is trained unless the user says otherwise.
+    trunk : kind of models that its head can be put on, whose energies stay as they are; None where there are none.
     """
 
     network: type[TrainableNetwork]
     config: type[NetworkConfig]
     calculator: str
     training: Training
+    trunk: str | None = None
 
     @property
     def learns_fidelities(self) -> bool:
@@ -74,6 +84,30 @@ _AIMNET2 = Training(
     },
     coulomb="simple",
 )
+_HEAD_ON_AIMNET2 = Training(
+    options={
+        **_AIMNET2.options,
+        "loss": {"weights": {**_AIMNET2.options["loss"]["weights"], "esp": 1.0}},
+    },
+    coulomb=_AIMNET2.coulomb,
+    options_with_init={
+        "groups": [{"pattern": r"^(?!head\.)", "freeze": True}],
+        "loss": {
+            "weights": {**dict.fromkeys(_AIMNET2.options["loss"]["weights"], 0.0), "esp": 100.0, "dipole": 200.0},
+            "metric": "huber",
+        },
+        "batch_size": 32,
+        "batch_mode": "molecules",
+        "epochs": 24,
+        "validate_every": 4,
+        "esp_points": 128,
+        "learning_rate": 5e-3,
+        "weight_decay": 0.1,
+        "ema": 0.98,
+        "schedule": {"name": "cosine", "warmup": 0.05},
+    },
+)
+"""On given weights only the head is trained, by potentials and dipoles: energies and forces stay as they are."""
 _WEIGHTS = {"energy": 100.0, "forces": 50.0, "dipole": 100.0, "esp": 50.0}
 _DISTRIBUTED_CHARGES: dict[str, Any] = {
     "batch_size": 32,
@@ -96,6 +130,20 @@ MODELS: dict[str, ModelEntry] = {
         calculator="molcalc.calculators.aimnet2.AIMNet2",
         training=_AIMNET2,
     ),
+    "aimnet2-dcm": ModelEntry(
+        network=AIMNet2DCMNetwork,
+        config=AIMNet2DCMConfig,
+        calculator="molcalc.calculators.aimnet2.AIMNet2",
+        training=_HEAD_ON_AIMNET2,
+        trunk="aimnet2",
+    ),
+    "aimnet2-noneq-dcm": ModelEntry(
+        network=AIMNet2NonEquivariantNetwork,
+        config=AIMNet2NonEquivariantConfig,
+        calculator="molcalc.calculators.aimnet2.AIMNet2",
+        training=_HEAD_ON_AIMNET2,
+        trunk="aimnet2",
+    ),
     "physnet-dcm": ModelEntry(
         network=PhysNetDCMNetwork,
         config=PhysNetDCMConfig,
@@ -111,6 +159,8 @@ MODELS: dict[str, ModelEntry] = {
         ),
     ),
 }
+GENERATOR = "conformer-vae"
+"""Kind of models that make structures, and are no potentials: :mod:`molcalc.conformers.vae` reads and trains them."""
 DEFAULT_MODEL = "physnet-dcm"
 """Kind that is trained when none is named."""
 MAX_VALUES = 1000
@@ -149,7 +199,14 @@ def entry_of(kind: str) -> ModelEntry:
     ------
     UnsafeCheckpointError
         When the kind is not in the table.
+    CheckpointMismatchError
+        When it is a generator of structures.
     """
+    if kind == GENERATOR:
+        raise CheckpointMismatchError(
+            f"a model of the kind {GENERATOR} makes structures, and is no potential: ConformerVAE.load opens it, and "
+            "'molcalc sample' draws from it"
+        )
     if kind not in MODELS:
         raise UnsafeCheckpointError(
             f"unknown architecture {short(kind)}{suggest(kind[:80], MODELS)}; known: {', '.join(MODELS)}"
@@ -195,7 +252,7 @@ def build_members(checkpoint: Checkpoint) -> list[TrainableNetwork]:
     prefixes = [f"members.{k}." for k in range(checkpoint.config.n_members)]
     first = _build_empty(checkpoint.config)
     expected = {prefix + name: tensor.shape for prefix in prefixes for name, tensor in first.state_dict().items()}
-    _check_weights(checkpoint.weights, expected)
+    check_weights(checkpoint.weights, expected)
     members = [first, *(_build_empty(checkpoint.config) for _ in prefixes[1:])]
     for prefix, member in zip(prefixes, members):
         state = {name: checkpoint.weights[prefix + name].clone() for name in member.state_dict()}
@@ -215,7 +272,18 @@ def _build_empty(config: ModelConfig) -> TrainableNetwork:
         raise CheckpointMismatchError(f"arguments {short(config.arguments)} describe no network: {reason}") from error
 
 
-def _check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+def check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+    """Refuse weights that are not those of a network.
+
+    Parameters
+    ----------
+    expected : shapes by name.
+
+    Raises
+    ------
+    CheckpointMismatchError
+        When one is missing, unexpected, or of the wrong shape or type.
+    """
     missing, extra = sorted(expected.keys() - weights), sorted(weights.keys() - expected)
     if missing or extra:
         raise CheckpointMismatchError(

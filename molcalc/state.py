@@ -80,6 +80,13 @@ def is_single(value: Any) -> bool:
     return not isinstance(single(value), (list, tuple, np.ndarray, Mapping))
 
 
+def is_of_atoms(value: Any, n_atoms: int) -> bool:
+    """Whether a value under a key of the state is one for each of several atoms, which states nothing of them all."""
+    if n_atoms == 1 or not isinstance(value, (list, tuple, np.ndarray)):
+        return False
+    return np.ndim(value) > 0 and len(value) == n_atoms
+
+
 @dataclass(frozen=True)
 class State:
     """Charge, multiplicity and fidelity of one structure.
@@ -136,7 +143,7 @@ class State:
         )
         total = 0 if found is None else found
         electrons = protons - total
-        spin = resolve_multiplicity(info, electrons=electrons, argument=multiplicity, key=key)
+        spin = resolve_multiplicity(info, n_atoms=n_atoms, electrons=electrons, argument=multiplicity, key=key)
         lowest = lowest_multiplicity(electrons)
         return cls(total, lowest if spin is None else spin, fidelity, found is not None, spin is not None)
 
@@ -202,7 +209,7 @@ def resolve_charge(
     ChargeError
         For a value that is not a whole number or impossible, and for sources that contradict each other.
     """
-    stated = _stated("charge", argument, info, CHARGE_KEYS, key, ChargeError)
+    stated = _stated("charge", argument, info, n_atoms, CHARGE_KEYS, key, ChargeError)
     if initial_charge is not None:
         total = float(without_rounding(initial_charge, n_atoms))
         if total != 0.0:
@@ -222,7 +229,7 @@ def resolve_charge(
 
 
 def resolve_multiplicity(
-    info: Mapping[str, Any], *, electrons: int, argument: Any = None, key: str = INFO_KEY
+    info: Mapping[str, Any], *, n_atoms: int, electrons: int, argument: Any = None, key: str = INFO_KEY
 ) -> int | None:
     """Multiplicity 2S+1 that an argument or a key states; None, which means the lowest, when nothing does.
 
@@ -235,8 +242,8 @@ def resolve_multiplicity(
     SpinError
         For a value that is not a whole number ≥ 1, impossible for this number of electrons, or contradictory.
     """
-    stated = _stated("multiplicity", argument, info, MULTIPLICITY_KEYS, key, SpinError)
-    for name, value in _of_keys(info, UNPAIRED_KEYS):
+    stated = _stated("multiplicity", argument, info, n_atoms, MULTIPLICITY_KEYS, key, SpinError)
+    for name, value in _of_keys(info, UNPAIRED_KEYS, n_atoms):
         source = f"unpaired electrons of {key.format(name)} + 1"
         stated[source] = _whole(value, "number of unpaired electrons", key.format(name), SpinError) + 1
     multiplicity = _agreed(stated, "multiplicities", SpinError)
@@ -341,6 +348,7 @@ def _stated(
     name: str,
     argument: Any,
     info: Mapping[str, Any],
+    n_atoms: int,
     keys: tuple[str, ...],
     key: str,
     error: _Error,
@@ -350,16 +358,19 @@ def _stated(
     if argument is not None:
         source = f"{name} argument of the calculator"
         stated[source] = _whole(argument, name, source, error)
-    for each, value in _of_keys(info, keys):
+    for each, value in _of_keys(info, keys, n_atoms):
         source = key.format(each)
         stated[source] = _whole(value, name, source, error)
     return stated
 
 
-def _of_keys(info: Mapping[str, Any], keys: Iterable[str]) -> Iterator[tuple[str, Any]]:
+def _of_keys(info: Mapping[str, Any], keys: Iterable[str], n_atoms: int = 1) -> Iterator[tuple[str, Any]]:
     """Names as they are spelled and values of what is stated under some keys, in the order of the keys."""
     found = [(name, state_key(name), value) for name, value in info.items() if isinstance(name, str)]
-    return ((name, value) for key in keys for name, spelled, value in found if spelled == key and value is not None)
+    for key in keys:
+        for name, spelled, value in found:
+            if spelled == key and value is not None and not is_of_atoms(value, n_atoms):
+                yield name, value
 
 
 def _agreed(stated: Mapping[str, Any], what: str, error: _Error) -> int | None:

@@ -88,7 +88,7 @@ def step_of(potential: Potential) -> Step:
 
 
 def _has_twin(network: Network) -> bool:
-    if type(network) is not AIMNet2Network:
+    if not isinstance(network, AIMNet2Network):
         return False
     c, weight = network.config, network.embedding
     published = c.n_radial == WIDTH and c.n_vector <= WIDTH and not c.charge_heads
@@ -164,9 +164,10 @@ class CompiledStep:
     ) -> tuple[Float64[Tensor, "n_atoms 3 n_atoms 3"], Float64[Tensor, "3 n_atoms 3"] | None]:
         """Central differences of gradients and dipoles in double precision.
 
-        Coordinates are moved by :data:`DISPLACEMENT` in copies of the structure, many at once. Two gradients for each
-        coordinate take less time than a graph that is differentiated twice, but those of a crystal would repeat its
-        sums over the lattice: they come from a graph.
+        Coordinates are moved by :data:`DISPLACEMENT` in copies of the structure, many at once; those of the last atom
+        are not, because all atoms together may move without a change. Two gradients for each coordinate take less
+        time than a graph that is differentiated twice, but those of a crystal would repeat its sums over the lattice:
+        they come from a graph.
 
         Returns
         -------
@@ -176,10 +177,11 @@ class CompiledStep:
         if batch.periodic:
             return TorchStep(self._potential).second_derivatives(batch)
         step, n = CompiledStep(self._potential.in_double_precision()), batch.n_atoms
-        rows, slopes = batch.positions.new_empty(3 * n, 3 * n), batch.positions.new_empty(3 * n, 3)
-        chunk = max(1, min(3 * n, DISPLACED_ATOMS // (2 * n)))
-        for start in range(0, 3 * n, chunk):
-            moved = torch.arange(start, min(start + chunk, 3 * n))
+        n_moved = 3 * (n - 1)
+        rows, slopes = batch.positions.new_empty(n_moved, 3 * n), batch.positions.new_empty(n_moved, 3)
+        chunk = max(1, DISPLACED_ATOMS // (2 * n))
+        for start in range(0, n_moved, chunk):
+            moved = torch.arange(start, min(start + chunk, n_moved))
             copies = collate([batch] * (2 * len(moved)))
             positions = copies.positions.reshape(len(moved), 2, 3 * n).clone()
             positions[torch.arange(len(moved)), :, moved] += positions.new_tensor([DISPLACEMENT, -DISPLACEMENT])
@@ -187,6 +189,7 @@ class CompiledStep:
             forces, dipoles = found["forces"].reshape(len(moved), 2, 3 * n), found["dipole"].reshape(len(moved), 2, 3)
             rows[moved] = (forces[:, 1] - forces[:, 0]) / (2.0 * DISPLACEMENT)
             slopes[moved] = (dipoles[:, 0] - dipoles[:, 1]) / (2.0 * DISPLACEMENT)
+        rows, slopes = _with_last_atom(rows), _with_last_atom(slopes)
         return (0.5 * (rows + rows.T)).reshape(n, 3, n, 3), slopes.T.reshape(3, n, 3)
 
     def _knows(self, batch: AtomicBatch) -> bool:
@@ -204,7 +207,7 @@ class CompiledStep:
 
         with self._workspaces.borrow(network, batch.n_atoms) as workspace:
             step = AIMNet2Step(network, near, batch, workspace)
-            predictions = network.named_charges(step.charges)
+            predictions = network.predictions(batch, step.charges, step.features)
             terms = [term for term in self._potential.energy_terms if term.requires]
             added = _sum_of_terms(terms, batch, predictions)
             energies = network.shifted(step.energies, batch)
@@ -214,6 +217,12 @@ class CompiledStep:
             else:
                 own = FirstDerivatives(energies, torch.zeros_like(batch.positions), torch.zeros_like(batch.cell))
         return own if added is None else own + added, predictions
+
+
+def _with_last_atom(rows: Tensor) -> Tensor:
+    """Derivatives by all coordinates from those by the coordinates of all atoms but the last: together they vanish."""
+    last = -rows.reshape(-1, 3, rows.shape[1]).sum(dim=0)
+    return torch.cat([rows, last])
 
 
 def _sum_of_terms(

@@ -29,6 +29,51 @@ class Planted(NamedTuple):
 
 
 ERRORS = {
+    "places of charges turn and do not move": Planted(
+        "analysis/motions.py", "if record.quantity is LENGTH:", "if record.quantity is None:",
+        "tests/analysis/test_motions.py",
+    ),
+    "reflections ask nothing of a model": Planted(
+        "analysis/equivariance.py", 'turns or motion not in ("rotation", "reflection")',
+        'turns or motion in ("rotation", "reflection")', "tests/analysis/test_equivariance.py",
+    ),
+    "structures of validation are compared on": Planted(
+        "analysis/model_comparison.py", "kept.parts != held_out", "kept.parts == 0",
+        "tests/analysis/test_model_comparison.py",
+    ),
+    "every kind has its own recommended loss": Planted(
+        "analysis/equal_training.py", "weights[name] = weight", "weights.setdefault(name, weight)",
+        "tests/analysis/test_equal_training.py",
+    ),
+    "errors of molecules averaged without their numbers of points": Planted(
+        "analysis/esp_errors.py", "float(np.average(values, weights=counts))", "float(np.average(values))",
+        "tests/analysis/test_esp_errors.py",
+    ),
+    "a head that makes charge": Planted(
+        "models/pair_head.py", ".index_add(0, j, -flow)", "", "tests/models/test_pair_head.py",
+    ),
+    "a pair of charges that is not paid for": Planted(
+        "models/pair_head.py", 'found["dcm_charges"] - pair.sum(dim=1, keepdim=True) / c.n_directed',
+        'found["dcm_charges"]', "tests/models/test_pair_head.py",
+    ),
+    "elements that a head did not learn": Planted(
+        "models/pair_head.py", "if c.head_elements:", "if False:", "tests/models/test_pair_head.py",
+    ),
+    "quadrupoles in the potential by a third": Planted(
+        "kernels/point_potential.py", "of_quadrupole = 1.5 * of_dipole * square", "of_quadrupole = of_dipole * square",
+        "tests/electrostatics/test_point_potential.py",
+    ),
+    "axes with first derivatives only": Planted(
+        "nn/principal_axis.py", "for _ in range(2):", "for _ in range(1):", "tests/nn/test_principal_axis.py",
+    ),
+    "dipoles of atoms left out of the quadrupole": Planted(
+        "electrostatics/sites.py", "product = arms[:, :, None] * self.dipoles[:, None]",
+        "product = 0.0 * arms[:, :, None] * self.dipoles[:, None]", "tests/electrostatics/test_sites.py",
+    ),
+    "a head refits what free atoms have": Planted(
+        "train/start/transfer.py", "        if new_head or fidelity.name", "        if fidelity.name",
+        "tests/train/start/test_transfer.py",
+    ),
     "surface points inside of neighbors": Planted(
         "analysis/surface.py", "squares >= radii[part] ** 2", "squares >= 0.0 * radii[part] ** 2",
         "tests/analysis/test_surface.py",
@@ -57,8 +102,50 @@ ERRORS = {
         "analysis/rendering.py", "hit = (nearest >= 0) & (depth > self.depth)", "hit = nearest >= 0",
         "tests/analysis/test_rendering.py",
     ),
+    "texts of others are read as HTML": Planted(
+        "analysis/html_view.py", '.replace("<", "\\\\u003c")', "", "tests/analysis/test_html_view.py",
+    ),
+    "ions are colored about zero": Planted(
+        "analysis/color_scale.py", "if potential.total_charge else 0.0", "if False else 0.0",
+        "tests/analysis/test_color_scale.py",
+    ),
+    "triangles of the surface seen from inside": Planted(
+        "analysis/surface_mesh.py", "(one, [((a, b), (a, c), (a, d))])", "(one, [((a, b), (a, d), (a, c))])",
+        "tests/analysis/test_surface_mesh.py",
+    ),
+    "one texture for all corners of a scene": Planted(
+        "analysis/povray.py", "', '.join(map(str, which[face]))", "', '.join(map(str, which[face] * 0))",
+        "tests/analysis/test_povray.py",
+    ),
+    "temperature of twice the energy": Planted(
+        "analysis/dynamics_plot.py", "kelvins = 2.0 * kinetic", "kelvins = 4.0 * kinetic",
+        "tests/analysis/test_dynamics_plot.py",
+    ),
     "spectrum of dynamics by one power of the frequency": Planted(
         "analysis/spectra.py", "omega**2 * power", "omega * power", "tests/analysis/test_spectra.py",
+    ),
+    "vibrations without Coriolis coupling": Planted(
+        "analysis/contact_transformation.py", "total += constant * (momentum", "total += 0.0 * (momentum",
+        "tests/analysis/test_vpt2.py",
+    ),
+    "combinations in resonance by the limit of overtones": Planted(
+        "analysis/contact_transformation.py", "256.0 if j == k else 64.0", "256.0",
+        "tests/analysis/test_contact_transformation.py",
+    ),
+    "transition dipoles without the transformation": Planted(
+        "analysis/contact_transformation.py", "linear[0] + square + linear[0] @ change -", "linear[0] + square -",
+        "tests/analysis/test_vpt2.py",
+    ),
+    "quartic constants of one side": Planted(
+        "analysis/quartic_field.py", "sum(axis=1) - 2.0 * self._center[0]", "sum(axis=1) - self._center[0]",
+        "tests/analysis/test_quartic_field.py",
+    ),
+    "gaps between frames of a spectrum": Planted(
+        "analysis/spectra.py", "    if len(odd):", "    if len(odd) > 9:", "tests/analysis/test_spectra.py",
+    ),
+    "models compared where they stand": Planted(
+        "analysis/models_beside.py", "    minimize_rotation_and_translation(reference.atoms, moved)\n", "",
+        "tests/analysis/test_models_beside.py",
     ),
     "rotations count as vibrations": Planted(
         "calculators/normal_modes.py", "if rigid_motions > 3:", "if rigid_motions > 6:",
@@ -190,12 +277,20 @@ ERRORS = {
         "simulate/results_database.py", "if ids == sorted(ids):", "if ids:", "tests/simulate/test_results_database.py",
     ),
     "mirror images superimposed": Planted(
-        "conformers/shapes.py", "values[:, 2] *= np.sign(", "values[:, 2] *= np.abs(",
-        "tests/conformers/test_shapes.py",
+        "conformers/superposition.py", "8.0 * _determinant(products)", "8.0 * np.abs(_determinant(products))",
+        "tests/conformers/test_superposition.py",
     ),
     "equal atoms keep their places": Planted(
         "conformers/shapes.py", "second.positions[np.array(chunk)]", "second.positions[np.sort(np.array(chunk))]",
         "tests/conformers/test_shapes.py",
+    ),
+    "torsions beyond half a turn lost": Planted(
+        "conformers/metrics/distributions.py", "astype(int) % (len(edges) - 1)", "astype(int) % len(edges)",
+        "tests/conformers/metrics/test_distributions.py",
+    ),
+    "calls that made the starts forgotten": Planted(
+        "conformers/metrics/start_sources.py", "n * (self._steps + 1)", "0",
+        "tests/conformers/metrics/test_minima_search.py",
     ),
     "pyramids turned inside out": Planted(
         "conformers/stereo.py", "return self.sign * _parity(order) == other.sign", "return True",
@@ -545,7 +640,7 @@ ERRORS = {
         "tests/train/data/test_parts.py",
     ),
     "resume with another network": Planted(
-        "train/continuation.py", "if is_option and change.option in FIXED:", "if False:",
+        "train/continuation.py", "if is_option and change.option in kept.options:", "if False:",
         "tests/train/loop/test_trainer_resume.py",
     ),
     "another epoch after patience": Planted(
@@ -642,6 +737,7 @@ def noticed(error: Planted, folder: Path) -> bool:
     """Whether its tests fail for one error in a fresh copy of the package."""
     shutil.copytree(ROOT / "molcalc", folder / "molcalc", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("data", "output"))
     shutil.copy(ROOT / "setup.cfg", folder)
     path = folder / "molcalc" / error.file
     path.write_text(path.read_text().replace(error.right, error.wrong))

@@ -16,7 +16,7 @@ ROOT = Path(molcalc.__file__).parent
 TESTS = Path(__file__).parent
 LEVELS = [
     {"_version", "units", "errors"},
-    {"cells", "devices", "elements", "knowledge", "properties", "surroundings"},
+    {"citations", "cells", "devices", "elements", "knowledge", "properties", "surroundings"},
     {"fidelity", "state"},
     {"io"},
     {"structure_files"},
@@ -68,6 +68,7 @@ CROSS_CUTTING = {
     "test_peers",
     "test_planted_errors",
     "test_safety",
+    "test_site",
 }
 """Suites of the whole package; every other one stands where what it tests stands."""
 ASE_EDGES = {

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
+import shlex
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,9 +17,17 @@ from typing import Any
 
 import pytest
 from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.db import connect
+from ase.io import write
 
+from molcalc.cli import build_parser
+from molcalc.export import export
+from molcalc.io import checkpoint
+from molcalc.train.fitting import fit
 from tests.helpers.calculators import tiny_calculator
 from tests.helpers.networks import small_checkpoint
+from tests.helpers.structures import rattled
 from tests.helpers.training_runs import fit_molecules
 from tests.test_architecture import LEVELS, functions
 
@@ -56,7 +67,7 @@ def test_every_function_that_a_page_names_exists(page: str) -> None:
 def test_every_file_that_a_page_names_exists(page: str) -> None:
     text = PAGES[page].read_text()
     named = re.findall(r"`((?:molcalc|tests|examples|docs|benchmarks)/[\w/.]*?)(?::[\w.]+)?`", text)
-    named += re.findall(r"\]\(([\w./]+)\)", text)
+    named += re.findall(r"\]\((?!made/)([\w./]+)\)", text)  # made/: tests/test_site.py
     for name in named:
         assert any((place / name).exists() for place in (REPOSITORY, PAGES[page].parent)), f"{page}: {name}"
 
@@ -126,15 +137,79 @@ def test_a_walk_is_what_happens(
     assert [hop for hop in called if hop in table] == table
 
 
-EXECUTED = ("conformers.md",)
-"""Pages whose Python runs as it stands, one block after the other."""
+def code(text: str, language: str) -> list[str]:
+    """Blocks of code of a page in one language; "" is that of blocks without one."""
+    found: list[str] = []
+    fences = re.split(r"(?m)^```(.*)$", text)
+    for opening, block in zip(fences[1::4], fences[2::4]):
+        if opening.strip() == language:
+            found.append(block)
+    return found
 
 
-@pytest.mark.parametrize("page", EXECUTED)
-def test_code_on_a_page_runs(page: str, capsys: pytest.CaptureFixture[str]) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", PAGES[page].read_text(), re.DOTALL)
-    names: dict[str, Any] = {}
-    for block in blocks:
-        exec(block, names)  # noqa: S102
-    assert blocks
+def documented_commands() -> Iterator[tuple[str, list[str]]]:
+    """Page and words of every command on a page, without what the shell does with its output."""
+    for name, page in {"README.md": REPOSITORY / "README.md", **PAGES}.items():
+        for block in code(page.read_text(), ""):
+            for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+                words = shlex.split(line, comments=True) if line.startswith("molcalc ") else []
+                if words and "…" not in line and "COMMAND" not in line:
+                    yield name, list(itertools.takewhile(lambda word: word not in (">", "|"), words[1:]))
+
+
+def test_every_command_on_a_page_has_options_that_exist() -> None:
+    parser = build_parser()
+    commands = list(documented_commands())
+    for page, words in commands:
+        args, unknown = parser.parse_known_args(words)
+        assert not unknown, f"{page}: molcalc {' '.join(words)}"
+    assert len(commands) > 30
+
+
+def test_the_python_of_a_page_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    run_page("conformers.md")
     assert capsys.readouterr().out
+
+
+def run_page(page: str) -> None:
+    """Run the Python of a page, one block after the other."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in code(PAGES[page].read_text(), "python"):
+        exec(compile(block, page, "exec"), names)  # noqa: S102
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that pages speak of."""
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "runs").mkdir()
+    for name in ("x", "tuned"):
+        checkpoint.save(folder / "runs" / name, small_checkpoint())
+    shutil.copytree(ROOT / "pretrained/models/small-species", folder / "runs" / "both")
+    shutil.copy(REPOSITORY / "examples/data/urea.cif", folder)
+    shutil.copy(REPOSITORY / "examples/data/co2_pbe0.db", folder / "co2.db")
+    export(folder / "runs/both", folder / "model_pbe0.jpt", fidelity="pbe0")
+    rows, calc = [rattled("CH3OH", 0.05, seed) for seed in range(40)], tiny_calculator(small_checkpoint())
+    for atoms in rows:
+        energy, forces = calc.get_potential_energy(atoms), calc.get_forces(atoms)
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    for name, part in {"good.db": rows[:12], "cheap_1.db": rows[12:26], "cheap_2.db": rows[26:]}.items():
+        for atoms in part:
+            connect(folder / name).write(atoms)
+    for atoms in rows:
+        atoms.info["REF_energy"], atoms.arrays["REF_forces"] = atoms.get_potential_energy(), atoms.get_forces()
+        atoms.calc = None
+    write(folder / "mace.xyz", rows)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("published")
+@pytest.mark.filterwarnings("ignore:Use thermalize_momenta:DeprecationWarning")
+@pytest.mark.parametrize(
+    "page", [name for name, text in PAGES.items() if code(text.read_text(), "python") and name != "extending.md"]
+)
+def test_all_code_on_a_page_runs(page: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    monkeypatch.setattr("molcalc.train.fitting.fit", lambda *data, **options: fit(*data, **{"epochs": 2, **options}))
+    run_page(page)

@@ -19,7 +19,7 @@ ENSEMBLE = "aimnet2_wb97m-d3_ens"
 ENERGY_TOLERANCE = 3e-3
 FORCE_TOLERANCE = 2e-5
 
-# What the ASE class of aimnet 0.2.5 fails, and why it deserves to.
+# What the ASE class of aimnet 0.2.6 fails, and why it deserves to.
 FAILURES_OF_AIMNET = {
     "property_names",  # "dipole_moment" is no ASE property; ASE's is "dipole"
     "properties_delivered",  # free_energy is promised and never filled
@@ -57,8 +57,8 @@ def aimnet_calculator(v2_file):
     """Factory of the ASE class of aimnet."""
     # Imported here and not above: it takes 15 s.
     calculators = pytest.importorskip("aimnet.calculators")
-    if version("aimnet") != "0.2.5":
-        pytest.skip(f"aimnet {version('aimnet')} is installed; these tests describe 0.2.5")
+    if version("aimnet") != "0.2.6":
+        pytest.skip(f"aimnet {version('aimnet')} is installed; these tests describe 0.2.6")
     return lambda: calculators.AIMNet2ASE(str(v2_file))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
@@ -29,8 +30,9 @@ from molcalc.io.checkpoint import Checkpoint
 from molcalc.prediction.batching import make_batch
 from molcalc.prediction.options import PredictorOptions
 from molcalc.predictor import Predictor
-from molcalc.steps import TorchStep
+from molcalc.steps import CompiledStep, Step, TorchStep
 from tests.helpers.calculators import tiny_calculator
+from tests.helpers.forks import Fork
 from tests.helpers.networks import FIDELITIES, tiny_checkpoint, tiny_dcm, tiny_multifidelity_checkpoint
 from tests.helpers.structures import organic
 
@@ -208,6 +210,29 @@ def test_a_structure_that_does_not_fit_alone_is_named(monkeypatch: pytest.Monkey
         calc.evaluate([molecule("H2O"), molecule("CH4")])
     with pytest.raises(ResourceError, match="^CH4 with 5 atoms does not fit into memory"):
         calc.get_potential_energy(molecule("CH4"))
+
+
+@pytest.mark.parametrize("kind", [CompiledStep, TorchStep])
+def test_a_structure_that_takes_more_than_what_is_free_is_refused_before_memory_is_gone(
+    kind: type[Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own, whose addresses are limited for a moment; after that it has as many as before."""
+    monkeypatch.setattr("molcalc.predictor.step_of", kind)
+    monkeypatch.setattr("molcalc.prediction.batching.MANY_ATOMS", 1000)
+    monkeypatch.setattr("molcalc.prediction.batching.device_memory", lambda device: (3e7, 3e7))
+    calc = tiny_calculator(tiny_checkpoint(), dispersion=None, coulomb=None)
+    calc.get_potential_energy(molecule("CH4"))
+    grid = np.stack(np.meshgrid(*[np.arange(14)] * 3), axis=-1).reshape(-1, 3)
+    many = Atoms("H2744", 1.1 * grid)  # 400 edges of each atom
+
+    def refused() -> None:
+        limit = resource.getrlimit(resource.RLIMIT_AS)
+        with pytest.raises(ResourceError, match="^H2744 with 2744 atoms does not fit into memory: use a machine"):
+            calc.get_forces(many)
+        assert resource.getrlimit(resource.RLIMIT_AS) == limit
+
+    process = Fork(refused)
+    assert process.wait() == 0, process.err
 
 
 def test_a_structure_whose_neighbors_do_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ TORCHSCRIPT = ("pretrained/foreign/torchscript.py", "dispersion/data/make_tables
 """The reader of verified or trusted programs, and a script of the maintainers that reads a published one."""
 CLOSED_TABLES = (
     "__init__.py", "analysis/__init__.py", "calculators/__init__.py", "cli/__init__.py", "conformers/__init__.py",
+    "conformers/metrics/__init__.py",
     "engines/engine_structure.py", "registry.py", "simulate/__init__.py", "train/__init__.py",
     "train/data/formats/__init__.py",
 )  # fmt: skip

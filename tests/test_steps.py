@@ -83,6 +83,21 @@ def test_crystals_have_the_results_of_the_graph(coulomb: str) -> None:
     assert_twins(potential(coulomb=coulomb, n_members=2), batch_of(crystal()), ("forces", "stress"))
 
 
+@pytest.mark.parametrize("edges", [1, 40], ids="{} edges".format)
+@pytest.mark.parametrize("threads", [1, 2], ids="{} threads".format)
+def test_many_edges_in_shares_have_the_results_of_the_graph(
+    edges: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with an atom that has more edges than a share, and one without any."""
+    monkeypatch.setattr("molcalc.models.aimnet2_step.STORED_EDGES", 0)
+    monkeypatch.setattr("molcalc.models.aimnet2_step.SHARE_OF_EDGES", edges)
+    monkeypatch.setattr("molcalc.kernels.runtime.SERIAL_WORK", 1)
+    molecules = batch_of(organic(), Atoms("O"), rattled("CH3OH", seed=2), charge=1)
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    assert_twins(potential(charge_channels=2), molecules, ("forces",))
+    assert_twins(potential(coulomb="dsf"), batch_of(crystal()), ("forces", "stress"))
+
+
 def test_energies_without_derivatives_are_the_same() -> None:
     assert_twins(potential(charge_channels=2), batch_of(organic()), ())
     assert_twins(potential(coulomb="dsf"), batch_of(crystal()), ("stress",))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +67,37 @@ def potential_errors(
         for error in (values - reference,)
         for name, chosen in groups
     ]  # fmt: skip
+
+
+def pooled_errors(errors: Iterable[PotentialError]) -> list[PotentialError]:
+    """Errors over the points of several molecules together.
+
+    Parameters
+    ----------
+    errors : of the molecules, one after another.
+
+    Returns
+    -------
+    one error for each kind of charges and group of points, in the order in which they first come; "all" first
+    """
+    groups: dict[tuple[str, str], list[PotentialError]] = {}
+    for error in errors:
+        groups.setdefault((error.charges, error.points), []).append(error)
+    found = []
+    for (charges, points), own in groups.items():
+        counts = np.array([error.n_points for error in own])
+        squares, mae, mean = (
+            float(np.average(values, weights=counts))
+            for values in ([e.rmse**2 for e in own], [e.mae for e in own], [e.mean for e in own])
+        )
+        largest = max(error.largest for error in own)
+        found.append(PotentialError(charges, points, int(counts.sum()), squares**0.5, mae, mean, largest))
+    return sorted(found, key=lambda error: _place(error.points))
+
+
+def _place(points: str) -> tuple[int, str]:
+    """Order of groups of points: all, shells from inside, elements."""
+    return (0 if points == "all" else 2 if points.startswith("near") else 1, points.replace(">", "~"))
 
 
 def _groups(atoms: Atoms, points: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

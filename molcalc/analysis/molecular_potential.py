@@ -27,6 +27,17 @@ class MolecularPotential:
     atoms: Atoms
     sites: ChargeSites
 
+    @property
+    def total_charge(self) -> int:
+        """e; what the charges add up to, without their rounding."""
+        return round(float(self.sites.charges.sum()))
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether the charges are anywhere but on the atoms."""
+        positions = self.sites.positions.numpy()
+        return positions.shape != self.atoms.positions.shape or not np.allclose(positions, self.atoms.positions)
+
     @classmethod
     def of(cls, atoms: Atoms, calc: MolCalculator | None = None, source: str = "auto") -> MolecularPotential:
         """Charges of a molecule, from one evaluation of the model.

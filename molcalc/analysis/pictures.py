@@ -8,26 +8,24 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from molcalc.analysis.color_scale import RAMP, ColorScale, charge_scale, potential_scale
 from molcalc.analysis.molecular_potential import MolecularPotential
-from molcalc.analysis.rendering import Camera, Rendering
+from molcalc.analysis.picture_shapes import STICK, ball_radii, check_drawable, drawn_bonds, site_radii
+from molcalc.analysis.rendering import PIXELS, Camera, Rendering
 from molcalc.analysis.spectra import Spectrum
 from molcalc.analysis.surface import SCALE
 from molcalc.calculators.base import MolCalculator
 from molcalc.errors import InputError
 from molcalc.train.report.esp_plots import ATOM_COLORS, OTHER_COLOR
-from molcalc.train.report.figures import CYCLE, DIVERGING, new_figure, style
-from molcalc.units import COVALENT_RADII, VDW_RADII
+from molcalc.train.report.figures import CYCLE, new_figure, style
+from molcalc.units import VDW_RADII
 
-BALL = 0.45
-"""Radius of an atom in covalent radii."""
-STICK = 0.10
-"""Å, radius of a bond."""
-BOND_REACH = 1.25
-"""Two atoms closer than this many sums of covalent radii are drawn with a bond."""
 STICK_COLOR = (0.62, 0.62, 0.62)
 SURFACE_OPACITY = 0.72
-SITE = 0.14
-"""Å, radius of the ball of a distributed charge of 1 e or more; smaller ones have the same volume per charge."""
+INCHES = 4.0
+"""Longer side of an image; the smaller, the larger is what is written beside it."""
+SITES_BESIDE = 0.4
+"""Å beyond the balls of atoms that point charges may lie."""
 
 
 def draw_molecule(atoms: Atoms, camera: Camera | None = None, labels: bool = True) -> Any:
@@ -43,8 +41,8 @@ def draw_molecule(atoms: Atoms, camera: Camera | None = None, labels: bool = Tru
     figure of matplotlib
     """
     with style():
-        image = _image(atoms, camera, _balls(atoms))
-        _add_molecule(image, atoms)
+        image = _image(atoms, camera, ball_radii(atoms))
+        add_molecule(image, atoms)
         figure, axis = _canvas(image)
         if labels:
             _write(axis, image, atoms, list(atoms.symbols))
@@ -65,13 +63,13 @@ def draw_charges(atoms: Atoms, calc: MolCalculator | None = None, camera: Camera
     """
     with style():
         charges = MolecularPotential.of(atoms, calc, "charges").sites.charges.numpy()
-        image = _image(atoms, camera, 1.5 * _balls(atoms))
+        image = _image(atoms, camera, 1.5 * ball_radii(atoms))
         _add_sticks(image, atoms)
-        colors, colorbar = _scale(charges)
-        image.add_spheres(atoms.positions, 1.5 * _balls(atoms), colors(charges))
+        scale = charge_scale(charges)
+        image.add_spheres(atoms.positions, 1.5 * ball_radii(atoms), scale.rgb(charges))
         figure, axis = _canvas(image)
         _write(axis, image, atoms, [f"{symbol}\n{charge:+.2f}" for symbol, charge in zip(atoms.symbols, charges)])
-        colorbar(figure, axis, "charge (e)")
+        _add_bar(figure, axis, scale)
         return figure
 
 
@@ -88,22 +86,18 @@ def draw_distributed_charges(atoms: Atoms, calc: MolCalculator | None = None, ca
     figure of matplotlib
     """
     with style():
-        sites = MolecularPotential.of(atoms, calc, "distributed").sites
-        charges, positions = sites.charges.numpy(), sites.positions.numpy()
-        image = _image(atoms, camera, _balls(atoms) + 0.4)
-        _add_molecule(image, atoms, 0.55)
-        colors, colorbar = _scale(charges)
-        # In front of the balls, which most of them are inside of: what is to be seen is where they are.
-        image.depth[:] = -np.inf
-        image.add_spheres(positions, SITE * np.cbrt(np.clip(np.abs(charges), 0.05, 1.0)), colors(charges))
+        potential = MolecularPotential.of(atoms, calc, "distributed")
+        image = _image(atoms, camera, ball_radii(atoms) + SITES_BESIDE)
+        add_molecule(image, atoms, 0.55)
+        scale = add_sites(image, *_sites_of(potential))
         figure, axis = _canvas(image)
-        colorbar(figure, axis, "charge of a site (e)")
+        _add_bar(figure, axis, scale)
         return figure
 
 
 def draw_esp_surface(
     atoms: Atoms, calc: MolCalculator | None = None, scale: float = SCALE, camera: Camera | None = None,
-    source: str = "auto", reach: float | None = None,
+    source: str = "auto", reach: float | None = None, sites: bool = False,
 ) -> Any:  # fmt: skip
     """The van der Waals surface colored by the potential on it, with the molecule inside.
 
@@ -113,37 +107,49 @@ def draw_esp_surface(
     scale : radius of the spheres in van der Waals radii.
     camera : where it is seen from; None looks at its broad side.
     source : "distributed" charges, atomic "charges", or "auto".
-    reach : V at the ends of the color scale; None takes the largest absolute value in sight.
+    reach : V from the middle to the ends of the color scale; None takes what the values in sight need. The middle is
+        zero, for an ion the mean, which the bar names.
+    sites : draw the point charges as well.
 
     Returns
     -------
     figure of matplotlib
     """
     with style():
-        return draw_potential(MolecularPotential.of(atoms, calc, source), scale, camera, reach)
+        return draw_potential(MolecularPotential.of(atoms, calc, source), scale, camera, reach, sites)
 
 
 def draw_potential(
-    potential: MolecularPotential, scale: float = SCALE, camera: Camera | None = None, reach: float | None = None
-) -> Any:
+    potential: MolecularPotential, scale: float = SCALE, camera: Camera | None = None, reach: float | None = None,
+    sites: bool = False,
+) -> Any:  # fmt: skip
     """As :func:`draw_esp_surface`, of a potential that is known."""
     with style():
         atoms = potential.atoms
         radii = scale * VDW_RADII[atoms.numbers]
         image = _image(atoms, camera, radii)
-        _add_molecule(image, atoms)
+        add_molecule(image, atoms)
         depth, nearest = image.spheres(atoms.positions, radii)
         hit = nearest >= 0
         places = image.places(depth[hit], hit)
         values = potential.at(places)
-        colors, colorbar = _scale(values, reach)
+        colors = potential_scale(potential, values, reach)
         index = nearest[hit]
         normals = (places - atoms.positions[index]) / radii[index, None]
-        image.add(hit, depth[hit], normals, colors(values), SURFACE_OPACITY)
+        image.add(hit, depth[hit], normals, colors.rgb(values), SURFACE_OPACITY)
+        of_sites = add_sites(image, *_sites_of(potential)) if sites else None
         figure, axis = _canvas(image)
-        colorbar(figure, axis, "electrostatic potential (V)")
-        axis.set_title(f"{atoms.get_chemical_formula()}, {scale:g} van der Waals radii")
+        _add_bar(figure, axis, colors)
+        if of_sites is not None:
+            _add_bar(figure, axis, of_sites)
+        charge = f", charge {potential.total_charge:+d}" if potential.total_charge else ""
+        axis.set_title(f"{atoms.get_chemical_formula()}{charge}, {scale:g} van der Waals radii")
         return figure
+
+
+def dots_per_inch(camera: Camera | None) -> float:
+    """Resolution of a figure in which the pixels of the image are as large as those of the file."""
+    return (PIXELS if camera is None else camera.pixels) / INCHES
 
 
 def draw_spectrum(*spectra: Spectrum, labels: Sequence[str] = ()) -> Any:
@@ -185,37 +191,52 @@ def _draw_lines(axis: Any, spectra: Sequence[Spectrum]) -> None:
 
 
 def _image(atoms: Atoms, camera: Camera | None, radii: np.ndarray) -> Rendering:
-    if not len(atoms):
-        raise InputError("the structure has no atoms, and nothing to draw")
+    check_drawable(atoms)
     return Rendering.around(Camera.facing(atoms.positions) if camera is None else camera, atoms.positions, radii)
 
 
-def _balls(atoms: Atoms) -> np.ndarray:
-    return np.asarray(BALL * COVALENT_RADII[atoms.numbers])
-
-
-def _add_molecule(image: Rendering, atoms: Atoms, opacity: float = 1.0) -> None:
+def add_molecule(image: Rendering, atoms: Atoms, opacity: float = 1.0) -> None:
+    """Balls and sticks of a molecule, which shines through by 1 − opacity; sticks do not."""
     from matplotlib.colors import to_rgb
 
     _add_sticks(image, atoms)
     colors = np.array([to_rgb(ATOM_COLORS.get(z, OTHER_COLOR)) for z in atoms.numbers.tolist()])
-    image.add_spheres(atoms.positions, _balls(atoms), colors, opacity)
+    image.add_spheres(atoms.positions, ball_radii(atoms), colors, opacity)
 
 
 def _add_sticks(image: Rendering, atoms: Atoms) -> None:
-    radii = COVALENT_RADII[atoms.numbers]
-    first, second = np.triu_indices(len(atoms), 1)
-    lengths = np.linalg.norm(atoms.positions[first] - atoms.positions[second], axis=1)
-    bonded = lengths < BOND_REACH * (radii[first] + radii[second])
-    ends = atoms.positions[first[bonded]], atoms.positions[second[bonded]]
-    image.add_sticks(*ends, STICK, np.tile(STICK_COLOR, (int(bonded.sum()), 1)))
+    first, second = drawn_bonds(atoms).T
+    image.add_sticks(atoms.positions[first], atoms.positions[second], STICK, np.tile(STICK_COLOR, (len(first), 1)))
+
+
+def add_sites(image: Rendering, positions: np.ndarray, charges: np.ndarray) -> ColorScale:
+    """Point charges as balls, in front of those of the atoms, which most of them are inside of.
+
+    Parameters
+    ----------
+    positions : (n_sites, 3) Å.
+    charges : (n_sites,) e.
+
+    Returns
+    -------
+    scale of their colors
+    """
+    scale = charge_scale(charges, " of a site")
+    image.depth[:] = -np.inf
+    image.add_spheres(positions, site_radii(charges), scale.rgb(charges))
+    return scale
+
+
+def _sites_of(potential: MolecularPotential) -> tuple[np.ndarray, np.ndarray]:
+    return potential.sites.positions.numpy(), potential.sites.charges.numpy()
 
 
 def _canvas(image: Rendering) -> tuple[Any, Any]:
     """Figure of the image, 1 Å to the same length on both sides, with a bar of 1 Å."""
     height, width = image.depth.shape
     longest = max(height, width)
-    figure, axes = new_figure(1, 1, 5.0 * width / longest + 1.0, 5.0 * height / longest + 0.5)
+    sides = INCHES * width / longest + 1.0, INCHES * height / longest + 0.4
+    figure, axes = new_figure(1, 1, *sides, dots_per_inch=dots_per_inch(image.camera))
     axis = axes[0, 0]
     axis.imshow(image.rgb, extent=image.extent, interpolation="bilinear")
     axis.set(xticks=[], yticks=[])
@@ -232,22 +253,17 @@ def _write(axis: Any, image: Rendering, atoms: Atoms, texts: list[str]) -> None:
     from matplotlib.patheffects import withStroke
 
     seen = image.seen(atoms.positions)
-    _, nearest = image.spheres(atoms.positions, _balls(atoms))
+    _, nearest = image.spheres(atoms.positions, ball_radii(atoms))
     for k, text in enumerate(texts):
         if (nearest == k).any():
             outline = [withStroke(linewidth=2.0, foreground="white", alpha=0.85)]
-            axis.annotate(text, seen[k, :2], ha="center", va="center", fontsize=8, path_effects=outline)
+            axis.annotate(text, seen[k, :2], ha="center", va="center", fontsize=6.5, path_effects=outline)
 
 
-def _scale(values: np.ndarray, reach: float | None = None) -> tuple[Any, Any]:
-    """Colors of values, zero in the middle, and what adds their bar to a figure."""
+def _add_bar(figure: Any, axis: Any, scale: ColorScale) -> None:
+    """The colors of a scale and their values, beside a picture."""
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-    limit = reach or float(np.abs(values).max()) or 1.0
-    mapping = ScalarMappable(Normalize(-limit, limit), DIVERGING)
-
-    def colorbar(figure: Any, axis: Any, label: str) -> None:
-        figure.colorbar(mapping, ax=axis, label=label, shrink=0.8)
-
-    return lambda chosen: mapping.to_rgba(chosen)[:, :3], colorbar
+    mapping = ScalarMappable(Normalize(*scale.ends), LinearSegmentedColormap.from_list("values", RAMP))
+    figure.colorbar(mapping, ax=axis, label=scale.title, shrink=0.8)

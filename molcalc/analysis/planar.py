@@ -55,8 +55,8 @@ def planar_potential(
 
     .. math:: \bar V(z) = \frac{2π k_e}{A} \sum_i q_i \left(-|u_i| + \frac{u_i^2}{h} + \frac{h}{6}\right)
 
-    for a structure that is periodic along the normal (average zero; |u| ≤ h/2), and the first term alone for a slab
-    (average of the two vacua zero).
+    for a structure that is periodic along the normal (average zero; u between −h/2 and h/2), and the first term alone
+    for a slab (average of the two vacua zero).
 
     Parameters
     ----------

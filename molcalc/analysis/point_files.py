@@ -14,6 +14,7 @@ from molcalc.analysis.esp_errors import nearest_atoms
 from molcalc.errors import ConfigError, DatasetError, InputError, MissingFileError
 from molcalc.io.budget import bounded_memory
 from molcalc.io.files import check_regular, open_text, write_atomic
+from molcalc.io.plain_numbers import decimal, whole_number
 from molcalc.prediction.points import checked_points
 from molcalc.units import BOHR
 
@@ -82,7 +83,7 @@ def _rows(path: Path) -> Float64[np.ndarray, "n_points 3"]:
     with open_text(path) as file:
         lines = file.read().splitlines()
     if path.suffix in (".xyz", ".extxyz"):
-        count = int(lines[0]) if lines else 0
+        count = whole_number(lines[0]) if lines else 0
         texts = [line.split()[1:4] for line in lines[2 : 2 + count]]
         if len(texts) != count or len(lines) > 2 + count and any(line.strip() for line in lines[2 + count :]):
             raise ValueError(f"the first line says {count} points, {len(lines) - 2} lines follow its comment")
@@ -98,7 +99,7 @@ def _rows(path: Path) -> Float64[np.ndarray, "n_points 3"]:
 
 def _are_numbers(texts: list[str]) -> bool:
     try:
-        return all(np.isfinite(float(text)) and text.isascii() and "_" not in text for text in texts)
+        return all(np.isfinite(decimal(text)) for text in texts)
     except ValueError:
         return False
 

@@ -158,8 +158,13 @@ class Rendering:
         colors: Float64[np.ndarray, "n 3"],
     ) -> None:  # fmt: skip
         """Draw cylinders with open ends, between (n, 3) places in Å."""
-        x, y = self._rays()
+        all_x, all_y = self._rays()
         for start, end, color in zip(self.seen(starts), self.seen(ends), colors):
+            window = tuple(
+                self._window(0.5 * (start[side] + end[side]), radius + 0.5 * abs(end[side] - start[side]), size, side)
+                for side, size in ((1, len(all_x)), (0, all_x.shape[1]))
+            )
+            x, y, depth = all_x[window], all_y[window], self.depth[window]
             axis = end - start
             length = float(np.linalg.norm(axis))
             if length == 0.0:
@@ -176,10 +181,13 @@ class Rendering:
             inside = b * b - a * c
             t = (-b + np.sqrt(np.maximum(inside, 0.0))) / a
             place = along + t * axis[2]
-            hit = (inside > 0) & (place >= 0) & (place <= length) & (start[2] + t > self.depth)
+            hit = (inside > 0) & (place >= 0) & (place <= length) & (start[2] + t > depth)
             at = np.stack([ox[hit], oy[hit], t[hit]], axis=1)
             normals = (at - place[hit, None] * axis) / radius
-            self.add(hit, (start[2] + t)[hit], normals @ self.camera.frame, np.tile(color, (int(hit.sum()), 1)))
+            in_picture = np.zeros(all_x.shape, dtype=bool)
+            in_picture[window] = hit
+            normals, colors_hit = normals @ self.camera.frame, np.tile(color, (int(hit.sum()), 1))
+            self.add(in_picture, (start[2] + t)[hit], normals, colors_hit)
 
     def add(
         self, hit: Bool[np.ndarray, "height width"], depth: Float64[np.ndarray, " n"],

@@ -28,6 +28,8 @@ BAND_WIDTH = 10.0
 """cm⁻¹, width at half maximum that the window gives to a line."""
 PADDING = 4
 """Times the length of a window that it is continued by zeros, so that points lie closer than the resolution."""
+SAME_STEP = 1e-3
+"""Share of the time between frames by which it may differ."""
 _HANN_WIDTH = 1.44
 """Full width at half maximum of the power of a Hann window, in steps of its Fourier transform."""
 _PER_CM = 1e-15 * units._c * 100.0
@@ -207,15 +209,15 @@ def dipole_spectrum(
 
 
 def md_infrared_spectrum(
-    frames: Sequence[Atoms], timestep: float, calc: MolCalculator | None = None, temperature: float | None = None,
-    resolution: float = BAND_WIDTH,
+    frames: Sequence[Atoms], timestep: float | None = None, calc: MolCalculator | None = None,
+    temperature: float | None = None, resolution: float = BAND_WIDTH,
 ) -> Spectrum:  # fmt: skip
     """Infrared spectrum of a trajectory of a molecule at constant energy (or with a gentle thermostat).
 
     Parameters
     ----------
     frames : structures with momenta, one every ``timestep``.
-    timestep : fs between frames.
+    timestep : fs between frames; None takes it from the times that :func:`molcalc.md` keeps in ``info["time_fs"]``.
     calc : computes the dipoles; None takes those that the frames carry.
     temperature : K; None takes the mean of the frames, from their momenta.
     resolution : cm⁻¹, the width that lines get from the window.
@@ -227,7 +229,7 @@ def md_infrared_spectrum(
     Raises
     ------
     InputError
-        When frames differ in their atoms, have no dipole or no momenta, or are too few.
+        When frames differ in their atoms or their distances in time, have no dipole or no momenta, or are too few.
     ConfigError
         For a time, temperature or resolution that is not positive.
     """
@@ -236,6 +238,7 @@ def md_infrared_spectrum(
     for k, atoms in enumerate(frames):
         if not np.array_equal(atoms.numbers, frames[0].numbers):
             raise InputError(f"frame {k} has other atoms than frame 0: a spectrum is of one molecule")
+    timestep = _timestep(frames, timestep)
     if calc is not None:
         dipoles = [one["dipole"] for one in calc.evaluate(list(frames), ["dipole"])]
     else:
@@ -250,6 +253,30 @@ def md_infrared_spectrum(
         if temperature <= 0:
             raise InputError("the frames have no momenta: give temperature= in K")
     return dipole_spectrum(np.array(dipoles), timestep, temperature, resolution)
+
+
+def _timestep(frames: Sequence[Atoms], given: float | None) -> float:
+    """fs between frames, which must be what their times say, if they have any."""
+    times = [atoms.info["time_fs"] for atoms in frames if "time_fs" in atoms.info]
+    if not times and given is not None:
+        return given
+    if not times:
+        raise ConfigError('the frames have no info["time_fs"]: give timestep=, in fs between two frames')
+    if len(times) < len(frames):
+        raise InputError(f"{len(frames) - len(times)} of {len(frames)} frames have no time: these are of several runs")
+    if len(times) == 1:
+        raise InputError("one frame has no spectrum")
+    steps = np.diff(times)
+    step = float(np.median(steps))
+    odd = np.flatnonzero(np.abs(steps - step) > SAME_STEP * abs(step))
+    if len(odd):
+        raise InputError(
+            f"frame {odd[0] + 1} comes {steps[odd[0]]:g} fs after the one before, others {step:g} fs: frames are "
+            "missing, doubled, or of several runs"
+        )
+    if given is not None and abs(given - step) > SAME_STEP * abs(step):
+        raise ConfigError(f"timestep={given!r}: the frames are {step:g} fs apart; leave it out")
+    return step
 
 
 def _temperature(atoms: Atoms) -> float:

@@ -37,6 +37,10 @@ class OpenedModel:
     label: str
     hash: str
 
+    def __repr__(self) -> str:
+        levels = ", ".join(each.name for each in self.config.fidelities)
+        return f"<OpenedModel {self.label} ({self.hash}): {len(self.members)} × {self.config.kind} of {levels}>"
+
     def index_of(self, fidelity: str | None) -> int:
         """Index of a fidelity by its name; None is enough where there is only one.
 

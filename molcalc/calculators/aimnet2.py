@@ -20,9 +20,10 @@ class AIMNet2(ModelCalculator):
 
     Parameters
     ----------
-    model : published name ("wb97m-d3", "b973c-d3"), model directory, ``.jpt`` or ``.pt`` file, directory in Hugging
-        Face style or its name on the hub; a checkpoint in memory; or what :func:`molcalc.open_model` returns. A list
-        of runs of one model makes an ensemble.
+    model : published name ("wb97m-d3", "b973c-d3"); name of a model of the package ("wb97m-d3-multipoles" and
+        "wb97m-d3-dcm" have the energies of "wb97m-d3", and a potential of their own); model directory, ``.jpt`` or
+        ``.pt`` file, directory in Hugging Face style or its name on the hub; a checkpoint in memory; or what
+        :func:`molcalc.open_model` returns. A list of runs of one model makes an ensemble.
     fidelity : level of theory, by name; may be left out where the model has only one. ``calc.fidelity = "gfn2"``
         changes it at any time.
     dispersion : "auto" as the model declares, None, "d3bj:FUNCTIONAL" or "d4:FUNCTIONAL" with an exact name,

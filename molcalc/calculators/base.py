@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from html import escape
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -424,12 +425,31 @@ class MolCalculator(Calculator):
         partial_slopes = None if slopes is None else slopes[:, free]
         return InfraredVibrations(atoms, hessian[free][:, :, free], free, partial_slopes)
 
-    def get_esp(self, points: np.ndarray, atoms: Atoms | None = None) -> np.ndarray:
+    def get_distributed_charges(self, atoms: Atoms | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Distributed charges of a structure; moments of atoms, where there are any, are in ``extras``.
+
+        Returns
+        -------
+        positions : (n_sites, 3) float64, Å, those of atom 0 first.
+        charges : (n_sites,) float64, e.
+
+        Raises
+        ------
+        ConfigError
+            When the model predicts charges on atoms only.
+        """
+        atoms = self._structure(atoms)
+        sites = self.predictor.charge_sites(atoms, "distributed", partial(self._predicted, atoms))
+        return sites.positions.numpy().copy(), sites.charges.numpy().copy()
+
+    def get_esp(self, points: np.ndarray, atoms: Atoms | None = None, source: str = "auto") -> np.ndarray:
         """Electrostatic potential of the charges of a molecule.
 
         Parameters
         ----------
         points : (n_points, 3) Å.
+        source : "distributed" charges with moments of atoms, where the model has any; "charges" on the atoms; or
+            "auto", those that the dipole is made of.
 
         Returns
         -------
@@ -441,14 +461,16 @@ class MolCalculator(Calculator):
             When the model predicts no charges.
         InputError
             For points of the wrong shape, or on a charge; for a periodic structure.
+        ConfigError
+            For a source that the model does not have.
         """
         points, atoms = checked_points(points), self._structure(atoms)
-        return self.predictor.esp(points, atoms, "charges", partial(self._predicted, atoms))
+        return self.predictor.esp(points, atoms, source, partial(self._predicted, atoms))
 
-    def get_electric_field(self, points: np.ndarray, atoms: Atoms | None = None) -> np.ndarray:
+    def get_electric_field(self, points: np.ndarray, atoms: Atoms | None = None, source: str = "auto") -> np.ndarray:
         """Electric field of the charges of a molecule, (n_points, 3) float64 in V/Å; otherwise as :meth:`get_esp`."""
         points, atoms = checked_points(points), self._structure(atoms)
-        return self.predictor.electric_field(points, atoms, "charges", partial(self._predicted, atoms))
+        return self.predictor.electric_field(points, atoms, source, partial(self._predicted, atoms))
 
     def _predicted(self, atoms: Atoms) -> Prediction:
         """Results and extras of a structure: those that are kept, or new ones."""
@@ -457,6 +479,28 @@ class MolCalculator(Calculator):
             return Prediction(self.results, self.extras)
 
     # -- provenance and copies -------------------------------------------------------------------------
+
+    def _shown(self) -> dict[str, str]:
+        """What somebody who looks at a calculator wants to know of it."""
+        values = self.predictor.provenance()
+        told = dict.fromkeys(self.predictor.depends_on, "of each structure")
+        given = {"charge": self.charge, "multiplicity": self.multiplicity}
+        told |= {name: str(value) for name, value in given.items() if value is not None}
+        model, identity = values.pop("model"), values.pop("model_hash")
+        return {"model": f"{model} ({identity})" if identity else str(model)} | {
+            name: str(value) for name, value in (values | told).items() if name != "molcalc"
+        }
+
+    def __repr__(self) -> str:
+        shown = self._shown()
+        return f"<{type(self).__name__} {shown.pop('model')}: {', '.join(f'{k} {v}' for k, v in shown.items())}>"
+
+    def _repr_html_(self) -> str:
+        """Table for notebooks."""
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in self._shown().items()
+        )
+        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Origin of a result: model and hash, and every option that changes a number. Plain values only.

@@ -13,7 +13,9 @@ from molcalc.calculators.vibrations import InfraredVibrations, infrared_intensit
 
 SAME_LINE = 1e-3
 """Share of the largest extent by which atoms may miss a line and still be on it."""
-_HBAR = _hbar * 1e10 * np.sqrt(kg / _e)
+AMPLITUDE = 0.35
+"""Å that the atom moves which moves most, where modes are shown."""
+HBAR = _hbar * 1e10 * np.sqrt(kg / _e)
 """ħ in eV^½·u^½·Å: energy of a vibration by the root of its eigenvalue, eV/(Å²·u)."""
 
 
@@ -59,7 +61,7 @@ class NormalModes:
         moves = (basis @ vectors / roots[:, None]).T.reshape(-1, n, 3)
         displacements = np.zeros((len(values), len(atoms), 3))
         displacements[:, indices] = moves
-        energies = _HBAR * np.sign(values) * np.sqrt(np.abs(values))
+        energies = HBAR * np.sign(values) * np.sqrt(np.abs(values))
         slopes = vibrations.dipole_derivatives
         intensities = None if slopes is None else infrared_intensities(slopes, moves)
         return cls(atoms, energies / invcm, displacements, intensities, kind)
@@ -74,7 +76,25 @@ class NormalModes:
         """(n_imaginary,) cm⁻¹, positive: of the vibrations along which the energy falls."""
         return -self.wavenumbers[self.wavenumbers < 0]
 
-    def movie(self, n_frames: int, amplitude: float) -> list[Atoms]:
+    @property
+    def per_quantum(self) -> Float64[np.ndarray, "n_modes n_atoms 3"]:
+        """(n_modes, n_atoms, 3) Å: change of the positions with the dimensionless normal coordinate."""
+        return self.displacements * (HBAR / np.sqrt(np.abs(self.energies)))[:, None, None]
+
+    def swings(self, amplitude: float = AMPLITUDE) -> Float64[np.ndarray, "n_modes n_atoms 3"]:
+        """Outermost displacements of modes that are shown.
+
+        Parameters
+        ----------
+        amplitude : Å that the atom moves which moves most.
+
+        Returns
+        -------
+        (n_modes, n_atoms, 3) Å
+        """
+        return self.displacements * (amplitude / np.linalg.norm(self.displacements, axis=2).max(axis=1))[:, None, None]
+
+    def movie(self, n_frames: int, amplitude: float = AMPLITUDE) -> list[Atoms]:
         """One oscillation along each mode after the other, to look at.
 
         Parameters
@@ -87,8 +107,7 @@ class NormalModes:
         structures with the number and wavenumber of the mode in ``info``
         """
         frames = []
-        for k, (wavenumber, moves) in enumerate(zip(self.wavenumbers.tolist(), self.displacements)):
-            moves = moves * amplitude / np.linalg.norm(moves, axis=1).max()
+        for k, (wavenumber, moves) in enumerate(zip(self.wavenumbers.tolist(), self.swings(amplitude))):
             for phase in np.sin(2.0 * np.pi * np.arange(n_frames) / n_frames):
                 atoms = self.atoms.copy()
                 atoms.set_constraint()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import torch
 from ase import Atoms
@@ -14,7 +12,6 @@ from molcalc.assembly.terms import DispersionChoice
 from molcalc.calculators.of_model import ModelCalculator
 from molcalc.devices import Device
 from molcalc.prediction.options import PredictorOptions
-from molcalc.prediction.points import checked_points
 
 
 class DistributedChargeCalculator(ModelCalculator):
@@ -58,46 +55,22 @@ class DistributedChargeCalculator(ModelCalculator):
         )
         self.parameters["equivariant"] = self.potential.rotation_invariant
 
-    def get_distributed_charges(self, atoms: Atoms | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Distributed charges of a structure.
-
-        Returns
-        -------
-        positions : (n_sites, 3) float64, Å, those of atom 0 first.
-        charges : (n_sites,) float64, e.
-        """
-        atoms = self._structure(atoms)
-        sites = self.predictor.charge_sites(atoms, "distributed", partial(self._predicted, atoms))
-        return sites.positions.numpy().copy(), sites.charges.numpy().copy()
-
     def get_esp(self, points: np.ndarray, atoms: Atoms | None = None, source: str = "distributed") -> np.ndarray:
-        """Electrostatic potential of a molecule.
+        """Electrostatic potential of a molecule, (n_points,) float64 in V, as of any calculator.
 
-        Parameters
-        ----------
-        points : (n_points, 3) Å.
-        source : "distributed" charges or atomic "charges".
+        Of the distributed charges, also where they do not turn with the molecule, unless ``source`` says otherwise.
 
         Returns
         -------
         (n_points,) float64, V
-
-        Raises
-        ------
-        InputError
-            For points of the wrong shape, or on a charge; for a periodic structure.
-        ConfigError
-            For another source.
         """
-        points, atoms = checked_points(points), self._structure(atoms)
-        return self.predictor.esp(points, atoms, source, partial(self._predicted, atoms))
+        return super().get_esp(points, atoms, source)
 
     def get_electric_field(
         self, points: np.ndarray, atoms: Atoms | None = None, source: str = "distributed"
     ) -> np.ndarray:
         """Electric field −∇V of a molecule, (n_points, 3) float64 in V/Å; otherwise as :meth:`get_esp`."""
-        points, atoms = checked_points(points), self._structure(atoms)
-        return self.predictor.electric_field(points, atoms, source, partial(self._predicted, atoms))
+        return super().get_electric_field(points, atoms, source)
 
 
 class PhysNetDCM(DistributedChargeCalculator):

@@ -1,8 +1,8 @@
 """The command ``molcalc``.
 
-Every command is a module of this package with ``add_parser(subparsers)`` and ``run(args) -> int``, listed in
-:data:`COMMANDS`. It parses, calls the library and prints. Modules import torch and ase inside ``run``, so that
-``molcalc --help`` answers at once. What commands share: :mod:`options <molcalc.cli.options>`,
+Every command is a module of this package (with _ for -), with ``add_parser(subparsers)`` and ``run(args) -> int``,
+listed in :data:`COMMANDS`. It parses, calls the library and prints. Modules import torch and ase inside ``run``, so
+that ``molcalc --help`` answers at once. What commands share: :mod:`options <molcalc.cli.options>`,
 :mod:`structures <molcalc.cli.input_structures>` that they read, :mod:`output <molcalc.cli.output>` and
 :mod:`tables <molcalc.cli.table>` that they write, :mod:`text on the terminal <molcalc.cli.terminal>` with its
 :mod:`spelling <molcalc.cli.command_words>`, and :mod:`failures <molcalc.cli.failures>` that they show.
@@ -28,11 +28,14 @@ from molcalc.simulate.interrupts import Interrupted, signals_raise
 COMMANDS = (
     "energy",
     "compare",
+    "compare-models",
     "relax",
     "conformers",
+    "sample",
     "md",
     "esp",
     "vib",
+    "equivariance",
     "info",
     "convert",
     "db",
@@ -40,6 +43,8 @@ COMMANDS = (
     "evaluate",
     "sae",
     "export",
+    "cite",
+    "examples",
 )
 
 _DESCRIPTION = "Neural-network potentials for molecules and materials: energies, relaxation, molecular dynamics."
@@ -47,8 +52,9 @@ _EPILOG = """\
 A structure is any file that ASE reads. FILE@INDEX takes some of its frames (0, -1, 2:10, ::5), - reads extended XYZ
 from standard input.
 
-exit status: 0 done, 1 not converged or a bug, 2 wrong input or option, 3 unusable data, 4 unusable model,
-5 a result that is not finite or dynamics that exploded, 6 out of memory or disk space, 130 interrupted, 143 terminated
+exit status: 0 done, 1 not converged, a symmetry broken or a bug, 2 wrong input or option, 3 unusable data,
+4 unusable model, 5 a result that is not finite or dynamics that exploded, 6 out of memory or disk space,
+130 interrupted, 143 terminated
 
 example:
   molcalc energy water.xyz
@@ -69,7 +75,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"molcalc {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for name in COMMANDS:
-        importlib.import_module(f"molcalc.cli.{name}").add_parser(subparsers)
+        importlib.import_module(f"molcalc.cli.{name.replace('-', '_')}").add_parser(subparsers)
     for name, command in subparsers.choices.items():
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
         command.set_defaults(usage=command.format_usage(), command=name)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molcalc.cli.failures import Failures
-from molcalc.cli.options import Arguments, Subparsers, add_model_options, input_paths, make_calculator, number
+from molcalc.cli.options import (
+    Arguments,
+    Subparsers,
+    add_html,
+    add_model_options,
+    input_paths,
+    make_calculator,
+    number,
+)
 from molcalc.cli.table import (
     Column,
     ShownTable,
@@ -57,6 +66,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "-o", "--output", metavar="FILE",
         help="conformers by rank: .sdf, .db, or what ASE writes (default: NAME-conformers.xyz, here)",
     )  # fmt: skip
+    add_html(parser, "the ranked list with its structures")
     parser.add_argument("--restart", action="store_true", help="go on with the relaxed structures of an earlier run")
     parser.add_argument("--force", action="store_true", help="replace existing files, but no input")
     made = parser.add_argument_group("structures")
@@ -65,6 +75,14 @@ def add_parser(subparsers: Subparsers) -> None:
         help="made of each SMILES (default 50 to 600, by the bonds that turn)",
     )  # fmt: skip
     made.add_argument("--seed", type=number(int, 0), default=1, metavar="K", help="of these (default 1)")
+    add_ranking_options(parser)
+    add_table_options(parser, unit=True, usual=None)
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_ranking_options(parser: argparse.ArgumentParser) -> None:
+    """Options of relaxation and ranks."""
     relaxed = parser.add_argument_group("relaxation")
     relaxed.add_argument(
         "--fmax", type=number(float, 0, open_end=True), default=0.002, metavar="F", help="wanted, eV/Å (default 0.002)"
@@ -98,38 +116,66 @@ def add_parser(subparsers: Subparsers) -> None:
         "--duplicate-rmsd", type=positive, default=0.125, metavar="D",
         help="Å within which they have to be, without hydrogen on carbon (default 0.125)",
     )  # fmt: skip
-    add_table_options(parser, unit=True, usual=None)
-    add_model_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: Arguments) -> int:
     """Rank conformers, write them, and print a table of each molecule."""
     from molcalc.cli.input_structures import sources_of
+    from molcalc.conformers.sources import is_file_name
+
+    failures = Failures(args.words, args.debug)
+    output = Path(args.output or f"{_stem(args.sources[0])}-conformers.xyz")
+    inputs = input_paths([each for each in sources_of(args.sources) if is_file_name(each)], *(args.model or []))
+
+    def ensembles(in_sdf: bool) -> list[Ensemble]:
+        return _ensembles(read_sources(args.sources, failures).ensembles(), failures, in_sdf)
+
+    return rank_and_write(args, output, inputs, ensembles, failures)
+
+
+def rank_and_write(
+    args: Arguments,
+    output: Path,
+    inputs: Sequence[Path],
+    ensembles_of: Callable[[bool], list[Ensemble]],
+    failures: Failures,
+) -> int:
+    """Rank molecules, write them, and print a table of each.
+
+    Parameters
+    ----------
+    inputs : files that are read, and never replaced.
+    ensembles_of : gives molecules and their structures once all targets can be written; is told whether bond orders are
+        needed.
+
+    Returns
+    -------
+    exit status
+    """
+    from molcalc.analysis.html_view import conformer_views, write_page
     from molcalc.cli.output import output_format, write_frames
     from molcalc.conformers.sdf import write_sdf
     from molcalc.conformers.settings import RankingSettings
-    from molcalc.conformers.sources import is_file_name
     from molcalc.errors import InputError, MolcalcError
-    from molcalc.io.targets import check_file
+    from molcalc.io.targets import check_distinct, check_file, reserved
 
     settings = RankingSettings(**{name: vars(args)[name] for name in RankingSettings.__dataclass_fields__})
-    failures = Failures(args.words, args.debug)
-    output = Path(args.output or f"{_stem(args.sources[0])}-conformers.xyz")
     kept = output.with_name(f"{output.name}.relaxed.traj")
-    inputs = input_paths([each for each in sources_of(args.sources) if is_file_name(each)], *(args.model or []))
     check_file(output, force=args.force, inputs=inputs)
     in_sdf = output.suffix.lower() == _SDF
     if not in_sdf:
         output_format(output)
-    check_table_target(args, inputs, [output, kept])
+    page = None if args.html is None else Path(args.html)
+    check_distinct([output, page])
+    if page is not None:
+        args.held.enter_context(reserved(page, force=args.force, inputs=inputs))
+    check_table_target(args, inputs, [output, kept, page])
     if kept.exists() and not (args.restart or args.force):
         raise InputError(
             f"{kept} has the relaxed structures of a run that did not end: --restart goes on with them, --force begins "
             "anew"
         )
-    reader = read_sources(args.sources, failures)
-    ensembles = _ensembles(reader, failures, in_sdf)
+    ensembles = ensembles_of(in_sdf)
     if not ensembles:
         return failures.report(0)
     calculator = make_calculator(args)
@@ -146,6 +192,11 @@ def run(args: Arguments) -> int:
         write_sdf(output, molecules)
     else:
         write_frames(output, [each.atoms for molecule in molecules for each in molecule.conformers])
+    if page is not None:
+        frames = [each.atoms for molecule in molecules for each in molecule.conformers]
+        write_page(
+            page, conformer_views(frames), f"Conformers of {', '.join(each.molecule.name for each in molecules)}"
+        )
     _show(args, molecules, calculator, output)
     kept.unlink(missing_ok=True)
     return failures.report(len(molecules))
@@ -179,13 +230,13 @@ def read_sources(names: Sequence[str], failures: Failures) -> SourceReader:
     return reader
 
 
-def _ensembles(reader: SourceReader, failures: Failures, in_sdf: bool) -> list[Ensemble]:
+def _ensembles(found_in_sources: Sequence[Ensemble], failures: Failures, in_sdf: bool) -> list[Ensemble]:
     """Molecules to rank, with bond orders where the output needs them."""
     from molcalc.conformers.sdf import with_bond_orders
     from molcalc.errors import MolcalcError
 
     found = []
-    for ensemble in reader.ensembles():
+    for ensemble in found_in_sources:
         try:
             found.append(with_bond_orders(ensemble) if in_sdf else ensemble)
         except MolcalcError as error:

@@ -17,6 +17,7 @@ from molcalc.cli.options import (
     number,
     parse_labels,
     parse_units,
+    share_or_number,
 )
 from molcalc.cli.table import Column, ShownTable, add_table_options, check_table_target, show_table
 
@@ -52,7 +53,9 @@ def add_parser(subparsers: Subparsers) -> None:
     action = _add(actions, "split", _split, "write training, validation and test parts into files of their own")
     action.add_argument("data", metavar="DATABASE", help="SQLite database (.db)")
     for name in ("valid", "test"):
-        action.add_argument(f"--{name}", type=_share, default=0.1, metavar="X", help="share, or number if whole")
+        action.add_argument(
+            f"--{name}", type=share_or_number, default=0.1, metavar="X", help="share, or number if whole"
+        )
     action.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the draw (default 0)")
     action.add_argument(
         "--method", default="hash", choices=("hash", "random", "block"),
@@ -76,11 +79,6 @@ def _add(actions: Any, name: str, run: Callable[[Arguments], int], text: str) ->
     parser.set_defaults(run=run)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
-
-
-def _share(text: str) -> float | int:
-    """A whole number of structures, or a share of them."""
-    return int(number(int)(text)) if text.isdigit() else float(number(float, 0)(text))
 
 
 def _report(args: Arguments) -> int:

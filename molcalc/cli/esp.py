@@ -7,13 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.options import Arguments, Subparsers, add_model_options, add_units, number, parse_units
+from molcalc.cli.options import Arguments, Subparsers, add_html, add_model_options, add_units, number, parse_units
 from molcalc.cli.structure_reports import report_each
 from molcalc.cli.table import Column, ShownTable, add_table_options, per_electronvolt, prints_text, show_table
 
 if TYPE_CHECKING:
     from molcalc.analysis.esp_errors import PotentialError
+    from molcalc.analysis.html_view import View
     from molcalc.analysis.molecular_potential import MolecularPotential
+    from molcalc.analysis.rendering import Camera
     from molcalc.analysis.surface import Extremum, SurfacePotential
     from molcalc.calculators.base import MolCalculator
     from molcalc.cli.input_structures import InputStructure
@@ -22,12 +24,13 @@ _EPILOG = """\
 Without further options the potential on the surface at 1.4 van der Waals radii is described: highest and lowest value,
 mean, means over its positive and negative part, their variances, and the balance of these (Politzer and Murray).
 Files that are written begin with the name of the structure, or with --output: NAME.cube, NAME-esp.png,
-NAME-surface.csv, NAME-points.csv. The potential is that of the charges of the model: inside of
+NAME-scene.pov, NAME-surface.csv, NAME-points.csv. The potential is that of the charges of the model: inside of
 molecules it means little.
 
 examples:
   molcalc esp water.xyz
   molcalc esp water.xyz --cube 0.2 --plot
+  molcalc esp water.xyz aspirin.xyz --html potentials.html
   molcalc esp co2.xyz --model runs/co2 --points grid.xyz --output co2
   molcalc esp co2.xyz --model runs/co2 --compare co2_esp.db
 """
@@ -35,6 +38,9 @@ _SHOWN = ("v_max", "v_min", "mean", "mean_positive", "mean_negative", "deviation
 _SQUARED = ("variance_positive", "variance_negative")
 _TITLES = {"v_max": "V max", "v_min": "V min", "mean_positive": "mean +", "mean_negative": "mean -", "deviation": "Π",
            "variance_positive": "var +", "variance_negative": "var -"}  # fmt: skip
+
+_MEASURES = ("rmse", "mae", "mean", "largest")
+_OF_CHARGES = {"distributed": "distributed", "charges": "of atoms"}
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -61,7 +67,18 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--compare", metavar="DATA", help="errors against the potentials (esp, esp_points) of a file of data"
     )
-    parser.add_argument("--plot", action="store_true", help="write a picture of the surface")
+    parser.add_argument("--plot", action="store_true", help="write a picture of the surface and distributed charges")
+    parser.add_argument(
+        "--pov", action="store_true", help="write a scene for POV-Ray, and render it where that is installed"
+    )
+    parser.add_argument(
+        "--camera", nargs=3, type=number(float), metavar=("ELEVATION", "AZIMUTH", "ROLL"),
+        help="degrees from which pictures are taken (default: the broad side)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pixels", type=number(int, 16), default=520, metavar="N", help="of their longer side (default 520)"
+    )
+    add_html(parser, "surfaces and distributed charges")
     parser.add_argument(
         "--source", default="auto", choices=("auto", "distributed", "charges"),
         help="charges that make the potential (default auto: those of the dipole)",
@@ -81,6 +98,9 @@ def run(args: Arguments) -> int:
     endings = {
         "cube": ".cube" if args.cube is not None else None,
         "plot": "-esp.png" if args.plot else None,
+        "scene": "-scene.pov" if args.pov else None,
+        "settings": "-scene.ini" if args.pov else None,
+        "rendered": "-scene.png" if args.pov else None,
         "points": "-points.csv" if args.points is not None else None,
         "surface": "-surface.csv" if args.output is not None else None,
     }
@@ -107,9 +127,12 @@ class Descriptions:
         self._table = ShownTable(columns)
         self._structures: list[dict[str, Any]] = []
         self._texts: list[str] = []
+        self._compared: list[tuple[str, list[PotentialError]]] = []
+        self._views: list[View] = []
 
     def add(self, frame: InputStructure, calculator: MolCalculator, targets: Mapping[str, Path]) -> None:
         """One molecule: evaluated once, asked for everything."""
+        from molcalc.analysis.html_view import potential_view
         from molcalc.analysis.molecular_potential import MolecularPotential
         from molcalc.analysis.surface import SurfacePotential, VdwSurface
 
@@ -131,20 +154,39 @@ class Descriptions:
         self._texts.append(_extrema_text(frame, of_structure, self._unit))
         if args.compare is not None:
             errors = self._errors(frame, calculator, potential)
-            of_structure["errors"] = [asdict(error) for error in errors]
-            self._texts.append(str(self._error_table(errors)))
-        self._write(potential, found, targets)
-        of_structure["files"] = {what: str(path) for what, path in targets.items()}
-        self._texts += [f"written: {', '.join(str(path) for path in targets.values())}"] if targets else []
+            of_structure["errors"] = self._records(errors)
+            self._compared.append((f"{frame.label}, {atoms.get_chemical_formula()}", errors))
+            self._texts += [f"errors in {self._unit}", str(self._error_table(errors))]
+        rendered = self._write(potential, found, targets)
+        if args.html is not None:
+            self._views.append(potential_view(potential, frame.label, args.surface))
+        files = {what: str(path) for what, path in targets.items() if what != "rendered" or rendered}
+        of_structure["files"] = files
+        self._texts += [f"written: {', '.join(files.values())}"] if files else []
         self._structures.append(of_structure)
 
     def publish(self, calculator: MolCalculator) -> None:
         """Print everything."""
+        from molcalc.analysis.html_view import write_page
+
+        if self._args.html is not None:
+            write_page(Path(self._args.html), self._views, "Electrostatic potential")
+            self._texts.append(f"written: {self._args.html}")
         made_by = calculator.todict()
         document = {
-            "model": made_by["model"], "model_hash": made_by["model_hash"], "units": self._table.units(),
-            "structures": self._structures,
+            "model": made_by["model"], "model_hash": made_by["model_hash"],
+            "units": {**self._table.units(), "errors": self._unit}, "structures": self._structures,
         }  # fmt: skip
+        if len(self._compared) > 1:
+            pooled = self._pooled()
+            document["errors"] = self._records(pooled)
+            whole = [error for error in pooled if error.points == "all"]
+            by_molecule = [(name, [one for one in errors if one.points == "all"]) for name, errors in self._compared]
+            self._texts += [
+                f"\nerrors over all points in {self._unit}, {len(self._compared)} molecules",
+                str(self._side_by_side("molecule", [*by_molecule, ("all molecules", whole)])),
+                f"\nerrors over the points of all molecules in {self._unit}", str(self._error_table(pooled)),
+            ]  # fmt: skip
         show_table(self._args, self._table, document)
         if prints_text(self._args):
             print("\n" + "\n".join(text for text in self._texts if text))
@@ -166,30 +208,54 @@ class Descriptions:
         from molcalc.analysis.point_files import read_reference
 
         reference = read_reference(self._args.compare, frame.atoms, parse_units(self._args.units))
-        has_sites = self._args.source != "charges" and len(potential.sites.charges) != len(frame.atoms)
+        has_sites = potential.sites.centers is not None
         predictions = {"distributed": potential.at(reference.points)} if has_sites else {}
         atomic = MolecularPotential.of(frame.atoms, calculator, "charges") if has_sites else potential
         predictions["charges"] = atomic.at(reference.points)
         return potential_errors(frame.atoms, reference.points, reference.potential, predictions)
 
-    def _error_table(self, errors: list[PotentialError]) -> ShownTable:
-        columns = [Column("charges", text=True), Column("points", text=True), Column("number")]
-        columns += [Column(name, unit=self._unit, form=".4f") for name in ("rmse", "mae", "mean", "largest")]
-        rows: list[Sequence[Any]] = [
-            [
-                error.charges, error.points, error.n_points,
-                *(self._factor * value for value in (error.rmse, error.mae, error.mean, error.largest)),
-            ]
-            for error in errors
-        ]  # fmt: skip
-        return ShownTable(columns, rows)
+    def _records(self, errors: Sequence[PotentialError]) -> list[dict[str, Any]]:
+        """Errors as JSON holds them, in the unit that is asked for."""
+        return [
+            {**asdict(error), **{name: self._factor * getattr(error, name) for name in _MEASURES}} for error in errors
+        ]
 
-    def _write(self, potential: MolecularPotential, found: SurfacePotential, targets: Mapping[str, Path]) -> None:
+    def _pooled(self) -> list[PotentialError]:
+        from molcalc.analysis.esp_errors import pooled_errors
+
+        return pooled_errors(error for _, errors in self._compared for error in errors)
+
+    def _error_table(self, errors: Sequence[PotentialError]) -> ShownTable:
+        """Errors by group of points."""
+        groups: dict[str, list[PotentialError]] = {}
+        for error in errors:
+            groups.setdefault(error.points, []).append(error)
+        return self._side_by_side("points", list(groups.items()))
+
+    def _side_by_side(self, title: str, rows: Sequence[tuple[str, Sequence[PotentialError]]]) -> ShownTable:
+        """Errors of distributed and of atomic charges beside each other, where there are both."""
+        kinds = [error.charges for error in rows[0][1]]
+        columns = [Column(title, text=True), Column("number")]
+        columns += [
+            Column(f"{name}_{kind}", f"{name} {_OF_CHARGES[kind]}", form=".4f") for name in _MEASURES for kind in kinds
+        ]
+        table = ShownTable(columns)
+        for name, errors in rows:
+            own = {error.charges: error for error in errors}
+            values = [self._factor * getattr(own[kind], measure) for measure in _MEASURES for kind in kinds]
+            table.rows.append([name, errors[0].n_points, *values])
+        return table
+
+    def _write(self, potential: MolecularPotential, found: SurfacePotential, targets: Mapping[str, Path]) -> bool:
+        """Write what is asked for; whether a scene was rendered."""
         from molcalc.analysis.cube import write_potential_cube
-        from molcalc.analysis.pictures import draw_potential
+        from molcalc.analysis.pictures import dots_per_inch, draw_potential
         from molcalc.analysis.point_files import check_unit, write_values
+        from molcalc.analysis.povray import INSTALL, can_render, render_pov, write_scene
+        from molcalc.cli.terminal import note
         from molcalc.train.report.figures import save_figure
 
+        camera = self._camera(potential)
         if self._points is not None:
             check_unit(self._points, potential.atoms, self._args.points)
         if "cube" in targets:  # first, as it may be too large
@@ -199,7 +265,26 @@ class Descriptions:
         if "surface" in targets:
             write_values(targets["surface"], found.points, self._factor * found.potential, self._unit)
         if "plot" in targets:
-            save_figure(draw_potential(potential, self._args.surface), targets["plot"], colors=None)
+            figure = draw_potential(potential, self._args.surface, camera, sites=potential.is_distributed)
+            save_figure(figure, targets["plot"], colors=None, dots_per_inch=dots_per_inch(camera))
+        if "scene" in targets:
+            settings = write_scene(
+                targets["scene"], potential, self._args.surface, camera, sites=potential.is_distributed
+            )
+            if can_render():
+                render_pov(settings)
+                return True
+            note(f"{targets['scene']} is not rendered: POV-Ray is not installed ({INSTALL})")
+        return False
+
+    def _camera(self, potential: MolecularPotential) -> Camera:
+        """From where pictures of the molecule are taken."""
+        from molcalc.analysis.rendering import Camera
+
+        if self._args.camera is None:
+            return Camera.facing(potential.atoms.positions, self._args.pixels)
+        elevation, azimuth, roll = self._args.camera
+        return Camera(elevation, azimuth, roll, self._args.pixels)
 
 
 def _extrema_text(frame: InputStructure, described: dict[str, Any], unit: str) -> str:

@@ -50,6 +50,7 @@ examples:
   molcalc evaluate pbe0=test.h5 --model runs/both --by formula element
   molcalc evaluate test.db --model runs/water --output predictions.db
   molcalc evaluate test.db --model runs/water --annotate water1
+  molcalc evaluate test.db --model runs/water --plot parity.png
 """
 
 
@@ -79,6 +80,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="write structures with predictions (.db, .json, .xyz, …)"
     )
+    parser.add_argument("--plot", metavar="FILE", help="picture of labels and predictions, as PNG")
     parser.add_argument("--force", action="store_true", help="replace existing files, but no input")
     parser.add_argument(
         "--annotate", metavar="NAME", help="add predictions to the rows of DATA, as keys NAME_energy, …"
@@ -103,20 +105,30 @@ def run(args: Arguments) -> int:
 
     from molcalc.assembly.opening import open_model
     from molcalc.errors import ConfigError, suggest
-    from molcalc.io.targets import reserved
+    from molcalc.io.targets import check_distinct, reserved
     from molcalc.train.data import open_dataset
     from molcalc.train.data.comparison import Comparison
     from molcalc.train.data.declared_units import STANDARD_UNITS
     from molcalc.train.data.formats import FORMATS
     from molcalc.train.loop.processes import chosen_device
+    from molcalc.train.report.error_plots import draw_parity
     from molcalc.train.report.evaluation import Evaluator, evaluate_part
+    from molcalc.train.report.figures import PNG, save_figure, style
     from molcalc.train.report.prediction_writer import PredictionWriter
 
     for kind in args.by:
         if kind not in GROUPS:
             raise ConfigError(f"--by {kind!r}{suggest(kind, GROUPS)}; groups are {', '.join(GROUPS)}")
     inputs = input_paths(parse_data(args.data), *args.model)
-    check_table_target(args, inputs, [Path(args.output)] if args.output else [])
+    outputs = [Path(name) for name in (args.output, args.plot) if name]
+    check_distinct(outputs)
+    check_table_target(args, inputs, outputs)
+    if args.plot:
+        if Path(args.plot).suffix.lower() != PNG:
+            raise ConfigError(f"--plot {args.plot}: pictures end in {PNG}")
+        with style():  # says that matplotlib is not there, before the work
+            pass
+        args.held.enter_context(reserved(Path(args.plot), force=args.force, inputs=inputs))
     if args.output:
         if Path(args.output).suffix.lower() not in FORMATS:
             raise ConfigError(f"-o {args.output}: files of structures end in {', '.join(FORMATS)}")
@@ -148,6 +160,8 @@ def run(args: Arguments) -> int:
         found = evaluate_part(evaluator, data, fidelity=args.fidelity, on_batch=seen)
     values = _values(args, found, len(data))
     show_table(args, _table(values), values, text=_text(args, found, len(data), values))
+    if args.plot:
+        save_figure(draw_parity(found, f"{len(data)} systems"), Path(args.plot))
     if results is not None and args.output:
         results.write(Path(args.output), {"model": _named(args), "model_hash": model.hash, "units": STANDARD_UNITS})
     if results is not None and args.annotate:

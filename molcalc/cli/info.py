@@ -45,8 +45,10 @@ def run(args: Arguments) -> int:
     if args.model is None:
         values: dict[str, Any] = published_models()
     else:
-        values = describe_program(args.model) or describe_model(
-            args.model, read_model(args.model, trusted=args.trusted)
+        values = (
+            describe_program(args.model)
+            or describe_generator(args.model)
+            or describe_model(args.model, read_model(args.model, trusted=args.trusted))
         )
     rows: list[Sequence[str]] = [[key, _text(value)] for key, value in values.items()]
     width = max(len(key) for key in values)
@@ -66,7 +68,9 @@ def published_models() -> dict[str, str]:
             found[name] = f"installed: {find_file(entry.file)}"
         except CheckpointError as error:
             found[name] = f"not installed: {error}"
-    return {**found, **dict.fromkeys(BUNDLED, "comes with molcalc")}
+    for name, trunk in BUNDLED.items():
+        found[name] = "comes with molcalc" + ("" if trunk is None else f", heads on {trunk}")
+    return found
 
 
 def describe_model(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -109,6 +113,41 @@ def describe_model(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
         "open shells": "yes" if "spin_charges" in network.predicts else "no",
         "predicts": ["atomic_energies", *network.predicts],
         "hash": checkpoint.hash,
+        "provenance": config.provenance or "not recorded",
+        "files": [f"{path} ({path.stat().st_size} bytes)" for path in model_files(name)],
+    }
+
+
+def describe_generator(name: str) -> dict[str, Any] | None:
+    """Description of a generator of conformers: its molecule, size, training and files; None for anything else."""
+    from dataclasses import asdict
+
+    from molcalc.conformers.vae.model_files import parts_of
+    from molcalc.errors import CheckpointError, MissingFileError
+    from molcalc.io import checkpoint
+    from molcalc.registry import GENERATOR
+
+    try:
+        model = checkpoint.load(name)
+    except (CheckpointError, MissingFileError):  # whoever reads potentials says what is wrong
+        return None
+    if model.config.kind != GENERATOR:
+        return None
+    config, parts = model.config, parts_of(model, name)
+    assert parts.network is not None
+    molecule, mixture = parts.reference.molecule, parts.mixture
+    return {
+        "model": name,
+        "kind": config.kind,
+        "molecule": molecule.name,
+        "formula": molecule.formula,
+        "charge": molecule.charge,
+        "multiplicity": molecule.multiplicity,
+        "parameters": sum(parameter.numel() for parameter in parts.network.parameters()),
+        "network": asdict(parts.network_config),
+        "objective": asdict(parts.objective),
+        "prior": "not fitted: the run has not ended" if mixture is None else f"{len(mixture.weights)} components",
+        "hash": model.hash,
         "provenance": config.provenance or "not recorded",
         "files": [f"{path} ({path.stat().st_size} bytes)" for path in model_files(name)],
     }

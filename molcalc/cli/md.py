@@ -13,6 +13,7 @@ from molcalc.cli.options import (
     Arguments,
     Subparsers,
     add_executor_options,
+    add_html,
     add_model_options,
     executor_of,
     input_paths,
@@ -23,6 +24,7 @@ from molcalc.simulate import ENSEMBLES
 from molcalc.simulate.interrupts import Interrupted
 
 if TYPE_CHECKING:
+    from molcalc.analysis.html_view import View
     from molcalc.calculators.base import MolCalculator
     from molcalc.cli.input_structures import InputStructure
     from molcalc.errors import MolcalcError
@@ -42,6 +44,7 @@ examples:
   molcalc md water.xyz --temperature 300 --steps 10000 --trajectory md.traj --log md.log
   molcalc md water.xyz --trajectory md.traj --log md.log --steps 20000 --restart
   molcalc md conformers.xyz@: replicas/*.xyz --steps 20000 --trajectory md.traj
+  molcalc md water.xyz --trajectory md.traj --plot --html md.html
   molcalc md md.traj --keep-velocities --ensemble nve --trajectory nve.traj
 """
 
@@ -80,6 +83,10 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="FILE",
         help="table of step, time, energies and temperature of every frame; FILE-0, … of several structures",
     )
+    parser.add_argument(
+        "--plot", action="store_true", help="picture of energies and temperature, beside the trajectory (NAME.png)"
+    )
+    add_html(parser, "the trajectory as a movie")
     parser.add_argument("--restart", action="store_true", help="continue --trajectory (.traj), if it exists")
     parser.add_argument("--force", action="store_true", help="replace existing files")
     add_executor_options(parser)
@@ -113,6 +120,7 @@ def run(args: Arguments) -> int:
                 check_not_input(target, inputs)
         if args.keep_velocities and not start.atoms.has("momenta"):
             raise InputError(f"--keep-velocities: {start.source} has no velocities")
+    pictures = _Pictures(args, paths, inputs)
     if len(starts) > 1:  # of two runs of the same list each would get some of the trajectories, and neither all
         args.held.enter_context(reserved(Path(frames), force=True))
     recorded = recorded_settings(paths) if args.restart else None
@@ -128,10 +136,75 @@ def run(args: Arguments) -> int:
                 raise outcome
             failures.add(type(outcome)(f"{label}{outcome}"))
             continue
+        pictures.add(start.label, path, outcome)
         print(f"{label}{_summary(outcome, args.steps)}{'' if len(starts) == 1 else f'; frames in {path}'}")
         if len(starts) == 1 and (agreement := last_agreement(outcome.extras, len(start.atoms))):
             print(agreement)
+    pictures.write()
     return failures.report(len(done))
+
+
+class _Pictures:
+    """What is drawn of the trajectories of a run: a picture of each, and one page of all.
+
+    Parameters
+    ----------
+    paths : of the trajectories.
+    inputs : files that the command reads.
+
+    Raises
+    ------
+    ConfigError, InputError
+        When a picture cannot be drawn or would replace something; those of the run that goes on are drawn anew.
+    """
+
+    def __init__(self, args: Arguments, paths: Sequence[Path | None], inputs: Sequence[Path]) -> None:
+        from molcalc.io.targets import check_distinct, check_file, reserved
+        from molcalc.train.report.figures import PNG, style
+
+        self._plotted = args.plot
+        self._page = None if args.html is None else Path(args.html)
+        self._views: list[View] = []
+        force = args.force or args.restart
+        pictures = [path.with_suffix(PNG) for path in paths if path is not None] if args.plot else []
+        check_distinct([*pictures, self._page, *paths])
+        for path in pictures:
+            check_file(path, force=force, inputs=inputs)
+        if pictures:
+            with style():  # says that matplotlib is not there, before the work
+                pass
+        if self._page is not None:
+            args.held.enter_context(reserved(self._page, force=force, inputs=inputs))
+
+    def add(self, label: str, path: Path | None, outcome: Dynamics) -> None:
+        """Draw a trajectory, all parts of the run."""
+        from ase.io import read
+
+        from molcalc.analysis.dynamics_plot import draw_dynamics
+        from molcalc.analysis.html_view import trajectory_view
+        from molcalc.cli.terminal import note
+        from molcalc.simulate.ensembles import degrees_of_freedom
+        from molcalc.train.report.figures import PNG, save_figure
+
+        if path is None or not (self._plotted or self._page):
+            return
+        frames = read(path, ":")
+        if self._plotted and len(frames) > 1:
+            settings = outcome.settings
+            kelvin = None if settings.thermostat is None else settings.temperature
+            figure = draw_dynamics(frames, degrees_of_freedom(outcome.atoms, settings), kelvin)
+            save_figure(figure, path.with_suffix(PNG))
+        elif self._plotted:
+            note(f"{path} has one frame only, of which there is no picture: take more --steps or a shorter --interval")
+        if self._page is not None:
+            self._views.append(trajectory_view(frames, label))
+
+    def write(self) -> None:
+        """Write the page."""
+        from molcalc.analysis.html_view import write_page
+
+        if self._page is not None and self._views:
+            write_page(self._page, self._views, "Molecular dynamics")
 
 
 def _moved(

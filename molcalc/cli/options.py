@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from molcalc.io.plain_numbers import decimal, whole_number
+
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
 
@@ -70,7 +72,7 @@ def number(kind: type, lowest: float = -math.inf, *, open_end: bool = False) -> 
         from molcalc.errors import short  # brings ASE, which --help does without
 
         try:
-            value = kind(text)
+            value = whole_number(text) if kind is int else decimal(text)
         except ValueError:
             value = math.nan
         if not abs(value) <= largest or value < lowest or (open_end and value == lowest):
@@ -80,19 +82,29 @@ def number(kind: type, lowest: float = -math.inf, *, open_end: bool = False) -> 
     return parse
 
 
-def add_model_options(parser: argparse.ArgumentParser, *, one_fidelity: bool = True) -> None:
+def add_model_options(
+    parser: argparse.ArgumentParser,
+    *,
+    flag: str = "--model",
+    one_fidelity: bool = True,
+    several: str = "for an ensemble of several runs",
+) -> None:
     """Options that choose and set up the calculator.
 
     Parameters
     ----------
+    flag : that names it.
     one_fidelity : whether the command is about one fidelity, and what completes it may be chosen.
+    several : what the flag is repeated for.
     """
     group = parser.add_argument_group("model")
     group.add_argument(
-        "--model",
+        flag,
         action="append",
+        dest="model",
+        metavar="MODEL",
         help="published name, model directory, .jpt or .pt file ('molcalc info' lists names; default "
-        f"{DEFAULT_PUBLISHED}); repeat it for an ensemble of several runs",
+        f"{DEFAULT_PUBLISHED}); repeat it {several}",
     )
     if one_fidelity:
         group.add_argument("--fidelity", metavar="NAME", help="level of theory of a model that has several")
@@ -132,6 +144,13 @@ def add_extrapolation(group: Any) -> None:
     )  # fmt: skip
 
 
+def add_html(parser: argparse.ArgumentParser, what: str) -> None:
+    """The option that writes a page to look at."""
+    parser.add_argument(
+        "--html", metavar="FILE", help=f"write a page that shows {what}, to turn and look at, without a network"
+    )
+
+
 def add_trusted(group: Any) -> None:
     """The option that allows files which run code when they are read."""
     group.add_argument("--trusted", action="store_true", help="allow an unknown .jpt file; reading it runs its code")
@@ -164,12 +183,23 @@ def executor_of(args: Arguments) -> Iterator[Any]:
         yield client
 
 
-def make_calculator(args: Arguments, *, one_fidelity: bool = True) -> MolCalculator:
-    """The calculator that the model options describe, at the first fidelity when all of them are wanted."""
+def make_calculator(
+    args: Arguments, *, one_fidelity: bool = True, models: Sequence[str] | None = None
+) -> MolCalculator:
+    """The calculator that the model options describe, at the first fidelity when all of them are wanted.
+
+    Parameters
+    ----------
+    models : in place of those of the options, which are one ensemble.
+
+    Returns
+    -------
+    calculator
+    """
     from molcalc.assembly.opening import open_model
     from molcalc.calculators.of_model import calculator_of
 
-    models = args.model or [DEFAULT_PUBLISHED]
+    models = models or args.model or [DEFAULT_PUBLISHED]
     model = open_model(models[0] if len(models) == 1 else models, trusted=args.trusted)
     if one_fidelity:
         dispersion = None if args.dispersion == "none" else args.dispersion
@@ -309,6 +339,20 @@ def input_paths(files: Sequence[str] | Mapping[str, Sequence[str]], *models: str
     return [Path(name) for name in (*data, *models) if name is not None]
 
 
+def share_or_number(text: str) -> float | int:
+    """Share of structures (a float), or how many (an int).
+
+    Returns
+    -------
+    the number
+
+    Raises
+    ------
+    ArgumentTypeError
+    """
+    return int(number(int)(text)) if text.isdigit() else float(number(float, 0)(text))
+
+
 def parse_held_out(texts: Sequence[str] | None) -> float | list[str] | dict[str, list[str]] | None:
     """A share (< 1) or number of systems, or data files of their own.
 
@@ -328,7 +372,7 @@ def parse_held_out(texts: Sequence[str] | None) -> float | list[str] | dict[str,
         from molcalc.errors import ConfigError
 
         try:
-            return float(number(float, 0)(texts[0]))
+            return share_or_number(texts[0])
         except argparse.ArgumentTypeError as error:
             raise ConfigError(
                 f"held-out systems: {error}; give a share (0.1), a number of systems, or files"

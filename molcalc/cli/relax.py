@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from molcalc.cli.options import (
     Arguments,
     Subparsers,
     add_executor_options,
+    add_html,
     add_model_options,
     executor_of,
     input_paths,
@@ -31,6 +33,7 @@ from molcalc.simulate import GEOMETRY_OPTIMIZERS
 from molcalc.simulate.interrupts import Interrupted
 
 if TYPE_CHECKING:
+    from molcalc.analysis.html_view import View
     from molcalc.calculators.base import MolCalculator
     from molcalc.cli.input_structures import InputStructure
     from molcalc.errors import MolcalcError
@@ -78,6 +81,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="FILE",
         help="write every step (.traj, .xyz, .extxyz); NAME-0, NAME-1, … of several structures",
     )
+    add_html(parser, "relaxed structures; with --trajectory every step")
     parser.add_argument(
         "--restart", action="store_true", help="continue --trajectory (.traj) and -o NAME.db where they exist"
     )
@@ -90,6 +94,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Relax structures; write them, and the steps if asked to."""
+    from molcalc.analysis.html_view import write_page
     from molcalc.cli.input_structures import read_all, sources_of
     from molcalc.cli.output import output_format, write_frames
     from molcalc.cli.patience import tell_of_triples
@@ -110,7 +115,8 @@ def run(args: Arguments) -> int:
     trajectories = file_of_each(args.trajectory, len(starts), "--trajectory")
     inputs = input_paths(sources_of(args.files), *(args.model or []))
     output_format(output)
-    check_distinct([output, *trajectories])
+    page = None if args.html is None else Path(args.html)
+    check_distinct([output, *trajectories, page])
     if not grows:
         args.held.enter_context(reserved(output, force=args.force, inputs=inputs))
     elif args.restart and output.exists():
@@ -118,7 +124,9 @@ def run(args: Arguments) -> int:
     else:
         check_file(output, force=args.force, inputs=inputs)
     check_trajectories(trajectories)
-    check_table_target(args, inputs, [output, *trajectories])
+    if page is not None:
+        args.held.enter_context(reserved(page, force=args.force, inputs=inputs))
+    check_table_target(args, inputs, [output, *trajectories, page])
     for trajectory in trajectories if not args.restart else []:
         if trajectory is not None:
             check_not_input(trajectory, inputs)
@@ -137,6 +145,10 @@ def run(args: Arguments) -> int:
         return failures.report(0)
     if not grows:
         write_frames(output, [relaxed.atoms for _, relaxed in outcomes])
+    if page is not None:
+        of_start = dict(zip((start.label for start in starts), trajectories))
+        views = [_view(start.label, relaxed, of_start[start.label]) for start, relaxed in outcomes]
+        write_page(page, views, "Relaxed structures")
     table = _table(outcomes, calculator, args.unit)
     document = {"units": table.units(), "output": str(output), "structures": table.records()}
     show_table(args, table, document, text=f"\n{table}" if len(starts) > 1 else "")
@@ -193,6 +205,17 @@ def _table(outcomes: Sequence[tuple[InputStructure, Relaxation]], calculator: Mo
         for start, relaxed in outcomes
     ]  # fmt: skip
     return ShownTable(columns, rows)
+
+
+def _view(label: str, relaxed: Relaxation, trajectory: Path | None) -> View:
+    """What the page shows of one structure: the way there, where it was written down."""
+    from ase.io import read
+
+    from molcalc.analysis.html_view import trajectory_view
+
+    frames = [relaxed.atoms] if trajectory is None else read(trajectory, ":")
+    facts = {"eV": f"{relaxed.last.energy:.5f}", "eV/Å": f"{relaxed.last.fmax:.4f}"}
+    return replace(trajectory_view(frames, label), facts=facts)
 
 
 class _StepTable:

@@ -50,7 +50,8 @@ def report_each(
         return failures.report(0)
     wanted = [{what: Path(stem + ending) for what, ending in endings.items()} for stem in stems_of(frames, args.output)]
     inputs = input_paths(sources_of(args.files), *(args.model or []), *others)
-    reserve_files(args, inputs, [list(targets.values()) for targets in wanted])
+    page = [] if args.html is None else [Path(args.html)]
+    reserve_files(args, inputs, [list(targets.values()) for targets in wanted], page)
     if args.plot:
         with style():  # says that matplotlib is not there, before the work
             pass

@@ -164,7 +164,9 @@ def check_table_target(
         args.held.enter_context(reserved(Path(args.csv), force=force, inputs=inputs))
 
 
-def reserve_files(args: argparse.Namespace, inputs: Iterable[Path], outputs: Sequence[Sequence[Path]]) -> None:
+def reserve_files(
+    args: argparse.Namespace, inputs: Iterable[Path], outputs: Sequence[Sequence[Path]], of_all: Sequence[Path] = ()
+) -> None:
     """Refuse files that would replace something, and keep their names for this command, as those of the table.
 
     Of many structures the names of the first stand for all: a process may hold a thousand files at most.
@@ -173,6 +175,7 @@ def reserve_files(args: argparse.Namespace, inputs: Iterable[Path], outputs: Seq
     ----------
     inputs : what the command reads.
     outputs : what it writes of each structure.
+    of_all : what it writes of all of them together.
 
     Raises
     ------
@@ -181,11 +184,11 @@ def reserve_files(args: argparse.Namespace, inputs: Iterable[Path], outputs: Seq
     from molcalc.io.targets import check_distinct, check_file, reserved
 
     given = tuple(inputs)
-    files = [path for of_structure in outputs for path in of_structure]
+    files = [*of_all, *(path for of_structure in outputs for path in of_structure)]
     for path in files:
         check_file(path, force=args.force, inputs=given)
     check_distinct(files)
-    for path in outputs[0]:
+    for path in (*of_all, *outputs[0]):
         args.held.enter_context(reserved(path, force=args.force, inputs=given))
     check_table_target(args, given, files)
 

@@ -1,8 +1,9 @@
-"""Text for people on the terminal: remarks, warnings on one line, and names that its encoding may lack."""
+"""Text for people on the terminal: remarks, warnings and logs on one line, and names that its encoding may lack."""
 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 import warnings
@@ -26,7 +27,7 @@ def plain_terminal(words: Callable[[str], str]) -> Iterator[None]:
         note("warning: " + words(" ".join(str(message).split())))
 
     _open_missing_streams()
-    streams = sys.stdout, sys.stderr
+    streams, log = (sys.stdout, sys.stderr), _LogNotes(words)
     for stream in streams:
         reconfigure = getattr(stream, "reconfigure", None)  # absent where a test or notebook captures output
         if reconfigure is not None:
@@ -34,10 +35,12 @@ def plain_terminal(words: Callable[[str], str]) -> Iterator[None]:
     # Names in files, and of files, are texts of others: whatever prints them, this is the door that they go through.
     sys.stdout, sys.stderr = _VisibleText(sys.stdout), _VisibleText(sys.stderr, progress=True)
     try:
+        logging.getLogger("molcalc").addHandler(log)
         with warnings.catch_warnings():
             warnings.showwarning = show
             yield
     finally:
+        logging.getLogger("molcalc").removeHandler(log)
         sys.stdout, sys.stderr = streams
 
 
@@ -87,6 +90,34 @@ def _open_missing_streams() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+class _LogNotes(logging.Handler):
+    """Shows what the package logs as remarks, above a progress bar, in the spelling of the command line."""
+
+    def __init__(self, words: Callable[[str], str]) -> None:
+        super().__init__()
+        self._words = words
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        from tqdm import tqdm
+
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        with tqdm.external_write_mode(file=sys.stderr):
+            note(prefix + self._words(" ".join(record.getMessage().split())))
+
+
+@contextmanager
+def log_shown_from(level: int) -> Iterator[None]:
+    """Let what the package logs pass from a level on, such as ``logging.INFO``."""
+    logger = logging.getLogger("molcalc")
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def note(text: str) -> None:

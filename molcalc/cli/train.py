@@ -7,25 +7,18 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from molcalc.cli.options import (
     DATA_HELP,
     Arguments,
     Subparsers,
-    add_labels,
-    add_skip_bad,
-    add_units,
     input_paths,
-    number,
-    parse_data,
-    parse_held_out,
-    parse_labels,
-    parse_units,
 )
 from molcalc.cli.table import Column, ShownTable, add_table_options, check_table_target, show_table, text_table
+from molcalc.cli.terminal import log_shown_from
+from molcalc.cli.training_options import add_training_options, said_options, setting_names
 
 if TYPE_CHECKING:
     from molcalc.train.fitting import FitResult
@@ -45,19 +38,6 @@ examples:
   molcalc train water.db --config fine_tuning.yaml --init wb97m-d3 --output runs/tuned
   molcalc train --output runs/water --resume --epochs 400
 """
-FLAGS: dict[str, dict[str, Any]] = {
-    "init": {"metavar": "MODEL", "help": "published name or model directory to start from"},
-    "epochs": {"type": number(int, 1), "metavar": "N", "help": "passes over the training data"},
-    "batch-size": {"type": number(int, 1), "metavar": "N", "help": "molecules or atoms (batch_mode) in a batch"},
-    "optimizer": {"metavar": "NAME", "help": "adamw, adam, rmsprop, muon or muon-documented"},
-    "learning-rate": {"type": number(float, 0), "metavar": "RATE", "help": "default: recommended for data and model"},
-    "seed": {"type": number(int, 0), "metavar": "N", "help": "of split, weights and order of the batches"},
-    "precision": {"choices": ("float32", "bf16", "float64"), "help": "arithmetic of the network"},
-    "device": {"choices": ("auto", "cpu", "cuda"), "help": "default auto"},
-    "threads": {"type": number(int, 1), "metavar": "N", "help": "of the processor"},
-    "track": {"choices": ("tensorboard", "wandb"), "help": "log every validation there as well"},
-}
-"""Options of :class:`molcalc.train.config.FitConfig` that have a flag of their own."""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -66,36 +46,18 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("data", nargs="*", metavar="DATA", help=DATA_HELP)
     parser.add_argument("-o", "--output", required=True, metavar="RUN", help="folder of the run, which is the model")
     parser.add_argument(
-        "--model", metavar="KIND", help="aimnet2, physnet-dcm or noneq-dcm (with --init: that of MODEL)"
+        "--model",
+        metavar="KIND",
+        help="aimnet2, physnet-dcm or noneq-dcm (with --init: that of MODEL); aimnet2-dcm or aimnet2-noneq-dcm put a "
+        "head of distributed charges on the AIMNet2 of --init; conformer-vae is a generator of structures",
     )
-    parser.add_argument("--valid", nargs="+", metavar="X", help="share, number, or files held out (default 0.1)")
-    parser.add_argument("--test", nargs="+", metavar="X", help="the same for the final test (default 0.1)")
     parser.add_argument(
         "--resume", nargs="?", const="yes", metavar="auto",
         help="go on with the run in RUN; with auto, begin it where there is none (for jobs that are started again)",
     )  # fmt: skip
-    add_units(parser)
-    add_labels(parser)
-    add_skip_bad(parser)
-    options = parser.add_argument_group("options of the training")
-    options.add_argument("--config", action="append", default=[], metavar="FILE", help="YAML options (repeatable)")
-    options.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-        help="any option, such as loss.weights.energy=5 (repeatable)",
-    )  # fmt: skip
-    for name, settings in FLAGS.items():
-        options.add_argument(f"--{name}", **settings)
-    options.add_argument("--no-plots", action="store_true", help="draw no pictures")
-    options.add_argument("--quiet", action="store_true", help="no progress bar and no notes, only warnings")
+    add_training_options(parser)
     add_table_options(parser)
     parser.set_defaults(run=run, names_of_settings=setting_names)
-
-
-def setting_names() -> Collection[str]:
-    """Names that ``--set`` takes."""
-    from molcalc.train.config import make_config
-
-    return make_config({}).flat().keys()
 
 
 def run(args: Arguments) -> int:
@@ -105,11 +67,15 @@ def run(args: Arguments) -> int:
 
     if args.resume not in (None, "yes", "auto"):  # a file that stands behind --resume
         args.data, args.resume = [args.resume, *args.data], "yes"
+    if trains_generator(args):
+        from molcalc.cli.train_generator import run_generator
+
+        return run_generator(args)
     options = gather_options(args)
     files = [file for name in FILES for file in named_files(separated(options)[0].get(name, []))]
     check_table_target(args, input_paths(files))
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
-    with _notes(logging.ERROR if not first else logging.WARNING if args.quiet else logging.INFO, args.words):
+    with log_shown_from(logging.ERROR if not first else logging.WARNING if args.quiet else logging.INFO):
         result = fit(
             output=args.output,
             resume="auto" if args.resume == "auto" else args.resume is not None,
@@ -119,6 +85,20 @@ def run(args: Arguments) -> int:
     if first:
         show_table(args, _table(result), dataclasses.asdict(result), _text(result))
     return 0
+
+
+def trains_generator(args: argparse.Namespace) -> bool:
+    """Whether the options, or the run that goes on, are about a generator of conformers."""
+    from molcalc.registry import GENERATOR
+    from molcalc.train.loop.run_folder import OPTIONS_FILE
+    from molcalc.train.option_parts import read_option_file
+
+    if args.model is not None:
+        return bool(args.model == GENERATOR)
+    recorded = os.path.join(args.output, OPTIONS_FILE)
+    files = [*([recorded] if args.resume is not None and os.path.isfile(recorded) else []), *args.config]
+    named = [values["model"] for values in map(read_option_file, files) if values.get("model") is not None]
+    return bool(named) and named[-1] == GENERATOR
 
 
 def gather_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -135,28 +115,9 @@ def gather_options(args: argparse.Namespace) -> dict[str, Any]:
     """
     from molcalc.errors import ConfigError
     from molcalc.registry import MODELS
-    from molcalc.train.config import join_options, make_config, parse_setting, read_options
     from molcalc.train.loop.run_folder import RunFolder
-    from molcalc.train.run_data import separated
 
-    files: dict[str, Any] = {}
-    parts = []
-    for path in args.config:
-        its_files, its_options = separated(read_options(path))
-        files.update(its_files)
-        parts.append(its_options)
-    parts += [parse_setting(text) for text in args.settings]
-    flags = {name.replace("-", "_"): getattr(args, name.replace("-", "_")) for name in ("model", *FLAGS)}
-    held_out = {name: parse_held_out(getattr(args, name)) for name in ("valid", "test")}
-    named = {**flags, **held_out, "data": parse_data(args.data) or None, "units": parse_units(args.units) or None}
-    named |= {"labels": parse_labels(args.labels) or None, "skip_bad": args.skip_bad or None}
-    its_files, its_options = separated({name: value for name, value in named.items() if value is not None})
-    files.update(its_files)
-    parts.append(its_options)
-    if args.no_plots:
-        parts.append({"plots": False})
-    options = join_options(*parts)
-    make_config(options)  # before any data is read
+    files, options = said_options(args, "model")
     if args.resume is None or (args.resume == "auto" and not RunFolder(args.output).started):
         if options.get("model") is None and options.get("init") is None:
             kinds = list(MODELS)
@@ -199,27 +160,3 @@ def _errors(result: FitResult) -> Iterator[tuple[str, str | None, dict[str, dict
         for fidelity, its_errors in result.by_fidelity.get(part, {}).items():
             if its_errors:
                 yield part, fidelity, its_errors
-
-
-@contextmanager
-def _notes(level: int, words: Callable[[str], str]) -> Iterator[None]:
-    """Show what the package logs as lines on stderr, above a progress bar, in the spelling of the command line."""
-    from molcalc.cli.terminal import note
-
-    class Notes(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            from tqdm import tqdm
-
-            prefix = "warning: " if record.levelno >= logging.WARNING else ""
-            with tqdm.external_write_mode(file=sys.stderr):
-                note(prefix + words(" ".join(record.getMessage().split())))
-
-    logger = logging.getLogger("molcalc")
-    handler, before = Notes(), logger.level
-    logger.addHandler(handler)
-    logger.setLevel(level)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)

@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "ConformerVAE": "molcalc.conformers.vae.vae",
     "rank_conformers": "molcalc.conformers.ranking",
     "RankingSettings": "molcalc.conformers.settings",
     "RankedConformers": "molcalc.conformers.ranked",

@@ -19,6 +19,8 @@ from molcalc.units import COVALENT_RADII, SYMBOLS
 BONDED, BROKEN, FORMED = 1.2, 1.35, 1.15
 """Distances by the sum of covalent radii: up to the first, two atoms of a structure are taken for bonded. Bonds that
 were there are broken beyond the second, others have formed below the third; what is between is strained or shared."""
+_STRUCTURES_AT_ONCE = 100
+"""Structures whose distances are looked at together."""
 DOUBLE = {(6, 6): 1.40, (6, 7): 1.315, (7, 6): 1.315, (7, 7): 1.30}
 """Å, by the elements: shorter bonds hold their ligands. Amides, 1.35 Å, turn."""
 LARGEST_RING = 7
@@ -70,18 +72,26 @@ class Molecule:
 
     def connectivity_fault(self, positions: np.ndarray) -> str:
         """What bonds a structure has lost or got; empty where they are those of the molecule."""
-        vectors = positions[:, None] - positions[None]
-        radii = COVALENT_RADII[self.numbers]
-        ratios = np.linalg.norm(vectors, axis=2) / (radii[:, None] + radii[None])
-        bonded = np.zeros(ratios.shape, dtype=bool)
-        for i, j in self.graph.bonds:
-            bonded[i, j] = bonded[j, i] = True
-        upper = np.triu(np.ones_like(bonded), k=1)
-        broken = np.argwhere(bonded & (ratios > BROKEN) & upper)
-        formed = np.argwhere(~bonded & (ratios < FORMED) & upper)
+        broken, formed = (np.argwhere(pairs[0]) for pairs in self._changed_bonds(positions[None]))
         words = [f"bond {self._pair(*pair)} is broken" for pair in broken.tolist()]
         words += [f"bond {self._pair(*pair)} has formed" for pair in formed.tolist()]
         return ", ".join(words)
+
+    def bonds_kept(self, positions: np.ndarray) -> np.ndarray:
+        """(n_structures,) whether structures (n_structures, n_atoms, 3) have its bonds, and no others."""
+        chunks = np.array_split(positions, max(1, len(positions) // _STRUCTURES_AT_ONCE))
+        return np.concatenate([~np.any(np.logical_or(*self._changed_bonds(each)), axis=(1, 2)) for each in chunks])
+
+    def _changed_bonds(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n_structures, n_atoms, n_atoms) pairs i < j whose bond is broken, and pairs that have got one."""
+        distances = np.linalg.norm(positions[:, :, None] - positions[:, None], axis=3)
+        radii = COVALENT_RADII[self.numbers]
+        ratios = distances / (radii[:, None] + radii[None])
+        bonded = np.zeros(ratios.shape[1:], dtype=bool)
+        for i, j in self.graph.bonds:
+            bonded[i, j] = bonded[j, i] = True
+        upper = np.triu(np.ones_like(bonded), k=1)
+        return bonded & (ratios > BROKEN) & upper, ~bonded & (ratios < FORMED) & upper
 
     def _pair(self, i: int, j: int) -> str:
         return f"{SYMBOLS[self.numbers[i]]}{i}–{SYMBOLS[self.numbers[j]]}{j}"

@@ -185,14 +185,13 @@ def positions_in(read: Any) -> list[np.ndarray]:
     return [np.array(each.GetPositions()) for each in read.GetConformers() if each.Is3D()]
 
 
-def embed(molecule: Molecule, n_structures: int | None, seed: int) -> list[Atoms]:
+def embed(molecule: Molecule, n_structures: int | None, seed: int, relaxed: bool = True) -> list[Atoms]:
     """Structures of a molecule, made from its bonds by distance geometry; the seed decides all of them.
-
-    They are relaxed with the force field MMFF94 where it knows the molecule: models need half as many steps from there.
 
     Parameters
     ----------
     n_structures : how many; None takes :data:`STRUCTURES_BY_BONDS`.
+    relaxed : with the force field MMFF94, where it knows the molecule: models need half as many steps from there.
 
     Returns
     -------
@@ -230,7 +229,7 @@ def embed(molecule: Molecule, n_structures: int | None, seed: int) -> list[Atoms
         settings.clearConfs = False
         settings.randomSeed = (seed + _SECOND_HALF) % _MAX_SEED  # lest molecules without such torsions come twice
         found += list(rdDistGeom.EmbedMultipleConfs(made, n_structures // 2, settings))
-        if rdForceFieldHelpers.MMFFHasAllMoleculeParams(made):
+        if relaxed and rdForceFieldHelpers.MMFFHasAllMoleculeParams(made):
             rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(made, numThreads=1, maxIters=_FORCE_FIELD_STEPS)
     return [molecule.structure(np.array(made.GetConformer(k).GetPositions())) for k in found]
 

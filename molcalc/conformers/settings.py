@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass
 
 from molcalc.calculators.thermochemistry import check_conditions
-from molcalc.errors import ConfigError, checked_positive
+from molcalc.errors import ConfigError, checked_positive, checked_whole
 from molcalc.simulate.relaxation_run import RelaxationSettings
 
 ROUGH = 0.05
@@ -54,9 +53,8 @@ class RankingSettings:
 
     def __post_init__(self) -> None:
         for name, lowest in (("n_structures", 1), ("seed", 0)):
-            value = vars(self)[name]
-            if value is not None and (not isinstance(value, numbers.Integral) or value < lowest):
-                raise ConfigError(f"{name}={value} is not a whole number ≥ {lowest}")
+            if (value := vars(self)[name]) is not None:
+                checked_whole(name, value, lowest)
         if self.n_structures is not None and self.n_structures > MOST_STRUCTURES:
             raise ConfigError(f"n_structures={self.n_structures} is out of any sense; at most {MOST_STRUCTURES:,}")
         for name in ("window", "duplicate_energy", "duplicate_rmsd"):

@@ -15,6 +15,7 @@ import numpy as np
 
 from molcalc.conformers.graphs import AtomGraph, mappings
 from molcalc.conformers.stereo import Hands, keeps_hands, pyramids_of
+from molcalc.conformers.superposition import rmsd_matrix
 
 MAX_MAPS = 20_000
 """Ways to exchange equal atoms that are tried. The search turns back early where shapes differ: few molecules have as
@@ -92,7 +93,8 @@ def symmetric_rmsd(first: Shape, second: Shape, limit: float = math.inf) -> floa
     maps = _maps(first, second, limit * math.sqrt(2 * n))
     least = math.inf
     while chunk := list(itertools.islice(maps, _AT_ONCE)):
-        least = min(least, float(_superimposed(first.positions, second.positions[np.array(chunk)]).min()))
+        moved = second.positions[np.array(chunk)]
+        least = min(least, float(rmsd_matrix(first.positions[None], moved).min()))
     return least if least <= limit else math.inf
 
 
@@ -110,20 +112,3 @@ def _maps(first: Shape, second: Shape, tolerance: float) -> Iterator[list[int]]:
 
     maps = mappings(first.graph, second.graph, accept if math.isfinite(tolerance) else hands)
     return itertools.islice(maps, MAX_MAPS)
-
-
-def _superimposed(fixed: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    """(n_maps,) Å, least distances of structures about a common center over proper rotations.
-
-    W. Kabsch, Acta Cryst. A 34, 827 (1978).
-
-    Parameters
-    ----------
-    fixed : (n_atoms, 3) Å.
-    moved : (n_maps, n_atoms, 3) Å.
-    """
-    products = np.einsum("ax,may->mxy", fixed, moved)
-    left, values, right = np.linalg.svd(products)
-    values[:, 2] *= np.sign(np.linalg.det(left) * np.linalg.det(right))
-    squares = np.sum(fixed**2) + np.sum(moved**2, axis=(1, 2)) - 2.0 * values.sum(axis=1)
-    return np.sqrt(np.maximum(squares, 0.0) / len(fixed))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,6 +41,14 @@ class Hand(ABC):
     def agrees(self, images: Sequence[int], others: Mapping[tuple[int, ...], Hand]) -> bool:
         """Whether a map takes it to one of the same hand; what has no hand at its place agrees with everything."""
 
+    @abstractmethod
+    def signs_in(self, positions: np.ndarray) -> np.ndarray:
+        """(n_structures,) sign in each of (n_structures, n_atoms, 3) positions."""
+
+    @abstractmethod
+    def with_sign(self, sign: int) -> Hand:
+        """The same part of the molecule in a structure where it has this sign."""
+
 
 @dataclass(frozen=True)
 class Center(Hand):
@@ -62,6 +70,12 @@ class Center(Hand):
             return True
         order = [other.ligands.index(images[atom]) for atom in self.ligands]
         return self.sign * _parity(order) == other.sign
+
+    def signs_in(self, positions: np.ndarray) -> np.ndarray:
+        return turns(positions, self.place[0], self.ligands)
+
+    def with_sign(self, sign: int) -> Center:
+        return replace(self, sign=sign)
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,12 @@ class DoubleBond(Hand):
             return True
         changed = sum(a != b for a, b in zip(ligands, other.ligands))
         return self.sign * (-1) ** changed == other.sign
+
+    def signs_in(self, positions: np.ndarray) -> np.ndarray:
+        return np.array([side(each, self.place[0], self.place[1], *self.ligands) for each in positions], dtype=int)
+
+    def with_sign(self, sign: int) -> DoubleBond:
+        return replace(self, sign=sign)
 
 
 Hands = Mapping[tuple[int, ...], Hand]
@@ -164,12 +184,38 @@ def stereo_map(first: AtomGraph, of_first: Hands, second: AtomGraph, of_second: 
     return next(mappings(first, second, keeps_hands(of_first, of_second)), None)
 
 
+def signs_of(hands: Hands, positions: np.ndarray) -> np.ndarray:
+    """Signs that the parts of a molecule have in many structures.
+
+    Parameters
+    ----------
+    hands : of any structure of it.
+    positions : (n_structures, n_atoms, 3) Å.
+
+    Returns
+    -------
+    (n_structures, n_hands), in the order of the hands
+    """
+    found = [hand.signs_in(positions) for hand in hands.values()]
+    return np.stack(found, axis=1) if found else np.zeros((len(positions), 0), dtype=int)
+
+
+def with_signs(hands: Hands, signs: Sequence[int]) -> Hands:
+    """Hands of a structure in which the parts of the molecule have these signs."""
+    return {place: hand.with_sign(int(sign)) for (place, hand), sign in zip(hands.items(), signs)}
+
+
 def turn(positions: np.ndarray, center: int, ligands: Sequence[int]) -> int:
     """Sign of the volume that unit vectors to three or four ligands span in their order; 0 where they are flat."""
-    vectors = positions[list(ligands)] - positions[center]
-    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    volume = np.linalg.det(units[:3] if len(units) == 3 else units[:3] - units[3])
-    return 0 if abs(volume) < FLAT else int(np.sign(volume))
+    return int(turns(positions[None], center, ligands)[0])
+
+
+def turns(positions: np.ndarray, center: int, ligands: Sequence[int]) -> np.ndarray:
+    """(n_structures,) :func:`turn` of each of (n_structures, n_atoms, 3) positions."""
+    vectors = positions[:, list(ligands)] - positions[:, [center]]
+    units = vectors / np.linalg.norm(vectors, axis=2, keepdims=True)
+    volumes = np.linalg.det(units if len(ligands) == 3 else units[:, :3] - units[:, 3:])
+    return np.where(np.abs(volumes) < FLAT, 0, np.sign(volumes)).astype(int)
 
 
 def side(positions: np.ndarray, i: int, j: int, of_i: int, of_j: int) -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from molcalc.errors import ConfigError, MissingPackageError, suggest
+from molcalc.io.plain_numbers import decimal
 
 log = logging.getLogger(__name__)
 
@@ -404,7 +405,7 @@ def parse_dispersion(text: str) -> Parameters:
         if key not in known:
             raise ConfigError(f"dispersion={text!r}: unknown parameter {key!r}; known: {', '.join(known)}")
         try:
-            values[key] = float(number)
+            values[key] = decimal(number)
         except ValueError as error:
             raise ConfigError(f"dispersion={text!r}: {key}={number!r} is not a number") from error
     missing = {field.name for field in fields(kind) if field.default is MISSING} - values.keys()

@@ -1,4 +1,7 @@
-r"""Potential of point charges at points, summed within each system: V(g) = Σ_a q_a / |g − x_a|.
+r"""Potential of point charges, and of dipoles and quadrupoles, at points, summed within each system.
+
+.. math:: V(g) = \sum_a \frac{q_a}{r} + \frac{p_a \cdot u}{r^2} + \frac{3}{2} \frac{u \cdot Θ_a \cdot u}{r^3},
+    \qquad r\,u = g - x_a
 
 Compiled values and first derivatives by charges and sites; everything else goes through torch operations.
 """
@@ -36,11 +39,33 @@ def point_potential(
     """(n_points,) e/Å; arguments as in :func:`molcalc.electrostatics.multipoles.electrostatic_potential`, float64."""
     if not usable(points, sites, charges):
         return potential_torch(points, sites, charges, point_system_idx, system_idx)
+    return _by_system(_Potential, point_system_idx, system_idx, points, sites, charges)
+
+
+def moment_potential(
+    points: Float64[Tensor, "n_points 3"],
+    centers: Float64[Tensor, "n_atoms 3"],
+    dipoles: Float64[Tensor, "n_atoms 3"],
+    quadrupoles: Float64[Tensor, "n_atoms 3 3"],
+    point_system_idx: Int[Tensor, " n_points"],
+    system_idx: Int[Tensor, " n_atoms"],
+) -> Float64[Tensor, " n_points"]:
+    """(n_points,) e/Å of dipoles (n_atoms, 3) e·Å and symmetric traceless quadrupoles (n_atoms, 3, 3) e·Å² of atoms."""
+    tensors = (points, centers, dipoles, quadrupoles)
+    if not usable(*tensors):
+        return moments_torch(*tensors, point_system_idx, system_idx)
+    return _by_system(_MomentPotential, point_system_idx, system_idx, *tensors)
+
+
+def _by_system(
+    kind: type[_AtPoints], point_system_idx: Tensor, system_idx: Tensor, points: Tensor, *others: Tensor
+) -> Tensor:
+    """A compiled potential at points in any order."""
     if bool((point_system_idx[1:] >= point_system_idx[:-1]).all()):
-        return differentiable(_Potential(point_system_idx, system_idx), points, sites, charges)[0]
+        return differentiable(kind(point_system_idx, system_idx), points, *others)[0]
     order = torch.argsort(point_system_idx, stable=True)
-    by_system = _Potential(point_system_idx.index_select(0, order), system_idx)
-    (ordered,) = differentiable(by_system, points.index_select(0, order), sites, charges)
+    by_system = kind(point_system_idx.index_select(0, order), system_idx)
+    (ordered,) = differentiable(by_system, points.index_select(0, order), *others)
     return torch.zeros_like(ordered).index_copy(0, order, ordered)
 
 
@@ -56,6 +81,25 @@ def potential_torch(
     for chunk, point, site in pairs_in_chunks(point_system_idx, system_idx):
         distances = (points[chunk].index_select(0, point) - sites.index_select(0, site)).norm(dim=1)
         parts.append(segment_sum(charges.index_select(0, site) / distances, point, len(points[chunk])))
+    return torch.cat(parts)
+
+
+def moments_torch(
+    points: Float64[Tensor, "n_points 3"],
+    centers: Float64[Tensor, "n_atoms 3"],
+    dipoles: Float64[Tensor, "n_atoms 3"],
+    quadrupoles: Float64[Tensor, "n_atoms 3 3"],
+    point_system_idx: Int[Tensor, " n_points"],
+    system_idx: Int[Tensor, " n_atoms"],
+) -> Float64[Tensor, " n_points"]:
+    """Reference of :func:`moment_potential`, in operations that can be differentiated any number of times."""
+    parts = [points.new_empty(0)]
+    for chunk, point, atom in pairs_in_chunks(point_system_idx, system_idx):
+        arms = points[chunk].index_select(0, point) - centers.index_select(0, atom)
+        distances = arms.norm(dim=1)
+        along = (arms * dipoles.index_select(0, atom)).sum(dim=1)
+        pulled = torch.einsum("px,pxy,py->p", arms, quadrupoles.index_select(0, atom), arms)
+        parts.append(segment_sum(along / distances**3 + 1.5 * pulled / distances**5, point, len(points[chunk])))
     return torch.cat(parts)
 
 
@@ -78,11 +122,25 @@ def pairs_in_chunks(
 
 
 @dataclass(frozen=True)
-class _Potential(CompiledFunction):
-    """Potential at points that are sorted by system."""
+class _AtPoints(CompiledFunction):
+    """A potential at points that are sorted by system."""
 
     point_system_idx: Tensor
     system_idx: Tensor
+
+    @cached_property
+    def _ranges(self) -> np.ndarray:
+        """(n_systems, 4) int64 first and last point, first and last charge of each system."""
+        columns = []
+        indices = [array(index) for index in (self.point_system_idx, self.system_idx)]
+        systems = np.arange(1 + max((int(index[-1]) for index in indices if len(index)), default=-1))
+        for index in indices:
+            columns += [np.searchsorted(index, systems, side="left"), np.searchsorted(index, systems, side="right")]
+        return np.stack(columns, axis=1)
+
+
+class _Potential(_AtPoints):
+    """Potential of charges."""
 
     def value(self, *inputs: Tensor) -> tuple[Tensors, Tensors]:
         from molcalc.kernels import point_potential as kernels
@@ -111,15 +169,36 @@ class _Potential(CompiledFunction):
         points, sites, charges = inputs
         return (potential_torch(points, sites, charges, self.point_system_idx, self.system_idx),)
 
-    @cached_property
-    def _ranges(self) -> np.ndarray:
-        """(n_systems, 4) int64 first and last point, first and last charge of each system."""
-        columns = []
-        indices = [array(index) for index in (self.point_system_idx, self.system_idx)]
-        systems = np.arange(1 + max((int(index[-1]) for index in indices if len(index)), default=-1))
-        for index in indices:
-            columns += [np.searchsorted(index, systems, side="left"), np.searchsorted(index, systems, side="right")]
-        return np.stack(columns, axis=1)
+
+class _MomentPotential(_AtPoints):
+    """Potential of dipoles and quadrupoles."""
+
+    def value(self, *inputs: Tensor) -> tuple[Tensors, Tensors]:
+        from molcalc.kernels import point_potential as kernels
+
+        points, *moments = inputs
+        result = points.new_empty(len(points))
+        blocks = _split(self._ranges)
+        xyz = points.detach().T.contiguous()
+        arrays = (array(tensor) for tensor in (xyz, *moments, result))
+        share_range(kernels.moment_potential, len(blocks), 2.0 * _work(blocks), blocks, *arrays)
+        return (result,), (xyz,)
+
+    def gradient(self, inputs: Tensors, kept: Tensors, upstream: Tensors, wanted: Wanted) -> Gradients | None:
+        if wanted(0) or wanted(1):
+            return None
+        from molcalc.kernels import point_potential as kernels
+
+        _, centers, dipoles, quadrupoles = inputs
+        to_dipoles, to_quadrupoles = dipoles.new_zeros(dipoles.shape), quadrupoles.new_zeros(quadrupoles.shape)
+        blocks = self._ranges
+        arrays = (array(tensor) for tensor in (kept[0], centers, upstream[0], to_dipoles, to_quadrupoles))
+        share_range(kernels.moment_gradients, len(blocks), 2.0 * _work(blocks), blocks, *arrays)
+        return None, None, to_dipoles, to_quadrupoles
+
+    def formula(self, *inputs: Tensor) -> Tensors:
+        points, centers, dipoles, quadrupoles = inputs
+        return (moments_torch(points, centers, dipoles, quadrupoles, self.point_system_idx, self.system_idx),)
 
 
 def _split(blocks: np.ndarray) -> np.ndarray:

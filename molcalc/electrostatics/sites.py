@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,35 +11,39 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.electrostatics.multipoles import electric_field, electrostatic_potential, quadrupole
-from molcalc.electrostatics.point_potential import pairs_in_chunks
+from molcalc.electrostatics.point_potential import moment_potential, pairs_in_chunks
 from molcalc.errors import ConfigError, suggest
 from molcalc.nn.segments import segment_sum
 from molcalc.properties import CYCLIC, to_voigt
 from molcalc.units import COULOMB
 
 CHARGE_SOURCES = ("distributed", "charges")
+ATOMIC_MOMENTS = ("atomic_dipoles", "atomic_quadrupoles")
+"""Predictions of moments on the atoms, which belong to the distributed charges."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChargeSites:
-    """Point charges of all systems of a batch, and quadrupoles on the atoms if there are any.
+    """Point charges of all systems of a batch, and dipoles and quadrupoles on the atoms if there are any.
 
     Attributes
     ----------
     positions : (n_sites, 3) float64, Å.
     charges : (n_sites,) float64, e.
     system_idx : (n_sites,) int64, sorted.
-    centers : (n_atoms, 3) float64, Å, where the quadrupoles are; or None.
+    centers : (n_atoms, 3) float64, Å, where the moments of atoms are; or None.
+    center_idx : (n_atoms,) int64, systems of these moments; or None.
+    dipoles : (n_atoms, 3) float64, e·Å; or None.
     quadrupoles : (n_atoms, 3, 3) float64, e·Å², symmetric and without trace: ∫ρ(rr − r²/3); or None.
-    center_idx : (n_atoms,) int64, systems of the quadrupoles; or None.
     """
 
     positions: Float64[Tensor, "n_sites 3"]
     charges: Float64[Tensor, " n_sites"]
     system_idx: Int[Tensor, " n_sites"]
     centers: Float64[Tensor, "n_atoms 3"] | None = None
-    quadrupoles: Float64[Tensor, "n_atoms 3 3"] | None = None
     center_idx: Int[Tensor, " n_atoms"] | None = None
+    dipoles: Float64[Tensor, "n_atoms 3"] | None = None
+    quadrupoles: Float64[Tensor, "n_atoms 3 3"] | None = None
 
     @classmethod
     def of(
@@ -49,7 +53,7 @@ class ChargeSites:
 
         Parameters
         ----------
-        source : "distributed" takes the distributed charges (and atomic quadrupoles) where a model predicts them;
+        source : "distributed" takes the distributed charges (and moments of atoms) where a model predicts them;
             "charges" the atomic charges in any case.
 
         Returns
@@ -68,14 +72,15 @@ class ChargeSites:
         if source == "charges" or "dcm_charges" not in predictions:
             return cls(positions=batch.positions, charges=predictions["charges"].double(), system_idx=batch.system_idx)
         charges = predictions["dcm_charges"].double()
-        moments = predictions.get("atomic_quadrupoles")
+        dipoles, quadrupoles = (predictions.get(name) for name in ATOMIC_MOMENTS)
         return cls(
             positions=predictions["dcm_positions"].double().flatten(0, 1),
             charges=charges.flatten(),
             system_idx=batch.system_idx.repeat_interleave(charges.shape[1]),
-            centers=None if moments is None else batch.positions,
-            quadrupoles=None if moments is None else moments.double(),
-            center_idx=None if moments is None else batch.system_idx,
+            centers=batch.positions,
+            center_idx=batch.system_idx,
+            dipoles=None if dipoles is None else dipoles.double(),
+            quadrupoles=None if quadrupoles is None else quadrupoles.double(),
         )
 
     def dipole(self, origins: Float[Tensor, "n_atoms 3"], n_systems: int) -> Float[Tensor, "{n_systems} 3"]:
@@ -90,53 +95,79 @@ class ChargeSites:
         (n_systems, 3) float64, e·Å
         """
         of_sites = origins.repeat_interleave(len(self.charges) // max(1, len(origins)), dim=0)
-        return segment_sum(self.charges[:, None] * (self.positions - of_sites), self.system_idx, n_systems)
+        moment = segment_sum(self.charges[:, None] * (self.positions - of_sites), self.system_idx, n_systems)
+        if self.dipoles is None or self.center_idx is None:
+            return moment
+        return moment + segment_sum(self.dipoles, self.center_idx, n_systems)
 
     def quadrupole(self, center: Float[Tensor, "n_systems 3"]) -> Float[Tensor, "n_systems 6"]:
         """(n_systems, 6) e·Å² about (n_systems, 3) points in Å: xx, yy, zz, xy, yz, zx, without trace."""
         moment = quadrupole(center, self.positions, self.charges, self.system_idx)
-        if self.quadrupoles is None or self.center_idx is None:
+        if self.centers is None or self.center_idx is None:
             return moment
-        own = to_voigt(self.quadrupoles, CYCLIC)
-        return moment + segment_sum(own, self.center_idx, len(center))
+        if self.quadrupoles is not None:
+            moment = moment + segment_sum(to_voigt(self.quadrupoles, CYCLIC), self.center_idx, len(center))
+        if self.dipoles is not None:
+            arms = self.centers - center.index_select(0, self.center_idx)
+            product = arms[:, :, None] * self.dipoles[:, None]
+            product = product + product.mT
+            trace = product.diagonal(dim1=1, dim2=2).mean(dim=1)
+            product = product - trace[:, None, None] * torch.eye(3, dtype=product.dtype, device=product.device)
+            moment = moment + segment_sum(to_voigt(product, CYCLIC), self.center_idx, len(center))
+        return moment
 
     def potential(
         self, points: Float[Tensor, "n_points 3"], point_system_idx: Int[Tensor, " n_points"]
     ) -> Float64[Tensor, " n_points"]:
-        """(n_points,) float64, V, at (n_points, 3) Å; see :func:`~molcalc.electrostatics.multipoles`."""
+        r"""(n_points,) float64, V, at (n_points, 3) Å; see :func:`~molcalc.electrostatics.multipoles`.
+
+        With dipoles p and quadrupoles Θ on atoms, V = k_e Σ (q / r + p·u / r² + 3/2 u·Θ·u / r³), u = r / |r|.
+
+        Returns
+        -------
+        (n_points,) float64, V
+        """
         value = electrostatic_potential(points, self.positions, self.charges, point_system_idx, self.system_idx)
-        for chunk, point, arms, moments in self._quadrupole_pairs(points, point_system_idx):
-            pulled = torch.einsum("px,pxy,py->p", arms, moments, arms)
-            part = segment_sum(1.5 * COULOMB * pulled / arms.norm(dim=1) ** 5, point, len(points[chunk]))
-            value = value + _placed(part, chunk, value)
-        return value
+        if self.centers is None or self.center_idx is None or (self.dipoles is None and self.quadrupoles is None):
+            return value
+        dipoles = torch.zeros_like(self.centers) if self.dipoles is None else self.dipoles
+        quadrupoles = self.centers.new_zeros(len(self.centers), 3, 3) if self.quadrupoles is None else self.quadrupoles
+        points = points.to(torch.float64)
+        return value + COULOMB * moment_potential(
+            points, self.centers, dipoles, quadrupoles, point_system_idx, self.center_idx
+        )
 
     def field(
         self, points: Float[Tensor, "n_points 3"], point_system_idx: Int[Tensor, " n_points"]
     ) -> Float64[Tensor, "n_points 3"]:
         """(n_points, 3) float64, V/Å: minus the gradient of the potential."""
         value = electric_field(points, self.positions, self.charges, point_system_idx, self.system_idx)
-        for chunk, point, arms, moments in self._quadrupole_pairs(points, point_system_idx):
-            lines = torch.einsum("pxy,py->px", moments, arms)
+        for chunk, point, atom, arms in self._moment_pairs(points, point_system_idx):
             distances = arms.norm(dim=1, keepdim=True)
-            radial = 7.5 * (arms * lines).sum(dim=1, keepdim=True) / distances**7
-            part = segment_sum(COULOMB * (radial * arms - 3.0 * lines / distances**5), point, len(points[chunk]))
+            added = torch.zeros_like(arms)
+            if self.dipoles is not None:
+                dipoles = self.dipoles.index_select(0, atom)
+                along = (arms * dipoles).sum(dim=1, keepdim=True)
+                added = added + 3.0 * along * arms / distances**5 - dipoles / distances**3
+            if self.quadrupoles is not None:
+                lines = torch.einsum("pxy,py->px", self.quadrupoles.index_select(0, atom), arms)
+                radial = 7.5 * (arms * lines).sum(dim=1, keepdim=True) / distances**7
+                added = added + radial * arms - 3.0 * lines / distances**5
+            part = segment_sum(COULOMB * added, point, len(points[chunk]))
             value = value + _placed(part, chunk, value)
         return value
 
-    def _quadrupole_pairs(self, points: Tensor, index: Tensor) -> list[tuple[slice, Tensor, Tensor, Tensor]]:
-        """Slices of the points, each with the point, arm and quadrupole of every pair."""
-        if self.centers is None or self.quadrupoles is None or self.center_idx is None:
-            return []
-        return [
-            (
+    def _moment_pairs(self, points: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+        """Slices of the points, each with the point, atom and arm of every pair; none without moments of atoms."""
+        if self.centers is None or self.center_idx is None or (self.dipoles is None and self.quadrupoles is None):
+            return
+        for chunk, point, atom in pairs_in_chunks(index, self.center_idx):
+            yield (
                 chunk,
                 point,
-                points[chunk].index_select(0, point) - self.centers.index_select(0, atom),
-                self.quadrupoles.index_select(0, atom),
+                atom,
+                points[chunk].index_select(0, point).to(torch.float64) - self.centers.index_select(0, atom),
             )
-            for chunk, point, atom in pairs_in_chunks(index, self.center_idx)
-        ]
 
 
 def _placed(part: Tensor, chunk: slice, whole: Tensor) -> Tensor:

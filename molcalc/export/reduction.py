@@ -16,7 +16,7 @@ from molcalc.errors import ConfigError
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2Network
-from molcalc.registry import checkpoint_of
+from molcalc.registry import MODELS, checkpoint_of
 
 KIND = "aimnet2"
 """Kind of the models that can be exported."""
@@ -52,7 +52,9 @@ def reduced(
     """
     config, label = source.config, source.label
     if config.kind != KIND:
-        raise ConfigError(f"{label!r} holds a {config.kind!r} model; {KIND} models can be exported")
+        trunk = MODELS[config.kind].trunk
+        cure = f": export the {trunk} model below its head, whose energies it has" if trunk == KIND else ""
+        raise ConfigError(f"{label!r} holds a {config.kind!r} model; {KIND} models can be exported{cure}")
     index = source.index_of(fidelity)
     chosen = config.fidelities[index]
     dispersion_term(chosen, dispersion)  # the refusals of the calculators

@@ -23,6 +23,7 @@ EXPANSION = 100.0
 """Bytes in memory for each byte of a file. Compressed text and arrays of real data take 2 to 20."""
 FREE = 1 << 28
 """Bytes that any file may take."""
+_limiting = threading.Lock()
 _LIBRARIES = 1 << 30
 """Bytes of addresses for what is loaded while a file is read."""
 
@@ -95,7 +96,8 @@ def bounded_memory(path: Path, name: str) -> Iterator[None]:
         When the file claims more.
     """
     try:
-        with _limited_addresses(budget_of(path.stat().st_size) + _LIBRARIES):
+        budget = budget_of(path.stat().st_size) + _LIBRARIES
+        with contextlib.nullcontext() if threading.active_count() > 1 else limited_addresses(budget):
             yield
     except (MemoryError, OverflowError) as error:
         raise InputError(
@@ -105,20 +107,26 @@ def bounded_memory(path: Path, name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _limited_addresses(more: int) -> Iterator[None]:
-    """Limit what this process may map beside what it has, where a system can tell."""
-    if sys.platform != "linux" or threading.active_count() > 1:
+def limited_addresses(more: int) -> Iterator[None]:
+    """Limit what this process may map beside what it has, on Linux; of several threads the first one does.
+
+    What goes beyond ends in a MemoryError instead of the end of the process.
+
+    Parameters
+    ----------
+    more : bytes.
+    """
+    if sys.platform != "linux" or not _limiting.acquire(blocking=False):
         yield
         return
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_AS)
-    mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    if before[0] != resource.RLIM_INFINITY and before[0] <= mapped + more:
-        yield
-        return
-    resource.setrlimit(resource.RLIMIT_AS, (mapped + more, before[1]))
     try:
+        mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+        if before[0] == resource.RLIM_INFINITY or before[0] > mapped + more:
+            resource.setrlimit(resource.RLIMIT_AS, (mapped + more, before[1]))
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
+        _limiting.release()

@@ -205,10 +205,10 @@ def check_regular(path: Path, error: type[MolcalcError] = InputError) -> None:
 
 
 def open_text(path: Path) -> TextIO:
-    """A file as UTF-8 text, decompressed if its name says that it is compressed."""
+    """A file as UTF-8 text without a byte order mark, decompressed if its name says that it is compressed."""
     if path.suffix.lower() in OPENERS:
-        return io.TextIOWrapper(open_compressed(path), encoding="utf-8")
-    return open(path, encoding="utf-8")
+        return io.TextIOWrapper(open_compressed(path), encoding="utf-8-sig")
+    return open(path, encoding="utf-8-sig")
 
 
 def decompressed(path: Path) -> Path:

@@ -68,6 +68,8 @@ Positive = Annotated[float, Range(0, 1e9, above=True)]
 """A number above 0."""
 NotNegative = Annotated[float, Range(0, 1e9)]
 """A number of at least 0."""
+ShareOrNumber = Annotated[int | float, Range(0, 1e9)]
+"""A share (a float), or how many (an int)."""
 
 
 def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
@@ -125,8 +127,8 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
     if origin is Annotated:
         return _convert(value, typing.get_args(hint)[0], name)
     if origin in (typing.Union, types.UnionType):
-        options = typing.get_args(hint)
-        if value is None and type(None) in options:
+        options = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        if value is None and len(options) < len(typing.get_args(hint)):
             return None
         errors = []
         for option in options:
@@ -134,7 +136,7 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
                 return _convert(value, option, name)
             except ConfigError as error:
                 errors.append(error)
-        raise errors[0]
+        raise next((error for error in errors if "is not finite" in str(error)), errors[0])
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise _wrong(name, value, "a list")

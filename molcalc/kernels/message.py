@@ -202,7 +202,7 @@ def push(
 
 @numba.njit(**OPTIONS)
 def pull(
-    start: int, stop: int, n_parts: int, first: np.ndarray, source: np.ndarray, features: np.ndarray,
+    start: int, stop: int, n_parts: int, n_sources: int, first: np.ndarray, source: np.ndarray, features: np.ndarray,
     charges: np.ndarray, basis: np.ndarray, grad: np.ndarray, weights: np.ndarray, turned: np.ndarray, n_own: int,
     n_charges: int, scalars_at: np.ndarray, norms_at: np.ndarray, n_norms: int, width: int,
     for_features: np.ndarray, for_charges: np.ndarray, with_basis: bool, for_basis: np.ndarray, with_weights: bool,
@@ -211,14 +211,15 @@ def pull(
     """Gradients of Σ grad · message by way of the sums, from the atoms of parts start…stop.
 
     D, the gradient for the sums, is G_S, and Σ_h W_kh 2 G_h U_xh; that for the weights is Σ_x V_xk 2 G_h U_xh.
-    Those for features and charges are added to what is there; that for the basis replaces it, or is added.
+    Those for features and charges, of n_sources atoms, are added to what is there; that for the basis replaces it, or
+    is added.
     """
     n_atoms, size = first.size - 1, (n_own + n_charges) * WIDTH
     sums, moved = np.empty(4 * size, dtype=features.dtype), np.empty(4 * size, dtype=features.dtype)
     buffer, two = np.empty(3 * WIDTH, dtype=features.dtype), splat(features, 2.0)
     for part in range(start, stop):
-        own_features = for_features[part * n_atoms * n_own * WIDTH :]
-        own_charges = for_charges[part * n_atoms * n_charges * WIDTH :]
+        own_features = for_features[part * n_sources * n_own * WIDTH :]
+        own_charges = for_charges[part * n_sources * n_charges * WIDTH :]
         own_weights = for_weights[part * size * WIDTH :]
         for i in range(n_atoms * part // n_parts, n_atoms * (part + 1) // n_parts):
             begin, end = first[i], first[i + 1]
@@ -403,8 +404,8 @@ class _Message(CompiledFunction):
         given = self.layout.inputs(upstream[0])
         results = _GradientArrays(*given, len(features), basis, self.layout, work, (wanted(2), wanted(3)))
         share_range(
-            pull, results.n_parts, work, results.n_parts, *self._edges(), flat(features), flat(charges), flat(basis),
-            flat(upstream[0]), *_padded(weights), *self.layout.arguments(), *results.arguments(),
+            pull, results.n_parts, work, results.n_parts, len(features), *self._edges(), flat(features), flat(charges),
+            flat(basis), flat(upstream[0]), *_padded(weights), *self.layout.arguments(), *results.arguments(),
             True, False,
         )  # fmt: skip
         return results.results()

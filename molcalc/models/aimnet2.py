@@ -180,10 +180,11 @@ class AIMNet2Network(ReferenceEnergies):
             self.conv_features.copy_(farthest_curves(c.n_channels, c.n_radial, c.n_vector))
             self.conv_charges.copy_(farthest_curves(c.charge_channels, c.n_radial, c.n_vector))
             self.shifts.zero_()
-            for layer in self.modules():
-                if isinstance(layer, nn.Linear):
-                    nn.init.xavier_normal_(layer.weight)
-                    nn.init.zeros_(layer.bias)
+            for part in (self.passes, self.energy_heads, self.charge_heads):
+                for layer in part.modules():
+                    if isinstance(layer, nn.Linear):
+                        nn.init.xavier_normal_(layer.weight)
+                        nn.init.zeros_(layer.bias)
             if self.embedding_offsets is not None:
                 self.embedding_offsets.zero_()
             for fidelity, head in enumerate(cast("list[MLP]", list(self.energy_heads))):
@@ -241,10 +242,22 @@ class AIMNet2Network(ReferenceEnergies):
         aim = last.read(features, charges, near)
         energies = self.shifted(self._atomic_energies(aim, batch), batch)
         charges = self._final_charges(charges, aim, targets, batch)
-        return {"atomic_energies": energies, **self.named_charges(charges)}
+        return {"atomic_energies": energies, **self.predictions(batch, charges, features)}
 
-    def named_charges(self, charges: Float[Tensor, "n_atoms C"]) -> dict[str, Float[Tensor, " n_atoms"]]:
-        """Charges of the atoms and, with two channels α and β, spin charges; in e."""
+    def predictions(
+        self, batch: AtomicBatch, charges: Float[Tensor, "n_atoms C"], features: Float[Tensor, "n_atoms A·G"]
+    ) -> dict[str, Float[Tensor, "n_atoms ..."]]:
+        """Everything that is predicted beside energies, from what the passes found.
+
+        Parameters
+        ----------
+        charges : (n_atoms, C) e, by channel.
+        features : (n_atoms, A·G), those that the last pass reads.
+
+        Returns
+        -------
+        the names of ``predicts``: charges of the atoms and, with two channels α and β, spin charges; in e
+        """
         predictions = {"charges": charges.sum(dim=1)}
         if charges.shape[1] == 2:
             predictions["spin_charges"] = charges[:, 0] - charges[:, 1]

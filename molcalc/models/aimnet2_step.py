@@ -35,6 +35,10 @@ from molcalc.nn.vector_basis import SMALLEST_EXPONENT, GaussianShells
 
 KEPT_BYTES = 200_000_000
 """Arrays of a step are kept for the next up to this size."""
+STORED_EDGES = 100_000
+"""Edges up to which their basis is stored (51 MB); it is computed again where it is read, in shares, of more."""
+SHARE_OF_EDGES = 16_384
+"""Edges of a share: their basis (8 MB) stays near the processor."""
 ACTIVATION_WORK, BASIS_WORK = 20.0, 400.0
 """Multiply-adds of a number of GELU and of an edge, to decide on threads."""
 
@@ -49,7 +53,7 @@ class Surroundings:
     first : (n_atoms + 1,) where the edges of each atom begin.
     bounds : (n_systems + 1,) where the atoms of each system begin.
     vectors : (n_edges, 3) float64, Å.
-    basis : (n_edges, 4, 16) float64.
+    basis : (n_edges, 4, 16) float64; of many edges none is stored.
     shells : numbers of the Gaussians, as the loops of the basis read them.
     """
 
@@ -57,7 +61,7 @@ class Surroundings:
     first: np.ndarray
     bounds: np.ndarray
     vectors: np.ndarray
-    basis: np.ndarray
+    basis: np.ndarray | None
     shells: tuple[float, float, float, float]
 
     @classmethod
@@ -65,27 +69,70 @@ class Surroundings:
         """Surroundings of the atoms of a batch on the processor."""
         index, vectors = array(batch.edge_index), array(batch.edge_vectors())
         numbers = shells.start, shells.spacing, shells.cutoff, math.exp(SMALLEST_EXPONENT)
-        n_edges = len(vectors)
-        basis = np.empty((n_edges, 4, WIDTH))
-        share_range(basis_values, n_edges, BASIS_WORK * n_edges, vectors, *numbers, basis)
+        basis = _basis(vectors, numbers) if len(vectors) <= STORED_EDGES else None
         first = np.searchsorted(index[0], np.arange(batch.n_atoms + 1))
         bounds = np.array([0, batch.n_atoms])
         if batch.n_systems > 1:
             bounds = np.searchsorted(array(batch.system_idx), np.arange(batch.n_systems + 1))
         return cls(index, first, bounds, vectors, basis, numbers)
 
+    def shares(self) -> Iterator[EdgeShare]:
+        """Atoms with their edges and the basis of these: all at once where the basis is stored."""
+        if self.basis is not None:
+            yield EdgeShare(slice(0, len(self.first) - 1), slice(0, len(self.vectors)), self.first, self.basis)
+            return
+        start, n_atoms = 0, len(self.first) - 1
+        while start < n_atoms:
+            begin = int(self.first[start])
+            stop = max(start + 1, int(np.searchsorted(self.first, begin + SHARE_OF_EDGES, side="right")) - 1)
+            edges = slice(begin, int(self.first[stop]))
+            yield EdgeShare(
+                slice(start, stop),
+                edges,
+                self.first[start : stop + 1] - begin,
+                _basis(self.vectors[edges], self.shells),
+            )
+            start = stop
+
+    def by_vectors(self, edges: slice, by_basis: np.ndarray) -> Float64[np.ndarray, "n_edges 3"]:
+        """Derivatives by the vectors of some edges in eV/Å, from those by their basis."""
+        vectors = self.vectors[edges]
+        found = np.empty_like(vectors)
+        work = 1.5 * BASIS_WORK * len(vectors)
+        share_range(basis_gradient, len(vectors), work, vectors, by_basis, *self.shells, found)
+        return found
+
     def by_atoms(
-        self, batch: AtomicBatch, by_basis: np.ndarray
+        self, batch: AtomicBatch, by_vectors: np.ndarray
     ) -> tuple[Float64[Tensor, "n_atoms 3"], Float64[Tensor, "n_systems 3 3"]]:
-        """Derivatives by positions and cells in eV/Å, from those by the basis."""
-        n_edges, by_vectors = len(self.vectors), np.empty_like(self.vectors)
-        share_range(
-            basis_gradient, n_edges, 1.5 * BASIS_WORK * n_edges, self.vectors, by_basis, *self.shells, by_vectors
-        )
+        """Derivatives by positions and cells in eV/Å, from those by the vectors of the edges."""
         by_positions, by_cell = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_systems, 3, 3))
         shifts, system_idx = array(batch.unit_shifts), array(batch.system_idx)
         spread_by_edges(self.index, shifts, system_idx, batch.periodic, by_vectors, by_positions, by_cell)
         return torch.from_numpy(by_positions), torch.from_numpy(by_cell)
+
+
+@dataclass(frozen=True)
+class EdgeShare:
+    """Some consecutive atoms, and what the loops read of their edges.
+
+    Attributes
+    ----------
+    atoms, edges : places of both among all.
+    first : where the edges of each atom begin, among those of the share.
+    basis : (edges of the share, 4, 16) float64.
+    """
+
+    atoms: slice
+    edges: slice
+    first: np.ndarray
+    basis: np.ndarray
+
+
+def _basis(vectors: np.ndarray, shells: tuple[float, float, float, float]) -> np.ndarray:
+    basis = np.empty((len(vectors), 4, WIDTH))
+    share_range(basis_values, len(vectors), BASIS_WORK * len(vectors), vectors, *shells, basis)
+    return basis
 
 
 class Line:
@@ -98,12 +145,24 @@ class Line:
     ----------
     sizes : numbers before the first layer and after each.
     activated : layers with an activation, from the first on.
+    other : perceptron that is never on its way at the same time. What both only need meanwhile is in the same arrays:
+        of hidden layers of equal size everything but the slopes.
     """
 
-    def __init__(self, sizes: Sequence[int], activated: int, n_rows: int, dtype: torch.dtype) -> None:
-        self.before = [torch.empty(n_rows, size, dtype=dtype) for size in sizes[1:]]
+    def __init__(
+        self, sizes: Sequence[int], activated: int, n_rows: int, dtype: torch.dtype, other: Line | None = None
+    ) -> None:
+        common = [] if other is None else list(zip(other.before[:-1], other.values))[: len(sizes) - 2]
+        self.before: list[Tensor] = []
+        self.values: list[Tensor] = []
+        for k, size in enumerate(sizes[1:]):
+            if k < min(len(common), activated) and common[k][0].shape == (n_rows, size):
+                before, value = common[k]
+            else:
+                before, value = torch.empty(n_rows, size, dtype=dtype), torch.empty(n_rows, size, dtype=dtype)
+            self.before.append(before)
+            self.values += [value] * (k < activated)
         self._sizes = [(n_rows, n_in, n_out) for n_in, n_out in zip(sizes[:-1], sizes[1:])]
-        self.values = [torch.empty_like(x) for x in self.before[:activated]]
         self.slopes = [torch.empty_like(x) for x in self.before[:activated]]
         empty = torch.empty(0, dtype=dtype)
         each = zip_longest(self.before, self.values, self.slopes, fillvalue=empty)
@@ -172,16 +231,17 @@ class Workspace:
         self.by_inputs = [torch.empty(n, widths[0] - size, dtype=dtype), self.inputs[1]]
         self.by_messages = [np.empty((n, widths[0] - size)), self.messages[1]]
         last = n_passes - 1
-        self.lines = []
+        self.lines: list[Line] = []
         for t, hidden in enumerate(c.hidden):
             n_out = c.aim_size if t == last else size + 2 * c.charge_channels
-            self.lines.append(Line((widths[t > 0], *hidden, n_out), len(hidden) + (t > 0), n, dtype))
+            before = self.lines[-1] if self.lines else None
+            self.lines.append(Line((widths[t > 0], *hidden, n_out), len(hidden) + (t > 0), n, dtype, before))
         self.head = Line((c.aim_size, *c.energy_hidden, 1), len(c.energy_hidden), n, torch.float64)
         self.aim = torch.empty(n, c.aim_size, dtype=torch.float64)
         self._key = config, dtype, n_atoms, n_parts
-        lines = [x for line in self.lines for x in (*line.before, *line.values, *line.slopes)]
+        lines = {x.data_ptr(): x for line in self.lines for x in (*line.before, *line.values, *line.slopes)}
         arrays = (self.features, self.by_features, *self.messages)
-        self.n_bytes = sum(x.nbytes for x in arrays) + sum(x.nbytes for x in (*self.inputs, *lines))
+        self.n_bytes = sum(x.nbytes for x in arrays) + sum(x.nbytes for x in (*self.inputs, *lines.values()))
 
     def fits(self, network: AIMNet2Network, n_atoms: int, n_parts: int) -> bool:
         """Whether a step of this network may use them."""
@@ -220,6 +280,7 @@ class AIMNet2Step:
     ----------
     energies : (n_atoms,) float64, eV, without those of free atoms.
     charges : (n_atoms, C) float64, e.
+    features : (n_atoms, A·G) float64, those that the last pass reads; they stay until the workspace is used again.
     """
 
     def __init__(self, network: AIMNet2Network, near: Surroundings, batch: AtomicBatch, workspace: Workspace) -> None:
@@ -250,24 +311,28 @@ class AIMNet2Step:
         w.aim.copy_(out)
         self.energies = w.head.forward(self._head, w.aim)[:, 0].clone()
         self.charges = torch.from_numpy(w.charges[-1].copy())
+        self.features = torch.from_numpy(w.features[-1])
 
     def _message(self, t: int) -> Tensor:
         """Message of pass t in the arithmetic of its perceptron."""
         w, near, which = self.arrays, self.near, int(t > 0)
         layout, message = w.layouts[t], w.messages[which]
-        n_atoms, n_features = w.features.shape[1:]
+        n_features = w.features.shape[2]
         message[:, :n_features] = w.features[t]
         message[:, layout.charges_at : layout.charges_at + layout.n_charges] = w.charges[t, :, : layout.n_charges]
-        share_range(
-            push, n_atoms, self._work(layout), near.first, near.index[1], w.features[t].reshape(-1),
-            w.charges[t].reshape(-1), near.basis.reshape(-1), self._conv[0], *layout.arguments(), message.reshape(-1),
-        )  # fmt: skip
+        for share in near.shares():
+            rows = message[share.atoms]
+            share_range(
+                push, len(rows), layout.work(len(share.basis), len(rows)), share.first, near.index[1, share.edges],
+                w.features[t].reshape(-1), w.charges[t].reshape(-1), share.basis.reshape(-1), self._conv[0],
+                *layout.arguments(), rows.reshape(-1),
+            )  # fmt: skip
         inputs = w.inputs[which]
         np.copyto(inputs.numpy(), message, casting="same_kind")
         return inputs
 
-    def gradient(self, by_charges: Float64[np.ndarray, " n_atoms"] | None) -> Float64[np.ndarray, "n_edges 4 G"]:
-        """Gradient of the sum of all energies by the basis.
+    def gradient(self, by_charges: Float64[np.ndarray, " n_atoms"] | None) -> Float64[np.ndarray, "n_edges 3"]:
+        """Gradient of the sum of all energies by the vectors of the edges.
 
         Parameters
         ----------
@@ -275,11 +340,12 @@ class AIMNet2Step:
 
         Returns
         -------
-        (n_edges, 4, 16) float64, eV
+        (n_edges, 3) float64, eV/Å
         """
         w, near, last = self.arrays, self.near, len(self._layers) - 1
         n_channels = w.charges.shape[2]
-        by_basis = np.empty_like(near.basis)
+        by_basis = None if near.basis is None else np.empty_like(near.basis)
+        by_vectors = np.zeros_like(near.vectors)
         by_q = np.zeros((w.charges.shape[1], n_channels))
         if by_charges is not None:
             by_q += by_charges[:, None]
@@ -293,11 +359,16 @@ class AIMNet2Step:
                 equilibrate_gradient(near.bounds, self._smallest, output, *self._shares[t], by_q, by_output)
                 by_output[:, 2 * n_channels :] = w.by_features[0]
             w.lines[t].backward(self._layers[t], w.by_inputs[int(t > 0)])
-            self._pull(t, by_q, by_basis, add_to_basis=t < last)
-        return by_basis
+            self._pull(t, by_q, by_basis, by_vectors, add_to_basis=t < last)
+        return by_vectors
 
-    def _pull(self, t: int, by_q: np.ndarray, by_basis: np.ndarray, *, add_to_basis: bool) -> None:
-        """Way back from the message of pass t to features, charges and basis."""
+    def _pull(
+        self, t: int, by_q: np.ndarray, by_basis: np.ndarray | None, by_vectors: np.ndarray, *, add_to_basis: bool
+    ) -> None:
+        """Way back from the message of pass t to features, charges and vectors.
+
+        Where the basis is stored, so is the gradient by it, and the last pass goes on from there to the vectors.
+        """
         w, near, layout = self.arrays, self.near, self.arrays.layouts[t]
         n_atoms, n_features = w.features.shape[1:]
         grad = w.by_messages[int(t > 0)]
@@ -305,27 +376,28 @@ class AIMNet2Step:
         n_own, n_charges, scalars_at, norms_at, n_norms, width = layout.arguments()
         if t == 0:  # no gradient by the features that atoms begin with
             scalars_at, norms_at, width = scalars_at - n_features, norms_at - n_features, width - n_features
-        work = 3.0 * self._work(layout)
-        n_parts = min(len(w.by_features), n_atoms, slots_for(work))
+        n_parts = min(len(w.by_features), n_atoms, slots_for(3.0 * layout.work(len(near.vectors), n_atoms)))
         if t:
             w.by_features[0] += grad[:, :n_features]
             w.by_features[1:n_parts] = 0.0
             w.by_charges[:n_parts] = 0.0
         no_weights = w.by_features.reshape(-1)[:0]
-        share_range(
-            pull, n_parts, work, n_parts, near.first, near.index[1], w.features[t].reshape(-1),
-            w.charges[t].reshape(-1), near.basis.reshape(-1), grad.reshape(-1), *self._conv, n_own, n_charges,
-            scalars_at, norms_at, n_norms, width, w.by_features.reshape(-1), w.by_charges.reshape(-1), True,
-            by_basis.reshape(-1), False, no_weights, t > 0, add_to_basis,
-        )  # fmt: skip
+        for share in near.shares():
+            rows, by_share = grad[share.atoms], np.empty_like(share.basis) if by_basis is None else by_basis
+            share_range(
+                pull, n_parts, 3.0 * layout.work(len(share.basis), len(rows)), n_parts, n_atoms, share.first,
+                near.index[1, share.edges], w.features[t].reshape(-1), w.charges[t].reshape(-1),
+                share.basis.reshape(-1), rows.reshape(-1), *self._conv, n_own, n_charges, scalars_at, norms_at,
+                n_norms, width, w.by_features.reshape(-1), w.by_charges.reshape(-1), True, by_share.reshape(-1), False,
+                no_weights, t > 0, add_to_basis and by_basis is not None,
+            )  # fmt: skip
+            if by_basis is None or t == 0:
+                by_vectors[share.edges] += near.by_vectors(share.edges, by_share)
         if t:
             for part in range(1, n_parts):
                 w.by_features[0] += w.by_features[part]
             by_q += w.by_charges[:n_parts].sum(axis=(0, 3))
             by_q += grad[:, layout.charges_at : layout.charges_at + n_charges]
-
-    def _work(self, layout: Layout) -> float:
-        return layout.work(len(self.near.vectors), len(self.near.first) - 1)
 
 
 def linear_layers(perceptron: nn.Module) -> list[nn.Linear]:

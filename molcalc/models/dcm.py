@@ -59,6 +59,7 @@ class DistributedChargeModel(ReferenceEnergies):
     """
 
     float32_parameters = ("trunk.", "head.")
+    beside_energy = ("head.",)
 
     def __init__(self, config: PhysNetConfig, trunk: PhysNet, head: ChargeHead) -> None:
         super().__init__(config.max_number)
@@ -95,9 +96,9 @@ class DistributedChargeModel(ReferenceEnergies):
         return False
 
     @property
-    def rotation_invariant(self) -> bool:
-        """Whether the distributed charges turn with the molecule."""
-        return self.head.rotation_invariant
+    def fixed_in_space(self) -> tuple[str, ...]:
+        """What follows from distributed charges that do not turn with the molecule."""
+        return self.head.fixed_in_space
 
     def forward(self, batch: AtomicBatch) -> dict[str, Float[Tensor, "n_atoms ..."]]:
         if batch.cutoff < self.cutoff:

@@ -99,7 +99,7 @@ def distribute(
     shorten = torch.rsqrt(1.0 + (vectors * vectors).sum(dim=2, keepdim=True))
     displacements = config.max_displacement * shorten * vectors
     return {
-        "dcm_charges": charges[:, None] / config.n_dcm + weights,
+        "dcm_charges": charges[:, None] / weights.shape[1] + weights,
         "dcm_positions": batch.positions[:, None] + displacements.double(),
     }
 
@@ -135,12 +135,12 @@ class ChargeHead(nn.Module, ABC):
 
     Attributes
     ----------
-    rotation_invariant : whether the distributed charges turn with the molecule.
+    fixed_in_space : properties that do not turn with the molecule, because the distributed charges do not.
     cutoff : Å, range of the edges that it reads.
     predicts : names of what it returns.
     """
 
-    rotation_invariant: ClassVar[bool]
+    fixed_in_space: ClassVar[tuple[str, ...]] = ()
     cutoff: float
     predicts: tuple[str, ...] = ("dcm_charges", "dcm_positions")
 
@@ -161,8 +161,6 @@ class EquivariantHead(ChargeHead):
     The first layer finds scalars only, and ranks that nothing reads are left out of the last: their weights would
     not change any result.
     """
-
-    rotation_invariant = True
 
     def __init__(self, config: EquivariantHeadConfig) -> None:
         super().__init__()
@@ -224,7 +222,7 @@ class PlainHead(ChargeHead):
     n_features : F, features per atom of the trunk.
     """
 
-    rotation_invariant = False
+    fixed_in_space = ("dcm_positions", "dcm_dipole", "esp")
     cutoff = 0.0
 
     def __init__(self, config: PlainHeadConfig, n_features: int) -> None:

@@ -36,9 +36,9 @@ def with_fidelities(network: AIMNet2Network, sources: Sequence[int], **changes: 
     """
     old, given = _given(network, changes)
     settings = {**asdict(old), "n_fidelities": len(sources), "bases": _carried(old, sources), **changes}
-    config = AIMNet2Config(**settings)
+    config = type(old)(**settings)
     with torch.random.fork_rng(devices=[]):
-        result = AIMNet2Network(config).initialize()
+        result = type(network)(config).initialize()
     tables = {"shifts", "embedding_offsets"} | ({"embedding"} if config.embeddings == "separate" else set())
     picked = torch.tensor(list(sources))
     state = result.to(network.embedding.dtype).state_dict()

@@ -108,9 +108,19 @@ class Network(nn.Module, ABC):
         """Names of the predictions beside the atomic energies: "charges", "spin_charges", "dcm_charges", …"""
 
     @property
+    def charge_elements(self) -> tuple[int, ...]:
+        """Atomic numbers whose charges are distributed as was learned; those of others are on the atoms."""
+        return self.elements
+
+    @property
+    def fixed_in_space(self) -> tuple[str, ...]:
+        """Properties that do not turn with the structure though they should; energies and charges always do."""
+        return ()
+
+    @property
     def rotation_invariant(self) -> bool:
-        """Whether every prediction turns with the structure. Energies and charges always do."""
-        return True
+        """Whether every prediction turns with the structure."""
+        return not self.fixed_in_space
 
     @property
     def sees_charge(self) -> bool:
@@ -149,9 +159,11 @@ class TrainableNetwork(Network):
     Attributes
     ----------
     float64_parameters : names of parameters that stay in double precision while the others are trained in single.
+    beside_energy : beginnings of the names of parameters that atomic energies do not depend on.
     """
 
     float64_parameters: ClassVar[tuple[str, ...]] = ()
+    beside_energy: ClassVar[tuple[str, ...]] = ()
     config: NetworkConfig
 
     @property

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, cast
 
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
@@ -76,11 +76,15 @@ class Edges:
 
     def within(self, cutoff: float) -> Edges:
         """The edges shorter than ``cutoff`` Å."""
-        near = (self.distances.detach() < cutoff).nonzero()[:, 0]
-        if len(near) == len(self.distances):
+        return self.chosen(self.distances.detach() < cutoff)
+
+    def chosen(self, mask: Bool[Tensor, " n_edges"]) -> Edges:
+        """The edges that (n_edges,) a mask leaves."""
+        rows = mask.nonzero()[:, 0]
+        if len(rows) == len(self.distances):
             return self
-        index, vectors = self.index.index_select(1, near), self.vectors.index_select(0, near)
-        return Edges(index, vectors, self.distances.index_select(0, near))
+        index, vectors = self.index.index_select(1, rows), self.vectors.index_select(0, rows)
+        return Edges(index, vectors, self.distances.index_select(0, rows))
 
 
 class Interaction(nn.Module):

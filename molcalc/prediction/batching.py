@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
+from torch import Tensor
 
 from molcalc.batch import AtomicBatch, build_batch
 from molcalc.cells import cell_fault, reduced_cell
+from molcalc.devices import device_memory
 from molcalc.errors import (
     AtomsTooCloseError,
     CellError,
@@ -19,6 +22,7 @@ from molcalc.errors import (
     memory_named,
     short,
 )
+from molcalc.io.budget import limited_addresses
 from molcalc.neighbors import VerletList, all_pairs, neighbor_list, pair_list
 from molcalc.potential import Potential
 from molcalc.prediction.extrapolation import Extrapolation
@@ -28,20 +32,24 @@ from molcalc.units import hill_formula
 CLOSEST_FRACTION = 0.25
 """Share of the sum of covalent radii below which two atoms are taken for a mistake."""
 
+MANY_ATOMS = 5000
+"""Atoms from which on it is asked how much memory is free: they take 0.5 GB and more."""
 LISTED_ATOMS = 1000
 """Atoms of a molecule up to which all its pairs are listed."""
 
 
-def memory_of(numbers: Iterable[int], n_systems: int = 1) -> AbstractContextManager[None]:
-    """Keeps watch over memory: what is evaluated is named where it does not fit.
+@contextmanager
+def memory_of(numbers: np.ndarray | Tensor, n_systems: int = 1) -> Iterator[None]:
+    """Keeps watch over memory: what is evaluated is named where it does not fit, before the system ends the process.
 
     Parameters
     ----------
     numbers : atomic numbers of all structures together.
 
-    Returns
-    -------
-    context manager that raises ResourceError
+    Raises
+    ------
+    ResourceError
+        When the block takes more than there is.
     """
 
     def words() -> str:
@@ -49,7 +57,10 @@ def memory_of(numbers: Iterable[int], n_systems: int = 1) -> AbstractContextMana
         what = hill_formula(atoms) if n_systems == 1 else f"a batch of {n_systems} structures"
         return f"{what} with {len(atoms)} atoms"
 
-    return memory_named(words, "use a machine with more, or a smaller structure")
+    memory = device_memory(torch.device("cpu")) if len(numbers) >= MANY_ATOMS else None
+    limited = nullcontext() if memory is None else limited_addresses(int(memory[0]))
+    with memory_named(words, "use a machine with more, or a smaller structure"), limited:
+        yield
 
 
 def check_images(images: Iterable[Atoms]) -> list[Atoms]:
@@ -93,6 +104,15 @@ def check_structure(atoms: Atoms, elements: Iterable[int], model: str, periodic:
     if not finite.all():
         atom = int(np.flatnonzero(~finite)[0])
         raise InputError(f"positions are not finite: atom {atom} is at {atoms.positions[atom].tolist()}")
+    if atoms.has("initial_magmoms"):
+        moments = atoms.get_initial_magnetic_moments()
+        finite = np.isfinite(moments).reshape(len(atoms), -1).all(axis=1)
+        if not finite.all():
+            atom = int(np.flatnonzero(~finite)[0])
+            raise InputError(
+                f"initial magnetic moments are not finite: that of atom {atom} is {moments[atom].tolist()}; "
+                "atoms.set_initial_magnetic_moments(None) takes them away"
+            )
     _check_elements(atoms.numbers, tuple(elements), model)
     if atoms.pbc.any():
         _check_cell(atoms, model, periodic)

@@ -18,7 +18,7 @@ from molcalc.fidelity import Fidelity
 from molcalc.knowledge import SPREAD, Knowledge, formula_of, too_wide
 from molcalc.potential import Potential
 from molcalc.state import State
-from molcalc.units import SYMBOLS, hill_formula
+from molcalc.units import SYMBOLS, hill_formula, symbols_of
 
 ON_EXTRAPOLATION = ("warn", "raise", "ignore")
 """What may be done about a structure that is unlike the training data."""
@@ -56,7 +56,10 @@ def judge_of(choice: str, model: str, fidelities: Sequence[Fidelity], potential:
     Extrapolation
     """
     sees_spin = "spin_charges" in potential.predicts
-    return Extrapolation(choice, model, fidelities, sees_charge=potential.sees_charge, sees_spin=sees_spin)
+    return Extrapolation(
+        choice, model, fidelities, charge_elements=potential.charge_elements, sees_charge=potential.sees_charge,
+        sees_spin=sees_spin,
+    )  # fmt: skip
 
 
 class Extrapolation:
@@ -67,14 +70,23 @@ class Extrapolation:
     choice : one of :data:`ON_EXTRAPOLATION`.
     model : its name, for messages.
     fidelities : with what is known of their data.
+    charge_elements : atomic numbers whose distributed charges were learned.
     sees_charge, sees_spin : whether the energy depends on total charge and multiplicity.
     """
 
     def __init__(
-        self, choice: str, model: str, fidelities: Sequence[Fidelity], *, sees_charge: bool, sees_spin: bool
+        self,
+        choice: str,
+        model: str,
+        fidelities: Sequence[Fidelity],
+        *,
+        charge_elements: Sequence[int],
+        sees_charge: bool,
+        sees_spin: bool,
     ) -> None:
         self._choice, self._model, self._fidelities = checked_choice(choice), model, tuple(fidelities)
         self._sees_charge, self._sees_spin = sees_charge, sees_spin
+        self._charge_elements = frozenset(charge_elements)
         self._passed: set[tuple[bytes, State]] = set()
         self._told: set[tuple[str, bytes, int, int]] = set()
         self._limits: dict[int, np.ndarray] = {}
@@ -96,6 +108,12 @@ class Extrapolation:
         key = (numbers.tobytes(), state)
         if not self._fidelities or key in self._passed:
             return
+        if strange := set(numbers.tolist()) - self._charge_elements:
+            self._tell("charges", numbers, state, lambda name: (
+                f"{name}: the charges around {symbols_of(strange)} were not learned by {self._model!r}: these atoms "
+                "have charges on them only, and dipole and potential are less accurate (energy and forces are not "
+                "concerned)"
+            ))  # fmt: skip
         known = self._fidelities[state.fidelity].knowledge
         if known is None:
             self._check_unrecorded(numbers, state)

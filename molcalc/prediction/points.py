@@ -10,7 +10,7 @@ from ase import Atoms
 from jaxtyping import Float64, Int
 from torch import Tensor
 
-from molcalc.electrostatics.sites import ChargeSites
+from molcalc.electrostatics.sites import ATOMIC_MOMENTS, ChargeSites
 from molcalc.errors import InputError, short
 from molcalc.prediction.results import Prediction
 
@@ -51,7 +51,8 @@ def charge_sites(atoms: Atoms, prediction: Prediction, source: str) -> ChargeSit
 
     Parameters
     ----------
-    source : "charges" on the atoms; or "distributed" charges, with quadrupoles on the atoms if there are any.
+    source : "charges" on the atoms; or "distributed" charges, with dipoles and quadrupoles on the atoms if there are
+        any.
 
     Returns
     -------
@@ -63,14 +64,17 @@ def charge_sites(atoms: Atoms, prediction: Prediction, source: str) -> ChargeSit
         charges = torch.as_tensor(prediction.results["charges"])
         return ChargeSites(positions=positions, charges=charges, system_idx=on_atoms)
     extras = prediction.extras
-    charges, moments = extras["dcm_charges"], extras.get("atomic_quadrupoles")
+    dipoles, quadrupoles = (
+        torch.as_tensor(extras[name]) if name in extras else None for name in ATOMIC_MOMENTS
+    )  # fmt: skip
     return ChargeSites(
         positions=torch.as_tensor(extras["dcm_positions"].reshape(-1, 3)),
-        charges=torch.as_tensor(charges.reshape(-1)),
-        system_idx=torch.zeros(charges.size, dtype=torch.int64),
-        centers=None if moments is None else positions,
-        quadrupoles=None if moments is None else torch.as_tensor(moments),
-        center_idx=None if moments is None else on_atoms,
+        charges=torch.as_tensor(extras["dcm_charges"].reshape(-1)),
+        system_idx=torch.zeros(extras["dcm_charges"].size, dtype=torch.int64),
+        centers=positions,
+        center_idx=on_atoms,
+        dipoles=dipoles,
+        quadrupoles=quadrupoles,
     )
 
 

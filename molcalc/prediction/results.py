@@ -10,9 +10,13 @@ import numpy as np
 from ase import Atoms
 
 from molcalc.batch import AtomicBatch
+from molcalc.electrostatics.sites import ATOMIC_MOMENTS
 from molcalc.errors import NonFiniteResultError
 from molcalc.potential import Potential
 from molcalc.properties import DIPOLE, PROPERTIES, to_voigt
+
+WHOLE_DIPOLES = frozenset(p.name for p in PROPERTIES.values() if p.quantity is DIPOLE and p.kind == "system")
+"""Properties that a network without end does not have."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Prediction:
         extras: dict[str, Any] = {}
         no_dipole = _has_no_dipole(values)
         for name, value in values.items():
-            if name not in PROPERTIES or (no_dipole and PROPERTIES[name].quantity is DIPOLE):
+            if name not in PROPERTIES or (no_dipole and name in WHOLE_DIPOLES):
                 continue
             entry = PROPERTIES[name]
             if entry.kind == "system":
@@ -77,7 +81,7 @@ def extra_properties(potential: Potential) -> list[str]:
         names.append("charges_std")
     if "dcm_charges" in potential.predicts:
         names += ["dcm_charges", "dcm_positions", "dcm_dipole", "charge_dipole"]
-    return names + ["atomic_quadrupoles"] * ("atomic_quadrupoles" in potential.predicts)
+    return names + [name for name in ATOMIC_MOMENTS if name in potential.predicts]
 
 
 def undefined(name: str, atoms: Atoms) -> str:

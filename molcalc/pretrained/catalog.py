@@ -47,8 +47,14 @@ PUBLISHED = {
 
 
 BUNDLED_FOLDER = Path(__file__).parent / "models"
-BUNDLED = ("small-species",)
-"""Names of the folders in :data:`BUNDLED_FOLDER`; each has a README.md with data, errors and licence."""
+BUNDLED: dict[str, str | None] = {
+    "small-species": None,
+    "wb97m-d3-multipoles": "wb97m-d3",
+    "wb97m-d3-dcm": "wb97m-d3",
+}
+"""Folders in :data:`BUNDLED_FOLDER`, and the published ensemble whose weights belong to one that holds heads alone.
+
+Each has a README.md with data, errors and licence."""
 
 
 def load_named(name: str) -> Checkpoint:
@@ -67,7 +73,25 @@ def load_named(name: str) -> Checkpoint:
     CheckpointError, CheckpointCorruptError
         As :func:`load_published`.
     """
-    return checkpoint.load(BUNDLED_FOLDER / name) if name in BUNDLED else load_published(name)
+    return load_bundled(name) if name in BUNDLED else load_published(name)
+
+
+def load_bundled(name: str) -> Checkpoint:
+    """A model that comes with the package; heads with the weights of the published ensemble that they stand on.
+
+    Returns
+    -------
+    the model in memory
+
+    Raises
+    ------
+    FileNotFoundError, CheckpointCorruptError
+        When the installation of the package is incomplete or damaged.
+    CheckpointError, CheckpointCorruptError
+        As :func:`load_published`.
+    """
+    own, trunk = checkpoint.load(BUNDLED_FOLDER / name), BUNDLED[name]
+    return own if trunk is None else Checkpoint(own.config, {**load_published(trunk).weights, **own.weights})
 
 
 def load_published(name: str) -> Checkpoint:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ase import Atoms
 from tqdm import tqdm
 
-from molcalc.errors import ConfigError, DynamicsWarning, InputError, MolcalcError, warn_user
+from molcalc.errors import ConfigError, DynamicsWarning, InputError, MolcalcError, checked_whole, warn_user
 from molcalc.io.targets import check_distinct, check_file
 from molcalc.prediction.batching import check_images
 from molcalc.simulate.distribution import AnyExecutor, all_done
@@ -167,8 +167,7 @@ def md_all(
     systems = [images] if isinstance(images, Atoms) else check_images(images)
     if not systems:
         raise InputError("no structure to move: the list is empty")
-    if steps < 0:
-        raise InputError(f"steps={steps} is not a whole number ≥ 0")
+    checked_whole("steps", steps)
     paths = file_of_each(trajectory, len(systems), "trajectory")
     check_trajectories(paths)
     logs = file_of_each(log, len(systems), "log")

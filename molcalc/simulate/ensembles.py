@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
-from molcalc.errors import ConfigError, suggest
+from molcalc.errors import ConfigError, checked_positive, checked_whole, is_number, short, suggest
 from molcalc.simulate import ENSEMBLES
 from molcalc.simulate.constraints import removed_freedom
 
@@ -54,16 +54,14 @@ class DynamicsSettings:
             near = suggest(self.ensemble, ENSEMBLES)
             raise ConfigError(f"ensemble={self.ensemble!r}{near}; choose one of {', '.join(ENSEMBLES)}")
         for name in ("timestep", "friction"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0.0):
-                raise ConfigError(f"{name}={value} is not a number > 0")
+            checked_positive(name, getattr(self, name))
         if not TIMESTEPS[0] <= self.timestep <= TIMESTEPS[1]:
             raise ConfigError(
                 f"timestep={self.timestep:g} fs is out of any sense ({TIMESTEPS[0]:g} to {TIMESTEPS[1]:g} fs); 0.5 fs "
                 "is right for molecules with hydrogen"
             )
-        if not (math.isfinite(self.temperature) and self.temperature >= 0.0):
-            raise ConfigError(f"temperature={self.temperature} K is not a number ≥ 0")
+        if not is_number(self.temperature) or not 0.0 <= self.temperature < math.inf:
+            raise ConfigError(f"temperature={short(self.temperature)} is not a number ≥ 0, in K")
         if self.temperature > MAX_TEMPERATURE:
             raise ConfigError(f"temperature={self.temperature:g} K is out of any sense; at most {MAX_TEMPERATURE:g} K")
         if self.thermostat is not None and self.friction * self.timestep > 1.0:
@@ -75,8 +73,8 @@ class DynamicsSettings:
             raise ConfigError(
                 f"the {self.ensemble} thermostat scales velocities and needs a temperature > 0 (--temperature)"
             )
-        if self.seed < 0 or self.interval < 1:
-            raise ConfigError(f"seed={self.seed}, interval={self.interval}: whole numbers ≥ 0 and ≥ 1 are needed")
+        checked_whole("seed", self.seed)
+        checked_whole("interval", self.interval, 1)
 
     @property
     def thermostat(self) -> str | None:

@@ -13,7 +13,15 @@ import numpy as np
 from ase import Atoms
 from ase.filters import FrechetCellFilter
 
-from molcalc.errors import ConfigError, InputError, MolcalcError, NonFiniteResultError, suggest
+from molcalc.errors import (
+    ConfigError,
+    InputError,
+    MolcalcError,
+    NonFiniteResultError,
+    checked_positive,
+    checked_whole,
+    suggest,
+)
 from molcalc.prediction.results import Prediction
 from molcalc.simulate import GEOMETRY_OPTIMIZERS
 from molcalc.simulate.interrupts import held
@@ -69,10 +77,8 @@ class RelaxationSettings:
         if self.optimizer not in GEOMETRY_OPTIMIZERS:
             near = suggest(self.optimizer, GEOMETRY_OPTIMIZERS)
             raise ConfigError(f"optimizer={self.optimizer!r}{near}; choose one of {', '.join(GEOMETRY_OPTIMIZERS)}")
-        if not (math.isfinite(self.fmax) and self.fmax > 0.0):
-            raise ConfigError(f"fmax={self.fmax} eV/Å is not a number > 0")
-        if self.steps < 0:
-            raise ConfigError(f"steps={self.steps} is not a whole number ≥ 0")
+        checked_positive("fmax", self.fmax)
+        checked_whole("steps", self.steps)
 
     def description(self) -> dict[str, Any]:
         """Description of the run in its trajectory, which must be the same when it is continued."""

@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.io import write
 from ase.io.trajectory import Trajectory
 
-from molcalc.errors import ConfigError, InputError, InUseError, TornFileWarning, reason_of, warn_user
+from molcalc.errors import ConfigError, InputError, InUseError, ResourceError, TornFileWarning, reason_of, warn_user
 from molcalc.io.growing import GrowingFile
 from molcalc.io.seals import SEAL, sealed, unsealed
 from molcalc.simulate.frame_checksums import FRAME_CHECKSUM, check_frame, with_checksum
@@ -256,7 +256,9 @@ class TrajectoryWriter:
                     forget_frames(file, n_frames + n_torn, n_frames)
                 try:
                     self._binary = Trajectory(file, "a" if n_frames else "w")
-                except AssertionError as error:  # of the version in its header, which readers do not look at
+                except ResourceError:
+                    raise
+                except Exception as error:  # of its header or first frame, which nobody has read before
                     raise InputError(f"{path} is not a readable trajectory: {reason_of(error)}") from error
                 self._binary.set_description(sealed(description))
                 _check_count(path, len(self._binary.backend), n_frames)

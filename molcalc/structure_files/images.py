@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, read
@@ -17,6 +19,7 @@ from molcalc.errors import InputError, MissingFileError, reason_of
 from molcalc.io.budget import bounded_memory
 from molcalc.io.exact_numbers import exact_integers
 from molcalc.io.files import COMPRESSED, check_regular, open_text
+from molcalc.io.plain_numbers import decimal, numbers_of_python
 from molcalc.io.xyz_frames import XYZFrame, xyz_frames
 from molcalc.state import CHARGE_KEYS, state_key
 from molcalc.structure_files.mol2 import read_mol2
@@ -31,6 +34,9 @@ READ_HERE = (*MOLFILES, MOL2)
 """Formats that are not ASE's, or that ASE reads one structure of."""
 XYZ = ("extxyz", "xyz")
 TRAJECTORY = "traj"
+GAUSSIAN = "gaussian-in"
+_CHARGE_LINE = re.compile(r"^[ \t]*[+-]?\d+(?:[ \t,]+[+-]?\d+)+[ \t]*$", re.MULTILINE)
+"""Charge and multiplicity of a Gaussian input, of all and of fragments."""
 EVERYTHING = slice(None)
 
 
@@ -156,9 +162,47 @@ def _read_by_ase(path: Path, form: str, index: slice, shown: str) -> Any:
     with bounded_memory(path, shown):
         if known.acceptsfd and not known.isbinary and known.encoding is None:  # ASE would read it as the locale says
             with open_text(path) as stream:
-                return read(stream, index=index, format=form)
+                images = read(_as_ase_reads(stream, form), index=index, format=form)
+            _refuse_numbers_of_python(path, form, index, images, shown)
+            return images
         # ASE takes names that begin with "postgres" or "mysql" for servers; an absolute path never does.
         return read(path.absolute(), index=index, format=form, do_not_split_by_at_sign=True)
+
+
+def _refuse_numbers_of_python(path: Path, form: str, index: slice, images: list[Atoms], shown: str) -> None:
+    """Refuse 1_0 and digits of other scripts where a reader of ASE has taken them for numbers.
+
+    They may stand in a title. Whether they do is found by taking them out: the structures stay the same then.
+
+    Raises
+    ------
+    InputError
+        Names the line.
+    """
+    with open_text(path) as stream:
+        found = [(place, words) for place, line in enumerate(stream, 1) if (words := numbers_of_python(line))]
+    if not found:
+        return
+    with open_text(path) as stream:
+        lines = _as_ase_reads(stream, form).readlines()
+    for place, words in found:
+        for word in words:
+            lines[place - 1] = lines[place - 1].replace(word, "?" * len(word))
+        try:
+            same = read(StringIO("".join(lines)), index=index, format=form) == images
+        except Exception:  # readers of ASE raise anything; here it means that they wanted a number
+            same = False
+        if not same:
+            raise InputError(
+                f"{shown}, line {place}: {words[0]!r} is not a number as files have them; write its digits"
+            )
+
+
+def _as_ase_reads(stream: TextIO, form: str) -> TextIO:
+    """A file in the spelling that ASE's reader of its format takes: without commas between charge and multiplicity."""
+    if form != GAUSSIAN:
+        return stream
+    return StringIO(_CHARGE_LINE.sub(lambda found: found[0].replace(",", " "), stream.read(), count=1))
 
 
 def _read_xyz(path: Path, index: slice, shown: str) -> list[Atoms]:
@@ -176,7 +220,7 @@ def _read_xyz(path: Path, index: slice, shown: str) -> list[Atoms]:
 
 def _of_qm9(frame: XYZFrame) -> Atoms:
     words = [line.replace("*^", "e").split() for line in frame.atoms]
-    positions = [[float(word) for word in row[1:4]] for row in words]
+    positions = [[decimal(word) for word in row[1:4]] for row in words]
     return Atoms([row[0] for row in words], positions, info={"name": " ".join(frame.comment.split()[:2])})
 
 

@@ -8,6 +8,7 @@ from ase import Atoms
 
 from molcalc.elements import atomic_number
 from molcalc.errors import InputError, UnsupportedElementError
+from molcalc.io.plain_numbers import decimal
 
 _SECTION = "@<TRIPOS>"
 _NO_CHARGES = "NO_CHARGES"
@@ -40,9 +41,9 @@ def read_mol2(text: str, name: str) -> list[Atoms]:
             try:
                 if len(words) < _WORDS:
                     raise ValueError("it has too few words")
-                positions.append([float(word) for word in words[2:5]])
+                positions.append([decimal(word) for word in words[2:5]])
                 numbers.append(atomic_number(words[5].split(".")[0]))
-                charges += [float(words[_CHARGE])] if len(words) > _CHARGE else []
+                charges += [decimal(words[_CHARGE])] if len(words) > _CHARGE else []
             except UnsupportedElementError as error:
                 raise InputError(f"{name}, line {place}: {error}") from error
             except ValueError as error:

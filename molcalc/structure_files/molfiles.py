@@ -15,6 +15,7 @@ from ase import Atoms
 
 from molcalc.elements import atomic_number
 from molcalc.errors import InputError, UnsupportedElementError
+from molcalc.io.plain_numbers import decimal, whole_number
 
 _CHARGE_OF_CODE = {1: 3, 2: 2, 3: 1, 5: -1, 6: -2, 7: -3}
 """e by the number in the sixth column of an atom; 4 is a radical."""
@@ -98,7 +99,7 @@ _Read = tuple[list[int], list[list[float]], dict[int, int], dict[int, int]]
 
 def _read_v2000(lines: list[str]) -> _Read:
     try:
-        n_atoms = int(lines[_HEADER - 1][:3])
+        n_atoms = whole_number(lines[_HEADER - 1][:3])
     except ValueError as error:
         raise _BadLine(
             f"{lines[_HEADER - 1].strip()!r} does not begin with the number of atoms", _HEADER - 1
@@ -163,7 +164,7 @@ def _read_v3000(lines: list[str]) -> _Read:
             number, symbol, x, y, z = _words(text, 5, place)
             positions.append(_floats([x, y, z], place))
             numbers.append(_number(symbol, place))
-            for key, value in re.findall(r"\b(CHG|RAD)=(-?\d+)", text):
+            for key, value in re.findall(r"\b(CHG|RAD)=(-?[0-9]+)", text):
                 (charges if key == "CHG" else radicals)[int(number)] = int(value)
     return numbers, positions, charges, radicals
 
@@ -177,7 +178,7 @@ def _words(line: str, n: int, place: int) -> list[str]:
 
 def _floats(words: list[str], place: int) -> list[float]:
     try:
-        return [float(word) for word in words]
+        return [decimal(word) for word in words]
     except ValueError as error:
         raise _BadLine(f"{' '.join(words)!r} are no coordinates", place) from error
 
@@ -211,7 +212,7 @@ def _items(lines: list[str]) -> dict[str, Any]:
 
 
 def _plain(text: str) -> Any:
-    for kind in (int, float):
+    for kind in (whole_number, decimal):
         try:
             return kind(text)
         except ValueError:

@@ -16,8 +16,8 @@ _SCF_WORDS = {"singlet": 1, "doublet": 2, "triplet": 3, "quartet": 4, "quintet":
 def _by(charge: str, multiplicity: str) -> Callable[[str], dict[str, int]]:
     """Reader that takes the first number that each of two patterns finds."""
     patterns = {
-        "charge": re.compile(charge, re.IGNORECASE | re.MULTILINE),
-        "multiplicity": re.compile(multiplicity, re.IGNORECASE | re.MULTILINE),
+        "charge": re.compile(charge, re.IGNORECASE | re.MULTILINE | re.ASCII),
+        "multiplicity": re.compile(multiplicity, re.IGNORECASE | re.MULTILINE | re.ASCII),
     }
 
     def read(text: str) -> dict[str, int]:
@@ -49,10 +49,10 @@ def _pdb(text: str) -> dict[str, int]:
     return {} if remark is None else {"charge": int(remark[1])}
 
 
-_MORE = r"(?:[ ,]+[+-]?\d+)*\s*$"
+_MORE = r"(?:[ \t,]+[+-]?\d+)*\s*$"
 """Charges and multiplicities of fragments behind those of all."""
 _READERS: Mapping[str, Callable[[str], dict[str, int]]] = {
-    "gaussian-in": _by(rf"^\s*([+-]?\d+)[ ,]+\d+{_MORE}", rf"^\s*[+-]?\d+[ ,]+(\d+){_MORE}"),
+    "gaussian-in": _by(rf"^\s*([+-]?\d+)[ \t,]+\d+{_MORE}", rf"^\s*[+-]?\d+[ \t,]+(\d+){_MORE}"),
     "gaussian-out": _by(r"Charge\s*=\s*([+-]?\d+)\s+Multiplicity", r"Multiplicity\s*=\s*(\d+)"),
     "nwchem-in": _nwchem_input,
     "nwchem-out": _by(r"^\s*Charge\s*:\s*([+-]?\d+)", r"^\s*(?:Spin )?multiplicity\s*:\s*(\d+)"),

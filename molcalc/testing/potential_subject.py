@@ -116,13 +116,11 @@ class PotentialSubject:
     @property
     def fixed_in_space(self) -> tuple[str, ...]:
         """Names of results that do not turn with the structure; standard deviations of forces are by component."""
-        heads = () if self.potential.rotation_invariant else ("dcm_positions", "dcm_dipole", "atomic_quadrupoles")
-        return ("forces_std", *heads)
+        return ("forces_std", *self.potential.fixed_in_space)
 
     def require_energy_that_turns(self) -> None:
         """Skip a check of rotations when charges that do not turn are part of the energy."""
-        reads = {name for term in self.potential.energy_terms for name in term.requires}
-        if not self.potential.rotation_invariant and any(name.startswith("dcm_") for name in reads):
+        if "energy" in self.potential.fixed_in_space:
             raise CheckSkippedError("charges that do not turn with the molecule are part of the energy")
 
     @cached_property

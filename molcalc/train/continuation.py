@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from molcalc.errors import CheckpointMismatchError
-from molcalc.train.config import FitConfig
 from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.parts import Parts, SplitConfig
 from molcalc.train.loop.processes import Processes
@@ -23,12 +22,37 @@ from molcalc.train.start.start_config import StartConfig
 WITHOUT_EFFECT = {"threads", "device", "checkpoint_minutes", "dist_timeout", "keep_top", "use_recommended_hparams"}
 WITHOUT_EFFECT |= {key.name for key in fields(ReportConfig)}
 """Options that do not alter the course of a run."""
-FIXED: dict[str, str] = {
+KEPT_BY_ALL: dict[str, str] = {
     "seed": "its weights and its batches follow from it",
     **{key.name: "a run keeps its parts, so that nothing it learned is held out later" for key in fields(SplitConfig)},
-    **{key.name: "the network and the meaning of its labels follow from it" for key in fields(StartConfig)},
 }
-"""Options that a run keeps, and why."""
+"""Options that every run keeps, and why."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a kind of run keeps when it goes on.
+
+    Attributes
+    ----------
+    options : by name the reason why they stay.
+    cure : what to do for others; ``{folder}`` is that of the run.
+    of_scores : options beside :data:`OF_SCORES` that decide the score of a model.
+    """
+
+    options: Mapping[str, str]
+    cure: str
+    of_scores: frozenset[str] = frozenset()
+
+
+FIXED = Kept(
+    {
+        **KEPT_BY_ALL,
+        **{key.name: "the network and the meaning of its labels follow from it" for key in fields(StartConfig)},
+    },
+    "undo the change, or start a new run with init={folder!r}",
+)
+"""What a run of a potential keeps."""
 OF_BATCHES = {"data", "split", "number of processes", "batch_size", "batch_mode", "batches_per_epoch",
               "fidelity_weights"}  # fmt: skip
 """What decides which systems make which batch: the epoch that was interrupted begins anew when one of them changes."""
@@ -64,8 +88,12 @@ class Change:
         return self.name.partition(".")[0]
 
 
-def identity_of(config: FitConfig, parts: Parts, processes: Processes) -> dict[str, str]:
+def identity_of(options: Mapping[str, Any], parts: Parts, processes: Processes) -> dict[str, str]:
     """Data and options that decide the course of a run, by name.
+
+    Parameters
+    ----------
+    options : all of the run by key, as plain values.
 
     Returns
     -------
@@ -79,8 +107,8 @@ def identity_of(config: FitConfig, parts: Parts, processes: Processes) -> dict[s
         "systems in train, valid, test": ", ".join(map(str, sizes)),
         "number of processes": str(processes.size),
     }
-    options = {name: value for name, value in config.flat().items() if name not in WITHOUT_EFFECT}
-    return {**identity, **{OPTION + name: value for name, value in flattened(options).items()}}
+    alter = {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
+    return {**identity, **{OPTION + name: value for name, value in flattened(alter).items()}}
 
 
 def flattened(options: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -94,13 +122,14 @@ def flattened(options: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return found
 
 
-def changes_of(before: Mapping[str, str], now: Mapping[str, str], folder: Path) -> list[Change]:
+def changes_of(before: Mapping[str, str], now: Mapping[str, str], folder: Path, kept: Kept) -> list[Change]:
     """What has changed since a run was last saved.
 
     Parameters
     ----------
     before, now : of :func:`identity_of`.
     folder : of the run, named in errors.
+    kept : what a run of its kind keeps.
 
     Returns
     -------
@@ -117,18 +146,23 @@ def changes_of(before: Mapping[str, str], now: Mapping[str, str], folder: Path) 
         if (added or name not in now) and not (is_option and "." in name):
             continue  # an option that another version did not have
         old, new = before.get(name, "null"), now.get(name, "null")
-        if old == new or (added and new in OFF):
+        if _same(old, new, is_option) or (added and new in OFF):
             continue
         change = Change(name.removeprefix(OPTION), old, new)
         if change.option in RECOMMENDED and old == "null":
             continue  # an earlier version left the recommended value open
-        if is_option and change.option in FIXED:
+        if is_option and change.option in kept.options:
             raise CheckpointMismatchError(
-                f"cannot resume {folder}: option {change.name} was {old} and is {new} now, but {FIXED[change.option]}; "
-                f"undo the change, or start a new run with init={str(folder)!r}"
+                f"cannot resume {folder}: option {change.name} was {old} and is {new} now, but "
+                f"{kept.options[change.option]}; {kept.cure.format(folder=str(folder))}"
             )
         found.append(change)
     return found
+
+
+def _same(old: str, new: str, is_option: bool) -> bool:
+    """Whether two values are equal, 10 and 10.0 included: an earlier version wrote whole numbers so."""
+    return old == new or (is_option and json.loads(old) == json.loads(new))
 
 
 def told_of(changes: Sequence[Change]) -> list[str]:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-import signal
-import sys
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,26 +13,25 @@ import torch
 from molcalc._version import __version__
 from molcalc.assembly.opening import open_model
 from molcalc.errors import ConfigError
+from molcalc.io.checkpoint import Checkpoint
 from molcalc.pretrained.sources import read_model
 from molcalc.registry import calculator_class
 from molcalc.surroundings import own_settings
 from molcalc.train.config import FitConfig, flat_options, join_options, make_config, read_options
-from molcalc.train.continuation import OF_BATCHES, OF_SCORES, RECOMMENDED, changes_of, told_of, touches
+from molcalc.train.continuation import FIXED, RECOMMENDED
 from molcalc.train.data.kept_parts import KeptParts, write_parts
 from molcalc.train.data.opening import Data
 from molcalc.train.data.parts import Parts, check_parts, open_parts, recorded_division, warn_of_leaks
+from molcalc.train.execution import Prepared, carry_out
 from molcalc.train.loop.losses import recorded_loss
-from molcalc.train.loop.processes import chosen_device, joined
+from molcalc.train.loop.potential_task import PotentialTask
+from molcalc.train.loop.processes import Processes
 from molcalc.train.loop.run_folder import OPTIONS_FILE, PARTS_FILE, RunFolder
-from molcalc.train.loop.state_upgrades import upgraded
-from molcalc.train.loop.trainer import Interruption, Trainer
+from molcalc.train.loop.trainer import Trainer
 from molcalc.train.preparation import prepare
 from molcalc.train.rehearsal import rehearse
-from molcalc.train.report.recording import Console, Recording
 from molcalc.train.report.summary import RunReport
 from molcalc.train.run_data import absolute, described, separated
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,7 +92,8 @@ def fit(
     data : an ASE database (or any file of structures), a list of them, or a dict fidelity name → file(s).
         ``a.db@energy<0,converged`` and ``a.xyz@:100`` take some rows, ``*.db`` several files; a list of Atoms with
         results stands for a file. A run that goes on knows its own.
-    model : "physnet-dcm" (unless given), "noneq-dcm" or "aimnet2"; the kind of ``init`` where that is given.
+    model : "physnet-dcm" (unless given), "noneq-dcm", "aimnet2", "aimnet2-dcm" or "aimnet2-noneq-dcm"; the kind of
+        ``init`` where that is given. The latter two put a head on an AIMNet2 given as ``init``.
     output : folder of the run.
     init : published name or model to start from.
     valid, test : share (< 1, 0.1 unless given) or number of systems held out; or files of their own.
@@ -140,18 +135,8 @@ def fit(
     said = {**flat_options({**options, **its_options}), **its_files}
     files, chosen = _completed(said, folder, going_on)
     config, asked = make_config(chosen), _asked_terms(chosen)
-    device = chosen_device(config.loop.device)
-    interruption = Interruption()
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_saving_signal(interruption))
-        stack.enter_context(_process_settings(config.loop.threads))
-        processes = stack.enter_context(joined(device, config.loop.dist_timeout))
-        if processes.first:
-            if going_on:
-                stack.enter_context(folder.owned())
-            else:
-                folder.check_new()
-        begun = folder.load_last() if going_on else None
+
+    def prepared(processes: Processes, device: torch.device, begun: Checkpoint | None) -> Prepared[FitResult]:
         parts = open_parts(
             files["data"],
             config.split,
@@ -165,26 +150,21 @@ def fit(
         if config.start.init is not None:
             warn_of_leaks(parts, KeptParts.read(Path(config.start.init) / PARTS_FILE))
         check_parts(parts, config.comparison if config.loss.weights.get("esp", 0.0) > 0 else None)
-        config, trainer = prepare(config, asked, parts, folder, processes, device, None if begun is None else begun[0])
+        completed, trainer = prepare(config, asked, parts, folder, processes, device, begun)
         rehearse(trainer, parts)
-        if processes.first and begun is None:
-            stack.enter_context(folder.owned())
-            folder.check_new()
-        try:
-            if begun is None:
-                trainer.save_last()  # shows before any work that the disk takes it
-            changed = begun is None or _go_on(trainer, begun[1])
-            options, usual = config.flat(), make_config({"model": config.start.model}).flat()
-            report = RunReport(trainer, parts, options=options, usual=usual)
-            # A tracker may refuse its options: then the run keeps those that it was begun with.
-            with Recording(config.report, trainer, report, options) as record:
-                if processes.first and (changed or not folder.can_be_repeated):
-                    _write_down(trainer, parts, files, config)
-                return _run(trainer, report, record, interruption, progress and processes.first)
-        except Exception:
-            if begun is None and processes.first and not trainer.progress.step:
-                folder.withdraw()
-            raise
+        values, usual = completed.flat(), make_config({"model": completed.start.model}).flat()
+        report = RunReport(trainer, parts, options=values, usual=usual)
+        return Prepared(
+            trainer,
+            report,
+            completed.report,
+            values,
+            FIXED,
+            write_down=lambda: _write_down(trainer, parts, files, completed),
+            conclude=lambda: _result(trainer, report),
+        )
+
+    return carry_out(folder, going_on, config.loop, prepared, progress=progress)
 
 
 def _completed(said: Mapping[str, Any], folder: RunFolder, going_on: bool) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -216,29 +196,7 @@ def _asked_terms(options: Mapping[str, Any]) -> set[str]:
     return set(loss.get("weights", {}) if isinstance(loss, Mapping) else loss.weights)
 
 
-def _go_on(trainer: Trainer, saved: Mapping[str, Any]) -> bool:
-    """Bring a trainer to the position where the last run stopped; returns whether something changed."""
-    optimizer = trainer.optimizer
-    state = upgraded(saved, optimizer.names(), [type(each).__name__ for each in optimizer.optimizers])
-    changes = changes_of(state["identity"], trainer.identity, trainer.folder.path)
-    told = told_of(changes)
-    trainer.restore(state, told)
-    log.info("resumed at epoch %d, step %d", trainer.progress.epoch, trainer.progress.step)
-    for change in told:
-        log.info("changed: %s", change)
-    if touches(changes, OF_BATCHES):
-        trainer.begin_epoch_anew()
-    if touches(changes, OF_SCORES):
-        trainer.judge_again()
-    if trainer.progress.epoch >= trainer.config.epochs:
-        log.warning(
-            "the run has made %d epochs, and %d are asked for: nothing is left to train; give more epochs to go on",
-            trainer.progress.epoch, trainer.config.epochs,
-        )  # fmt: skip
-    return bool(changes)
-
-
-def _write_down(trainer: Trainer, parts: Parts, files: Mapping[str, Any], config: FitConfig) -> None:
+def _write_down(trainer: Trainer[PotentialTask], parts: Parts, files: Mapping[str, Any], config: FitConfig) -> None:
     """Write what is needed to repeat the run: its files, options and parts, and what changed while it went on."""
     options = config.to_dict()
     for name in ("valid", "test"):
@@ -252,25 +210,8 @@ def _write_down(trainer: Trainer, parts: Parts, files: Mapping[str, Any], config
     write_parts(trainer.folder.path / PARTS_FILE, {"train": parts.train, **parts.held_out})
 
 
-def _run(
-    trainer: Trainer, report: RunReport, record: Recording, interruption: Interruption, progress: bool
-) -> FitResult:
-    """Train to the end, and report."""
-    console = Console(trainer, progress)
-    with _signals(interruption) as received, console:
-        finished = trainer.run(interruption, console.update, record)
-    if not finished:
-        log.warning(
-            "interrupted at epoch %d, step %d; saved. Go on with resume=True (--resume)",
-            trainer.progress.epoch, trainer.progress.step,
-        )  # fmt: skip
-        signal.raise_signal(received[0] if received else signal.SIGINT)
-        raise KeyboardInterrupt
-    best = min(trainer.history, key=lambda row: row["valid_score"], default=None)
-    if best is not None and best["step"] == 0:
-        log.warning(
-            "no epoch was better on the validation part than the weights that the run started from: they are kept"
-        )
+def _result(trainer: Trainer[PotentialTask], report: RunReport) -> FitResult:
+    """Outcome of a run that has ended; the first process reports."""
     errors = report.write() if trainer.processes.first else {}
     return FitResult(
         str(trainer.folder.path),
@@ -278,57 +219,3 @@ def _run(
         {part: found.groups["fidelity"] for part, found in errors.items() if "fidelity" in found.groups},
         trainer.history,
     )
-
-
-@contextlib.contextmanager
-def _process_settings(wanted: int | None) -> Iterator[None]:
-    """Settings of the whole process while it trains: threads, and the dtype in which weights are drawn."""
-    before, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    if wanted is not None:
-        torch.set_num_threads(wanted)
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        torch.set_default_dtype(dtype)
-
-
-@contextlib.contextmanager
-def _signals(interruption: Interruption) -> Iterator[list[int]]:
-    """Ask for a stop at the first SIGINT or SIGTERM; the second one acts as before."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    before: dict[int, Any] = {}
-
-    def handle(number: int, frame: Any) -> None:
-        interruption.requested = True
-        received.append(number)
-        signal.signal(number, before[number])
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[int(number)] = signal.signal(number, handle)
-    try:
-        yield received
-    finally:
-        for previous, handler in before.items():
-            signal.signal(previous, handler)
-
-
-@contextlib.contextmanager
-def _saving_signal(interruption: Interruption) -> Iterator[None]:
-    """Ask for a save at SIGUSR1, which would end a process that does not expect it; before the first step it waits."""
-    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, frame: Any) -> None:
-        interruption.saving = True
-
-    before = signal.signal(signal.SIGUSR1, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGUSR1, before)

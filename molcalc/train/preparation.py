@@ -11,6 +11,7 @@ import torch
 from molcalc.assembly.terms import completing_terms
 from molcalc.errors import ConfigError, DatasetError
 from molcalc.io.checkpoint import Checkpoint, ModelConfig
+from molcalc.models.network import TrainableNetwork
 from molcalc.properties import LABELS
 from molcalc.train.config import FitConfig
 from molcalc.train.continuation import identity_of
@@ -19,11 +20,12 @@ from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.parts import Parts, check_spins
 from molcalc.train.loop.losses import TERMS, Loss, LossConfig
 from molcalc.train.loop.metrics import compared
+from molcalc.train.loop.potential_task import PotentialTask
 from molcalc.train.loop.processes import Processes
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.sampler import Sampler, by_name
 from molcalc.train.loop.trainer import Trainer
-from molcalc.train.optimize.optimizers import optimizer_for, resolved
+from molcalc.train.optimize.optimizers import OptimizerSet, optimizer_for, resolved
 from molcalc.train.optimize.schedules import Schedule
 from molcalc.train.start.initial_model import InitialModel, cast, continued_model, new_model
 from molcalc.train.start.knowledge_of_data import with_learned
@@ -39,7 +41,7 @@ def prepare(
     processes: Processes,
     device: torch.device,
     begun: Checkpoint | None = None,
-) -> tuple[FitConfig, Trainer]:
+) -> tuple[FitConfig, Trainer[PotentialTask]]:
     """A run before its first step.
 
     Parameters
@@ -70,7 +72,6 @@ def prepare(
     _check_dipole_source(config.comparison, initial.network.predicts, config.start.model)
     config = replace(config, loss=loss_for(config.loss, asked, train, initial.network.predicts, config.start.model))
     _check_held_out(parts, config.loss)
-    initial = replace(initial, config=with_learned(initial.config, train, Loss(config.loss).labels))
     network = cast(initial.network, config.loop.precision, len(train.fidelities)).to(device)
     optimize = resolved(
         config.optimize,
@@ -87,6 +88,10 @@ def prepare(
             "below it then: give a smaller one"
         )
     optimizer = optimizer_for(optimize, network)
+    if _moves_energies(optimizer, network, initial.config):
+        initial = replace(initial, config=with_learned(initial.config, train, Loss(config.loss).labels))
+    elif begun is not None:
+        initial = replace(initial, config=replace(initial.config, fidelities=begun.config.fidelities))
     provenance = {**initial.config.provenance, **_provenance(parts, config.seed, config.start.init)}
     sampler = Sampler(
         train.n_atoms(),
@@ -98,24 +103,37 @@ def prepare(
         seed=config.seed,
         n_processes=processes.size,
     )
-    trainer = Trainer(
+    task = PotentialTask(
         config=config.loop,
         comparison=config.comparison,
         seed=config.seed,
         initial=InitialModel(replace(initial.config, provenance=provenance), network, initial.subtractions),
-        optimizer=optimizer,
-        schedule=Schedule(config.optimize.schedule, config.loop.epochs * sampler.batches_per_epoch),
         train=train,
         valid=parts.valid,
-        sampler=sampler,
         loss=Loss(config.loss),
+        processes=processes,
+        device=device,
+    )
+    trainer = Trainer(
+        config=config.loop,
+        seed=config.seed,
+        task=task,
+        optimizer=optimizer,
+        schedule=Schedule(config.optimize.schedule, config.loop.epochs * sampler.batches_per_epoch),
+        sampler=sampler,
         folder=folder,
         processes=processes,
         device=device,
         validate_first=config.start.init is not None,
-        identity=identity_of(config, parts, processes),
+        identity=identity_of(config.flat(), parts, processes),
     )
     return config, trainer
+
+
+def _moves_energies(optimizer: OptimizerSet, network: TrainableNetwork, config: ModelConfig) -> bool:
+    """Whether any energy depends on what is trained, and not only charges around atoms."""
+    beside = network.beside_energy if config.coulomb != "distributed" else ()
+    return not all(name.startswith(beside) for name in optimizer.named_parameters)
 
 
 def loss_for(config: LossConfig, asked: set[str], train: Dataset, predicts: Sequence[str], model: str) -> LossConfig:

@@ -18,7 +18,8 @@ from molcalc.errors import DatasetError, InputError, ResourceError, memory_named
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.label_reader import fidelities_of_model
 from molcalc.train.data.parts import Parts
-from molcalc.train.loop.sampler import share
+from molcalc.train.loop.potential_task import PotentialTask
+from molcalc.train.loop.sampler import parts_of_share
 from molcalc.train.loop.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ PEAK = 2.0
 """Memory at its peak in units of what the forward pass keeps: second derivatives keep as much again."""
 
 
-def rehearse(trainer: Trainer, parts: Parts) -> None:
+def rehearse(trainer: Trainer[PotentialTask], parts: Parts) -> None:
     """Send one structure of every kind through the model, and compare the largest batch with the memory there is.
 
     Parameters
@@ -48,10 +49,10 @@ def rehearse(trainer: Trainer, parts: Parts) -> None:
     for name, part in named.items():
         for system in _one_of_each_kind(part):
             try:
-                of_model = fidelities_of_model(trainer.model_config, part)
-                batch = trainer.reader.read(part, np.array([system]), of_model=of_model)
+                of_model = fidelities_of_model(trainer.task.model_config, part)
+                batch = trainer.task.reader.read(part, np.array([system]), of_model=of_model)
                 with memory_named(f"{part.row_name(system)} with {batch.n_atoms} atoms", "leave it out"):
-                    trainer.predict(batch)
+                    trainer.task.predict(batch)
             except InputError as error:
                 raise DatasetError(f"{part.row_name(system)} of the {name} part: {error}") from error
     _weigh(trainer)
@@ -66,23 +67,22 @@ def _one_of_each_kind(part: Dataset) -> list[int]:
     return sorted(first.tolist())
 
 
-def _weigh(trainer: Trainer) -> None:
+def _weigh(trainer: Trainer[PotentialTask]) -> None:
     """Estimate what the largest batch of the first epoch needs from what a small one keeps for its derivatives."""
-    sizes, config, processes = trainer.train.n_atoms(), trainer.config, trainer.processes
+    train, config, processes = trainer.task.train, trainer.config, trainer.processes
+    sizes = train.n_atoms()
     shares = [
-        part
-        for batch in trainer.sampler.epoch(0)
-        for own in [share(batch, processes.rank, processes.size)]
-        for part in np.array_split(own, min(config.accumulate, max(1, len(own))))
-        if len(part)
+        part for batch in trainer.sampler.epoch(0) for part in parts_of_share(batch, processes, config.accumulate)
     ]
     if not shares:
         return
     largest = max(shares, key=lambda part: int(sizes[part].sum()))
     few = largest[: max(1, int(np.searchsorted(np.cumsum(sizes[largest]), WEIGHED_ATOMS)))]
-    batch = trainer.reader.read(trainer.train, few, esp_points=config.esp_points, rng=np.random.default_rng(0))
+    batch = trainer.task.reader.read(
+        trainer.task.train, few, esp_points=config.esp_points, rng=np.random.default_rng(0)
+    )
     with _kept_bytes() as kept, memory_named(f"a batch of {len(few)} systems with {batch.n_atoms} atoms", CURE):
-        trainer.predict(batch, create_graph=True)
+        trainer.task.predict(batch, create_graph=True)
     needed = PEAK * kept[0] * float(sizes[largest].sum()) / float(sizes[few].sum())
     memory = device_memory(trainer.device)
     if memory is None or needed < memory[0]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from molcalc.analysis.esp_errors import nearest_atoms, potential_errors
+from molcalc.analysis.esp_errors import nearest_atoms, pooled_errors, potential_errors
 from molcalc.units import VDW_RADII
 
 
@@ -35,3 +35,27 @@ def test_the_nearest_atom_is_that_of_the_fewest_radii() -> None:
     assert element.tolist() == [6]
     assert distances == pytest.approx([1.6])
     assert scaled == pytest.approx([1.6 / VDW_RADII[6]])
+
+
+def test_errors_of_several_molecules_are_those_of_all_their_points() -> None:
+    rng = np.random.default_rng(0)
+    molecules = [Atoms("OC", positions=[[0, 0, 0], [0, 0, 1.2]]), Atoms("CN", positions=[[0, 0, 0], [0, 0, 1.1]])]
+    errors, found = [], []
+    for n_points, atoms in zip((40, 90), molecules):
+        points = 3.0 * rng.normal(size=(n_points, 3)) + [0, 0, 4.0]
+        values = rng.normal(size=n_points)
+        errors.append(values)
+        found += potential_errors(atoms, points, np.zeros(n_points), {"distributed": values, "charges": 2.0 * values})
+    pooled = pooled_errors(found)
+    names = [one.points for one in pooled if one.charges == "charges"]
+    assert names[0] == "all"
+    assert names[-3:] == ["near C", "near N", "near O"]
+    total = {one.charges: one for one in pooled if one.points == "all"}
+    every = np.concatenate(errors)
+    assert total["distributed"].n_points == 130
+    assert total["distributed"].rmse == pytest.approx(np.sqrt(np.mean(every**2)))
+    assert total["distributed"].mae == pytest.approx(np.abs(every).mean())
+    assert total["distributed"].mean == pytest.approx(every.mean())
+    assert total["charges"].largest == pytest.approx(2.0 * np.abs(every).max())
+    shells = [one for one in pooled if one.charges == "charges" and one.points[0] in "01>"]
+    assert sum(one.n_points for one in shells) == 130

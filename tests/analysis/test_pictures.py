@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,3 +59,21 @@ def test_symbols_are_written_unless_they_are_hidden_or_unwanted() -> None:
     assert len(draw_molecule(benzene, labels=False).axes[0].texts) == 1
     with pytest.raises(InputError, match="no atoms"):
         draw_molecule(Atoms())
+
+
+def test_files_have_the_pixels_that_the_camera_asks_for(tmp_path: Path) -> None:
+    from PIL import Image
+
+    widths = {}
+    for pixels in (100, 300):
+        draw_molecule(molecule("H2O"), Camera(0.0, 0.0, pixels=pixels)).savefig(tmp_path / "a.png")
+        with Image.open(tmp_path / "a.png") as picture:
+            widths[pixels] = picture.width
+    assert widths[300] == pytest.approx(3 * widths[100], abs=3)
+
+
+def test_the_point_charges_are_drawn_into_the_surface_with_a_bar_of_their_own() -> None:
+    calc, atoms = PhysNetDCM(tiny_dcm("physnet-dcm")), molecule("CO2")
+    plain, both = (draw_esp_surface(atoms, calc, camera=SMALL, sites=sites) for sites in (False, True))
+    assert [axis.get_ylabel() for axis in both.axes[1:]] == ["electrostatic potential (V)", "charge of a site (e)"]
+    assert (image_of(plain) != image_of(both)).any()

@@ -98,6 +98,23 @@ def test_trajectories_that_give_no_spectrum_are_refused() -> None:
         md_infrared_spectrum([], timestep=1.0)
 
 
+def test_the_time_between_frames_is_what_they_say() -> None:
+    frames = trajectory(2500, 2 * np.pi * 2000.0 * PER_CM)
+    expected = md_infrared_spectrum(frames, timestep=1.0, resolution=30.0)
+    with pytest.raises(ConfigError, match="give timestep"):
+        md_infrared_spectrum(frames)
+    for k, atoms in enumerate(frames):
+        atoms.info["time_fs"] = 7.0 + k
+    assert md_infrared_spectrum(frames, resolution=30.0).wavenumbers == pytest.approx(expected.wavenumbers)
+    with pytest.raises(ConfigError, match="the frames are 1 fs apart"):
+        md_infrared_spectrum(frames, timestep=0.5)
+    with pytest.raises(InputError, match="frame 9 comes 2 fs after the one before, others 1 fs"):
+        md_infrared_spectrum([*frames[:9], *frames[10:]])
+    del frames[3].info["time_fs"]
+    with pytest.raises(InputError, match="1 of 2500 frames have no time"):
+        md_infrared_spectrum(frames)
+
+
 def test_equal_spectra_are_alike_and_distant_ones_are_not() -> None:
     one = broadened(np.array([[1000.0, 50.0], [3000.0, 20.0]]), 10.0, "gaussian")
     double = broadened(np.array([[1000.0, 100.0], [3000.0, 40.0]]), 10.0, "gaussian")

@@ -280,3 +280,18 @@ def test_a_shallow_copy_has_a_charge_of_its_own(closed_shell: Checkpoint) -> Non
     assert first.charge == 2
     assert first.get_potential_energy(organic()) == energy
     assert second.get_potential_energy(organic()) != energy
+
+
+def test_what_is_printed_tells_model_fidelity_and_charge_rule(closed_shell: Checkpoint) -> None:
+    calc = tiny_calculator(closed_shell)
+    shown = calc.todict()
+    text = repr(calc)
+    assert shown["model_hash"] in text
+    assert f"fidelity {shown['fidelity']}" in text
+    assert "charge of each structure" in text
+    calc.charge = -1
+    assert "charge -1" in repr(calc)
+    table = calc._repr_html_()
+    assert f"<td>{shown['dtype']}</td>" in table
+    calc.predictor._provenance["model"] = "<script>"
+    assert "<script>" not in calc._repr_html_()

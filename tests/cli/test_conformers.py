@@ -15,6 +15,7 @@ from ase.io import read, write
 
 from molcalc.predictor import Predictor
 from molcalc.structure_files.molfiles import read_molfile
+from tests.helpers.pages import data_of
 
 pytest.importorskip("rdkit")
 MODEL = ("--model", "small-species", "--fidelity", "pbe0")
@@ -64,8 +65,9 @@ def test_files_have_energies_ranks_and_weights(conformers: Any, name: str) -> No
 
 def test_structures_of_files_are_taken_as_they_are(conformers: Any) -> None:
     write("a.xyz", [molecule("H2O"), molecule("CO2"), molecule("H2O")])
-    result = conformers("a.xyz@0:2", "-o", "ranked.sdf")
+    result = conformers("a.xyz@0:2", "-o", "ranked.sdf", "--html", "ranked.html")
     assert result.status == 0, result.err
+    assert [view["title"] for view in data_of(Path("ranked.html"))["views"]] == ["H2O 1", "CO2 1"]
     assert "H2O: 1 conformer of 1 structures" in result.out
     assert "CO2: 1 conformer of 1 structures" in result.out
     images = read_molfile(Path("ranked.sdf").read_text(), "ranked.sdf")

@@ -13,9 +13,12 @@ from ase.db import connect
 from ase.io import write
 from ase.io.cube import read_cube
 
-from molcalc.analysis import esp_surface
-from molcalc.calculators import AIMNet2
+from molcalc.analysis import esp_surface, povray
+from molcalc.calculators import AIMNet2, PhysNetDCM
+from molcalc.io import checkpoint
 from molcalc.units import KCAL_PER_MOL
+from tests.helpers.networks import tiny_dcm
+from tests.helpers.pages import data_of
 
 
 @pytest.fixture
@@ -42,8 +45,9 @@ def test_the_numbers_are_those_of_the_library(run: Any, models: Path, water: Pat
 def test_everything_asked_for_is_written(run: Any, models: Path, water: Path) -> None:
     np.save(water.parent / "points.npy", 3.0 * np.eye(3))
     result = run(
-        "esp", water, "--model", models / "single", "--cube", 0.8, "--plot", "--points", "points.npy", "-o", "out"
-    )
+        "esp", water, "--model", models / "single", "--cube", 0.8, "--plot", "--points", "points.npy", "-o", "out",
+        "--html", "a.html", "--pixels", 200, "--camera", 10, 20, 30,
+    )  # fmt: skip
     assert result.status == 0, result.err
     assert "written: out.cube, out-esp.png, out-points.csv, out-surface.csv" in result.out
     calc = AIMNet2(models / "single")
@@ -53,6 +57,10 @@ def test_everything_asked_for_is_written(run: Any, models: Path, water: Path) ->
     with (water.parent / "out.cube").open() as file:
         assert read_cube(file)["data"].min() < 0
     assert (water.parent / "out-esp.png").read_bytes().startswith(b"\x89PNG")
+    (view,) = data_of(water.parent / "a.html")["views"]
+    assert view["title"] == f"{water}, frame 0"
+    again = run("esp", water, "--model", models / "single", "--html", "a.html")
+    assert (again.status, "a.html exists" in again.err) == (2, True)
     again = run("esp", water, "--model", models / "single", "--plot", "-o", "out")
     assert again.status == 2
     assert "out-esp.png exists" in again.err
@@ -70,6 +78,34 @@ def test_errors_against_a_database_are_listed(run: Any, models: Path, water: Pat
     assert errors[0]["mean"] == pytest.approx(-0.1, abs=1e-4)
     other = run("esp", water, "--model", models / "single", "--compare", water)
     assert other.status == 3
+
+
+def test_charges_are_compared_side_by_side_and_molecules_together(run: Any, tmp_path: Path) -> None:
+    calc = PhysNetDCM(tiny_dcm("physnet-dcm"))
+    checkpoint.save(tmp_path / "dcm", tiny_dcm("physnet-dcm"))
+    points = np.array([[0, 0, 4.0], [0, 4.0, 0], [3.5, 0, 0]])
+    names = ("H2O", "CO2")
+    with connect(tmp_path / "esp.db") as database:
+        for name in names:
+            exact = calc.get_esp(points, molecule(name))
+            database.write(molecule(name), data={"esp": exact.tolist(), "esp_points": points.tolist()})
+    result = run("esp", "esp.db", "--model", "dcm", "--compare", "esp.db", "--unit", "kcal/mol")
+    assert result.status == 0, result.err
+    assert "rmse distributed  rmse of atoms" in result.out
+    assert "errors over all points in kcal/mol/e, 2 molecules" in result.out
+    total = next(line for line in result.out.splitlines() if line.startswith("all molecules"))
+    number, distributed, atoms = total.split()[2:5]
+    gaps = [calc.get_esp(points, molecule(name), "charges") - calc.get_esp(points, molecule(name)) for name in names]
+    assert int(number) == 6
+    assert float(distributed) == pytest.approx(0.0, abs=1e-3)
+    assert float(atoms) == pytest.approx(np.sqrt(np.mean(np.square(gaps))) / KCAL_PER_MOL, abs=1e-3)
+    document = json.loads(
+        run("esp", "esp.db", "--model", "dcm", "--compare", "esp.db", "--unit", "kcal/mol", "--json").out
+    )
+    assert document["units"]["errors"] == "kcal/mol/e"
+    assert next(e["rmse"] for e in document["errors"] if e["charges"] == "charges") == pytest.approx(
+        float(atoms), abs=1e-3
+    )
 
 
 def test_one_bad_molecule_does_not_end_the_others(run: Any, models: Path, tmp_path: Path) -> None:
@@ -107,3 +143,13 @@ def test_wrong_options_are_refused(run: Any, models: Path, water: Path, options:
     assert result.status == 2
     assert words in result.err
     assert [path.name for path in water.parent.iterdir()] == ["water.xyz"]
+
+
+def test_a_scene_is_written_also_without_the_program_that_renders_it(
+    run: Any, models: Path, water: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(povray, "PROGRAM", "no-such-ray-tracer")
+    result = run("esp", water, "--model", models / "single", "--pov", "-o", "out")
+    assert result.status == 0, result.err
+    assert "out-scene.pov is not rendered: POV-Ray is not installed" in result.err
+    assert "written: out-scene.pov, out-scene.ini, out-surface.csv" in result.out

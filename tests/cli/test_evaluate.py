@@ -53,8 +53,13 @@ def test_json_is_in_the_units_of_the_package(run: Any, data: Path, trained: Path
 
 
 def test_predictions_are_written_and_added(run: Any, data: Path, trained: Path, tmp_path: Path) -> None:
-    result = run("evaluate", data, "--model", trained, "--output", "out.db", "--annotate", "tiny", "--by")
+    result = run(
+        "evaluate", data, "--model", trained, "--output", "out.db", "--annotate", "tiny", "--by", "--plot", "a.png"
+    )
     assert result.status == 0, result.err
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    again = run("evaluate", data, "--model", trained, "--plot", "a.png")
+    assert (again.status, "a.png exists" in again.err) == (2, True)
     written = connect(tmp_path / "out.db")
     assert len(written) == 40
     assert written.metadata["model"] == str(trained)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from molcalc.io import checkpoint
+from molcalc.pretrained.catalog import BUNDLED, PUBLISHED
 from tests.helpers.networks import tiny_checkpoint
 
 
@@ -71,7 +72,7 @@ def test_fidelities_are_shown_with_their_elements(run: Any, models: Path) -> Non
 def test_published_names_are_listed(run: Any) -> None:
     result = run("info")
     assert result.status == 0
-    assert [line.split()[0] for line in result.out.splitlines()] == ["wb97m-d3", "b973c-d3", "small-species"]
+    assert [line.split()[0] for line in result.out.splitlines()] == [*PUBLISHED, *BUNDLED]
 
 
 def test_a_published_model_names_its_paper(run: Any, published: None) -> None:

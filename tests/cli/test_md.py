@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -20,9 +19,12 @@ from ase.io import read, trajectory, write
 from ase.io.trajectory import Trajectory
 from ase.io.ulm import InvalidULMFileError
 
+from molcalc.cli import main
 from molcalc.prediction.results import Prediction
 from molcalc.predictor import Predictor
 from molcalc.simulate import recorder
+from tests.helpers.forks import Fork
+from tests.helpers.pages import data_of
 
 SAME = 1e-10
 """Å, u·Å/fs between a run in one piece and one in two: the neighbor list is made at another structure."""
@@ -54,8 +56,11 @@ def test_a_run_in_two_parts_is_the_run_in_one_piece(md: Any, options: tuple[str,
     assert whole.status == 0, whole.err
     assert md("--trajectory", "parts.traj", "--log", "parts.log", "--steps", "18", *STEPS, *options).status == 0
     assert len(read("parts.traj", ":")) == 4
-    second = md("--trajectory", "parts.traj", "--log", "parts.log", "--steps", "30", "--restart")
+    pictures = ("--plot", "--html", "parts.html")
+    second = md("--trajectory", "parts.traj", "--log", "parts.log", "--steps", "30", "--restart", *pictures)
     assert second.status == 0, second.err
+    assert Path("parts.png").read_bytes().startswith(b"\x89PNG")
+    assert data_of(Path("parts.html"))["views"][0]["captions"][6].startswith("7.5 fs, -")
     assert_same_run("whole.traj", "parts.traj")
     assert [atoms.info["step"] for atoms in read("parts.traj", ":")] == list(range(0, 31, 5))
     assert Path("parts.log").read_text() == Path("whole.log").read_text()
@@ -117,17 +122,15 @@ def test_a_log_that_a_killed_run_did_not_begin_has_a_line_of_its_first_frame(md:
 def test_a_killed_process_leaves_a_trajectory_that_can_be_continued(
     md: Any, model: Path, water: Path, number: int
 ) -> None:
-    script = "import sys; from molcalc.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", script, "md", str(water), "--model", str(model), "--trajectory", "run.traj"]
+    command = ["md", str(water), "--model", str(model), "--trajectory", "run.traj"]
     command += ["--dtype", "float64", "--steps", "1000000", "--interval", "1", "--seed", "7"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = Fork(lambda: sys.exit(main(command)))
     deadline = time.monotonic() + 60
     while frames_in("run.traj") < 20 and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)  # a signal that is ignored ends in TimeoutExpired
-    assert process.returncode == (130 if number == signal.SIGINT else -number)
-    assert b"Traceback" not in err
+    assert process.wait() == (130 if number == signal.SIGINT else -number)
+    assert "Traceback" not in process.err
     n_frames = frames_in("run.traj")
     assert n_frames >= 20
     md("--trajectory", "run.traj", "--steps", n_frames + 9, "--restart")
@@ -310,6 +313,12 @@ def test_the_trajectory_says_how_it_was_made(md: Any) -> None:
         "interval": 5,
         "degrees_of_freedom": 3,
     }
+
+
+def test_a_run_of_one_frame_says_that_it_has_no_picture(md: Any) -> None:
+    result = md("--steps", "0", "--trajectory", "a.traj", "--plot")
+    assert (result.status, Path("a.png").exists()) == (0, False)
+    assert "a.traj has one frame only, of which there is no picture" in result.err
 
 
 def test_a_single_atom_runs(run: Any, model: Path) -> None:

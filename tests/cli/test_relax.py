@@ -19,6 +19,7 @@ from molcalc.calculators import AIMNet2
 from molcalc.prediction.results import Prediction
 from molcalc.predictor import Predictor
 from molcalc.simulate import GEOMETRY_OPTIMIZERS
+from tests.helpers.pages import data_of
 from tests.helpers.structures import crystal
 
 SAME = 1e-12
@@ -66,7 +67,10 @@ def test_a_relaxation_in_two_parts_takes_the_steps_of_one_in_a_piece(relax: Any,
     first = relax("-o", "half.xyz", "--trajectory", "parts.traj", "--steps", "5", *options)
     assert first.status == 1
     assert len(read("parts.traj", ":")) == 6
-    second = relax("-o", "parts.xyz", "--trajectory", "parts.traj", "--steps", "12", "--restart", *options)
+    page = ("--html", "parts.html")
+    second = relax("-o", "parts.xyz", "--trajectory", "parts.traj", "--steps", "12", "--restart", *page, *options)
+    (view,) = data_of(Path("parts.html"))["views"]
+    assert len(view["captions"]) == len(read("parts.traj", ":"))
     assert second.out.splitlines()[1].split()[0] == "5"
     for one, two in zip(read("whole.traj", ":"), read("parts.traj", ":"), strict=True):
         assert two.positions == pytest.approx(one.positions, abs=SAME)
@@ -120,8 +124,9 @@ def test_the_cell_is_relaxed_in_two_parts_as_in_one(run: Any, models: Path) -> N
         (("--trajectory", "there.xyz"), "there.xyz exists"),
         (("-o", "x.nonsense"), "unknown output format"),
         (("-o", "no/where.xyz"), "the folder no does not exist"),
+        (("-o", "a.html", "--html", "a.html"), "a.html is named twice"),
     ],
-    ids=["restart", "cell", "output", "trajectory", "format", "folder"],
+    ids=["restart", "cell", "output", "trajectory", "format", "folder", "page"],
 )
 def test_impossible_requests_are_refused_before_anything_is_computed(
     relax: Any, options: tuple[str, ...], text: str

@@ -100,7 +100,7 @@ def test_hostile_files_are_refused_at_once(tmp_path: Path, run: Any, text: str) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "which kind of model? Give --model aimnet2, physnet-dcm or noneq-dcm"),
+        ((), "which kind of model? Give --model aimnet2, aimnet2-dcm, aimnet2-noneq-dcm, physnet-dcm or noneq-dcm"),
         (("--model", "aimnet"), "unknown model 'aimnet' (did you mean 'aimnet2'?)"),
         (("--model", "aimnet2", "--set", "epochs"), "'epochs' is not KEY=VALUE"),
         (("--model", "aimnet2", "--set", "lr=1"), "unknown key 'lr'"),

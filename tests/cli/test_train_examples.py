@@ -10,12 +10,15 @@ import pytest
 import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
+from ase.io import write
 
+from molcalc.conformers.vae.config import VAE_OPTIONS, vae_config
 from molcalc.io import checkpoint
 from molcalc.pretrained.sources import read_model
 from molcalc.train.config import make_config, read_options
 from molcalc.train.optimize.schedules import SCHEDULES
 from tests.helpers.training_runs import FOR_SMALL_MOLECULES, TINY, copied
+from tests.helpers.twisted_frames import twisted
 
 CONFIG = Path(__file__).parents[2] / "examples" / "config"
 SHORT = ("--epochs", "2", "--set", "batches_per_epoch=2", "--no-plots", "--quiet")
@@ -32,12 +35,25 @@ def history(folder: Path) -> list[dict[str, Any]]:
 def test_every_file_is_tested_here_and_every_schedule_has_one() -> None:
     assert {path.stem for path in CONFIG.glob("*.yaml")} == {
         *("aimnet2", "two_fidelities", "three_fidelities", "delta_learning", "fine_tuning", "multi_fine_tuning"),
-        "physnet_dcm",
+        *("physnet_dcm", "conformer_vae_bond", "conformer_vae_pairwise"),
     }
     schedules = {path.stem: read_options(path)["schedule"]["name"] for path in (CONFIG / "schedules").glob("*.yaml")}
     assert schedules == {name: name for name in SCHEDULES}
     for path in CONFIG.rglob("*.yaml"):
-        make_config({"model": "aimnet2", **read_options(path)})
+        if path.stem.startswith("conformer_vae"):
+            vae_config(VAE_OPTIONS.read(path)[1])
+        else:
+            make_config({"model": "aimnet2", **read_options(path)})
+
+
+@pytest.mark.parametrize(("loss", "term"), [("bond", "clashes"), ("pairwise", "hand")])
+def test_generators_train_by_either_loss(run: Any, tmp_path: Path, loss: str, term: str) -> None:
+    write("frames.xyz", twisted(40))
+    small = ("--set", "n_features=8", "--set", "n_encoder_layers=1", "--set", "n_decoder_layers=1")
+    config = CONFIG / f"conformer_vae_{loss}.yaml"
+    result = run("train", "frames.xyz", "--config", config, "--output", "run", *small, *SHORT)
+    assert result.status == 0, result.err
+    assert f"train_{term}" in history(tmp_path)[-1]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import molecule
 from ase.constraints import FixAtoms
 from ase.io import read, write
 
+from molcalc import relax
+from molcalc.analysis import anharmonic_vibrations
 from molcalc.calculators import AIMNet2
 from molcalc.calculators.normal_modes import NormalModes
+from molcalc.cli.vib import level_name
+from tests.helpers.pages import data_of
 
 
 @pytest.fixture
@@ -38,9 +43,12 @@ def test_the_modes_are_those_of_the_library(run: Any, models: Path, water: Path)
 
 
 def test_pictures_values_and_movies_are_written(run: Any, models: Path, water: Path) -> None:
-    result = run("vib", water, "--model", models / "single", "--plot", "--modes", "-o", "out")
+    result = run("vib", water, "--model", models / "single", "--plot", "--modes", "-o", "out", "--html", "a.html")
     assert result.status == 0, result.err
     assert "written: out-ir.png, out-ir.csv, out-modes.xyz" in result.out
+    views = data_of(water.parent / "a.html")["views"]
+    assert [view["title"] for view in views] == [f"{water}, frame 0 mode {k}" for k in range(3)]
+    assert list(views[0]["facts"]) == ["cm⁻¹", "km/mol"]
     assert (water.parent / "out-ir.png").read_bytes().startswith(b"\x89PNG")
     assert (water.parent / "out-ir.csv").read_text().startswith("wavenumber (cm⁻¹)")
     frames = read(water.parent / "out-modes.xyz", ":")
@@ -86,6 +94,96 @@ def test_masses_with_which_nothing_moves_are_refused(run: Any, models: Path, tmp
         result = run(command, "odd.traj", "--model", models / "single")
         assert result.status == 2
         assert f"the mass of atom 1 (H) is {mass:g} u" in result.err
+
+
+def test_anharmonic_vibrations_are_those_of_the_library(run: Any, models: Path, tmp_path: Path) -> None:
+    calc = AIMNet2("small-species", fidelity="pbe0", dtype="float64")
+    (atoms,) = relax([molecule("CO")], calc, fmax=1e-5)
+    write(tmp_path / "rest.traj", atoms)
+    result = run(
+        "vib", "rest.traj", "--model", "small-species", "--fidelity", "pbe0", "--ir", "--anharmonic", "--plot",
+        "-o", "out", "--csv", "values.csv",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    expected = anharmonic_vibrations(atoms, calc)
+    fundamental, overtone = expected.level(0), expected.level(0, 0)
+    header, values = (tmp_path / "values.csv").read_text().splitlines()
+    row = dict(zip(header.split(","), values.split(",")))
+    assert float(row["anharmonic (cm⁻¹)"]) == pytest.approx(fundamental.wavenumber, rel=1e-6)
+    assert float(row["anharmonic_intensity (km/mol)"]) == pytest.approx(fundamental.intensity, rel=1e-6)
+    shown = result.out.split("2ν0")[1].split()
+    assert [float(one) for one in shown[:2]] == pytest.approx([overtone.wavenumber, overtone.intensity], abs=0.01)
+    assert (tmp_path / "out-anharmonic-ir.csv").read_text().startswith("wavenumber (cm⁻¹)")
+
+
+def test_names_of_levels_count_quanta() -> None:
+    assert [level_name(state) for state in ((2,), (1, 1), (0, 3))] == ["ν2", "2ν1", "ν0+ν3"]
+
+
+def test_anharmonic_vibrations_need_a_minimum(run: Any, models: Path, water: Path) -> None:
+    result = run("vib", water, "--model", models / "single", "--anharmonic")
+    assert result.status == 2
+    assert "belongs to a minimum" in result.err
+
+
+def test_models_beside_each_other_fill_a_page(
+    run: Any, models: Path, water: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("molcalc.cli.beside.NVE_STEPS", 20)
+    result = run("vib", water, "--model", models / "single", "--beside", models / "single", "-o", "out")
+    assert result.status == 0, result.err
+    assert "written: out-beside.html, out-beside.png" in result.out
+    page = (water.parent / "out-beside.html").read_text()
+    assert f"models beside {models / 'single'}" in page
+    assert "<td>0.0000</td><td>0.0000</td><td>0.0</td><td>0.0</td><td>1.000</td><td>0.00</td><td>0.0000</td>" in page
+    assert (water.parent / "out-beside.png").read_bytes().startswith(b"\x89PNG")
+
+
+def moving_water(path: Path, n_frames: int) -> list[Atoms]:
+    """Frames of a stretching water molecule, 1 fs apart, in a file."""
+    frames = []
+    for k in range(n_frames):
+        atoms = molecule("H2O")
+        phase = 2 * np.pi * 2.99792458e-5 * 2000.0 * k
+        atoms.positions[1] += 0.05 * np.cos(phase) * np.array([0, 0.6, 0.8])
+        atoms.set_momenta(np.array([[0, 0, 0], [0, 0.02, 0.03], [0, 0, 0]]) * np.sin(phase))
+        atoms.info["time_fs"] = float(k)
+        frames.append(atoms)
+    write(path, frames)
+    return frames
+
+
+def test_spectra_of_trajectories_have_their_bands(run: Any, models: Path, tmp_path: Path) -> None:
+    moving_water(tmp_path / "nve.traj", 400)
+    result = run(
+        "vib", "nve.traj", "--dynamics", "--fwhm", 150, "--model", models / "single", "--plot", "--csv", "bands.csv"
+    )
+    assert result.status == 0, result.err
+    assert "nve.traj: H2O, 400 frames" in result.out
+    assert "written: nve-ir.csv, nve-ir.png" in result.out
+    header, *rows = (tmp_path / "bands.csv").read_text().splitlines()
+    assert header == "file,wavenumber (cm⁻¹),absorption (km/mol per cm⁻¹)"
+    strongest = max(rows, key=lambda row: float(row.split(",")[2]))
+    assert float(strongest.split(",")[1]) == pytest.approx(2000.0, abs=40.0)
+
+
+def test_what_is_no_trajectory_has_no_spectrum(run: Any, models: Path, tmp_path: Path) -> None:
+    frames = moving_water(tmp_path / "nve.traj", 20)
+    assert "leave out --relax" in run("vib", "nve.traj", "--dynamics", "--relax", "--model", models / "single").err
+    assert "frames of 1 fs tell bands" in run("vib", "nve.traj", "--dynamics", "--model", models / "single").err
+    write(tmp_path / "torn.traj", frames[:7] + frames[9:])
+    result = run("vib", "torn.traj", "--dynamics", "--model", models / "single")
+    assert result.status == 2
+    assert "frame 7 comes 3 fs after the one before" in result.err
+
+
+def test_held_molecules_are_not_compared(run: Any, models: Path, tmp_path: Path) -> None:
+    atoms = molecule("H2O")
+    atoms.set_constraint(FixAtoms([0]))
+    write(tmp_path / "held.traj", atoms)
+    result = run("vib", "held.traj", "--model", models / "single", "--beside", models / "single")
+    assert result.status == 2
+    assert "not about partial ones" in result.err
 
 
 def test_relaxing_first_gives_a_stationary_point(run: Any, water: Path) -> None:

@@ -31,7 +31,7 @@ def test_functionals_of_d4():
         ("d3bj:s8=x,a1=1,a2=1", "s8='x' is not a number"),
         ("d3bj:s8=1,a1=1,a2=1,ga=3", "unknown parameter 'ga'; known: s6, s8, a1, a2, s9"),
         ("d4:s8=1,a1=0,a2=0", "switch the damping off"),
-        ("d4:s8=nan,a1=1,a2=1", "not finite"),
+        ("d4:s8=nan,a1=1,a2=1", "s8='nan' is not a number"),
     ],
     ids=str,
 )

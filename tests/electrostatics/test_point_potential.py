@@ -5,7 +5,12 @@ import torch
 
 from molcalc.electrostatics import point_potential as module
 from molcalc.electrostatics.multipoles import electrostatic_potential
-from molcalc.electrostatics.point_potential import point_potential, potential_torch
+from molcalc.electrostatics.point_potential import (
+    moment_potential,
+    moments_torch,
+    point_potential,
+    potential_torch,
+)
 from molcalc.units import BOHR, HARTREE
 
 
@@ -46,11 +51,39 @@ def test_all_derivatives_equal_finite_differences(ragged):
     assert torch.autograd.gradgradcheck(lambda *x: point_potential(*x, *indices), inputs)
 
 
+def with_moments(ragged):
+    """The same points and sites, with dipoles and symmetric quadrupoles."""
+    points, sites, _, *indices = ragged
+    tensors = torch.randn(7, 3, 3, dtype=torch.float64)
+    tensors = tensors + tensors.mT
+    return [points, sites, torch.randn(7, 3, dtype=torch.float64), tensors], indices
+
+
+def test_compiled_potential_and_gradients_of_moments_equal_torch(ragged):
+    (points, sites, *moments), indices = with_moments(ragged)
+    results = []
+    for function in (moment_potential, moments_torch):
+        leaves = [tensor.clone().requires_grad_() for tensor in moments]
+        value = function(points, sites, *leaves, *indices)
+        results.append((value.detach(), *torch.autograd.grad((value * torch.arange(10.0)).sum(), leaves)))
+    for found, expected in zip(*results):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_all_derivatives_of_moments_equal_finite_differences(ragged):
+    given, indices = with_moments(ragged)
+    inputs = [tensor.clone().requires_grad_() for tensor in given]
+    assert torch.autograd.gradcheck(lambda *x: moment_potential(*x, *indices), inputs, nondet_tol=1e-12)
+
+
 def test_points_may_come_in_any_order(ragged):
     points, sites, charges, point_idx, site_idx = ragged
     order = torch.randperm(10)
     shuffled = point_potential(points[order], sites, charges, point_idx[order], site_idx)
     torch.testing.assert_close(shuffled, point_potential(points, sites, charges, point_idx, site_idx)[order])
+    (points, *others), _ = with_moments(ragged)
+    shuffled = moment_potential(points[order], *others, point_idx[order], site_idx)
+    torch.testing.assert_close(shuffled, moment_potential(points, *others, point_idx, site_idx)[order])
 
 
 def test_blocks_of_points_do_not_change_the_result(ragged, monkeypatch):

@@ -1,4 +1,4 @@
-"""Distributed charges with atomic quadrupoles as sources of moments, potential and field."""
+"""Distributed charges with atomic dipoles and quadrupoles as sources of moments, potential and field."""
 
 import pytest
 import torch
@@ -49,6 +49,28 @@ def test_field_is_minus_the_gradient_of_the_potential():
     index = torch.zeros(20, dtype=torch.int64)
     (gradient,) = torch.autograd.grad(sites.potential(points, index).sum(), points)
     torch.testing.assert_close(sites.field(points.detach(), index), -gradient, rtol=1e-9, atol=1e-9)
+
+
+def test_dipoles_of_atoms_are_those_of_two_near_charges():
+    """Potential, field, dipole and quadrupole about a center of a dipole that sits beside it."""
+    torch.manual_seed(4)
+    atoms, dipoles = torch.randn(2, 5, 3, dtype=torch.float64)
+    index, arm = torch.zeros(5, dtype=torch.int64), 1e-4 * dipoles / dipoles.norm(dim=1, keepdim=True)
+    strength = dipoles.norm(dim=1) / 2e-4
+    near = ChargeSites(
+        positions=torch.cat([atoms + arm, atoms - arm]), charges=torch.cat([strength, -strength]),
+        system_idx=torch.zeros(10, dtype=torch.int64),
+    )  # fmt: skip
+    points = 6.0 + torch.rand(20, 3, dtype=torch.float64)
+    where = torch.zeros(20, dtype=torch.int64)
+    zero = torch.zeros(5, dtype=torch.float64)
+    sites = ChargeSites(
+        positions=atoms, charges=zero, system_idx=index, centers=atoms, center_idx=index, dipoles=dipoles
+    )
+    torch.testing.assert_close(sites.potential(points, where), near.potential(points, where), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(sites.field(points, where), near.field(points, where), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(sites.quadrupole(ZERO), near.quadrupole(ZERO), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(sites.dipole(atoms, 1), near.dipole(torch.cat([atoms, atoms]), 1))
 
 
 def test_an_unknown_source_is_an_error():

@@ -37,6 +37,7 @@ class Command:
     in_place : whether targets are inputs that it changes.
     grows : whether targets grow with time, so that a part of them is no damage.
     old : what is put at the place of each target before, a name of the inputs; "" for nothing.
+    kept : names of what stays after an error, for the command to go on with.
     """
 
     words: tuple[str, ...]
@@ -46,6 +47,7 @@ class Command:
     in_place: bool = False
     grows: bool = False
     old: str = ""
+    kept: tuple[str, ...] = ()
 
     @property
     def rerun(self) -> tuple[str, ...]:
@@ -118,8 +120,10 @@ COMMANDS = {
     ),
     "conformers": Command(
         words=("conformers", "other.db", *MODEL, "--dtype", "float64", "-o", "o.xyz", "--force"),
+        again=("conformers", "other.db", *MODEL, "--dtype", "float64", "-o", "o.xyz", "--force", "--restart"),
         targets=("o.xyz",),
         old="water.xyz",
+        kept=("o.xyz.relaxed.traj",),
     ),
     "train": Command(words=(*_TRAIN, "--epochs", "1", "--resume", "auto"), targets=("run",), grows=True),
     "resume": Command(

@@ -23,6 +23,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from tests.helpers.forks import speak_to
+
 GIB = 1 << 30
 _ALLOW_TRACERS = (0x59616D61, ctypes.c_ulong(-1))
 """PR_SET_PTRACER, PR_SET_PTRACER_ANY: strace is no ancestor of what it watches here."""
@@ -213,11 +215,8 @@ def _serve(scratch: Path, requests: TextIO, answers: TextIO, warm: bool) -> NoRe
 
 
 def _speak_to(out: Path, err: Path) -> None:
-    """Let standard output and error go to files, standard input come from nowhere."""
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for number, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_APPEND), number)
-    sys.stdout, sys.stderr = (open(n, "w", encoding="utf-8", closefd=False) for n in (1, 2))  # noqa: SIM115
+    """Let standard output and error go to files."""
+    speak_to(*(os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_APPEND) for path in (out, err)))
 
 
 def _import_all() -> None:
@@ -226,7 +225,7 @@ def _import_all() -> None:
     from molcalc.cli import COMMANDS
 
     for name in COMMANDS:
-        importlib.import_module(f"molcalc.cli.{name}")
+        importlib.import_module(f"molcalc.cli.{name.replace('-', '_')}")
     torch.set_num_threads(1)
 
 

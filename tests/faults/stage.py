@@ -151,7 +151,7 @@ class Stage:
                 if found := _differs(folder / target, expected):
                     problems.append(f"exit 0 with another result: {found}")
         if finished.killed_by is None:
-            known = right.names | names_in(inputs.folder)
+            known = right.names | names_in(inputs.folder) | set(command.kept)
             problems += [f"{n} is left behind" for n in names_in(folder) - known if not _is(n, tolerated)]
         if digests(folder, all_in(folder)) == inputs.everything:  # then it does what it did undisturbed
             return problems

@@ -40,6 +40,17 @@ def total_energy(term, batch, charges):
     return float(energies_of(term, batch, charges).sum())
 
 
+def assert_gradients_exact(function, inputs, second=True, atol=1e-7):
+    """Compare first, and second, derivatives of any tensors with differences along one direction of all inputs.
+
+    One number follows from every entry of a Jacobian, so that a wrong one shows as it does where each is found by
+    itself, in a small part of the time. Of many numbers in a sum each is a small part: the tolerance is narrow.
+    """
+    assert torch.autograd.gradcheck(function, inputs, atol=atol, rtol=1e-6, fast_mode=True)
+    if second:
+        assert torch.autograd.gradgradcheck(function, inputs, atol=10 * atol, rtol=1e-5, fast_mode=True)
+
+
 def assert_derivatives_exact(term, batch, charges, second=True, atol=1e-7):
     """Compare first and second derivatives by positions, charges and strain with finite differences."""
     inputs = tuple(
@@ -50,9 +61,7 @@ def assert_derivatives_exact(term, batch, charges, second=True, atol=1e-7):
     def function(charges, positions, strain):
         return energies_of(term, batch, charges, positions, strain)
 
-    assert torch.autograd.gradcheck(function, inputs, atol=atol, rtol=1e-6)
-    if second:
-        assert torch.autograd.gradgradcheck(function, inputs, atol=10 * atol, rtol=1e-5)
+    assert_gradients_exact(function, inputs, second=second, atol=atol)
 
 
 def assert_batch_equals_single(term, structures, charges, pair_cutoff=np.inf, atol=1e-11):

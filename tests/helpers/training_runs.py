@@ -29,6 +29,11 @@ TINY: dict[str, dict[str, Any]] = {
     "noneq-dcm": PLAIN_DCM,
     "physnet-dcm": {**PLAIN_DCM, "head_radial": 8},
 }
+PAIR_HEAD: dict[str, Any] = {
+    "head_features": 8, "head_channels": 3, "head_radial": 8, "pair_features": 8, "pair_layers": 2,
+}  # fmt: skip
+TINY["aimnet2-dcm"] = {**TINY["aimnet2"], **PAIR_HEAD}
+TINY["aimnet2-noneq-dcm"] = {**TINY["aimnet2"], "head_features": 8}
 """Arguments of networks that train in seconds."""
 FOR_SMALL_MOLECULES = {**TINY["aimnet2"], "max_number": 17}
 """The same for the small molecules, which contain chlorine."""

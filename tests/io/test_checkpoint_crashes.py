@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import random
 import resource
 import shutil
-import subprocess
-import sys
+import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from molcalc.errors import CheckpointError, InUseError, ResourceError
 from molcalc.io import checkpoint, files
-from molcalc.io.checkpoint import CONFIG, STAGED, WEIGHTS, load, save
+from molcalc.io.checkpoint import CONFIG, STAGED, WEIGHTS, Checkpoint, ModelConfig, load, save
+from tests.helpers.forks import Fork
 from tests.helpers.model_files import STATE, flip, number_in, save_numbered
 from tests.helpers.networks import small_checkpoint
 
@@ -157,62 +159,43 @@ def test_a_damaged_unfinished_save_falls_back_with_a_warning_that_names_both(
 
 def test_killed_while_saving_in_a_loop(tmp_path: Path) -> None:
     """Processes that save 4 MB in a loop are killed (-9), in turn somewhere in their first and second save."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED_SAVER, str(tmp_path / "m"), str(KILLS)],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    outcomes = json.loads(done.stdout)
-    assert len(outcomes) == KILLS
-    assert outcomes[-1]["loaded"] >= 1
-    for outcome in outcomes:
-        assert outcome["finished"] <= outcome["loaded"] <= outcome["begun"], outcome
+    folder = tmp_path / "m"
 
+    def model(k: int) -> Checkpoint:
+        config = ModelConfig(kind="aimnet2", arguments={})
+        return Checkpoint(config, {"k": torch.tensor(k), "a": torch.full((1_000_000,), float(k))})
 
-KILLED_SAVER = """
-import json, os, random, signal, sys, time
-import torch
-from molcalc.io.checkpoint import Checkpoint, ModelConfig, load, save
-
-folder, kills = sys.argv[1], int(sys.argv[2])
-config = ModelConfig(kind="aimnet2", arguments={})
-model = lambda k: Checkpoint(config, {"k": torch.tensor(k), "a": torch.full((1_000_000,), float(k))})
-start = time.perf_counter()
-for _ in range(3):
-    save(folder, model(0))
-duration = (time.perf_counter() - start) / 3
-random.seed(1)
-outcomes, number = [], 0
-for turn in range(kills):
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        torch.set_num_threads(1)
+    def save_on(number: int, writing: int) -> None:
         while True:
             number += 1
-            os.write(writing, f"b {number}\\n".encode())
+            os.write(writing, f"b {number}\n".encode())
             save(folder, model(number))
-            os.write(writing, f"f {number}\\n".encode())
-    os.close(writing)
-    report = os.read(reading, 100)
-    while turn % 2 and b"f" not in report:
-        report += os.read(reading, 100)
-    time.sleep(random.uniform(0.0, duration))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    lines = [line.split() for line in (report + os.read(reading, 100_000)).decode().splitlines()]
-    os.close(reading)
-    begun = max(int(k) for event, k in lines if event == "b")
-    finished = max((int(k) for event, k in lines if event == "f"), default=number)
-    weights = load(folder).weights
-    number = int(weights["k"])
-    assert torch.equal(weights["a"], model(number).weights["a"])
-    outcomes.append({"begun": begun, "finished": finished, "loaded": number})
-print(json.dumps(outcomes))
-"""
+            os.write(writing, f"f {number}\n".encode())
+
+    start = time.perf_counter()
+    for _ in range(3):
+        save(folder, model(0))
+    duration = (time.perf_counter() - start) / 3
+    rng, loaded = random.Random(1), 0
+    for turn in range(KILLS):
+        reading, writing = os.pipe()
+        child = Fork(save_on, loaded, writing)
+        os.close(writing)
+        report = os.read(reading, 100)
+        while turn % 2 and b"f" not in report:
+            report += os.read(reading, 100)
+        time.sleep(rng.uniform(0.0, duration))
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL, child.err
+        lines = [line.split() for line in (report + os.read(reading, 100_000)).decode().splitlines()]
+        os.close(reading)
+        begun = max(int(k) for event, k in lines if event == "b")
+        finished = max((int(k) for event, k in lines if event == "f"), default=loaded)
+        weights = load(folder).weights
+        loaded = int(weights["k"])
+        assert finished <= loaded <= begun
+        assert torch.equal(weights["a"], model(loaded).weights["a"])
+    assert loaded >= 1
 
 
 def failing_after(function: Callable[..., Any], steps: int) -> Callable[..., Any]:

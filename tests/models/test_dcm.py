@@ -61,9 +61,19 @@ def test_charges_of_the_plain_head_do_not_turn_but_everything_else_does() -> Non
     found = results_of(potential, atoms, points @ matrix.T)
     for name in ("energy", "forces", "charges", "dipole", "dcm_charges"):
         assert torch.allclose(found[name], expected[name], rtol=1e-12, atol=1e-11), name
-    for name in ("dcm_positions", "esp"):
+    for name in potential.fixed_in_space:
         assert (found[name] - expected[name]).abs().max() > 1e-3, name
+    assert set(potential.fixed_in_space) == {"dcm_positions", "dcm_dipole", "esp"}
     assert not potential.rotation_invariant
+
+
+def test_an_energy_that_contains_charges_which_do_not_turn_says_so() -> None:
+    potential = dcm_potential(tiny_dcm("noneq-dcm"), terms=(TholeCoulomb(),))
+    assert {"energy", "forces", "stress", "dcm_positions"} <= set(potential.fixed_in_space)
+    atoms = organic()
+    before = results_of(potential, atoms, probes(atoms))["energy"]
+    atoms.positions = atoms.positions @ random_rotation(0).T
+    assert abs(results_of(potential, atoms, probes(atoms))["energy"] - before) > 1e-4
 
 
 @kinds

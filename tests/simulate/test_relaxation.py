@@ -97,11 +97,12 @@ def test_a_trajectory_is_replaced_or_continued_when_asked_to_only(
     ("changes", "message"),
     [
         ({"optimizer": "BGFS"}, r"optimizer='BGFS' \(did you mean 'BFGS'\?\); choose one of auto, BFGS, LBFGS"),
-        ({"fmax": 0.0}, "fmax=0.0 eV/Å is not a number > 0"),
+        ({"fmax": 0.0}, "fmax=0.0 must be a positive, finite number"),
         ({"fmax": float("nan")}, "fmax=nan"),
         ({"steps": -1}, "steps=-1 is not a whole number ≥ 0"),
+        ({"steps": 2.5}, "steps=2.5 is not a whole number ≥ 0"),
     ],
-    ids=["optimizer", "zero", "nan", "steps"],
+    ids=["optimizer", "zero", "nan", "steps", "half a step"],
 )
 def test_impossible_settings_are_refused_with_the_value(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -39,6 +39,18 @@ def test_a_trajectory_grows_over_several_writers(images: list[Atoms], tmp_path: 
     assert (len(last.frames), last.n_frames) == (1, 4)
 
 
+def test_a_damaged_first_frame_is_refused_where_a_run_goes_on(images: list[Atoms], tmp_path: Path) -> None:
+    path = tmp_path / "a.traj"
+    images[0].calc = SinglePointCalculator(images[0], energy=0.0)
+    with TrajectoryWriter(path, SETTINGS) as writer:
+        writer.write(images[0])
+        writer.write(images[0])
+    path.write_bytes(path.read_bytes().replace(b'"positions.":', b'"positionz.":', 1))
+    assert len(read_recorded(path, "molcalc test", only_last=True).frames) == 1
+    with pytest.raises(InputError, match="a.traj is not a readable trajectory"):
+        TrajectoryWriter(path, SETTINGS, 2)
+
+
 def test_every_frame_can_be_read_while_the_next_is_awaited(images: list[Atoms], tmp_path: Path) -> None:
     with TrajectoryWriter(tmp_path / "a.traj", SETTINGS) as writer:
         for n_frames in (1, 2, 3):

@@ -81,3 +81,45 @@ def test_columns_that_an_atom_does_not_have_take_no_memory(tmp_path: Path) -> No
         file.write_text(f"1\n{spelled % 'species:S:1:pos:R:3:foo:R:99999999'}\nH 0 0 0\n")
         with pytest.raises(InputError, match=r"x\.xyz, line 2: .* are 100000003 columns; the first atom has 4"):
             read_frames(str(file))
+
+
+TEXTS = {
+    "x.xyz": "3\n{title}\nO 0 0 0\nH 0 0 {z}\nH 0 0.9 0\n",
+    "x.vasp": "{title}\n1.0\n9 0 0\n0 9 0\n0 0 9\nO H\n1 2\nCartesian\n0 0 0\n0 0 {z}\n0 0.9 0\n",
+    "x.com": "# hf\n\n{title}\n\n0 1\nO 0. 0. 0.\nH 0. 0. {z}\nH 0. .9 0.\n\n",
+    "x.mol": "{title}\n\n\n  3  0  0  0  0  0  0  0  0  0999 V2000\n"
+    "    0.0    0.0    0.0 O\n    0.0    0.0    {z} H\n    0.0    0.9    0.0 H\nM  END\n",
+    "x.mol2": "@<TRIPOS>MOLECULE\n{title}\n@<TRIPOS>ATOM\n1 O 0. 0. 0. O.3\n2 H 0. 0. {z} H\n3 H 0. .9 0. H\n",
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("z", ["1_0", "1_0.5", "١"])
+def test_numbers_of_python_are_refused_as_coordinates_but_not_in_titles(name: str, z: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(TEXTS[name].format(title=z, z=0.96), encoding="utf-8")
+    (frame,) = read_frames(tmp_path / name)
+    assert frame.atoms.positions[1, 2] == pytest.approx(0.96)
+    (tmp_path / name).write_text(TEXTS[name].format(title="1_0", z=z), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"line \d.*'?{z}.*not a number|{z}.*no coordinates"):
+        read_frames(tmp_path / name)
+
+
+def test_numbers_of_python_are_refused_in_training_data(tmp_path: Path) -> None:
+    (tmp_path / "x.xyz").write_text("1\nenergy=-13 a_1=1\nH 0 0 0\n1\nenergy=-13\nH 0 0 1_0\n")
+    with pytest.raises(DatasetError, match="line 6: '1_0' is not a number"):
+        open_dataset(tmp_path / "x.xyz")
+
+
+@pytest.mark.parametrize("line", ["-1,1", " -1, 1", "-1 ,1", "-1,1,-1,1,0,1"])
+def test_charge_and_multiplicity_of_a_gaussian_input_may_have_commas(line: str, tmp_path: Path) -> None:
+    (tmp_path / "x.com").write_text(f"# hf\n\ntitle 0,1\n\n{line}\nO,0.,0.,0.\nH,0.,0.,.96\n\n")
+    (frame,) = read_frames(tmp_path / "x.com")
+    assert (frame.atoms.info["charge"], frame.atoms.info["multiplicity"]) == (-1, 1)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    text = "\ufeff1\nenergy=-13.5 charge=0\nH 0 0 0\n"
+    (tmp_path / "x.xyz").write_text(text, encoding="utf-8")
+    (frame,) = read_frames(tmp_path / "x.xyz")
+    assert frame.atoms.get_chemical_formula() == "H"
+    assert open_dataset(tmp_path / "x.xyz").labels["energy"].tolist() == [-13.5]

@@ -16,6 +16,7 @@ PDB = "ATOM      1  O   MOL     1       0.000   0.000   0.000  1.00  0.00       
 STATED = {
     "gaussian input": ("gaussian-in", "#P hf/3-21g\n\ntitle 1 2\n\n-1 3\nO 0 0 0\n\n", (-1, 3)),
     "gaussian input of fragments": ("gaussian-in", "# hf\n\nt\n\n1,2 0,1 1,2\nO 0 0 0\n\n", (1, 2)),
+    "gaussian input with a tab": ("gaussian-in", "# hf\n\nt\n\n-1\t2\nO 0 0 0\n\n", (-1, 2)),
     "gaussian output": ("gaussian-out", " Charge = -2 Multiplicity = 1\n Charge =  5 Multiplicity = 9\n", (-2, 1)),
     "nwchem input of DFT": ("nwchem-in", "geometry\n O 0 0 0\nend\ncharge -1\ndft\n mult 2\nend\n", (-1, 2)),
     "nwchem input of SCF": ("nwchem-in", "CHARGE +1\nscf\n triplet\nend\n", (1, 3)),

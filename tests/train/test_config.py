@@ -10,7 +10,7 @@ import pytest
 from molcalc.errors import ConfigError, DatasetError
 from molcalc.fidelity import Fidelity
 from molcalc.train import fit
-from molcalc.train.config import CONFIG_PARTS, PART_OF, FitConfig, make_config, parse_setting, read_options
+from molcalc.train.config import CONFIG_PARTS, FIT_OPTIONS, FitConfig, make_config, parse_setting, read_options
 from molcalc.train.loop.losses import LossConfig
 from molcalc.train.optimize.optimizers import GroupConfig
 from molcalc.train.optimize.schedules import ScheduleConfig
@@ -37,7 +37,7 @@ EVERYWHERE: dict[str, Any] = {
 def in_parts(options: dict[str, Any]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, value in options.items():
-        home = PART_OF.get(key)
+        home = FIT_OPTIONS.part_of.get(key)
         (nested if home is None else nested.setdefault(home, {}))[key] = value
     return nested
 
@@ -52,8 +52,8 @@ def test_a_key_means_the_same_in_its_part_and_without_it() -> None:
 
 def test_every_key_has_one_part_and_no_part_is_named_like_a_key() -> None:
     sizes = [len(kind.__dataclass_fields__) for kind in CONFIG_PARTS.values()]
-    assert len(PART_OF) == sum(sizes)
-    assert not CONFIG_PARTS.keys() & PART_OF.keys()
+    assert len(FIT_OPTIONS.part_of) == sum(sizes)
+    assert not CONFIG_PARTS.keys() & FIT_OPTIONS.part_of.keys()
     assert set(FitConfig.__dataclass_fields__) == {"seed", "loss", *CONFIG_PARTS}
 
 

@@ -81,7 +81,9 @@ def test_every_size_of_a_network_refuses_absurd_values(kind: str, key: str) -> N
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"valid": 1.5}, "valid=1.5; expected a share below 1, or a whole number"),
+        ({"valid": 1.5}, "valid=1.5; expected a share below 1.*or a whole number of systems, without a point"),
+        ({"valid": 1.0}, r"valid=1.0; expected a share below 1 \(valid=0.1\), or .* without a point \(valid=1\)"),
+        ({"test": 20.0}, r"test=20.0; .* \(test=20\)"),
         ({"grad_clip": -1}, "grad_clip=-1.0; expected at least 0"),
         ({"seed": -1}, "seed=-1; expected at least 0"),
         ({"arguments": {"hidden": [[60000, 60000]] * 3}}, r"has 1.*e\+10 parameters; expected at most 1e\+09"),
@@ -121,3 +123,8 @@ def test_what_an_option_accepts_trains_or_is_refused_before_there_is_a_folder(
             with pytest.raises((Ready, MolcalcError)):
                 fit(data, "aimnet2", output=tmp_path / "run", progress=False, **{"plots": False, **values})
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_without_a_name_is_not_the_present_one() -> None:
+    with pytest.raises(ConfigError, match="output='' names no folder; '.' is the present one"):
+        fit("a.db", "aimnet2", output="")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import resource
 import signal
-import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from molcalc.registry import MODELS
 from molcalc.train import evaluate, fit
 from molcalc.train.data import open_dataset
 from molcalc.train.loop.run_folder import RunFolder
+from tests.helpers.forks import Fork
 from tests.helpers.networks import tiny_checkpoint
 from tests.helpers.structures import rattled
 from tests.helpers.training_runs import TINY
@@ -78,7 +77,7 @@ def test_every_model_learns_with_products_in_bfloat16(labelled_db: Path, tmp_pat
 def test_errors_fall_while_training(labelled_db: Path, tmp_path: Path) -> None:
     result = fit(
         labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY["aimnet2"],
-        **{**SHORT, "epochs": 40, "learning_rate": 5e-3},
+        **{**SHORT, "epochs": 14, "learning_rate": 1e-2},
     )  # fmt: skip
     assert result.history[-1]["forces_mae"] < 0.6 * result.history[0]["forces_mae"]
     assert evaluate(labelled_db, tmp_path / "run")["forces"]["mae"] < result.history[0]["forces_mae"]
@@ -190,7 +189,7 @@ def test_wrong_options_are_refused_before_any_work(
 
 
 def test_an_unknown_model_lists_the_known_ones(labelled_db: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'physnet'.*known: aimnet2, physnet-dcm, noneq-dcm"):
+    with pytest.raises(ConfigError, match=r"'physnet'.*known: aimnet2, .*physnet-dcm, noneq-dcm"):
         fit(labelled_db, "physnet", output=tmp_path / "run")
 
 
@@ -293,33 +292,27 @@ def test_a_loss_that_is_not_finite_names_the_rows_and_keeps_the_last_state(
 
 def test_a_full_disk_keeps_the_last_good_state(labelled_db: Path, tmp_path: Path) -> None:
     """No file may grow beyond 60 kB; the first state fits, the one with moments of the optimizer does not."""
-    script = """
-    import resource, signal, sys
-    from molcalc.errors import ResourceError
-    from molcalc.train import fit
-    from tests.helpers.training_runs import TINY
-    from tests.train.test_fitting import SHORT
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    from molcalc.train.loop.run_folder import RunFolder
-    original, saved = RunFolder.save_last, []
-    def save_last(self, model, state):
-        if saved:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
-        saved.append(1)
-        original(self, model, state)
-    RunFolder.save_last = save_last
-    try:
-        fit(sys.argv[1], "aimnet2", output=sys.argv[2], arguments=TINY["aimnet2"], **SHORT)
-    except ResourceError as error:
-        print(error)
-        sys.exit(7)
-    """
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), str(labelled_db), str(tmp_path / "run")],
-        capture_output=True, text=True, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert run.returncode == 7, run.stderr
-    assert "cannot write" in run.stdout
+
+    def fill() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        original, saved = RunFolder.save_last, []
+
+        def save_last(self: RunFolder, *state: Any) -> None:
+            if saved:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
+            saved.append(1)
+            original(self, *state)
+
+        RunFolder.save_last = save_last  # type: ignore[method-assign]
+        try:
+            fit(labelled_db, "aimnet2", output=tmp_path / "run", arguments=TINY["aimnet2"], **SHORT)
+        except ResourceError as error:
+            print(error)
+            sys.exit(7)
+
+    run = Fork(fill)
+    assert run.wait() == 7, run.err
+    assert "cannot write" in run.out
     _, state = RunFolder(tmp_path / "run").load_last()
     assert state["progress"]["step"] == 0
     assert not list((tmp_path / "run" / "last").glob(".*.tmp*"))

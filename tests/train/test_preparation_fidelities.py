@@ -17,6 +17,7 @@ from ase.db import connect
 from molcalc.errors import ConfigError, DatasetError, MolcalcError
 from molcalc.train.config import make_config
 from molcalc.train.data.parts import open_parts
+from molcalc.train.loop.potential_task import PotentialTask
 from molcalc.train.loop.processes import joined
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.trainer import Trainer
@@ -43,7 +44,7 @@ def changed(labelled_db: Path, tmp_path: Path) -> Callable[[str, Change], Path]:
     return write
 
 
-def prepared(data: dict[str, Path], folder: Path, **options: Any) -> Trainer:
+def prepared(data: dict[str, Path], folder: Path, **options: Any) -> Trainer[PotentialTask]:
     """A run before its first step."""
     config = make_config({"model": "aimnet2", "arguments": TINY["aimnet2"], "batch_mode": "molecules", **options})
     asked = set(options.get("loss", {}).get("weights", {}))
@@ -67,13 +68,13 @@ def test_a_fidelity_without_forces_is_reported_and_masked(
         weights = {"energy": 1.0, "forces": 5.0, "charges": 0.0, "dipole": 0.0}
         trainer = prepared(data, tmp_path / "run", loss={"weights": weights})
     assert "training systems with forces: 28 of 28 at high, 0 of 28 at low; the others are masked" in caplog.text
-    low = np.flatnonzero(trainer.train.fidelity == 1)
-    batch = trainer.reader.read(trainer.train, low[:4])
-    counts = zip((term.name for term in trainer.loss.terms), trainer.loss.counts(batch).tolist())
+    low = np.flatnonzero(trainer.task.train.fidelity == 1)
+    batch = trainer.task.reader.read(trainer.task.train, low[:4])
+    counts = zip((term.name for term in trainer.task.loss.terms), trainer.task.loss.counts(batch).tolist())
     assert dict(counts) == {"energy": 4.0, "forces": 0.0}
     results = {"energy": batch.labels["energy"].clone().requires_grad_(), "forces": torch.ones_like(batch.positions)}
     results["forces"].requires_grad_()
-    loss, _ = trainer.loss(results, batch, trainer.loss.counts(batch))
+    loss, _ = trainer.task.loss(results, batch, trainer.task.loss.counts(batch))
     loss.backward()
     assert loss.item() == 0.0
     assert results["forces"].grad is not None
@@ -92,9 +93,9 @@ def test_a_fidelity_without_energies_is_named_and_remembered(
     data = {"high": labelled_db, "low": changed("low.db", without("energy"))}
     trainer = prepared(data, tmp_path / "run")
     assert "fidelity 'low': no system has an energy" in caplog.text
-    high, low = (fidelity.knowledge.learned for fidelity in trainer.model_config.fidelities)
+    high, low = (fidelity.knowledge.learned for fidelity in trainer.task.model_config.fidelities)
     assert set(high) - set(low) == {"energy", "dipole"}
-    assert not trainer.network.shifts[1].any()
+    assert not trainer.task.network.shifts[1].any()
 
 
 def test_an_element_without_energy_at_one_fidelity_is_named(

@@ -78,7 +78,7 @@ def test_a_run_that_never_took_a_step_leaves_its_folder_to_the_corrected_one(
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", broken)
+        patch.setattr(Trainer, "step", broken)
         with pytest.raises(NonFiniteResultError):
             fit_molecules(tmp_path / "run", epochs=1)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]

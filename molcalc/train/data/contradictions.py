@@ -9,7 +9,17 @@ import numpy as np
 from molcalc.errors import DatasetError
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.geometry_hash import geometry_hashes, mix
-from molcalc.train.data.limits import FEWEST_PAIRS, LOST_CHARGE, ROUNDED_CHARGE, SAME_ENERGY, SAME_FACTOR
+from molcalc.train.data.limits import (
+    FEWEST_ALIKE,
+    FEWEST_PAIRS,
+    LOST_CHARGE,
+    OUTLYING,
+    OUTLYING_SPREADS,
+    ROUNDED_CHARGE,
+    SAME_ENERGY,
+    SAME_FACTOR,
+)
+from molcalc.train.data.split import molecule_codes
 from molcalc.train.data.work import compared_work
 
 log = logging.getLogger(__name__)
@@ -123,9 +133,36 @@ def contradicting_repeats(dataset: Dataset) -> list[str]:
     ]
 
 
+def outlying_energies(dataset: Dataset) -> list[str]:
+    """Energies far from all others of the same composition, charge and fidelity, such as one in another unit.
+
+    Returns
+    -------
+    one sentence, or none
+    """
+    if "energy" not in dataset.labels or not len(dataset):
+        return []
+    energy, known = dataset.labels["energy"], np.flatnonzero(dataset.has("energy"))
+    codes = molecule_codes(dataset) ^ mix(dataset.fidelity.astype(np.uint64))
+    order = known[np.argsort(codes[known], kind="stable")]
+    far = []
+    for alike in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+        if len(alike) >= FEWEST_ALIKE:
+            away = np.abs(energy[alike] - np.median(energy[alike]))
+            far.append(alike[away > max(OUTLYING, OUTLYING_SPREADS * float(np.median(away)))])
+    found = np.sort(np.concatenate(far)) if far else known[:0]
+    if not len(found):
+        return []
+    return [
+        f"{len(found)} of {len(known)} energies are more than {OUTLYING:g} eV away from those of the same composition "
+        f"(first {dataset.row_name(int(found[0]))}): are they in another unit, or of calculations that went wrong? "
+        "Correct them, or leave them out"
+    ]
+
+
 def warn_of_doubts(dataset: Dataset) -> None:
-    """Log :func:`doubtful_derivatives` and :func:`contradicting_repeats` as warnings."""
-    for text in (*doubtful_derivatives(dataset), *contradicting_repeats(dataset)):
+    """Log what is doubtful in labels as warnings: derivatives, repeats and outliers of energies."""
+    for text in (*doubtful_derivatives(dataset), *contradicting_repeats(dataset), *outlying_energies(dataset)):
         log.warning("%s", text)
 
 

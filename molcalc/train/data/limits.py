@@ -54,6 +54,9 @@ FEWEST_FRAMES, RUNS_COMPARED, FRAMES_COMPARED = 20, 10, 100
 NEAR_FRAMES = 0.5
 """Consecutive frames of a trajectory are nearer to each other than this share of what others are."""
 
+OUTLYING, OUTLYING_SPREADS, FEWEST_ALIKE = 100.0, 50.0, 5
+"""eV, and median distances from the median, that an energy must be away from those of the same composition to be warned
+of, and structures of a composition that say what is usual: another unit, or a calculation that went wrong."""
 FAR_ENERGY = 12.0
 """Distance of an energy from its fit by composition, in robust standard deviations, that a report warns of."""
 SMALLEST_SPREAD = 1e-3

@@ -11,7 +11,7 @@ import numpy as np
 
 from molcalc.errors import DatasetError
 from molcalc.io.files import sha256
-from molcalc.io.schema import LARGEST_SEED, Choice, NotNegative, Positive, Range, check_fields
+from molcalc.io.schema import LARGEST_SEED, Choice, Positive, Range, ShareOrNumber, check_fields
 from molcalc.train.data.comparison import Comparison, check_points
 from molcalc.train.data.contradictions import check_charges, check_signs, warn_of_doubts
 from molcalc.train.data.dataset import Dataset
@@ -36,7 +36,7 @@ class SplitConfig:
 
     Attributes
     ----------
-    valid, test : share (< 1) or number of systems held out.
+    valid, test : share (a float below 1) or number of systems (an int) held out.
     split_method : "hash" (of the geometry: growing data keep their parts), "random" (parts of exact size), or "block"
         (consecutive frames of trajectories); ``split: block`` is short for it.
     split_seed : of the division, whatever the seed of the weights is.
@@ -49,8 +49,8 @@ class SplitConfig:
     allow_overlap : train although held-out files have geometries of the training part, with a warning.
     """
 
-    valid: NotNegative = 0.1
-    test: NotNegative = 0.1
+    valid: ShareOrNumber = 0.1
+    test: ShareOrNumber = 0.1
     split_method: Annotated[str, Choice(SPLIT_METHODS)] = "hash"
     split_seed: Annotated[int, Range(0, LARGEST_SEED)] = 0
     fold: str | None = None
@@ -68,8 +68,12 @@ class SplitConfig:
             except DatasetError as error:
                 raise ValueError(str(error)) from error
         for name, value in (("valid", self.valid), ("test", self.test)):
-            if value >= 1 and value != int(value):
-                raise ValueError(f"{name}={value}; expected a share below 1, or a whole number of systems")
+            if isinstance(value, float) and value >= 1:
+                whole = f" ({name}={value:.0f})" if value.is_integer() else ""
+                raise ValueError(
+                    f"{name}={value}; expected a share below 1 ({name}=0.1), or a whole number of systems, without a "
+                    f"point{whole}"
+                )
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ class Parts:
 def recorded_division(options: Mapping[str, Any]) -> dict[str, Any]:
     """How a run that goes on was divided, if it says nothing of a method: at random, by the seed of its weights.
 
+    Numbers of systems are whole, as whatever an earlier version wrote.
+
     Parameters
     ----------
     options : that the run wrote, by key.
@@ -102,7 +108,14 @@ def recorded_division(options: Mapping[str, Any]) -> dict[str, Any]:
     -------
     options of :class:`SplitConfig`; none for a run that names its method
     """
-    return {} if "split_method" in options else {"split_method": "random", "split_seed": options.get("seed", 0)}
+    method = {} if "split_method" in options else {"split_method": "random", "split_seed": options.get("seed", 0)}
+    numbers = {name: int(options[name]) for name in ("valid", "test") if _is_whole(options.get(name))}
+    return {**method, **numbers}
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether it is a number of systems as earlier versions wrote them: 10.0."""
+    return isinstance(value, float) and value >= 1 and value.is_integer()
 
 
 def warn_of_leaks(parts: Parts, before: KeptParts | None) -> None:
@@ -160,10 +173,43 @@ def open_parts(
     check_any_label(whole)
     whole = within_limits(whole, config.max_force, config.max_energy)
     check_units(whole)
+    opened = {
+        name: _open_like(files, whole, config, units, labels, skip_bad)
+        for name, files in (("valid", valid), ("test", test))
+        if files is not None
+    }
+    return divided(whole, config, valid=opened.get("valid"), test=opened.get("test"), kept=kept)
+
+
+def divided(
+    whole: Dataset,
+    config: SplitConfig,
+    *,
+    valid: Dataset | None = None,
+    test: Dataset | None = None,
+    kept: KeptParts | None = None,
+) -> Parts:
+    """Split off what has no data of its own.
+
+    Parameters
+    ----------
+    valid, test : held-out systems; None takes the share or number that ``config`` says.
+    kept : parts of a run that goes on, which its rows stay in.
+
+    Returns
+    -------
+    data sets of training, validation and test
+
+    Raises
+    ------
+    DatasetError
+        When a part is empty, an element occurs in validation or test only, or held-out data share geometries with the
+        training part.
+    """
     chosen = split(
         whole,
-        valid=0 if valid is not None else _share(config.valid),
-        test=0 if test is not None else _share(config.test),
+        valid=0 if valid is not None else config.valid,
+        test=0 if test is not None else config.test,
         seed=config.split_seed,
         by=config.split_by,
         split_key=config.split_key,
@@ -177,14 +223,19 @@ def open_parts(
     train = whole.subset(chosen.train)
     parts = Parts(
         train,
-        _open_like(valid, train, config, units, labels, skip_bad) if valid is not None else whole.subset(chosen.valid),
-        _open_like(test, train, config, units, labels, skip_bad) if test is not None else whole.subset(chosen.test),
+        whole.subset(chosen.valid) if valid is None else valid,
+        whole.subset(chosen.test) if test is None else test,
     )
     if not len(parts.valid):
         raise DatasetError("nothing to validate on: give valid > 0, or a file of its own")
     for name, part in (("validation", parts.valid), ("test", parts.test)):
         _check_elements(train, name, part)
         _check_overlap(train, name, part, config.allow_overlap)
+    for name, files, part in (("validation", valid, parts.valid), ("test", test, parts.test)):
+        if files is not None:
+            _tell_repeated(name, part)
+    if valid is not None or test is not None:
+        _tell_shared(parts)
     return parts
 
 
@@ -260,6 +311,29 @@ def _check_overlap(train: Dataset, name: str, part: Dataset, allowed: bool) -> N
     log.warning("%s", message)
 
 
+def _tell_repeated(name: str, part: Dataset) -> None:
+    """Log geometries that a part has more than once at one fidelity, which several files for it may bring."""
+    systems = np.stack([geometry_hashes(part), part.fidelity.astype(np.uint64)], axis=1)
+    _, first = np.unique(systems, axis=0, return_index=True)
+    again = np.setdiff1d(np.arange(len(part)), first)
+    if len(again):
+        log.warning(
+            "%d of %d systems of the %s part are in it before (first %s) and count more than once: leave them out",
+            len(again), len(part), name, part.row_name(int(again[0])),
+        )  # fmt: skip
+
+
+def _tell_shared(parts: Parts) -> None:
+    """Log systems of the test part by which the best model is chosen, too."""
+    both = np.flatnonzero(np.isin(geometry_hashes(parts.test), geometry_hashes(parts.valid)))
+    if len(both):
+        log.warning(
+            "%d of %d systems of the test part are in the validation part as well (first %s): the model is chosen by "
+            "them, and errors on the test part look too small; hold out others",
+            len(both), len(parts.test), parts.test.row_name(int(both[0])),
+        )  # fmt: skip
+
+
 def _check_elements(train: Dataset, name: str, part: Dataset) -> None:
     """Refuse a part with elements that the training part lacks at the same fidelity."""
     for k, fidelity in enumerate(part.fidelities):
@@ -270,11 +344,6 @@ def _check_elements(train: Dataset, name: str, part: Dataset) -> None:
                 f"the {name} part has {symbols_of(strange)}{at}, which the training part lacks: split by another seed, "
                 "or leave these systems out"
             )
-
-
-def _share(wish: float) -> float | int:
-    """A share below 1, or a number of systems."""
-    return wish if 0 < wish < 1 else int(wish)
 
 
 def _open_like(

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from molcalc.errors import DatasetError
+from molcalc.io.plain_numbers import whole_number
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.formats.database import Database
@@ -157,7 +158,7 @@ def energy_above(dataset: Dataset) -> np.ndarray:
 def _slice(text: str) -> slice | None:
     """Places that an index or slice means; None for another text."""
     try:
-        numbers = [int(part) if part.strip() else None for part in text.split(":")]
+        numbers = [whole_number(part) if part.strip() else None for part in text.split(":")]
     except ValueError:
         return None
     if len(numbers) == 1 and numbers[0] is not None:

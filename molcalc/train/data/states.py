@@ -15,6 +15,7 @@ from molcalc.state import (
     FIDELITY_KEY,
     ROW_KEY,
     State,
+    is_of_atoms,
     multiplicity_of_moments,
     resolve_fidelity,
     state_key,
@@ -112,7 +113,10 @@ class States:
             states.append(_UNDECIDED if isinstance(decided, StateError) else decided)
         charge_stated = np.array([state.charge_stated for state in states], dtype=bool)[which]
         recorded = any(
-            value is not None for key, column in keys.items() if state_key(key) in CHARGE_KEYS for value in column
+            value is not None and not is_of_atoms(value, n)
+            for key, column in keys.items()
+            if state_key(key) in CHARGE_KEYS
+            for value, n in zip(column, n_atoms.tolist())
         )
         self._note("total_charge", recorded, ids[~charge_stated])
         charge = np.array([state.charge for state in states], dtype=np.float64)[which]

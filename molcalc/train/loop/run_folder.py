@@ -30,6 +30,7 @@ import yaml
 from molcalc.errors import (
     CheckpointCorruptError,
     CheckpointMismatchError,
+    ConfigError,
     InputError,
     MissingFileError,
     ResourceError,
@@ -65,6 +66,8 @@ class RunFolder:
     """Folder of one run: reads and writes its files."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not os.fspath(path):
+            raise ConfigError("output='' names no folder; '.' is the present one")
         self.path = Path(path)
         self.last, self.top = self.path / "last", self.path / "top"
 
@@ -203,6 +206,16 @@ class RunFolder:
         text = yaml.safe_dump(_plain(options), sort_keys=False, allow_unicode=True)
         comments = "".join(f"# {' '.join(note.split())}\n" for note in notes)
         write_atomic(self.path / OPTIONS_FILE, (comments + text).encode())
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """What :meth:`write_history` wrote; nothing of a folder that is no run."""
+        file = self.path / HISTORY[1]
+        if not file.is_file():
+            return []
+        try:
+            return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        except ValueError as error:
+            raise CheckpointCorruptError(f"{file} is damaged: {error}") from error
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write all validations as CSV and as one JSON object per line."""

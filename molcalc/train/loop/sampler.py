@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from molcalc.errors import ConfigError, suggest
+from molcalc.train.loop.processes import Processes
 
 MODES = ("molecules", "atoms")
 COMPARED_AT_ONCE = 2000
@@ -97,6 +98,12 @@ class Sampler:
 def share(batch: np.ndarray, rank: int, n_processes: int) -> np.ndarray:
     """The part of a batch that process ``rank`` works on; may be empty."""
     return np.array_split(batch, n_processes)[rank]
+
+
+def parts_of_share(batch: np.ndarray, processes: Processes, n_parts: int) -> list[np.ndarray]:
+    """This process's share of a batch in near-equal parts, none of them empty."""
+    own = share(batch, processes.rank, processes.size)
+    return [part for part in np.array_split(own, min(n_parts, max(1, len(own)))) if len(part)]
 
 
 def validation_batches(n_atoms: np.ndarray, atoms_per_batch: int, groups: np.ndarray | None = None) -> list[np.ndarray]:

@@ -8,37 +8,27 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from molcalc.assembly.potentials import training_potential
-from molcalc.batch import AtomicBatch
 from molcalc.errors import NonFiniteResultError, memory_named
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
-from molcalc.nn.segments import segment_sum
-from molcalc.potential import Potential
-from molcalc.train.data.comparison import Comparison
-from molcalc.train.data.dataset import Dataset
-from molcalc.train.data.label_reader import LabelReader, fidelities_of_model
 from molcalc.train.loop.ema import WeightAverage
-from molcalc.train.loop.feeding import Feed
+from molcalc.train.loop.feeding import fed
 from molcalc.train.loop.loop_config import LoopConfig
-from molcalc.train.loop.losses import Loss
-from molcalc.train.loop.metrics import ErrorSums, compared
-from molcalc.train.loop.predictions import predict
 from molcalc.train.loop.processes import Processes
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.running_losses import RunningLosses
-from molcalc.train.loop.sampler import Sampler, by_name
+from molcalc.train.loop.sampler import Sampler
 from molcalc.train.loop.state_upgrades import STATE_VERSION
-from molcalc.train.loop.validation import Validation
+from molcalc.train.loop.task import Judgement, Task, names_of
 from molcalc.train.optimize.optimizers import OptimizerSet
 from molcalc.train.optimize.schedules import Schedule
-from molcalc.train.start.initial_model import InitialModel, checkpointed
+
+TaskT = TypeVar("TaskT", bound=Task[Any])
 
 
 @dataclass
@@ -77,16 +67,14 @@ class Interruption:
     saving: bool = False
 
 
-class Trainer:
-    """A run of training: its network, optimizer, position and history.
+class Trainer(Generic[TaskT]):
+    """A run of training: its task, optimizer, position and history.
 
     Parameters
     ----------
-    config : epochs, precision, averages, validation, checkpoints.
-    comparison : which labels count.
-    seed : of everything random in batches.
-    initial : network on its device, and what is taken out of labels.
-    train, valid : systems to learn from, and to choose the best model by.
+    config : epochs, averages, validation, checkpoints.
+    seed : of the run, for its records.
+    task : what is learned.
     validate_first : validate the weights that the run starts from, as epoch 0, so that the best model is never worse.
     identity : data and options that decide the course of the run, by name.
     """
@@ -95,47 +83,24 @@ class Trainer:
         self,
         *,
         config: LoopConfig,
-        comparison: Comparison,
         seed: int,
-        initial: InitialModel,
+        task: TaskT,
         optimizer: OptimizerSet,
         schedule: Schedule,
-        train: Dataset,
-        valid: Dataset,
         sampler: Sampler,
-        loss: Loss,
         folder: RunFolder,
         processes: Processes,
         device: torch.device,
         validate_first: bool,
         identity: dict[str, str],
     ) -> None:
-        self.config, self.comparison, self.seed = config, comparison, seed
-        self.model_config, self.network, self.subtractions = initial.config, initial.network, initial.subtractions
-        self.optimizer, self.schedule, self.loss, self.sampler = optimizer, schedule, loss, sampler
-        self.train, self.valid = train, valid
+        self.config, self.seed, self.task = config, seed, task
+        self.optimizer, self.schedule, self.sampler = optimizer, schedule, sampler
         self.folder, self.processes, self.device, self.identity = folder, processes, device, identity
         self._validate_first = validate_first
-        self.potential: Potential = training_potential(self.model_config, [self.network]).to(device)
         self.average = WeightAverage(optimizer.named_parameters, config.ema)
-        self.measured = tuple(
-            name for name in compared(list(train.labels), self.potential.predicts) if name in loss.labels
-        )
-        self.reader = LabelReader(self.potential, self.measured, self.subtractions, comparison, device)
-        self.feed = Feed(config, seed, self.reader, processes)
-        self.validation = Validation(
-            valid,
-            fidelities_of_model(self.model_config, valid),
-            train.fidelities,
-            reader=self.reader,
-            reference=self._reference_energies,
-            loss=loss,
-            measured=self.measured,
-            shares=by_name(config.fidelity_weights, train.fidelities),
-            processes=processes,
-        )
         self.progress = Progress()
-        self.running = RunningLosses([term.name for term in loss.terms])
+        self.running = RunningLosses(task.terms)
         self.history: list[dict[str, Any]] = []
         self.top: list[tuple[float, str]] = []
         self.changes: list[dict[str, Any]] = []
@@ -145,13 +110,13 @@ class Trainer:
     def averaged(self) -> Checkpoint:
         """The model with the present averaged weights, on the processor; the run goes on unchanged."""
         with self.average.applied():
-            return checkpointed(self.model_config, self.network.state_dict())
+            return self.task.checkpoint()
 
     def run(
         self,
         interruption: Interruption,
-        on_step: Callable[[Trainer], None],
-        on_validation: Callable[[Trainer], None],
+        on_step: Callable[[Trainer[TaskT]], None],
+        on_validation: Callable[[Trainer[TaskT]], None],
     ) -> bool:
         """Train to the end, or until interrupted; returns whether it ended by itself.
 
@@ -170,10 +135,10 @@ class Trainer:
             on_validation(self)
         while self.progress.epoch < self.config.epochs and not self.progress.ended:
             batches = self.sampler.epoch(self.progress.epoch)
-            for k, parts in self.feed.epoch(self.train, batches, self.progress.epoch, self.progress.batch):
+            for k, parts in fed(self.task.parts, batches, self.progress.epoch, self.progress.batch):
                 started = time.monotonic()
                 with self._memory_named(parts):
-                    self._step(batches[k], parts)
+                    self.step(batches[k], parts)
                 self.progress.batch = k + 1
                 self.progress.seconds += time.monotonic() - started
                 on_step(self)
@@ -219,29 +184,39 @@ class Trainer:
         return low is not None and rates[-1] < low <= max(rates)
 
     @contextlib.contextmanager
-    def _memory_named(self, parts: Sequence[AtomicBatch]) -> Iterator[None]:
+    def _memory_named(self, parts: Sequence[Any]) -> Iterator[None]:
         """Name the largest part of a batch where memory ends; a process may have none of a small batch."""
-        largest = max(parts, key=lambda part: part.n_atoms, default=None)
-        if largest is None:
+        if not parts:
             yield
             return
+        n_systems, n_atoms = max((self.task.size(part) for part in parts), key=lambda size: size[1])
         with memory_named(
-            f"a batch of {largest.n_systems} systems with {largest.n_atoms} atoms",
+            f"a batch of {n_systems} systems with {n_atoms} atoms",
             "lower batch_size, or raise accumulate, and resume the last checkpoint",
         ):
             yield
 
-    def _step(self, systems: np.ndarray, parts: list[AtomicBatch]) -> None:
-        """One update of the weights."""
-        counts = sum((self.loss.counts(part) for part in parts), torch.zeros(len(self.loss.terms), dtype=torch.float64))
+    def step(self, systems: np.ndarray, parts: list[Any]) -> None:
+        """One update of the weights.
+
+        Parameters
+        ----------
+        systems : positions in the training part of those in the batch.
+        parts : the batch, in one part or more.
+
+        Raises
+        ------
+        NonFiniteResultError
+            When a loss or gradient is not finite.
+        """
+        n_terms = len(self.task.terms)
+        counts = sum((self.task.counts(part) for part in parts), torch.zeros(n_terms, dtype=torch.float64))
         counts = self.processes.sum(counts.to(self.device))
         self.optimizer.set_factor(self.schedule.factor(self.position))
         self.optimizer.zero_grad()
-        losses = torch.zeros(len(self.loss.terms) + 1, dtype=torch.float64, device=self.device)
+        losses = torch.zeros(n_terms + 1, dtype=torch.float64, device=self.device)
         for part in parts:
-            with self._autocast():
-                results = self.predict(part, create_graph=True)
-            total, averages = self.loss(results, part, counts)
+            total, averages = self.task.losses(part, counts, self.position / self.schedule.total_steps)
             total.backward(inputs=self.optimizer.parameters)
             losses += torch.cat([total.detach()[None], averages])
         self.processes.sum_gradients(self.optimizer.parameters)
@@ -262,56 +237,33 @@ class Trainer:
         self.progress.step += 1
         self.running.add(float(losses[0]), losses[1:].cpu(), counts.cpu())
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.config.precision == "bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return contextlib.nullcontext()
-
-    def predict(self, batch: AtomicBatch, create_graph: bool = False) -> dict[str, Tensor]:
-        """Predictions that the labels of a batch are compared with."""
-        return predict(
-            self.potential,
-            batch,
-            self.measured,
-            dipole_source=self.comparison.dipole_source,
-            create_graph=create_graph,
-        )
-
-    def _reference_energies(self, batch: AtomicBatch) -> Tensor:
-        """(n_systems,) eV, energies of the free atoms of every system."""
-        with torch.no_grad():
-            return segment_sum(self.network.reference_energies(batch), batch.system_idx, batch.n_systems)
-
     def _refuse(self, systems: np.ndarray, loss: float) -> None:
-        names = ", ".join(self.train.row_name(int(k)) for k in systems[:8])
-        more = f" and {len(systems) - 8} more" if len(systems) > 8 else ""
         raise NonFiniteResultError(
             f"loss {loss} in step {self.progress.step} (epoch {self.progress.epoch}) or its gradient is not finite; "
-            f"batch: {names}{more}. The last good state is kept: check these labels, or lower the "
+            f"batch: {names_of(self.task, systems)}. The last good state is kept: check these systems, or lower the "
             "learning rate and resume"
         )
 
-    def validate(self) -> tuple[float, ErrorSums]:
+    def validate(self) -> Judgement:
         """Loss and errors of averaged weights on the validation part."""
         with self.average.applied():
-            return self.validation(self.predict)
+            return self.task.judge()
 
     def _validate_and_save(self) -> None:
         """Validate, and write everything."""
-        loss, sums = self.validate()
-        score = self.validation.score(sums)
-        self.history.append(self._row(loss, score, sums))
+        found = self.validate()
+        self.history.append(self._row(found))
         self.running.clear()
-        self.schedule.observe(loss)
-        improved = score < self.progress.best
+        self.schedule.observe(found.loss)
+        improved = found.score < self.progress.best
         self.progress.waited = 0 if improved else self.progress.waited + 1
-        self.progress.best = min(self.progress.best, score)
+        self.progress.best = min(self.progress.best, found.score)
         self.progress.ended = self._ends
         if self.processes.first:
             averaged = self.averaged
             if improved:
                 self.folder.save_best(averaged)
-            self._save_top(averaged, score)
+            self._save_top(averaged, found.score)
             self.folder.write_history(self.history)
         self.save_last()
 
@@ -328,18 +280,18 @@ class Trainer:
         for dropped in before - set(names):
             self.folder.drop_top(dropped)
 
-    def _row(self, loss: float, score: float, sums: ErrorSums) -> dict[str, Any]:
-        """One row of the history, in eV, eV/Å, e·Å, e and V."""
+    def _row(self, found: Judgement) -> dict[str, Any]:
+        """One row of the history, in eV, Å, eV/Å, e·Å, e and V."""
         within = self.progress.batch / self.sampler.batches_per_epoch
         row: dict[str, Any] = {
             "epoch": self.progress.epoch + (round(within, 3) if within else 0),
             "step": self.progress.step,
             "learning_rate": self.optimizer.learning_rate(),
             **self.running.averages(),
-            "valid_loss": loss,
-            "valid_score": score,
+            "valid_loss": found.loss,
+            "valid_score": found.score,
         }
-        row.update(self.validation.metrics(sums))
+        row.update(found.metrics)
         row["seconds"] = round(self.progress.seconds, 3)
         before = self.history[-1]["step"] if self.history else 0
         if changed := [change["what"] for change in self.changes if change["step"] >= before]:
@@ -349,8 +301,7 @@ class Trainer:
     def save_last(self) -> None:
         """Write the resumable state."""
         if self.processes.first:
-            model = checkpointed(self.model_config, self.network.state_dict())
-            self.folder.save_last(model, self.state())
+            self.folder.save_last(self.task.checkpoint(), self.state())
         self._saved_at = time.monotonic()
 
     def state(self) -> dict[str, Any]:
@@ -410,11 +361,9 @@ class Trainer:
 
     def _score_of(self, path: Path) -> float:
         """Score of a model in a folder."""
-        kept = {name: value.clone() for name, value in self.network.state_dict().items()}
-        prefix = "members.0."
+        kept = self.task.checkpoint().weights
         try:
-            saved = checkpoint.load(path).weights
-            self.network.load_state_dict({name.removeprefix(prefix): value for name, value in saved.items()})
-            return self.validation.score(self.validation(self.predict)[1])
+            self.task.take(checkpoint.load(path).weights)
+            return self.task.judge().score
         finally:
-            self.network.load_state_dict(kept)
+            self.task.take(kept)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from molcalc.batch import AtomicBatch
 from molcalc.train.data.dataset import Dataset
-from molcalc.train.loop.feeding import LabelReader
+from molcalc.train.data.label_reader import LabelReader
 from molcalc.train.loop.losses import Loss
 from molcalc.train.loop.metrics import ErrorSums
 from molcalc.train.loop.processes import Processes

@@ -304,6 +304,8 @@ class OptimizerPlan:
             raise ConfigError(f"no parameter matches the pattern {sorted(unused)[0]!r}; names: {known} …")
         if not collected:
             raise ConfigError("nothing to train: every parameter is frozen")
+        if not any(rate for _, rate, _ in collected):
+            log.warning("learning_rate=0: no weight will change; leave the option out to train at the recommended rate")
         return _optimizers(kind, collected, self.options)
 
 

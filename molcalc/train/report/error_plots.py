@@ -11,7 +11,7 @@ import numpy as np
 from molcalc.properties import LABELS
 from molcalc.train.report.display import three_digits, with_unit
 from molcalc.train.report.evaluation import Evaluation
-from molcalc.train.report.figures import BLUE, CYCLE, GRAY, RED, SEQUENTIAL, log_scale, new_figure
+from molcalc.train.report.figures import BLUE, CYCLE, GRAY, RED, SEQUENTIAL, log_scale, new_figure, style
 
 FEW_POINTS = 2000
 """Up to this many, points are drawn one by one; beyond, their density is."""
@@ -23,7 +23,26 @@ COLUMNS = 3
 
 
 def draw_parity(evaluation: Evaluation, title: str) -> Any:
-    """Label against prediction of every property, with the errors in the usual units."""
+    """Label against prediction of every property, with the errors in the usual units.
+
+    Parameters
+    ----------
+    title : which systems.
+
+    Returns
+    -------
+    figure of matplotlib
+
+    Raises
+    ------
+    ConfigError
+        When matplotlib is not installed.
+    """
+    with style():
+        return _parity(evaluation, title)
+
+
+def _parity(evaluation: Evaluation, title: str) -> Any:
     names = list(evaluation.samples)
     figure, axes = _grid(len(names), 3.3, 3.3)
     for name, axis in zip(names, axes):

@@ -15,7 +15,7 @@ from molcalc.assembly.opening import AnyModel, OpenedModel, open_model
 from molcalc.assembly.potentials import training_potential
 from molcalc.assembly.shared_networks import shared_copy
 from molcalc.batch import AtomicBatch
-from molcalc.errors import DatasetError, InputError
+from molcalc.errors import CellError, DatasetError, InputError
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.io.schema import from_dict
 from molcalc.nn.segments import segment_sum
@@ -192,7 +192,7 @@ class Evaluator:
         ]
 
     def judge(self, data: Dataset, choice: str, fidelity: str | None = None) -> None:
-        """Compare charges, spins and compositions of systems with what the model was trained on.
+        """Refuse systems that the model is not for; compare charges, spins and compositions with its training data.
 
         Parameters
         ----------
@@ -201,9 +201,14 @@ class Evaluator:
 
         Raises
         ------
-        ChargeError, ExtrapolationError
+        CellError, ChargeError, ExtrapolationError
             Names the row.
         """
+        for k in np.flatnonzero(data.pbc.any(axis=1))[:1].tolist():
+            try:
+                self.potential.refuse_crystals()
+            except CellError as error:
+                raise CellError(f"{data.row_name(k)}: {error}") from error
         of_model = fidelities_of_model(self.config, data, fidelity).tolist()
         found = judge_of(choice, self.label, self.config.fidelities, self.potential)
         for k in range(len(data)):

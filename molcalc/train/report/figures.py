@@ -17,6 +17,8 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GRAY = (
 """Okabe and Ito (2008): distinguishable with every kind of color vision."""
 CYCLE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY)
 DIVERGING, SEQUENTIAL = "RdBu_r", "cividis"
+PNG = ".png"
+"""Ending of the names of pictures."""
 DPI = 110
 """Points per inch: a page of pictures stays below 1 MB."""
 COLORS = 256
@@ -64,12 +66,15 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_figure(n_rows: int, n_columns: int, width: float, height: float, **options: Any) -> tuple[Any, Any]:
+def new_figure(
+    n_rows: int, n_columns: int, width: float, height: float, dots_per_inch: float = DPI, **options: Any
+) -> tuple[Any, Any]:
     """A figure that no window system knows of, and its (n_rows, n_columns) axes.
 
     Parameters
     ----------
     width, height : inches.
+    dots_per_inch : of files, unless they are written with another resolution.
 
     Returns
     -------
@@ -79,7 +84,7 @@ def new_figure(n_rows: int, n_columns: int, width: float, height: float, **optio
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=dots_per_inch, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(n_rows, n_columns, squeeze=False, **options)
 
@@ -97,7 +102,7 @@ def log_scale(axis: Any) -> None:
         axis.yaxis.set_minor_formatter(NullFormatter())
 
 
-def save_figure(figure: Any, path: Path, colors: int | None = COLORS) -> Path:
+def save_figure(figure: Any, path: Path, colors: int | None = COLORS, dots_per_inch: float = DPI) -> Path:
     """Write a picture as PNG, in one step.
 
     Parameters
@@ -112,7 +117,7 @@ def save_figure(figure: Any, path: Path, colors: int | None = COLORS) -> Path:
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.set_dpi(DPI)
+    figure.set_dpi(dots_per_inch)
     figure.canvas.draw()
     pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
     buffer = io.BytesIO()

@@ -17,7 +17,6 @@ from molcalc.io.files import write_atomic
 from molcalc.io.schema import Choice, Count, check_fields
 from molcalc.properties import LABELS
 from molcalc.train.loop.trainer import Trainer
-from molcalc.train.report.summary import RunReport
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +58,13 @@ class ReportConfig:
             raise ValueError(f"track_options are for a tracker: give track as well ({' or '.join(TRACKERS)})")
 
 
+class UpdatedReport(Protocol):
+    """Report of a run, which may be asked for before the end."""
+
+    def update(self) -> None:
+        """Write the report of the present averaged weights."""
+
+
 class Recording:
     """Recording of a run, to be called with the trainer after every validation, in every process; the first one writes.
 
@@ -75,7 +81,9 @@ class Recording:
         When what ``track`` asks for is not installed.
     """
 
-    def __init__(self, config: ReportConfig, trainer: Trainer, report: RunReport, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, config: ReportConfig, trainer: Trainer[Any], report: UpdatedReport, options: Mapping[str, Any]
+    ) -> None:
         track = config.track if trainer.processes.first else None
         settings = config.track_options
         self._tracker = open_tracker(track, trainer.folder.path, trainer.progress.step, options, settings)
@@ -88,17 +96,20 @@ class Recording:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._tracker.close()
+        self._attempt(self._tracker.close)
 
-    def __call__(self, trainer: Trainer) -> None:
+    def __call__(self, trainer: Trainer[Any]) -> None:
         """Log the last row of the history; update report and pictures when it is time."""
         if self._failed or not trainer.processes.first:
             return
+        self._attempt(lambda: self._tracker.log(trainer.history[-1]))
+        if self._plot_every is not None and len(trainer.history) % self._plot_every == 0:
+            self._attempt(self._report.update)
+
+    def _attempt(self, action: Callable[[], object]) -> None:
         try:
-            self._tracker.log(trainer.history[-1])
-            if self._plot_every is not None and len(trainer.history) % self._plot_every == 0:
-                self._report.update()
-        except Exception as error:
+            action()
+        except Exception as error:  # trackers raise classes of their own and of what they are made of
             self._failed = True
             log.warning("recording the run stops here, training goes on: %s: %s", type(error).__name__, error)
 
@@ -111,7 +122,7 @@ class Console:
     visible : whether to show anything.
     """
 
-    def __init__(self, trainer: Trainer, visible: bool) -> None:
+    def __init__(self, trainer: Trainer[Any], visible: bool) -> None:
         self._trainer, self._visible = trainer, visible
         self._shown = len(trainer.history)
 
@@ -134,11 +145,11 @@ class Console:
         self._bar.close()
 
     @property
-    def update(self) -> Callable[[Trainer], None]:
+    def update(self) -> Callable[[Trainer[Any]], None]:
         """Show the position of a run; to be called after every step."""
         return self._update
 
-    def _update(self, trainer: Trainer) -> None:
+    def _update(self, trainer: Trainer[Any]) -> None:
         self._bar.update(1)
         if len(trainer.history) == self._shown:
             return
@@ -238,6 +249,8 @@ class TensorBoard:
 class WandB:
     """A run of Weights & Biases named after the folder; offline unless WANDB_MODE or a login says otherwise.
 
+    One that cannot begin online, because there is no network, is recorded offline, with a warning.
+
     Its id is drawn when the run begins and lies in the folder, so that copies and moved folders go on as they should.
 
     Parameters
@@ -263,7 +276,16 @@ class WandB:
         }
         if "id" not in chosen:
             chosen["id"] = _kept_id(folder / WANDB_ID)
-        self._run: Any = wandb.init(**chosen)
+        try:
+            self._run: Any = wandb.init(**chosen)
+        except Exception as error:  # it raises classes of its own and of what it is made of
+            if chosen["mode"] != "online":
+                raise
+            self._run = wandb.init(**{**chosen, "mode": "offline"})
+            log.warning(
+                "track='wandb' cannot begin online (%s): the run is recorded in %s; wandb sync sends it later",
+                short(str(error)), folder / "wandb",
+            )  # fmt: skip
 
     def log(self, row: Mapping[str, Any]) -> None:
         self._run.log({_group(name): value for name, value in _numbers(row).items()}, step=int(row["step"]))

@@ -18,6 +18,7 @@ from molcalc.registry import MODELS
 from molcalc.train.data.comparison import Comparison
 from molcalc.train.data.dataset import Dataset
 from molcalc.train.data.parts import Parts
+from molcalc.train.loop.potential_task import PotentialTask
 from molcalc.train.loop.trainer import Trainer
 from molcalc.train.report import figures
 from molcalc.train.report.display import ERROR_HEADER, error_rows, esp_note, group_table, three_digits, with_unit
@@ -46,7 +47,9 @@ class RunReport:
     usual : what options are unless a user says otherwise.
     """
 
-    def __init__(self, trainer: Trainer, parts: Parts, *, options: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
+    def __init__(
+        self, trainer: Trainer[PotentialTask], parts: Parts, *, options: Mapping[str, Any], usual: Mapping[str, Any]
+    ) -> None:
         self._trainer, self._parts, self._options, self._usual = trainer, parts, options, usual
         self._folder = trainer.folder.path
         self._with_pictures = bool(options["plots"])
@@ -77,9 +80,9 @@ class RunReport:
     def _evaluator(self, model: Checkpoint) -> Evaluator:
         return Evaluator(
             open_model(model),
-            self._trainer.comparison,
+            self._trainer.task.comparison,
             device=self._trainer.device,
-            with_dispersion={subtraction.fidelity.name for subtraction in self._trainer.subtractions},
+            with_dispersion={subtraction.fidelity.name for subtraction in self._trainer.task.subtractions},
         )
 
     def _write(self, model: Checkpoint, evaluator: Evaluator, errors: Mapping[str, Evaluation], finished: bool) -> None:
@@ -105,7 +108,7 @@ class RunReport:
             found = esp_examples(evaluator, self._parts.held_out[part], systems)
             examples = dict(zip(chosen, found))
             radial = found[len(chosen) :]
-        return RunCourse(trainer.history, trainer.measured, errors, examples, radial)
+        return RunCourse(trainer.history, trainer.task.measured, errors, examples, radial)
 
     def blocks(
         self, model: Checkpoint, errors: Mapping[str, Evaluation], pictures: Sequence[Picture], finished: bool
@@ -124,16 +127,16 @@ class RunReport:
         trainer = self._trainer
         blocks: list[DocumentPart] = [Heading(self._folder.name, 1), Text(self._summary(model, finished))]
         blocks += [Heading("How to use it"), Code(_usage(self._folder, model))]
-        blocks += [Heading("Errors"), *_errors(errors, trainer.loss.labels, trainer.comparison)]
+        blocks += [Heading("Errors"), *_errors(errors, trainer.task.loss.labels, trainer.task.comparison)]
         if errors:
             part = list(errors)[-1]
             held_out = self._parts.held_out[part]
             blocks += _groups(errors[part], part)
             blocks += _largest(errors[part], held_out)
-            if not trainer.potential.rotation_invariant and "esp" in errors[part].overall:
-                blocks += _orientation(potential_spread(model, held_out, trainer.comparison, trainer.seed))
+            if not trainer.task.potential.rotation_invariant and "esp" in errors[part].overall:
+                blocks += _orientation(potential_spread(model, held_out, trainer.task.comparison, trainer.seed))
         blocks += [Heading("Data"), *_data(self._parts.train, model)]
-        blocks += [Heading("Options that differ from the defaults"), *_options(self._options, self._usual)]
+        blocks += [Heading("Options that differ from the defaults"), *option_table(self._options, self._usual)]
         if pictures:
             blocks += [Heading("Pictures"), *(Image(picture.path, picture.caption) for picture in pictures)]
         elif self._with_pictures and not figures.can_draw():
@@ -249,7 +252,8 @@ def _data(train: Dataset, model: Checkpoint) -> list[DocumentPart]:
     return [Table(["", ""], [row for row in rows if row[1]], numeric=False)]
 
 
-def _options(options: Mapping[str, Any], usual: Mapping[str, Any]) -> list[DocumentPart]:
+def option_table(options: Mapping[str, Any], usual: Mapping[str, Any]) -> list[DocumentPart]:
+    """Options that are not as they are unless a user says otherwise, or the word that there are none."""
     default, chosen = _flat(usual), _flat(options)
     names = [name for name in dict.fromkeys([*chosen, *default]) if chosen.get(name) != default.get(name)]
     rows = [[name, _text(chosen, name), _text(default, name)] for name in names]

@@ -101,7 +101,7 @@ def new_model(config: StartConfig, train: Dataset, seed: int, held_out: Sequence
         declared, network = _fresh(config, fidelities, seed)
         explained = fixed_potential(declared)
     else:
-        declared, network, known = transferred(config, config.init, fidelities)
+        declared, network, known = transferred(config, config.init, fidelities, seed)
         explained = training_potential(declared, [network])
     origins = {}
     for k, fidelity in enumerate(fidelities):
@@ -192,12 +192,6 @@ def cast(network: TrainableNetwork, precision: str, n_fidelities: int) -> Traina
             for k, head in enumerate(heads):
                 head.requires_grad_(k in trained)
     return network
-
-
-def checkpointed(model_config: ModelConfig, arrays: dict[str, torch.Tensor]) -> Checkpoint:
-    """A model of one network from copies of its weights by name."""
-    weights = {f"members.0.{name}": value.detach().to("cpu", copy=True) for name, value in arrays.items()}
-    return Checkpoint(model_config, weights)
 
 
 def _fresh(config: StartConfig, fidelities: Sequence[Fidelity], seed: int) -> tuple[ModelConfig, TrainableNetwork]:

@@ -107,7 +107,7 @@ class StartConfig:
 
     Attributes
     ----------
-    model : "aimnet2", "physnet-dcm" or "noneq-dcm".
+    model : "aimnet2", "aimnet2-dcm", "aimnet2-noneq-dcm", "physnet-dcm" or "noneq-dcm".
     arguments : fields of the network's own configuration that differ from its defaults.
     preset : named size of the network, where it has several.
     init : published name, model file or directory to start from; None starts from random weights.

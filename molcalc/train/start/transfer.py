@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
+
+import torch
 
 from molcalc.assembly.terms import COULOMB_SUMS, trained_coulomb
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, suggest
 from molcalc.fidelity import UNNAMED, Fidelity
 from molcalc.io.checkpoint import ModelConfig
+from molcalc.io.schema import from_dict
 from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
@@ -70,17 +73,19 @@ def bases(config: StartConfig, names: Sequence[str]) -> tuple[int | None, ...]:
 
 
 def transferred(
-    config: StartConfig, init: str, fidelities: Sequence[Fidelity]
+    config: StartConfig, init: str, fidelities: Sequence[Fidelity], seed: int
 ) -> tuple[ModelConfig, TrainableNetwork, frozenset[int]]:
     """The network of ``init`` for the fidelities of the data.
 
     A fidelity starts from the one of ``init`` that it is ``like``; else from the one of its name, whose reference
-    energies it keeps; else from the first.
+    energies it keeps; else from the first. A head that is put on a model of another kind changes no energy: then all
+    fidelities are those that they start from, under their names in the data.
 
     Parameters
     ----------
     init : published name, model file or directory.
     fidelities : of the data, with the elements that occur in each.
+    seed : of the weights of a head that ``init`` does not have.
 
     Returns
     -------
@@ -98,29 +103,40 @@ def transferred(
     checkpoint = read_model(init)
     found = checkpoint.config
     sources = [_source(config, init, found, fidelity) for fidelity in fidelities]
+    new_head = found.kind != config.model and found.kind == MODELS[config.model].trunk
     known = {
-        k for k, fidelity in enumerate(fidelities) if fidelity.name == found.fidelities[sources[k]].name != UNNAMED
+        k
+        for k, fidelity in enumerate(fidelities)
+        if new_head or fidelity.name == found.fidelities[sources[k]].name != UNNAMED
     }
     wanted = [
-        _continued(init, found, fidelity, sources[k], config.trained_fidelity(fidelity.name) if k in known else None)
+        _with_head(config, init, found, fidelity, sources[k])
+        if new_head
+        else _continued(
+            init, found, fidelity, sources[k], config.trained_fidelity(fidelity.name) if k in known else None
+        )
         for k, fidelity in enumerate(fidelities)
     ]
     for index in _kept(config, init, found, wanted):
         known.add(len(wanted))
         wanted.append(_with_elements(found, index))
         sources.append(index)
-    _check_options(config, init, found)
+    _check_options(config, init, found, new_head)
     check_fidelities(found.kind, len(wanted))
     network: TrainableNetwork = build_members(checkpoint)[config.init_member]
-    if isinstance(network, AIMNet2Network) and (len(wanted) > 1 or network.n_fidelities > 1 or config.arguments):
+    arguments = {} if new_head else config.arguments
+    if isinstance(network, AIMNet2Network) and (len(wanted) > 1 or network.n_fidelities > 1 or arguments):
         corrected = bases(config, [fidelity.name for fidelity in wanted])
         changes = {"bases": corrected} if corrected else {}
-        network = with_fidelities(network, sources, **changes, **config.arguments)
+        network = with_fidelities(network, sources, **changes, **arguments)
+    if new_head:
+        network = _put_on(network, config, all_elements(fidelities), seed)
     for k in set(range(len(wanted))) - known:
         network.set_reference_energies(dict.fromkeys(network.elements, 0.0), k)
     network.config = replace(network.config, elements=all_elements(wanted))
     declared = replace(
         _summed(config, init, found),
+        kind=config.model,
         arguments=asdict(network.config),
         n_members=1,
         fidelities=tuple(wanted),
@@ -128,14 +144,71 @@ def transferred(
     return declared, network, frozenset(known)
 
 
-def _check_options(config: StartConfig, init: str, found: ModelConfig) -> None:
-    if found.kind != config.model:
+def _put_on(trunk: TrainableNetwork, config: StartConfig, elements: tuple[int, ...], seed: int) -> TrainableNetwork:
+    """A network of the wanted kind with the weights of its trunk, and a head of random weights for some elements."""
+    entry = MODELS[config.model]
+    try:
+        given = {**asdict(trunk.config), "head_elements": elements, **config.arguments}
+        sizes = from_dict(entry.config, given, "arguments")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = entry.network(sizes).initialize()
+    network.load_state_dict({**network.state_dict(), **trunk.state_dict()}, strict=True, assign=True)
+    return network
+
+
+def _with_head(
+    config: StartConfig, init: str, found: ModelConfig, fidelity: Fidelity, source: int
+) -> Fidelity:  # fmt: skip
+    """A fidelity of given weights, under its name in the data, that is to have a head.
+
+    Raises
+    ------
+    ConfigError
+        When the user declares what its energies are: they are those of ``init``.
+    DatasetError
+        When the data have an element that the weights do not know.
+    """
+    declared = config.trained_fidelity(fidelity.name).declared
+    if declared:
+        raise ConfigError(
+            f"fidelities.{fidelity.name}.{declared[0]}: a head on {init!r} leaves its energies as they are: leave it "
+            f"out, or tune {init!r} before"
+        )
+    kept = _with_elements(found, source)
+    _check_elements(init, fidelity, kept.elements or ())
+    return replace(kept, name=fidelity.name)
+
+
+def _check_elements(init: str, fidelity: Fidelity, learned: Sequence[int]) -> None:
+    """Raise DatasetError for an element of the data that given weights do not know."""
+    strange = [z for z in fidelity.elements or () if z not in learned]
+    if strange:
+        raise DatasetError(
+            f"{init!r} was not trained on {symbols_of(strange)}; known: {symbols_of(learned)}: leave these systems "
+            "out, or train from random weights"
+        )
+
+
+def _check_options(config: StartConfig, init: str, found: ModelConfig, new_head: bool) -> None:
+    if new_head:
+        if config.preset != "default" or config.repulsion is not None or config.coulomb != "auto":
+            raise ConfigError(f"preset, repulsion and coulomb are those of init={init!r}, which gets a head: leave out")
+        trunk = {key.name for key in fields(MODELS[found.kind].config)}
+        for name in config.arguments:
+            if name in trunk:
+                raise ConfigError(f"arguments.{name} belongs to init={init!r}, which gets a head: leave it out")
+    elif found.kind != config.model:
         raise CheckpointMismatchError(f"init={init!r} holds a {found.kind!r} model; model={config.model!r}")
+    if config.init_member >= found.n_members:
+        raise ConfigError(f"init_member={config.init_member}; {init!r} has members 0…{found.n_members - 1}")
+    if new_head:
+        return
     new = set(config.arguments) - (set(ADDED) if MODELS[found.kind].learns_fidelities else set())
     if new or config.preset != "default" or config.repulsion is not None:
         raise ConfigError("arguments, preset and repulsion describe a new network; with init they are given")
-    if config.init_member >= found.n_members:
-        raise ConfigError(f"init_member={config.init_member}; {init!r} has members 0…{found.n_members - 1}")
 
 
 def _summed(config: StartConfig, init: str, found: ModelConfig) -> ModelConfig:
@@ -183,12 +256,7 @@ def _continued(
     going_on : what the user says of a fidelity that goes on, and that keeps what is not said; None for a new one.
     """
     learned = _with_elements(found, source).elements or ()
-    strange = [z for z in fidelity.elements or () if z not in learned]
-    if strange:
-        raise DatasetError(
-            f"{init!r} was not trained on {symbols_of(strange)}; known: {symbols_of(learned)}: leave these systems "
-            "out, or train from random weights"
-        )
+    _check_elements(init, fidelity, learned)
     if going_on is None:
         return fidelity
     before = found.fidelities[source]

@@ -27,6 +27,7 @@ from molcalc.train.data.contradictions import (
     check_signs,
     contradicting_repeats,
     doubtful_derivatives,
+    outlying_energies,
 )
 from molcalc.train.data.suspicions import suspicious_units
 from tests.train.data.conftest import Make
@@ -180,6 +181,19 @@ def test_one_geometry_with_two_energies_is_reported(tmp_path: Path) -> None:
     (found,) = contradicting_repeats(written(tmp_path / "a.db", frames))
     assert found.startswith("1 geometries occur with different energies, at most 0.5 eV apart (a.db row 2")
     assert contradicting_repeats(written(tmp_path / "b.db", frames[:4])) == []
+
+
+@pytest.mark.parametrize(("row", "energy"), [(3, -76.4), (0, -47970.0)], ids=["Hartree", "kcal/mol"])
+def test_one_energy_in_another_unit_is_told_and_usual_ones_are_not(row: int, energy: float, tmp_path: Path) -> None:
+    frames = []
+    for k in range(12):  # of water and of two atoms, from bound to free
+        atoms = molecule("H2O") if k < 6 else molecule("N2")
+        atoms.positions *= 1.0 + 0.4 * (k % 6)
+        frames.append((atoms, {"energy": (-2080.0 if k < 6 else -2980.0) + 3.0 * (k % 6)}))
+    assert outlying_energies(written(tmp_path / "a.db", frames)) == []
+    frames[row][1]["energy"] = energy
+    (found,) = outlying_energies(written(tmp_path / "b.db", frames))
+    assert re.match(rf"1 of 12 energies are more than 100 eV away .* \(first b.db row {row + 1}\)", found)
 
 
 @pytest.mark.parametrize(("origin", "found"), [("mass", False), ("zero", True)])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import resource
+import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from molcalc.errors import ChargeError, DatasetError, ResourceError
 from molcalc.io.locks import Owner
 from molcalc.train.data import databases, open_dataset
 from molcalc.train.data.databases import Repaired, merge, repair, split_database, write_results, writing
+from tests.helpers.forks import Fork
 from tests.train.data.conftest import Make
 
 
@@ -136,11 +136,12 @@ def test_results_are_written_to_their_rows(make_database: Make) -> None:
 
 def test_the_lock_of_a_writer_that_was_killed_is_taken_over(make_database: Make) -> None:
     path = make_database(2)
-    code = (
-        "import os, pathlib, sys; from molcalc.train.data.databases import writing\n"
-        "with writing(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+
+    def die() -> None:
+        with writing(path):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert Fork(die).wait() == -signal.SIGKILL
     assert Path(f"{path}.lock").exists()
     assert repair(path) == Repaired(0, 0)
     assert [name for name in os.listdir(path.parent) if "lock" in name] == []

@@ -14,6 +14,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
 from molcalc.train.data import open_dataset
+from molcalc.train.data.databases import write_results
+from tests.helpers.forks import Fork
 
 
 def write(path: Path, n_rows: int, n_atoms: int = 2) -> None:
@@ -28,30 +30,17 @@ def write(path: Path, n_rows: int, n_atoms: int = 2) -> None:
             db.write(atoms, total_charge=0, multiplicity=1)
 
 
-def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    out, error = process.communicate(timeout=100)
-    assert process.returncode == 0, error
-    return out
-
-
 def test_two_processes_that_write_results_lose_nothing(tmp_path: Path) -> None:
     path, n_rows = tmp_path / "shared.db", 100
     write(path, n_rows)
-    code = """
-        import sys
-        from molcalc.train.data.databases import write_results
-        path, name = sys.argv[1:]
+
+    def work(name: str) -> None:
         for first in range(1, 101, 20):
             rows = list(range(first, first + 20))
             write_results(path, rows, {f"{name}_energy": [float(row) for row in rows]})
-    """
-    for process in [start(code, path, name) for name in ("one", "two")]:
-        finish(process)
+
+    for process in [Fork(work, name) for name in ("one", "two")]:
+        assert process.wait() == 0, process.err
     with connect(path) as db:
         rows = list(db.select())
     assert len({row.id for row in rows}) == n_rows
@@ -63,22 +52,19 @@ def test_a_database_is_read_while_another_process_writes_it(tmp_path: Path) -> N
     """Whole transactions are seen, whatever the moment."""
     path = tmp_path / "growing.db"
     write(path, 10)
-    code = """
-        import sys
-        from ase import Atoms
-        from ase.calculators.singlepoint import SinglePointCalculator
-        from ase.db import connect
+
+    def grow() -> None:
         for k in range(20):
-            with connect(sys.argv[1]) as db:
+            with connect(path) as db:
                 for j in range(10):
                     atoms = Atoms("H2", [[0, 0, 0], [0, 0, 0.7 + 0.01 * k + 0.001 * j]])
                     atoms.calc = SinglePointCalculator(atoms, energy=-27.0 - k, forces=[[0, 0, 1], [0, 0, -1]])
                     db.write(atoms, total_charge=0, multiplicity=1)
-    """
-    writer, sizes = start(code, path), []
+
+    writer, sizes = Fork(grow), []
     while writer.poll() is None:
         sizes.append(len(open_dataset(path, cache=tmp_path / "cache")))
-    finish(writer)
+    assert writer.wait() == 0, writer.err
     sizes.append(len(open_dataset(path, cache=tmp_path / "cache")))
     assert sizes[-1] == 210
     assert all(size % 10 == 0 for size in sizes)
@@ -97,6 +83,8 @@ def test_reading_twenty_thousand_rows_takes_little_memory(tmp_path: Path) -> Non
         data = open_dataset(sys.argv[1], cache=sys.argv[2])
         print(len(data), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
     """
-    rows, megabytes = map(int, finish(start(code, path, tmp_path / "cache")).split())
+    command = [sys.executable, "-c", textwrap.dedent(code), path, tmp_path / "cache"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
+    rows, megabytes = map(int, done.stdout.split())
     assert rows == 20_000
     assert megabytes < 300

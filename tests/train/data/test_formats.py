@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -18,7 +19,7 @@ from ase.constraints import FixAtoms
 from ase.db import connect
 from ase.io import write
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, ResourceError
 from molcalc.properties import LABELS
 from molcalc.train.data import Dataset, open_dataset
 from molcalc.train.data.block import Block
@@ -88,6 +89,9 @@ def test_nothing_named_in_a_row_is_made_into_an_object(make_database: Make) -> N
         ("UPDATE systems SET natoms=9e999 WHERE id=2", "row 2: the number of atoms is not a whole number"),
         ("UPDATE systems SET natoms=2.9 WHERE id=2", "row 2: the number of atoms is not a whole number"),
         ("UPDATE systems SET natoms='x' WHERE id=2", "row 2: the number of atoms is not a whole number"),
+        ("UPDATE systems SET pbc=9e999 WHERE id=2", "row 2: pbc is not a sum of 1, 2 and 4"),
+        ("UPDATE systems SET pbc=0.5 WHERE id=2", "row 2: pbc is not a sum of 1, 2 and 4"),
+        ("UPDATE systems SET pbc=8 WHERE id=2", "row 2: pbc is not a sum of 1, 2 and 4"),
         ("UPDATE systems SET pbc=7 WHERE id=1", "row 1: a periodic direction has a zero cell vector"),
     ],
 )  # fmt: skip
@@ -439,3 +443,17 @@ def test_a_format_needs_a_class_and_a_line_of_the_table(tmp_path: Path, monkeypa
     assert convert(tmp_path / "h2.coordinates", tmp_path / "h2.xyz") == 2
     with pytest.raises(DatasetError, match="files of this kind are read, not written"):
         convert(tmp_path / "h2.xyz", tmp_path / "again.coordinates")
+
+
+def test_a_file_that_the_system_has_no_memory_for_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As LMDB says it, in a class of its own."""
+
+    def refuse(path: Path) -> None:
+        raise RuntimeError(f"{path}: {os.strerror(errno.ENOMEM)}")
+
+    (tmp_path / "x.aselmdb").write_bytes(page(1, 1) + page(1, 0))
+    monkeypatch.setattr("molcalc.train.data.formats.database._connected", refuse)
+    with pytest.raises(ResourceError, match=r"does not fit into memory \(see ulimit -v\): .*Cannot allocate memory"):
+        open_dataset(tmp_path / "x.aselmdb")

@@ -6,9 +6,9 @@ import json
 import logging
 import multiprocessing
 import os
+import resource
+import signal
 import stat
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ import pytest
 
 from molcalc.errors import DatasetError, ResourceError
 from molcalc.io.seals import sealed, unsealed
-from molcalc.train.data import open_dataset
+from molcalc.train.data import open_dataset, store
 from molcalc.train.data.opening import CACHE_FOLDER, CACHE_TAG, KEPT_VERSIONS
+from tests.helpers.forks import Fork
 from tests.train.data.conftest import Make
 
 
@@ -149,11 +150,12 @@ def test_two_processes_fill_the_same_cache(make_database: Make, tmp_path: Path) 
 
 def test_what_a_killed_process_left_is_removed(make_database: Make, tmp_path: Path) -> None:
     path = make_database(6)
-    code = (
-        "import os, sys\nfrom molcalc.train.data import opening, store\n"
-        "store.StoreWriter.finish = lambda self, extra: os._exit(9)\nopening.open_dataset(sys.argv[1])"
-    )
-    assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == 9
+
+    def die() -> None:
+        store.StoreWriter.finish = lambda self, extra: os._exit(9)  # type: ignore[method-assign]
+        open_dataset(path)
+
+    assert Fork(die).wait() == 9
     assert len(list((tmp_path / "cache").glob(".*.building"))) == 1
     assert len(open_dataset(path)) == 6
     assert {each.name for each in (tmp_path / "cache").iterdir()} == {
@@ -165,14 +167,15 @@ def test_what_a_killed_process_left_is_removed(make_database: Make, tmp_path: Pa
 
 def test_a_full_disk_leaves_nothing_behind(make_database: Make, tmp_path: Path) -> None:
     path = make_database(24)
-    code = (
-        "import resource, signal, sys\nfrom molcalc.errors import ResourceError\n"
-        "from molcalc.train.data import open_dataset\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
-        "try:\n    open_dataset(sys.argv[1])\nexcept ResourceError as error:\n    print(error)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True)
-    assert "cannot write the cache" in done.stdout
+
+    def fill() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+        with pytest.raises(ResourceError, match="cannot write the cache"):
+            open_dataset(path)
+
+    done = Fork(fill)
+    assert done.wait() == 0, done.err
     assert [each.name for each in (tmp_path / "cache").iterdir()] == [CACHE_TAG]
 
 

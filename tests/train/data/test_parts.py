@@ -105,3 +105,26 @@ def test_held_out_structures_that_given_weights_were_trained_on_are_reported(
         assert "init" not in caplog.text
         warn_of_leaks(parts, KeptParts(test[:2], np.zeros(2, dtype=int)))
     assert "2 of 4 systems of the test part are in the training data of init (first labelled.db row" in caplog.text
+
+
+def test_files_of_a_part_that_repeat_systems_or_share_them_with_the_test_are_told(
+    labelled_db: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = {}
+    with connect(labelled_db) as source:
+        rows = list(source.select())
+    for name, chosen in {"train": rows[4:], "first": rows[:3], "second": rows[1:4]}.items():
+        files[name] = tmp_path / f"{name}.db"
+        with connect(files[name]) as db:
+            for row in chosen:
+                db.write(row.toatoms(), key_value_pairs=row.key_value_pairs, data=row.data)
+    open_parts(files["train"], SplitConfig(test=0), valid=[files["first"], files["second"]])
+    assert "2 of 6 systems of the validation part are in it before (first second.db row 1)" in caplog.text
+    caplog.clear()
+    open_parts(files["train"], SplitConfig(), valid=files["first"], test=files["second"])
+    assert "2 of 3 systems of the test part are in the validation part as well (first second.db row 1)" in caplog.text
+    assert "in it before" not in caplog.text
+
+
+def test_numbers_of_systems_that_earlier_versions_wrote_are_whole() -> None:
+    assert recorded_division({"split_method": "hash", "valid": 10.0, "test": 0.1}) == {"valid": 10}

@@ -2,61 +2,40 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
-import subprocess
-import sys
-import textwrap
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from molcalc.errors import ConfigError
+from molcalc.train import fit
 from molcalc.train.loop.processes import chosen_device
 from molcalc.train.loop.run_folder import RunFolder
-
-SCRIPT = """
-import json, os, sys, torch
-torch.set_num_threads(1)
-from molcalc.train import fit
+from tests.helpers.forks import Fork
 from tests.helpers.training_runs import TINY
-fit(json.loads(sys.argv[1]), "aimnet2", output=sys.argv[2], progress=False, epochs=int(sys.argv[4]),
-    batch_size=int(sys.argv[3]), batch_mode=sys.argv[7], arguments=TINY["aimnet2"], seed=3, precision="float64",
-    validate_every=2, plots=False, dist_timeout=float(sys.argv[5]), fidelity_weights=json.loads(sys.argv[6]))
-"""
 
 
-def start(
-    data: Path | dict[str, Path],
-    output: Path,
-    batch_size: int,
-    ranks: int,
-    epochs: int = 3,
-    timeout: float = 60.0,
-    weights: dict[str, float] | None = None,
-    mode: str = "molecules",
-) -> list:
+def train(data: Path | dict[str, Path], output: Path, **options: Any) -> None:
+    fixed = {"arguments": TINY["aimnet2"], "seed": 3, "precision": "float64", "validate_every": 2, "plots": False}
+    fit(data, "aimnet2", output=output, progress=False, **{"epochs": 3, **fixed, **options})
+
+
+def start(ranks: int, data: Path | dict[str, Path], output: Path, **options: Any) -> list[Fork]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    root = Path(__file__).parents[3]
-    base = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    if ranks > 1:
-        base |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks)}
-    files, shares = json.dumps(data, default=str), json.dumps(weights)
-    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), files, output, batch_size, epochs, timeout, shares, mode]
-    return [
-        subprocess.Popen(list(map(str, command)), env={**base, "RANK": str(rank)}, cwd=root, stderr=subprocess.PIPE)
-        for rank in range(ranks)
-    ]
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks)}
+    begin = partial(train, data, output, **options)
+    return [Fork(begin, environment={**told, "RANK": str(rank)}) for rank in range(ranks)]
 
 
-def finish(processes: list, timeout: float = 100.0) -> list[str]:
-    return [process.communicate(timeout=timeout)[1].decode() for process in processes]
+def finish(processes: list[Fork], timeout: float = 100.0) -> list[str]:
+    return [f"{process.wait(timeout)}: {process.err}" for process in processes]
 
 
 @pytest.mark.parametrize("fidelities", [pytest.param("one fidelity", marks=pytest.mark.slow), "two fidelities"])
@@ -66,12 +45,14 @@ def test_two_ranks_equal_one_with_the_double_batch(
     """Also when a process has no system of one fidelity in its share, or none at all: some batches are one molecule."""
     several = fidelities == "two fidelities"
     data = {"high": labelled_db, "low": low_db} if several else labelled_db
-    weights = {"high": 1.0, "low": 4.0} if several else None
-    size, mode = (4, "molecules") if several else (4, "atoms")
-    one = start(data, tmp_path / "one", 2 * size, 1, weights=weights, mode=mode)
-    two = start(data, tmp_path / "two", size, 2, weights=weights, mode=mode)
-    errors = finish(one + two)
-    assert [process.returncode for process in one + two] == [0, 0, 0], errors
+    options = {
+        "fidelity_weights": {"high": 1.0, "low": 4.0} if several else None,
+        "batch_mode": "molecules" if several else "atoms",
+    }
+    two = start(2, data, tmp_path / "two", batch_size=4, **options)
+    train(data, tmp_path / "one", batch_size=8, **options)
+    errors = finish(two)
+    assert [process.poll() for process in two] == [0, 0], errors
     (a, state_a), (b, state_b) = RunFolder(tmp_path / "one").load_last(), RunFolder(tmp_path / "two").load_last()
     for name in a.weights:
         torch.testing.assert_close(a.weights[name], b.weights[name], rtol=1e-6, atol=1e-6)
@@ -81,31 +62,31 @@ def test_two_ranks_equal_one_with_the_double_batch(
         assert row_a["forces_mae"] == pytest.approx(row_b["forces_mae"], rel=1e-6)
 
 
-def wait_for_training(output: Path, processes: list) -> None:
+def wait_for_training(output: Path, processes: list[Fork]) -> None:
     while not (output / "history.csv").exists():
         assert all(process.poll() is None for process in processes), finish(processes)
         time.sleep(0.05)
 
 
 def test_a_dead_rank_ends_the_run_with_a_message(labelled_db: Path, tmp_path: Path) -> None:
-    processes = start(labelled_db, tmp_path / "run", 4, 2, epochs=100000)
+    processes = start(2, labelled_db, tmp_path / "run", batch_size=4, epochs=100000)
     wait_for_training(tmp_path / "run", processes)
     processes[1].send_signal(signal.SIGKILL)
     message = finish(processes[:1])[0]
     finish(processes[1:])
-    assert processes[0].returncode != 0
+    assert processes[0].poll() != 0
     assert "another process of this run died" in message
     RunFolder(tmp_path / "run").load_last()
 
 
 @pytest.mark.slow
 def test_a_frozen_rank_ends_the_run_after_the_timeout(labelled_db: Path, tmp_path: Path) -> None:
-    processes = start(labelled_db, tmp_path / "run", 4, 2, epochs=100000, timeout=6.0)
+    processes = start(2, labelled_db, tmp_path / "run", batch_size=4, epochs=100000, dist_timeout=6.0)
     wait_for_training(tmp_path / "run", processes)
     processes[1].send_signal(signal.SIGSTOP)
     try:
         message = finish(processes[:1], timeout=60.0)[0]
-        assert processes[0].returncode != 0
+        assert processes[0].poll() != 0
         assert "another process of this run died or hangs" in message
     finally:
         processes[1].send_signal(signal.SIGKILL)

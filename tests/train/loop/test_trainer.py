@@ -14,8 +14,8 @@ from molcalc.io import checkpoint
 from molcalc.train import fit
 from molcalc.train.fitting import FitResult
 from molcalc.train.loop.losses import Loss
+from molcalc.train.loop.potential_task import PotentialTask
 from molcalc.train.loop.run_folder import RunFolder
-from molcalc.train.loop.trainer import Trainer
 from molcalc.train.optimize.schedules import Schedule, ScheduleConfig
 from tests.helpers.networks import tiny_checkpoint
 from tests.helpers.training_runs import TINY
@@ -71,10 +71,10 @@ def test_a_batch_that_does_not_fit_into_memory_is_named(
 
 
 def test_other_errors_stay_what_they_are(labelled_db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Trainer, *args: object, **options: object) -> None:
+    def fail(self: PotentialTask, *args: object, **options: object) -> None:
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(Trainer, "predict", fail)
+    monkeypatch.setattr(PotentialTask, "predict", fail)
     with pytest.raises(RuntimeError, match="something else"):
         run(labelled_db, tmp_path / "run")
 

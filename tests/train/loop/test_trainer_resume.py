@@ -7,10 +7,9 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
-import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from molcalc.train import fit
 from molcalc.train.loop.run_folder import RunFolder
 from molcalc.train.loop.state_upgrades import OLDEST_STATE
 from molcalc.train.loop.trainer import Trainer
+from tests.helpers.forks import Fork
 from tests.helpers.training_runs import DATA, TINY, copied
 
 OPTIONS = {"epochs": 6, "batch_size": 8, "batch_mode": "molecules", "arguments": TINY["aimnet2"], "seed": 3,
@@ -121,25 +121,6 @@ def test_a_run_of_several_fidelities_goes_on_bit_for_bit(
         run({"low": low_db}, tmp_path / "run", resume=True)
 
 
-SCRIPT = """
-import sys, torch
-torch.set_num_threads(1)
-from molcalc.train import fit
-from tests.train.loop.test_trainer_resume import OPTIONS
-options = {**OPTIONS, "checkpoint_minutes": 1e-4}
-fit(sys.argv[1], "aimnet2", output=sys.argv[2], progress=False, resume=sys.argv[3] == "resume", **options)
-"""
-
-
-def start(db: Path, output: Path, resume: bool) -> subprocess.Popen:
-    mode = "resume" if resume else "new"
-    root = Path(__file__).parents[3]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), str(db), str(output), mode], env=environment, cwd=root
-    )
-
-
 MANY = pytest.param(range(1, 10), marks=[pytest.mark.slow, pytest.mark.timeout(1200)], id="1-9")
 
 
@@ -148,17 +129,18 @@ def test_runs_killed_at_random_moments_go_on_bit_for_bit(
     trial: int | range, finished: Path, labelled_db: Path, tmp_path: Path
 ) -> None:
     """kill −9 while training and while a checkpoint is written: every step writes one."""
+    often = {"checkpoint_minutes": 1e-4}
     for number in [trial] if isinstance(trial, int) else trial:
         rng = random.Random(number)
         output = tmp_path / f"run{number}"
-        process = start(labelled_db, output, resume=False)
+        process = Fork(partial(run, labelled_db, output, **often))
         while not (output / "last" / "config.json").exists():
-            assert process.poll() is None
+            assert process.poll() is None, process.err
             time.sleep(0.01)
         time.sleep(rng.uniform(0.0, 1.0))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert start(labelled_db, output, resume=True).wait(timeout=100) == 0
+        run(labelled_db, output, resume=True, **often)
         assert_same_run(finished, output)
 
 
@@ -203,7 +185,7 @@ def test_a_run_that_failed_before_its_first_step_does_not_block_the_corrected_on
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", stop)
+        patch.setattr(Trainer, "step", stop)
         with pytest.raises(KeyboardInterrupt):
             run(labelled_db, tmp_path / "run", epochs=1)
     assert RunFolder(tmp_path / "run").started

@@ -179,6 +179,14 @@ def test_groups_have_their_own_rate_and_follow_the_factor() -> None:
     assert rates[id(net[2].weight)] == pytest.approx(5e-4)
 
 
+def test_a_rate_of_zero_is_told_unless_a_group_has_another(caplog: pytest.LogCaptureFixture) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    create_optimizer("adamw", 0.0, groups=[GroupConfig(pattern="^0", learning_rate=1e-3)])(network)
+    assert not caplog.text
+    create_optimizer("adamw", 0.0)(network)
+    assert "learning_rate=0: no weight will change" in caplog.text
+
+
 def test_frozen_parameters_stay() -> None:
     net = small_net()
     before = net[0].weight.detach().clone()

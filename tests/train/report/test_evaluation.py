@@ -13,7 +13,7 @@ from ase.db import connect
 
 from molcalc.assembly.opening import open_model
 from molcalc.batch import AtomicBatch
-from molcalc.errors import ConfigError, DatasetError, FidelityError, UnsupportedElementError
+from molcalc.errors import CellError, ConfigError, DatasetError, FidelityError, UnsupportedElementError
 from molcalc.fidelity import Fidelity
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.train import evaluate
@@ -228,3 +228,16 @@ def test_a_potential_that_turns_with_the_molecule_does_not_spread(tmp_path: Path
     model = tiny_dcm("physnet-dcm")
     data = open_dataset(copied("co2_esp.db", tmp_path))
     assert potential_spread(model, data, USUAL, seed=0) < 1e-9
+
+
+def test_a_crystal_and_a_sum_for_molecules_name_the_row(model: Checkpoint, tmp_path: Path) -> None:
+    with connect(tmp_path / "mixed.db") as db:
+        for pbc in (False, True):
+            atoms = organic()
+            atoms.center(vacuum=4.0)
+            atoms.pbc = pbc
+            atoms.calc = SinglePointCalculator(atoms, energy=0.0)
+            db.write(atoms, total_charge=0)
+    with pytest.raises(CellError, match=r"mixed.db row 2: SimpleCoulomb: .*coulomb='dsf'"):
+        evaluate(tmp_path / "mixed.db", model)
+    assert evaluate(tmp_path / "mixed.db", model, coulomb="dsf")["energy"]["n"] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from molcalc.errors import ConfigError
-from molcalc.train.report.recording import NoTracker, ReportConfig, TensorBoard, WandB, open_tracker
+from molcalc.train.loop.run_folder import RunFolder
+from molcalc.train.report.recording import NoTracker, Recording, ReportConfig, TensorBoard, WandB, open_tracker
 
 ROW = {"epoch": 2, "step": 20, "train_loss": 0.5, "valid_loss": 0.4, "energy_mae": 0.01, "learning_rate": 1e-3}
 NAMES = {"run/epoch", "loss/train_loss", "loss/valid_loss", "validation/energy_mae", "validation/energy_mae_kcal_mol",
@@ -48,6 +50,45 @@ def test_whatever_a_tracker_raises_at_its_start_is_one_clear_error(
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, api=SimpleNamespace(api_key="key")))
     with pytest.raises(ConfigError, match=r"track='wandb' cannot begin: 'no such host'; .*mode: offline"):
         open_tracker("wandb", tmp_path, 0, OPTIONS, {})
+
+
+@pytest.mark.parametrize("asked", [{}, {"mode": "online"}], ids=["by login", "by option"])
+def test_wandb_without_a_network_records_offline_and_says_so(
+    asked: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    modes: list[str] = []
+
+    def init(*, mode: str, **_: Any) -> Any:
+        modes.append(mode)
+        if mode == "online":
+            raise ConnectionError("no such host")
+        return SimpleNamespace(log=lambda row, step: None, finish=lambda: None)
+
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, api=SimpleNamespace(api_key="key")))
+    open_tracker("wandb", tmp_path, 0, OPTIONS, asked).close()
+    assert modes == ["online", "offline"]
+    assert re.search(r"cannot begin online \('no such host'\): the run is recorded in .*wandb sync", caplog.text)
+
+
+def test_a_tracker_that_fails_ends_its_records_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionError("gone")
+
+    run = SimpleNamespace(log=fail, finish=fail)
+    wandb = SimpleNamespace(init=lambda **_: run, api=SimpleNamespace(api_key=None))
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    trainer: Any = SimpleNamespace(
+        processes=SimpleNamespace(first=True), folder=RunFolder(tmp_path), progress=SimpleNamespace(step=0),
+        history=[ROW],
+    )  # fmt: skip
+    report: Any = None
+    with Recording(ReportConfig(track="wandb"), trainer, report, OPTIONS) as record:
+        record(trainer)
+        record(trainer)
+    assert caplog.text.count("recording the run stops here, training goes on: ConnectionError: gone") == 2
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

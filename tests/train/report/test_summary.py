@@ -12,6 +12,7 @@ import torch
 from molcalc.io import checkpoint
 from molcalc.train.data import open_dataset
 from molcalc.train.data.comparison import USUAL
+from molcalc.train.loop.potential_task import PotentialTask
 from molcalc.train.loop.processes import Processes
 from molcalc.train.loop.trainer import Trainer
 from molcalc.train.report import figures, summary
@@ -129,14 +130,17 @@ def test_groups_without_values_do_not_make_tables() -> None:
     assert summary._groups(evaluation, "test") == []
 
 
+Ended = tuple[RunReport, Trainer[PotentialTask]]
+
+
 @pytest.fixture
-def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[RunReport, Trainer]:
+def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ended:
     """A run that has just ended, with a report that is not written yet."""
-    trainers: list[Trainer] = []
+    trainers: list[Trainer[PotentialTask]] = []
     reports: list[RunReport] = []
     real = RunReport.__init__
 
-    def keep(self: RunReport, trainer: Trainer, *more: Any, **options: Any) -> None:
+    def keep(self: RunReport, trainer: Trainer[PotentialTask], *more: Any, **options: Any) -> None:
         real(self, trainer, *more, **options)
         trainers.append(trainer)
         reports.append(self)
@@ -148,12 +152,14 @@ def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[RunReport, T
     return reports[0], trainers[0]
 
 
-def test_an_update_in_the_middle_of_a_run_changes_nothing_of_it(ended: tuple[RunReport, Trainer]) -> None:
+def test_an_update_in_the_middle_of_a_run_changes_nothing_of_it(
+    ended: Ended,
+) -> None:
     report, trainer = ended
-    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    before = {name: value.clone() for name, value in trainer.task.network.state_dict().items()}
     random = torch.get_rng_state()
     report.update()
-    assert all(torch.equal(value, before[name]) for name, value in trainer.network.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in trainer.task.network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
     text = (trainer.folder.path / "report.md").read_text()
     assert "The run goes on" in text
@@ -164,18 +170,18 @@ def test_an_update_in_the_middle_of_a_run_changes_nothing_of_it(ended: tuple[Run
 
 
 def test_the_averaged_model_keeps_averages_while_the_network_goes_back_to_its_weights(
-    ended: tuple[RunReport, Trainer],
+    ended: Ended,
 ) -> None:
     _, trainer = ended
     model = trainer.averaged
-    raw = {f"members.0.{name}": value for name, value in trainer.network.state_dict().items()}
+    raw = {f"members.0.{name}": value for name, value in trainer.task.network.state_dict().items()}
     assert any(not torch.equal(model.weights[name], value) for name, value in raw.items())
     with trainer.average.applied():
         assert all(torch.equal(model.weights[name], value) for name, value in raw.items())
 
 
 def test_recording_draws_when_it_is_time_and_never_ends_a_run(
-    ended: tuple[RunReport, Trainer], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ended: Ended, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     report, trainer = ended
     drawn: list[int] = []
@@ -193,7 +199,7 @@ def test_recording_draws_when_it_is_time_and_never_ends_a_run(
     assert caplog.text.count("recording the run stops here, training goes on: ZeroDivisionError") == 1
 
 
-def test_only_the_first_process_records(ended: tuple[RunReport, Trainer], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_process_records(ended: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
     report, trainer = ended
     drawn: list[int] = []
     monkeypatch.setattr(trainer, "processes", Processes(rank=1, size=2))

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
+from molcalc import AIMNet2
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError, UnsupportedElementError
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import Checkpoint
@@ -26,11 +27,12 @@ from molcalc.train.data import open_dataset
 from molcalc.train.data.parts import open_parts
 from molcalc.train.loop.processes import joined
 from molcalc.train.loop.run_folder import RunFolder
+from molcalc.train.loop.task import checkpointed
 from molcalc.train.preparation import prepare
-from molcalc.train.start.initial_model import checkpointed, new_model
+from molcalc.train.start.initial_model import new_model
 from tests.helpers.model_files import multifidelity_state
-from tests.helpers.networks import tiny_checkpoint, tiny_multifidelity
-from tests.helpers.training_runs import OFFSET, TINY
+from tests.helpers.networks import tiny_checkpoint, tiny_dcm, tiny_multifidelity, tiny_multifidelity_checkpoint
+from tests.helpers.training_runs import OFFSET, PAIR_HEAD, TINY, copied
 
 SHORT = {"epochs": 2, "batch_size": 8, "batch_mode": "molecules", "progress": False, "plots": False}
 
@@ -313,3 +315,62 @@ def test_a_fidelity_that_goes_on_keeps_what_is_not_said_of_its_labels(labelled_d
     assert goes_on(dispersion="d3bj:PBE").dispersion == "d3bj:pbe"
     new = start({"other": labelled_db}, init=given).config.fidelities[0]
     assert (new.functional, new.dispersion) == (None, None)
+
+
+@pytest.fixture(scope="module")
+def co2_esp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copied("co2_esp.db", tmp_path_factory.mktemp("esp"))
+
+
+def test_a_head_is_put_on_a_model_and_leaves_its_energies(co2_esp: Path, tmp_path: Path) -> None:
+    """Energies, dispersion, elements and what the model knows are those of the model below; the head learns."""
+    below = saved(tmp_path / "below", tiny_checkpoint())
+    result = fit(
+        co2_esp, "aimnet2-dcm", output=tmp_path / "run", init=below, arguments=PAIR_HEAD, **{**SHORT, "epochs": 8},
+        validate_every=8, test=0,
+    )  # fmt: skip
+    old, new = checkpoint.load(below), checkpoint.load(tmp_path / "run")
+    assert new.config.kind == "aimnet2-dcm"
+    assert new.config.fidelities == (replace(old.config.fidelities[0], name="default", elements=(1, 6, 7, 8)),)
+    assert all(torch.equal(new.weights[name], value) for name, value in old.weights.items())
+    assert result.history[-1]["esp_rmse"] < 0.7 * result.history[0]["esp_rmse"]
+    assert {"energy_mae", "forces_mae"}.isdisjoint(result.history[0])
+    atoms = Atoms("CO2", [[0, 0, 0], [0, 0, 1.2], [0, 0, -1.1]])
+    energies = [model.get_potential_energy(atoms) for model in (AIMNet2(below), result.calculator())]
+    assert energies[0] == energies[1]
+    again = fit(output=tmp_path / "run", resume=True, epochs=9)  # knows what it was trained on
+    assert checkpoint.load(tmp_path / "run").config.fidelities == new.config.fidelities
+    assert again.history[-1]["epoch"] == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"arguments": {"aim_size": 8}}, "arguments.aim_size belongs to init=.*gets a head"),
+        ({"arguments": {"n_dcm": 2, "multipoles": True}}, "n_dcm=2 with multipoles=True"),
+        ({"arguments": {"channels": 2}}, "channels"),
+        ({"coulomb": "dsf"}, "coulomb are those of init="),
+        ({"fidelities": {"default": {"functional": "pbe0"}}}, "a head on .* leaves its energies as they are"),
+    ],
+)  # fmt: skip
+def test_what_belongs_to_the_model_below_a_head_is_refused(
+    labelled_db: Path, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    below = saved(tmp_path / "below", tiny_checkpoint())
+    with pytest.raises(ConfigError, match=message):
+        start(labelled_db, model="aimnet2-dcm", init=below, **options)
+
+
+def test_a_head_is_put_on_its_own_kind_of_model_only(labelled_db: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointMismatchError, match="holds a 'physnet-dcm' model; model='aimnet2-dcm'"):
+        start(labelled_db, model="aimnet2-dcm", init=saved(tmp_path / "below", tiny_dcm()))
+
+
+def test_a_head_stands_on_one_of_several_levels(labelled_db: Path, tmp_path: Path) -> None:
+    below = tiny_multifidelity_checkpoint()
+    found = start(
+        {"gfn2": labelled_db}, model="aimnet2-dcm", init=saved(tmp_path / "below", below), arguments=PAIR_HEAD
+    )
+    assert [each.name for each in found.config.fidelities] == ["gfn2"]
+    assert found.config.fidelities[0].dispersion_in_labels
+    assert torch.equal(found.weights["members.0.shifts"][0], below.weights["members.0.shifts"][1])

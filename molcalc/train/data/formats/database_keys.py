@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from molcalc.errors import DatasetError
-from molcalc.state import is_single, state_key
+from molcalc.state import FIDELITY_KEY, is_of_atoms, is_single, state_key
 from molcalc.train.data.formats.row import NOT_OTHER
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def is_database_key(name: str, value: Any) -> bool:
     return plain and _is_taken(name, value if isinstance(value, str) else None)
 
 
-def is_key_in_data(name: str, value: Any) -> bool:
+def is_key_in_data(name: str, value: Any, n_atoms: int) -> bool:
     """Whether a value among the data of a row is a key: one of charge, multiplicity or fidelity, or one that a database
     does not take elsewhere.
 
@@ -65,11 +65,18 @@ def is_key_in_data(name: str, value: Any) -> bool:
     -------
     bool
     """
-    if value is None or not is_single(value):
+    if value is None or is_of_atoms(value, n_atoms):
         return False
-    if state_key(name) is not None:
+    if state_key(name) not in (None, FIDELITY_KEY):
         return True
-    return isinstance(value, (str, int, float)) and name not in NOT_OTHER and not is_database_key(name, value)
+    if not is_single(value):
+        return False
+    return (
+        state_key(name) is not None
+        or isinstance(value, (str, int, float))
+        and name not in NOT_OTHER
+        and not is_database_key(name, value)
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -45,7 +45,7 @@ def structures_of_database(path: str) -> list[Atoms]:
             check_numbers(row.numbers.tolist(), f"row {row.id}")
             atoms = row.toatoms()
             data = named(row.data)
-            in_data = {key: value for key, value in data.items() if is_key_in_data(key, value)}
+            in_data = {key: value for key, value in data.items() if is_key_in_data(key, value, len(atoms))}
             # Keys live beside ASE's own names; row.charge, for one, is a property that hides a key of that name.
             keys = {key: vars(row)[key] for key in row._keys}
             for key in in_data.keys() & keys.keys():

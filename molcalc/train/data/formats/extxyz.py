@@ -14,6 +14,7 @@ from ase.io.extxyz import REV_PROPERTY_NAME_MAP, key_val_str_to_dict
 from molcalc.elements import atomic_number
 from molcalc.errors import DatasetError, UnsupportedElementError, damaged, reason_of, short
 from molcalc.io.files import UNREADABLE
+from molcalc.io.plain_numbers import decimal, numbers_of_python, whole_number
 from molcalc.io.xyz_frames import XYZFrame, xyz_frames
 from molcalc.properties import to_voigt
 from molcalc.state import state_key
@@ -27,7 +28,7 @@ from molcalc.train.data.formats.rows import RowFile
 _PLAIN = "species:S:1:pos:R:3"
 """Columns of a file that does not say them."""
 _ITEM = re.compile(r"\s*([A-Za-z_][\w-]*)=(\"[^\"\\]*\"|[^\s\"'{}\[\]\\=]+)(?=\s|$)")
-_NUMBER = re.compile(r"[+-]?(\d+|\d*\.?\d+([eE][+-]?\d+)?|\d+\.\d*([eE][+-]?\d+)?)")
+_NUMBER = re.compile(r"[+-]?(\d+|\d*\.?\d+([eE][+-]?\d+)?|\d+\.\d*([eE][+-]?\d+)?)", re.ASCII)
 _CONVERTERS: Mapping[str, Callable[[np.ndarray], Any]] = {
     "R": lambda words: words.astype(np.float64),
     "I": lambda words: words.astype(np.int64),
@@ -203,6 +204,9 @@ def _arrays(lines: list[str], layout: tuple[_Columns, ...]) -> dict[str, Any]:
             raise _BadLine(f"{len(row)} words for an atom, expected {needed}", atom)
     if any(len(row) != needed for row in words):
         words = [row[:needed] for row in words]
+    for atom, line in enumerate(lines):
+        if strange := set(numbers_of_python(line)) & _numeric_words(words[atom], layout):
+            raise _BadLine(f"{strange.pop()!r} is not a number as files have them; write its digits", atom)
     table = np.array(words, dtype=object).reshape(len(lines), needed)
     arrays = {}
     for column in layout:
@@ -212,6 +216,11 @@ def _arrays(lines: list[str], layout: tuple[_Columns, ...]) -> dict[str, Any]:
         except ValueError as error:
             raise _BadLine(f"{column.name}: {error}", _first_bad(part, column.kind)) from error
     return arrays
+
+
+def _numeric_words(words: list[str], layout: tuple[_Columns, ...]) -> set[str]:
+    """Words of a line in columns of numbers."""
+    return {word for column in layout if column.kind in "RI" for word in words[column.first : column.end]}
 
 
 def _first_bad(part: np.ndarray, kind: str) -> int:
@@ -245,7 +254,7 @@ def _cell(info: dict[str, Any], vectors: list[str]) -> tuple[Any, Any]:
             words = line.split()
             if words[0] != f"VEC{k + 1}" or len(words) != 4:
                 raise ValueError(f"found {short(line.strip())} where VEC{k + 1} x y z was expected")
-            cell[k] = [float(word) for word in words[1:]]
+            cell[k] = [decimal(word) for word in words[1:]]
         return cell, np.arange(3) < len(vectors)
     lattice = info.pop("Lattice", None)
     if "pbc" in info:
@@ -264,9 +273,9 @@ def _qm9_row(number: int, where: str, frame: XYZFrame) -> Row:
     arrays = _arrays(atoms, _layout(f"{_PLAIN}:mulliken_charges:R:1"))
     _, index, *values = frame.comment.replace("*^", "e").split()
     smiles, inchi = frame.qm9[1].split(), frame.qm9[2].split()
-    keys: dict[str, Any] = {"gdb": int(index), **dict(zip(_QM9_KEYS, map(float, values)))}
+    keys: dict[str, Any] = {"gdb": whole_number(index), **dict(zip(_QM9_KEYS, map(decimal, values)))}
     keys.update(smiles=smiles[0], smiles_relaxed=smiles[-1], inchi=inchi[0], inchi_relaxed=inchi[-1])
-    frequencies = np.array([float(word.replace("*^", "e")) for word in frame.qm9[0].split()])
+    frequencies = np.array([decimal(word.replace("*^", "e")) for word in frame.qm9[0].split()])
     return packed_row(
         number,
         where,

@@ -111,6 +111,10 @@ def _fitting(rows: Sequence[Row], problems: Problems) -> list[Row]:
         wrong = fits & [not isinstance(energy, (float, int, type(None))) for energy in columns["energy"]]
         _note_rows("energy is not a number", wrong, rows, problems)
         fits &= ~wrong
+    if not set(columns["pbc"]) <= _PERIODICITIES:  # of a column that holds anything; 1.0 counts as 1
+        wrong = fits & [pbc not in _PERIODICITIES for pbc in columns["pbc"]]
+        _note_rows("pbc is not a sum of 1, 2 and 4", wrong, rows, problems)
+        fits &= ~wrong
     for k in np.flatnonzero(fits & [bool(data) for data in columns["data"]]).tolist():
         fits[k] = _data_fits(rows[k], problems)
     return list(rows) if fits.all() else [row for row, good in zip(rows, fits) if good]
@@ -131,6 +135,8 @@ def _note_rows(reason: str, mask: np.ndarray, rows: Sequence[Row], problems: Pro
     problems.add_many(reason, [rows[k].id for k in np.flatnonzero(mask).tolist()])
 
 
+_PERIODICITIES = {None, *range(8)}
+"""Sums of 1, 2 and 4 for the periodic directions of a row."""
 _POINT_DATA = {"esp": (1, "(n_points,)"), "esp_points": (3, "(n_points, 3)")}
 """Numbers per point, and the shape for messages."""
 
@@ -258,7 +264,7 @@ def _keys(rows: Sequence[Row]) -> dict[str, list[Any]]:
     keys = {name: [row.keys.get(name) for row in rows] for name in names}
     for k, row in enumerate(rows):
         for name, value in row.data.items():
-            if is_key_in_data(name, value) and row.keys.get(name) is None:
+            if is_key_in_data(name, value, row.natoms) and row.keys.get(name) is None:
                 keys.setdefault(name, [None] * len(rows))[k] = single(value)
     return keys
 
@@ -268,6 +274,6 @@ def _data(rows: Sequence[Row]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for k, row in enumerate(rows):
         for name, value in row.data.items():
-            if name not in NOT_OTHER and not is_key_in_data(name, value):
+            if name not in NOT_OTHER and not is_key_in_data(name, value, row.natoms):
                 found.setdefault(name, [None] * len(rows))[k] = value
     return found

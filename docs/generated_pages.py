@@ -1,0 +1,217 @@
+"""Pages of the site that are made from the package itself: commands, options, errors, Python, examples.
+
+What is there is asked of the code, so that no page can name an option that does not exist. They are written into
+``docs/made``, which belongs to the build alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import inspect
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from molcalc.io.schema import Choice
+
+REPOSITORY = Path(__file__).parents[1]
+PUBLIC = {
+    "molcalc": "Calculators, many structures at once, training",
+    "molcalc.analysis": "What a model says of a molecule",
+    "molcalc.conformers": "Conformers",
+    "molcalc.conformers.metrics": "What generated conformers are worth",
+    "molcalc.train": "Training",
+    "molcalc.simulate": "Relaxation and dynamics",
+    "molcalc.export": "Export",
+    "molcalc.testing": "Checks",
+}
+"""Rooms whose public names are on the page of Python, with titles."""
+
+
+def write_pages(docs: Path) -> None:
+    """Write every page that is made here into ``made`` of the folder of the docs."""
+    folder = docs / "made"
+    folder.mkdir(exist_ok=True)
+    for name, made in MADE.items():
+        (folder / f"{name}.md").write_text(made(), encoding="utf-8")
+
+
+def python_page() -> str:
+    """Every public name, once, where it is found first."""
+    lines, seen = ["# Python\n"], set()
+    for room, title in PUBLIC.items():
+        module = importlib.import_module(room)
+        lines.append(f"\n## `{room}`: {title}\n")
+        for name in sorted(module.__all__, key=str.lower):
+            value = getattr(module, name)
+            if not (inspect.isclass(value) or inspect.isfunction(value)):
+                continue
+            home = f"{value.__module__}.{value.__qualname__}"
+            if home not in seen:
+                seen.add(home)
+                lines += [f"\n### {name}\n", "```{eval-rst}", *_documented(home, value), "```"]
+    return "\n".join(lines)
+
+
+def _documented(home: str, value: Any) -> list[str]:
+    """Directive for a class or function."""
+    if inspect.isclass(value):
+        foreign = ", ".join(base.__name__ for base in value.__mro__ if not base.__module__.startswith("molcalc"))
+        return [f".. autoclass:: {home}", "   :members:", f"   :inherited-members: {foreign}"]
+    return [f".. autofunction:: {home}"]
+
+
+def commands_page() -> str:
+    """The help of every command and of every command inside it."""
+    from molcalc.cli import build_parser
+
+    lines = ["# Commands\n", "What `--help` prints.\n"]
+    for name, parser in _commands(build_parser()):
+        lines += [f"\n## {name}\n", "```text", parser.format_help().rstrip(), "```"]
+    return "\n".join(lines)
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    yield parser.prog, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from _commands(inner)
+
+
+def options_page() -> str:
+    """Every option of ``fit`` with its kind, default, recommended values and words."""
+    from molcalc.registry import MODELS
+    from molcalc.train.config import FitConfig
+
+    recommended = {name: _flat(kind.training.options) for name, kind in MODELS.items()}
+    lines = [
+        "# Options of training\n",
+        "Keys of `fit(..., key=value)`, of YAML files, and of `molcalc train --set key=value`. A key of a part may be",
+        "written in it or without it (`loop: {epochs: 300}` or `epochs: 300`); those of `loss` always stand inside.",
+        "Rates and decays that are `null` are chosen for the data, see [training](../training.md).\n",
+    ]
+    for part, hint in typing.get_type_hints(FitConfig, include_extras=True).items():
+        if not dataclasses.is_dataclass(hint):
+            words = _words_of(FitConfig)[part]
+            lines += [f"\n`{part}` (default `{getattr(FitConfig, part)}`): {words}\n"]
+            continue
+        summary = inspect.getdoc(hint).splitlines()[0]
+        lines += [f"\n## {part}\n", f"{summary}\n", "| option | default | recommended | |", "|---|---|---|---|"]
+        lines += _options_of(hint, f"{part}." if part == "loss" else "", recommended)
+    return "\n".join(lines)
+
+
+def _options_of(config: Any, prefix: str, recommended: dict[str, dict[str, Any]]) -> Iterator[str]:
+    hints, words = typing.get_type_hints(config, include_extras=True), _words_of(config)
+    for field in dataclasses.fields(config):
+        hint, name = hints[field.name], f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(hint):
+            yield f"| `{name}` | | | {words.get(field.name, '')} |"
+            yield from _options_of(hint, f"{name}.", recommended)
+            continue
+        default = field.default if field.default is not dataclasses.MISSING else _made(field)
+        also = {model: values[name] for model, values in recommended.items() if name in values}
+        shown = "<br>".join(f"{model}: `{value}`" for model, value in also.items())
+        yield f"| `{name}` | {_shown(default)} | {shown} | {words.get(field.name, '')} *{_kind(hint)}* |"
+
+
+def _made(field: dataclasses.Field[Any]) -> Any:
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else None
+
+
+def _shown(value: Any) -> str:
+    return f"`{'null' if value is None else value}`"
+
+
+def _kind(hint: Any) -> str:
+    if typing.get_origin(hint) is Annotated:
+        inner, *limits = typing.get_args(hint)
+        return ", ".join([_kind(inner), *map(_allowed, limits)])
+    arguments = typing.get_args(hint)
+    if arguments and hint.__class__.__name__ in {"UnionType", "Union", "_UnionGenericAlias"}:
+        return " or ".join("null" if kind is type(None) else _kind(kind) for kind in arguments)
+    if arguments:
+        return f"{hint.__origin__.__name__} of {', '.join(_kind(kind) for kind in arguments if kind is not ...)}"
+    return "anything" if hint is Any else str(getattr(hint, "__name__", hint))
+
+
+def _allowed(limit: Any) -> str:
+    return f"one of {', '.join(limit.names)}" if isinstance(limit, Choice) else str(limit)
+
+
+def _words_of(config: Any) -> dict[str, str]:
+    """Words of every attribute in the docstring of a configuration."""
+    part = inspect.getdoc(config).partition("Attributes\n----------\n")[2]
+    found: dict[str, str] = {}
+    for names, words in re.findall(r"(?m)^(\w[\w, ]*) : ((?:.+)(?:\n[ ]+.+)*)", part):
+        text = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", " ".join(words.split())).replace("``", "`").replace("|", "\\|")
+        found |= dict.fromkeys(names.split(", "), text)
+    return found
+
+
+def _flat(options: Any, prefix: str = "") -> dict[str, Any]:
+    """Options by name; those inside the loss keep its name before them."""
+    found: dict[str, Any] = {}
+    for key, value in options.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{key}." if prefix or key == "loss" else "")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def errors_page() -> str:
+    """Every error and warning with what it means, and what it is besides."""
+    errors = importlib.import_module("molcalc.errors")
+    lines = [
+        "# Errors and warnings\n",
+        "All are in `molcalc.errors`. [Troubleshooting](../troubleshooting.md) says what to do.\n",
+        "| | is also | |",
+        "|---|---|---|",
+    ]
+    for name, kind in vars(errors).items():
+        if inspect.isclass(kind) and issubclass(kind, Exception) and kind.__module__ == "molcalc.errors":
+            also = ", ".join(
+                f"`{base.__name__}`" for base in kind.__mro__[1:] if base not in (object, Exception, BaseException)
+            )
+            lines.append(f"| `{name}` | {also} | {inspect.getdoc(kind).splitlines()[0]} |")
+    return "\n".join(lines)
+
+
+def examples_page() -> str:
+    """Every example with what it shows and its code."""
+    lines = ["# Examples\n", "Scripts of the folder `examples/` as they are; the tests run each of them.\n"]
+    for script in sorted((REPOSITORY / "examples").glob("**/*.py")):
+        text = script.read_text(encoding="utf-8")
+        first = inspect.cleandoc(text.split('"""')[1]).split("\n\n")[0].replace("\n", " ").replace("``", "`")
+        name = script.relative_to(REPOSITORY)
+        lines += [
+            f"\n## {name.stem.replace('_', ' ')}\n",
+            f"{first}\n",
+            f"`{name}`\n",
+            "```python",
+            text.rstrip(),
+            "```",
+        ]
+    return "\n".join(lines)
+
+
+def contributing_page() -> str:
+    """What a change needs, from the file at the top of the repository."""
+    return (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8").replace("(docs/", "(../")
+
+
+MADE = {
+    "python": python_page,
+    "commands": commands_page,
+    "options": options_page,
+    "errors": errors_page,
+    "examples": examples_page,
+    "contributing": contributing_page,
+}
+"""Pages by name."""

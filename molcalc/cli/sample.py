@@ -1,0 +1,96 @@
+"""``molcalc sample``: structures that a trained generator of conformers proposes, relaxed and ranked if asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from molcalc.cli.conformers import add_ranking_options, rank_and_write
+from molcalc.cli.failures import Failures
+from molcalc.cli.options import Arguments, Subparsers, add_html, add_model_options, input_paths, number
+from molcalc.cli.table import Column, ShownTable, add_table_options, check_table_target, show_table
+
+if TYPE_CHECKING:
+    from molcalc.conformers.molecules import Ensemble
+
+_EPILOG = """\
+RUN is the folder of a generator ('molcalc train --model conformer-vae', or ConformerVAE.save). What it proposes is like
+its training structures and has no weights: relax it. --relax does so with the named calculator and ranks what is left,
+as 'molcalc conformers' does; a structure whose bonds or stereochemistry change is dropped, and counted.
+
+A generator of heavy atoms alone needs --smiles for that, from which bond orders and hydrogen atoms come.
+docs/conformer_vae.md says what a generator is for.
+
+examples:
+  molcalc sample runs/generator -n 1000 -o proposed.xyz
+  molcalc sample runs/generator -n 200 --relax wb97m-d3 -o ranked.sdf
+  molcalc sample runs/heavy -n 200 --relax wb97m-d3 --smiles 'CC(=O)NC(C)(C)C(=O)NC' -o ranked.db
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "sample", help="propose conformers by a trained generator", description=__doc__, epilog=_EPILOG
+    )
+    parser.add_argument("run_folder", metavar="RUN", help="folder of the generator")
+    parser.add_argument(
+        "-n", "--structures", type=number(int, 1), default=100, metavar="N", dest="n_structures", help="(default 100)"
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="structures: .db, .sdf with --relax, or what ASE writes"
+    )
+    parser.add_argument("--prior", choices=("gmm", "normal"), default="gmm",
+        help="where latents are drawn from: the mixture that training structures make (default), or all of the latent "
+        "space",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=number(int, 0), default=0, metavar="K", help="of the latents (default 0)")
+    parser.add_argument("--smiles", metavar="SMILES", help="the molecule with its bond orders, for hydrogen atoms")
+    parser.add_argument("--restart", action="store_true", help="go on with the relaxed structures of an earlier run")
+    parser.add_argument("--force", action="store_true", help="replace existing files, but no input")
+    add_html(parser, "with --relax the ranked list with its structures")
+    add_ranking_options(parser)
+    add_table_options(parser, unit=True, usual=None)
+    add_model_options(parser, flag="--relax")
+    parser.set_defaults(run=run)
+
+
+def run(args: Arguments) -> int:
+    """Propose structures, and write them or rank them."""
+    from molcalc.cli.output import output_format, write_frames
+    from molcalc.conformers.hydrogens import with_hydrogens
+    from molcalc.conformers.molecules import Ensemble
+    from molcalc.conformers.sdf import with_bond_orders
+    from molcalc.conformers.vae.vae import ConformerVAE
+    from molcalc.errors import ConfigError
+    from molcalc.io.targets import check_file
+
+    generator = ConformerVAE.load(args.run_folder)
+    output, inputs = Path(args.output), input_paths([args.run_folder], *(args.model or []))
+
+    def proposed() -> Ensemble:
+        structures = generator.sample(args.n_structures, prior=args.prior, seed=args.seed)
+        ensemble = Ensemble(molecule=generator.reference.molecule, structures=structures)
+        return ensemble if args.smiles is None else with_hydrogens(ensemble, args.smiles)
+
+    if args.model:
+        return rank_and_write(
+            args,
+            output,
+            inputs,
+            lambda in_sdf: [with_bond_orders(proposed()) if in_sdf else proposed()],
+            Failures(args.words, args.debug),
+        )
+    for flag, given in (("--restart", args.restart), ("--html", args.html is not None)):
+        if given:
+            raise ConfigError(f"{flag} is about relaxed structures: give --relax MODEL as well")
+    check_file(output, force=args.force, inputs=inputs)
+    output_format(output)
+    check_table_target(args, inputs, [output])
+    ensemble = proposed()
+    write_frames(output, list(ensemble.structures))
+    table = ShownTable([Column("molecule", text=True), Column("structures")])
+    table.rows.append((ensemble.molecule.name, len(ensemble.structures)))
+    document = {"molecule": ensemble.molecule.name, "structures": len(ensemble.structures), "output": str(output)}
+    show_table(args, table, document, f"{len(ensemble.structures)} structures of {ensemble.molecule.name} in {output}")
+    return 0

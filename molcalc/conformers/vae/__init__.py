@@ -1,0 +1,1 @@
+"""A generator of conformers of one molecule, learned from structures of it."""

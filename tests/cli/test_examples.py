@@ -1,0 +1,38 @@
+"""``molcalc examples``."""
+
+from __future__ import annotations
+
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+from molcalc.cli.examples import CHECKOUT, example_files
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_examples_are_listed_with_what_they_show_and_copied_whole(run: Any, tmp_path: Path) -> None:
+    listed = run("examples").out
+    assert "single_point.py" in listed
+    assert "config/three_fidelities.yaml" in listed
+    assert "AIMNet2 on three levels" in listed
+    folder = tmp_path / "mine"
+    assert run("examples", "--copy", folder).status == 0
+    for file in example_files(CHECKOUT):
+        assert (folder / file.relative_to(CHECKOUT)).read_bytes() == file.read_bytes()
+    again = run("examples", "--copy", folder)
+    assert again.status == 2
+    assert "exists" in again.err
+
+
+def test_every_example_is_installed_with_the_package() -> None:
+    settings = ConfigParser()
+    settings.read(REPOSITORY / "setup.cfg")
+    installed = set()
+    for target, patterns in settings["options.data_files"].items():
+        for pattern in patterns.split():
+            files = list(REPOSITORY.glob(pattern))
+            assert files, pattern
+            assert {Path("share/molcalc") / file.parent.relative_to(REPOSITORY) for file in files} == {Path(target)}
+            installed |= set(files)
+    assert installed == set(example_files(CHECKOUT))
