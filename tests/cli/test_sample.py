@@ -37,6 +37,9 @@ def test_a_generator_is_trained_resumed_and_sampled(run: Any, trained: Any) -> N
     assert result.status == 0, result.err
     assert "5 structures of H2O2 in proposed.xyz" in result.out
     assert len(read("proposed.xyz", index=":")) == 5
+    cited = run("cite", "run")
+    assert cited.status == 0, cited.err
+    assert re.findall(r"(?m)^@\w+{(\S+),$", cited.out) == ["molcalc", "visnet", "egnn", "ase"]
 
 
 def test_a_generator_says_what_it_is_and_is_no_potential(run: Any, trained: Any) -> None:
