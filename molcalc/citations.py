@@ -81,6 +81,18 @@ REFERENCES = {
         "The atomic simulation environment---a {Python} library for working with atoms",
         "J. Phys.: Condens. Matter", "29", "273002", 2017, "10.1088/1361-648X/aa680e", "structures, optimizers",
     ),
+    "visnet": Reference(
+        "Wang, Yusong and Wang, Tong and Li, Shaoning and He, Xinheng and Li, Mingyu and Wang, Zun and Zheng, Nanning "
+        "and Shao, Bin and Liu, Tie-Yan",
+        "Enhancing geometric representations for molecules with equivariant vector-scalar interactive message passing",
+        "Nat. Commun.", "15", "313", 2024, "10.1038/s41467-023-43720-2", "encoder of the generator of conformers",
+    ),
+    "egnn": Reference(
+        "Satorras, V{\\'i}ctor Garcia and Hoogeboom, Emiel and Welling, Max",
+        "{E(n)} Equivariant Graph Neural Networks",
+        "Proc. 38th Int. Conf. Machine Learning", "139", "9323--9332", 2021, "10.48550/arXiv.2102.09844",
+        "decoder of the generator of conformers",
+    ),
 }  # fmt: skip
 """Papers by key."""
 OF_KINDS = {
@@ -89,8 +101,9 @@ OF_KINDS = {
     "aimnet2-noneq-dcm": ("aimnet2", "dcm"),
     "physnet-dcm": ("physnet", "dcm"),
     "noneq-dcm": ("physnet", "dcm"),
+    "conformer-vae": ("visnet", "egnn"),
 }
-"""Papers of each kind of network."""
+"""Papers of each kind of model."""
 OF_DISPERSION = {"d3bj": ("d3", "d3bj"), "d4": ("d4",)}
 """Papers of each kind of dispersion."""
 

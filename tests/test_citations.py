@@ -7,11 +7,11 @@ from pathlib import Path
 
 from molcalc._version import __version__
 from molcalc.citations import OF_DISPERSION, OF_KINDS, REFERENCES, bibliography
-from molcalc.registry import MODELS
+from molcalc.registry import GENERATOR, MODELS
 
 
-def test_every_kind_of_network_names_its_papers() -> None:
-    assert OF_KINDS.keys() == MODELS.keys()
+def test_every_kind_of_model_names_its_papers() -> None:
+    assert OF_KINDS.keys() == {*MODELS, GENERATOR}
     assert {key for keys in (*OF_KINDS.values(), *OF_DISPERSION.values()) for key in keys} <= REFERENCES.keys()
 
 

@@ -17,6 +17,8 @@ from molcalc.train.loop.augmentation import random_rotations
 MOTIONS = ("rotation", "reflection", "translation", "permutation")
 USUAL_SHIFT = 5.0
 """Å, standard deviation of each component of a random translation."""
+FARTHEST_SHIFT = 1e6
+"""Å, up to which positions keep ten decimals."""
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 
 
@@ -99,9 +101,15 @@ class Motion:
         Raises
         ------
         ConfigError
-            When it is not three numbers.
+            When it is not three numbers, or so long that positions lose digits.
         """
-        return cls("translation", f"translated by ({_listed(vector)}) Å", shift=_vector(vector, "translation"))
+        shift = _vector(vector, "translation")
+        if np.abs(shift).max() > FARTHEST_SHIFT:
+            raise ConfigError(
+                f"translation=({_listed(vector)}): at most {FARTHEST_SHIFT:g} Å along each axis, as positions lose "
+                "digits far away"
+            )
+        return cls("translation", f"translated by ({_listed(vector)}) Å", shift=shift)
 
     @classmethod
     def permutation(cls, order: Sequence[int] | np.ndarray) -> Motion:

@@ -261,7 +261,10 @@ def _timestep(frames: Sequence[Atoms], given: float | None) -> float:
     if not times and given is not None:
         return given
     if not times:
-        raise ConfigError('the frames have no info["time_fs"]: give timestep=, in fs between two frames')
+        raise ConfigError(
+            'the frames have no info["time_fs"], which dynamics of molcalc write: set it, or give timestep=, in fs '
+            "between two frames"
+        )
     if len(times) < len(frames):
         raise InputError(f"{len(frames) - len(times)} of {len(frames)} frames have no time: these are of several runs")
     if len(times) == 1:

@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from molcalc.analysis.molecular_potential import MolecularPotential
 from molcalc.calculators.base import MolCalculator
 from molcalc.errors import ConfigError, InputError, checked_positive
+from molcalc.prediction.batching import check_positions
 from molcalc.units import VDW_RADII
 
 SCALE = 1.4
@@ -61,12 +62,13 @@ class VdwSurface:
         ConfigError
             For a scale or density that is not a positive number, or gives too many points.
         InputError
-            Without atoms.
+            Without atoms, and for positions that are not finite.
         """
         checked_positive("scale", scale)
         checked_positive("density", density)
         if not len(atoms):
             raise InputError("the structure has no atoms, and so no surface")
+        check_positions(atoms)
         radii = scale * VDW_RADII[atoms.numbers]
         areas = 4.0 * np.pi * radii**2
         counts = np.maximum(1, np.ceil(density * areas)).astype(np.int64)

@@ -22,15 +22,23 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Run the command."""
-    from molcalc.citations import OF_DISPERSION, OF_KINDS, bibliography
+    from molcalc.citations import bibliography
 
     if args.model is None:
         print(bibliography(), end="")
         return 0
+    print(bibliography(_papers(args.model)), end="")
+    return 0
+
+
+def _papers(model: str) -> tuple[str, ...]:
+    """Keys of the papers of a potential, or of a generator of conformers."""
+    from molcalc.citations import OF_DISPERSION, OF_KINDS
+    from molcalc.cli.info import describe_generator
     from molcalc.pretrained.sources import read_model
 
-    config = read_model(args.model).config
+    if (generator := describe_generator(model)) is not None:
+        return (*OF_KINDS[generator["kind"]], "ase")
+    config = read_model(model).config
     kinds = [str(each.dispersion).partition(":")[0] for each in config.fidelities if each.dispersion is not None]
-    keys = [*OF_KINDS[config.kind], *(key for kind in kinds for key in OF_DISPERSION[kind]), "ase"]
-    print(bibliography(dict.fromkeys(keys)), end="")
-    return 0
+    return (*OF_KINDS[config.kind], *(key for kind in kinds for key in OF_DISPERSION[kind]), "ase")

@@ -71,7 +71,7 @@ def add_parser(subparsers: Subparsers) -> None:
     group.add_argument("--translation", nargs=3, type=number(float), metavar=("X", "Y", "Z"), help="Å")
     parser.add_argument("--plot", action="store_true", help="picture of the structure with the largest dipole, as it "
                         "is, rotated and moved (90° about z and 5 3 -2 Å unless given)")  # fmt: skip
-    parser.add_argument("-o", "--output", metavar="NAME", default="equivariance",
+    parser.add_argument("-o", "--output", metavar="NAME",
                         help="beginning of the picture's name (default: equivariance.png)")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace existing files, but no input")
     add_table_options(parser)
@@ -92,7 +92,9 @@ def run(args: Arguments) -> int:
         raise ConfigError(f"--model {max(names, key=names.count)} is named twice")
     named = _named_motions(args)
     inputs = input_paths(sources_of(args.data), *names)
-    picture = Path(f"{args.output}.png") if args.plot else None
+    if args.output is not None and not args.plot:
+        raise ConfigError(f"--output {args.output} names the picture: give --plot as well")
+    picture = Path(f"{args.output or 'equivariance'}.png") if args.plot else None
     check_table_target(args, inputs, [picture])
     if picture is not None:
         args.held.enter_context(reserved(picture, force=args.force, inputs=inputs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,10 +43,14 @@ def run(args: Arguments) -> int:
     target = Path(args.copy)
     if target.exists() or target.is_symlink():
         raise InputError(f"{target} exists: give the name of a new folder")
-    for file in files:
-        copy = target / file.relative_to(folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(copy, file.read_bytes())
+    try:
+        for file in files:
+            copy = target / file.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(copy, file.read_bytes())
+    except BaseException:  # a part of them is of no use, and would be in the way of the next try
+        shutil.rmtree(target, ignore_errors=True)
+        raise
     print(f"{len(files)} files in {target}")
     return 0
 

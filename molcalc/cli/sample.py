@@ -27,6 +27,12 @@ examples:
   molcalc sample runs/heavy -n 200 --relax wb97m-d3 --smiles 'CC(=O)NC(C)(C)C(=O)NC' -o ranked.db
 """
 
+_OF_RELAXED = (
+    "restart", "html", "fmax", "steps", "optimizer", "window", "temperature", "gibbs", "pressure", "enantiomers",
+    "duplicate_energy", "duplicate_rmsd", "fidelity", "member", "charge", "multiplicity", "dispersion", "coulomb",
+)  # fmt: skip
+"""Options that mean nothing without --relax."""
+
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add the command."""
@@ -52,7 +58,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add_ranking_options(parser)
     add_table_options(parser, unit=True, usual=None)
     add_model_options(parser, flag="--relax")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, of_relaxed={name: parser.get_default(name) for name in _OF_RELAXED})
 
 
 def run(args: Arguments) -> int:
@@ -81,9 +87,12 @@ def run(args: Arguments) -> int:
             lambda in_sdf: [with_bond_orders(proposed()) if in_sdf else proposed()],
             Failures(args.words, args.debug),
         )
-    for flag, given in (("--restart", args.restart), ("--html", args.html is not None)):
-        if given:
-            raise ConfigError(f"{flag} is about relaxed structures: give --relax MODEL as well")
+    for name, default in args.of_relaxed.items():
+        if vars(args)[name] != default:
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag} is about relaxed structures: give --relax MODEL as well")
+    if output.suffix == ".sdf":
+        raise ConfigError(f"{output}: .sdf holds ranked structures: give --relax MODEL as well, or write .xyz or .db")
     check_file(output, force=args.force, inputs=inputs)
     output_format(output)
     check_table_target(args, inputs, [output])

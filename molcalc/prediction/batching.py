@@ -86,6 +86,20 @@ def check_images(images: Iterable[Atoms]) -> list[Atoms]:
     return found
 
 
+def check_positions(atoms: Atoms) -> None:
+    """Refuse positions that are not finite.
+
+    Raises
+    ------
+    InputError
+        Names the first such atom.
+    """
+    finite = np.isfinite(atoms.positions).all(axis=1)
+    if not finite.all():
+        atom = int(np.flatnonzero(~finite)[0])
+        raise InputError(f"positions are not finite: atom {atom} is at {atoms.positions[atom].tolist()}")
+
+
 def check_structure(atoms: Atoms, elements: Iterable[int], model: str, periodic: bool) -> None:
     """Refuse structures a model cannot describe.
 
@@ -100,10 +114,7 @@ def check_structure(atoms: Atoms, elements: Iterable[int], model: str, periodic:
     """
     if len(atoms) == 0:
         raise InputError("the structure has no atoms")
-    finite = np.isfinite(atoms.positions).all(axis=1)
-    if not finite.all():
-        atom = int(np.flatnonzero(~finite)[0])
-        raise InputError(f"positions are not finite: atom {atom} is at {atoms.positions[atom].tolist()}")
+    check_positions(atoms)
     if atoms.has("initial_magmoms"):
         moments = atoms.get_initial_magnetic_moments()
         finite = np.isfinite(moments).reshape(len(atoms), -1).all(axis=1)

@@ -72,6 +72,7 @@ def test_the_cell_of_a_crystal_turns_along() -> None:
         (lambda: Motion.rotation(90, "w"), "axis='w'"),
         (lambda: Motion.rotation(90, (0, 0, 0)), "no direction"),
         (lambda: Motion.translation((1.0, 2.0)), "three numbers"),
+        (lambda: Motion.translation((1e300, 0.0, 0.0)), "at most 1e"),
         (lambda: Motion.permutation([0, 0, 2]), "once"),
         (lambda: Motion.random("rotatoin", 3, np.random.default_rng(0)), "did you mean 'rotation'"),
     ],

@@ -113,3 +113,10 @@ def test_only_molecules_with_charges_have_a_potential() -> None:
     atoms.pbc = True
     with pytest.raises(InputError, match="planar_potential"):
         esp_surface(atoms, calc)
+
+
+def test_a_structure_whose_positions_are_not_finite_has_no_surface() -> None:
+    atoms = molecule("H2O")
+    atoms.positions[1, 2] = np.nan
+    with pytest.raises(InputError, match=r"positions are not finite: atom 1 is at \[0\.0, 0\.763239, nan\]"):
+        VdwSurface.around(atoms)

@@ -109,6 +109,7 @@ def test_data_of_training_that_ase_does_not_read_are_taken(run: Any, siblings: P
         (("--axis", "0", "0", "0"), "no direction"),
         (("--motions", "0"), "is not a whole number ≥ 1"),
         (("--translation", "1", "2"), "expected 3 arguments"),
+        (("-o", "turned"), "--output turned names the picture: give --plot as well"),
         (("--data", "none.xyz"), "none.xyz"),
     ],
 )

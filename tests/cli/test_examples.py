@@ -6,7 +6,10 @@ from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from molcalc.cli.examples import CHECKOUT, example_files
+from molcalc.errors import ResourceError
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -23,6 +26,17 @@ def test_examples_are_listed_with_what_they_show_and_copied_whole(run: Any, tmp_
     again = run("examples", "--copy", folder)
     assert again.status == 2
     assert "exists" in again.err
+
+
+def test_a_copy_that_fails_leaves_nothing_behind(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        if path.name != "README.md":
+            path.write_bytes(data[:1])
+            raise ResourceError(f"cannot write {path}: no space left on device")
+
+    monkeypatch.setattr("molcalc.io.files.write_atomic", full)
+    assert run("examples", "--copy", tmp_path / "mine").status == 6
+    assert not (tmp_path / "mine").exists()
 
 
 def test_every_example_is_installed_with_the_package() -> None:

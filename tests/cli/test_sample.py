@@ -37,6 +37,9 @@ def test_a_generator_is_trained_resumed_and_sampled(run: Any, trained: Any) -> N
     assert result.status == 0, result.err
     assert "5 structures of H2O2 in proposed.xyz" in result.out
     assert len(read("proposed.xyz", index=":")) == 5
+    cited = run("cite", "run")
+    assert cited.status == 0, cited.err
+    assert re.findall(r"(?m)^@\w+{(\S+),$", cited.out) == ["molcalc", "visnet", "egnn", "ase"]
 
 
 def test_a_generator_says_what_it_is_and_is_no_potential(run: Any, trained: Any) -> None:
@@ -60,13 +63,16 @@ def test_samples_are_relaxed_and_ranked(run: Any, trained: Any) -> None:
     [
         (("sample", "nowhere", "-o", "a.xyz"), "nowhere"),
         (("sample", "run", "-o", "a.xyz", "--restart"), "give --relax MODEL as well"),
+        (("sample", "run", "-o", "a.xyz", "--gibbs"), "--gibbs is about relaxed structures: give --relax MODEL"),
+        (("sample", "run", "-o", "a.xyz", "--duplicate-rmsd", "0.2"), "--duplicate-rmsd is about relaxed structures"),
+        (("sample", "run", "-o", "a.sdf"), "a.sdf: .sdf holds ranked structures: give --relax MODEL as well"),
         (("sample", "run", "-o", "frames.xyz"), "frames.xyz exists"),
         (("sample", "run", "-o", "a.xyz", "--smiles", "OO"), "has hydrogen atoms already"),
         (("train", "--model", "conformer-vae", "--output", "new"), "which data"),
         (("train", "frames.xyz", "--model", "conformer-vae", "--output", "new", "--init", "run"), "begins with new"),
         (("train", "frames.xyz", "--model", "conformer-vae", "--output", "new", "--set", "latent=3"), "unknown key"),
     ],
-    ids=["folder", "restart", "exists", "smiles", "data", "init", "key"],
+    ids=["folder", "restart", "ranks", "duplicates", "sdf", "exists", "smiles", "data", "init", "key"],
 )
 def test_mistakes_end_with_one_line(run: Any, trained: Any, arguments: tuple[str, ...], message: str) -> None:
     result = run(*arguments)

@@ -16,6 +16,7 @@ from molcalc.conformers.metrics.internal_coordinates import InternalCoordinates
 from molcalc.conformers.metrics.validity import validity_of
 from molcalc.conformers.molecules import Molecule, molecule_of
 from molcalc.errors import InputError
+from molcalc.prediction.batching import check_images
 
 SMALLEST_REFERENCE = 4
 """Structures of the reference: two halves of two."""
@@ -212,6 +213,10 @@ def evenly_chosen(structures: np.ndarray, most: int = MOST_COMPARED) -> np.ndarr
 
 
 def _positions(molecule: Molecule, structures: Sequence[Atoms], name: str, fewest: int) -> np.ndarray:
+    try:
+        structures = check_images(structures)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
     if len(structures) < fewest:
         raise InputError(f"{name}: {len(structures)} structures; at least {fewest} are needed")
     for k, atoms in enumerate(structures):
@@ -219,6 +224,11 @@ def _positions(molecule: Molecule, structures: Sequence[Atoms], name: str, fewes
             raise InputError(
                 f"{name}, structure {k}: atoms {atoms.get_chemical_formula('reduce')} are not those of "
                 f"{Atoms(molecule.numbers).get_chemical_formula('reduce')}, in this order"
+            )
+        if atoms.pbc.any():
+            raise InputError(
+                f"{name}, structure {k}: pbc={atoms.pbc.tolist()}: conformers are of molecules; make it whole, and "
+                "switch off with atoms.pbc = False"
             )
         if not np.isfinite(atoms.positions).all():
             raise InputError(f"{name}, structure {k}: positions are not finite")

@@ -216,7 +216,8 @@ def divided(
         method=config.split_method,
         fold=config.fold,
     )
-    if config.split_method != "block" and (frames := resembling_frames(whole)) is not None:
+    by_chance = config.split_method != "block" and config.split_key is None and config.split_by is None
+    if by_chance and (valid is None or test is None) and (frames := resembling_frames(whole)) is not None:
         log.warning("%s", frames)
     if kept is not None:
         chosen = kept.applied(whole, chosen)

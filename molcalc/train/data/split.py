@@ -114,7 +114,9 @@ def split(
     for name, wish in wishes.items():
         if not (part == _number(name)).any():
             raise DatasetError(
-                f"{name}={wish.wanted!r} of {n} structures in {groups.max() + 1} groups leaves that part empty"
+                f"{name}={wish.wanted!r} of {n} structures in {groups.max() + 1} groups leaves that part empty, as "
+                "equal structures and those of a group stay together: give more that differ, a larger share, or a file "
+                "of its own"
             )
     found = Split(*(np.flatnonzero(part == number) for number in range(3)))
     if len(found.train) == 0:
@@ -136,7 +138,10 @@ def _target(wanted: float | int, n: int, name: str) -> int:
     elif wanted < 1:
         count = round(wanted * n)
         if wanted > 0 and count == 0:
-            raise DatasetError(f"{name}={wanted!r} of {n} structures leaves that part empty")
+            raise DatasetError(
+                f"{name}={wanted!r} of {n} structures leaves that part empty: give more structures, a larger share, or "
+                "a number, such as 1"
+            )
     else:
         raise DatasetError(
             f"{name}={wanted!r} is not a share between 0 and 1; give an integer for a number of structures"

@@ -88,7 +88,8 @@ def fit_reference_energies(
     rank = int(np.linalg.matrix_rank(counts, tol=RANK_TOLERANCE * np.linalg.norm(counts)))
     if rank < len(elements):
         log.warning(
-            "%s: the compositions determine only %d of %d self-atomic energies; taking those of least norm",
+            "%s: the compositions determine only %d of %d self-atomic energies; taking those of least norm: total "
+            "energies of other compositions may be wrong by hundreds of eV; add compositions, or give the energies",
             what, rank, len(elements),
         )  # fmt: skip
     return {element: float(value) for element, value in zip(elements, solution)}

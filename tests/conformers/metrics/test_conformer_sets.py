@@ -69,3 +69,20 @@ def test_sets_of_other_molecules_or_of_nothing_are_refused() -> None:
     apart.positions[[0, 2]] += 5.0
     with pytest.raises(InputError, match="2 parts"):
         ConformerSets.of(apart, frames, frames)
+
+
+def test_what_is_no_list_of_molecules_is_refused() -> None:
+    frames = peroxides(8)
+    for wrong, words in (
+        (frames[0], "generated: one structure was given where a list is expected"),
+        ("frames.xyz", "generated: 'frames.xyz' is a str; expected a list of ase.Atoms"),
+        ([frames[0], "a"], "generated: structure 1 is 'a', a str"),
+    ):
+        with pytest.raises(InputError, match=words):
+            metrics(wrong, frames)  # type: ignore[arg-type]
+    wrapped = frames[3].copy()
+    wrapped.pbc = True
+    with pytest.raises(
+        InputError, match=r"reference, structure 3: pbc=\[True, True, True\]: conformers are of molecules"
+    ):
+        metrics(frames, [*frames[:3], wrapped])

@@ -108,13 +108,20 @@ def test_unusable_rows_are_listed_and_left_out_on_request(tmp_path: Path, change
     assert list(dataset.skipped["set.db"].values()) == [1]
 
 
-def test_a_row_without_a_number_of_atoms_is_damage_and_not_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [("natoms=NULL", "row 2 has no number of atoms"), ("pbc='x'", "row 2: pbc is 'x', no number")],
+    ids=["no number of atoms", "text for pbc"],
+)
+def test_a_column_that_ase_never_writes_so_is_damage_and_not_left_out(
+    change: str, message: str, tmp_path: Path
+) -> None:
     with connect(tmp_path / "set.db") as database:
         for _ in range(2):
             database.write(water(energy=-1.0))
     with sqlite3.connect(tmp_path / "set.db") as connection:
-        connection.execute("UPDATE systems SET natoms=NULL WHERE id=2")
-    with pytest.raises(DatasetError, match="row 2 has no number of atoms: the file is damaged"):
+        connection.execute(f"UPDATE systems SET {change} WHERE id=2")
+    with pytest.raises(DatasetError, match=f"{message}: the file is damaged"):
         open_dataset(tmp_path / "set.db", skip_bad=True)
 
 

@@ -117,7 +117,7 @@ def test_absurd_numbers_are_refused(dataset: Dataset, method: str, wrong: dict[s
 
 def test_an_empty_part_is_refused(dataset: Dataset) -> None:
     small = dataset.subset([0, 2, 3])
-    with pytest.raises(DatasetError, match=r"valid=0\.1 of 3 structures leaves that part empty"):
+    with pytest.raises(DatasetError, match=r"valid=0\.1 of 3 structures leaves that part empty: give more"):
         split(small, valid=0.1, test=0, seed=0)
     with pytest.raises(DatasetError, match="leaves nothing for training"):
         split(small, valid=3, test=0, seed=0)

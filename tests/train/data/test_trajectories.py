@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.db import connect
 from ase.io import write
 
 from molcalc.train.data import open_dataset
+from molcalc.train.data.parts import SplitConfig, divided
 from molcalc.train.data.trajectories import resembling_frames, runs_of
 
 SALT = bulk("NaCl", "rocksalt", a=5.6) * (2, 1, 1)
@@ -63,3 +65,14 @@ def test_runs_end_where_molecule_or_file_change(tmp_path: Path) -> None:
     write(tmp_path / "b.xyz", [molecule("CO2")])
     data = open_dataset([tmp_path / "a.xyz", tmp_path / "b.xyz"], cache=tmp_path)
     assert runs_of(data).tolist() == [0, 0, 1, 2]
+
+
+@pytest.mark.parametrize("config", [SplitConfig(), SplitConfig(split_key="part")], ids=["by chance", "by a key"])
+def test_frames_are_told_of_where_parts_are_drawn_by_chance(
+    config: SplitConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(tmp_path / "a.db") as database:
+        for k, atoms in enumerate(walk(molecule("CH3OH"), 0.02)):
+            database.write(atoms, part="valid" if k > 50 else "test" if k > 40 else "train")
+    divided(open_dataset(tmp_path / "a.db", cache=tmp_path), config)
+    assert ("split='block'" in caplog.text) is (config.split_key is None)

@@ -64,6 +64,7 @@ def test_a_fixed_ratio_gives_the_solution_of_least_norm_with_a_warning(caplog: p
     energies = counts @ np.array(list(TRUE.values()))
     found = fit_reference_energies(counts, energies, ELEMENTS, "co2.db")
     assert "co2.db: the compositions determine only 1 of 3" in caplog.text
+    assert "may be wrong by hundreds of eV; add compositions" in caplog.text
     assert max(map(abs, found.values())) < 3000
     assert np.dot(counts[0], list(found.values())) == pytest.approx(energies[0], abs=1e-8)
 

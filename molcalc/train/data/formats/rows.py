@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.errors import DatasetError, InputError, damaged
+from molcalc.errors import DatasetError, InputError, damaged, short
 from molcalc.io.exact_numbers import real_numbers
 from molcalc.properties import Property, from_voigt
 from molcalc.state import is_single, single, state_key, total_moment
@@ -85,6 +85,9 @@ def _fitting(rows: Sequence[Row], problems: Problems) -> list[Row]:
     counts = columns["natoms"]
     if None in counts:  # ASE always writes one: the file is not what it was
         raise DatasetError(f"row {rows[counts.index(None)].id} has no number of atoms: the file is damaged")
+    if not set(map(type, columns["pbc"])) <= {int, float, type(None)}:
+        row = next(row for row in rows if not isinstance(row.pbc, (int, float, type(None))))
+        raise DatasetError(f"row {row.id}: pbc is {short(row.pbc)}, no number: the file is damaged")
     whole = np.ones(len(rows), dtype=bool)
     if set(map(type, counts)) != {int}:  # a column of SQLite holds anything
         whole = np.array([isinstance(count, int) for count in counts])
