@@ -94,7 +94,7 @@ def run(args: Arguments) -> int:
     inputs = input_paths(sources_of(args.data), *names)
     if args.output is not None and not args.plot:
         raise ConfigError(f"--output {args.output} names the picture: give --plot as well")
-    picture = Path(f"{args.output or 'equivariance'}.png") if args.plot else None
+    picture = Path(f"{(args.output or 'equivariance').removesuffix('.png')}.png") if args.plot else None
     check_table_target(args, inputs, [picture])
     if picture is not None:
         args.held.enter_context(reserved(picture, force=args.force, inputs=inputs))

@@ -43,6 +43,10 @@ _MEASURES = ("rmse", "mae", "mean", "largest")
 _OF_CHARGES = {"distributed": "distributed", "charges": "of atoms"}
 
 
+MARGIN, PIXELS = 4.0, 520
+"""Å around the molecule of a cube, and the longer side of pictures, unless given."""
+
+
 def add_parser(subparsers: Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
@@ -59,9 +63,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--density", type=positive, default=10.0, metavar="N", help="points of the surface per Å² (default 10)"
     )
     parser.add_argument("--cube", type=positive, metavar="Å", help="write a Gaussian cube file with this spacing")
-    parser.add_argument(
-        "--margin", type=positive, default=4.0, metavar="Å", help="of the cube around the molecule (default 4)"
-    )
+    parser.add_argument("--margin", type=positive, metavar="Å", help="of the cube around the molecule (default 4)")
     parser.add_argument("--points", metavar="FILE", help="write the potential at the points of FILE (.xyz, .npy, .csv)")
     parser.add_argument("--points-unit", default="Å", metavar="UNIT", help="of --points: Å or Bohr (default Å)")
     parser.add_argument(
@@ -75,9 +77,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--camera", nargs=3, type=number(float), metavar=("ELEVATION", "AZIMUTH", "ROLL"),
         help="degrees from which pictures are taken (default: the broad side)",
     )  # fmt: skip
-    parser.add_argument(
-        "--pixels", type=number(int, 16), default=520, metavar="N", help="of their longer side (default 520)"
-    )
+    parser.add_argument("--pixels", type=number(int, 16), metavar="N", help="of their longer side (default 520)")
     add_html(parser, "surfaces and distributed charges")
     parser.add_argument(
         "--source", default="auto", choices=("auto", "distributed", "charges"),
@@ -93,8 +93,23 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.set_defaults(run=run)
 
 
+def _check_other_halves(args: Arguments) -> None:
+    """Refuse what belongs to something that is not written."""
+    from molcalc.errors import ConfigError
+
+    pictures = args.plot or args.pov
+    for option, given, written, other in (
+        ("--margin", args.margin, args.cube is not None, "--cube"),
+        ("--camera", args.camera, pictures, "--plot or --pov"),
+        ("--pixels", args.pixels, pictures, "--plot or --pov"),
+    ):
+        if given is not None and not written:
+            raise ConfigError(f"{option} is of what {other} writes: give that as well")
+
+
 def run(args: Arguments) -> int:
     """Describe the potential of every molecule; write what is asked for."""
+    _check_other_halves(args)
     endings = {
         "cube": ".cube" if args.cube is not None else None,
         "plot": "-esp.png" if args.plot else None,
@@ -259,7 +274,7 @@ class Descriptions:
         if self._points is not None:
             check_unit(self._points, potential.atoms, self._args.points)
         if "cube" in targets:  # first, as it may be too large
-            write_potential_cube(targets["cube"], potential, self._args.cube, self._args.margin)
+            write_potential_cube(targets["cube"], potential, self._args.cube, self._args.margin or MARGIN)
         if self._points is not None:
             write_values(targets["points"], self._points, self._factor * potential.at(self._points), self._unit)
         if "surface" in targets:
@@ -282,9 +297,9 @@ class Descriptions:
         from molcalc.analysis.rendering import Camera
 
         if self._args.camera is None:
-            return Camera.facing(potential.atoms.positions, self._args.pixels)
+            return Camera.facing(potential.atoms.positions, self._args.pixels or PIXELS)
         elevation, azimuth, roll = self._args.camera
-        return Camera(elevation, azimuth, roll, self._args.pixels)
+        return Camera(elevation, azimuth, roll, self._args.pixels or PIXELS)
 
 
 def _extrema_text(frame: InputStructure, described: dict[str, Any], unit: str) -> str:

@@ -136,6 +136,9 @@ def test_a_cube_that_is_too_large_leaves_nothing_behind(run: Any, models: Path, 
         (("--surface", "-1"), "is not a number > 0"),
         (("-o", "", "--cube", "1"), "no beginning of names"),
         (("-o", "./"), "no beginning of names"),
+        (("--margin", "3"), "--margin is of what --cube writes"),
+        (("--pixels", "300", "--cube", "1"), "--pixels is of what --plot or --pov writes"),
+        (("--camera", "0", "0", "0"), "--camera is of what --plot or --pov writes"),
     ],
 )
 def test_wrong_options_are_refused(run: Any, models: Path, water: Path, options: tuple[str, ...], words: str) -> None:
