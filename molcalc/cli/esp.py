@@ -43,8 +43,8 @@ _MEASURES = ("rmse", "mae", "mean", "largest")
 _OF_CHARGES = {"distributed": "distributed", "charges": "of atoms"}
 
 
-MARGIN, PIXELS = 4.0, 520
-"""Å around the molecule of a cube, and the longer side of pictures, unless given."""
+CUBE_MARGIN = 4.0
+"""Å around the molecule, unless given."""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -274,7 +274,7 @@ class Descriptions:
         if self._points is not None:
             check_unit(self._points, potential.atoms, self._args.points)
         if "cube" in targets:  # first, as it may be too large
-            write_potential_cube(targets["cube"], potential, self._args.cube, self._args.margin or MARGIN)
+            write_potential_cube(targets["cube"], potential, self._args.cube, self._args.margin or CUBE_MARGIN)
         if self._points is not None:
             write_values(targets["points"], self._points, self._factor * potential.at(self._points), self._unit)
         if "surface" in targets:
@@ -294,7 +294,7 @@ class Descriptions:
 
     def _camera(self, potential: MolecularPotential) -> Camera:
         """From where pictures of the molecule are taken."""
-        from molcalc.analysis.rendering import Camera
+        from molcalc.analysis.rendering import PIXELS, Camera
 
         if self._args.camera is None:
             return Camera.facing(potential.atoms.positions, self._args.pixels or PIXELS)
