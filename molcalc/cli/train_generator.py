@@ -7,10 +7,10 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from molcalc.cli.options import Arguments, input_paths, parse_data, parse_held_out, parse_units
+from molcalc.cli.options import Arguments, input_paths
 from molcalc.cli.table import Column, ShownTable, check_table_target, show_table, text_table
 from molcalc.cli.terminal import log_shown_from
-from molcalc.cli.training_options import FLAGS
+from molcalc.cli.training_options import FLAGS, gathered
 
 if TYPE_CHECKING:
     from molcalc.conformers.vae.run import VAEFitResult
@@ -21,7 +21,7 @@ def run_generator(args: Arguments) -> int:
     from molcalc.conformers.vae.run import fit_generator
     from molcalc.train.run_data import FILES, named_files
 
-    data, options = _gathered(args)
+    data, options = _said_options(args)
     files = [file for name in FILES for file in named_files(data.get(name, []))]
     check_table_target(args, input_paths(files))
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
@@ -40,36 +40,18 @@ def run_generator(args: Arguments) -> int:
     return 0
 
 
-def _gathered(args: Arguments) -> tuple[dict[str, Any], dict[str, Any]]:
+def _said_options(args: Arguments) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arguments that name data, and options: of the files, --set, and flags, each over those before."""
     from molcalc.conformers.vae.config import VAE_OPTIONS, vae_config
     from molcalc.errors import ConfigError
-    from molcalc.train.config import join_options
     from molcalc.train.loop.run_folder import RunFolder
-    from molcalc.train.run_data import separated
 
     if args.init is not None:
         raise ConfigError(f"init={args.init!r}: a generator begins with new weights; leave it out, or resume a run")
     if args.labels:
         raise ConfigError(f"labels={args.labels[0]!r}: a generator learns structures, and no labels; leave it out")
-    data: dict[str, Any] = {}
-    parts = []
-    for path in args.config:
-        its_data, its_options = VAE_OPTIONS.read(path)
-        data.update(its_data)
-        parts.append(its_options)
-    parts += [VAE_OPTIONS.parse_setting(text) for text in args.settings]
-    flags = {name.replace("-", "_"): getattr(args, name.replace("-", "_")) for name in FLAGS if name != "init"}
-    held_out = {name: parse_held_out(getattr(args, name)) for name in ("valid", "test")}
-    named = {**flags, **held_out, "data": parse_data(args.data) or None, "units": parse_units(args.units) or None}
-    named["skip_bad"] = args.skip_bad or None
-    its_data, its_options = separated({name: value for name, value in named.items() if value is not None})
-    data.update(its_data)
-    parts.append(its_options)
-    if args.no_plots:
-        parts.append({"plots": False})
-    options = join_options(*parts)
-    vae_config(options)  # before any data is read
+    flags = FLAGS.keys() - {"init"}
+    data, options = gathered(args, flags, VAE_OPTIONS.read, VAE_OPTIONS.parse_setting, vae_config)
     begins = args.resume is None or (args.resume == "auto" and not RunFolder(args.output).started)
     if begins and "data" not in data:
         raise ConfigError("which data? Give a database, a trajectory or another file of structures")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from molcalc.cli.options import (
@@ -75,19 +75,50 @@ def said_options(args: Arguments, *others: str) -> tuple[dict[str, Any], dict[st
     ConfigError
         For an unknown option or a value of the wrong type.
     """
-    from molcalc.train.config import join_options, make_config, parse_setting, read_options
+    from molcalc.train.config import make_config, parse_setting, read_options
+    from molcalc.train.run_data import separated
+
+    return gathered(args, (*others, *FLAGS), lambda path: separated(read_options(path)), parse_setting, make_config)
+
+
+def gathered(
+    args: Arguments,
+    flags: Collection[str],
+    read: Callable[[str], tuple[dict[str, Any], dict[str, Any]]],
+    parse: Callable[[str], dict[str, Any]],
+    check: Callable[[dict[str, Any]], object],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Data and options of --config files, --set and flags, each over those before, for any configuration.
+
+    Parameters
+    ----------
+    flags : options of the command that are options of training.
+    read : arguments that name data, and options, of a file.
+    parse : options of a --set.
+    check : refuses options that do not fit together, before any data is read.
+
+    Returns
+    -------
+    arguments that name data, and options, by name
+
+    Raises
+    ------
+    ConfigError
+        For an unknown option or a value of the wrong type.
+    """
+    from molcalc.train.config import join_options
     from molcalc.train.run_data import separated
 
     files: dict[str, Any] = {}
     parts = []
     for path in args.config:
-        its_files, its_options = separated(read_options(path))
+        its_files, its_options = read(path)
         files.update(its_files)
         parts.append(its_options)
-    parts += [parse_setting(text) for text in args.settings]
-    flags = {name.replace("-", "_"): getattr(args, name.replace("-", "_")) for name in (*others, *FLAGS)}
+    parts += [parse(text) for text in args.settings]
+    said = {name.replace("-", "_"): getattr(args, name.replace("-", "_")) for name in flags}
     held_out = {name: parse_held_out(getattr(args, name)) for name in ("valid", "test")}
-    named = {**flags, **held_out, "data": parse_data(args.data) or None, "units": parse_units(args.units) or None}
+    named = {**said, **held_out, "data": parse_data(args.data) or None, "units": parse_units(args.units) or None}
     named |= {"labels": parse_labels(args.labels) or None, "skip_bad": args.skip_bad or None}
     its_files, its_options = separated({name: value for name, value in named.items() if value is not None})
     files.update(its_files)
@@ -95,5 +126,5 @@ def said_options(args: Arguments, *others: str) -> tuple[dict[str, Any], dict[st
     if args.no_plots:
         parts.append({"plots": False})
     options = join_options(*parts)
-    make_config(options)  # before any data is read
+    check(options)
     return files, options

@@ -123,12 +123,8 @@ def fit(
     KeyboardInterrupt
         When interrupted: the state was saved, ``resume=True`` goes on.
     """
-    if resume not in (True, False, "auto"):
-        raise ConfigError(f"resume={resume!r}; expected True, False or 'auto'")
     folder = RunFolder(output)
-    going_on = folder.started if resume == "auto" else bool(resume)
-    if going_on:
-        folder.check_started()
+    going_on = folder.goes_on(resume)
     named = {"data": data, "valid": valid, "test": test, "units": units, "labels": labels, "skip_bad": skip_bad}
     named |= {"model": model, "init": None if init is None else os.fspath(init)}
     its_files, its_options = separated({name: value for name, value in named.items() if value is not None})
@@ -137,16 +133,8 @@ def fit(
     config, asked = make_config(chosen), _asked_terms(chosen)
 
     def prepared(processes: Processes, device: torch.device, begun: Checkpoint | None) -> Prepared[FitResult]:
-        parts = open_parts(
-            files["data"],
-            config.split,
-            valid=files.get("valid"),
-            test=files.get("test"),
-            units=files.get("units"),
-            labels=files.get("labels"),
-            skip_bad=files.get("skip_bad", False),
-            kept=KeptParts.read(folder.path / PARTS_FILE) if going_on else None,
-        )
+        kept = KeptParts.read(folder.path / PARTS_FILE) if going_on else None
+        parts = open_parts(config=config.split, kept=kept, **files)
         if config.start.init is not None:
             warn_of_leaks(parts, KeptParts.read(Path(config.start.init) / PARTS_FILE))
         check_parts(parts, config.comparison if config.loss.weights.get("esp", 0.0) > 0 else None)

@@ -49,16 +49,7 @@ def reopened(path: Path) -> Trainer[PotentialTask]:
     if "data" not in files:
         raise MissingFileError(f"{path / OPTIONS_FILE} names no data: they were in memory")
     config = make_config(options)
-    parts = open_parts(
-        files["data"],
-        config.split,
-        valid=files.get("valid"),
-        test=files.get("test"),
-        units=files.get("units"),
-        labels=files.get("labels"),
-        skip_bad=files.get("skip_bad", False),
-        kept=KeptParts.read(path / PARTS_FILE),
-    )
+    parts = open_parts(config=config.split, kept=KeptParts.read(path / PARTS_FILE), **files)
     device = chosen_device(config.loop.device)
     return prepare(config, set(), parts, folder, Processes(), device, folder.load_last()[0])[1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,6 @@ from molcalc.train.report import figures
 from molcalc.train.report.display import three_digits
 from molcalc.train.report.document import Code, DocumentPart, Heading, Image, Table, Text, as_html, as_markdown
 from molcalc.train.report.summary import PLOTS, option_table
-
-log = logging.getLogger(__name__)
 
 MEANINGS = {
     "pair_rmse": "distances of all pairs, RMSE in Å",
@@ -95,11 +92,8 @@ class VAEReport:
         blocks.append(Table(["", *parts], rows))
         blocks += [Heading("Options that differ from the defaults"), *option_table(self._options, self._usual)]
         if self._options["plots"] and figures.can_draw() and trainer.history:
-            try:
-                path = self._draw()
-            except Exception as error:  # hours of training must not end with a font that matplotlib cannot find
-                log.warning("the picture of the run could not be drawn: %s", error)
-            else:
+            path = figures.drawn(self._draw, self._folder / PLOTS)
+            if path is not None:
                 blocks += [Heading("Course"), Image(path, "Losses, and errors of held-out structures.")]
         write_atomic(self._folder / "report.md", as_markdown(blocks, self._folder).encode())
         write_atomic(self._folder / "report.html", as_html(blocks).encode())

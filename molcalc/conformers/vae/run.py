@@ -103,12 +103,8 @@ def fit_generator(
     ConfigError, InputError, DatasetError, CheckpointError, NonFiniteResultError, KeyboardInterrupt
         As :meth:`ConformerVAE.fit <molcalc.conformers.vae.vae.ConformerVAE.fit>`.
     """
-    if resume not in (True, False, "auto"):
-        raise ConfigError(f"resume={resume!r}; expected True, False or 'auto'")
     folder = RunFolder(output)
-    going_on = folder.started if resume == "auto" else bool(resume)
-    if going_on:
-        folder.check_started()
+    going_on = folder.goes_on(resume)
     its_files, its_options = separated({name: value for name, value in named.items() if value is not None})
     said = merged(own, VAE_OPTIONS.flat({**options, **its_options}))
     files = its_files

@@ -22,7 +22,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -130,6 +130,32 @@ class RunFolder:
     def _never_saved(self) -> bool:
         """Whether there is only what the first save of a run leaves when it is killed."""
         return self.last.is_dir() and all(checkpoint.is_unfinished(name) for name in os.listdir(self.last))
+
+    def goes_on(self, resume: bool | Literal["auto"]) -> bool:
+        """Whether a run with this argument goes on with the one in the folder.
+
+        Parameters
+        ----------
+        resume : "auto" goes on where there is a run.
+
+        Returns
+        -------
+        whether it goes on, or begins
+
+        Raises
+        ------
+        ConfigError
+            For another argument.
+        MissingFileError
+            When there is nothing to go on with.
+        """
+        if resume not in (True, False, "auto"):
+            raise ConfigError(f"resume={resume!r}; expected True, False or 'auto'")
+        if resume == "auto":
+            return self.started
+        if resume:
+            self.check_started()
+        return bool(resume)
 
     def check_started(self) -> None:
         """Refuse to go on where there is nothing to go on with.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from molcalc.errors import ConfigError
 from molcalc.io.files import write_atomic
+
+log = logging.getLogger(__name__)
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GRAY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#7F7F7F",
@@ -37,6 +40,7 @@ _SETTINGS = {
     "axes.unicode_minus": True,
 }  # fmt: skip
 
+Drawn = TypeVar("Drawn")
 INSTALL_PLOT = "pip install 'molcalc[plot]'"
 
 
@@ -47,6 +51,24 @@ def can_draw() -> bool:
     except ImportError:
         return False
     return True
+
+
+def drawn(draw: Callable[[], Drawn], folder: Path) -> Drawn | None:
+    """What a function draws at the end of a run, or None where that fails: a log says why, and the report does without.
+
+    Parameters
+    ----------
+    folder : of the pictures, for the log.
+
+    Returns
+    -------
+    what the function returns, or None
+    """
+    try:
+        return draw()
+    except Exception as error:  # hours of training must not end with a font that matplotlib cannot find
+        log.warning("the pictures in %s could not be drawn: %s", folder, error)
+        return None
 
 
 @contextlib.contextmanager

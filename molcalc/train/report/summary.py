@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,6 @@ from molcalc.train.report.esp_plots import chosen_examples, esp_examples
 from molcalc.train.report.evaluation import Evaluation, Evaluator, evaluate_part, potential_spread
 from molcalc.train.report.plots import PART_TITLES, Picture, RunCourse, draw_run
 from molcalc.units import symbols_of
-
-log = logging.getLogger(__name__)
 
 PLOTS = "plots"
 SHOWN_GROUPS = 20
@@ -89,10 +86,7 @@ class RunReport:
         pictures: list[Picture] = []
         if self._with_pictures and figures.can_draw():
             folder = self._folder / PLOTS
-            try:
-                pictures = draw_run(folder, self._course(evaluator, errors))
-            except Exception as error:  # hours of training must not end with a font that matplotlib cannot find
-                log.warning("the pictures in %s could not be drawn: %s", folder, error)
+            pictures = figures.drawn(lambda: draw_run(folder, self._course(evaluator, errors)), folder) or []
         blocks = self.blocks(model, errors, pictures, finished)
         write_atomic(self._folder / "report.md", as_markdown(blocks, self._folder).encode())
         write_atomic(self._folder / "report.html", as_html(blocks).encode())
