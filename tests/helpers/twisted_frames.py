@@ -6,20 +6,14 @@ import numpy as np
 from ase import Atoms
 from ase.build import molecule
 
+from tests.helpers.peroxides import peroxides
+
 
 def twisted(n: int, seed: int = 0, torsion: float | None = None) -> list[Atoms]:
-    """H2O2 with torsions of ±115 ± 15°, or one that is given, in degrees, and with bonds and angles that vibrate."""
-    rng = np.random.default_rng(seed)
-    frames = []
-    for _ in range(n):
-        phi = np.radians(rng.choice([-1, 1]) * rng.normal(115, 15) if torsion is None else torsion)
-        oo, (one, two), (first, second) = rng.normal(1.45, 0.03), rng.normal(0.97, 0.03, 2), rng.normal(102, 4, 2)
-        a, b = np.radians(first), np.radians(second)
-        hydrogens = [
-            [one * np.sin(a), 0.0, one * np.cos(a)],
-            [two * np.sin(b) * np.cos(phi), two * np.sin(b) * np.sin(phi), oo - two * np.cos(b)],
-        ]
-        frames.append(Atoms("O2H2", [[0, 0, 0], [0, 0, oo], *hydrogens]))
+    """H2O2 as in the example, or with a torsion that is given, in degrees."""
+    frames = peroxides(n, seed)
+    for atoms in frames if torsion is not None else []:
+        atoms.set_dihedral(2, 0, 1, 3, torsion)
     return frames
 
 
