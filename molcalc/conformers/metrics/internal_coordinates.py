@@ -10,6 +10,7 @@ import numpy as np
 from molcalc.conformers.graphs import AtomGraph
 from molcalc.conformers.molecules import Molecule
 from molcalc.conformers.rotors import rotors_of
+from molcalc.conformers.torsions import torsion_angles
 from molcalc.units import SYMBOLS
 
 STRAIGHT_ANGLE = 170.0
@@ -85,11 +86,7 @@ class InternalCoordinates:
 
     def torsions_in(self, positions: np.ndarray) -> np.ndarray:
         """(n_structures, n_torsions) degrees from -180 to 180 in structures (n_structures, n_atoms, 3)."""
-        first, second, third, fourth = (positions[:, self.torsions[:, k]] for k in range(4))
-        axis = third - second
-        before, behind = np.cross(second - first, axis), np.cross(axis, fourth - third)
-        length = np.linalg.norm(axis, axis=2)
-        return np.asarray(np.degrees(np.arctan2(_dot(np.cross(before, behind), axis), length * _dot(before, behind))))
+        return np.asarray(np.degrees(torsion_angles(positions, self.torsions)))
 
 
 def _torsions(molecule: Molecule, positions: np.ndarray) -> list[tuple[int, int, int, int]]:

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from molcalc.conformers.molecules import BROKEN, FORMED, Molecule, molecule_of
-from molcalc.conformers.stereo import FLAT
+from molcalc.conformers.stereo import turn, turns
 from molcalc.conformers.vae.rotor_labels import RotorLabels
 from molcalc.conformers.vae.topology import Topology
 from molcalc.errors import InputError
@@ -142,16 +142,15 @@ class ReferenceStructure:
         for i, j in self.molecule.graph.bonds:
             bonded[i, j] = bonded[j, i] = True
         radii = COVALENT_RADII[self.molecule.numbers]
-        sums = radii[:, None] + radii[None] + np.diag(np.full(len(radii), np.inf))
+        sums = radii[:, None] + radii[None]
         for start in range(0, len(positions), CHECKED_FRAMES):
             block = positions[start : start + CHECKED_FRAMES]
             finite = np.isfinite(block).all((1, 2))
             if not finite.all():
                 raise InputError(f"{name(start + int(np.argmin(finite)))}: positions are not finite")
             ratios = np.linalg.norm(block[:, :, None] - block[:, None], axis=3) / sums
-            np.einsum("kii->ki", ratios)[:] = 1.2  # an atom and itself are neither
+            np.einsum("kii->ki", ratios)[:] = np.inf  # an atom and itself are not bonded
             wrong = ((ratios > BROKEN) & bonded | (ratios < FORMED) & ~bonded).any((1, 2))
-            np.einsum("kii->ki", ratios)[:] = 1.2
             if wrong.any():
                 k = int(np.argmax(wrong))
                 raise InputError(
@@ -163,21 +162,11 @@ class ReferenceStructure:
 
     def _check_hands(self, positions: np.ndarray, name: Callable[[int], str]) -> None:
         """Refuse structures in which a center with four ligands is the mirror image of that in the reference."""
-        centers = self.topology.centers
-        turned = _volumes(positions, centers) * np.sign(_volumes(self.positions[None], centers)) < -FLAT
-        if turned.any():
-            k, center = (int(index) for index in np.argwhere(turned)[0])
-            atom = int(centers[0, center])
-            symbol = SYMBOLS[self.molecule.numbers[atom]]
-            raise InputError(
-                f"{name(k)}: {symbol}{atom} is the mirror image of that in the reference: "
-                "another stereoisomer, or labels of equal ligands are exchanged; leave it out, or put them in order"
-            )
-
-
-def _volumes(positions: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """(n_structures, n_centers) volumes that unit vectors to four ligands span."""
-    vectors = positions[:, centers[1:]] - positions[:, centers[:1]]
-    units = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-    a, b, c = (units[:, k] - units[:, 3] for k in range(3))
-    return np.einsum("kci,kci->kc", a, np.cross(b, c))
+        for atom, *ligands in self.topology.centers.T.tolist():
+            turned = turns(positions, atom, ligands) * turn(self.positions, atom, ligands) < 0
+            if turned.any():
+                symbol = SYMBOLS[self.molecule.numbers[atom]]
+                raise InputError(
+                    f"{name(int(turned.argmax()))}: {symbol}{atom} is the mirror image of that in the reference: "
+                    "another stereoisomer, or labels of equal ligands are exchanged; leave it out, or put them in order"
+                )

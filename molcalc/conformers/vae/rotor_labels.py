@@ -12,6 +12,7 @@ import numpy as np
 
 from molcalc.conformers.graphs import AtomGraph
 from molcalc.conformers.rotors import rotors_of
+from molcalc.conformers.torsions import torsion_angles
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +64,4 @@ class RotorLabels:
 def _torsions(positions: np.ndarray, rotor: tuple[int, int, int, tuple[int, int, int]]) -> np.ndarray:
     """(n_structures, 3) rad, end–center–axis–further."""
     center, axis, further, ends = rotor
-    one = positions[:, [center]] - positions[:, list(ends)]
-    along = positions[:, [axis]] - positions[:, [center]]
-    two = positions[:, [further]] - positions[:, [axis]]
-    normals = np.cross(one, along), np.cross(along, two)
-    sine = (np.linalg.norm(along, axis=2, keepdims=True) * one * normals[1]).sum(2)
-    return np.arctan2(sine, (normals[0] * normals[1]).sum(2))
+    return torsion_angles(positions, np.array([(end, center, axis, further) for end in ends]))
