@@ -29,6 +29,61 @@ class Planted(NamedTuple):
 
 
 ERRORS = {
+    "distances of a generator's loss over the flattened batch": Planted(
+        "conformers/vae/losses.py", "* weights).sum(1) / weights.sum()", "* weights).mean() / weights.mean()",
+        "tests/conformers/vae/test_losses.py",
+    ),
+    "a mirror image is a rotation": Planted(
+        "conformers/vae/losses.py", "flip[:, 2] = torch.linalg.det(u @ vh)", "flip[:, 2] = 1.0",
+        "tests/conformers/vae/test_losses.py",
+    ),
+    "the hand of centers does not count": Planted(
+        "conformers/vae/losses.py", "torsion_cost(made, true, topology) + center_cost(made, true, topology)",
+        "torsion_cost(made, true, topology)", "tests/conformers/vae/test_losses.py",
+    ),
+    "vectors rejected over all degrees together": Planted(
+        "nn/visnet.py", "(slice(0, 3), slice(3, 8))[:", "(slice(0, 8), slice(0, 0))[:", "tests/nn/test_visnet.py",
+    ),
+    "log-variances that begin anywhere": Planted(
+        "conformers/vae/losses.py", "log_variances.exp() - log_variances - 1.0", "log_variances.exp() - 1.0",
+        "tests/conformers/vae/test_losses.py",
+    ),
+    "labels of rotors in an order that needs a mirror": Planted(
+        "conformers/vae/rotor_labels.py", "np.roll(np.arange(3), -shift)", "np.roll(np.arange(3)[::-1], -shift)",
+        "tests/conformers/vae/test_rotor_labels.py",
+    ),
+    "frames of other bonds are learned": Planted(
+        "conformers/vae/reference.py", "(ratios > BROKEN) & bonded", "(ratios > 99.0) & bonded",
+        "tests/conformers/vae/test_reference.py",
+    ),
+    "frames of the other hand are learned": Planted(
+        "conformers/vae/reference.py", "turn(self.positions, atom, ligands) < 0",
+        "turn(self.positions, atom, ligands) < -2",
+        "tests/conformers/vae/test_reference.py",
+    ),
+    "a mixture with covariances of the wrong root": Planted(
+        "conformers/vae/prior.py", '"kij,kj->ki", roots[of]', '"kji,kj->ki", roots[of]',
+        "tests/conformers/vae/test_prior.py",
+    ),
+    "noise of a batch that is always the same": Planted(
+        "conformers/vae/training.py", "[self._seed, epoch, place, self._processes.rank]", "[self._seed]",
+        "tests/conformers/vae/test_training.py",
+    ),
+    "torsions of the wrong sign": Planted(
+        "conformers/torsions.py", "np.linalg.norm(axis, axis=2) * (one", "-np.linalg.norm(axis, axis=2) * (one",
+        "tests/conformers/metrics/test_internal_coordinates.py",
+    ),
+    "margins of a cube that is not written": Planted(
+        "cli/esp.py", "if given is not None and not written:", "if False:", "tests/cli/test_esp.py",
+    ),
+    "frames told of where a key divides them": Planted(
+        "train/data/parts.py", "and config.split_key is None and config.split_by is None", "",
+        "tests/train/data/test_trajectories.py",
+    ),
+    "text for the periodicity of a row": Planted(
+        "train/data/formats/rows.py", 'columns["pbc"])) <= {int,', 'columns["pbc"])) <= {int, str,',
+        "tests/train/data/test_formats.py",
+    ),
     "places of charges turn and do not move": Planted(
         "analysis/motions.py", "if record.quantity is LENGTH:", "if record.quantity is None:",
         "tests/analysis/test_motions.py",

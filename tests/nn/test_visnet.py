@@ -18,27 +18,37 @@ def rotation(seed: int = 0) -> torch.Tensor:
     return q * torch.linalg.det(q).sign()
 
 
-def chain(torsion: float) -> torch.Tensor:
-    """(1, 4, 3) atoms of a chain with right angles and a torsion in degrees."""
-    phi = math.radians(torsion)
-    return torch.tensor([[[1.0, 0, 0], [0, 0, 0], [0, 0, 1.5], [math.cos(phi), math.sin(phi), 1.5]]], dtype=FLOAT)
+def chain(torsion: float, angle: float) -> torch.Tensor:
+    """(1, 4, 3) atoms of a chain with two equal angles and a torsion, in degrees."""
+    phi, theta = math.radians(torsion), math.radians(angle)
+    out, along = math.sin(theta), math.cos(theta)
+    last = [out * math.cos(phi), out * math.sin(phi), 1.5 - along]
+    return torch.tensor([[[out, 0, along], [0, 0, 0], [0, 0, 1.5], last]], dtype=FLOAT)
+
+
+def legendre(degree: int, x: float) -> float:
+    """Products of harmonics of two directions, as a function of the cosine of their angle."""
+    return x if degree == 1 else (3 * x**2 - 1) / 2
 
 
 @pytest.mark.parametrize("degree", [1, 2])
+@pytest.mark.parametrize("angle", [90.0, 110.0])
 @pytest.mark.parametrize("torsion", [0.0, 35.0, 110.0, -110.0, 180.0])
-def test_rejection_by_degrees_gives_the_cosine_of_the_torsion(degree: int, torsion: float) -> None:
-    """Of vectors along the outer bonds; of degree 2, as its harmonics say."""
-    x = chain(torsion)
+def test_rejection_by_degrees_gives_the_cosine_of_the_torsion(degree: int, angle: float, torsion: float) -> None:
+    """Of vectors along the outer bonds, less what lies along the bond between them, degree by degree."""
+    x = chain(torsion, angle)
     edges = edges_of(x, DenseGraph.all_pairs(x), 10.0, 4, degree)
     outer = torch.zeros(1, 4, 3 if degree == 1 else 8, 1, dtype=FLOAT)
     outer[0, 1, :, 0] = edges.harmonics[0, 1, 0]
     outer[0, 2, :, 0] = edges.harmonics[0, 2, 3]
     found = float(rejected_products(outer, outer, edges)[0, 1, 2, 0])
-    cosine = math.cos(math.radians(torsion))
-    second = 0.0
-    if degree == 2:  # (3 (u·w)² − 1)/2 less what lies along the bond, both of which are −1/2
-        second = (3 * cosine**2 - 1) / 2 - 0.25
-    assert found == pytest.approx(cosine + second, abs=1e-9)
+    one, two = x[0, 0] - x[0, 1], x[0, 3] - x[0, 2]
+    bond = torch.tensor([0.0, 0.0, 1.0], dtype=FLOAT)
+    together, of_one, of_two = (float(a @ b) for a, b in ((one, two), (one, bond), (two, bond)))
+    expected = sum(legendre(k, together) - legendre(k, of_one) * legendre(k, of_two) for k in range(1, degree + 1))
+    assert found == pytest.approx(expected, abs=1e-9)
+    if degree == 1:
+        assert found == pytest.approx(math.sin(math.radians(angle)) ** 2 * math.cos(math.radians(torsion)), abs=1e-9)
 
 
 def test_each_degree_of_the_harmonics_is_a_unit_vector() -> None:

@@ -12,6 +12,7 @@ from ase.build import molecule
 from molcalc.conformers.vae.losses import (
     ObjectiveConfig,
     TopologyTensors,
+    center_cost,
     divergence,
     reconstruction_terms,
     torsion_vectors,
@@ -98,6 +99,22 @@ def test_bonds_alone_leave_others_free_until_they_clash() -> None:
     found = reconstruction_terms(made, true, network.topology, objective)
     assert (found["clashes"] > 10.0).all()
     assert torch.allclose(reconstruction_terms(true, true, network.topology, objective)["clashes"], true.new_zeros(3))
+
+
+def test_centers_of_the_other_hand_cost_and_flat_ones_cost_less() -> None:
+    """CHFClBr: no torsion tells its hands apart, only the volume that its ligands span."""
+    atoms = molecule("CH4")
+    atoms.numbers[2:] = [9, 17, 35]
+    for k, distance in ((2, 1.36), (3, 1.76), (4, 1.94)):
+        atoms.set_distance(0, k, distance, fix=0)
+    topology = new_network(ReferenceStructure.of(atoms), VAENetworkConfig(n_features=8)).double().topology
+    true = torch.from_numpy(atoms.positions)[None]
+    mirrored, flat = (true * torch.tensor([1.0, 1.0, z], dtype=torch.float64) for z in (-1.0, 0.0))
+    costs = [float(center_cost(made, true, topology)) for made in (true, flat, mirrored)]
+    assert costs[0] == 0.0
+    assert costs[0] < costs[1] < costs[2]
+    objective = ObjectiveConfig(hand="torsion")
+    assert float(reconstruction_terms(mirrored, true, topology, objective)["hand"]) == pytest.approx(costs[2])
 
 
 def test_torsions_are_those_of_ase() -> None:

@@ -33,6 +33,12 @@ def test_samples_have_the_moments_of_the_mixture() -> None:
     assert (points[:, 0] > 1.0).mean() == pytest.approx(0.25, abs=0.04)
 
 
+def test_samples_of_a_component_have_its_covariance() -> None:
+    covariance = np.array([[1.0, 0.8], [0.8, 2.0]])
+    mixture = GaussianMixture(np.ones(1), np.zeros((1, 2)), covariance[None])
+    assert np.cov(mixture.sample(40_000, np.random.default_rng(2)).T) == pytest.approx(covariance, abs=0.05)
+
+
 def test_few_structures_make_one_component() -> None:
     means, log_variances = posteriors(5)
     mixture = GaussianMixture.of_posteriors(means, log_variances, seed=0)
