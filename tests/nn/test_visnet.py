@@ -18,12 +18,11 @@ def rotation(seed: int = 0) -> torch.Tensor:
     return q * torch.linalg.det(q).sign()
 
 
-def chain(torsion: float, angle: float) -> torch.Tensor:
-    """(1, 4, 3) atoms of a chain with two equal angles and a torsion, in degrees."""
-    phi, theta = math.radians(torsion), math.radians(angle)
-    out, along = math.sin(theta), math.cos(theta)
-    last = [out * math.cos(phi), out * math.sin(phi), 1.5 - along]
-    return torch.tensor([[[out, 0, along], [0, 0, 0], [0, 0, 1.5], last]], dtype=FLOAT)
+def chain(torsion: float, angle: float, other: float) -> torch.Tensor:
+    """(1, 4, 3) atoms of a chain with two angles and a torsion, in degrees."""
+    phi, one, two = math.radians(torsion), math.radians(angle), math.radians(other)
+    last = [math.sin(two) * math.cos(phi), math.sin(two) * math.sin(phi), 1.5 - math.cos(two)]
+    return torch.tensor([[[math.sin(one), 0, math.cos(one)], [0, 0, 0], [0, 0, 1.5], last]], dtype=FLOAT)
 
 
 def legendre(degree: int, x: float) -> float:
@@ -32,23 +31,26 @@ def legendre(degree: int, x: float) -> float:
 
 
 @pytest.mark.parametrize("degree", [1, 2])
-@pytest.mark.parametrize("angle", [90.0, 110.0])
+@pytest.mark.parametrize(("angle", "other"), [(90.0, 90.0), (110.0, 75.0)])
 @pytest.mark.parametrize("torsion", [0.0, 35.0, 110.0, -110.0, 180.0])
-def test_rejection_by_degrees_gives_the_cosine_of_the_torsion(degree: int, angle: float, torsion: float) -> None:
+def test_rejection_by_degrees_gives_the_cosine_of_the_torsion(
+    degree: int, angle: float, other: float, torsion: float
+) -> None:
     """Of vectors along the outer bonds, less what lies along the bond between them, degree by degree."""
-    x = chain(torsion, angle)
+    x = chain(torsion, angle, other)
     edges = edges_of(x, DenseGraph.all_pairs(x), 10.0, 4, degree)
     outer = torch.zeros(1, 4, 3 if degree == 1 else 8, 1, dtype=FLOAT)
     outer[0, 1, :, 0] = edges.harmonics[0, 1, 0]
     outer[0, 2, :, 0] = edges.harmonics[0, 2, 3]
     found = float(rejected_products(outer, outer, edges)[0, 1, 2, 0])
-    one, two = x[0, 0] - x[0, 1], x[0, 3] - x[0, 2]
+    first, last = x[0, 0] - x[0, 1], x[0, 3] - x[0, 2]
     bond = torch.tensor([0.0, 0.0, 1.0], dtype=FLOAT)
-    together, of_one, of_two = (float(a @ b) for a, b in ((one, two), (one, bond), (two, bond)))
+    together, of_one, of_two = (float(a @ b) for a, b in ((first, last), (first, bond), (last, bond)))
     expected = sum(legendre(k, together) - legendre(k, of_one) * legendre(k, of_two) for k in range(1, degree + 1))
     assert found == pytest.approx(expected, abs=1e-9)
     if degree == 1:
-        assert found == pytest.approx(math.sin(math.radians(angle)) ** 2 * math.cos(math.radians(torsion)), abs=1e-9)
+        one, two, phi = (math.radians(each) for each in (angle, other, torsion))
+        assert found == pytest.approx(math.sin(one) * math.sin(two) * math.cos(phi), abs=1e-9)
 
 
 def test_each_degree_of_the_harmonics_is_a_unit_vector() -> None:
