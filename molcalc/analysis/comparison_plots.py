@@ -153,7 +153,7 @@ def draw_symmetry(comparison: ModelComparison) -> Any:
     axis.set(xticks=range(len(names)), ylabel="mean error (in the unit below)", title="after random rotations")
     axis.set_xticklabels([f"{_wrapped(PROPERTIES[name].title)}\n({PROPERTIES[name].unit})" for name in names])
     log_scale(axis)
-    axis.set_ylim(LEAST_SHOWN, None)
+    axis.set_ylim(LEAST_SHOWN, 10.0 * axis.get_ylim()[1])  # room for the legend
     axis.grid(visible=False, axis="x")
     axis.legend(loc="upper left")
     _legend(figure, models)
@@ -190,7 +190,7 @@ def draw_against_charges(comparison: ModelComparison) -> Any:
             axis.plot([_number(model) for model in models], values, "o-", color=color, label=kind)
         axis.set(xlabel="charges around each atom", ylabel=f"RMSE ({unit})", title=f"{LABELS[name].title}, distributed")
         axis.set_xticks(sorted({_number(model) for models in several.values() for model in models}))
-        axis.set_ylim(0.0, None)
+        axis.set_ylim(0.0, 1.25 * axis.get_ylim()[1])  # room for the names
         axis.legend()
     return figure
 

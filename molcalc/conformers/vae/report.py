@@ -68,15 +68,17 @@ class VAEReport:
     def _write(self, metrics: Mapping[str, Mapping[str, Any]], n_components: int | None) -> None:
         trainer, molecule = self._trainer, self._reference.molecule
         size = sum(parameter.numel() for parameter in trainer.task.network.parameters())
+        named = molecule.formula if molecule.name == molecule.formula else f"{molecule.name}, {molecule.formula}"
         text = (
-            f"Generator of conformers of {molecule.name}, {molecule.formula}, charge {molecule.charge}, with {size} "
+            f"Generator of conformers of {named}, charge {molecule.charge}, with {size} "
             f"parameters; {trainer.task.model_config.provenance['trained_on']} structures; {trainer.progress.epoch} of "
             f"{trainer.config.epochs} epochs, {trainer.progress.step} steps, seed {trainer.seed}."
         )
         if n_components is None:
             text += " The run goes on; these are the present averaged weights."
         else:
-            text += f" Samples are drawn from a mixture of {n_components} normal distributions."
+            several = f"a mixture of {n_components} normal distributions"
+            text += f" Samples are drawn from {several if n_components > 1 else 'a normal distribution'}."
         name = self._folder.as_posix()
         usage = (
             f'from molcalc.conformers import ConformerVAE\nstructures = ConformerVAE.load("{name}").sample(200, seed=0)'
@@ -104,16 +106,19 @@ class VAEReport:
             figure, axes = figures.new_figure(1, 3, 10.5, 3.0)
             steps = [row["step"] for row in history]
             panels = (
-                ("nat", ("train_loss", "valid_loss")),
-                ("Å", ("pair_rmse", "angle_rmse", "bond_rmse")),
-                ("nat; dimensions", ("divergence", "active_units")),
-            )
-            for axis, (unit, names) in zip(axes[0], panels):
-                for name in names:
+                ("losses", "nat", {"train_loss": "training", "valid_loss": "validation"}),
+                ("distances of held-out structures", "RMSE (Å)",
+                 {"pair_rmse": "all pairs", "angle_rmse": "over two bonds", "bond_rmse": "bonds"}),
+                ("latent space", "nat; number of dimensions",
+                 {"divergence": "divergence from the prior", "active_units": "dimensions that say something"}),
+            )  # fmt: skip
+            for axis, (title, unit, names) in zip(axes[0], panels):
+                for (name, label), color in zip(names.items(), figures.CYCLE):
                     points = [(step, row[name]) for step, row in zip(steps, history) if name in row]
-                    axis.plot(*zip(*points), label=name.replace("_", " ")) if points else None
+                    axis.plot(*zip(*points), label=label, color=color) if points else None
+                axis.set_title(title)
                 axis.set_xlabel("step")
                 axis.set_ylabel(unit)
-                axis.legend()
-            figures.log_scale(axes[0][1])
+                axis.margins(y=0.3)
+                axis.legend(loc="upper right")
             return figures.save_figure(figure, self._folder / PLOTS / "course.png")
