@@ -27,7 +27,7 @@ def peroxides(n: int, seed: int = 0, positive: float = 0.5) -> list[Atoms]:
         for oxygen, hydrogen, other in ((0, 2, 1), (1, 3, 0)):
             atoms.set_angle(other, oxygen, hydrogen, rng.normal(100.0, 3.0))
             atoms.set_distance(oxygen, hydrogen, rng.normal(0.97, 0.02), fix=0)
-        atoms.positions = atoms.positions @ Rotation.random(rng=rng).as_matrix().T
+        atoms.positions = atoms.positions @ Rotation.random(None, rng).as_matrix().T
         frames.append(atoms)
     return frames
 

@@ -45,6 +45,7 @@ COMMANDS = (
     "export",
     "cite",
     "examples",
+    "completion",
 )
 
 _DESCRIPTION = "Neural-network potentials for molecules and materials: energies, relaxation, molecular dynamics."

@@ -60,7 +60,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "evaluate", help="errors of a model on labelled data", description=__doc__, epilog=_EPILOG
     )
     parser.add_argument("data", nargs="+", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--model", required=True, action="append",
+    parser.add_argument("--model", required=True, action="append", metavar="MODEL",
                         help="folder of a run, model directory, or published name; repeat it for an ensemble of several"
                         " runs")  # fmt: skip
     parser.add_argument("--with-dispersion", action="store_true", help="the labels contain the model's dispersion")

@@ -21,7 +21,7 @@ def shape_of(atoms: Atoms) -> Shape:
 
 def moved(positions: np.ndarray, seed: int) -> np.ndarray:
     """Positions turned and shifted."""
-    return positions @ Rotation.random(rng=np.random.default_rng(seed)).as_matrix().T + [1.0, -2.0, 3.0]
+    return positions @ Rotation.random(None, np.random.default_rng(seed)).as_matrix().T + [1.0, -2.0, 3.0]
 
 
 def turned_about_bond(atoms: Atoms, angle: float) -> Atoms:

@@ -8,7 +8,7 @@ from itertools import permutations, product
 import numpy as np
 from ase.units import invcm
 from scipy.linalg import eigh
-from scipy.sparse import csr_array, eye_array, kron
+from scipy.sparse import csr_array, kron
 
 from molcalc.analysis.quartic_field import DipoleSeries, QuarticField
 from molcalc.calculators.normal_modes import HBAR
@@ -55,7 +55,7 @@ def exact_levels(field: QuarticField, n_functions: int = 8) -> tuple[np.ndarray,
     modes = range(len(field.wavenumbers))
 
     def of_mode(matrix: np.ndarray, mode: int) -> csr_array:
-        return reduce(kron, [csr_array(matrix) if k == mode else eye_array(n_functions) for k in modes]).tocsr()
+        return reduce(kron, [csr_array(matrix) if k == mode else csr_array(np.eye(n_functions)) for k in modes]).tocsr()
 
     lower = np.diag(np.sqrt(np.arange(1.0, n_functions)), 1)
     q = [of_mode((lower + lower.T) / np.sqrt(2), k) for k in modes]
