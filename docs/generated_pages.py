@@ -84,11 +84,13 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.A
 
 
 def options_page() -> str:
-    """Every option of ``fit`` with its kind, default, recommended values and words."""
-    from molcalc.registry import MODELS
+    """Every option of ``fit`` and of generators of conformers with its kind, default, recommended values and words."""
+    from molcalc.conformers.vae.config import BY_TRAJECTORY, VAE_RECOMMENDED
+    from molcalc.registry import GENERATOR, MODELS
     from molcalc.train.config import FitConfig
 
     recommended = {name: _flat(kind.training.options) for name, kind in MODELS.items()}
+    recommended[GENERATOR] = _flat({**VAE_RECOMMENDED, **BY_TRAJECTORY})
     lines = [
         "# Options of training\n",
         "Keys of `fit(..., key=value)`, of YAML files, and of `molcalc train --set key=value`. A key of a part may be",
@@ -100,10 +102,31 @@ def options_page() -> str:
             words = _words_of(FitConfig)[part]
             lines += [f"\n`{part}` (default `{getattr(FitConfig, part)}`): {words}\n"]
             continue
-        summary = inspect.getdoc(hint).splitlines()[0]
-        lines += [f"\n## {part}\n", f"{summary}\n", "| option | default | recommended | |", "|---|---|---|---|"]
-        lines += _options_of(hint, f"{part}." if part == "loss" else "", recommended)
-    return "\n".join(lines)
+        lines += _section_of(part, hint, f"{part}." if part == "loss" else "", recommended)
+    return "\n".join([*lines, *_generator_options()])
+
+
+def _generator_options() -> Iterator[str]:
+    """Options that only generators of conformers have, and those of others that mean nothing to them."""
+    from molcalc.conformers.vae.config import STEPS, VAE_PARTS, WITHOUT_MEANING
+    from molcalc.registry import GENERATOR
+    from molcalc.train.config import FitConfig
+
+    shared = [part for part in VAE_PARTS if part in FitConfig.__dataclass_fields__]
+    yield "\n# Options of generators of conformers\n"
+    yield f"`--model {GENERATOR}` and `ConformerVAE.fit` take `seed`, the options of"
+    yield f"{', '.join(f'`{each}`' for each in shared)} above, and those below, which"
+    yield "`ConformerVAE.for_molecule` takes as well. A run that does not say how many `epochs` it has takes about"
+    yield f"{STEPS} steps. Without meaning here:"
+    yield "; ".join(f"`{name}` ({reason})" for name, reason in WITHOUT_MEANING.items()) + ".\n"
+    for part in (each for each in VAE_PARTS if each not in shared):
+        yield from _section_of(part, VAE_PARTS[part], "", {})
+
+
+def _section_of(part: str, config: Any, prefix: str, recommended: dict[str, dict[str, Any]]) -> Iterator[str]:
+    summary = inspect.getdoc(config).splitlines()[0]
+    yield from (f"\n## {part}\n", f"{summary}\n", "| option | default | recommended | |", "|---|---|---|---|")
+    yield from _options_of(config, prefix, recommended)
 
 
 def _options_of(config: Any, prefix: str, recommended: dict[str, dict[str, Any]]) -> Iterator[str]:

@@ -15,6 +15,7 @@ import pytest
 
 import molcalc.errors
 from molcalc.cli import COMMANDS
+from molcalc.conformers.vae.config import VAE_PARTS
 from molcalc.train.config import CONFIG_PARTS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -37,7 +38,7 @@ def pages() -> ModuleType:
 
 def test_every_option_of_training_is_on_its_page_with_words(pages: ModuleType) -> None:
     rows = dict(re.findall(r"(?m)^\| `([\w.]+)` \|.*\| ([^|]+) \|$", pages.options_page()))
-    for kind in CONFIG_PARTS.values():
+    for kind in {*CONFIG_PARTS.values(), *VAE_PARTS.values()}:
         for field in fields(kind):
             words, _, allowed = rows[field.name].partition("*")
             assert words.strip(), f"{field.name}: no words in the docstring of {kind.__name__}"

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from ase.io import read, write
 
+from molcalc.conformers import ConformerVAE
+from molcalc.train.report import figures
 from tests.helpers.twisted_frames import twisted
 
 TINY = ("--set", "latent_dim=3", "--set", "n_features=8", "--set", "n_encoder_layers=2", "--epochs", "2", "--no-plots")
@@ -58,10 +60,36 @@ def test_samples_are_relaxed_and_ranked(run: Any, trained: Any) -> None:
     assert result.out.splitlines()[1].split()[:2] == ["H2O2", "1"]
 
 
+def test_samples_are_compared_with_what_the_run_held_out_or_with_named_structures(run: Any, trained: Any) -> None:
+    def sizes() -> tuple[int, int, int]:
+        metrics = json.loads(Path("report/metrics.json").read_text())["metrics"]
+        return metrics["n_generated"], metrics["n_reference"], metrics["n_train"]
+
+    result = run("sample", "run", "-n", "20", "-o", "a.xyz", "--report", "report")
+    assert result.status == 0, result.err
+    assert re.search(r"(?m)^valid: all +[\d.]+ +1\.000$", result.out)
+    assert "nearest training structure" in result.out
+    assert Path("report/plots/latents.png").is_file() == figures.can_draw()
+    assert sizes() == (20, 6, 54)
+    write("other.xyz", twisted(8, seed=5))
+    again = run("sample", "run", "-n", "9", "-o", "a.xyz", "--force", "--report", "report", "--reference", "other.xyz")
+    assert again.status == 0, again.err
+    assert sizes() == (9, 8, 0)
+    ConformerVAE.load("run").save("copy")
+    refused = run("sample", "copy", "-n", "9", "-o", "b.xyz", "--report", "new")
+    assert refused.status == 2
+    assert "copy holds a model, and not the run that made it: name structures" in refused.err
+    few = run("sample", "copy", "-n", "9", "-o", "b.xyz", "--report", "new", "--reference", "frames.xyz@:3")
+    assert few.status == 2
+    assert "reference: 3 structures; at least 4 are needed" in few.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("sample", "nowhere", "-o", "a.xyz"), "nowhere"),
+        (("sample", "run", "-o", "a.xyz", "--reference", "frames.xyz"), "give --report FOLDER as well"),
+        (("sample", "run", "-o", "a.xyz", "--report", "run"), "run is a folder with other files"),
         (("sample", "run", "-o", "a.xyz", "--restart"), "give --relax MODEL as well"),
         (("sample", "run", "-o", "a.xyz", "--gibbs"), "--gibbs is about relaxed structures: give --relax MODEL"),
         (("sample", "run", "-o", "a.xyz", "--duplicate-rmsd", "0.2"), "--duplicate-rmsd is about relaxed structures"),
@@ -72,7 +100,20 @@ def test_samples_are_relaxed_and_ranked(run: Any, trained: Any) -> None:
         (("train", "frames.xyz", "--model", "conformer-vae", "--output", "new", "--init", "run"), "begins with new"),
         (("train", "frames.xyz", "--model", "conformer-vae", "--output", "new", "--set", "latent=3"), "unknown key"),
     ],
-    ids=["folder", "restart", "ranks", "duplicates", "sdf", "exists", "smiles", "data", "init", "key"],
+    ids=[
+        "folder",
+        "reference",
+        "report",
+        "restart",
+        "ranks",
+        "duplicates",
+        "sdf",
+        "exists",
+        "smiles",
+        "data",
+        "init",
+        "key",
+    ],  # fmt: skip
 )
 def test_mistakes_end_with_one_line(run: Any, trained: Any, arguments: tuple[str, ...], message: str) -> None:
     result = run(*arguments)

@@ -21,6 +21,8 @@ from molcalc.train.report.figures import INSTALL_PLOT, can_draw, save_figure, st
 
 WINDOW = 0.26
 """eV above the lowest minimum of all searches: minima that are counted apart."""
+CONFORMER_REPORT_FILES = ("report.html", "report.md", "metrics.json", "plots")
+"""Names in the folder of a report."""
 SEARCH_HEADER = (
     "starts", "relaxed", "calls", "minima", "per 1,000 calls", f"within {WINDOW:g} eV", "of all known", "rejected"
 )  # fmt: skip

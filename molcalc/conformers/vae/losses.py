@@ -43,7 +43,8 @@ class ObjectiveConfig:
         images pass.
     sigma : Å, resolution: what is below it is not worth a place in the latent space.
     stiff_weight : of distances of bonds and angles, relative to those of other pairs.
-    beta : weight of the divergence from the prior at the end; free_bits : nat, which every latent dimension has free.
+    beta : weight of the divergence from the prior at the end.
+    free_bits : nat of it that cost nothing in each latent dimension.
     beta_rise : share of the run in which the weight rises from 0.
     """
 

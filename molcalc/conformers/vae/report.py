@@ -55,17 +55,18 @@ class VAEReport:
         """Write the report of a run that goes on, with the errors of its last validation."""
         self._write({"valid": self._trainer.history[-1]}, None)
 
-    def write(self, metrics: Mapping[str, Mapping[str, float]], n_components: int) -> None:
+    def write(self, metrics: Mapping[str, Mapping[str, float]], n_components: int, advice: str) -> None:
         """Write the report of a run that has ended.
 
         Parameters
         ----------
         metrics : of the best model, by held-out part.
         n_components : of the mixture that samples are drawn from.
+        advice : on the latents; empty where they are in order.
         """
-        self._write(metrics, n_components)
+        self._write(metrics, n_components, advice)
 
-    def _write(self, metrics: Mapping[str, Mapping[str, Any]], n_components: int | None) -> None:
+    def _write(self, metrics: Mapping[str, Mapping[str, Any]], n_components: int | None, advice: str = "") -> None:
         trainer, molecule = self._trainer, self._reference.molecule
         size = sum(parameter.numel() for parameter in trainer.task.network.parameters())
         named = molecule.formula if molecule.name == molecule.formula else f"{molecule.name}, {molecule.formula}"
@@ -83,7 +84,9 @@ class VAEReport:
         usage = (
             f'from molcalc.conformers import ConformerVAE\nstructures = ConformerVAE.load("{name}").sample(200, seed=0)'
         )
-        blocks: list[DocumentPart] = [Heading(self._folder.name, 1), Text(text), Heading("How to use it"), Code(usage)]
+        blocks: list[DocumentPart] = [Heading(self._folder.name, 1), Text(text)]
+        blocks += [Text(advice)] if advice else []
+        blocks += [Heading("How to use it"), Code(usage)]
         blocks.append(Heading("Errors of reconstructions"))
         parts = list(metrics)
         rows = [

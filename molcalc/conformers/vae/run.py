@@ -14,6 +14,7 @@ from ase import Atoms
 
 from molcalc._version import __version__
 from molcalc.conformers.vae.config import VAE_OPTIONS, VAEConfig, vae_config
+from molcalc.conformers.vae.latent_advice import advice_on_latents
 from molcalc.conformers.vae.losses import ObjectiveConfig
 from molcalc.conformers.vae.model_files import (
     GeneratorParts,
@@ -54,6 +55,7 @@ KEPT_BY_GENERATORS = Kept(
     "undo the change, or choose another output",
     frozenset(key.name for key in fields(ObjectiveConfig)),
 )
+NAME_THEM = "name structures to compare with (--reference)"
 LEAST_TRAINED = 2
 """Structures to learn from."""
 
@@ -122,6 +124,37 @@ def fit_generator(
         return _prepared(reference, parts, files, config, "epochs" in said, folder, processes, device, begun)
 
     return carry_out(folder, going_on, config.loop, prepared, progress=progress)
+
+
+def structures_of_run(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Structures that a generator was trained on, and those that were held out.
+
+    Parameters
+    ----------
+    path : folder of the run, whose data are still where they were.
+
+    Returns
+    -------
+    by part ("train", "valid", "test"), (n_structures, n_atoms, 3) Å each, labels in order
+
+    Raises
+    ------
+    ConfigError
+        When the folder is that of a saved model, which knows no data, or the data were in memory.
+    MissingFileError, CheckpointError, DatasetError, InputError
+        When the model or the data are not there, damaged, or have changed.
+    """
+    reference, folder = load_generator(path).reference, RunFolder(path)
+    record = folder.path / OPTIONS_FILE
+    if not record.is_file():
+        raise ConfigError(
+            f"{folder.path} holds a model, and not the run that made it: name structures to compare with (--reference)"
+        )
+    files, options = VAE_OPTIONS.read(record)
+    if files.get("data") is None:
+        raise ConfigError(f"the generator in {folder.path} was trained on structures in memory: {NAME_THEM}")
+    parts = _open_parts(files, vae_config(options), KeptParts.read(folder.path / PARTS_FILE))
+    return {name: reference.frames_in(part) for name, part in {"train": parts.train, **parts.held_out}.items()}
 
 
 def _open_parts(files: Mapping[str, Any], config: VAEConfig, kept: KeptParts | None) -> Parts:
@@ -247,9 +280,12 @@ def _prepared(
             for name, each in as_tensors.items()
             if name != "train" and len(each)
         }
+        advice = advice_on_latents(means, log_variances, config.objective)
         if processes.first:
             save_generator(folder.path, best, provenance)
-            report.write(metrics, len(mixture.weights))
+            report.write(metrics, len(mixture.weights), advice)
+            if advice:
+                log.warning(advice)
         return VAEFitResult(str(folder.path), metrics, trainer.history), best
 
     return Prepared(trainer, report, config.report, options, KEPT_BY_GENERATORS, write_down, conclude)
