@@ -33,9 +33,12 @@ PUBLIC = {
 
 
 def write_pages(docs: Path) -> None:
-    """Write every page that is made here into ``made`` of the folder of the docs."""
+    """Write every page that is made here into ``made`` of the folder of the docs, and the pictures on them."""
+    from schedule_pictures import write_pictures
+
     folder = docs / "made"
     folder.mkdir(exist_ok=True)
+    write_pictures(folder / "schedules")
     for name, made in MADE.items():
         (folder / f"{name}.md").write_text(made(), encoding="utf-8")
 
@@ -95,7 +98,7 @@ def options_page() -> str:
         "# Options of training\n",
         "Keys of `fit(..., key=value)`, of YAML files, and of `molcalc train --set key=value`. A key of a part may be",
         "written in it or without it (`loop: {epochs: 300}` or `epochs: 300`); those of `loss` always stand inside.",
-        "Rates and decays that are `null` are chosen for the data, see [training](../training.md).\n",
+        "Rates and decays that are `null` are chosen for the data: [optimizers](../optimizers.md).\n",
     ]
     for part, hint in typing.get_type_hints(FitConfig, include_extras=True).items():
         if not dataclasses.is_dataclass(hint):
@@ -103,7 +106,18 @@ def options_page() -> str:
             lines += [f"\n`{part}` (default `{getattr(FitConfig, part)}`): {words}\n"]
             continue
         lines += _section_of(part, hint, f"{part}." if part == "loss" else "", recommended)
-    return "\n".join([*lines, *_generator_options()])
+    return "\n".join([*lines, *_network_arguments(), *_generator_options()])
+
+
+def _network_arguments() -> Iterator[str]:
+    """Sizes of the networks, which are keys of one option."""
+    from molcalc.registry import MODELS
+
+    yield "\n## arguments of networks\n"
+    yield "Keys of `arguments`, such as `--set arguments.n_features=64`; elements and levels follow from the data.\n"
+    for name, kind in MODELS.items():
+        yield from (f"\n### {name}\n", *_TABLE)
+        yield from _options_of(kind.config, "arguments.", {}, without=("elements", "bases", "n_fidelities"))
 
 
 def _generator_options() -> Iterator[str]:
@@ -113,25 +127,35 @@ def _generator_options() -> Iterator[str]:
     from molcalc.train.config import FitConfig
 
     shared = [part for part in VAE_PARTS if part in FitConfig.__dataclass_fields__]
-    yield "\n# Options of generators of conformers\n"
+    yield "\n## generators of conformers\n"
     yield f"`--model {GENERATOR}` and `ConformerVAE.fit` take `seed`, the options of"
     yield f"{', '.join(f'`{each}`' for each in shared)} above, and those below, which"
     yield "`ConformerVAE.for_molecule` takes as well. A run that does not say how many `epochs` it has takes about"
     yield f"{STEPS} steps. Without meaning here:"
     yield "; ".join(f"`{name}` ({reason})" for name, reason in WITHOUT_MEANING.items()) + ".\n"
     for part in (each for each in VAE_PARTS if each not in shared):
-        yield from _section_of(part, VAE_PARTS[part], "", {})
+        yield from _section_of(part, VAE_PARTS[part], "", {}, level="###")
 
 
-def _section_of(part: str, config: Any, prefix: str, recommended: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _section_of(
+    part: str, config: Any, prefix: str, recommended: dict[str, dict[str, Any]], level: str = "##"
+) -> Iterator[str]:
+    """Heading and table of a part of the options."""
     summary = inspect.getdoc(config).splitlines()[0]
-    yield from (f"\n## {part}\n", f"{summary}\n", "| option | default | recommended | |", "|---|---|---|---|")
+    yield from (f"\n{level} {part}\n", f"{summary}\n", *_TABLE)
     yield from _options_of(config, prefix, recommended)
 
 
-def _options_of(config: Any, prefix: str, recommended: dict[str, dict[str, Any]]) -> Iterator[str]:
+_TABLE = ("| option | default | recommended | |", "|---|---|---|---|")
+
+
+def _options_of(
+    config: Any, prefix: str, recommended: dict[str, dict[str, Any]], without: tuple[str, ...] = ()
+) -> Iterator[str]:
     hints, words = typing.get_type_hints(config, include_extras=True), _words_of(config)
     for field in dataclasses.fields(config):
+        if field.name in without:
+            continue
         hint, name = hints[field.name], f"{prefix}{field.name}"
         if dataclasses.is_dataclass(hint):
             yield f"| `{name}` | | | {words.get(field.name, '')} |"
@@ -168,12 +192,13 @@ def _allowed(limit: Any) -> str:
 
 
 def _words_of(config: Any) -> dict[str, str]:
-    """Words of every attribute in the docstring of a configuration."""
-    part = inspect.getdoc(config).partition("Attributes\n----------\n")[2]
+    """Words of every attribute in the docstrings of a configuration and of what it extends."""
     found: dict[str, str] = {}
-    for names, words in re.findall(r"(?m)^(\w[\w, ]*) : ((?:.+)(?:\n[ ]+.+)*)", part):
-        text = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", " ".join(words.split())).replace("``", "`").replace("|", "\\|")
-        found |= dict.fromkeys(names.split(", "), text)
+    for kind in reversed(config.__mro__ if inspect.isclass(config) else type(config).__mro__):
+        part = inspect.cleandoc(kind.__doc__ or "").partition("Attributes\n----------\n")[2]
+        for names, words in re.findall(r"(?m)^(\w[\w, ]*) : ((?:.+)(?:\n[ ]+.+)*)", part):
+            text = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", " ".join(words.split())).replace("``", "`").replace("|", "\\|")
+            found |= dict.fromkeys(names.split(", "), text)
     return found
 
 
@@ -186,6 +211,27 @@ def _flat(options: Any, prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
+
+
+def schedules_page() -> str:
+    """Every schedule of the learning rate with its picture and its file."""
+    from schedule_pictures import FILES
+
+    lines = [
+        "# Schedules of the learning rate\n",
+        "The rate of each step is that of the optimizer times a factor between 0 and 1. Pictures are drawn from the",
+        "files of `examples/config/schedules`, for a run of 7,000 steps of which 10 make an epoch; `--config FILE`",
+        "takes one of them. [Options](options.md#optimize) lists the keys. The default is `cosine`, with the warm-up of the",
+        "model; runs from given weights rise for the first tenth.\n",
+        "A run that goes on with other epochs or another schedule takes the rate that a run of the new length would",
+        "have there: [going on](../resuming.md).\n",
+    ]
+    for path in FILES:
+        first, _, options = path.read_text(encoding="utf-8").partition("\n")
+        lines += [f"\n## {path.stem}\n", f"{first.removeprefix('# ')}\n"]
+        lines += [f"![learning rate of {path.stem}](schedules/{path.stem}.svg)\n"]
+        lines += ["```yaml", options.rstrip(), "```"]
+    return "\n".join(lines)
 
 
 def errors_page() -> str:
@@ -233,6 +279,7 @@ MADE = {
     "python": python_page,
     "commands": commands_page,
     "options": options_page,
+    "schedules": schedules_page,
     "errors": errors_page,
     "examples": examples_page,
     "contributing": contributing_page,

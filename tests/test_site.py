@@ -17,6 +17,7 @@ import molcalc.errors
 from molcalc.cli import COMMANDS
 from molcalc.conformers.vae.config import VAE_PARTS
 from molcalc.train.config import CONFIG_PARTS
+from molcalc.train.optimize.schedules import SCHEDULES
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -44,6 +45,23 @@ def test_every_option_of_training_is_on_its_page_with_words(pages: ModuleType) -
             assert words.strip(), f"{field.name}: no words in the docstring of {kind.__name__}"
             assert allowed or is_dataclass(field.default_factory), field.name
     assert "one of hash, random, block" in rows["split_method"]
+
+
+def test_sizes_of_every_network_are_on_the_page_of_options_with_words(pages: ModuleType) -> None:
+    rows = re.findall(r"(?m)^\| `arguments\.(\w+)` \|.*\| ([^|]+) \|$", pages.options_page())
+    assert {"n_features", "head_cutoff", "trunk_features", "charge_channels", "energy_hidden"} <= {
+        name for name, _ in rows
+    }
+    assert not [name for name, words in rows if words.startswith("*")]
+
+
+def test_every_schedule_has_a_picture_of_a_rate_that_rises_and_falls() -> None:
+    pictures = module("schedule_pictures")
+    assert {path.stem for path in pictures.FILES} == set(SCHEDULES)
+    for path in pictures.FILES:
+        factors = pictures.factors(path)
+        assert factors.max() == pytest.approx(1.0, abs=1e-3), path.stem
+        assert path.stem == "constant" or factors.min() < 0.1, path.stem
 
 
 def test_every_command_is_on_its_page(pages: ModuleType) -> None:

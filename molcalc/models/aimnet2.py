@@ -36,9 +36,13 @@ class AIMNet2Config(NetworkConfig):
     Attributes
     ----------
     charge_channels : 1 (closed shell) or 2 (α and β charges, from which spin charges follow).
-    n_channels, n_radial, n_vector : feature channels A, radial functions G, vector combinations H.
-    cutoff, first_center : Å.
+    n_channels : A, feature channels.
+    n_radial : G, radial functions.
+    n_vector : H, vector combinations.
+    cutoff : Å, range of the messages.
+    first_center : Å, center of the first radial function.
     hidden : widths of the hidden layers of the three passes.
+    aim_size : features of an atom that the energy head reads.
     energy_hidden : widths of the hidden layers of the energy head.
     exact_charges : charges add up to the total charge exactly. The published networks miss it by about 1e-6 over the
         summed weights (up to 4e-5 e).

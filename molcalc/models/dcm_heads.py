@@ -47,7 +47,9 @@ class EquivariantHeadConfig(HeadConfig):
 
     Attributes
     ----------
-    head_features, head_layers, head_radial : features of each rank, rounds of messages and radial functions.
+    head_features : features of each rank.
+    head_layers : rounds of messages.
+    head_radial : radial functions.
     head_cutoff : Å, range of the messages of the head.
     quadrupoles : also predict a quadrupole on each atom, for what charges at a center of symmetry or in the plane of
         a molecule cannot describe.
@@ -66,7 +68,8 @@ class PlainHeadConfig(HeadConfig):
 
     Attributes
     ----------
-    head_features, head_layers : width and number of hidden layers.
+    head_features : width of the hidden layers.
+    head_layers : hidden layers.
     trunk_features : show the features of the trunk to the head, beside element and charge.
     """
 

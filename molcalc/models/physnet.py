@@ -40,7 +40,9 @@ class PhysNetConfig(NetworkConfig):
     n_features : F, features per atom.
     n_radial : K, radial functions.
     n_modules : interaction modules, each of which passes messages once.
-    n_interaction, n_atomic, n_output : residual blocks on the message, on the features, in the output of each module.
+    n_interaction : residual blocks on the message of each module.
+    n_atomic : residual blocks on the features of each module.
+    n_output : residual blocks in the output of each module.
     cutoff : Å, range of the messages of the trunk.
     """
 
