@@ -148,13 +148,15 @@ def code(text: str, language: str) -> list[str]:
 
 
 def documented_commands() -> Iterator[tuple[str, list[str]]]:
-    """Page and words of every command on a page, without what the shell does with its output."""
+    """Page and words of every command on a page, also behind torchrun, without what the shell does with its output."""
     for name, page in {"README.md": REPOSITORY / "README.md", **PAGES}.items():
-        for block in code(page.read_text(), ""):
-            for line in re.sub(r"\\\n\s*", " ", block).splitlines():
-                words = shlex.split(line, comments=True) if line.startswith("molcalc ") else []
-                if words and "…" not in line and "COMMAND" not in line:
-                    yield name, list(itertools.takewhile(lambda word: word not in (">", "|"), words[1:]))
+        text = page.read_text()
+        for block in (*code(text, ""), *code(text, "bash")):
+            for line in re.sub(r"\$\w+", "1", re.sub(r"\\\n\s*", " ", block)).splitlines():
+                words = shlex.split(line, comments=True) if re.match(r"(srun |torchrun |molcalc )", line) else []
+                if "molcalc" in words and "…" not in line and "COMMAND" not in line:
+                    command = words[words.index("molcalc") + 1 :]
+                    yield name, list(itertools.takewhile(lambda word: word not in (">", "|"), command))
 
 
 def test_every_command_on_a_page_has_options_that_exist() -> None:

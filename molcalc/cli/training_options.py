@@ -24,7 +24,11 @@ FLAGS: dict[str, dict[str, Any]] = {
     "batch-size": {"type": number(int, 1), "metavar": "N", "help": "molecules or atoms (batch_mode) in a batch"},
     "optimizer": {"metavar": "NAME", "help": "adamw, adam, rmsprop, muon or muon-documented"},
     "learning-rate": {"type": number(float, 0), "metavar": "RATE", "help": "default: recommended for data and model"},
-    "seed": {"type": number(int, 0), "metavar": "N", "help": "of weights and order of the batches; split_seed divides the data"},
+    "seed": {
+        "type": number(int, 0),
+        "metavar": "N",
+        "help": "of weights and order of the batches; split_seed divides the data",
+    },
     "precision": {"choices": ("float32", "bf16", "float64"), "help": "arithmetic of the network"},
     "device": {"choices": ("auto", "cpu", "cuda"), "help": "default auto"},
     "threads": {"type": number(int, 1), "metavar": "N", "help": "of the processor"},
