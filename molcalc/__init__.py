@@ -1,52 +1,59 @@
 """Neural-network potentials that behave like real ASE calculators.
 
-Everything is imported on first use, so that ``import molcalc`` stays below 0.3 s: torch is loaded only when something
-needs it.
+Calculators: :class:`AIMNet2`, :class:`PhysNetDCM`, :class:`NonEquivariantDCM`, and dispersion alone, :class:`D3` and
+:class:`D4`.
+
+Functions: :func:`relax` and :func:`md` of one structure or many, :func:`fit` and :func:`evaluate` of models,
+:func:`open_model` (read once, for several calculators), :func:`check_calculator` (of any ASE calculator).
+
+Packages: ``molcalc.analysis`` (potentials and surfaces, spectra, comparisons, pictures), ``molcalc.conformers`` (ranked
+and generated), ``molcalc.train``, ``molcalc.simulate``, ``molcalc.export``, ``molcalc.engines`` (OpenMM, i-PI, LAMMPS),
+``molcalc.testing``, ``molcalc.calculators``.
+
+>>> from ase.build import molecule
+>>> from molcalc import AIMNet2
+>>> atoms = molecule("H2O")
+>>> atoms.calc = AIMNet2("wb97m-d3")
+>>> energy = atoms.get_potential_energy()  # eV
+
+Everything is imported on first use, so that ``import molcalc`` is cheap: torch is loaded when something needs it.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from molcalc._version import __version__
+from molcalc.first_use import on_first_use
 
 if TYPE_CHECKING:
-    from molcalc.assembly.opening import open_model
-    from molcalc.calculators.aimnet2 import AIMNet2
-    from molcalc.calculators.dispersion import D3, D4
-    from molcalc.calculators.physnet_dcm import NonEquivariantDCM, PhysNetDCM
-    from molcalc.simulate.dynamics import md
-    from molcalc.simulate.relaxation import relax
-    from molcalc.testing import check_calculator
-    from molcalc.train.fitting import fit
-    from molcalc.train.report.evaluation import evaluate
+    from molcalc.assembly.opening import open_model as open_model
+    from molcalc.calculators.aimnet2 import AIMNet2 as AIMNet2
+    from molcalc.calculators.dispersion import D3 as D3
+    from molcalc.calculators.dispersion import D4 as D4
+    from molcalc.calculators.physnet_dcm import NonEquivariantDCM as NonEquivariantDCM
+    from molcalc.calculators.physnet_dcm import PhysNetDCM as PhysNetDCM
+    from molcalc.simulate.dynamics import md as md
+    from molcalc.simulate.relaxation import relax as relax
+    from molcalc.testing.runner import check_calculator as check_calculator
+    from molcalc.train.fitting import fit as fit
+    from molcalc.train.report.evaluation import evaluate as evaluate
 
 HOMES = {
-    "AIMNet2": "molcalc.calculators",
-    "PhysNetDCM": "molcalc.calculators",
-    "NonEquivariantDCM": "molcalc.calculators",
-    "D3": "molcalc.calculators",
-    "D4": "molcalc.calculators",
+    "AIMNet2": "molcalc.calculators.aimnet2",
+    "PhysNetDCM": "molcalc.calculators.physnet_dcm",
+    "NonEquivariantDCM": "molcalc.calculators.physnet_dcm",
+    "D3": "molcalc.calculators.dispersion",
+    "D4": "molcalc.calculators.dispersion",
     "open_model": "molcalc.assembly.opening",
-    "check_calculator": "molcalc.testing",
+    "check_calculator": "molcalc.testing.runner",
     "md": "molcalc.simulate.dynamics",
     "relax": "molcalc.simulate.relaxation",
-    "fit": "molcalc.train",
-    "evaluate": "molcalc.train",
+    "fit": "molcalc.train.fitting",
+    "evaluate": "molcalc.train.report.evaluation",
 }
-"""Where each public name is found; it is imported on first use."""
-__all__ = [
-    "D3", "D4", "AIMNet2", "NonEquivariantDCM", "PhysNetDCM", "__version__", "check_calculator", "evaluate", "fit",
-    "md", "open_model", "relax",
-]  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    if name in HOMES:
-        return getattr(importlib.import_module(HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *HOMES])
+"""Module of each public name; it is imported on first use."""
+ROOMS = ("analysis", "calculators", "conformers", "engines", "export", "simulate", "testing", "train")
+"""Packages that have public names of their own."""
+__all__ = ["__version__", *HOMES]
+__getattr__, __dir__ = on_first_use(__name__, HOMES, ROOMS)

@@ -15,6 +15,7 @@ from molcalc.knowledge import Knowledge
 from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.fidelity_transfer import with_fidelities
 from molcalc.models.network import TrainableNetwork
+from molcalc.notebook_tables import facts_table
 from molcalc.pretrained.sources import read_model
 from molcalc.surroundings import own_settings
 from molcalc.units import symbols_of
@@ -40,6 +41,10 @@ class OpenedModel:
     def __repr__(self) -> str:
         levels = ", ".join(each.name for each in self.config.fidelities)
         return f"<OpenedModel {self.label} ({self.hash}): {len(self.members)} × {self.config.kind} of {levels}>"
+
+    def _repr_html_(self) -> str:
+        facts = {"model": f"{self.label} ({self.hash})", "kind": self.config.kind, "networks": str(len(self.members))}
+        return facts_table("OpenedModel", {**facts, "fidelities": ", ".join(f.name for f in self.config.fidelities)})
 
     def index_of(self, fidelity: str | None) -> int:
         """Index of a fidelity by its name; None is enough where there is only one.

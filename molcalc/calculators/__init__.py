@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from molcalc.first_use import on_first_use
 
 if TYPE_CHECKING:
     from molcalc.calculators.aimnet2 import AIMNet2 as AIMNet2
@@ -18,18 +20,6 @@ CALCULATOR_HOMES = {
     "NonEquivariantDCM": "molcalc.calculators.physnet_dcm",
     "PhysNetDCM": "molcalc.calculators.physnet_dcm",
 }
-"""Where each calculator lives; it is imported on first use."""
-
-__all__ = ["D3", "D4", "AIMNet2", "NonEquivariantDCM", "PhysNetDCM"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in CALCULATOR_HOMES:
-        import importlib
-
-        return getattr(importlib.import_module(CALCULATOR_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *CALCULATOR_HOMES])
+"""Module of each calculator; it is imported on first use."""
+__all__ = [*CALCULATOR_HOMES]
+__getattr__, __dir__ = on_first_use(__name__, CALCULATOR_HOMES)

@@ -8,7 +8,6 @@ import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from html import escape
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -22,6 +21,7 @@ from molcalc.elements import check_masses
 from molcalc.errors import ConfigError, InputError, MissingPropertyError, short, suggest
 from molcalc.fidelity import Fidelity
 from molcalc.neighbors import VerletList
+from molcalc.notebook_tables import facts_table
 from molcalc.potential import Potential
 from molcalc.prediction.options import checked_min_distance
 from molcalc.prediction.points import checked_points
@@ -496,11 +496,7 @@ class MolCalculator(Calculator):
         return f"<{type(self).__name__} {shown.pop('model')}: {', '.join(f'{k} {v}' for k, v in shown.items())}>"
 
     def _repr_html_(self) -> str:
-        """Table for notebooks."""
-        rows = "".join(
-            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in self._shown().items()
-        )
-        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
+        return facts_table(type(self).__name__, self._shown())
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Origin of a result: model and hash, and every option that changes a number. Plain values only.

@@ -7,7 +7,6 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from molcalc.cli.options import (
@@ -134,7 +133,7 @@ def _text(result: FitResult) -> str:
     from molcalc.train.report.display import ERROR_HEADER, error_rows
 
     lines = []
-    for part, fidelity, errors in _errors(result):
+    for part, fidelity, errors in result.errors():
         at = "" if fidelity is None else f" at {fidelity}"
         lines += ["", f"errors on the {part} part{at}", str(text_table(ERROR_HEADER, error_rows(errors)))]
     return "\n".join([*lines, "", f"model: {result.output}", f"report: {os.path.join(result.output, 'report.html')}"])
@@ -146,17 +145,8 @@ def _table(result: FitResult) -> ShownTable:
 
     names = ("part", "fidelity", "property", "unit")
     table = ShownTable([*(Column(name, text=True) for name in names), *map(Column, ("mae", "rmse", "r2", "n"))])
-    for part, fidelity, errors in _errors(result):
+    for part, fidelity, errors in result.errors():
         for name, found in errors.items():
             values = (found.get(column.name) for column in table.columns[len(names) :])
             table.rows.append((part, fidelity, name, LABELS[name].unit, *values))
     return table
-
-
-def _errors(result: FitResult) -> Iterator[tuple[str, str | None, dict[str, dict[str, float]]]]:
-    """Part, fidelity and errors by property: of every part as a whole, without a fidelity, then of its fidelities."""
-    for part, errors in result.metrics.items():
-        yield part, None, errors
-        for fidelity, its_errors in result.by_fidelity.get(part, {}).items():
-            if its_errors:
-                yield part, fidelity, its_errors

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+from molcalc.first_use import on_first_use
+
+if TYPE_CHECKING:
+    from molcalc.conformers.ranked import Conformer as Conformer
+    from molcalc.conformers.ranked import Dropped as Dropped
+    from molcalc.conformers.ranked import RankedConformers as RankedConformers
+    from molcalc.conformers.ranked import RankedMolecule as RankedMolecule
+    from molcalc.conformers.ranking import rank_conformers as rank_conformers
+    from molcalc.conformers.sdf import write_sdf as write_sdf
+    from molcalc.conformers.settings import RankingSettings as RankingSettings
+    from molcalc.conformers.vae.vae import ConformerVAE as ConformerVAE
 
 _HOMES = {
     "ConformerVAE": "molcalc.conformers.vae.vae",
@@ -16,9 +27,4 @@ _HOMES = {
     "write_sdf": "molcalc.conformers.sdf",
 }
 __all__ = [*_HOMES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

@@ -12,6 +12,7 @@ from ase.units import kB
 
 from molcalc.conformers.molecules import Molecule
 from molcalc.errors import MolcalcError
+from molcalc.notebook_tables import facts_table, rows_table
 from molcalc.units import KCAL_PER_MOL
 
 FAILED = "not relaxed"
@@ -134,6 +135,29 @@ class RankedConformers:
     def frames(self) -> list[Atoms]:
         """Structures of all conformers with their results, for files."""
         return [conformer.atoms for conformer in self.conformers]
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{len(each.conformers)} of {each.molecule.label}" for each in self.molecules)
+        failed = f"; {len(self.failures)} failed" if self.failures else ""
+        return f"<RankedConformers: {found or 'none'}{failed}>"
+
+    def _repr_html_(self) -> str:
+        header = ("rank", "ΔE (kcal/mol)", "weight", "degeneracy", "found")
+        tables = [
+            rows_table(
+                f"{each.molecule.label}: {len(each.conformers)} conformers of {each.n_structures} structures",
+                header,
+                [
+                    (str(c.rank), f"{c.relative_kcal_mol:.2f}", f"{c.weight:.3f}", str(c.degeneracy), str(c.found))
+                    for c in each.conformers
+                ],
+            )
+            for each in self.molecules
+        ]
+        if self.failures:
+            failed = [(str(error),) for error in self.failures]
+            tables.append(rows_table("failed", ("error",), failed))
+        return "".join(tables) or facts_table("RankedConformers", {"conformers": "none"})
 
 
 def boltzmann_weights(energies: Sequence[float], degeneracies: Sequence[int], temperature: float) -> np.ndarray:

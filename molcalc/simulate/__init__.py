@@ -6,8 +6,22 @@ that was cut short as if nothing had happened. Nothing is printed.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+from molcalc.first_use import on_first_use
+
+if TYPE_CHECKING:
+    from molcalc.simulate.dynamics import md as md
+    from molcalc.simulate.dynamics import md_all as md_all
+    from molcalc.simulate.ensembles import DynamicsSettings as DynamicsSettings
+    from molcalc.simulate.quasi_newton import QuasiNewton as QuasiNewton
+    from molcalc.simulate.recorder import Dynamics as Dynamics
+    from molcalc.simulate.recorder import DynamicsStep as DynamicsStep
+    from molcalc.simulate.relaxation import relax as relax
+    from molcalc.simulate.relaxation import relax_all as relax_all
+    from molcalc.simulate.relaxation_run import Relaxation as Relaxation
+    from molcalc.simulate.relaxation_run import RelaxationSettings as RelaxationSettings
+    from molcalc.simulate.relaxation_run import RelaxationStep as RelaxationStep
 
 _HOMES = {
     "relax": "molcalc.simulate.relaxation",
@@ -27,9 +41,4 @@ GEOMETRY_OPTIMIZERS = ("auto", "BFGS", "LBFGS", "FIRE", "BFGSLineSearch")
 ENSEMBLES = ("nve", "langevin", "bussi", "nose-hoover")
 """Constant energy; constant temperature by friction and noise, or by velocities scaled at random or by a chain."""
 __all__ = ["ENSEMBLES", "GEOMETRY_OPTIMIZERS", *_HOMES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

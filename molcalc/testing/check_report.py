@@ -6,6 +6,8 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from molcalc.notebook_tables import rows_table
+
 LINE_WIDTH = 100
 
 
@@ -54,6 +56,11 @@ class Report:
     def ok(self) -> bool:
         """True when no check failed."""
         return not self.failures
+
+    def _repr_html_(self) -> str:
+        rows = [("FAILED", *failure) for failure in self.failures] + [("skipped", *skip) for skip in self.skipped]
+        rows += [("ok", name, "") for name in self.passed]
+        return rows_table(f"{self.calculator}, checked with {self.structure}", ("", "check", ""), rows)
 
     def __str__(self) -> str:
         """Format as a table: failures first, then what was skipped, then what passed."""

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+from molcalc.first_use import on_first_use
+
+if TYPE_CHECKING:
+    from molcalc.train.data.convert import convert as convert
+    from molcalc.train.fitting import FitResult as FitResult
+    from molcalc.train.fitting import fit as fit
+    from molcalc.train.optimize.optimizers import OPTIMIZER_CONFIGS as OPTIMIZER_CONFIGS
+    from molcalc.train.optimize.optimizers import create_optimizer as create_optimizer
+    from molcalc.train.optimize.optimizers import get_recommended_optimizer_config as get_recommended_optimizer_config
+    from molcalc.train.report.evaluation import evaluate as evaluate
 
 _HOMES = {
     "fit": "molcalc.train.fitting",
@@ -14,10 +24,5 @@ _HOMES = {
     "create_optimizer": "molcalc.train.optimize.optimizers",
     "OPTIMIZER_CONFIGS": "molcalc.train.optimize.optimizers",
 }
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__all__ = [*_HOMES]
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from molcalc._version import __version__
 from molcalc.assembly.opening import open_model
 from molcalc.errors import ConfigError
 from molcalc.io.checkpoint import Checkpoint
+from molcalc.notebook_tables import facts_table, rows_table
 from molcalc.pretrained.sources import read_model
 from molcalc.registry import calculator_class
 from molcalc.surroundings import own_settings
@@ -30,6 +31,7 @@ from molcalc.train.loop.run_folder import OPTIONS_FILE, PARTS_FILE, RunFolder
 from molcalc.train.loop.trainer import Trainer
 from molcalc.train.preparation import prepare
 from molcalc.train.rehearsal import rehearse
+from molcalc.train.report.display import ERROR_HEADER, error_rows, with_unit
 from molcalc.train.report.summary import RunReport
 from molcalc.train.run_data import absolute, described, separated
 
@@ -50,6 +52,31 @@ class FitResult:
     metrics: dict[str, dict[str, dict[str, float]]]
     by_fidelity: dict[str, dict[str, dict[str, dict[str, float]]]]
     history: list[dict[str, Any]]
+
+    def __repr__(self) -> str:
+        part = "test" if "test" in self.metrics else "valid"
+        errors = (f"{name} {with_unit(name, found['mae'])}" for name, found in self.metrics.get(part, {}).items())
+        return f"<FitResult {self.output}: {', '.join(errors) or 'nothing held out'} (MAE of the {part} part)>"
+
+    def _repr_html_(self) -> str:
+        caption, tables = f"FitResult {self.output}", []
+        for part, fidelity, errors in self.errors():
+            at = "" if fidelity is None else f" at {fidelity}"
+            tables.append(rows_table(f"{caption}: errors on the {part} part{at}", ERROR_HEADER, error_rows(errors)))
+        return "".join(tables) or facts_table(caption, {"errors": "nothing held out"})
+
+    def errors(self) -> Iterator[tuple[str, str | None, dict[str, dict[str, float]]]]:
+        """Errors of every part as a whole, and then at each of its fidelities.
+
+        Returns
+        -------
+        part, fidelity (None for the whole), and ``mae``, ``rmse``, ``r2`` and ``n`` by property
+        """
+        for part, errors in self.metrics.items():
+            yield part, None, errors
+            for fidelity, its_errors in self.by_fidelity.get(part, {}).items():
+                if its_errors:
+                    yield part, fidelity, its_errors
 
     def calculator(self, **options: Any) -> Any:
         """The ASE calculator for this kind of model, with the best weights.

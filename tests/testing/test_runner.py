@@ -11,7 +11,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
 from molcalc.errors import ConfigError
-from molcalc.testing import CHECKS, Failure, check_calculator
+from molcalc.testing import CHECKS, Failure, Report, Skip, check_calculator
 from tests.helpers.mistakes.calculators import MISTAKES
 from tests.helpers.mistakes.pair_potential import Float32Network, HardCutoff, MoleculesOnly, Reference
 from tests.helpers.mistakes.physics import ForcesUphill, StressOrder, StressSign
@@ -241,3 +241,15 @@ def test_a_calculator_in_place_of_its_factory_is_explained(mistake):
         ConfigError, match=r"function that makes a new calculator.*check_calculator\(lambda: \w+\(…\)\)"
     ):
         check_calculator(mistake)
+
+
+def test_notebooks_show_every_check_with_what_is_wrong() -> None:
+    report = Report("<Calc>", "CH4O", ["forces"], [Failure("stress", "wrong sign")], [Skip("charge", "unaware")])
+    table = report._repr_html_()
+    assert "<caption>&lt;Calc&gt;, checked with CH4O</caption>" in table
+    for row in (
+        "FAILED</td><td>stress</td><td>wrong sign",
+        "skipped</td><td>charge</td><td>unaware",
+        "ok</td><td>forces",
+    ):
+        assert row in table

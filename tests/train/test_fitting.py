@@ -26,7 +26,7 @@ from molcalc.errors import (
     UnitMismatchError,
 )
 from molcalc.registry import MODELS
-from molcalc.train import evaluate, fit
+from molcalc.train import FitResult, evaluate, fit
 from molcalc.train.data import open_dataset
 from molcalc.train.loop.run_folder import RunFolder
 from tests.helpers.forks import Fork
@@ -160,6 +160,21 @@ def test_missing_labels_are_masked(labelled_db: Path, tmp_path: Path) -> None:
     result = fit(db, "aimnet2", output=tmp_path / "run", arguments=TINY["aimnet2"], **SHORT)
     assert np.isfinite(result.history[-1]["valid_loss"])
     assert result.metrics["valid"]["dipole"]["n"] < 3 * result.metrics["valid"]["energy"]["n"]
+
+
+def test_a_result_shows_the_errors_of_every_part() -> None:
+    errors = {"energy": {"mae": 0.0123, "rmse": 0.02, "r2": 0.99, "n": 5}}
+    result = FitResult("runs/<x>", {"valid": errors, "test": errors}, {"test": {"pbe0": errors, "gfn2": {}}}, [])
+    assert repr(result) == "<FitResult runs/<x>: energy 12.3 meV (MAE of the test part)>"
+    table = result._repr_html_()
+    captions = re.findall("<caption>(.*?)</caption>", table)
+    assert captions == [
+        f"FitResult runs/&lt;x&gt;: errors on the {part}" for part in ("valid part", "test part", "test part at pbe0")
+    ]
+    assert table.count("<td>12.3 meV</td>") == 3
+    nothing = FitResult("runs/x", {}, {}, [])
+    assert "nothing held out" in repr(nothing)
+    assert "nothing held out" in nothing._repr_html_()
 
 
 @pytest.mark.parametrize(

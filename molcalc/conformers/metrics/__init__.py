@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+from molcalc.first_use import on_first_use
+
+if TYPE_CHECKING:
+    from molcalc.conformers.metrics.conformer_report import write_conformer_report as write_conformer_report
+    from molcalc.conformers.metrics.conformer_sets import ConformerMetrics as ConformerMetrics
+    from molcalc.conformers.metrics.conformer_sets import ConformerSets as ConformerSets
+    from molcalc.conformers.metrics.conformer_sets import conformer_metrics as conformer_metrics
+    from molcalc.conformers.metrics.minima_search import MinimaSearch as MinimaSearch
+    from molcalc.conformers.metrics.minima_search import search_minima as search_minima
+    from molcalc.conformers.metrics.relaxed_sets import RelaxedEnergies as RelaxedEnergies
+    from molcalc.conformers.metrics.relaxed_sets import relaxed_energies as relaxed_energies
+    from molcalc.conformers.metrics.start_sources import Embedded as Embedded
+    from molcalc.conformers.metrics.start_sources import Generated as Generated
+    from molcalc.conformers.metrics.start_sources import Jittered as Jittered
+    from molcalc.conformers.metrics.start_sources import Restarted as Restarted
 
 _HOMES = {
     "ConformerSets": "molcalc.conformers.metrics.conformer_sets",
@@ -20,9 +35,4 @@ _HOMES = {
     "write_conformer_report": "molcalc.conformers.metrics.conformer_report",
 }
 __all__ = [*_HOMES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__, __dir__ = on_first_use(__name__, _HOMES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class GeneratorParts:
     network_config, objective : how it is built, and what it is trained to.
     network : None before it has learned something.
     mixture : of the latents of its training structures; None before the end of a training.
+    provenance : where the weights come from; empty where nobody said.
     """
 
     reference: ReferenceStructure
@@ -47,6 +48,7 @@ class GeneratorParts:
     objective: ObjectiveConfig
     network: VAENetwork | None = None
     mixture: GaussianMixture | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
 
 def new_network(reference: ReferenceStructure, config: VAENetworkConfig) -> VAENetwork:
@@ -54,7 +56,7 @@ def new_network(reference: ReferenceStructure, config: VAENetworkConfig) -> VAEN
     return VAENetwork(torch.from_numpy(reference.molecule.numbers.astype(np.int64)), reference.topology, config)
 
 
-def declaration(parts: GeneratorParts, provenance: Mapping[str, str]) -> ModelConfig:
+def declaration(parts: GeneratorParts) -> ModelConfig:
     """What the model file says of a generator beside its arrays."""
     molecule = parts.reference.molecule
     arguments = {
@@ -64,7 +66,7 @@ def declaration(parts: GeneratorParts, provenance: Mapping[str, str]) -> ModelCo
         "network": asdict(parts.network_config),
         "objective": asdict(parts.objective),
     }
-    return ModelConfig(kind=GENERATOR, arguments=arguments, provenance=dict(provenance))
+    return ModelConfig(kind=GENERATOR, arguments=arguments, provenance=dict(parts.provenance))
 
 
 def molecule_arrays(reference: ReferenceStructure) -> dict[str, Tensor]:
@@ -86,22 +88,23 @@ def mixture_arrays(mixture: GaussianMixture | None) -> dict[str, Tensor]:
     return {PRIOR + name: torch.from_numpy(value) for name, value in vars(mixture).items()}
 
 
-def save_generator(path: str | os.PathLike[str], parts: GeneratorParts, provenance: Mapping[str, str] = {}) -> None:
+def save_generator(path: str | os.PathLike[str], parts: GeneratorParts) -> None:
     """Write a model folder.
-
-    Parameters
-    ----------
-    provenance : where the weights come from.
 
     Raises
     ------
     CheckpointError, ResourceError
         When a weight is not finite, or the folder cannot be written: what was there stays.
     """
+    checkpoint.save(path, generator_checkpoint(parts))
+
+
+def generator_checkpoint(parts: GeneratorParts) -> Checkpoint:
+    """What a model folder holds of a trained generator, in memory."""
     assert parts.network is not None
     arrays = {OF_ONE_NETWORK + name: value for name, value in parts.network.state_dict().items()}
     arrays |= molecule_arrays(parts.reference) | mixture_arrays(parts.mixture)
-    checkpoint.save(path, Checkpoint(declaration(parts, provenance), arrays))
+    return Checkpoint(declaration(parts), arrays)
 
 
 def load_generator(path: str | os.PathLike[str]) -> GeneratorParts:
@@ -154,7 +157,8 @@ def parts_of(model: Checkpoint, where: str) -> GeneratorParts:
         network = network.double()
     network.load_state_dict({name.removeprefix(OF_ONE_NETWORK): value for name, value in own.items()})
     network.requires_grad_(False).eval()
-    return GeneratorParts(reference, config, objective, network, _mixture(model.weights, config, where))
+    mixture = _mixture(model.weights, config, where)
+    return GeneratorParts(reference, config, objective, network, mixture, model.config.provenance)
 
 
 def _reference(arguments: Mapping[str, Any], arrays: Mapping[str, Tensor], where: str) -> ReferenceStructure:

@@ -28,10 +28,11 @@ from molcalc.conformers.vae.model_files import (
 from molcalc.conformers.vae.network import VAENetworkConfig
 from molcalc.conformers.vae.prior import GaussianMixture
 from molcalc.conformers.vae.reference import ReferenceStructure
-from molcalc.conformers.vae.report import VAEReport
+from molcalc.conformers.vae.report import MEANINGS, VAEReport
 from molcalc.conformers.vae.training import VAETask, encoded, reconstruction_errors
 from molcalc.errors import CheckpointMismatchError, ConfigError, DatasetError
 from molcalc.io.checkpoint import Checkpoint
+from molcalc.notebook_tables import rows_table
 from molcalc.registry import GENERATOR
 from molcalc.train.continuation import KEPT_BY_ALL, Kept, identity_of
 from molcalc.train.data.dataset import Dataset
@@ -46,6 +47,7 @@ from molcalc.train.loop.trainer import Trainer
 from molcalc.train.optimize.optimizers import optimizer_for, resolved
 from molcalc.train.optimize.schedules import Schedule
 from molcalc.train.option_parts import merged
+from molcalc.train.report.display import three_digits
 from molcalc.train.run_data import described, separated
 
 log = logging.getLogger(__name__)
@@ -74,6 +76,21 @@ class VAEFitResult:
     output: str
     metrics: dict[str, dict[str, float]]
     history: list[dict[str, Any]]
+
+    def __repr__(self) -> str:
+        part = "test" if "test" in self.metrics else "valid"
+        errors = (f"{name} {three_digits(value)}" for name, value in self.metrics.get(part, {}).items())
+        where = self.output or "not kept"
+        return f"<VAEFitResult {where}: {', '.join(errors) or 'nothing held out'} ({part} part)>"
+
+    def _repr_html_(self) -> str:
+        caption = f"VAEFitResult {self.output or '(not kept)'}: reconstructions"
+        rows = [
+            (part, MEANINGS[name], three_digits(value))
+            for part, errors in self.metrics.items()
+            for name, value in errors.items()
+        ]
+        return rows_table(caption, ("part", "error", "value"), rows)
 
 
 def fit_generator(
@@ -219,15 +236,15 @@ def _prepared(
         n_processes=processes.size,
     )
     config = config.with_epochs(sampler.batches_per_epoch, epochs_given)
-    untrained = GeneratorParts(reference, config.network, config.objective)
     provenance = {
         "trained_on": ", ".join(f"{name} {len(each)}" for name, each in frames.items()),
         "data_hash": parts.train.hash,
         "split": parts.split_hash,
         "seed": str(config.seed),
     }
+    untrained = GeneratorParts(reference, config.network, config.objective, provenance=provenance)
     task = VAETask(
-        model_config=declaration(untrained, provenance),
+        model_config=declaration(untrained),
         network=network,
         molecule=molecule_arrays(reference),
         objective=config.objective,
@@ -274,7 +291,7 @@ def _prepared(
         as_tensors = {name: torch.from_numpy(each).to(network.least) for name, each in frames.items()}
         means, log_variances = encoded(network, as_tensors["train"])
         mixture = GaussianMixture.of_posteriors(means.double().numpy(), log_variances.double().numpy(), config.seed)
-        best = replace(best, mixture=mixture)
+        best = replace(best, mixture=mixture, provenance=provenance)
         metrics = {
             name: reconstruction_errors(network, each, config.objective).metrics
             for name, each in as_tensors.items()
@@ -282,7 +299,7 @@ def _prepared(
         }
         advice = advice_on_latents(means, log_variances, config.objective)
         if processes.first:
-            save_generator(folder.path, best, provenance)
+            save_generator(folder.path, best)
             report.write(metrics, len(mixture.weights), advice)
             if advice:
                 log.warning(advice)

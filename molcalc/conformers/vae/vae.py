@@ -15,12 +15,13 @@ from numpy.typing import ArrayLike
 
 from molcalc.conformers.vae.config import vae_config
 from molcalc.conformers.vae.losses import ObjectiveConfig
-from molcalc.conformers.vae.model_files import GeneratorParts, load_generator, save_generator
+from molcalc.conformers.vae.model_files import GeneratorParts, generator_checkpoint, load_generator, save_generator
 from molcalc.conformers.vae.network import VAENetwork, VAENetworkConfig
 from molcalc.conformers.vae.reference import ReferenceStructure
 from molcalc.conformers.vae.run import VAEFitResult, fit_generator
 from molcalc.conformers.vae.training import decoded, encoded
 from molcalc.errors import CheckpointMismatchError, ConfigError, InputError, short, suggest
+from molcalc.notebook_tables import facts_table
 from molcalc.surroundings import own_settings
 from molcalc.train.data.opening import Data
 
@@ -47,6 +48,27 @@ class ConformerVAE:
 
     def __init__(self, parts: GeneratorParts) -> None:
         self._parts = parts
+
+    def _shown(self) -> dict[str, str]:
+        """What somebody who looks at a generator wants to know of it, after the molecule."""
+        parts, molecule = self._parts, self.reference.molecule
+        state = {"model_hash": generator_checkpoint(parts).hash} if self.trained else {"trained": "not yet"}
+        return {
+            "atoms": str(len(molecule.numbers)),
+            "charge": str(molecule.charge),
+            "multiplicity": str(molecule.multiplicity),
+            "latent_dim": str(parts.network_config.latent_dim),
+            "loss": parts.objective.loss,
+            "hand": parts.objective.hand,
+            **state,
+        }
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name} {value}" for name, value in self._shown().items())
+        return f"<ConformerVAE {self.reference.molecule.name}: {told}>"
+
+    def _repr_html_(self) -> str:
+        return facts_table("ConformerVAE", {"molecule": self.reference.molecule.name, **self._shown()})
 
     @classmethod
     def for_molecule(cls, atoms: Atoms, **options: Any) -> ConformerVAE:

@@ -66,6 +66,20 @@ def test_a_saved_generator_is_the_same_to_the_last_bit(run: tuple[ConformerVAE, 
             )
 
 
+def test_generators_and_results_show_what_they_are(run: tuple[ConformerVAE, VAEFitResult], tmp_path: Path) -> None:
+    made, result = run
+    made.save(tmp_path / "<copy>")
+    saved = checkpoint.load(tmp_path / "<copy>")
+    assert saved.hash == checkpoint.load(result.output).hash, "the copy does not say where its weights come from"
+    assert f"model_hash {saved.hash}" in repr(made)
+    assert f"<td>{saved.hash}</td>" in made._repr_html_()
+    assert "H2O2" in repr(made)
+    assert "trained not yet" in repr(generator())
+    assert f"pair_rmse {result.metrics['valid']['pair_rmse']:.3}" in repr(result)
+    assert "<td>distances of all pairs" in result._repr_html_()
+    assert "nothing held out" in repr(VAEFitResult("", {}, []))
+
+
 def test_labels_of_a_loaded_molecule_are_kept(run: tuple[ConformerVAE, VAEFitResult]) -> None:
     made, result = run
     loaded, own = ConformerVAE.load(result.output).reference, made.reference
