@@ -1,4 +1,4 @@
-"""All derivatives of a potential: the only module that differentiates.
+"""First derivatives of a potential: with :mod:`molcalc.second_derivatives` the only module that differentiates results.
 
 Forces are −dE/dR and stress is (dE/dε)/V of everything in the energy. ε is a symmetric strain that acts on positions
 and cell alike.
@@ -6,23 +6,20 @@ and cell alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor
 
-from molcalc.batch import AtomicBatch, collate
+from molcalc.batch import AtomicBatch
 from molcalc.electrostatics.sites import ChargeSites
 from molcalc.electrostatics.whole_molecules import dipole_origins
 from molcalc.energy_term import EnergyTerm, FirstDerivatives
 from molcalc.errors import ConfigError
 from molcalc.nn.segments import segment_sum
 from molcalc.potential import Potential, PotentialOutput
-
-HESSIAN_ATOMS = 1500
-"""Atoms (over all replicas) evaluated at once for second derivatives."""
 
 
 def evaluate(
@@ -213,85 +210,3 @@ def term_derivatives(
             energies.sum(), [positions, cell, *leaves.values()], materialize_grads=True
         )
     return FirstDerivatives(energies.detach(), by_positions, by_cell, *by_charges)
-
-
-def hessian(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "n_atoms 3 n_atoms 3"]:
-    """Second derivatives of the energy of one structure.
-
-    Returns
-    -------
-    (n_atoms, 3, n_atoms, 3) float64, eV/Å², symmetric.
-    """
-    potential = potential.in_double_precision()
-    if batch.periodic:  # sums over a lattice are long: replicas of a crystal would repeat all their pairs
-        rows = _jacobian(batch, 3 * batch.n_atoms, lambda replicas: _own_gradient(potential, replicas))
-        rows += _shared_hessian(potential, batch)
-    else:
-        rows = _jacobian(
-            batch, 3 * batch.n_atoms,
-            lambda replicas: -evaluate(potential, replicas, ("forces",), create_graph=True)["forces"],
-        )  # fmt: skip
-    n = batch.n_atoms
-    matrix = rows.reshape(3 * n, 3 * n)
-    return (0.5 * (matrix + matrix.T)).reshape(n, 3, n, 3)
-
-
-def _own_gradient(potential: Potential, batch: AtomicBatch) -> Tensor:
-    """(n_atoms, 3) gradient of the energies that depend on predictions."""
-    output = potential.of_members(batch)
-    members, _ = _gradients(output, {"positions": batch.positions}, create_graph=True)
-    return _mean([gradient["positions"] for gradient in members])
-
-
-def _shared_hessian(potential: Potential, batch: AtomicBatch) -> Tensor:
-    """(3·n_atoms, n_atoms, 3) second derivatives of the terms that need no prediction, row by row from one graph."""
-    result = batch.positions.new_zeros(3 * batch.n_atoms, batch.n_atoms, 3)
-    positions = batch.positions.detach().requires_grad_()
-    energies = potential.shared_energies(replace(batch, positions=positions))
-    if energies is None:
-        return result
-    (gradient,) = torch.autograd.grad(energies.sum(), positions, create_graph=True)
-    for row, component in zip(result, gradient.flatten()):
-        (row[:],) = torch.autograd.grad(component, positions, retain_graph=True)
-    return result
-
-
-def dipole_derivatives(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "3 n_atoms 3"]:
-    """(3, n_atoms, 3) float64 derivatives of the dipole of one structure by positions, in e."""
-    potential = potential.in_double_precision()
-    return _jacobian(
-        batch, 3, lambda replicas: evaluate(potential, replicas, (), create_graph=True)["dipole"]
-    )  # fmt: skip
-
-
-def charge_derivatives(potential: Potential, batch: AtomicBatch) -> Float64[Tensor, "n_atoms n_atoms 3"]:
-    """(n_atoms, n_atoms, 3) float64 derivatives of the charges of one structure by positions, in e/Å."""
-    potential = potential.in_double_precision()
-    return _jacobian(
-        batch, batch.n_atoms, lambda replicas: evaluate(potential, replicas, (), create_graph=True)["charges"]
-    )  # fmt: skip
-
-
-def _jacobian(batch: AtomicBatch, n_rows: int, function: Callable[[AtomicBatch], Tensor]) -> Tensor:
-    """Derivative of a function's ``n_rows`` values by the positions of one structure.
-
-    Row k is the vector–Jacobian product with the k-th unit vector. Several rows are computed at once: each on its own
-    replica of the structure in one batch, where the products cannot mix.
-
-    Returns
-    -------
-    (n_rows, n_atoms, 3) float64
-    """
-    n = batch.n_atoms
-    chunk = max(1, min(n_rows, HESSIAN_ATOMS // n))
-    result = batch.positions.new_zeros(n_rows, n, 3)
-    for start in range(0, n_rows, chunk):
-        rows = torch.arange(start, min(start + chunk, n_rows), device=batch.positions.device)
-        replicas = collate([batch] * len(rows))
-        positions = replicas.positions.detach().requires_grad_()
-        values = function(replace(replicas, positions=positions)).reshape(len(rows), n_rows)
-        picked = values.gather(1, rows[:, None]).sum()
-        if picked.requires_grad:
-            (gradient,) = torch.autograd.grad(picked, positions)
-            result[rows] = gradient.reshape(len(rows), n, 3)
-    return result

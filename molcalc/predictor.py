@@ -53,6 +53,7 @@ from molcalc.prediction.results import (
     split_batch,
     undefined,
 )
+from molcalc.second_derivatives import second_derivatives
 from molcalc.state import (
     State,
     is_unread_state,
@@ -543,7 +544,7 @@ class Predictor:
         MissingPropertyError, ConfigError
             As :meth:`charge_sites`.
         InputError
-            For points of the wrong shape, or on a charge; for a periodic structure.
+            For points of the wrong shape, on a charge or on a nucleus; for a periodic structure.
         """
         return potential_at(points, atoms, partial(self.charge_sites, atoms, source, predict))
 
@@ -570,7 +571,7 @@ class Predictor:
 
     def _second_derivatives(self, batch: AtomicBatch) -> tuple[np.ndarray, np.ndarray | None]:
         """Hessian, and derivatives of the dipole where a model has one."""
-        matrix, slopes = self._step.second_derivatives(batch.to(self.device))
+        matrix, slopes = second_derivatives(self.potential, batch.to(self.device))
         found = matrix.cpu().numpy()
         check_finite({"hessian": found}, self.model)
         return found, None if slopes is None else slopes.cpu().numpy()

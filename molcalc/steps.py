@@ -10,19 +10,16 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor
 
-from molcalc.batch import AtomicBatch, collate
+from molcalc.batch import AtomicBatch
 from molcalc.derivatives import (
     Gradient,
-    dipole_derivatives,
     evaluate,
-    hessian,
     results_of_gradients,
     results_of_output,
     term_derivatives,
@@ -37,12 +34,6 @@ from molcalc.potential import Potential, PotentialOutput
 if TYPE_CHECKING:
     from molcalc.models.aimnet2_step import Surroundings
 
-DISPLACEMENT = 3e-5
-"""Å, by which coordinates are moved for second derivatives. What differences of this size leave out and what rounding
-adds are both below 2e-6 eV/Å²."""
-DISPLACED_ATOMS = 600
-"""Atoms of displaced copies that are evaluated at once."""
-
 
 class Step(Protocol):
     """A potential that is evaluated with its derivatives, on the device of its weights.
@@ -56,18 +47,6 @@ class Step(Protocol):
 
     def evaluate(self, batch: AtomicBatch, properties: Iterable[str]) -> dict[str, Float[Tensor, " ..."]]:
         """Results as :func:`molcalc.derivatives.evaluate` returns them, with "forces" and "stress" if asked for."""
-        ...
-
-    def second_derivatives(
-        self, batch: AtomicBatch
-    ) -> tuple[Float64[Tensor, "n_atoms 3 n_atoms 3"], Float64[Tensor, "3 n_atoms 3"] | None]:
-        """Second derivatives of the energy of one structure, and those of its dipole by positions, if it has charges.
-
-        Returns
-        -------
-        hessian : (n_atoms, 3, n_atoms, 3) float64, eV/Å², symmetric.
-        dipole_derivatives : (3, n_atoms, 3) float64, e, or None.
-        """
         ...
 
 
@@ -106,13 +85,6 @@ class TorchStep:
     def evaluate(self, batch: AtomicBatch, properties: Iterable[str]) -> dict[str, Float[Tensor, " ..."]]:
         """Results of :func:`molcalc.derivatives.evaluate`."""
         return evaluate(self._potential, batch, properties)
-
-    def second_derivatives(
-        self, batch: AtomicBatch
-    ) -> tuple[Float64[Tensor, "n_atoms 3 n_atoms 3"], Float64[Tensor, "3 n_atoms 3"] | None]:
-        """Exact derivatives, row by row of the graph."""
-        slopes = dipole_derivatives(self._potential, batch) if "charges" in self._potential.predicts else None
-        return hessian(self._potential, batch), slopes
 
 
 class CompiledStep:
@@ -159,39 +131,6 @@ class CompiledStep:
                 )
         return results
 
-    def second_derivatives(
-        self, batch: AtomicBatch
-    ) -> tuple[Float64[Tensor, "n_atoms 3 n_atoms 3"], Float64[Tensor, "3 n_atoms 3"] | None]:
-        """Central differences of gradients and dipoles in double precision.
-
-        Coordinates are moved by :data:`DISPLACEMENT` in copies of the structure, many at once; those of the last atom
-        are not, because all atoms together may move without a change. Two gradients for each coordinate take less
-        time than a graph that is differentiated twice, but those of a crystal would repeat its sums over the lattice:
-        they come from a graph.
-
-        Returns
-        -------
-        hessian : (n_atoms, 3, n_atoms, 3) float64, eV/Å², symmetric.
-        dipole_derivatives : (3, n_atoms, 3) float64, e.
-        """
-        if batch.periodic:
-            return TorchStep(self._potential).second_derivatives(batch)
-        step, n = CompiledStep(self._potential.in_double_precision()), batch.n_atoms
-        n_moved = 3 * (n - 1)
-        rows, slopes = batch.positions.new_empty(n_moved, 3 * n), batch.positions.new_empty(n_moved, 3)
-        chunk = max(1, DISPLACED_ATOMS // (2 * n))
-        for start in range(0, n_moved, chunk):
-            moved = torch.arange(start, min(start + chunk, n_moved))
-            copies = collate([batch] * (2 * len(moved)))
-            positions = copies.positions.reshape(len(moved), 2, 3 * n).clone()
-            positions[torch.arange(len(moved)), :, moved] += positions.new_tensor([DISPLACEMENT, -DISPLACEMENT])
-            found = step.evaluate(replace(copies, positions=positions.reshape(-1, 3)), ("forces",))
-            forces, dipoles = found["forces"].reshape(len(moved), 2, 3 * n), found["dipole"].reshape(len(moved), 2, 3)
-            rows[moved] = (forces[:, 1] - forces[:, 0]) / (2.0 * DISPLACEMENT)
-            slopes[moved] = (dipoles[:, 0] - dipoles[:, 1]) / (2.0 * DISPLACEMENT)
-        rows, slopes = _with_last_atom(rows), _with_last_atom(slopes)
-        return (0.5 * (rows + rows.T)).reshape(n, 3, n, 3), slopes.T.reshape(3, n, 3)
-
     def _knows(self, batch: AtomicBatch) -> bool:
         """Whether one energy head gives the energies of all structures."""
         first = int(batch.fidelity[0])
@@ -217,12 +156,6 @@ class CompiledStep:
             else:
                 own = FirstDerivatives(energies, torch.zeros_like(batch.positions), torch.zeros_like(batch.cell))
         return own if added is None else own + added, predictions
-
-
-def _with_last_atom(rows: Tensor) -> Tensor:
-    """Derivatives by all coordinates from those by the coordinates of all atoms but the last: together they vanish."""
-    last = -rows.reshape(-1, 3, rows.shape[1]).sum(dim=0)
-    return torch.cat([rows, last])
 
 
 def _sum_of_terms(

@@ -573,8 +573,28 @@ ERRORS = {
         "kernels/neighbor_sum.py", "if n_channels % 2:", "if n_channels % 2 and n_channels > 1:", "tests/nn"
     ),
     "Hessian not of all atoms": Planted(
-        "derivatives.py", "values.gather(1, rows[:, None])", "values.gather(1, 0 * rows[:, None])",
+        "second_derivatives.py", "values.gather(1, rows[:, None])", "values.gather(1, 0 * rows[:, None])",
         "tests/test_derivatives.py",
+    ),
+    "activations without curvature": Planted(
+        "models/aimnet2_hessian.py", "upstream * density * (2.0 - x * x)", "0.0 * upstream",
+        "tests/test_second_derivatives.py",
+    ),
+    "products of basis and features without curvature": Planted(
+        "models/aimnet2_hessian.py", "mixed = channels.flatten(1) @ flat", "mixed = 0.0 * channels.flatten(1) @ flat",
+        "tests/test_second_derivatives.py",
+    ),
+    "equilibration without curvature": Planted(
+        "models/aimnet2_hessian.py", "2.0 * self._share[c] * self._excess[:, c]", "0.0 * self._excess[:, c]",
+        "tests/test_second_derivatives.py",
+    ),
+    "charges that answer no displacement": Planted(
+        "second_derivatives.py", "mixed = added[:n, n:] @ moves.T", "mixed = 0.0 * added[:n, n:] @ moves.T",
+        "tests/test_second_derivatives.py",
+    ),
+    "points on nuclei between charges": Planted(
+        "prediction/points.py", "inverse.numpy() < 1.0 / ON_NUCLEUS", "inverse.numpy() < np.inf",
+        "tests/calculators/test_physnet_dcm.py",
     ),
     "cells are computed as they are given": Planted(
         "prediction/batching.py", "cell = reduced_cell(atoms.cell.array, pbc).cell",

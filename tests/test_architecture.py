@@ -27,7 +27,7 @@ LEVELS = [
     {"models", "electrostatics", "dispersion"},
     {"potential"},
     {"derivatives"},
-    {"steps"},
+    {"second_derivatives", "steps"},
     {"registry"},
     {"pretrained"},
     {"assembly"},
@@ -47,9 +47,13 @@ NAMED_ABOVE = {("registry", "calculators")}
 """Pairs of rooms where the lower one names modules of the upper one in a closed table, and imports them when asked."""
 DIFFERENTIATE = {
     ("derivatives.py", "_gradients"),
-    ("derivatives.py", "_jacobian"),
-    ("derivatives.py", "_shared_hessian"),
     ("derivatives.py", "term_derivatives"),
+    ("models/aimnet2_hessian.py", "DisplacedAIMNet2._differentiate"),
+    ("second_derivatives.py", "_hessian_of_terms"),
+    ("second_derivatives.py", "_jacobian"),
+    ("second_derivatives.py", "_own_gradient"),
+    ("second_derivatives.py", "_shared_hessian"),
+    ("second_derivatives.py", "_slopes_of_dipole"),
     ("export/program.py", "gradient"),
     ("kernels/differentiation.py", "CompiledFunction.torch_gradient"),
 }

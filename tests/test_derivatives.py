@@ -1,4 +1,4 @@
-"""Forces, stress and second derivatives are derivatives of the energy."""
+"""Forces and stress are derivatives of the energy."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.md.verlet import VelocityVerlet
 
-from molcalc.calculators import D3
-from molcalc.derivatives import charge_derivatives, dipole_derivatives, evaluate
-from molcalc.dispersion.d3 import D3Dispersion
+from molcalc.derivatives import evaluate
 from molcalc.io.checkpoint import Checkpoint
 from tests.helpers.calculators import periodic_calculator, tiny_calculator, trembling
-from tests.helpers.structures import crystal, organic, rattled
+from tests.helpers.structures import crystal, organic
 
 FORCE_FD = 1e-5  # eV/Å at a displacement of 1e-4 Å
 STRESS_FD = 1e-8  # eV/Å³ at a strain of 1e-5
-HESSIAN_FD = 1e-5  # eV/Å²
 
 
 @pytest.fixture(params=["closed shell", "open shell"])
@@ -104,73 +101,6 @@ def test_stress_of_a_molecule_is_refused(closed_shell: Checkpoint, cell: np.ndar
     with pytest.raises(PropertyNotImplementedError, match=r"stress.*3 periodic"):
         atoms.get_stress()
     assert atoms.calc.results == {}
-
-
-def test_hessian_is_the_derivative_of_the_forces(checkpoint: Checkpoint) -> None:
-    atoms = rattled("H2O", seed=1)
-    calc = tiny_calculator(checkpoint)
-    hessian = calc.get_hessian(atoms)
-    assert hessian.shape == (3, 3, 3, 3)
-    eps = 1e-4
-    for atom, axis in [(0, 0), (1, 2), (2, 1)]:
-        forces = []
-        for sign in (1, -1):
-            moved = atoms.copy()
-            moved.positions[atom, axis] += sign * eps
-            forces.append(calc.get_forces(moved))
-        assert np.abs(-(forces[0] - forces[1]) / (2 * eps) - hessian[atom, axis]).max() < HESSIAN_FD
-    flat = hessian.reshape(9, 9)
-    assert np.abs(flat - flat.T).max() < 1e-9
-    assert np.abs(hessian.sum(axis=2)).max() < HESSIAN_FD
-
-
-def test_hessian_does_not_depend_on_how_many_rows_are_computed_at_once(
-    closed_shell: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calc = tiny_calculator(closed_shell)
-    whole = calc.get_hessian(organic())
-    monkeypatch.setattr("molcalc.derivatives.HESSIAN_ATOMS", 40)
-    assert np.abs(calc.get_hessian(organic()) - whole).max() < 1e-9
-
-
-def test_hessian_of_a_crystal_is_the_derivative_of_the_forces(closed_shell: Checkpoint) -> None:
-    atoms = crystal()
-    calc = periodic_calculator(closed_shell)
-    hessian = calc.get_hessian(atoms)
-    moved = [atoms.copy(), atoms.copy()]
-    moved[0].positions[2, 1] += 1e-4
-    moved[1].positions[2, 1] -= 1e-4
-    numerical = -(calc.get_forces(moved[0]) - calc.get_forces(moved[1])) / 2e-4
-    assert np.abs(numerical - hessian[2, 1]).max() < HESSIAN_FD
-
-
-def test_hessian_of_a_crystal_does_not_repeat_terms_that_need_no_prediction(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their sums over the lattice are long: 48 replicas of urea took 5 GB."""
-    sizes = []
-    energies = D3Dispersion.forward
-    monkeypatch.setattr(D3Dispersion, "forward", lambda *args: sizes.append(args[1].n_systems) or energies(*args))
-    atoms = crystal()
-    calc = D3("pbe0", cutoff=9.0, cn_cutoff=7.0)
-    hessian = calc.get_hessian(atoms)
-    assert set(sizes) == {1}
-    moved = [atoms.copy(), atoms.copy()]
-    moved[0].positions[2, 1] += 1e-4
-    moved[1].positions[2, 1] -= 1e-4
-    numerical = -(calc.get_forces(moved[0]) - calc.get_forces(moved[1])) / 2e-4
-    assert np.abs(numerical - hessian[2, 1]).max() < 1e-7 < np.abs(numerical).max()
-
-
-@pytest.mark.parametrize(("function", "name"), [(dipole_derivatives, "dipole"), (charge_derivatives, "charges")])
-def test_property_derivatives_match_finite_differences(closed_shell: Checkpoint, function, name: str) -> None:  # type: ignore[no-untyped-def]
-    atoms = organic()
-    calc = tiny_calculator(closed_shell)
-    derivatives = function(calc.potential, calc.prepare(atoms)[0]).numpy()
-    values = []
-    for sign in (1, -1):
-        moved = atoms.copy()
-        moved.positions[3, 1] += sign * 1e-4
-        values.append(calc.get_property(name, moved))
-    assert np.abs((values[0] - values[1]) / 2e-4 - derivatives[:, 3, 1]).max() < 1e-6
 
 
 def test_training_gradients_reach_every_weight(closed_shell: Checkpoint) -> None:

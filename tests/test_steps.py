@@ -22,7 +22,7 @@ from molcalc.energy_term import EnergyTerm
 from molcalc.kernels import runtime
 from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.potential import Potential
-from molcalc.steps import CompiledStep, TorchStep, step_of
+from molcalc.steps import CompiledStep, step_of
 from tests.helpers.calculators import tiny_calculator
 from tests.helpers.networks import tiny_checkpoint, tiny_multifidelity
 from tests.helpers.structures import crystal, organic, rattled
@@ -231,17 +231,6 @@ def test_networks_of_another_form_have_no_compiled_step(changes: dict[str, Any])
     network = potential(**changes).networks[0]
     assert isinstance(network, AIMNet2Network)
     assert step_of(Potential([network])).kind == "torch"
-
-
-@pytest.mark.parametrize("changes", [{}, {"n_members": 2, "charge_channels": 2}])
-def test_second_derivatives_of_molecules_are_those_of_the_graph(changes: dict[str, Any]) -> None:
-    """Also of a network in single precision: they are in double in any case."""
-    found, batch = potential(torch.float32, **changes), batch_of(rattled("CH3OH"))
-    matrix, slopes = twin(found).second_derivatives(batch)
-    expected, expected_slopes = TorchStep(found).second_derivatives(batch)
-    torch.testing.assert_close(matrix, expected, rtol=1e-7, atol=5e-6)
-    assert expected_slopes is not None
-    torch.testing.assert_close(slopes, expected_slopes, rtol=0, atol=1e-6)
 
 
 def test_forces_equal_minus_energy_gradient() -> None:

@@ -11,7 +11,8 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from molcalc.derivatives import dipole_derivatives, evaluate, hessian
+from molcalc.derivatives import evaluate
+from molcalc.second_derivatives import second_derivatives
 from molcalc.testing.check_report import CheckFailedError, CheckSkippedError
 from molcalc.testing.potential_subject import BatchResults, PotentialSubject, Sample, rank_of, require_equal
 from molcalc.testing.structures import random_rotation
@@ -112,14 +113,15 @@ def stress(subject: PotentialSubject) -> None:
     _require_derivative(volume * found, numeric, "the stress times the volume is not dE/dε", "eV")
 
 
-def second_derivatives(subject: PotentialSubject) -> None:
+def curvature(subject: PotentialSubject) -> None:
     """Hessian and derivatives of the dipole are finite and equal differences of forces and dipoles."""
     sample = min(subject.samples, key=lambda each: len(each.atoms))
-    found = hessian(subject.potential, subject.batch(sample)).numpy()
+    matrix, of_dipole = second_derivatives(subject.potential, subject.batch(sample))
+    found = matrix.numpy()
     numeric = -_derivative(lambda images: _split(subject.results(*images)["forces"], images), sample)
     _require_derivative(found, numeric.reshape(found.shape), "the Hessian is not d²E/dR²", "eV/Å²")
-    if subject.charged:
-        slopes = dipole_derivatives(subject.potential, subject.batch(sample)).numpy().reshape(3, -1)
+    if of_dipole is not None:
+        slopes = of_dipole.numpy().reshape(3, -1)
         numeric = _derivative(lambda images: subject.results(*images, properties=())["dipole"].numpy(), sample)
         _require_derivative(slopes, numeric.T, "the derivatives of the dipole are wrong", "e")
 

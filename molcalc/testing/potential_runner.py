@@ -32,7 +32,7 @@ POTENTIAL_CHECKS: dict[str, Callable[[PotentialSubject], None]] = {
     "forces": physics.forces,
     "forces_in_crystal": physics.forces_in_crystal,
     "stress": physics.stress,
-    "second_derivatives": physics.second_derivatives,
+    "second_derivatives": physics.curvature,
     "gradient_mode": physics.gradient_mode,
     "smoothness": physics.smoothness,
     "one_atom": physics.one_atom,

@@ -15,6 +15,7 @@ from molcalc.errors import ConfigError, ExtrapolationWarning, MissingPropertyErr
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2_dcm import AIMNet2DCMConfig
 from molcalc.registry import MODELS, build_members, checkpoint_of
+from molcalc.second_derivatives import dipole_derivatives, second_derivatives
 from tests.helpers.networks import tiny_checkpoint
 from tests.helpers.training_runs import PAIR_HEAD
 
@@ -64,6 +65,14 @@ def test_both_steps_give_the_same_distributed_charges(variant: str) -> None:
     reference = evaluate(calc.potential, calc.prepare(atoms)[0], ("forces",))
     for name in calc.predictor.extra_properties:
         torch.testing.assert_close(torch.as_tensor(calc.extras[name]), reference[name].reshape(calc.extras[name].shape))
+
+
+@variants
+def test_derivatives_of_the_dipole_are_those_of_the_distributed_charges(variant: str) -> None:
+    calc = AIMNet2(with_head(variant, n_members=2)[1])
+    potential, batch = calc.potential.set_dtype(torch.float64), calc.prepare(molecule("CH3OH"))[0]
+    _, slopes = second_derivatives(potential, batch)
+    torch.testing.assert_close(slopes, dipole_derivatives(potential, batch), rtol=0, atol=1e-10)
 
 
 def test_potential_dipole_and_distributed_charges_belong_together() -> None:

@@ -13,12 +13,13 @@ from ase.build import molecule
 from torch import Tensor
 
 from molcalc.batch import from_atoms
-from molcalc.derivatives import evaluate, hessian
+from molcalc.derivatives import evaluate
 from molcalc.electrostatics.sites import ChargeSites
 from molcalc.electrostatics.thole import TholeCoulomb
 from molcalc.errors import ConfigError
 from molcalc.potential import Potential
 from molcalc.registry import MODELS
+from molcalc.second_derivatives import hessian
 from tests.helpers.networks import DCM_KINDS, dcm_batch, dcm_potential, tiny_dcm
 from tests.helpers.structures import organic, points_around, random_rotation
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from molcalc.nn import vector_basis as module
-from molcalc.nn.vector_basis import GaussianShells, vector_basis
+from molcalc.nn.vector_basis import GaussianShells, vector_basis, vector_basis_derivatives
 
 SHELLS = GaussianShells(16, 0.8, 5.0)
 
@@ -44,3 +44,15 @@ def test_derivatives_up_to_the_third_are_exact() -> None:
     assert torch.autograd.gradcheck(energy, vectors())
     assert torch.autograd.gradcheck(gradient, vectors())
     assert torch.autograd.gradgradcheck(gradient, vectors())
+
+
+def test_written_derivatives_are_those_of_the_graph() -> None:
+    edges, weights = vectors(), torch.randn(6, 4, 16, generator=torch.Generator().manual_seed(1)).double()
+    first, second = vector_basis_derivatives(edges.detach(), SHELLS)
+    (slopes,) = torch.autograd.grad(
+        (module.vector_basis_formula(edges, SHELLS) * weights).sum(), edges, create_graph=True
+    )
+    torch.testing.assert_close(torch.einsum("eyxk,exk->ey", first, weights), slopes, rtol=1e-12, atol=1e-12)
+    curvatures = [torch.autograd.grad(slope.sum(), edges, retain_graph=True)[0] for slope in slopes.T]
+    found = torch.einsum("eyzxk,exk->eyz", second, weights)
+    torch.testing.assert_close(found, torch.stack(curvatures, dim=2), rtol=1e-12, atol=1e-11)
