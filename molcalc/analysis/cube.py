@@ -55,7 +55,7 @@ class CubeGrid:
     def around(
         cls, positions: Float64[np.ndarray, "n_sites 3"], spacing: float = SPACING, margin: float = GRID_MARGIN
     ) -> CubeGrid:
-        """Grid around charges, none of whose points is on a charge.
+        """Grid around charges and nuclei, none of whose points is on one.
 
         Parameters
         ----------
@@ -161,7 +161,9 @@ def write_potential_cube(
     progress: bool = True,
 ) -> CubeGrid:
     """Write a potential that is known as a cube file; see :func:`write_cube`."""
-    grid = CubeGrid.around(potential.sites.positions.numpy(), spacing, margin)
+    grid = CubeGrid.around(
+        np.concatenate([potential.sites.positions.numpy(), potential.atoms.positions]), spacing, margin
+    )
     size, free = BYTES_PER_VALUE * grid.n_points, shutil.disk_usage(path.absolute().parent).free
     if size > free:
         raise ResourceError(

@@ -81,7 +81,7 @@ class MolecularPotential:
         Raises
         ------
         InputError
-            For points of the wrong shape, or on a charge.
+            For points of the wrong shape, on a charge or on a nucleus.
         """
         return potential_at(points, self.atoms, lambda: self.sites)
 

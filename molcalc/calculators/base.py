@@ -460,7 +460,7 @@ class MolCalculator(Calculator):
         MissingPropertyError
             When the model predicts no charges.
         InputError
-            For points of the wrong shape, or on a charge; for a periodic structure.
+            For points of the wrong shape, on a charge or on a nucleus; for a periodic structure.
         ConfigError
             For a source that the model does not have.
         """

@@ -10,9 +10,13 @@ from ase import Atoms
 from jaxtyping import Float64, Int
 from torch import Tensor
 
+from molcalc.electrostatics.point_potential import point_potential
 from molcalc.electrostatics.sites import ATOMIC_MOMENTS, ChargeSites
 from molcalc.errors import InputError, short
 from molcalc.prediction.results import Prediction
+
+ON_NUCLEUS = 1e-4
+"""Å."""
 
 
 def potential_at(
@@ -32,10 +36,11 @@ def potential_at(
     Raises
     ------
     InputError
-        For points of the wrong shape, or on a charge; for a periodic structure.
+        For points of the wrong shape, on a charge or on a nucleus; for a periodic structure.
     """
     where = _checked(points, atoms)
-    return _values_at(where, sites_of().potential)
+    sites = sites_of()
+    return _values_at(where, sites, sites.potential)
 
 
 def field_at(
@@ -43,7 +48,8 @@ def field_at(
 ) -> Float64[np.ndarray, "n_points 3"]:
     """Electric field −∇V of the charges of a molecule, (n_points, 3) float64 in V/Å; see :func:`potential_at`."""
     where = _checked(points, atoms)
-    return _values_at(where, sites_of().field)
+    sites = sites_of()
+    return _values_at(where, sites, sites.field)
 
 
 def charge_sites(atoms: Atoms, prediction: Prediction, source: str) -> ChargeSites:
@@ -112,12 +118,22 @@ def _checked(points: np.ndarray, atoms: Atoms) -> Float64[np.ndarray, "n_points 
 
 def _values_at(
     points: Float64[np.ndarray, "n_points 3"],
+    sites: ChargeSites,
     quantity: Callable[[Float64[Tensor, "n_points 3"], Int[Tensor, " n_points"]], Float64[Tensor, "n_points ..."]],
 ) -> Float64[np.ndarray, "n_points ..."]:
-    """Potential or field at checked points; raises InputError where it is not finite."""
-    values = quantity(torch.as_tensor(points), torch.zeros(len(points), dtype=torch.int64)).numpy()
-    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    if not finite.all():
-        point = int(np.flatnonzero(~finite)[0])
-        raise InputError(f"point {point} at {points[point].tolist()} Å is on a charge or not finite")
+    """Potential or field at checked points; raises InputError where it is not finite, and on nuclei."""
+    where, of_points = torch.as_tensor(points), torch.zeros(len(points), dtype=torch.int64)
+    values = quantity(where, of_points).numpy()
+    good = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if (
+        sites.centers is not None and sites.center_idx is not None
+    ):  # charges around nuclei have a finite potential there
+        ones = sites.centers.new_ones(len(sites.centers))
+        inverse = point_potential(where, sites.centers, ones, of_points, sites.center_idx)
+        good &= inverse.numpy() < 1.0 / ON_NUCLEUS
+    if not good.all():
+        point = int(np.flatnonzero(~good)[0])
+        raise InputError(
+            f"point {point} at {points[point].tolist()} Å is on a charge or a nucleus, or not finite: move it"
+        )
     return values

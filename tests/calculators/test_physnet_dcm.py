@@ -189,6 +189,9 @@ def test_bad_structures_and_points_are_refused() -> None:
     sites, _ = calc.get_distributed_charges(molecule("H2O"))
     with pytest.raises(InputError, match="point 1 .* is on a charge"):
         calc.get_esp(np.array([POINTS[0], sites[4]]), molecule("H2O"))
+    for ask in (calc.get_esp, calc.get_electric_field):  # charges around a nucleus have a potential there, it has none
+        with pytest.raises(InputError, match="point 1 .* is on a charge or a nucleus"):
+            ask(np.array([POINTS[0], molecule("H2O").positions[2] + 1e-6]), molecule("H2O"))
     with pytest.raises(InputError, match=r"shape \(3,\)"):
         calc.get_electric_field(POINTS[0], molecule("H2O"))
 
