@@ -1,8 +1,9 @@
 """A generator trained without one basin: whether it finds it, and minima for calls beside jitter, ETKDG and dynamics.
 
-Frames are heavy atoms of Ac-(Aib)3-NHMe (``peptide_trajectories.py``). Half of the trajectories are trained on, without
+Frames are heavy atoms of Ac-(Aib)n-NHMe (``peptide_trajectories.py``). Half of the trajectories are trained on, without
 left-handed helices: the generator may see residues that turn left, never all of them. Hydrogen is added by RDKit, and
-MMFF94 relaxes. With ``--all`` nothing is held out: are both hands generated as often as they occur?
+MMFF94 relaxes. With ``--all`` no basin is held out, and ``--force-calls 0`` searches nothing: are both hands generated
+as often as they occur?
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from molcalc.conformers.hydrogens import with_hydrogens
 from molcalc.conformers.metrics import (
     ConformerSets,
     Embedded,
+    FarApart,
     Generated,
     Jittered,
     Restarted,
@@ -31,22 +33,22 @@ from molcalc.conformers.metrics import (
 )
 from molcalc.conformers.molecules import Ensemble
 from molcalc.conformers.rdkit_molecules import embed, molecule_of_smiles
+from molcalc.conformers.vae.config import VAE_OPTIONS
 
 DATA = Path(__file__).parent.parent / "examples" / "data" / "aib3_heavy.xyz.gz"
-SMILES = "CC(=O)" + 3 * "NC(C)(C)C(=O)" + "NC"
-PHI = [(6 * k + 1, 6 * k + 3, 6 * k + 4, 6 * k + 7) for k in range(3)]
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--data", type=Path, default=DATA)
-parser.add_argument("--all", action="store_true", help="hold nothing out")
+parser.add_argument("--all", action="store_true", help="hold no basin out")
 parser.add_argument("--epochs", type=int, default=18)
-parser.add_argument("--force-calls", type=int, default=1200, help="of each search")
+parser.add_argument("--force-calls", type=int, default=3000, help="of each search")
+parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="options of the training")
 parser.add_argument("--output", type=Path, required=True, help="folder")
 args = parser.parse_args()
 
 
 def hands(structures: Sequence[Atoms]) -> np.ndarray:
-    """(n_structures, 3) 1 of residues in left-handed helices, -1 in right-handed ones, 0 of extended ones."""
+    """(n_structures, n_residues) 1 of residues in left-handed helices, -1 in right-handed ones, 0 of extended ones."""
     phi = np.array([[atoms.get_dihedral(*each) for each in PHI] for atoms in structures])
     phi = (phi + 180.0) % 360.0 - 180.0
     return np.where((np.abs(phi) > 20.0) & (np.abs(phi) < 120.0), np.sign(phi), 0.0)
@@ -65,31 +67,41 @@ def completed(heavy: Sequence[Atoms]) -> Sequence[Atoms]:
     return with_hydrogens(Ensemble(molecule=vae.reference.molecule, structures=heavy), SMILES).structures
 
 
-molecule = molecule_of_smiles(SMILES, "Aib3")
+frames = read(args.data, ":")
+n_residues = (len(frames[0]) - 5) // 6
+SMILES = "CC(=O)" + n_residues * "NC(C)(C)C(=O)" + "NC"
+PHI = [(6 * k + 1, 6 * k + 3, 6 * k + 4, 6 * k + 7) for k in range(n_residues)]
+molecule = molecule_of_smiles(SMILES, f"Aib{n_residues}")
 (structure,), calc = embed(molecule, 1, 0), MMFF94(molecule)
 skeleton = structure[structure.numbers > 1]
-frames = read(args.data, ":")
 trajectories = np.array([atoms.info["trajectory"] for atoms in frames])
 first = trajectories // 2 % 2 == 0  # of each kind of start
 held_out = np.all(hands(frames) > 0.0, axis=1) & (not args.all)
 for atoms in frames:
     atoms.info.clear()
 train = [frames[k] for k in np.flatnonzero(first & ~held_out)]
+options = {key: value for text in args.set for key, value in VAE_OPTIONS.parse_setting(text).items()}
 vae = ConformerVAE.for_molecule(skeleton)
 print(f"{len(train)} frames: {shares(train)}")
-print(vae.fit(train, epochs=args.epochs, valid=0.05, output=args.output / "run").metrics)
+print(vae.fit(train, epochs=args.epochs, valid=0.05, output=args.output / "run", **options).metrics)
 samples = vae.sample(1000, seed=10**6)
 print(f"generated: {shares(samples)}")
+print(f"generated, normal prior: {shares(vae.sample(1000, prior='normal', seed=10**6))}")
 print(f"reconstructed: hands of {np.mean(hands(vae.decode(vae.encode(train)[0])) == hands(train)):.3f} right")
 
 whole, seeds = completed(train), itertools.count()
+generated, jittered = Generated(lambda n: completed(vae.sample(n, seed=next(seeds)))), Jittered(whole)
+beyond = Generated(lambda n: completed(vae.sample(n, prior="normal", seed=next(seeds))), "generator, normal prior")
 sources = (
-    Generated(lambda n: completed(vae.sample(n, seed=next(seeds)))),
-    Jittered(whole),
+    generated,
+    beyond,
+    jittered,
     Embedded(structure),
     Restarted(whole, calc),
+    *(FarApart(source, structure) for source in (generated, beyond, jittered)),
 )
-searches = [search_minima(source, calc, structure, force_calls=args.force_calls) for source in sources]
+searched = sources if args.force_calls else ()
+searches = [search_minima(source, calc, structure, force_calls=args.force_calls) for source in searched]
 for search in searches:
     relaxed = [molecule.structure(each) for each in search.relaxed]
     print(f"{search.source}: {search.per_thousand_calls:.1f} minima per 1,000 calls; relaxed: {shares(relaxed)}")

@@ -48,6 +48,13 @@ ERRORS = {
         "conformers/vae/losses.py", "log_variances.exp() - log_variances - 1.0", "log_variances.exp() - 1.0",
         "tests/conformers/vae/test_losses.py",
     ),
+    "directions of motion that are longer with more structures": Planted(
+        "conformers/vae/network.py", "(sizes / len(some) ** 0.5)", "sizes", "tests/conformers/vae/test_network.py",
+    ),
+    "starts that are near to each other come first": Planted(
+        "conformers/metrics/start_sources.py", "int(nearest.argmax())", "int(nearest.argmin())",
+        "tests/conformers/metrics/test_minima_search.py",
+    ),
     "labels of rotors in an order that needs a mirror": Planted(
         "conformers/vae/rotor_labels.py", "np.roll(np.arange(3), -shift)", "np.roll(np.arange(3)[::-1], -shift)",
         "tests/conformers/vae/test_rotor_labels.py",

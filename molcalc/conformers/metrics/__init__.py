@@ -29,6 +29,7 @@ _HOMES = {
     "MinimaSearch": "molcalc.conformers.metrics.minima_search",
     "search_minima": "molcalc.conformers.metrics.minima_search",
     "Generated": "molcalc.conformers.metrics.start_sources",
+    "FarApart": "molcalc.conformers.metrics.start_sources",
     "Jittered": "molcalc.conformers.metrics.start_sources",
     "Embedded": "molcalc.conformers.metrics.start_sources",
     "Restarted": "molcalc.conformers.metrics.start_sources",

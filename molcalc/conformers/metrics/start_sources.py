@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from molcalc.conformers.metrics.any_calculator import move_each
+from molcalc.conformers.metrics.exchanges import Exchanges
 from molcalc.conformers.molecules import Ensemble, Molecule, molecule_of
 from molcalc.conformers.rdkit_molecules import embed
 from molcalc.conformers.sdf import with_bond_orders
@@ -46,6 +47,40 @@ class Generated(StartSource):
 
     def draw(self, n: int) -> tuple[list[Atoms], int]:
         return list(self._sample(n)), 0
+
+
+class FarApart(StartSource):
+    """Structures of another source, those first that are farthest from all before.
+
+    Of what costs no calls for forces many are drawn, and those that are much alike are left to the end.
+
+    Parameters
+    ----------
+    source : of the structures.
+    structure : a relaxed one, in which bonds and stereochemistry are seen.
+    pool : structures that are drawn at once.
+    """
+
+    def __init__(self, source: StartSource, structure: Atoms, pool: int = 1000) -> None:
+        if pool < 1:
+            raise InputError(f"pool={pool}; expected a whole number from 1 on")
+        self.name, self._source, self._pool = f"{source.name}, far apart", source, pool
+        molecule = molecule_of(structure, "the structure of the molecule")
+        self._exchanges = Exchanges.of(molecule, structure.positions)
+        self._given = np.empty((0, len(self._exchanges.atoms), 3))
+
+    def draw(self, n: int) -> tuple[list[Atoms], int]:
+        drawn, cost = self._source.draw(self._pool)
+        if not drawn:
+            return [], cost
+        shapes = self._exchanges.compared(np.array([atoms.positions for atoms in drawn]))
+        nearest = self._exchanges.distances(self._given, shapes).min(axis=0, initial=np.inf)
+        chosen: list[int] = []
+        while len(chosen) < min(n, len(drawn)):
+            chosen.append(int(nearest.argmax()))
+            nearest = np.minimum(nearest, self._exchanges.distances(shapes[chosen[-1:]], shapes)[0])
+        self._given = np.concatenate([self._given, shapes[chosen]])
+        return [drawn[k] for k in chosen], cost
 
 
 class Jittered(StartSource):

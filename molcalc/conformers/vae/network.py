@@ -1,8 +1,12 @@
 """Encoder and decoder of conformers of one molecule.
 
 The encoder sees positions (ViSNet), and says where in the latent space a structure is: numbers that stay when it is
-moved or turned, and change when it is mirrored. The decoder begins with a reference structure, moves its atoms by what
-the latent says (EGNN), and brings bonds and angles to lengths that it predicts.
+moved or turned, and change when it is mirrored. The decoder begins with the mean of the training structures, moves it
+along their main directions of motion, as far as the latent says, then atoms by messages between them (EGNN), and brings
+bonds and angles to lengths that it predicts.
+
+Messages alone move atoms along lines between them, and keep the hand of what they begin with: the directions lead from
+one hand to the other.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from molcalc.conformers.vae.losses import STIFF_APART, TopologyTensors, pair_distances
+from molcalc.conformers.vae.losses import STIFF_APART, TopologyTensors, aligned, pair_distances
 from molcalc.conformers.vae.topology import Topology
 from molcalc.io.schema import Count, Range, check_fields
 from molcalc.nn.dense_graph import DenseGraph
@@ -31,6 +35,8 @@ SIGHT_FACTOR = 1.2
 N_NEAREST = 16
 """Neighbors of the decoder in larger molecules, beside atoms up to :data:`BONDED_APART` bonds away."""
 BONDED_APART = 3
+SUPERPOSITIONS, MOST_SUPERPOSED = 20, 4000
+"""Rounds in which training structures are superposed on their mean; structures of them that are used, evenly chosen."""
 N_ELEMENTS = 119
 LOG_VARIANCE, LOG_VARIANCE_GAIN = -3.0, 0.1
 """Log-variances of posteriors at first: narrow, and nearly equal, so that the latent is used from the first step."""
@@ -49,6 +55,7 @@ class VAENetworkConfig:
     n_radial : radial functions of the encoder.
     degree : highest degree of its harmonics, 1 or 2.
     n_pseudoscalars : numbers of each atom that tell mirror images apart; 0 makes the encoder blind for them.
+    n_modes : main directions of motion that the decoder begins with, at most; 0 begins with the mean structure.
     gain : of the moves of the decoder at first.
     n_restraint_steps : by which bonds and angles are brought to the lengths that the decoder predicts; 0 is none.
     """
@@ -61,6 +68,7 @@ class VAENetworkConfig:
     n_radial: Annotated[int, Range(2, 1024)] = 32
     degree: Annotated[int, Range(1, 2)] = 1
     n_pseudoscalars: Annotated[int, Range(0, 1024)] = 16
+    n_modes: Annotated[int, Range(0, 1024)] = 32
     gain: Annotated[float, Range(0, 10)] = 0.01
     n_restraint_steps: Annotated[int, Range(0, 1000)] = 12
 
@@ -124,7 +132,9 @@ class Decoder(nn.Module):
         self.n_restraint_steps = config.n_restraint_steps
         self.atomic = Atomic(numbers, n)
         self.read = nn.Sequential(nn.Linear(config.latent_dim, 2 * n), nn.SiLU(), nn.Linear(2 * n, n))
-        self.start = nn.Sequential(nn.Linear(n, n), nn.SiLU(), _silent(n, 3))
+        n_modes = min(config.n_modes, 3 * len(numbers) - 6 if len(numbers) > 2 else 1)
+        self.amplitudes = nn.Sequential(nn.Linear(config.latent_dim, 2 * n), nn.SiLU(), _silent(2 * n, n_modes))
+        self.modes = nn.Parameter(torch.zeros(n_modes, len(numbers), 3))
         self.layers = nn.ModuleList(EGNNLayer(n, config.gain) for _ in range(config.n_decoder_layers))
         stiff = topology.bonds_apart <= STIFF_APART
         self.register_buffer("stiff", torch.from_numpy(topology.pairs[:, stiff]), persistent=False)
@@ -132,11 +142,11 @@ class Decoder(nn.Module):
         i, j = topology.pairs[:, topology.bonds_apart <= BONDED_APART]
         near[i, j] = near[j, i] = 1.0
         self.register_buffer("bonded", near, persistent=False)
-        self.register_buffer("reference", torch.zeros(len(numbers), 3))
+        self.register_buffer("mean", torch.zeros(len(numbers), 3))
         self.register_buffer("usual_lengths", torch.ones(int(stiff.sum())))
         self.stiff: Tensor
         self.bonded: Tensor
-        self.reference: Tensor
+        self.mean: Tensor
         self.usual_lengths: Tensor
         self.stretch = nn.Sequential(nn.Linear(n, n), nn.SiLU(), _silent(n, 1))
         self.pair_embedding = nn.Embedding(int(stiff.sum()), n)
@@ -144,7 +154,7 @@ class Decoder(nn.Module):
     def forward(self, latent: Float[Tensor, "n_structures n_latent"]) -> Float[Tensor, "n_structures n_atoms 3"]:
         """Positions, Å, about their center."""
         h = self.atomic() + self.read(latent)[:, None]
-        x = self.reference + self.start(h)
+        x = self.mean + torch.einsum("bm,mic->bic", self.amplitudes(latent), self.modes)
         for layer in self.layers:
             small = x.shape[1] <= ALL_PAIRS
             graph = DenseGraph.all_pairs(x) if small else DenseGraph.bonded_and_nearest(x, self.bonded, N_NEAREST)
@@ -162,6 +172,36 @@ def _silent(n_in: int, n_out: int) -> nn.Linear:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+@torch.no_grad()
+def motion(
+    reference: Float[Tensor, "n_atoms 3"], structures: Float[Tensor, "n_structures n_atoms 3"], n_modes: int
+) -> tuple[Float[Tensor, "n_atoms 3"], Float[Tensor, "n_modes n_atoms 3"]]:
+    """Mean of superposed structures, and their principal components, each as long as structures spread along it.
+
+    Parameters
+    ----------
+    reference : Å, that structures are superposed on at first, and then on their mean.
+    structures : Å.
+    n_modes : components; those beyond the number of structures are 0.
+
+    Returns
+    -------
+    mean : (n_atoms, 3) Å.
+    modes : (n_modes, n_atoms, 3) Å.
+    """
+    some = structures[:: -(-len(structures) // MOST_SUPERPOSED)].double()
+    mean = (reference - reference.mean(0)).double()
+    for _ in range(SUPERPOSITIONS):
+        superposed = aligned(some, mean.expand_as(some))
+        mean = superposed.mean(0)
+    _, sizes, directions = torch.linalg.svd((superposed - mean).flatten(1), full_matrices=False)
+    found = directions * (sizes / len(some) ** 0.5)[:, None]
+    modes = torch.zeros(n_modes, *mean.shape, dtype=mean.dtype, device=mean.device)
+    n = min(n_modes, len(found))
+    modes[:n] = found[:n].unflatten(1, mean.shape)
+    return mean.to(structures), modes.to(structures)
 
 
 class VAENetwork(nn.Module):
@@ -202,11 +242,13 @@ class VAENetwork(nn.Module):
     def learn_extent(
         self, reference: Float[Tensor, "n_atoms 3"], structures: Float[Tensor, "n_structures n_atoms 3"]
     ) -> None:
-        """Take over what training structures say without a gradient: usual lengths, smallest and largest distances."""
+        """Take over what training structures say without a gradient: lengths, extent, mean, directions of motion."""
         distances = pair_distances(structures, self.pairs)
         self.least.copy_(distances.min(0).values)
         self.decoder.usual_lengths.copy_(distances[:, self.bonds_apart <= STIFF_APART].mean(0))
-        self.decoder.reference.copy_(reference - reference.mean(0))
+        mean, modes = motion(reference, structures, len(self.decoder.modes))
+        self.decoder.mean.copy_(mean)
+        self.decoder.modes.copy_(modes)
         if structures.shape[1] <= ALL_PAIRS:
             self.cutoff.fill_(SIGHT_FACTOR * float(distances.max()))
 

@@ -18,7 +18,7 @@ from molcalc.conformers.metrics.conformer_sets import ConformerSets
 from molcalc.conformers.metrics.exchanges import Exchanges
 from molcalc.conformers.metrics.minima_search import TIGHT, MinimaSearch, search_minima, union_of_minima
 from molcalc.conformers.metrics.relaxed_sets import relaxed_energies
-from molcalc.conformers.metrics.start_sources import Embedded, Generated, Jittered, Restarted
+from molcalc.conformers.metrics.start_sources import Embedded, FarApart, Generated, Jittered, Restarted
 from molcalc.conformers.molecules import molecule_of
 from molcalc.conformers.rdkit_molecules import embed, molecule_of_smiles
 from molcalc.errors import ConfigError, InputError
@@ -92,6 +92,21 @@ def test_searches_are_compared_by_all_minima_that_any_knows(butanes: list[Atoms]
     found = union_of_minima([one, all_of_them], Exchanges.of(BUTANE, butanes[0].positions))
     assert found.shape == (3, 2)
     assert found.sum(axis=0).tolist() == [1, 3]
+
+
+def test_starts_that_are_far_apart_come_first(butanes: list[Atoms]) -> None:
+    """Anti, gauche and its mirror image, of twenty structures most of which are the first."""
+    torsions = np.array([180.0] * 18 + [65.0, -65.0])
+    frames = [BUTANE.structure(butanes[0].positions) for _ in torsions]
+    for atoms, torsion in zip(frames, torsions):
+        atoms.set_dihedral(0, 1, 2, 3, torsion, indices=[3, 11, 12, 13])
+    source = FarApart(Generated(lambda n: frames[:n]), STRUCTURE, pool=20)
+    found = [round(atoms.get_dihedral(0, 1, 2, 3)) for atoms in source.draw(3)[0]]
+    assert sorted(found) == [65, 180, 295]
+    assert source.name == "generator, far apart"
+    assert FarApart(Generated(lambda n: []), STRUCTURE).draw(3) == ([], 0)
+    with pytest.raises(InputError, match="pool=0"):
+        FarApart(Generated(lambda n: []), STRUCTURE, pool=0)
 
 
 def test_structures_with_other_bonds_or_stereochemistry_are_no_minima() -> None:

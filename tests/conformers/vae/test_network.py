@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
 
+from molcalc.conformers.vae.losses import aligned
 from molcalc.conformers.vae.model_files import new_network
-from molcalc.conformers.vae.network import ALL_PAIRS, VAENetwork, VAENetworkConfig
+from molcalc.conformers.vae.network import ALL_PAIRS, VAENetwork, VAENetworkConfig, motion
 from molcalc.conformers.vae.reference import ReferenceStructure
 from tests.helpers.twisted_frames import twisted
 
@@ -64,6 +66,24 @@ def test_the_decoder_begins_with_the_reference_and_says_the_same_twice(atoms: At
     assert torch.allclose(made.mean(1), torch.zeros(3, 3, dtype=torch.float64), atol=1e-10)
     centered = torch.from_numpy(atoms.positions - atoms.positions.mean(0))
     assert (made - centered).norm(dim=-1).max() < 0.2 * centered.norm(dim=-1).max()
+
+
+def test_directions_of_motion_lead_to_every_structure_wherever_it_lies() -> None:
+    """Both hands of H2O2: superposed, and turned about again, structures are the mean and steps along directions."""
+    frames = torch.tensor(np.array([atoms.positions for atoms in twisted(40)]))
+    turns, _ = torch.linalg.qr(torch.randn(40, 3, 3, dtype=torch.float64, generator=torch.manual_seed(1)))
+    turns = turns * torch.linalg.det(turns)[:, None, None]
+    mean, modes = motion(frames[0], frames @ turns + 3.0, 6)
+    superposed = aligned(frames, mean.expand_as(frames))
+    steps = torch.linalg.lstsq(modes.flatten(1).T, (superposed - mean).flatten(1).T).solution
+    rebuilt = mean + torch.einsum("mk,mic->kic", steps, modes)
+    assert (rebuilt - superposed).norm(dim=-1).max() < 1e-4
+    assert torch.allclose(
+        steps.square().mean(1), torch.ones(6, dtype=torch.float64), atol=1e-3
+    )  # by which structures spread
+    assert modes[0].norm() > 5 * modes[1].norm()
+    few = motion(frames[0], frames[:2], 6)[1]
+    assert few[2:].abs().max() == 0.0
 
 
 def test_a_number_of_features_that_heads_do_not_divide_is_refused() -> None:
