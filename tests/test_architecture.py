@@ -15,7 +15,7 @@ import molcalc
 ROOT = Path(molcalc.__file__).parent
 TESTS = Path(__file__).parent
 LEVELS = [
-    {"_version", "units", "errors", "first_use", "notebook_tables"},
+    {"_version", "units", "errors", "first_use", "notebook_tables", "progress"},
     {"citations", "cells", "devices", "elements", "knowledge", "properties", "surroundings"},
     {"fidelity", "state"},
     {"io"},

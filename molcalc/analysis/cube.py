@@ -12,13 +12,13 @@ from typing import TextIO
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float64
-from tqdm import tqdm
 
 from molcalc.analysis.molecular_potential import MolecularPotential
 from molcalc.calculators.base import MolCalculator
 from molcalc.errors import ResourceError, checked_positive
 from molcalc.io.files import replacing
 from molcalc.io.targets import reserved
+from molcalc.progress import progress_bar
 from molcalc.units import BOHR, HARTREE
 
 SPACING = 0.2
@@ -173,10 +173,10 @@ def write_potential_cube(
     shown = progress and grid.n_points >= SHOWN_FROM
     with replacing(path, size) as temporary, open(temporary, "w", encoding="ascii") as file:
         file.write(_header(potential.atoms, grid))
-        for plane in tqdm(
-            grid.planes(), total=grid.shape[0], desc="cube", unit="plane", disable=None if shown else True
-        ):
-            _write_plane(file, potential.at(plane) / HARTREE, grid.shape[2])
+        with progress_bar(total=grid.shape[0], desc="cube", unit="plane", visible=shown) as bar:
+            for plane in grid.planes():
+                _write_plane(file, potential.at(plane) / HARTREE, grid.shape[2])
+                bar.update()
     return grid
 
 

@@ -248,11 +248,10 @@ def _ranked(
     ensembles: Sequence[Ensemble], calculator: MolCalculator, settings: RankingSettings, kept: Path, args: Arguments
 ) -> list[RankedMolecule | MolcalcError]:
     """Each molecule with its conformers; on a terminal a bar shows how many structures are relaxed."""
-    from tqdm import tqdm
-
     from molcalc.conformers.ranking import RankingObserver, rank_all
+    from molcalc.progress import progress_bar
 
-    with tqdm(desc="relax", unit="structure", disable=None) as bar:
+    with progress_bar(desc="relax", unit="structure") as bar:
         observer = RankingObserver(bar)
         try:
             return rank_all(

@@ -101,11 +101,10 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: Arguments) -> int:
     """Print errors; write predictions if asked to."""
-    from tqdm import tqdm
-
     from molcalc.assembly.opening import open_model
     from molcalc.errors import ConfigError, suggest
     from molcalc.io.targets import check_distinct, reserved
+    from molcalc.progress import progress_bar
     from molcalc.train.data import open_dataset
     from molcalc.train.data.comparison import Comparison
     from molcalc.train.data.declared_units import STANDARD_UNITS
@@ -150,7 +149,7 @@ def run(args: Arguments) -> int:
         results.check_annotation(args.annotate)
     evaluator = Evaluator(model, comparison, device=device, with_dispersion=args.with_dispersion, coulomb=args.coulomb)
     evaluator.judge(data, args.on_extrapolation, args.fidelity)
-    with tqdm(total=len(data), desc="evaluate", unit="structure", disable=None) as bar:  # on a terminal only
+    with progress_bar(total=len(data), desc="evaluate", unit="structure") as bar:
 
         def seen(systems: np.ndarray, batch: AtomicBatch, predictions: Predictions) -> None:
             if results is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -291,14 +290,12 @@ class _Progress:
             self._show(system, self._n_steps)
 
     def _show(self, system: int, step: int) -> None:
-        from tqdm import tqdm
+        from molcalc.progress import progress_bar
 
         if self._bar is None:
             print(self._title, flush=True)
-            # A file, unlike a terminal, keeps every update of the bar.
-            seconds = 0.5 if sys.stderr.isatty() else 10.0
             total = self._n_systems * max(self._n_steps, step)
-            self._bar = tqdm(total=total, initial=step, unit="step", mininterval=seconds, file=sys.stderr, desc="md")
+            self._bar = progress_bar(in_files=True, total=total, initial=step, unit="step", desc="md")
             self._seen[system] = step
         self._bar.update(max(step - self._seen.get(system, 0), 0))
         self._seen[system] = step

@@ -165,15 +165,15 @@ def _relaxed(
     args: Arguments,
 ) -> list[Relaxation | MolcalcError]:
     """How each structure was relaxed; of a single one every step is shown, of several how many have ended."""
-    from tqdm import tqdm
 
     from molcalc.errors import MolcalcError
+    from molcalc.progress import progress_bar
     from molcalc.simulate.relaxation import relax_all
 
     images = [start.atoms for start in starts]
     alone = len(images) == 1
     printed = _StepTable(shown=alone and prints_text(args))
-    bar = tqdm(total=len(images), desc="relax", unit="structure", disable=True if alone else None)
+    bar = progress_bar(total=len(images), desc="relax", unit="structure", visible=not alone)
     with bar, executor_of(args) as executor:
         try:
             outcomes = relax_all(

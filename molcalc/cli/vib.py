@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from tqdm import tqdm
 
 from molcalc.cli.beside import models_beside, reference_name, write_beside
 from molcalc.cli.dynamics_spectra import report_dynamics
@@ -369,8 +366,9 @@ def _anharmonic(atoms: Atoms, calculator: MolCalculator) -> tuple[NormalModes, P
     """Harmonic modes and what perturbation theory makes of them, while a bar shows how far the force field is."""
     from molcalc.analysis.quartic_field import quartic_field
     from molcalc.analysis.vpt2 import perturbed_vibrations
+    from molcalc.progress import progress_bar
 
-    bar: tqdm[Any] = tqdm(disable=None, unit="hessian", desc="force field", file=sys.stderr, leave=False)
+    bar = progress_bar(unit="hessian", desc="force field", leave=False)
 
     def progress(done: int, total: int) -> None:
         bar.total = total

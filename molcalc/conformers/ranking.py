@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from ase import Atoms
-from tqdm import tqdm
 
 from molcalc.conformers.kept import KeptRelaxations
 from molcalc.conformers.minima import MinimaOfMolecule
@@ -22,6 +21,7 @@ from molcalc.conformers.settings import RankingSettings
 from molcalc.conformers.sources import SourceReader
 from molcalc.errors import ConfigError, InputError, MolcalcError, RelaxationWarning, suggest, warn_user
 from molcalc.prediction.batching import check_structure
+from molcalc.progress import progress_bar
 from molcalc.simulate.relaxation import relax_all
 from molcalc.simulate.relaxation_run import Relaxation, RelaxationSettings
 
@@ -81,7 +81,7 @@ def rank_conformers(
     if not ensembles:
         raise failures[0] if failures else InputError("no molecule to rank: the list is empty")
     n_total = len(ensembles) + len(failures)
-    with tqdm(desc="relax", unit="structure", disable=None if progress else True) as bar:
+    with progress_bar(desc="relax", unit="structure", visible=progress) as bar:
         outcomes = rank_all(
             ensembles, calc, chosen, kept=None if kept is None else Path(kept), restart=restart, force=force,
             observer=RankingObserver(bar),

@@ -256,9 +256,14 @@ def canonical(name: str) -> str:
     return name.lower().translate(_PLAIN)
 
 
+EXTRA_OF_PACKAGE = {"dftd4": "'molcalc[d4]'"}
+"""What pip is asked for, where an extra of this package brings it."""
+
+
 def missing_package(method: str, package: str) -> MissingPackageError:
     """The error that says how to install a package."""
-    return MissingPackageError(f"{method} needs the package {package}, which is not installed: pip install {package}")
+    install = EXTRA_OF_PACKAGE.get(package, package)
+    return MissingPackageError(f"{method} needs the package {package}, which is not installed: pip install {install}")
 
 
 D3_TABLE = FunctionalTable("D3", prefix=PREFIX, package="dftd3", folder="s-dftd3", key="d3",

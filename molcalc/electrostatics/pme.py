@@ -76,5 +76,5 @@ def _package() -> ModuleType:
     except ImportError as error:
         raise ConfigError(
             "particle-mesh Ewald needs the package nvalchemi-toolkit-ops, which is not installed: "
-            'pip install nvalchemi-toolkit-ops, or use Coulomb method "ewald"'
+            "pip install 'molcalc[pme]', or use Coulomb method \"ewald\""
         ) from error

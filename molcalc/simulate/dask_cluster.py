@@ -106,7 +106,7 @@ def connected(scheduler: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise ConfigError('a scheduler needs Dask: install molcalc with the extra "cluster"') from error
+        raise ConfigError("a scheduler needs Dask, which is not installed: pip install 'molcalc[cluster]'") from error
     where = {"address": scheduler} if "://" in scheduler else {"scheduler_file": scheduler}
     try:
         client = Client(**where, timeout=CONNECT_WITHIN, set_as_default=False)

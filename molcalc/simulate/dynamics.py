@@ -18,6 +18,7 @@ from tqdm import tqdm
 from molcalc.errors import ConfigError, DynamicsWarning, InputError, MolcalcError, checked_whole, warn_user
 from molcalc.io.targets import check_distinct, check_file
 from molcalc.prediction.batching import check_images
+from molcalc.progress import progress_bar
 from molcalc.simulate.distribution import AnyExecutor, all_done
 from molcalc.simulate.dynamics_run import DynamicsWork
 from molcalc.simulate.ensembles import DynamicsSettings
@@ -97,7 +98,7 @@ def md(
     settings = DynamicsSettings(
         ensemble=ensemble, temperature=temperature, timestep=timestep, friction=friction, seed=seed, interval=interval
     )
-    with tqdm(total=steps * len(systems), desc="md", unit="step", disable=None if progress else True) as bar:
+    with progress_bar(total=steps * len(systems), desc="md", unit="step", visible=progress) as bar:
         outcomes = md_all(
             systems, calc, settings, steps=steps, keep_velocities=keep_velocities, trajectory=trajectory, log=log,
             restart=restart, force=force, executor=executor,

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
-from tqdm import tqdm
 
 from molcalc.errors import InputError, MolcalcError, RelaxationWarning, warn_user
 from molcalc.io.targets import check_distinct, check_file
 from molcalc.prediction.batching import check_images
+from molcalc.progress import progress_bar
 from molcalc.simulate.distribution import AnyExecutor, all_done
 from molcalc.simulate.relaxation_run import Relaxation, RelaxationObserver, RelaxationSettings, RelaxationWork
 from molcalc.simulate.results_database import STREAMED, filling
@@ -78,7 +78,7 @@ def relax(
     """
     settings = RelaxationSettings(fmax=fmax, steps=steps, optimizer=optimizer, cell=cell)
     systems = [images] if isinstance(images, Atoms) else list(images)
-    with tqdm(total=len(systems), desc="relax", unit="structure", disable=None if progress else True) as bar:
+    with progress_bar(total=len(systems), desc="relax", unit="structure", visible=progress) as bar:
         outcomes = relax_all(
             systems, calc, settings, trajectory=trajectory, database=database, restart=restart, force=force,
             executor=executor, ended=lambda *_: bar.update(),

@@ -228,5 +228,5 @@ def test_parameters_of_another_type_are_refused(value):
 
 def test_missing_package_is_one_error_that_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "dftd4.interface", None)
-    with pytest.raises(ConfigError, match="D4 needs the package dftd4, which is not installed: pip install dftd4"):
+    with pytest.raises(ConfigError, match=r"the package dftd4, which is not installed: pip install 'molcalc\[d4\]'"):
         D4Dispersion(D4Parameters(1.0, 1.2, 0.4, 5.0))

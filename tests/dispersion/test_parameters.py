@@ -205,7 +205,7 @@ def test_unknown_d4_names_are_refused_with_near_matches(dftd4):
 def test_looking_up_d4_without_its_package_says_how_to_get_it(monkeypatch):
     table = FunctionalTable("D4", prefix="d4:", package="dftd4", folder="dftd4", key="d4", endings=("d4",))
     monkeypatch.setattr(parameters, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="D4 needs the package dftd4, which is not installed: pip install dftd4"):
+    with pytest.raises(ConfigError, match=r"the package dftd4, which is not installed: pip install 'molcalc\[d4\]'"):
         table.find("pbe0")
 
 

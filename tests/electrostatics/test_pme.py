@@ -73,7 +73,7 @@ def test_what_the_plain_sum_refuses_is_refused():
 
 def test_missing_package_is_an_error_with_the_cure(monkeypatch):
     monkeypatch.setitem(sys.modules, "nvalchemiops.torch.interactions.electrostatics", None)
-    with pytest.raises(ConfigError, match='pip install nvalchemi-toolkit-ops, or use Coulomb method "ewald"'):
+    with pytest.raises(ConfigError, match=r"pip install 'molcalc\[pme\]', or use Coulomb method \"ewald\""):
         PMECoulomb()
 
 

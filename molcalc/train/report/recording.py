@@ -15,6 +15,7 @@ from typing import Annotated, Any, Protocol
 from molcalc.errors import ConfigError, short
 from molcalc.io.files import write_atomic
 from molcalc.io.schema import Choice, Count, check_fields
+from molcalc.progress import progress_bar
 from molcalc.properties import LABELS
 from molcalc.train.loop.trainer import Trainer
 
@@ -127,15 +128,13 @@ class Console:
         self._shown = len(trainer.history)
 
     def __enter__(self) -> Console:
-        from tqdm import tqdm
-
-        self._bar = tqdm(
+        self._bar = progress_bar(
+            visible=self._visible,
+            in_files=True,
             total=self._trainer.schedule.total_steps,
             initial=self._trainer.position,
-            disable=not self._visible,
             unit="step",
             dynamic_ncols=True,
-            mininterval=0.5,
         )
         return self
 
