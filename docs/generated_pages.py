@@ -221,8 +221,8 @@ def schedules_page() -> str:
         "# Schedules of the learning rate\n",
         "The rate of each step is that of the optimizer times a factor between 0 and 1. Pictures are drawn from the",
         "files of `examples/config/schedules`, for a run of 7,000 steps of which 10 make an epoch; `--config FILE`",
-        "takes one of them. [Options](options.md#optimize) lists the keys. The default is `cosine`, with the warm-up of",
-        "the model; runs from given weights rise for the first tenth.\n",
+        "takes one of them. [Options](options.md#optimize) lists the keys. The default is `cosine`, with the warm-up",
+        "of the model; runs from given weights rise for the first tenth.\n",
         "A run that goes on with other epochs or another schedule takes the rate that a run of the new length would",
         "have there: [going on](../resuming.md).\n",
     ]

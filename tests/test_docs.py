@@ -21,9 +21,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from ase.io import write
 
-from molcalc.cli import build_parser
+from molcalc.cli import build_parser, failures
 from molcalc.export import export
 from molcalc.io import checkpoint
+from molcalc.state import STATE_KEYS
+from molcalc.train.data.declared_units import QUANTITIES
+from molcalc.train.data.formats.molecule_groups import LAYOUTS
 from molcalc.train.fitting import fit
 from tests.helpers.calculators import tiny_calculator
 from tests.helpers.networks import small_checkpoint
@@ -166,6 +169,26 @@ def test_every_command_on_a_page_has_options_that_exist() -> None:
         args, unknown = parser.parse_known_args(words)
         assert not unknown, f"{page}: molcalc {' '.join(words)}"
     assert len(commands) > 30
+
+
+def test_the_page_of_files_has_every_variable_that_is_read_and_every_exit_status() -> None:
+    page = PAGES["files.md"].read_text()
+    sources = [path.read_text() for path in ROOT.glob("**/*.py")]
+    read = {name for text in sources for name in re.findall(r"environ(?:\.get\(|\[)\"(\w+)\"", text)}
+    read |= {name for text in sources for name in re.findall(r"VARIABLE\w* = \"(\w+)\"", text)}
+    assert {"MOLCALC_CACHE", "MOLCALC_WEIGHTS", "MOLCALC_EXPANSION", "WORLD_SIZE"} <= read
+    assert not [name for name in read if f"`{name}" not in page]
+    statuses = [value for name, value in vars(failures).items() if name.isupper() and isinstance(value, int)]
+    known = re.findall(r"(?m)^\| ([\d, ]+) \|", page)
+    assert {value for value in statuses if value <= 143} <= {int(number) for row in known for number in row.split(",")}
+
+
+def test_every_unit_key_and_published_layout_is_on_the_page_of_formats() -> None:
+    page = PAGES["formats.md"].read_text()
+    units = {unit for quantity in QUANTITIES.values() for unit in quantity.factors}
+    assert not [unit for unit in units if f"`{unit}`" not in page]
+    assert not [key for key in STATE_KEYS if f"`{key}`" not in page]
+    assert not [layout.title for layout in LAYOUTS if layout.title not in page]
 
 
 def test_the_python_of_a_page_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
