@@ -1,6 +1,7 @@
 """Both heads of PhysNet-DCM and the four optimizers side by side, trained equally long on CO2.
 
     python benchmarks/dcm_heads_and_optimizers.py [--epochs 200] [--runs runs/heads] [--data co2.db] [--threads 1]
+                                                  [--picture docs/static/optimizers.svg]
 
 Every run has the recommended options of its model and the recommended learning rate of its optimizer. Runs that are
 finished in the folder are read, the others are trained. Errors are those of the averaged weights on the validation
@@ -79,7 +80,7 @@ def draw(found: dict[tuple[str, str], tuple[float, list[dict[str, Any]]]], targe
         axis.set_xlabel("epoch")
     for row in axes:
         row[0].legend(fontsize=8)
-    figure.savefig(target, dpi=150)
+    figure.savefig(target, dpi=150, metadata={"Date": None} if target.suffix == ".svg" else None)
     print(f"picture: {target}")
 
 
@@ -89,10 +90,11 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/heads"), help="folder of the runs")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--picture", type=Path, help="default: heads_and_optimizers.png in the folder of the runs")
     options = parser.parse_args()
     found = histories(options)
     print_table(found)
-    draw(found, options.runs / "heads_and_optimizers.png")
+    draw(found, options.picture or options.runs / "heads_and_optimizers.png")
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ _DISTRIBUTED_CHARGES: dict[str, Any] = {
 atoms too, charges settle where they help the energy, and the potential of CO2 is fitted half as well."""
 _BOTH_DIPOLES = {**_DISTRIBUTED_CHARGES, "loss": {"weights": {**_WEIGHTS, "charge_dipole": 1.0}}}
 """Where the dipole is that of distributed charges, a little of that of the atomic charges gives these a meaning and
-leaves the potential as it is; with a weight like that of the dipole some come out worse (docs/training.md)."""
+leaves the potential as it is; with a weight like that of the dipole some come out worse (docs/loss_weights.md)."""
 
 MODELS: dict[str, ModelEntry] = {
     "aimnet2": ModelEntry(

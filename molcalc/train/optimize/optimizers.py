@@ -123,7 +123,7 @@ OPTIMIZERS: dict[str, OptimizerKind] = {
         Muon,
         hidden_only=True,
     ),
-    # The documented rates were made for momentum without orthogonalization; docs/training.md compares both.
+    # The documented rates were made for momentum without orthogonalization; docs/optimizers.md compares both.
     "muon-documented": OptimizerKind(Recipe(1e-2, 5e-3, 0.5, 1e-4, 1e-3, _MUON_OPTIONS), Muon, hidden_only=True),
 }
 """All optimizers by name. A new one is a row here."""
