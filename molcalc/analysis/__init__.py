@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from molcalc.analysis.pictures import draw_charges as draw_charges
     from molcalc.analysis.pictures import draw_distributed_charges as draw_distributed_charges
     from molcalc.analysis.pictures import draw_esp_surface as draw_esp_surface
+    from molcalc.analysis.pictures import draw_mode as draw_mode
     from molcalc.analysis.pictures import draw_molecule as draw_molecule
     from molcalc.analysis.pictures import draw_spectrum as draw_spectrum
     from molcalc.analysis.planar import planar_potential as planar_potential
@@ -37,6 +38,7 @@ _HOMES = {
     "draw_equivariance": "molcalc.analysis.equivariance_pictures",
     "draw_dynamics": "molcalc.analysis.dynamics_plot",
     "draw_esp_surface": "molcalc.analysis.pictures",
+    "draw_mode": "molcalc.analysis.pictures",
     "draw_molecule": "molcalc.analysis.pictures",
     "draw_spectrum": "molcalc.analysis.pictures",
     "equivariance_errors": "molcalc.analysis.equivariance",

@@ -11,7 +11,7 @@ from ase import Atoms
 from jaxtyping import Float64
 
 from molcalc.analysis.motions import Motion
-from molcalc.analysis.pictures import add_molecule, add_sites
+from molcalc.analysis.pictures import add_molecule, add_sites, draw_arrow
 from molcalc.analysis.rendering import Camera, Rendering
 from molcalc.calculators.base import MolCalculator
 from molcalc.errors import InputError
@@ -127,22 +127,13 @@ def _draw(
     axis.spines[:].set_color("#BBBBBB")
     origin = image.seen(start[None])[0, :2]
     for dipole, color, width in ((expected, BLUE, 5.0), (predicted.dipole, RED, 1.6)):
-        _arrow(axis, origin, camera.frame[:2] @ dipole * LONGEST_ARROW / longest, color, width)
+        draw_arrow(axis, origin, camera.frame[:2] @ dipole * LONGEST_ARROW / longest, color, width)
     corner = 0.72 * np.array([image.extent[0], image.extent[2]])
     for name, direction in zip("xyz", camera.frame[:2].T):
-        _arrow(axis, corner, AXES_LENGTH * direction, "#505050", 1.0)
+        draw_arrow(axis, corner, AXES_LENGTH * direction, "#505050", 1.0)
         axis.text(
             *(corner + 1.45 * AXES_LENGTH * direction), name, ha="center", va="center", fontsize=8, color="#505050"
         )
-
-
-def _arrow(axis: Any, start: np.ndarray, along: np.ndarray, color: str, width: float) -> None:
-    """Arrow in the picture, in Å; wide ones are drawn pale."""
-    axis.annotate(
-        "", start + along, start,
-        arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": width, "shrinkA": 0, "shrinkB": 0,
-                    "alpha": 0.5 if width > 2.0 else 1.0, "mutation_scale": 7 + 2 * width},
-    )  # fmt: skip
 
 
 def _legend(longest: float) -> tuple[list[Any], list[str]]:

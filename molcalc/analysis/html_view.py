@@ -74,6 +74,7 @@ class View:
     captions : of the frames, or none.
     motion : (n_atoms, 3) Å, swing about the only frame; or None.
     surface, sites : what is drawn beside the atoms.
+    charges : (n_atoms,) e of the atoms, or None.
     """
 
     title: str
@@ -83,6 +84,7 @@ class View:
     motion: Float64[np.ndarray, "n_atoms 3"] | None = None
     surface: ColoredSurface | None = None
     sites: ColoredSites | None = None
+    charges: Float64[np.ndarray, " n_atoms"] | None = None
 
 
 def potential_view(potential: MolecularPotential, title: str, scale: float = SCALE) -> View:
@@ -102,11 +104,12 @@ def potential_view(potential: MolecularPotential, title: str, scale: float = SCA
     values = potential.at(mesh.vertices)
     colors = potential_scale(potential, values)
     facts = {"lowest (V)": f"{values.min():.3f}", "highest (V)": f"{values.max():.3f}"}
-    sites = None
+    sites, charges = None, potential.sites.charges.numpy()
     if potential.is_distributed:
-        charges = potential.sites.charges.numpy()
         sites = ColoredSites(potential.sites.positions.numpy(), charges, charge_scale(charges, " of a site"))
-    return View(title=title, frames=[atoms], facts=facts, surface=ColoredSurface(mesh, values, colors), sites=sites)
+    of_atoms = charges.reshape(len(atoms), -1).sum(axis=1)
+    surface = ColoredSurface(mesh, values, colors)
+    return View(title=title, frames=[atoms], facts=facts, surface=surface, sites=sites, charges=of_atoms)
 
 
 def mode_views(modes: NormalModes, name: str = "") -> list[View]:
@@ -275,6 +278,8 @@ def _record(view: View) -> dict[str, Any]:
         "bonds_of_frame": of_frame,
         "turn": Rotation.from_matrix(Camera.facing(first.positions).frame).as_quat().tolist(),
         "motion": None if view.motion is None else _floats(view.motion),
+        "swing": 0.0 if view.motion is None else float(np.linalg.norm(view.motion, axis=1).max()),
+        "charges": [] if view.charges is None else [f"{charge:+.3f}" for charge in view.charges.tolist()],
         "surface": None if view.surface is None else _surface_record(view.surface),
         "sites": None if view.sites is None else _sites_record(view.sites),
     }

@@ -10,20 +10,28 @@ from ase import Atoms
 
 from molcalc.analysis.color_scale import RAMP, ColorScale, charge_scale, potential_scale
 from molcalc.analysis.molecular_potential import MolecularPotential
+from molcalc.analysis.picture_labels import boxes_apart
 from molcalc.analysis.picture_shapes import STICK, ball_radii, check_drawable, drawn_bonds, site_radii
 from molcalc.analysis.rendering import PIXELS, Camera, Rendering
 from molcalc.analysis.spectra import Spectrum
 from molcalc.analysis.surface import SCALE
 from molcalc.calculators.base import MolCalculator
+from molcalc.calculators.normal_modes import NormalModes
 from molcalc.errors import InputError
 from molcalc.train.report.esp_plots import ATOM_COLORS, OTHER_COLOR
-from molcalc.train.report.figures import CYCLE, new_figure, style
+from molcalc.train.report.figures import CYCLE, RED, new_figure, style
 from molcalc.units import VDW_RADII
 
 STICK_COLOR = (0.62, 0.62, 0.62)
 SURFACE_OPACITY = 0.72
 INCHES = 4.0
 """Longer side of an image; the smaller, the larger is what is written beside it."""
+TEXT_POINTS = 6.5
+"""Height of texts on atoms."""
+MODE_ARROW = 1.1
+"""Å, of the atom that moves most along a mode."""
+SMALLEST_MOVE = 0.1
+"""Share of the longest below which an arrow is left out."""
 SITES_BESIDE = 0.4
 """Å beyond the balls of atoms that point charges may lie."""
 
@@ -70,6 +78,42 @@ def draw_charges(atoms: Atoms, calc: MolCalculator | None = None, camera: Camera
         figure, axis = _canvas(image)
         _write(axis, image, atoms, [f"{symbol}\n{charge:+.2f}" for symbol, charge in zip(atoms.symbols, charges)])
         _add_bar(figure, axis, scale)
+        return figure
+
+
+def draw_mode(modes: NormalModes, mode: int, camera: Camera | None = None) -> Any:
+    """A molecule with the directions in which its atoms move along a normal mode.
+
+    Parameters
+    ----------
+    mode : number of the mode, from 0, the softest.
+    camera : where it is seen from; None looks at its broad side.
+
+    Returns
+    -------
+    figure of matplotlib
+
+    Raises
+    ------
+    InputError
+        For a mode that there is not.
+    """
+    n = len(modes.wavenumbers)
+    if not 0 <= mode < n:
+        raise InputError(f"mode={mode}: {modes.atoms.get_chemical_formula()} has {n} modes, counted from 0")
+    with style():
+        atoms, moves = modes.atoms, modes.swings(MODE_ARROW)[mode]
+        image = _image(atoms, camera, ball_radii(atoms) + 0.5 * MODE_ARROW)
+        add_molecule(image, atoms, 0.75)
+        figure, axis = _canvas(image)
+        starts = image.seen(atoms.positions)[:, :2]
+        for start, along in zip(starts, moves @ image.camera.frame[:2].T):
+            if np.linalg.norm(along) > SMALLEST_MOVE * MODE_ARROW:
+                draw_arrow(axis, start, along, RED, 1.4)
+        wavenumber = float(modes.wavenumbers[mode])
+        shown = f"{-wavenumber:.0f}i" if wavenumber < 0 else f"{wavenumber:.0f}"
+        strength = "" if modes.intensities is None else f", {modes.intensities[mode]:.1f} km/mol"
+        axis.set_title(f"{atoms.get_chemical_formula()}, mode {mode}: {shown} cm⁻¹{strength}")
         return figure
 
 
@@ -249,15 +293,35 @@ def _canvas(image: Rendering) -> tuple[Any, Any]:
 
 
 def _write(axis: Any, image: Rendering, atoms: Atoms, texts: list[str]) -> None:
-    """Texts on those atoms that are not behind others."""
+    """Texts on those atoms that are not behind others, moved apart where they would touch."""
     from matplotlib.patheffects import withStroke
 
-    seen = image.seen(atoms.positions)
     _, nearest = image.spheres(atoms.positions, ball_radii(atoms))
-    for k, text in enumerate(texts):
-        if (nearest == k).any():
-            outline = [withStroke(linewidth=2.0, foreground="white", alpha=0.85)]
-            axis.annotate(text, seen[k, :2], ha="center", va="center", fontsize=6.5, path_effects=outline)
+    shown = [k for k in range(len(atoms)) if (nearest == k).any()]
+    anchors = image.seen(atoms.positions)[shown, :2]
+    of_point = 2.0 * max(image.half) / (72.0 * INCHES)  # Å
+    lines = [texts[k].split("\n") for k in shown]
+    sizes = TEXT_POINTS * of_point * np.array([[0.62 * max(map(len, each)), 1.25 * len(each)] for each in lines])
+    outline = [withStroke(linewidth=2.0, foreground="white", alpha=0.85)]
+    for k, place in zip(shown, boxes_apart(anchors, sizes)):
+        axis.annotate(
+            texts[k], place, ha="center", va="center", fontsize=TEXT_POINTS, path_effects=outline, annotation_clip=False
+        )
+
+
+def draw_arrow(axis: Any, start: np.ndarray, along: np.ndarray, color: str, width: float) -> None:
+    """Arrow in a picture, in Å; wide ones are drawn pale.
+
+    Parameters
+    ----------
+    start, along : (2,) Å to the right and up.
+    width : points.
+    """
+    axis.annotate(
+        "", start + along, start,
+        arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": width, "shrinkA": 0, "shrinkB": 0,
+                    "alpha": 0.5 if width > 2.0 else 1.0, "mutation_scale": 7 + 2 * width},
+    )  # fmt: skip
 
 
 def _add_bar(figure: Any, axis: Any, scale: ColorScale) -> None:

@@ -82,7 +82,7 @@ class NormalModes:
         return self.displacements * (HBAR / np.sqrt(np.abs(self.energies)))[:, None, None]
 
     def swings(self, amplitude: float = AMPLITUDE) -> Float64[np.ndarray, "n_modes n_atoms 3"]:
-        """Outermost displacements of modes that are shown.
+        """Outermost displacements of modes that are shown, on the side where the atom that moves most goes outwards.
 
         Parameters
         ----------
@@ -92,7 +92,11 @@ class NormalModes:
         -------
         (n_modes, n_atoms, 3) Å
         """
-        return self.displacements * (amplitude / np.linalg.norm(self.displacements, axis=2).max(axis=1))[:, None, None]
+        lengths = np.linalg.norm(self.displacements, axis=2)
+        most, arms = lengths.argmax(axis=1), self.atoms.positions - self.atoms.positions.mean(axis=0)
+        outwards = (self.displacements[np.arange(len(most)), most] * arms[most]).sum(axis=1)
+        factors = np.where(outwards < 0, -amplitude, amplitude) / lengths.max(axis=1)
+        return self.displacements * factors[:, None, None]
 
     def movie(self, n_frames: int, amplitude: float = AMPLITUDE) -> list[Atoms]:
         """One oscillation along each mode after the other, to look at.

@@ -86,7 +86,7 @@ def run(args: Arguments) -> int:
         replaces = args.force or not args.skip_training
         args.held.enter_context(reserved(folder / name, force=replaces, inputs=inputs))
     try:
-        with log_shown_from(logging.WARNING if args.quiet else logging.INFO):
+        with log_shown_from(logging.WARNING if args.quiet else logging.INFO, once=True):
             comparison = compare_models(
                 data,
                 args.skip_training or args.model or USUAL_MODELS,

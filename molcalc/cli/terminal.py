@@ -109,15 +109,40 @@ class _LogNotes(logging.Handler):
 
 
 @contextmanager
-def log_shown_from(level: int) -> Iterator[None]:
-    """Let what the package logs pass from a level on, such as ``logging.INFO``."""
+def log_shown_from(level: int, once: bool = False) -> Iterator[None]:
+    """Let what the package logs pass from a level on, such as ``logging.INFO``.
+
+    Parameters
+    ----------
+    once : show a text that comes again the first time only.
+    """
     logger = logging.getLogger("molcalc")
-    before = logger.level
+    before, told = logger.level, _NotTold()
+    handlers = list(logger.handlers) if once else []
     logger.setLevel(level)
+    for handler in handlers:
+        handler.addFilter(told)
     try:
         yield
     finally:
         logger.setLevel(before)
+        for handler in handlers:
+            handler.removeFilter(told)
+
+
+class _NotTold(logging.Filter):
+    """Lets every text pass once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record says anything new."""
+        text = record.getMessage()
+        new = text not in self._told
+        self._told.add(text)
+        return new
 
 
 def note(text: str) -> None:

@@ -83,6 +83,16 @@ def test_modes_swing_by_a_set_amplitude_and_imaginary_ones_are_marked(tmp_path: 
         assert np.linalg.norm(view.motion, axis=1).max() == pytest.approx(AMPLITUDE)
 
 
+def test_charges_of_atoms_are_those_of_their_sites(tmp_path: Path) -> None:
+    calc, atoms = PhysNetDCM(tiny_dcm("physnet-dcm")), molecule("H2O")
+    views = [potential_view(MolecularPotential.of(atoms, calc), "water"), mode_views(modes(), "water")[0]]
+    write_html(tmp_path / "a.html", views, "water")
+    first, second = data_of(tmp_path / "a.html")["views"]
+    assert first["charges"] == [f"{charge:+.3f}" for charge in calc.get_charges(atoms)]
+    assert second["charges"] == []
+    assert (first["swing"], second["swing"]) == (0.0, pytest.approx(AMPLITUDE))
+
+
 def test_bonds_follow_the_frames_and_cells_are_drawn(tmp_path: Path) -> None:
     frames = [Atoms("H2", [[0, 0, 0], [0, 0, x]]) for x in (0.74, 0.75, 5.0)]
     write_html(tmp_path / "a.html", [trajectory_view(frames, "H2")], "H2")

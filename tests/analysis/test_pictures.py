@@ -10,9 +10,10 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from molcalc.analysis import draw_charges, draw_distributed_charges, draw_esp_surface, draw_molecule
+from molcalc.analysis import draw_charges, draw_distributed_charges, draw_esp_surface, draw_mode, draw_molecule
 from molcalc.analysis.rendering import Camera
 from molcalc.calculators import AIMNet2, PhysNetDCM
+from molcalc.calculators.normal_modes import NormalModes
 from molcalc.errors import ConfigError, InputError
 from tests.helpers.networks import tiny_checkpoint, tiny_dcm
 
@@ -43,6 +44,18 @@ def test_charges_are_written_on_the_atoms() -> None:
     charges = calc.get_property("charges", atoms)
     texts = [text.get_text() for text in draw_charges(atoms, calc).axes[0].texts]
     assert f"O\n{charges[0]:+.2f}" in texts
+
+
+def test_arrows_go_from_the_atoms_along_the_mode() -> None:
+    atoms = Atoms("OH", [[0, 0, 0], [0, 0, 1.0]])
+    moves = np.array([[[0.0, 0.0, 0.02], [0.0, 0.0, -1.0]]])
+    modes = NormalModes(atoms, np.array([3700.0]), moves, np.array([12.0]), "linear")
+    figure = draw_mode(modes, 0, camera=SMALL)
+    assert figure.axes[0].get_title() == "HO, mode 0: 3700 cm⁻¹, 12.0 km/mol"
+    (arrow,) = [text for text in figure.axes[0].texts if text.arrow_patch is not None]  # oxygen hardly moves
+    assert np.array(arrow.xy) - np.array(arrow.xyann) == pytest.approx([0.0, 1.1])  # outwards
+    with pytest.raises(InputError, match="mode=1: HO has 1 modes"):
+        draw_mode(modes, 1)
 
 
 def test_distributed_charges_need_a_model_that_has_them() -> None:

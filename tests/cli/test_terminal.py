@@ -23,6 +23,18 @@ def test_texts_of_others_do_not_command_the_terminal(monkeypatch: pytest.MonkeyP
     assert err.getvalue() == "\r 50%\\x1b[A\n"
 
 
+def test_a_text_that_is_logged_again_is_shown_once_where_it_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("molcalc.train")
+    with plain_terminal(str):
+        for once in (True, False):
+            with log_shown_from(logging.INFO, once=once):
+                for size in (3, 3, 4):
+                    logger.info("%d structures are alike", size)
+    said = capsys.readouterr().err
+    assert said.count("3 structures are alike") == 1 + 2
+    assert said.count("4 structures are alike") == 1 + 1
+
+
 def test_what_the_package_logs_is_a_line_in_the_words_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     log = logging.getLogger("molcalc.train")
     with plain_terminal(lambda text: text.replace("dtype='float64'", "--dtype float64")):

@@ -3,7 +3,7 @@
 (() => {
   const page = JSON.parse(document.getElementById("views").textContent);
   const element = (id) => document.getElementById(id);
-  const FRAMES_PER_SWING = 24, PER_SECOND = 24, PER_SHAPE = 20000, FRONT = 0;
+  const FRAMES_PER_SWING = 24, PER_SECOND = 24, PER_SHAPE = 20000, FRONT = 0, ARROW = 1.1;
   const LINE = { radius: 0.03, color: "#606060", fromCap: 1, toCap: 1 };
 
   function decoded(text, kind) {
@@ -84,8 +84,10 @@
     viewer.render();
   }
   function drawLabels(atoms) {
-    if (element("show-labels").checked)
-      for (const atom of atoms || viewer.getModel().selectedAtoms({})) label(`${atom.elem}${atom.index}`, atom);
+    const numbers = element("show-labels").checked, charges = current.charges.length > 0 && element("show-charges").checked;
+    if (numbers || charges)
+      for (const atom of atoms || viewer.getModel().selectedAtoms({}))
+        label([numbers ? `${atom.elem}${atom.index}` : "", charges ? current.charges[atom.index] : ""].join(" ").trim(), atom);
   }
 
   function drawSurface(surface) {
@@ -127,8 +129,20 @@
       for (const ends of [[corner(0, a, b), corner(1, a, b)], [corner(a, 0, b), corner(a, 1, b)],
         [corner(a, b, 0), corner(a, b, 1)]]) viewer.addCylinder({ ...LINE, start: ends[0], end: ends[1] });
   }
+  // From the atoms at rest: longer than the swing, so that they come out of the balls.
+  function drawArrows() {
+    const { positions, motion } = opened(current);
+    for (let k = 0; k < current.symbols.length; k++) {
+      const start = point(positions, k), move = point(motion, k);
+      if (Math.hypot(move.x, move.y, move.z) < 0.1 * current.swing) continue;
+      const reach = ARROW / current.swing;
+      viewer.addArrow({ start, end: { x: start.x + reach * move.x, y: start.y + reach * move.y, z: start.z + reach * move.z },
+        radius: 0.05, radiusRatio: 2.2, mid: 0.75, color: "#c0392b" });
+    }
+  }
   function drawShapes() {
     viewer.removeAllShapes();
+    if (current.motion !== null && element("show-arrows").checked) drawArrows();
     if (current.surface && Number(element("opacity").value) > 0) drawSurface(current.surface);
     if (current.sites && element("show-sites").checked) drawSites(current.sites);
     drawCell();
@@ -173,6 +187,8 @@
     element("frame").max = Math.max(0, opened(current).frames - 1);
     element("for-surface").hidden = !current.surface;
     element("for-sites").hidden = !current.sites;
+    element("for-arrows").hidden = current.motion === null;
+    element("for-charges").hidden = !current.charges.length;
     for (const [j, row] of [...element("rows").children].entries()) row.classList.toggle("chosen", j === k);
     play(current.motion !== null);
     drawScales();
@@ -229,8 +245,8 @@
     viewer.setHoverDuration(60);
     element("play").addEventListener("click", () => play(!playing));
     element("frame").addEventListener("input", () => { play(false); show(Number(element("frame").value)); });
-    element("show-labels").addEventListener("change", drawFrame);
-    for (const id of ["opacity", "show-sites"])
+    for (const id of ["show-labels", "show-charges"]) element(id).addEventListener("change", drawFrame);
+    for (const id of ["opacity", "show-sites", "show-arrows"])
       element(id).addEventListener("change", () => { drawScales(); drawShapes(); drawFrame(); });
     addEventListener("hashchange", () => { if (ofAddress() !== number) choose(ofAddress()); });
     choose(ofAddress());
