@@ -187,7 +187,13 @@ def _open_parts(files: Mapping[str, Any], config: VAEConfig, kept: KeptParts | N
             f"{len(whole)} structure{'s' * (len(whole) != 1)} in the data: a generator learns from many, a thousand or "
             "more; at least three are needed"
         )
-    return divided(whole, config.split, valid=opened.get("valid"), test=opened.get("test"), kept=kept)
+    parts = divided(whole, config.split, valid=opened.get("valid"), test=opened.get("test"), kept=kept)
+    if len(parts.train) < LEAST_TRAINED:
+        raise DatasetError(
+            f"of {len(whole)} structures {len(parts.train)} is left for training: a generator learns what differs "
+            "between structures; hold out fewer"
+        )
+    return parts
 
 
 def _prepared(

@@ -26,7 +26,7 @@ from molcalc.train.loop.processes import Processes
 from molcalc.train.loop.sampler import parts_of_share
 from molcalc.train.loop.task import Judgement, Task
 
-DECODED_PAIRS = 16_000
+DECODED_PAIRS = 4_000
 """Pairs of atoms in one pass without derivatives: what belongs to them stays near the processor."""
 ACTIVE = 0.01
 """Variance of posterior means above which a latent dimension says something."""

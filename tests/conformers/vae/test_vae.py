@@ -157,6 +157,7 @@ def test_a_model_that_contradicts_itself_is_refused(
     [
         (twisted(1), {}, DatasetError, "1 structure in the data: a generator learns from many"),
         (twisted(10), {"valid": 0.01}, DatasetError, "leaves that part empty"),
+        (twisted(10), {"valid": 9}, DatasetError, "of 10 structures 1 is left for training.*hold out fewer"),
         (None, {}, ConfigError, "no structures to train on"),
         ([*twisted(9), molecule("H2O")], {}, InputError, "has 3 atoms; H2O2 has 4"),
         (twisted(10), {"epoch": 3}, ConfigError, "unknown key 'epoch'.*did you mean.*epochs"),
@@ -164,7 +165,7 @@ def test_a_model_that_contradicts_itself_is_refused(
         (twisted(10), {"precision": "bf16"}, ConfigError, "positions need at least float32"),
         (twisted(10), {"sigma": -1.0}, ConfigError, "sigma=-1.0; expected above 0"),
     ],
-    ids=["single", "few", "none", "other", "unknown", "meaningless", "bf16", "range"],
+    ids=["single", "few", "one", "none", "other", "unknown", "meaningless", "bf16", "range"],
 )
 def test_a_training_that_cannot_be_is_refused(
     tmp_path: Path, data: list[Atoms] | None, options: dict[str, Any], error: type[Exception], message: str
