@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 SIGHT = 12
 """Bonds up to which surroundings are compared before maps are searched: farther ones decide in the search."""
-Accept = Callable[[Sequence[int], int], bool]
-"""Whether a map may go on: images so far (-1: none yet), and the atom that has just got one."""
+Conflict = Callable[[Sequence[int], int], Collection[int]]
+"""Atoms that no map can have where they are, together: of images so far (-1: none yet) and the atom that has just got
+one, which need not be among them. None, if the map may go on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,43 +88,64 @@ class AtomGraph:
         return order
 
 
-def mappings(first: AtomGraph, second: AtomGraph, accept: Accept | None = None) -> Iterator[list[int]]:
+def mappings(first: AtomGraph, second: AtomGraph, conflict: Conflict | None = None) -> Iterator[list[int]]:
     """Maps of the atoms of one graph onto those of another that keep labels and bonds.
+
+    Where an atom finds no place, the search goes back to the last atom that has to do with it, and leaves the exchanges
+    of those between alone: they grow beyond measure with the number of equal groups.
 
     Parameters
     ----------
-    accept : told of every atom that gets an image; False turns back.
+    conflict : told of every atom that gets an image.
 
     Yields
     ------
-    (n_atoms,) image in ``second`` of each atom of ``first``. The number of all of them grows beyond measure with the
-    number of equal groups.
+    (n_atoms,) image in ``second`` of each atom of ``first``
     """
     n = len(first.labels)
     if n != len(second.labels) or sorted(first.colors) != sorted(second.colors):
         return
-    images, used = [-1] * n, [False] * n
+    walk = first.walk
+    step_of = {atom: step for step, (atom, _) in enumerate(walk)}
+    images, sources = [-1] * n, [-1] * n
     choices = [_candidates(first, second, 0, images)] if n else []
+    blamed: list[set[int]] = [set()]  # of each step: those that kept its atom from an image
+    leading = 0  # steps of the last map that are still taken: other maps differ in any of them
     while choices:
-        atom, _ = first.walk[len(choices) - 1]
-        if images[atom] >= 0:
-            used[images[atom]] = False
-            images[atom] = -1
+        step = len(choices) - 1
+        atom, before = walk[step]
+        _set_free(atom, images, sources)
         for image in choices[-1]:
-            if used[image] or not _fits(first, second, atom, image, images, used):
-                continue
+            hindrance = _hindrance(first, second, atom, image, images, sources)
             images[atom] = image
-            if accept is None or accept(images, atom):
-                used[image] = True
+            hindered: Collection[int] = (hindrance,) if hindrance >= 0 else conflict(images, atom) if conflict else ()
+            if not hindered:
+                sources[image] = atom
                 break
             images[atom] = -1
+            blamed[-1].update(step_of[each] for each in hindered)
         else:
-            choices.pop()
+            causes = blamed[-1] - {step} | ({step_of[before]} if before >= 0 else set())
+            last = step - 1 if step < leading else max(causes, default=-1)
+            for between, _ in walk[last + 1 : step]:
+                _set_free(between, images, sources)
+            del choices[last + 1 :], blamed[last + 1 :]
+            leading = min(leading, len(choices))
+            if blamed:
+                blamed[-1] |= causes - {last}
             continue
-        if len(choices) == n:
+        if step == n - 1:
             yield list(images)
+            leading = n
         else:
-            choices.append(_candidates(first, second, len(choices), images))
+            choices.append(_candidates(first, second, step + 1, images))
+            blamed.append(set())
+
+
+def _set_free(atom: int, images: list[int], sources: list[int]) -> None:
+    """Take its image from an atom that has one."""
+    if images[atom] >= 0:
+        sources[images[atom]] = images[atom] = -1
 
 
 def _candidates(first: AtomGraph, second: AtomGraph, step: int, images: Sequence[int]) -> Iterator[int]:
@@ -132,13 +154,16 @@ def _candidates(first: AtomGraph, second: AtomGraph, step: int, images: Sequence
     return iter([image for image in near if second.colors[image] == first.colors[atom]])
 
 
-def _fits(
-    first: AtomGraph, second: AtomGraph, atom: int, image: int, images: Sequence[int], used: Sequence[bool]
-) -> bool:
-    """Whether the bonds to atoms that have images already are bonds there as well, and no others are."""
-    mapped = [images[j] for j in first.neighbors[atom] if images[j] >= 0]
-    near = second.neighbors[image]
-    return all(j in near for j in mapped) and sum(used[j] for j in near) == len(mapped)
+def _hindrance(
+    first: AtomGraph, second: AtomGraph, atom: int, image: int, images: Sequence[int], sources: Sequence[int]
+) -> int:
+    """Atom that keeps another from an image: it has that itself, or a bond would be lost or made; -1 for none."""
+    if sources[image] >= 0:
+        return sources[image]
+    near, there = first.neighbors[atom], second.neighbors[image]
+    lost = (j for j in near if images[j] >= 0 and images[j] not in there)
+    made = (sources[j] for j in there if sources[j] >= 0 and sources[j] not in near)
+    return next(lost, next(made, -1))
 
 
 def _connected(graph: AtomGraph, start: int) -> set[int]:

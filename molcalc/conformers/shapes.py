@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from molcalc.conformers.graphs import AtomGraph, mappings
-from molcalc.conformers.stereo import Hands, keeps_hands, pyramids_of
+from molcalc.conformers.stereo import Hands, changed_hand, pyramids_of
 from molcalc.conformers.superposition import rmsd_matrix
 
 MAX_MAPS = 20_000
@@ -100,15 +100,15 @@ def symmetric_rmsd(first: Shape, second: Shape, limit: float = math.inf) -> floa
 
 def _maps(first: Shape, second: Shape, tolerance: float) -> Iterator[list[int]]:
     """Maps that keep pyramids, and distances within a tolerance."""
-    hands = keeps_hands(first.pyramids, second.pyramids)
+    hands = changed_hand(first.pyramids, second.pyramids)
 
-    def accept(images: Sequence[int], atom: int) -> bool:
-        if not hands(images, atom):
-            return False
+    def misplaced(images: Sequence[int], atom: int) -> tuple[int, ...]:
+        if changed := hands(images, atom):
+            return tuple(changed)
         mapped = np.array(images)
-        there = mapped >= 0
-        change = first.distances[atom, there] - second.distances[images[atom], mapped[there]]
-        return bool(np.abs(change).max() <= tolerance)
+        there = np.flatnonzero(mapped >= 0)
+        change = np.abs(first.distances[atom, there] - second.distances[images[atom], mapped[there]])
+        return (int(there[change.argmax()]),) if change.max() > tolerance else ()
 
-    maps = mappings(first.graph, second.graph, accept if math.isfinite(tolerance) else hands)
+    maps = mappings(first.graph, second.graph, misplaced if math.isfinite(tolerance) else hands)
     return itertools.islice(maps, MAX_MAPS)

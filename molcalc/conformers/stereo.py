@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from molcalc.conformers.graphs import Accept, AtomGraph, mappings
+from molcalc.conformers.graphs import AtomGraph, Conflict, mappings
 
 FLAT = 0.3
 """Volume that unit vectors to the ligands span, cosine of a torsion and sine of an angle below which no sign counts.
@@ -150,21 +150,20 @@ def pyramids_of(positions: np.ndarray, graph: AtomGraph) -> Hands:
     return {place: hand for place, hand in hands.items() if hand.sign}
 
 
-def keeps_hands(first: Hands, second: Hands) -> Accept:
+def changed_hand(first: Hands, second: Hands) -> Conflict:
     """Condition on a map: every hand of ``first`` becomes one of the same sign, as soon as all its atoms are mapped."""
     touched: dict[int, list[Hand]] = {}
     for hand in first.values():
         for atom in hand.involved:
             touched.setdefault(atom, []).append(hand)
 
-    def accept(images: Sequence[int], atom: int) -> bool:
-        return all(
-            hand.agrees(images, second)
-            for hand in touched.get(atom, ())
-            if all(images[each] >= 0 for each in hand.involved)
-        )
+    def atoms_of_changed(images: Sequence[int], atom: int) -> tuple[int, ...]:
+        for hand in touched.get(atom, ()):
+            if all(images[each] >= 0 for each in hand.involved) and not hand.agrees(images, second):
+                return hand.involved
+        return ()
 
-    return accept
+    return atoms_of_changed
 
 
 def stereo_map(first: AtomGraph, of_first: Hands, second: AtomGraph, of_second: Hands) -> list[int] | None:
@@ -181,7 +180,7 @@ def stereo_map(first: AtomGraph, of_first: Hands, second: AtomGraph, of_second: 
     alike = first.labels == second.labels and first.neighbors == second.neighbors
     if alike and all(hand.agrees(same, of_second) for hand in of_first.values()):
         return same
-    return next(mappings(first, second, keeps_hands(of_first, of_second)), None)
+    return next(mappings(first, second, changed_hand(of_first, of_second)), None)
 
 
 def signs_of(hands: Hands, positions: np.ndarray) -> np.ndarray:

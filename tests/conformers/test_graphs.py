@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+
 import pytest
 
 from molcalc.conformers.graphs import AtomGraph, mappings
@@ -47,12 +50,51 @@ def test_a_search_turns_back_where_it_is_told_to() -> None:
     graph = AtomGraph.of(*SKELETONS["star"][:2])
     seen: list[int] = []
 
-    def keeps_first(images: list[int], atom: int) -> bool:
+    def moves_first(images: list[int], atom: int) -> tuple[int, ...]:
         seen.append(atom)
-        return atom != 1 or images[1] == 1
+        return () if atom != 1 or images[1] == 1 else (1,)
 
-    assert len(list(mappings(graph, graph, keeps_first))) == 6
+    assert len(list(mappings(graph, graph, moves_first))) == 6
     assert len(seen) < 24 * 5
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_map_is_passed_over_where_pairs_of_atoms_have_no_place_together(seed: int) -> None:
+    chance = random.Random(seed)
+    n = chance.choice((4, 5, 6))
+    bonds = [pair for pair in itertools.combinations(range(n), 2) if chance.random() < 0.35]
+    graph = AtomGraph.of([6] * n, bonds)
+    forbidden = {(i, j, a, b) for i, j, a, b in itertools.product(range(n), repeat=4) if chance.random() < 0.04}
+
+    def conflict(images: list[int], atom: int) -> tuple[int, ...]:
+        pairs = (((i, j), (images[i], images[j])) for i in range(n) if images[i] >= 0 for j in (atom,))
+        return next((pair for pair, there in pairs if {(*pair, *there), (*pair[::-1], *there[::-1])} & forbidden), ())
+
+    edges = {frozenset(bond) for bond in bonds}
+    right = [
+        images
+        for images in itertools.permutations(range(n))
+        if {frozenset((images[i], images[j])) for i, j in bonds} == edges
+        and not any((i, j, images[i], images[j]) in forbidden for i, j in itertools.product(range(n), repeat=2))
+    ]
+    assert sorted(map(tuple, mappings(graph, graph, conflict))) == sorted(right)
+
+
+def test_groups_that_have_nothing_to_do_with_a_conflict_are_left_alone() -> None:
+    """A chain with many CH3 groups, the end of which has no place: each group has six exchanges."""
+    n = 40
+    chain = [(k, k + 1) for k in range(n - 1)]
+    methyls = [(k, n + k) for k in range(n)]
+    hydrogens = [(n + k, 2 * n + 3 * k + each) for k in range(n) for each in range(3)]
+    graph = AtomGraph.of([9, *[6] * (2 * n - 1), *[1] * (3 * n)], [*chain, *methyls, *hydrogens])
+    seen: list[int] = []
+
+    def last_has_none(images: list[int], atom: int) -> tuple[int, ...]:
+        seen.append(atom)
+        return (n - 1, n - 2) if atom == graph.walk[-1][0] else ()
+
+    assert not list(mappings(graph, graph, last_has_none))
+    assert len(seen) < 20 * n
 
 
 def test_a_part_remembers_what_it_was_bonded_to() -> None:

@@ -17,8 +17,8 @@ from molcalc.conformers.molecules import Molecule
 from molcalc.conformers.stereo import (
     Center,
     Hands,
+    changed_hand,
     holds_ligands,
-    keeps_hands,
     signs_of,
     stereo_map,
     stereo_of,
@@ -58,7 +58,7 @@ class Exchanges:
             atoms = np.arange(len(molecule.numbers))
         graph = molecule.graph.part(atoms.tolist())
         hands = _hands(molecule, positions, atoms, graph)
-        found = itertools.islice(mappings(graph, graph, keeps_hands(hands, hands)), MOST_EXCHANGES)
+        found = itertools.islice(mappings(graph, graph, changed_hand(hands, hands)), MOST_EXCHANGES)
         same = list(range(len(atoms)))
         maps = [same, *(images for images in found if images != same)]
         return cls(atoms=atoms, graph=graph, hands=hands, maps=np.array(maps))
