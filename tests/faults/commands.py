@@ -21,6 +21,7 @@ MODEL = ("--model", "model")
 _MD = ("md", "water.xyz", *MODEL, "--dtype", "float64", "--seed", "3", "--interval", "1", "--log", "md.log")
 _MDS = (_MD[0], "other.db", *_MD[2:])
 _RELAX = ("relax", "water.xyz", *MODEL, "--dtype", "float64", "--trajectory", "steps.traj", "-o", "relaxed.xyz")
+_CONFORMERS = ("conformers", "uncharged.db", *MODEL, "--dtype", "float64", "--fmax", "0.05", "-o", "o.xyz")
 _TRAIN = ("train", "data.db", "--model", "aimnet2", "--output", "run", "--no-plots", "--quiet", "--seed", "5", *NETWORK)
 
 
@@ -104,8 +105,8 @@ COMMANDS = {
         grows=True,
     ),
     "relax several": Command(
-        words=("relax", "other.db", *_RELAX[2:], "--force"),
-        targets=(*(f"steps-{k}.traj" for k in range(3)), "relaxed.xyz"),
+        words=("relax", "uncharged.db", *_RELAX[2:], "--force"),
+        targets=(*(f"steps-{k}.traj" for k in range(4)), "relaxed.xyz"),
         grows=True,
     ),
     "esp": Command(
@@ -119,8 +120,8 @@ COMMANDS = {
         old="water.xyz",
     ),
     "conformers": Command(
-        words=("conformers", "other.db", *MODEL, "--dtype", "float64", "-o", "o.xyz", "--force"),
-        again=("conformers", "other.db", *MODEL, "--dtype", "float64", "-o", "o.xyz", "--force", "--restart"),
+        words=(*_CONFORMERS, "--force"),
+        again=(*_CONFORMERS, "--force", "--restart"),
         targets=("o.xyz",),
         old="water.xyz",
         kept=("o.xyz.relaxed.traj",),
