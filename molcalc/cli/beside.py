@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
     from molcalc.calculators.normal_modes import NormalModes
     from molcalc.cli.input_structures import InputStructure
+    from molcalc.simulate.relaxation_run import Relaxation
     from molcalc.train.report.document import DocumentPart
 
+MOST_STEPS = 500
+"""Of the relaxation of each model."""
 NVE_STEPS, NVE_INTERVAL, NVE_TIMESTEP, NVE_TEMPERATURE, NVE_SEED = 1000, 10, 0.5, 300.0, 0
 """Of dynamics at constant energy: steps, steps between frames, fs, K, and of the velocities, which all models share."""
 
@@ -75,23 +78,17 @@ def _results(
     from molcalc.errors import InputError, MolcalcError
     from molcalc.simulate.dynamics import md_all
     from molcalc.simulate.ensembles import DynamicsSettings
-    from molcalc.simulate.relaxation import relax_all
-    from molcalc.simulate.relaxation_run import RelaxationSettings
 
     settings = DynamicsSettings(
         ensemble="nve", temperature=NVE_TEMPERATURE, timestep=NVE_TIMESTEP, seed=NVE_SEED, interval=NVE_INTERVAL
     )
+    relaxations = [_relaxed(atoms, name, calculator, fmax) for name, calculator in calculators]
+    modes = NormalModes.of(calculators[0][1].get_vibrations(relaxations[0].atoms))
+    if modes.geometry not in ("linear", "nonlinear"):
+        raise InputError(f"--beside is about molecules that move freely, not about {modes.geometry} ones")
+    path = along_mode(modes, strongest_mode(modes))
     models: list[ModelOnMolecule] = []
-    path = None
-    for name, calculator in calculators:
-        (relaxation,) = relax_all([atoms], calculator, RelaxationSettings(fmax=fmax))
-        if isinstance(relaxation, MolcalcError):
-            raise type(relaxation)(f"{name}: {relaxation}")
-        if path is None:
-            modes = NormalModes.of(calculator.get_vibrations(relaxation.atoms))
-            if modes.geometry not in ("linear", "nonlinear"):
-                raise InputError(f"--beside is about molecules that move freely, not about {modes.geometry} ones")
-            path = along_mode(modes, strongest_mode(modes))
+    for (name, calculator), relaxation in zip(calculators, relaxations):
         (dynamics,) = md_all([relaxation.atoms], calculator, settings, steps=NVE_STEPS)
         if isinstance(dynamics, MolcalcError):
             raise type(dynamics)(f"{name}: {dynamics}")
@@ -102,6 +99,23 @@ def _results(
             )
         )  # fmt: skip
     return models
+
+
+def _relaxed(atoms: Atoms, name: str, calculator: MolCalculator, fmax: float) -> Relaxation:
+    """Minimum of a model; raises InputError where it finds none from these atoms, before anything long begins."""
+    from molcalc.errors import InputError, MolcalcError
+    from molcalc.simulate.relaxation import relax_all
+    from molcalc.simulate.relaxation_run import RelaxationSettings
+
+    (found,) = relax_all([atoms], calculator, RelaxationSettings(fmax=fmax, steps=MOST_STEPS))
+    if isinstance(found, MolcalcError):
+        raise type(found)(f"{name}: {found}")
+    if not found.converged:
+        raise InputError(
+            f"{name}: no minimum after {found.last.step} steps (fmax {found.last.fmax:.4f} eV/Å): --beside compares "
+            "minima; look at the structure, or relax it before (molcalc relax)"
+        )
+    return found
 
 
 def _page(title: str, models: Sequence[ModelOnMolecule], picture: Path) -> list[DocumentPart]:

@@ -139,6 +139,16 @@ def test_models_beside_each_other_fill_a_page(
     assert (water.parent / "out-beside.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_models_without_a_minimum_are_refused_before_dynamics(
+    run: Any, models: Path, water: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("molcalc.simulate.dynamics.md_all", None)
+    monkeypatch.setattr("molcalc.cli.beside.MOST_STEPS", 1)
+    result = run("vib", water, "--model", models / "single", "--beside", models / "single", "-o", "out")
+    assert result.status == 2
+    assert "no minimum after 1 steps (fmax" in result.err
+
+
 def moving_water(path: Path, n_frames: int) -> list[Atoms]:
     """Frames of a stretching water molecule, 1 fs apart, in a file."""
     frames = []
