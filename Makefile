@@ -32,6 +32,7 @@ lint: $(VENV)/.test
 check: lint test
 
 # The site of docs/, with the reference made from the package; any warning is an error. Open build/site/index.html.
+# Tutorials are run, which takes minutes, but for those that have not changed since (docs/tutorials).
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -q -W --keep-going docs build/site
 
@@ -42,7 +43,7 @@ bench: $(VENV)/.peers
 	$(BIN)/python benchmarks/bench.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build docs/made docs/tutorials *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

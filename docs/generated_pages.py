@@ -1,4 +1,4 @@
-"""Pages of the site that are made from the package itself: commands, options, errors, Python, examples.
+"""Pages of the site that are made from the package itself: commands, options, errors, Python.
 
 What is there is asked of the code, so that no page can name an option that does not exist. They are written into
 ``docs/made``, which belongs to the build alone.
@@ -252,24 +252,6 @@ def errors_page() -> str:
     return "\n".join(lines)
 
 
-def examples_page() -> str:
-    """Every example with what it shows and its code."""
-    lines = ["# Examples\n", "Scripts of the folder `examples/` as they are; the tests run each of them.\n"]
-    for script in sorted((REPOSITORY / "examples").glob("**/*.py")):
-        text = script.read_text(encoding="utf-8")
-        first = inspect.cleandoc(text.split('"""')[1]).split("\n\n")[0].replace("\n", " ").replace("``", "`")
-        name = script.relative_to(REPOSITORY)
-        lines += [
-            f"\n## {name.stem.replace('_', ' ')}\n",
-            f"{first}\n",
-            f"`{name}`\n",
-            "```python",
-            text.rstrip(),
-            "```",
-        ]
-    return "\n".join(lines)
-
-
 def contributing_page() -> str:
     """What a change needs, from the file at the top of the repository."""
     return (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8").replace("(docs/", "(../")
@@ -281,7 +263,6 @@ MADE = {
     "options": options_page,
     "schedules": schedules_page,
     "errors": errors_page,
-    "examples": examples_page,
     "contributing": contributing_page,
 }
 """Pages by name."""

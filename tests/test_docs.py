@@ -70,7 +70,7 @@ def test_every_function_that_a_page_names_exists(page: str) -> None:
 def test_every_file_that_a_page_names_exists(page: str) -> None:
     text = PAGES[page].read_text()
     named = re.findall(r"`((?:molcalc|tests|examples|docs|benchmarks)/[\w/.]*?)(?::[\w.]+)?`", text)
-    named += re.findall(r"\]\((?!made/)([\w./]+)\)", text)  # made/: tests/test_site.py
+    named += re.findall(r"\]\((?!made/|tutorials/)([\w./]+)\)", text)  # tests/test_site.py
     for name in named:
         assert any((place / name).exists() for place in (REPOSITORY, PAGES[page].parent)), f"{page}: {name}"
 

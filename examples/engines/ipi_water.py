@@ -1,4 +1,8 @@
-"""Path integral dynamics of a water molecule with i-PI: 8 beads, evaluated together."""
+"""
+i-PI
+====
+
+Path integral dynamics of a water molecule with i-PI: 8 beads, evaluated together."""
 
 import argparse
 import os
@@ -35,7 +39,7 @@ INPUT = """<simulation verbosity='quiet'>
   </system>
 </simulation>
 """
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=400, help="of 0.25 fs")
 parser.add_argument("--beads", type=int, default=8)
 args = parser.parse_args()

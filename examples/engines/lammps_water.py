@@ -1,4 +1,8 @@
-"""A water molecule in LAMMPS: energy as in ASE, and one picosecond at constant energy."""
+"""
+LAMMPS
+======
+
+A water molecule in LAMMPS: energy as in ASE, and one picosecond at constant energy."""
 
 import argparse
 import tempfile
@@ -12,7 +16,7 @@ from ase.io.lammpsdata import write_lammps_data
 import molcalc
 from molcalc.engines.lammps import LammpsPotential
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=4000, help="of 0.25 fs")
 args = parser.parse_args()
 

@@ -1,4 +1,8 @@
-"""A water molecule in OpenMM: energy as in ASE, and one picosecond at constant energy."""
+"""
+OpenMM
+======
+
+A water molecule in OpenMM: energy as in ASE, and one picosecond at constant energy."""
 
 import argparse
 
@@ -11,7 +15,7 @@ from openmm import unit
 import molcalc
 from molcalc.engines import openmm as engine
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=4000, help="of 0.25 fs")
 args = parser.parse_args()
 

@@ -1,4 +1,8 @@
-"""Eight water molecules side by side in torch-sim: energies as in ASE, and one picosecond at constant energy."""
+"""
+TorchSim
+========
+
+Eight water molecules side by side in torch-sim: energies as in ASE, and one picosecond at constant energy."""
 
 import argparse
 
@@ -10,7 +14,7 @@ from ase.build import molecule
 import molcalc
 from molcalc.engines.torch_sim import TorchSimModel, state_of
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=4000, help="of 0.25 fs")
 args = parser.parse_args()
 

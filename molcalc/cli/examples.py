@@ -72,7 +72,7 @@ def examples_folder() -> Path:
     schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
     places = [CHECKOUT, *(Path(sysconfig.get_path("data", scheme)) / INSTALLED for scheme in schemes)]
     for place in places:
-        if (place / "single_point.py").is_file():
+        if (place / "relax_molecule.py").is_file():
             return place
     raise MissingFileError(f"the examples are not in {' or '.join(map(str, places[1:]))}: install molcalc again")
 

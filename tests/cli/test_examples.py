@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def test_examples_are_listed_with_what_they_show_and_copied_whole(run: Any, tmp_path: Path) -> None:
     listed = run("examples").out
-    assert "single_point.py" in listed
+    assert "relax_molecule.py" in listed
     assert "config/three_fidelities.yaml" in listed
     assert "AIMNet2 on three levels" in listed
     folder = tmp_path / "mine"
