@@ -588,7 +588,7 @@ ERRORS = {
         "tests/test_second_derivatives.py",
     ),
     "products of basis and features without curvature": Planted(
-        "models/aimnet2_hessian.py", "mixed = channels.flatten(1) @ flat", "mixed = 0.0 * channels.flatten(1) @ flat",
+        "models/aimnet2_hessian.py", "mixed = own.flatten(1) @ flat", "mixed = 0.0 * own.flatten(1) @ flat",
         "tests/test_second_derivatives.py",
     ),
     "equilibration without curvature": Planted(

@@ -121,6 +121,7 @@ def test_those_of_molecules_are_those_of_the_graph(changes: dict[str, Any]) -> N
 
 def test_atoms_that_go_through_perceptrons_together_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("molcalc.models.aimnet2_hessian.ROWS_AT_ONCE", 50)
+    monkeypatch.setattr("molcalc.models.aimnet2_hessian.FEWEST_TOGETHER", 2)
     assert_those_of_the_graph(potential(), batch_of(organic()))
 
 

@@ -31,6 +31,8 @@ from molcalc.nn.vector_basis import vector_basis_derivatives, vector_basis_formu
 
 ROWS_AT_ONCE = 512
 """Rows, of a coordinate and an atom each, that go through a perceptron together: they stay near the processor."""
+FEWEST_TOGETHER = 8
+"""Atoms that go together in any case: sums over neighbors read the derivatives of all atoms for each block."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class MessageNumbers:
         Parameters
         ----------
         sums : (n_coordinates, atoms, 4, A + C, G).
-        channels : (n_coordinates, n_atoms, A + C, G); None where they depend on nothing: they are left out of the
+        channels : (n_coordinates, atoms, A + C, G); None where they depend on nothing: they are left out of the
             result then.
 
         Returns
@@ -158,7 +160,7 @@ class MessageNumbers:
         combined = torch.einsum("aixck,ckh->aixch", sums[:, :, 1:], self.weights)
         add_squares(combined, (2.0 * self._by_norms[atoms]).expand(-1, 3, -1, -1), hessian)
         norms = 2.0 * (combined * self._combined[atoms]).sum(dim=2)
-        own = sums[:, :, 0] if channels is None else channels[:, atoms]
+        own = sums[:, :, 0] if channels is None else channels
         return self._side_by_side(own, sums[:, :, 0], norms, own=channels is not None)
 
 
@@ -290,42 +292,51 @@ class DisplacedAIMNet2:
     def _push(self, by_basis: Tensor) -> Displaced:
         """Everything, from the gradient of the energy by the basis."""
         n_moved = self._n_moved
-        n_radial, n_charge_channels = self._messages[0].channels.shape[2], self.charges.shape[1]
         hessian = by_basis.new_zeros(n_moved, n_moved)
         self._add_basis(by_basis, hessian)
         features = by_basis.new_zeros(n_moved, *self.features.shape)
         charges = by_basis.new_zeros(n_moved, *self.charges.shape)
-        channels: Tensor | None = None
+        n_charges = self.charges.shape[1]
         for t, (message, perceptron) in enumerate(zip(self._messages, self._perceptrons)):
-            if t:
-                channels = torch.cat(
-                    [features.unflatten(2, (-1, n_radial)), charges[..., None].expand(-1, -1, -1, n_radial)], dim=2
-                )
-                self._add_products(message, channels, hessian)
-            last, results = t + 1 == len(self._messages), []
+            by_radial = None if t == 0 else self._by_radial(features, charges)
+            shifts = by_basis.new_empty(n_moved, self._n_atoms, 2 * n_charges)
+            last = t + 1 == len(self._messages)
             for atoms in self._blocks():
-                sums = self._sums(message, channels, atoms)
-                rows = perceptron.push(message.push(sums, channels, atoms, hessian), atoms, hessian)
-                if not last:
-                    results.append(rows)
-                    continue
-                for head in self._heads:
-                    head.push(rows, atoms, hessian)
+                own = None
+                if by_radial is not None:
+                    own = by_radial[:, atoms].permute(2, 1, 3, 0)
+                    self._add_products(message, own, atoms, hessian)
+                sums = self._sums(message, by_radial, atoms)
+                rows = perceptron.push(message.push(sums, own, atoms, hessian), atoms, hessian)
+                if last:
+                    for head in self._heads:
+                        head.push(rows, atoms, hessian)
+                else:
+                    shifts[:, atoms] = rows[:, :, : 2 * n_charges]
+                    features[:, atoms] += rows[:, :, 2 * n_charges :]
             if not last:
-                widths = n_charge_channels, n_charge_channels, features.shape[2]
-                raw, factors, change = torch.cat(results, dim=1).split(widths, dim=2)
-                charges = self._equilibrations[t].push(charges + raw, factors, hessian)
-                features = features + change
+                raw, factors = charges + shifts[:, :, :n_charges], shifts[:, :, n_charges:]
+                charges = self._equilibrations[t].push(raw, factors, hessian)
         whole = _with_last_atom(_with_last_atom(hessian).T)
         return Displaced(whole, _with_last_atom(charges), _with_last_atom(features))
 
     def _blocks(self) -> Iterator[slice]:
         """Atoms that go through a perceptron together."""
-        size = max(1, ROWS_AT_ONCE // max(1, self._n_moved))
+        size = max(FEWEST_TOGETHER, ROWS_AT_ONCE // self._n_moved)
         for start in range(0, self._n_atoms, size):
             yield slice(start, min(start + size, self._n_atoms))
 
-    def _sums(self, message: MessageNumbers, channels: Tensor | None, atoms: slice) -> Tensor:
+    def _by_radial(self, features: Tensor, charges: Tensor) -> Tensor:
+        """(G, n_atoms, n_coordinates, A + C) derivatives of the channels, for products with the basis."""
+        n_moved, n, n_features = features.shape
+        n_radial = self._basis.shape[2]
+        n_own = n_features // n_radial
+        found = features.new_empty(n_radial, n, n_moved, n_own + charges.shape[2])
+        found[..., :n_own] = features.view(n_moved, n, n_own, n_radial).permute(3, 1, 0, 2)
+        found[..., n_own:] = charges.transpose(0, 1)
+        return found
+
+    def _sums(self, message: MessageNumbers, by_radial: Tensor | None, atoms: slice) -> Tensor:
         """(n_coordinates, atoms, 4, channels, G) derivatives of the neighbor sums of some atoms."""
         n, n_block, shape = self._n_atoms, atoms.stop - atoms.start, message.channels.shape[1:]
         edges = slice(int(self._edges.first[atoms.start]), int(self._edges.first[atoms.stop]))
@@ -337,22 +348,31 @@ class DisplacedAIMNet2:
         sums = (
             by_ends.view(n, n_block, 3, 4, *shape)[: n - 1].transpose(1, 2).reshape(self._n_moved, n_block, 4, *shape)
         )
-        if channels is not None:
-            basis = moved.new_zeros(n_block, n, *self._basis.shape[1:])
-            basis[receiver, source] = self._basis.detach()[edges]
-            sums += torch.einsum("ijxk,ajck->aixck", basis, channels)
+        if by_radial is not None:
+            n_radial = shape[1]
+            basis = moved.new_zeros(n_radial, n_block, 4, n)
+            basis[:, receiver, :, source] = self._basis.detach()[edges].transpose(1, 2)
+            products = basis.view(n_radial, 4 * n_block, n) @ by_radial.flatten(2)
+            sums += products.view(n_radial, n_block, 4, self._n_moved, shape[0]).permute(3, 1, 2, 4, 0)
         return sums
 
-    def _add_products(self, message: MessageNumbers, channels: Tensor, hessian: Tensor) -> None:
-        """Add what the products of basis and channels in the neighbor sums make, of which both change."""
-        n = self._n_atoms
-        receiver, source = self._edges.receiver, self._edges.source
-        by_edges = torch.einsum("eyxk,exck->eyck", self._basis_slopes, message.by_sums[receiver]).flatten(2)
-        by_pairs = by_edges.new_zeros(n, n, 3, by_edges.shape[2])  # of source j, by displacement of i
+    def _add_products(self, message: MessageNumbers, own: Tensor, atoms: slice, hessian: Tensor) -> None:
+        """Add what the products of basis and channels in the neighbor sums make, of which both change.
+
+        Parameters
+        ----------
+        own : (n_coordinates, atoms, A + C, G) derivatives of the channels of some atoms.
+        """
+        n, n_block = self._n_atoms, atoms.stop - atoms.start
+        (edges,) = torch.nonzero((self._edges.source >= atoms.start) & (self._edges.source < atoms.stop), as_tuple=True)
+        receiver, source = self._edges.receiver[edges], self._edges.source[edges] - atoms.start
+        by_edges = torch.einsum("eyxk,exck->eyck", self._basis_slopes[edges], message.by_sums[receiver])
+        by_pairs = by_edges.new_zeros(n_block, n, *by_edges.shape[1:])  # of source j, by displacement of i
         by_pairs[source, receiver] = -by_edges
-        by_pairs[torch.arange(n), torch.arange(n)] = -by_pairs.sum(dim=1)
-        flat = by_pairs[:, : n - 1].permute(0, 3, 1, 2).reshape(-1, self._n_moved)
-        mixed = channels.flatten(1) @ flat
+        each = torch.arange(n_block)
+        by_pairs[each, each + atoms.start] = -by_pairs.sum(dim=1)
+        flat = by_pairs[:, : n - 1].permute(0, 3, 4, 1, 2).reshape(-1, self._n_moved)
+        mixed = own.flatten(1) @ flat
         hessian += mixed + mixed.T
 
     def _add_basis(self, by_basis: Tensor, hessian: Tensor) -> None:
