@@ -50,13 +50,13 @@ def histories(options: argparse.Namespace) -> dict[tuple[str, str], tuple[float,
 
 def print_table(found: dict[tuple[str, str], tuple[float, list[dict[str, Any]]]]) -> None:
     """Errors at the end of every run."""
-    print(f"{'head':12s} {'optimizer':13s} {'rate':>7s} {'energy':>8s} {'forces':>8s} {'dipole':>8s} {'ESP':>14s} time")
-    print(f"{'':12s} {'':13s} {'':>7s} {'meV':>8s} {'meV/Å':>8s} {'me·Å':>8s} {'mV  kcal/mol/e':>14s} {'s':>4s}")
+    print(f"{'head':12s} {'optimizer':15s} {'rate':>7s} {'energy':>8s} {'forces':>8s} {'dipole':>8s} {'ESP':>14s} time")
+    print(f"{'':12s} {'':15s} {'':>7s} {'meV':>8s} {'meV/Å':>8s} {'me·Å':>8s} {'mV  kcal/mol/e':>14s} {'s':>4s}")
     for (head, label), (rate, rows) in found.items():
         last = rows[-1]
         energy, forces, dipole = (1e3 * last[f"{name}_mae"] for name in ("energy", "forces", "dipole"))
         print(
-            f"{head:12s} {label:13s} {rate:7.1e} {energy:8.2f} {forces:8.2f} {dipole:8.3f} "
+            f"{head:12s} {label:15s} {rate:7.1e} {energy:8.2f} {forces:8.2f} {dipole:8.3f} "
             f"{1e3 * last['esp_rmse']:6.2f} {last['esp_rmse'] / KCAL_PER_MOL:7.3f} {last['seconds']:4.0f}"
         )
 
