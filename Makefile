@@ -7,7 +7,7 @@ MINUTES ?= 60
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow faults check lint docs bench planted-errors clean
+.PHONY: demo test test-slow coverage faults check lint docs bench planted-errors clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/relax_molecule.py
@@ -16,9 +16,13 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 test-slow: $(VENV)/.test
-	$(INSTALL) --editable '.[pme]'
+	$(INSTALL) --editable '.[pme,release]'
 	$(INSTALL) --no-build-isolation torch-scatter || echo 'torch-scatter does not build here: its test is skipped'
 	$(BIN)/python -m pytest -m slow
+
+# Lines that the default suite reaches; less than the floor of setup.cfg fails.
+coverage: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
 
 # Broken system calls need strace (a package of the system); without it these tests say so and are skipped.
 faults: $(VENV)/.test
@@ -46,6 +50,7 @@ clean:
 	rm -rf $(VENV) build docs/made docs/tutorials *.egg-info
 
 $(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "$(PYTHON) is Python %d.%d: give a newer one, such as PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: setup.cfg pyproject.toml constraints.txt | $(BIN)/python

@@ -71,6 +71,7 @@ CROSS_CUTTING = {
     "test_extending",
     "test_peers",
     "test_planted_errors",
+    "test_release",
     "test_safety",
     "test_site",
 }
