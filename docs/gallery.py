@@ -55,6 +55,7 @@ ARGUMENTS = {
     "train_physnet_dcm": ("--epochs", "30"),
     "distributed_charges": ("--epochs", "10"),
     "fine_tuning": ("--epochs", "10"),
+    "active_learning": ("--epochs", "40", "--steps", "600"),
     "several_levels": ("--epochs", "10", "--batches", "40"),
     "thousand_relaxations": ("--copies", "1"),
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from ase.build import molecule
 
-from molcalc import AIMNet2, relax
+from molcalc import AIMNet2
 from molcalc.export import export
 from molcalc.train import fit
 from molcalc.train.data import open_dataset
@@ -50,9 +50,9 @@ picture = Path(result.output) / "plots" / "learning_curves.png"
 # A calculator is at one level; it compares all of them, and is exported for programs that know nothing of this
 # package.
 
-calc = AIMNet2(result.output, fidelity="pbe0")
-(ethanol,) = relax([molecule("CH3CH2OH")], calc, fmax=0.02)
-for name, values in calc.compare_fidelities(ethanol).items():
+ethanol = molecule("CH3CH2OH")
+ethanol.calc = AIMNet2(result.output, fidelity="pbe0")
+for name, values in ethanol.calc.compare_fidelities(ethanol).items():
     print(f"{name}: energy {values['energy']:.4f} eV, charge of oxygen {values['charges'][2]:.3f} e")
 program = export(result.output, args.output / "pbe0.jpt", fidelity="pbe0", force=True).path
 inputs = {"coord": torch.tensor(ethanol.positions), "numbers": torch.tensor(ethanol.numbers), "charge": torch.zeros(1)}

@@ -149,7 +149,7 @@ def test_a_trained_model_relaxes_vibrates_and_moves_co2(example: Callable[..., s
 
 
 def test_two_levels_of_theory_become_one_model_and_a_program(example: Callable[..., str], tmp_path: Path) -> None:
-    text = example("several_levels", "--epochs", 1, "--batches", 2, "--steps", 5, "--output", tmp_path)
+    text = example("several_levels", "--epochs", 1, "--batches", 2, "--output", tmp_path)
     hydrogen = numbers(r"Z=1 (\S+),", text)
     assert hydrogen == pytest.approx([-15.9, -13.5], abs=0.3)  # eV at PBE0 and GFN2-xTB
     ethanol = numbers(r"energy (\S+) eV, charge", text)
@@ -248,6 +248,7 @@ def test_the_job_array_is_a_script_of_bash() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_job_of_the_array_takes_its_share(tmp_path: Path) -> None:
     for name in ("H2O", "NH3", "CH4") * 4:
         connect(tmp_path / "molecules.db").write(molecule(name))
@@ -258,7 +259,7 @@ def test_a_job_of_the_array_takes_its_share(tmp_path: Path) -> None:
     }
     command = ["bash", EXAMPLES / "slurm_array.sh", "molecules.db"]
     for _ in range(2):  # sent again, it has nothing left to do
-        subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=100)
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=180)
     assert [row.formula for row in connect(tmp_path / "minima-1.db").select()] == ["H3N", "CH4"]
 
 
