@@ -1,9 +1,10 @@
 """Encoder and decoder of conformers of one molecule.
 
-The encoder sees positions (ViSNet), and says where in the latent space a structure is: numbers that stay when it is
-moved or turned, and change when it is mirrored. The decoder begins with the mean of the training structures, moves it
-along their main directions of motion, as far as the latent says, then atoms by messages between them (EGNN), and brings
-bonds and angles to lengths that it predicts.
+The encoder sees positions, and says where in the latent space a structure is: numbers that stay when it is moved or
+turned, and change when it is mirrored. It sums how far the structure, superposed on the mean of the training
+structures, lies along their main directions of motion, and what ViSNet sees in it. The decoder begins with that mean,
+moves it along these directions, as far as the latent says, then atoms by messages between them (EGNN), and brings bonds
+and angles to lengths that it predicts. Before anything is learned, latents are principal components.
 
 Messages alone move atoms along lines between them, and keep the hand of what they begin with: the directions lead from
 one hand to the other.
@@ -37,9 +38,13 @@ N_NEAREST = 16
 BONDED_APART = 3
 SUPERPOSITIONS, MOST_SUPERPOSED = 20, 4000
 """Rounds in which training structures are superposed on their mean; structures of them that are used, evenly chosen."""
+LEAST_MOTION = 1e-6
+"""Å², of a direction along which structures differ."""
 N_ELEMENTS = 119
-LOG_VARIANCE, LOG_VARIANCE_GAIN = -3.0, 0.1
-"""Log-variances of posteriors at first: narrow, and nearly equal, so that the latent is used from the first step."""
+LOG_VARIANCE = -3.0
+"""Log-variances of posteriors at first: narrow, so that the latent is used from the first step."""
+LATENT_GAIN = 0.1
+"""Of what ViSNet adds to log-variances, and to principal components, at first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +59,9 @@ class VAENetworkConfig:
     n_heads : of attention in the encoder; a divisor of ``n_features``.
     n_radial : radial functions of the encoder.
     degree : highest degree of its harmonics, 1 or 2.
-    n_pseudoscalars : numbers of each atom that tell mirror images apart; 0 makes the encoder blind for them.
-    n_modes : main directions of motion that the decoder begins with, at most; 0 begins with the mean structure.
+    n_pseudoscalars : numbers of each atom that tell mirror images apart; 0 makes the encoder blind for them, and takes
+        the directions of motion from it.
+    n_modes : main directions of motion that encoder and decoder begin with, at most.
     gain : of the moves of the decoder at first.
     n_restraint_steps : by which bonds and angles are brought to the lengths that the decoder predicts; 0 is none.
     """
@@ -68,9 +74,13 @@ class VAENetworkConfig:
     n_radial: Annotated[int, Range(2, 1024)] = 32
     degree: Annotated[int, Range(1, 2)] = 1
     n_pseudoscalars: Annotated[int, Range(0, 1024)] = 16
-    n_modes: Annotated[int, Range(0, 1024)] = 32
+    n_modes: Annotated[int, Range(1, 1024)] = 32
     gain: Annotated[float, Range(0, 10)] = 0.01
     n_restraint_steps: Annotated[int, Range(0, 1000)] = 12
+
+    def modes_of(self, n_atoms: int) -> int:
+        """Directions of motion of a molecule, of which it has no more than ways to change its shape."""
+        return min(self.n_modes, max(1, 3 * n_atoms - 6))
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -104,8 +114,16 @@ class Encoder(nn.Module):
         self.pseudoscalars = Pseudoscalars(n, config.n_pseudoscalars) if config.n_pseudoscalars else None
         self.atoms = nn.Sequential(nn.Linear(2 * n + config.n_pseudoscalars, n), nn.SiLU(), nn.Linear(n, n), nn.SiLU())
         self.latent = nn.Linear(n, 2 * config.latent_dim)
+        n_modes = config.modes_of(len(numbers))
+        self.along = nn.Linear(n_modes, config.latent_dim, bias=False) if config.n_pseudoscalars else None
+        if self.along is not None:
+            nn.init.eye_(self.along.weight)
+        self.register_buffer("mean", torch.zeros(len(numbers), 3))
+        self.register_buffer("directions", torch.zeros(n_modes, len(numbers), 3))
+        self.mean: Tensor
+        self.directions: Tensor
         with torch.no_grad():
-            self.latent.weight[config.latent_dim :] *= LOG_VARIANCE_GAIN
+            self.latent.weight[config.latent_dim if self.along is None else 0 :] *= LATENT_GAIN
             self.latent.bias[: config.latent_dim] = 0.0
             self.latent.bias[config.latent_dim :] = LOG_VARIANCE
 
@@ -120,6 +138,9 @@ class Encoder(nn.Module):
         if self.pseudoscalars is not None:
             features.append(self.pseudoscalars(vectors))
         means, log_variances = self.latent(self.atoms(torch.cat(features, dim=-1)).mean(1)).chunk(2, dim=-1)
+        if self.along is not None:
+            away = aligned(positions, self.mean.expand_as(positions)) - self.mean
+            means = means + self.along(torch.einsum("bic,mic->bm", away, self.directions))
         return means, log_variances
 
 
@@ -132,8 +153,10 @@ class Decoder(nn.Module):
         self.n_restraint_steps = config.n_restraint_steps
         self.atomic = Atomic(numbers, n)
         self.read = nn.Sequential(nn.Linear(config.latent_dim, 2 * n), nn.SiLU(), nn.Linear(2 * n, n))
-        n_modes = min(config.n_modes, 3 * len(numbers) - 6 if len(numbers) > 2 else 1)
-        self.amplitudes = nn.Sequential(nn.Linear(config.latent_dim, 2 * n), nn.SiLU(), _silent(2 * n, n_modes))
+        n_modes = config.modes_of(len(numbers))
+        self.along = nn.Linear(config.latent_dim, n_modes, bias=False)
+        nn.init.eye_(self.along.weight)
+        self.bend = nn.Sequential(nn.Linear(config.latent_dim, 2 * n), nn.SiLU(), _silent(2 * n, n_modes))
         self.modes = nn.Parameter(torch.zeros(n_modes, len(numbers), 3))
         self.layers = nn.ModuleList(EGNNLayer(n, config.gain) for _ in range(config.n_decoder_layers))
         stiff = topology.bonds_apart <= STIFF_APART
@@ -154,7 +177,7 @@ class Decoder(nn.Module):
     def forward(self, latent: Float[Tensor, "n_structures n_latent"]) -> Float[Tensor, "n_structures n_atoms 3"]:
         """Positions, Å, about their center."""
         h = self.atomic() + self.read(latent)[:, None]
-        x = self.mean + torch.einsum("bm,mic->bic", self.amplitudes(latent), self.modes)
+        x = self.mean + torch.einsum("bm,mic->bic", self.along(latent) + self.bend(latent), self.modes)
         for layer in self.layers:
             small = x.shape[1] <= ALL_PAIRS
             graph = DenseGraph.all_pairs(x) if small else DenseGraph.bonded_and_nearest(x, self.bonded, N_NEAREST)
@@ -249,6 +272,10 @@ class VAENetwork(nn.Module):
         mean, modes = motion(reference, structures, len(self.decoder.modes))
         self.decoder.mean.copy_(mean)
         self.decoder.modes.copy_(modes)
+        squares = modes.square().sum((1, 2), keepdim=True)
+        directions = torch.where(squares > LEAST_MOTION, modes / squares, 0.0)
+        self.encoder.mean.copy_(mean)
+        self.encoder.directions.copy_(directions)
         if structures.shape[1] <= ALL_PAIRS:
             self.cutoff.fill_(SIGHT_FACTOR * float(distances.max()))
 

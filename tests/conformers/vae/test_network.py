@@ -8,7 +8,7 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
-from molcalc.conformers.vae.losses import aligned
+from molcalc.conformers.vae.losses import aligned, torsion_vectors
 from molcalc.conformers.vae.model_files import new_network
 from molcalc.conformers.vae.network import ALL_PAIRS, VAENetwork, VAENetworkConfig, motion
 from molcalc.conformers.vae.reference import ReferenceStructure
@@ -84,6 +84,17 @@ def test_directions_of_motion_lead_to_every_structure_wherever_it_lies() -> None
     assert modes[0].norm() > 5 * modes[1].norm()
     few = motion(frames[0], frames[:2], 6)[1]
     assert few[2:].abs().max() == 0.0
+
+
+def test_before_training_latents_are_principal_components_and_keep_the_hand() -> None:
+    atoms = twisted(60)
+    frames = torch.tensor(np.array([each.positions for each in atoms]))
+    network = network_of(atoms[0], latent_dim=4)
+    network.learn_extent(frames[0], frames)
+    means, _ = network.encode(frames)
+    assert torch.allclose(means.var(0), torch.ones(4, dtype=torch.float64), atol=0.1)
+    signs = [torsion_vectors(x, torch.tensor([[2], [0], [1], [3]]))[0].sign() for x in (frames, network.decode(means))]
+    assert torch.equal(signs[0], signs[1])
 
 
 def test_a_number_of_features_that_heads_do_not_divide_is_refused() -> None:
