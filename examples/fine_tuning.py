@@ -24,8 +24,8 @@ args = parser.parse_args()
 train, test = ({"pbe0": str(DATA / f"multi_high_{part}.h5")} for part in ("train", "valid"))
 
 # %%
-# ``init`` names what to start from: a published model, or a run of yours. Energies of free atoms are fitted to the
-# labels first, as they differ by hundreds of eV between levels of theory.
+# On this page 10 epochs. ``init`` names what to start from: a published model, or a run of yours. Energies of free
+# atoms are fitted to the labels first, as they differ by hundreds of eV between levels of theory.
 
 result = fit(
     train, "aimnet2", init="wb97m-d3", output=args.output / "tuned", epochs=args.epochs, batches_per_epoch=args.batches,

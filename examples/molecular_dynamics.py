@@ -24,8 +24,8 @@ args.output.mkdir(parents=True, exist_ok=True)
 heating, free = args.output / "ethanol_nvt.traj", args.output / "ethanol_nve.traj"
 
 # %%
-# ``molcalc.md`` takes one molecule or a thousand, which it moves side by side; the integrators are those of ASE. A run
-# that was interrupted goes on with ``restart=True``.
+# On this page 1000 steps. ``molcalc.md`` takes one molecule or a thousand, which it moves side by side; the
+# integrators are those of ASE. A run that was interrupted goes on with ``restart=True``.
 
 calc = AIMNet2("wb97m-d3", member=0, dtype="float64")
 atoms = relax([molecule("CH3CH2OH")], calc, fmax=0.01)

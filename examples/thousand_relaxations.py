@@ -3,7 +3,8 @@ A thousand relaxations, here and on a cluster
 =============================================
 
 A list of molecules in, a database out: all move side by side, a bad one stops no other, and what was interrupted goes
-on. The molecules are the closed-shell ones of the G2 set that comes with ASE, each distorted several times.
+on. The molecules are the closed-shell ones of the G2 set that comes with ASE, each distorted ten times; on this page
+once.
 """
 
 import argparse

@@ -26,7 +26,8 @@ args = parser.parse_args()
 
 # %%
 # Options that are not given have recommended values. The run is a folder: the model, ``report.html`` with errors and
-# pictures, and what is needed to go on (``resume=True``). Here it is cut short; 300 epochs take ten minutes.
+# pictures, and what is needed to go on (``resume=True``). On this page 30 epochs; 300, as recommended, take ten
+# minutes.
 
 options = {"epochs": args.epochs} if args.epochs else {}
 result = fit(HERE / "data" / "co2_pbe0.db", "physnet-dcm", output=args.output / "co2", progress=False, **options)
