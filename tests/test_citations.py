@@ -22,6 +22,14 @@ def test_entries_are_bibtex_with_a_doi_and_this_package_comes_first() -> None:
     assert text.count("{") == text.count("}")
 
 
-def test_the_citation_file_has_the_version() -> None:
-    text = (Path(__file__).parents[1] / "CITATION.cff").read_text(encoding="utf-8")
-    assert f"\nversion: {__version__}\n" in text
+def test_package_citation_and_changelog_are_of_one_version_and_date() -> None:
+    citation, changelog = (
+        (Path(__file__).parents[1] / name).read_text(encoding="utf-8") for name in ("CITATION.cff", "CHANGELOG.md")
+    )
+    version, date = (re.search(rf"(?m)^{key}: (\S+)$", citation) for key in ("version", "date-released"))
+    released = re.search(r"(?m)^## \[([\d.]+)\] - (\d{4}-\d\d-\d\d)$", changelog)
+    assert version is not None
+    assert date is not None
+    assert released is not None
+    assert released.groups() == (version[1], date[1])
+    assert version[1] == __version__

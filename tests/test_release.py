@@ -62,6 +62,13 @@ def new_environment(folder: Path, below: Path | None = None, python: str = sys.e
     return folder / "bin" / "python"
 
 
+def works(python: str) -> bool:
+    """Whether an interpreter is there; pyenv has names for those that it does not start."""
+    return (
+        shutil.which(python) is not None and subprocess.run([python, "--version"], capture_output=True).returncode == 0
+    )
+
+
 def install(python: Path, *wanted: str | Path, constraints: Path = PINNED) -> None:
     run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", constraints, *wanted)
 
@@ -146,7 +153,7 @@ def test_the_wheel_works_with_each_extra_alone(bare: Path, wheel: Path, extra: s
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_the_wheel_works_with_the_lowest_versions(wheel: Path, tmp_path: Path) -> None:
-    python = next(filter(None, map(shutil.which, LOWEST_PYTHON)), None)
+    python = next(filter(works, LOWEST_PYTHON), None)
     if python is None:
         pytest.skip(f"none of {', '.join(LOWEST_PYTHON)} is installed")
     lowest = tmp_path / "lowest.txt"
