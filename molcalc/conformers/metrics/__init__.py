@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from molcalc.conformers.metrics.relaxed_sets import RelaxedEnergies as RelaxedEnergies
     from molcalc.conformers.metrics.relaxed_sets import relaxed_energies as relaxed_energies
     from molcalc.conformers.metrics.start_sources import Embedded as Embedded
+    from molcalc.conformers.metrics.start_sources import FarApart as FarApart
     from molcalc.conformers.metrics.start_sources import Generated as Generated
     from molcalc.conformers.metrics.start_sources import Jittered as Jittered
     from molcalc.conformers.metrics.start_sources import Restarted as Restarted
