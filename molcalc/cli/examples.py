@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import shutil
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +31,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: Arguments) -> int:
     """List the examples, or copy them."""
     from molcalc.errors import InputError
-    from molcalc.io.files import write_atomic
+    from molcalc.io.files import new_folder, write_flushed
 
     folder = examples_folder()
     files = sorted(example_files(folder))
@@ -43,14 +42,11 @@ def run(args: Arguments) -> int:
     target = Path(args.copy)
     if target.exists() or target.is_symlink():
         raise InputError(f"{target} exists: give the name of a new folder")
-    try:
+    with new_folder(target) as filling:
         for file in files:
-            copy = target / file.relative_to(folder)
+            copy = filling / file.relative_to(folder)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(copy, file.read_bytes())
-    except BaseException:  # a part of them is of no use, and would be in the way of the next try
-        shutil.rmtree(target, ignore_errors=True)
-        raise
+            write_flushed(copy, file.read_bytes())
     print(f"{len(files)} files in {target}")
     return 0
 

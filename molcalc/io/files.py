@@ -159,6 +159,57 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
         raise ResourceError(f"cannot write {path}{content}: {storage_reason(error)}") from error
 
 
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Name of a folder to fill with files, which becomes a new one in one step when the block ends well.
+
+    What killed runs left of the same folder is removed. Files in it are flushed to disk by who writes them.
+
+    Returns
+    -------
+    The folder to fill, beside the new one.
+
+    Raises
+    ------
+    InUseError
+        When another process is making the same folder.
+    ResourceError
+        When something is there in the meantime, or the disk is full or not writable; nothing is left then, as after any
+        other error.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # for the lock, which is beside it
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {storage_reason(error)}") from error
+    with only_writer(path):
+        for name in _names_in(path.parent):
+            if (found := _TEMPORARY.fullmatch(name)) and found["target"] == path.name:
+                shutil.rmtree(path.with_name(name), ignore_errors=True)
+        temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp.{path.name}")
+        try:
+            temporary.mkdir()
+            yield temporary
+            os.rename(temporary, path)
+            sync_directory(path.parent)
+        except OSError as error:
+            raise ResourceError(f"cannot write {path}: {storage_reason(error)}") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_flushed(path: Path, data: bytes) -> None:
+    """Write a file that nobody reads before all of its folder is there, and flush it to disk.
+
+    Raises
+    ------
+    OSError
+    """
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 class NewFile(io.BufferedWriter):
     """New binary file that tells of every error of the disk, also of arrays.
 

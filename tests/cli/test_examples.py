@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import pytest
 
 from molcalc.cli.examples import CHECKOUT, example_files
-from molcalc.errors import ResourceError
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -32,11 +32,20 @@ def test_a_copy_that_fails_leaves_nothing_behind(run: Any, tmp_path: Path, monke
     def full(path: Path, data: bytes) -> None:
         if path.name != "README.md":
             path.write_bytes(data[:1])
-            raise ResourceError(f"cannot write {path}: no space left on device")
+            raise OSError(errno.ENOSPC, "no space left on device")
 
-    monkeypatch.setattr("molcalc.io.files.write_atomic", full)
-    assert run("examples", "--copy", tmp_path / "mine").status == 6
-    assert not (tmp_path / "mine").exists()
+    monkeypatch.setattr("molcalc.io.files.write_flushed", full)
+    failed = run("examples", "--copy", tmp_path / "mine")
+    assert failed.status == 6
+    assert f"cannot write {tmp_path / 'mine'}: no space left" in failed.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_copy_left_is_no_hindrance(run: Any, tmp_path: Path) -> None:
+    (tmp_path / ".1-2.tmp.mine" / "data").mkdir(parents=True)
+    (tmp_path / ".1-2.tmp.other").mkdir()
+    assert run("examples", "--copy", tmp_path / "mine").status == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".1-2.tmp.other", "mine"]
 
 
 def test_every_example_is_installed_with_the_package() -> None:
