@@ -17,7 +17,6 @@ from ase.io.formats import read as read_by_ase
 
 from molcalc.cli.failures import Failures
 from molcalc.errors import InputError, MissingFileError, MolcalcError
-from molcalc.io.budget import bounded_memory
 from molcalc.io.xyz_frames import check_xyz
 from molcalc.structure_files.images import READ_HERE, check_structure_file, image_format, read_images, readers_named
 from molcalc.train.data.formats.database_structures import DATABASES, structures_of_database
@@ -187,8 +186,7 @@ def _read(name: str, index: Index | None, latest: bool) -> list[tuple[int, Atoms
     if index is None:
         index = _default(latest and form not in DATABASES)
     if form in DATABASES:
-        with bounded_memory(path, name):
-            return _select(structures_of_database(full), index, name)
+        return _select(structures_of_database(full, name), index, name)
     if isinstance(index, int) and form not in READ_HERE and not get_ioformat(form).single:
         # One frame of a long trajectory, without reading all of it.
         one = read_images(path, form, slice(index, index + 1 or None), name)

@@ -20,7 +20,6 @@ from molcalc.conformers.rdkit_molecules import (
 )
 from molcalc.conformers.sdf import SDF_FILES, read_records
 from molcalc.errors import InputError, MolcalcError, reason_of, short
-from molcalc.io.budget import bounded_memory
 from molcalc.io.files import COMPRESSED, UNREADABLE, open_text
 from molcalc.structure_files.images import check_structure_file, image_format, read_images, readers_named
 from molcalc.train.data.formats.database_structures import DATABASES, structures_of_database
@@ -131,10 +130,9 @@ def _structures_of(path: Path) -> Sequence[Atoms]:
     """Structures of a file that ASE reads."""
     with readers_named(str(path), passed=(MolcalcError,)):
         form = image_format(path)
-        if form not in DATABASES:
-            return read_images(path, form)
-        with bounded_memory(path, str(path)):
-            return structures_of_database(os.path.abspath(path))
+        if form in DATABASES:
+            return structures_of_database(os.path.abspath(path), str(path))
+        return read_images(path, form)
 
 
 def _is_mol(source: Any) -> bool:

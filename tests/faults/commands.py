@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,22 @@ MODEL = ("--model", "model")
 _MD = ("md", "water.xyz", *MODEL, "--dtype", "float64", "--seed", "3", "--interval", "1", "--log", "md.log")
 _MDS = (_MD[0], "other.db", *_MD[2:])
 _RELAX = ("relax", "water.xyz", *MODEL, "--dtype", "float64", "--trajectory", "steps.traj", "-o", "relaxed.xyz")
+_RELAX_ROWS = ("relax", "uncharged.db", *MODEL, "--dtype", "float64", "-o", "o.db")
+_COARSE = ("--cube", "1", "--margin", "1", "--density", "1")
+_FEW = ("--structures", "1")
+_COMPARE = ("compare-models", "data.db", "--skip-training", "model", *_FEW, "--rounds", "1", "--no-memory", "-o", "o")
+_GENERATOR = ("train", "ethanol.xyz", "--model", "conformer-vae", "--output", "generator", "--epochs", "1")
+_GENERATOR += ("--no-plots", "--quiet", "--seed", "5")
 _CONFORMERS = ("conformers", "uncharged.db", *MODEL, "--dtype", "float64", "--fmax", "0.05", "-o", "o.xyz")
 _TRAIN = ("train", "data.db", "--model", "aimnet2", "--output", "run", "--no-plots", "--quiet", "--seed", "5", *NETWORK)
+
+HAS_LMDB = find_spec("lmdb") is not None and find_spec("ase_db_backends") is not None
+"""Whether ASE can write ``.aselmdb``; the packages for it are no dependency."""
+ROUNDING = 1e-8
+"""Å, eV, …: between a run in one piece and one in two."""
+LOOSE = 0.01
+"""Å, eV, …: of structures that are relaxed together. Others beside them change the rounding of forces, which the steps
+of an optimizer multiply; the minima are the same within the forces that are to be reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +54,8 @@ class Command:
     grows : whether targets grow with time, so that a part of them is no damage.
     old : what is put at the place of each target before, a name of the inputs; "" for nothing.
     kept : names of what stays after an error, for the command to go on with.
+    within : Å, eV, …: how far a run in two parts may be from one in one piece.
+    broken : how many of its system calls are broken, evenly chosen, where it is slow or repeats them; 0 for all.
     """
 
     words: tuple[str, ...]
@@ -49,6 +66,8 @@ class Command:
     grows: bool = False
     old: str = ""
     kept: tuple[str, ...] = ()
+    within: float = ROUNDING
+    broken: int = 0
 
     @property
     def rerun(self) -> tuple[str, ...]:
@@ -68,6 +87,7 @@ COMMANDS = {
     "convert to .npz": _convert("o.npz"),
     "convert to .xyz": _convert("o.xyz", "water.xyz"),
     "convert to .traj": _convert("o.traj"),
+    **({"convert to .aselmdb": _convert("o.aselmdb")} if HAS_LMDB else {}),
     "convert a model": Command(words=("convert", "model", "o", "--force"), targets=("o",), old="model"),
     "energy": Command(
         words=("energy", "water.xyz", *MODEL, "-o", "o.xyz", "--csv", "o.csv", "--force"), targets=("o.xyz", "o.csv")
@@ -110,8 +130,8 @@ COMMANDS = {
         grows=True,
     ),
     "esp": Command(
-        words=("esp", "water.xyz", *MODEL, "--cube", "1", "--margin", "1", "--density", "1", "-o", "o", "--force"),
-        targets=("o.cube", "o-surface.csv"),
+        words=("esp", "water.xyz", *MODEL, *_COARSE, "-o", "o", "--html", "o.html", "--force"),
+        targets=("o.cube", "o-surface.csv", "o.html"),
         old="water.xyz",
     ),
     "vib": Command(
@@ -125,6 +145,31 @@ COMMANDS = {
         targets=("o.xyz",),
         old="water.xyz",
         kept=("o.xyz.relaxed.traj",),
+        within=LOOSE,
+    ),
+    "relax to .db": Command(
+        words=(*_RELAX_ROWS, "--force"),
+        again=(*_RELAX_ROWS, "--restart"),
+        targets=("o.db",),
+        grows=True,
+        within=LOOSE,
+        broken=120,
+    ),
+    "equivariance": Command(
+        words=("equivariance", *MODEL, *_FEW, "--data", "water.xyz", "--motions", "1", "--plot", "-o", "o", "--force"),
+        targets=("o.png",),
+        old="water.xyz",
+    ),
+    "compare-models": Command(words=_COMPARE, again=(*_COMPARE, "--force"), targets=("o",), grows=True, broken=12),
+    "examples": Command(words=("examples", "--copy", "o"), targets=("o",), broken=60),
+    "train a generator": Command(
+        words=(*_GENERATOR, "--resume", "auto"), targets=("generator",), grows=True, broken=12
+    ),
+    "sample": Command(
+        before=(_GENERATOR,),
+        words=("sample", "generator", "-n", "3", "-o", "o.xyz", "--csv", "o.csv", "--force"),
+        targets=("o.xyz", "o.csv"),
+        old="water.xyz",
     ),
     "train": Command(words=(*_TRAIN, "--epochs", "1", "--resume", "auto"), targets=("run",), grows=True),
     "resume": Command(
@@ -173,6 +218,7 @@ def prepare(folder: Path) -> None:
     folder.mkdir(parents=True)
     checkpoint.save(folder / "model", tiny_checkpoint())
     write(folder / "water.xyz", labelled("H2O", 1))
+    write(folder / "ethanol.xyz", [labelled("CH3CH2OH", seed) for seed in range(6)])
     databases = {"data.db": (("H2O", 7), ("CH4", 5)), "other.db": (("NH3", 3),), "uncharged.db": (("H2O", 4),)}
     for name, parts in databases.items():
         with connect(folder / name) as database:

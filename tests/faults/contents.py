@@ -23,9 +23,9 @@ from molcalc.io.checkpoint import CONFIG, WEIGHTS
 CACHE = ".molcalc_cache"
 STAGED = ".new"
 """Ending of files of a model directory that replace others as a group; what is left of them is completed by readers."""
-ROUNDING = 1e-8
-"""Å, eV, …: between a run in one piece and one in two."""
 _PASSING = ("ctime", "mtime", "unique_id", "user", "username", "created", "date")
+_ARRAYS = ("positions", "cell", "forces", "stress", "dipole", "charges", "magmoms", "initial_charges")
+"""Columns of databases that hold numbers in double precision."""
 _SEEN_ONLY = {
     "report.html",
     "report.md",
@@ -34,8 +34,12 @@ _SEEN_ONLY = {
     "history.jsonl",
     "config.json",
     "weights.safetensors",
+    "comparison.html",
+    "comparison.json",
+    "comparison.md",
+    "efficiency.png",
 }
-"""Files of a run folder whose text has times or checksums of files with times; that they are there is looked at."""
+"""Files of a folder that have times or checksums of files with times; that they are there is looked at."""
 
 
 def all_in(folder: Path) -> set[str]:
@@ -71,8 +75,8 @@ def contents(path: Path) -> Any:
     return _READERS.get(path.name, _READERS.get(path.suffix, _bytes))(path)
 
 
-def difference(one: Any, two: Any, place: str = "") -> str | None:
-    """Where two contents differ, in words; None where they do not."""
+def difference(one: Any, two: Any, within: float, place: str = "") -> str | None:
+    """Where two contents differ by more than a tolerance, in words; None where they do not."""
     if isinstance(one, Mapping) and isinstance(two, Mapping):
         if one.keys() != two.keys():
             return f"{place}: {sorted(map(str, one.keys() ^ two.keys()))}"
@@ -84,12 +88,12 @@ def difference(one: Any, two: Any, place: str = "") -> str | None:
     elif isinstance(one, float | np.ndarray | np.generic) and isinstance(two, float | int | np.ndarray | np.generic):
         a, b = np.asarray(one), np.asarray(two)
         same = a.shape == b.shape and (
-            np.allclose(a, b, rtol=0, atol=ROUNDING, equal_nan=True) if a.dtype.kind in "fc" else np.array_equal(a, b)
+            np.allclose(a, b, rtol=0, atol=within, equal_nan=True) if a.dtype.kind in "fc" else np.array_equal(a, b)
         )
         return None if same else f"{place}: {one} and {two}"[:300]
     else:
         return None if one == two else f"{place}: {one!r} and {two!r}"[:300]
-    return next((found for key, a, b in parts if (found := difference(a, b, f"{place}/{key}"))), None)
+    return next((found for key, a, b in parts if (found := difference(a, b, within, f"{place}/{key}"))), None)
 
 
 def _model(folder: Path) -> dict[str, Any]:
@@ -129,9 +133,15 @@ def _sqlite(path: Path) -> Any:
         database.row_factory = sqlite3.Row
         found = {}
         for table in ("systems", "number_key_values", "text_key_values", "keys"):
-            rows = [dict(row) for row in database.execute(f"SELECT * FROM {table}")]
+            rows = [_numbers(dict(row)) for row in database.execute(f"SELECT * FROM {table}")]
             found[table] = sorted((_without_passing(row) for row in rows), key=repr)
         return found
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a database with arrays in place of their bytes."""
+    bytes_of_arrays = {key: value for key in _ARRAYS if isinstance(value := row.get(key), bytes)}
+    return row | {key: np.frombuffer(value) for key, value in bytes_of_arrays.items()}
 
 
 def _json(path: Path) -> Any:

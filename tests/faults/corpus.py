@@ -11,7 +11,7 @@ import torch
 from ase import Atoms
 from ase.io import write
 
-from tests.faults.commands import MODEL, labelled
+from tests.faults.commands import HAS_LMDB, MODEL, labelled
 from tests.faults.preloaded import Preloaded
 from tests.helpers.model_files import multifidelity_state, write_hub_directory, write_v2
 from tests.helpers.networks import small_checkpoint, tiny_multifidelity
@@ -120,8 +120,9 @@ arguments: {hidden: [[8, 8], [8, 8], [8, 8]], aim_size: 8, energy_hidden: [4]}
 coulomb: null
 seed: 4
 """
+LMDB = ("aselmdb",) if HAS_LMDB else ()
 FORMATS = {
-    **{f".{ending}": _converted(ending) for ending in ("db", "json", "h5", "npz", "xyz", "traj")},
+    **{f".{ending}": _converted(ending) for ending in ("db", "json", "h5", "npz", "xyz", "traj", *LMDB)},
     "compressed XYZ": Format(
         name="i.xyz.gz",
         make=_compressed,

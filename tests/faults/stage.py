@@ -118,7 +118,7 @@ class Stage:
         if digests(folder, set(kept)) != kept:
             problems.append("an input was changed")
         for target, expected in right.contents.items():
-            if found := _differs(folder / target, expected):
+            if found := _differs(folder / target, command.within, expected):
                 problems.append(f"another result: {found}")
         problems += [f"{left} is left behind" for left in names_in(folder) - right.names]
         return [f"{count} times {name}: {problem}" for problem in problems]
@@ -144,11 +144,11 @@ class Stage:
         if digests(folder, set(inputs.kept)) != inputs.kept:
             problems.append("an input was changed")
         for target in command.targets if not command.grows else ():
-            if found := _differs(folder / target, inputs.contents[target], right.contents[target]):
+            if found := _differs(folder / target, command.within, inputs.contents[target], right.contents[target]):
                 problems.append(f"neither as before nor complete: {found}")
         if finished.status == 0 and not problems:
             for target, expected in right.contents.items():
-                if found := _differs(folder / target, expected):
+                if found := _differs(folder / target, command.within, expected):
                     problems.append(f"exit 0 with another result: {found}")
         if finished.killed_by is None:
             known = right.names | names_in(inputs.folder) | set(command.kept)
@@ -165,19 +165,19 @@ class Stage:
         problems = [
             f"run again: {found}"
             for target, expected in right.contents.items()
-            if (found := _differs(folder / target, expected))
+            if (found := _differs(folder / target, command.within, expected))
         ]
         left = [file for file in names_in(folder) - right.names if not _is(file, tolerated)]
         return problems + [f"run again: {file} is still there" for file in left]
 
 
-def _differs(path: Path, *expected: Any) -> str | None:
+def _differs(path: Path, within: float, *expected: Any) -> str | None:
     """How a file differs from the last of what it may be; None if it is one of them."""
     try:
         found = contents(path)
     except Exception as error:  # noqa: BLE001 readers of other packages raise what they like on half a file
         return f"{path.name} cannot be read: {type(error).__name__}: {error}"
-    differences = [difference(found, one, path.name) for one in expected]
+    differences = [difference(found, one, within, path.name) for one in expected]
     return None if None in differences else differences[-1]
 
 

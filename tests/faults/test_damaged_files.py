@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.faults.commands import MODEL
+from tests.faults.commands import HAS_LMDB, MODEL
 from tests.faults.conftest import Share
 from tests.faults.corpus import add_models_of_others
 from tests.faults.in_turn import TOGETHER, in_turn
@@ -72,6 +72,7 @@ KINDS = {
     ".npz": _data("npz", checked=True),
     ".xyz": _data("xyz"),
     ".traj": _data("traj"),
+    **({".aselmdb": _data("aselmdb")} if HAS_LMDB else {}),
     "trajectory of a run": Kind(name="o.traj", made_by=((*_MD, "3"),), read_by=(*_MD, "4", "--restart")),
     "self-atomic energies": Kind(
         name="sae.yaml",

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ase import Atoms
+from ase.db import connect
 
 from molcalc.errors import DatasetError
 from molcalc.io.lmdb_file import check_whole
 from molcalc.train.data import open_dataset
+from molcalc.train.data.formats.database_structures import structures_of_database
 from tests.helpers.lmdb_pages import PAGE, page
 
 
@@ -38,3 +41,17 @@ def test_what_has_no_beginning_is_refused(data: bytes, words: str, tmp_path: Pat
     (tmp_path / "a.aselmdb").write_bytes(data)
     with pytest.raises(ValueError, match=words):
         check_whole(tmp_path / "a.aselmdb")
+
+
+def test_a_database_is_read_within_its_budget_and_nothing_is_written_beside_it(tmp_path: Path) -> None:
+    """LMDB maps two terabytes of addresses."""
+    pytest.importorskip("lmdb")
+    pytest.importorskip("ase_db_backends")
+    path = tmp_path / "a.aselmdb"
+    with connect(path, use_lock_file=False) as database:
+        database.write(Atoms("OH", [[0, 0, 0], [0, 0, 1]]), total_charge=-1)
+    path.with_name("a.aselmdb-lock").unlink()
+    (atoms,) = structures_of_database(str(path), "a.aselmdb")
+    assert atoms.info["total_charge"] == -1
+    assert len(open_dataset(path)) == 1
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["a.aselmdb"]

@@ -461,6 +461,6 @@ def test_a_file_that_the_system_has_no_memory_for_is_not_called_damaged(
         raise RuntimeError(f"{path}: {os.strerror(errno.ENOMEM)}")
 
     (tmp_path / "x.aselmdb").write_bytes(page(1, 1) + page(1, 0))
-    monkeypatch.setattr("molcalc.train.data.formats.database._connected", refuse)
+    monkeypatch.setattr("molcalc.train.data.formats.database.lmdb_database", refuse)
     with pytest.raises(ResourceError, match=r"does not fit into memory \(see ulimit -v\): .*Cannot allocate memory"):
         open_dataset(tmp_path / "x.aselmdb")

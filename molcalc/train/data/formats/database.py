@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ase.data import chemical_symbols
 
 from molcalc.errors import DatasetError, InputError, damaged
-from molcalc.io.lmdb_file import check_whole
+from molcalc.io.lmdb_file import LMDB, lmdb_database
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import QUANTITIES, unit_factors
@@ -19,7 +19,6 @@ from molcalc.train.data.formats.database_keys import DatabaseKeys
 from molcalc.train.data.formats.row import Row, named, packed_row
 from molcalc.train.data.formats.rows import RowFile
 
-LMDB = ".aselmdb"
 log = logging.getLogger(__name__)
 
 
@@ -66,13 +65,11 @@ class Database(RowFile):
     @staticmethod
     def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
         """Write structures in one transaction."""
-        return write_rows(_connected(path), blocks, metadata)
+        return write_rows(_opened(path, _connected), blocks, metadata)
 
     def _connect(self) -> Any:
         try:
-            if self.path.suffix.lower() == LMDB:
-                check_whole(self.content)
-            return _connected(self.content)
+            return _opened(self.content, lmdb_database if self.path.suffix.lower() == LMDB else _connected)
         except DatasetError:
             raise
         except Exception as error:
@@ -125,13 +122,17 @@ def write_rows(database: Any, blocks: Iterator[Block], metadata: Mapping[str, An
     return count
 
 
+def _opened(path: Path, how: Callable[[Path], Any]) -> Any:
+    try:
+        return how(path)
+    except ImportError as error:
+        raise DatasetError(f"databases {path.suffix} need the package ase-db-backends ({error})") from error
+
+
 def _connected(path: Path) -> Any:
     from ase.db import connect
 
-    try:
-        return connect(str(path.absolute()), use_lock_file=False)  # what is written is known to nobody else
-    except ImportError as error:
-        raise DatasetError(f"databases {path.suffix} need the package ase-db-backends ({error})") from error
+    return connect(str(path.absolute()), use_lock_file=False)  # what is written is known to nobody else
 
 
 def _row(row: Any, where: str) -> Row:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 
 from molcalc.elements import check_numbers
 from molcalc.errors import InputError
+from molcalc.io.budget import bounded_memory
 from molcalc.io.exact_numbers import exact_integers
+from molcalc.io.lmdb_file import LMDB, lmdb_database
 from molcalc.io.sqlite import recovered, refuse_programs
 from molcalc.state import single
 from molcalc.train.data.formats.database_keys import is_key_in_data
@@ -18,12 +21,13 @@ DATABASES = ("db", "json")
 """ASE's names of the formats."""
 
 
-def structures_of_database(path: str) -> list[Atoms]:
+def structures_of_database(path: str, name: str) -> list[Atoms]:
     """Structures of an ASE database, with keys and data of their rows in ``info``.
 
     Parameters
     ----------
     path : absolute, lest ASE takes it for the address of a server.
+    name : of the file, for messages.
 
     Returns
     -------
@@ -32,14 +36,13 @@ def structures_of_database(path: str) -> list[Atoms]:
     Raises
     ------
     InputError
-        When a row contradicts itself; readers of ASE raise anything else.
+        When a row contradicts itself, or claims more memory than the file may take; readers of ASE raise anything else.
     """
-    from ase.db import connect
-
-    if path.endswith(".db"):
-        refuse_programs(recovered(Path(path)))
+    file = Path(path)
+    if file.suffix == ".db":
+        refuse_programs(recovered(file))
     images = []
-    with connect(recovered(Path(path)), use_lock_file=False) as database:
+    with _opened(file) as database, bounded_memory(file, name):
         for row in database.select():
             exact_integers(row.numbers, f"row {row.id}: numbers")  # ASE cuts what is not whole
             check_numbers(row.numbers.tolist(), f"row {row.id}")
@@ -57,3 +60,9 @@ def structures_of_database(path: str) -> list[Atoms]:
             atoms.info.update({**others, **in_data, **keys})
             images.append(atoms)
     return images
+
+
+def _opened(file: Path) -> Any:
+    from ase.db import connect
+
+    return lmdb_database(file) if file.suffix == LMDB else connect(recovered(file), use_lock_file=False)
