@@ -135,11 +135,18 @@ def _taken(path: Path, target: Path) -> FileIO | None:
         try:
             return _claimed(path, FileIO(path, "x+"), new=True)
         except FileExistsError:
-            return _claimed(path, FileIO(path, "r+"), new=False)
+            there = _there(path)
+            return None if there is None else _claimed(path, there, new=False)
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and path.parent.is_dir():  # its owner has just let it go
-            return None
         raise ResourceError(f"cannot write {target}: {error.strerror or error} ({path})") from error
+
+
+def _there(path: Path) -> FileIO | None:
+    """The lock file that somebody has made; None when its owner has just let it go."""
+    try:
+        return FileIO(path, "r+")
+    except FileNotFoundError:
+        return None
 
 
 def _claimed(path: Path, file: FileIO, *, new: bool) -> FileIO | None:

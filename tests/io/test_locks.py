@@ -115,6 +115,12 @@ def test_a_lock_that_cannot_be_made_is_said_first(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no such folder")
+def test_a_folder_that_takes_no_files_is_not_called_busy() -> None:
+    with pytest.raises(ResourceError, match=r"cannot write /proc/x\.db: No such file"), only_writer(Path("/proc/x.db")):
+        pass
+
+
 def test_a_file_of_others_in_place_of_the_lock_is_not_written_over(tmp_path: Path) -> None:
     lock_file(tmp_path / "f").write_text("my notes")
     with pytest.raises(ResourceError, match="another file in place of the lock"), only_writer(tmp_path / "f"):
