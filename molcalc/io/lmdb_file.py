@@ -8,31 +8,12 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Any
 
 LMDB = ".aselmdb"
 """Ending of the databases of ASE that are such files."""
 MAGIC = 0xBEEFC0DE
 _META = struct.Struct("<16xII16xI92xQQ")
 """Of a page: magic number, version, page size, last page, transaction; its header and the rest are passed over."""
-
-
-def lmdb_database(path: Path) -> Any:
-    """Database of ASE in a file that is whole, to be read: nothing is written beside it.
-
-    It maps more addresses than any budget of memory has, so it is opened before that is limited.
-
-    Raises
-    ------
-    ValueError, OSError
-        As :func:`check_whole`.
-    ImportError
-        Without the package ase-db-backends.
-    """
-    from ase.db import connect
-
-    check_whole(path)
-    return connect(str(path.absolute()), use_lock_file=False, readonly=True)
 
 
 def check_whole(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from ase.data import chemical_symbols
 
 from molcalc.errors import DatasetError, InputError, damaged
-from molcalc.io.lmdb_file import LMDB, lmdb_database
+from molcalc.io.lmdb_file import LMDB, check_whole
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import QUANTITIES, unit_factors
@@ -120,6 +120,24 @@ def write_rows(database: Any, blocks: Iterator[Block], metadata: Mapping[str, An
             database.metadata = dict(metadata)
     named.report()
     return count
+
+
+def lmdb_database(path: Path) -> Any:
+    """Database of ASE in a file that is whole, to be read: nothing is written beside it.
+
+    It maps more addresses than any budget of memory has, so it is opened before that is limited.
+
+    Raises
+    ------
+    ValueError, OSError
+        When it is cut off, or no LMDB file.
+    ImportError
+        Without the package ase-db-backends.
+    """
+    from ase.db import connect
+
+    check_whole(path)
+    return connect(str(path.absolute()), use_lock_file=False, readonly=True)
 
 
 def _opened(path: Path, how: Callable[[Path], Any]) -> Any:

@@ -11,9 +11,10 @@ from molcalc.elements import check_numbers
 from molcalc.errors import InputError
 from molcalc.io.budget import bounded_memory
 from molcalc.io.exact_numbers import exact_integers
-from molcalc.io.lmdb_file import LMDB, lmdb_database
+from molcalc.io.lmdb_file import LMDB
 from molcalc.io.sqlite import recovered, refuse_programs
 from molcalc.state import single
+from molcalc.train.data.formats.database import lmdb_database
 from molcalc.train.data.formats.database_keys import is_key_in_data
 from molcalc.train.data.formats.row import NOT_OTHER, named
 
