@@ -100,14 +100,18 @@ def translations(cell: np.ndarray, pbc: np.ndarray, positions: np.ndarray, cutof
         return Translations(positions, np.zeros((4, 1)), 0.0)
     inverse_heights = pbc * np.linalg.norm(inverse, axis=0)
     reach = math.ceil(cutoff + extent)  # a whole number, so that the next step of a dynamics finds it made
-    return Translations(wrapped, _sorted_vectors(cell.tobytes(), inverse_heights.tobytes(), reach), extent)
+    return Translations(wrapped, _sorted_vectors(cell.tobytes(), inverse_heights.tobytes(), reach, cutoff), extent)
 
 
 @lru_cache(maxsize=16)
-def _sorted_vectors(cell_bytes: bytes, inverse_heights_bytes: bytes, reach: int) -> np.ndarray:
-    """(4, n) lattice vectors no longer than ``reach`` and their lengths; 0 marks rows without periodicity."""
-    cell = np.frombuffer(cell_bytes).reshape(3, 3)
-    limits = np.ceil(reach * np.frombuffer(inverse_heights_bytes)).astype(int)
+def _sorted_vectors(cell_bytes: bytes, inverse_heights_bytes: bytes, reach: int, cutoff: float) -> np.ndarray:
+    """(4, n) lattice vectors no longer than ``reach`` and their lengths; 0 marks rows without periodicity.
+
+    Those are left out that lead farther along a vector of the cell than ``cutoff`` and one cell: atoms in a long cell
+    are far from each other, but along its length only.
+    """
+    cell, inverse_heights = np.frombuffer(cell_bytes).reshape(3, 3), np.frombuffer(inverse_heights_bytes)
+    limits = np.minimum(np.ceil(reach * inverse_heights), np.ceil(cutoff * inverse_heights) + 1).astype(int)
     grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in limits), indexing="ij"), axis=-1)
     vectors = grid.reshape(-1, 3) @ cell
     lengths = np.linalg.norm(vectors, axis=1)

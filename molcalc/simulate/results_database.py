@@ -16,7 +16,7 @@ from ase import Atoms
 
 from molcalc.errors import ConfigError, InputError, MolcalcError, damaged
 from molcalc.io.exact_numbers import exact_integers
-from molcalc.io.files import replacing
+from molcalc.io.files import remove_leftovers, replacing
 from molcalc.io.locks import only_writer
 from molcalc.io.sqlite import SQLITE_ERRORS, failure_of_sqlite, recovered, refuse_programs
 from molcalc.simulate.relaxation_run import RELAXATION_PROGRAM, Relaxation, RelaxationStep
@@ -59,6 +59,7 @@ def filling(
     with only_writer(path):
         database = ResultsDatabase(path, dict(description))
         if restart and path.exists():
+            remove_leftovers(path)  # of who put it there; a new one removes them itself
             database.go_on(images, steps)
         try:
             yield database

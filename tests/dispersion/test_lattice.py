@@ -44,6 +44,13 @@ def test_translations_bring_every_pair_within_the_cutoff(pbc):
     np.testing.assert_allclose(lengths, np.linalg.norm(found.vectors[:3], axis=0))
 
 
+def test_a_long_cell_takes_no_more_translations_than_its_cutoff_needs():
+    """Atoms at both of its ends are farther apart than a million of its short vectors would fill."""
+    positions = np.array([[0.0, 0.0, 0.5], [1.0, 0.0, -0.5]])
+    found = translations(np.diag([9.0, 9.0, 9000.0]), np.array([True] * 3), positions, 50.0)
+    assert found.vectors.shape[1] < 1000
+
+
 @pytest.mark.parametrize("pbc", [(True, False, False), (False, True, True), (True, True, True)])
 def test_completed_cell_keeps_periodic_rows_and_adds_orthogonal_ones(pbc):
     cell = np.array([[3.0, 0.2, 0.1], [0.5, 4.0, 0.0], [0.3, 0.4, 5.0]])

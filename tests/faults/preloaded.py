@@ -24,9 +24,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from tests.faults.commands import HAS_LMDB
 from tests.helpers.forks import speak_to
 
 GIB = 1 << 30
+MAPPED = 1 << 42
+"""Bytes of addresses that LMDB maps; where it is, no limit of memory is left."""
 _ALLOW_TRACERS = (0x59616D61, ctypes.c_ulong(-1))
 """PR_SET_PTRACER, PR_SET_PTRACER_ANY: strace is no ancestor of what it watches here."""
 
@@ -287,7 +290,7 @@ def _called(job: Job, k: int) -> int:
 def _limit(limits: Limits) -> None:
     ctypes.CDLL(None).prctl(*_ALLOW_TRACERS, 0, 0, 0)
     with open("/proc/self/statm", encoding="ascii") as file:
-        loaded = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        loaded = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE") + (MAPPED if HAS_LMDB else 0)
     resource.setrlimit(resource.RLIMIT_AS, (loaded + limits.memory,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.file_size is not None:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from ase import Atoms
 from ase.db import connect
+from ase.io import write
 
-from molcalc.errors import DatasetError
+from molcalc.errors import DatasetError, ResourceError
+from molcalc.io.budget import limited_addresses
 from molcalc.io.lmdb_file import check_whole
-from molcalc.train.data import open_dataset
+from molcalc.train.data import convert, open_dataset
 from molcalc.train.data.formats.database_structures import structures_of_database
 from tests.helpers.lmdb_pages import PAGE, page
 
@@ -55,3 +57,11 @@ def test_a_database_is_read_within_its_budget_and_nothing_is_written_beside_it(t
     assert atoms.info["total_charge"] == -1
     assert len(open_dataset(path)) == 1
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["a.aselmdb"]
+
+
+def test_addresses_that_the_system_does_not_give_are_no_bug(tmp_path: Path) -> None:
+    pytest.importorskip("lmdb")
+    pytest.importorskip("ase_db_backends")
+    write(tmp_path / "a.xyz", Atoms("H"))
+    with limited_addresses(1 << 34), pytest.raises(ResourceError, match=r"cannot write .*a\.aselmdb.*ulimit -v"):
+        convert([tmp_path / "a.xyz"], tmp_path / "a.aselmdb")

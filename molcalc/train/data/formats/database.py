@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ase.data import chemical_symbols
 
-from molcalc.errors import DatasetError, InputError, damaged
+from molcalc.errors import DatasetError, InputError, damaged, reason_of
 from molcalc.io.lmdb_file import LMDB, check_whole
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
@@ -64,8 +67,15 @@ class Database(RowFile):
 
     @staticmethod
     def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
-        """Write structures in one transaction."""
-        return write_rows(_opened(path, _connected), blocks, metadata)
+        """Write structures in one transaction.
+
+        Raises
+        ------
+        OSError
+            When the disk is full or not writable, of LMDB too, or there are not enough addresses for it.
+        """
+        with _plain_errors(path):
+            return write_rows(_opened(path, _connected), blocks, metadata)
 
     def _connect(self) -> Any:
         try:
@@ -127,6 +137,10 @@ def lmdb_database(path: Path) -> Any:
 
     It maps more addresses than any budget of memory has, so it is opened before that is limited.
 
+    Returns
+    -------
+    database
+
     Raises
     ------
     ValueError, OSError
@@ -145,6 +159,18 @@ def _opened(path: Path, how: Callable[[Path], Any]) -> Any:
         return how(path)
     except ImportError as error:
         raise DatasetError(f"databases {path.suffix} need the package ase-db-backends ({error})") from error
+
+
+@contextlib.contextmanager
+def _plain_errors(path: Path) -> Iterator[None]:
+    """Errors of the system as Python has them, also from LMDB, which has classes of its own."""
+    of_lmdb: tuple[type[Exception], ...] = ()
+    if path.suffix.lower() == LMDB and find_spec("lmdb") is not None:
+        of_lmdb = (import_module("lmdb").Error,)
+    try:
+        yield
+    except of_lmdb as error:
+        raise OSError(f"{reason_of(error)} (LMDB; it maps two terabytes of addresses, see ulimit -v)") from error
 
 
 def _connected(path: Path) -> Any:
