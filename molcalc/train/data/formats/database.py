@@ -69,6 +69,10 @@ class Database(RowFile):
     def write(path: Path, blocks: Iterator[Block], metadata: Mapping[str, Any]) -> int:
         """Write structures in one transaction.
 
+        Returns
+        -------
+        number of rows
+
         Raises
         ------
         OSError
