@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--heads", nargs="+", choices=HEADS, default=list(HEADS))
     parser.add_argument("--members", nargs="+", type=int, default=[0, 1, 2, 3])
     parser.add_argument("--epochs", type=int, default=24)
-    parser.add_argument("--scratch-epochs", type=int, default=12, help="of PhysNet-DCM; default about as long as one head")
+    parser.add_argument("--scratch-epochs", type=int, default=12, help="of PhysNet-DCM; 12 take as long as one head")
     args = parser.parse_args()
     rows = {name: list(references(args.data, name, "valid")) for name in SETS}
     lines = [

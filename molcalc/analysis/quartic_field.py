@@ -30,7 +30,7 @@ DEGENERATE = 0.5
 """cm⁻¹ by which modes that symmetry makes equal may differ."""
 AT_MINIMUM = 1e-3
 """eV/Å of the largest force at which a force field may be found."""
-MOST_ATOMS = 10
+MOST_ATOMS = 12
 _ROTATIONAL = _hplanck / (8.0 * np.pi**2 * _c * 100.0) * kg * 1e20
 """Rotational constant in cm⁻¹ times the moment of inertia in u·Å²."""
 _LINEAR = 1e-3
@@ -129,7 +129,7 @@ def _checked(atoms: Atoms) -> Atoms:
     if n > MOST_ATOMS:
         raise InputError(
             f"{atoms.get_chemical_formula()} has {n} atoms; anharmonic vibrations of {MOST_ATOMS} at most are found. "
-            f"Its force field would take {12 * n * (3 * n - 6):,} gradients, and perturbation theory fails for the "
+            f"Perturbation theory would take gigabytes for its {(3 * n - 6) ** 2 // 2:,} states, and fails for the "
             "soft modes of large molecules; infrared spectra of dynamics are anharmonic too"
         )
     return atoms.copy()

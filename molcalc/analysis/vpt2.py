@@ -106,7 +106,7 @@ def anharmonic_vibrations(atoms: Atoms, calc: MolCalculator | None = None) -> Pe
 
     Parameters
     ----------
-    atoms : at most ten, relaxed to 1e-3 eV/Å, better 1e-4.
+    atoms : at most twelve, relaxed to 1e-3 eV/Å, better 1e-4.
     calc : any calculator of molcalc; None takes that of the atoms.
 
     Returns

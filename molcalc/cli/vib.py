@@ -67,7 +67,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--anharmonic",
         action="store_true",
-        help="fundamentals, overtones and combinations by perturbation theory (VPT2), of molecules of up to 10 atoms",
+        help="fundamentals, overtones and combinations by perturbation theory (VPT2), of molecules of up to 12 atoms",
     )
     parser.add_argument(
         "--temperature", type=positive, metavar="K", help="thermochemistry of the ideal gas at this temperature"

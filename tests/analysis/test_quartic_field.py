@@ -115,7 +115,7 @@ def test_what_has_no_anharmonic_vibrations_says_why() -> None:
         (Atoms("O"), "has no vibrations"),
         (held, "fixed atoms"),
         (crystal, "is periodic"),
-        (molecule("C3H9N"), "13 atoms; anharmonic vibrations of 10 at most"),
+        (molecule("C3H9N"), "13 atoms; anharmonic vibrations of 12 at most"),
         (molecule("H2O"), "belongs to a minimum; relax to fmax=0.0001"),
     ):
         if words is not None:
