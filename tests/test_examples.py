@@ -210,8 +210,8 @@ def test_sella_finds_the_transition_state_of_the_proton_transfer(example: Callab
 @pytest.mark.slow
 def test_charges_of_the_plain_head_do_not_turn(example: Callable[..., str], tmp_path: Path) -> None:
     text = example("distributed_charges", "--epochs", 1, "--output", tmp_path)
-    turning, fixed = numbers(r"rotation, dipole +largest error (\S+)", text)
-    assert turning < 1e-5 < 1e-3 < fixed
+    turning, fixed = numbers(r"rotation, dcm_dipole +largest error (\S+)", text)
+    assert turning < 1e-5 < 1e-4 < fixed
 
 
 @pytest.mark.slow
