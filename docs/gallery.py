@@ -35,7 +35,6 @@ ORDER = (
     "distributed_charges",
     "fine_tuning",
     "several_levels",
-    "active_learning",
     "conformer_generator",
     "thousand_relaxations",
 )
@@ -55,7 +54,6 @@ ARGUMENTS = {
     "train_physnet_dcm": ("--epochs", "30"),
     "distributed_charges": ("--epochs", "10"),
     "fine_tuning": ("--epochs", "10"),
-    "active_learning": ("--epochs", "40", "--steps", "600"),
     "several_levels": ("--epochs", "10", "--batches", "40"),
     "thousand_relaxations": ("--copies", "1"),
 }
