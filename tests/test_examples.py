@@ -49,7 +49,7 @@ def numbers(pattern: str, text: str) -> list[float]:
 
 
 def test_every_example_is_short_and_says_what_it_shows() -> None:
-    assert len(TUTORIALS) == 17
+    assert len(TUTORIALS) == 16
     for script in EXAMPLES.glob("*.py"):
         text = script.read_text()
         assert text.startswith('"""')
@@ -212,13 +212,6 @@ def test_charges_of_the_plain_head_do_not_turn(example: Callable[..., str], tmp_
     text = example("distributed_charges", "--epochs", 1, "--output", tmp_path)
     turning, fixed = numbers(r"rotation, dcm_dipole +largest error (\S+)", text)
     assert turning < 1e-5 < 1e-4 < fixed
-
-
-@pytest.mark.slow
-def test_a_committee_learns_from_what_it_doubts(example: Callable[..., str], tmp_path: Path) -> None:
-    text = example("active_learning", "--epochs", 2, "--steps", 200, "--output", tmp_path)
-    assert numbers(r"(\d+) labels", text) == [20, 25, 30]
-    assert len(numbers(r"1500 K (\S+) eV", text)) == 3
 
 
 @pytest.mark.slow
