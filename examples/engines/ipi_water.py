@@ -33,9 +33,7 @@ INPUT = """<simulation verbosity='quiet'>
     </initialize>
     <forces> <force forcefield='molcalc'/> </forces>
     <ensemble> <temperature units='kelvin'>300</temperature> </ensemble>
-    <motion mode='dynamics'>
-      <dynamics mode='nve'> <timestep units='femtosecond'>0.25</timestep> </dynamics>
-    </motion>
+    <motion mode='dynamics'> <dynamics mode='nve'> <timestep units='femtosecond'>0.25</timestep> </dynamics> </motion>
   </system>
 </simulation>
 """
@@ -43,7 +41,6 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=400, help="of 0.25 fs")
 parser.add_argument("--beads", type=int, default=8)
 args = parser.parse_args()
-
 atoms = molecule("H2O")
 calc = molcalc.AIMNet2("small-species", fidelity="pbe0", dtype="float64")
 atoms = molcalc.relax([atoms], calc, fmax=0.01, progress=False)[0]

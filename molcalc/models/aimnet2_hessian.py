@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -60,7 +60,7 @@ class Perceptron:
     result : (n_atoms, n_out)
     """
 
-    def __init__(self, module: MLP, x: Tensor) -> None:
+    def __init__(self, module: MLP, x: Float64[Tensor, "n_atoms n_in"]) -> None:
         self._layers = [layer for layer in module if isinstance(layer, nn.Linear)]
         self.before: list[Tensor] = []
         self.values: list[Tensor] = []
@@ -73,7 +73,7 @@ class Perceptron:
                 self.values.append(x)
         self.result = x
 
-    def differentiate(self, by_values: Sequence[Tensor]) -> None:
+    def differentiate(self, by_values: Sequence[Float64[Tensor, "n_atoms _"]]) -> None:
         """Learn the gradient of the energy by the values."""
         self._slopes, self._curvatures = [], []
         for x, upstream in zip(self.before, by_values):
@@ -82,7 +82,12 @@ class Perceptron:
             self._slopes.append(0.5 * torch.erfc(-x * math.sqrt(0.5)) + x * density)
             self._curvatures.append(upstream * density * (2.0 - x * x))
 
-    def push(self, rows: Tensor, atoms: slice, hessian: Tensor) -> Tensor:
+    def push(
+        self,
+        rows: Float64[Tensor, "n_coordinates atoms n_columns"],
+        atoms: slice,
+        hessian: Float64[Tensor, "n_coordinates n_coordinates"],
+    ) -> Float64[Tensor, "n_coordinates atoms n_out"]:
         """Derivatives of the results by coordinates, from those of the last columns of the inputs.
 
         Parameters
@@ -103,7 +108,11 @@ class Perceptron:
         return rows
 
 
-def add_squares(rows: Tensor, factors: Tensor, hessian: Tensor) -> None:
+def add_squares(
+    rows: Float64[Tensor, "n_coordinates ..."],
+    factors: Float64[Tensor, "..."],
+    hessian: Float64[Tensor, "n_coordinates n_coordinates"],
+) -> None:
     """H_ab += Σ_n w_n u_an u_bn."""
     flat = rows.flatten(1)
     hessian.addmm_(flat * factors.reshape(-1), flat.T)
@@ -117,7 +126,14 @@ class MessageNumbers:
     channels : (n_atoms, A + C, G) features, and charges that are there.
     """
 
-    def __init__(self, channels: Tensor, n_charges: int, basis: Tensor, weights: Tensor, rows: EdgeRows) -> None:
+    def __init__(
+        self,
+        channels: Float64[Tensor, "n_atoms n_channels G"],
+        n_charges: int,
+        basis: Float64[Tensor, "n_edges 4 G"],
+        weights: Float64[Tensor, "n_channels G H"],
+        rows: EdgeRows,
+    ) -> None:
         self.channels, self.weights = channels.detach(), weights.detach()
         self._n_own = channels.shape[1] - n_charges
         sums = neighbor_sum(channels, basis, rows)
@@ -132,7 +148,7 @@ class MessageNumbers:
         parts += [channels[..., q, :1], scalars[..., q, :], norms[..., q, :]]
         return torch.cat([part.flatten(-2) for part in parts], dim=-1)
 
-    def differentiate(self, by_message: Tensor) -> None:
+    def differentiate(self, by_message: Float64[Tensor, "n_atoms width"]) -> None:
         """Learn the gradient of the energy by the message."""
         c, n_own, (_, n_radial, n_vector) = self.channels.shape[1], self._n_own, self.weights.shape
         sizes = [n_own * n_radial, n_own * n_radial, n_own * n_vector]
@@ -144,7 +160,13 @@ class MessageNumbers:
         vectors = torch.einsum("ixch,ckh->ixck", 2.0 * self._by_norms * self._combined, self.weights)
         self.by_sums = torch.cat([scalars, vectors], dim=1)
 
-    def push(self, sums: Tensor, channels: Tensor | None, atoms: slice, hessian: Tensor) -> Tensor:
+    def push(
+        self,
+        sums: Float64[Tensor, "n_coordinates atoms 4 n_channels G"],
+        channels: Float64[Tensor, "n_coordinates atoms n_channels G"] | None,
+        atoms: slice,
+        hessian: Float64[Tensor, "n_coordinates n_coordinates"],
+    ) -> Float64[Tensor, "n_coordinates atoms width"]:
         """Derivatives of the message by coordinates, from those of the neighbor sums and of the channels.
 
         Parameters
@@ -167,7 +189,14 @@ class MessageNumbers:
 class Equilibration:
     """Charges that equilibration shifts to the total charge (:func:`molcalc.models.aimnet2.equilibrate`)."""
 
-    def __init__(self, raw: Tensor, factors: Tensor, targets: Tensor, system_idx: Tensor, exact: bool) -> None:
+    def __init__(
+        self,
+        raw: Float64[Tensor, "n_atoms C"],
+        factors: Float64[Tensor, "n_atoms C"],
+        targets: Float64[Tensor, "1 C"],
+        system_idx: Int64[Tensor, " n_atoms"],
+        exact: bool,
+    ) -> None:
         self.result = equilibrate(raw, factors, targets, system_idx, exact)
         self._factors = factors.detach()
         weights = self._factors.square()
@@ -175,11 +204,16 @@ class Equilibration:
         self._total = self._weights.sum(dim=0) + (0.0 if exact else CHARGE_EPSILON)
         self._share = (targets[0] - raw.detach().sum(dim=0)) / self._total
 
-    def differentiate(self, by_charges: Tensor) -> None:
+    def differentiate(self, by_charges: Float64[Tensor, "n_atoms C"]) -> None:
         """Learn the gradient of the energy by the charges."""
         self._excess = by_charges - (by_charges * self._weights).sum(dim=0) / self._total
 
-    def push(self, raw: Tensor, factors: Tensor, hessian: Tensor) -> Tensor:
+    def push(
+        self,
+        raw: Float64[Tensor, "n_coordinates n_atoms C"],
+        factors: Float64[Tensor, "n_coordinates n_atoms C"],
+        hessian: Float64[Tensor, "n_coordinates n_coordinates"],
+    ) -> Float64[Tensor, "n_coordinates n_atoms C"]:
         r"""Derivatives of the charges by coordinates, from those of charges before and factors.
 
         The energy depends on them by u A / W with the missing charge u, the sum W of weights w = f² and A = Σ w ∂E/∂q.
