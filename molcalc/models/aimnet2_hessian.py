@@ -110,7 +110,7 @@ class Perceptron:
 
 def add_squares(
     rows: Float64[Tensor, "n_coordinates ..."],
-    factors: Float64[Tensor, "..."],
+    factors: Float64[Tensor, " ..."],
     hessian: Float64[Tensor, "n_coordinates n_coordinates"],
 ) -> None:
     """H_ab += Σ_n w_n u_an u_bn."""
