@@ -40,7 +40,7 @@ VAE_RECOMMENDED: dict[str, Any] = {
     "ema": 0.99,
 }
 """Of a generator, where they differ from those of potentials."""
-STEPS = 1500
+STEPS = 500
 """Of a run that does not say how many epochs it has."""
 WITHOUT_MEANING = {
     "batch_mode": "all structures have equally many atoms",
