@@ -7,8 +7,8 @@ Functions: :func:`relax` and :func:`md` of one structure or many, :func:`fit` an
 :func:`open_model` (read once, for several calculators), :func:`check_calculator` (of any ASE calculator).
 
 Packages: ``molcalc.analysis`` (potentials and surfaces, spectra, comparisons, pictures), ``molcalc.conformers`` (ranked
-and generated), ``molcalc.train``, ``molcalc.simulate``, ``molcalc.export``, ``molcalc.engines`` (OpenMM, i-PI, LAMMPS),
-``molcalc.testing``, ``molcalc.calculators``.
+and generated), ``molcalc.train``, ``molcalc.simulate``, ``molcalc.export``, ``molcalc.engines`` (OpenMM, i-PI, LAMMPS,
+TorchSim), ``molcalc.testing``, ``molcalc.calculators``.
 
 >>> from ase.build import molecule
 >>> from molcalc import AIMNet2

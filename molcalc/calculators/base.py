@@ -60,6 +60,7 @@ class MolCalculator(Calculator):
     name = "molcalc"
 
     def __init__(self, predictor: Predictor) -> None:
+        """Set up with the arguments that the class describes."""  # help() of subclasses would show ASE's arguments
         self.predictor = predictor
         self._edges = VerletList(predictor.potential.cutoff)
         self._kept = KeptResults()

@@ -40,8 +40,9 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("data", nargs="+", metavar="DATA", help=DATA_HELP)
     parser.add_argument(
-        "--model", action="append", metavar="KIND",
-        help="kind to train, or KIND:PRESET; repeat it (default physnet-dcm and noneq-dcm)",
+        "--model", action="append", metavar="POTENTIAL",
+        help="kind to train, such as aimnet2, or with a named size, physnet-dcm:reference-size; repeat it (default "
+        "physnet-dcm and noneq-dcm)",
     )  # fmt: skip
     parser.add_argument("--n-dcm", nargs="+", type=number(int, 1), default=[], metavar="N",
                         help="charges around each atom; kinds that have them are trained with each number")  # fmt: skip

@@ -27,6 +27,7 @@ _EPILOG = """\
 Make the script again after an update of molcalc.
 
 examples:
+  mkdir -p ~/.local/share/bash-completion/completions ~/.zfunc ~/.config/fish/completions    # of your shell
   molcalc completion bash > ~/.local/share/bash-completion/completions/molcalc
   molcalc completion zsh > ~/.zfunc/_molcalc    # with 'fpath+=~/.zfunc; autoload -Uz compinit; compinit' in ~/.zshrc
   molcalc completion fish > ~/.config/fish/completions/molcalc.fish
@@ -65,7 +66,7 @@ def completion_script(parser: argparse.ArgumentParser, shell: str) -> str:
     import shtab
 
     from molcalc.pretrained.catalog import BUNDLED, PUBLISHED
-    from molcalc.registry import MODELS
+    from molcalc.registry import GENERATOR, MODELS
 
     models = {"bash": "_molcalc_files_and_models", "zsh": "_molcalc_files_and_models"}
     models["fish"] = "(_molcalc_files_and_models)"
@@ -77,6 +78,8 @@ def completion_script(parser: argparse.ArgumentParser, shell: str) -> str:
         elif action.metavar == "MODEL":
             action.complete = models  # type: ignore[attr-defined]
         elif action.metavar == "KIND":
+            action.choices = (*MODELS, GENERATOR)
+        elif action.metavar == "POTENTIAL":
             action.choices = tuple(MODELS)
     preamble = {shell: _MODELS[shell].format(names=" ".join((*PUBLISHED, *BUNDLED)))}
     return str(shtab.complete(parser, shell=shell, preamble=preamble))

@@ -84,7 +84,8 @@ def first_line(file: Path) -> str:
     """What an example shows: the beginning of its docstring, or its first comment."""
     if file.suffix == ".py":
         return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
-    if file.suffix == ".yaml":
-        line = file.read_text(encoding="utf-8").partition("\n")[0]
+    if file.suffix in {".yaml", ".sh"}:
+        text = file.read_text(encoding="utf-8")
+        line = next((line for line in text.splitlines() if not line.startswith("#!")), "")
         return line.removeprefix("#").strip() if line.startswith("#") else ""
     return ""

@@ -88,6 +88,7 @@ def add_model_options(
     flag: str = "--model",
     one_fidelity: bool = True,
     several: str = "for an ensemble of several runs",
+    default: str = f"default {DEFAULT_PUBLISHED}",
 ) -> None:
     """Options that choose and set up the calculator.
 
@@ -96,6 +97,7 @@ def add_model_options(
     flag : that names it.
     one_fidelity : whether the command is about one fidelity, and what completes it may be chosen.
     several : what the flag is repeated for.
+    default : what happens without the flag.
     """
     group = parser.add_argument_group("model")
     group.add_argument(
@@ -103,8 +105,8 @@ def add_model_options(
         action="append",
         dest="model",
         metavar="MODEL",
-        help="published name, model directory, .jpt or .pt file ('molcalc info' lists names; default "
-        f"{DEFAULT_PUBLISHED}); repeat it {several}",
+        help="published name, model directory, .jpt or .pt file ('molcalc info' lists names; "
+        f"{default}); repeat it {several}",
     )
     if one_fidelity:
         group.add_argument("--fidelity", metavar="NAME", help="level of theory of a model that has several")

@@ -78,7 +78,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add_html(parser, "with --relax the ranked list with its structures")
     add_ranking_options(parser)
     add_table_options(parser, unit=True, usual=None)
-    add_model_options(parser, flag="--relax")
+    add_model_options(parser, flag="--relax", default="without it nothing is relaxed")
     parser.set_defaults(run=run, of_relaxed={name: parser.get_default(name) for name in _OF_RELAXED})
 
 

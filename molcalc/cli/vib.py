@@ -225,7 +225,7 @@ class VibrationReport:
         self._table.rows += rows
         found: dict[str, Any] = {
             "file": frame.source, "frame": frame.number, "formula": atoms.get_chemical_formula(),
-            "geometry": modes.geometry, "energy": energy, "max_force": fmax,
+            "charge": calculator.resolve(atoms).charge, "geometry": modes.geometry, "energy": energy, "max_force": fmax,
             "imaginary": modes.imaginary.tolist(), "wavenumbers": modes.wavenumbers.tolist(),
             "intensities": None if modes.intensities is None else modes.intensities.tolist(),
         }  # fmt: skip
@@ -269,7 +269,10 @@ class VibrationReport:
         show_table(self._args, self._table, document, text="")
 
     def _print(self, frame: InputStructure, rows: list[list[Any]], found: Mapping[str, Any]) -> None:
-        print(f"{frame.label}: {found['formula']}, {found['energy']:.6f} eV, fmax {found['max_force']:.5f} eV/Å")
+        print(
+            f"{frame.label}: {found['formula']}, charge {found['charge']}, {found['energy']:.6f} eV, "
+            f"fmax {found['max_force']:.5f} eV/Å"
+        )
         print(ShownTable(self._table.columns[2:], [row[2:] for row in rows]))
 
     def _values(self, level: Level) -> list[float | None]:

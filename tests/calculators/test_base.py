@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import pickle
 import threading
@@ -20,6 +21,7 @@ from ase.io.jsonio import encode
 from ase.mep import NEB
 from ase.optimize import BFGS
 
+from molcalc import D3, D4, AIMNet2, NonEquivariantDCM, PhysNetDCM
 from molcalc.errors import ConfigError
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.testing import check_calculator
@@ -47,6 +49,11 @@ def counted(calc):  # type: ignore[no-untyped-def]
 
     calc.calculate = calculate
     return calc, passes
+
+
+@pytest.mark.parametrize("calculator", [AIMNet2, PhysNetDCM, NonEquivariantDCM, D3, D4])
+def test_help_shows_no_arguments_that_only_ase_has(calculator: type) -> None:
+    assert "restart" not in str(inspect.getdoc(calculator.__init__))
 
 
 def test_one_pass_fills_everything(open_shell: Checkpoint) -> None:

@@ -70,6 +70,8 @@ def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         ("molcalc energy --model wb97m", ["wb97m-d3-multipoles"], ["b973c-d3"]),
         ("molcalc info wat", ["water.xyz"], ["notes"]),
         ("molcalc train --model aim", ["aimnet2-noneq-dcm"], ["physnet-dcm"]),
+        ("molcalc train --model conf", ["conformer-vae"], ["physnet-dcm"]),
+        ("molcalc compare-models co2.db --model ", ["noneq-dcm"], ["conformer-vae"]),
         ("molcalc completion f", ["fish"], ["bash"]),
     ],
 )

@@ -19,6 +19,7 @@ def test_examples_are_listed_with_what_they_show_and_copied_whole(run: Any, tmp_
     assert "relax_molecule.py" in listed
     assert "config/three_fidelities.yaml" in listed
     assert "AIMNet2 on three levels" in listed
+    assert "slurm_array.sh                             Relaxation of the structures" in listed
     folder = tmp_path / "mine"
     assert run("examples", "--copy", folder).status == 0
     for file in example_files(CHECKOUT):

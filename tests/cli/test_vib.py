@@ -37,6 +37,7 @@ def test_the_modes_are_those_of_the_library(run: Any, models: Path, water: Path)
     atoms = molecule("H2O")
     atoms.set_masses([15.999, 3.016, 2.014])
     modes = NormalModes.of(AIMNet2(models / "single", dtype="float64").get_vibrations(atoms))
+    assert found["charge"] == 0
     assert found["wavenumbers"] == pytest.approx(modes.wavenumbers.tolist(), rel=1e-6)
     assert found["intensities"] == pytest.approx(modes.intensities.tolist(), rel=1e-6)
     assert "no stationary point" in result.err

@@ -177,7 +177,9 @@ def structures_of_run(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 def _open_parts(files: Mapping[str, Any], config: VAEConfig, kept: KeptParts | None) -> Parts:
     """Structures of training, validation and test."""
     opened = {
-        name: open_dataset(files[name], units=files.get("units"), skip_bad=files.get("skip_bad", False))
+        name: open_dataset(
+            files[name], units=files.get("units"), skip_bad=files.get("skip_bad", False), structures_only=True
+        )
         for name in ("data", "valid", "test")
         if name in files
     }

@@ -57,6 +57,7 @@ def open_dataset(
     require: Collection[str] = (),
     allow_missing: bool = False,
     skip_bad: bool = False,
+    structures_only: bool = False,
 ) -> Dataset:
     """Open files as a dataset; they are read once and packed into a cache.
 
@@ -73,6 +74,7 @@ def open_dataset(
     require : labels that must be there.
     allow_missing : whether only some structures need to have them.
     skip_bad : leave out rows that cannot be used, with a warning, instead of raising.
+    structures_only : whether labels are not wanted, so that nothing is said of those that are missing.
 
     Returns
     -------
@@ -100,7 +102,7 @@ def open_dataset(
     if "numbers" not in packed.arrays:
         raise DatasetError(f"{', '.join(source.name for source in sources)}: no structures that can be used")
     dataset = Dataset(packed, sources)
-    _report_lookalikes(dataset)
+    _report_lookalikes(dataset, () if structures_only else tuple(LABELS))
     check_labels(dataset, require, allow_missing)
     return dataset
 
@@ -144,13 +146,14 @@ def check_any_label(dataset: Dataset) -> None:
         raise DatasetError(f"{names}: no labels, such as energy or forces{hint(dataset.lookalikes, LABELS)}")
 
 
-def _report_lookalikes(dataset: Dataset) -> None:
-    """Say what looks like a label that the files lack, or have as well, and is not used."""
+def _report_lookalikes(dataset: Dataset, wanted: Collection[str]) -> None:
+    """Say what looks like a wanted label, or a charge or spin, that is absent or there as well, and is not used."""
     names = ", ".join(source.name for source in dataset.sources)
-    absent = [label for label in LABELS if label not in dataset.labels]
+    absent = [label for label in wanted if label not in dataset.labels]
     absent += [] if dataset.total_charge.any() else ["total_charge"]
     absent += [] if (dataset.multiplicity > 2).any() else ["multiplicity"]
-    for level, labels in ((logging.WARNING, absent), (logging.INFO, list(dataset.labels))):
+    present = [label for label in wanted if label in dataset.labels]
+    for level, labels in ((logging.WARNING, absent), (logging.INFO, present)):
         if text := hint(dataset.lookalikes, labels):
             has = "no structure has" if level == logging.WARNING else "beside"
             about = ", ".join(label for label in labels if label in dataset.lookalikes.values())

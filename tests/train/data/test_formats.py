@@ -392,7 +392,7 @@ def test_lmdb_without_its_package_says_what_to_install(tmp_path: Path) -> None:
     try:
         import ase_db_backends  # noqa: F401
     except ImportError:
-        with pytest.raises(DatasetError, match=r"databases \.\w+ need the package ase-db-backends"):
+        with pytest.raises(DatasetError, match=r"databases \.\w+ need the package ase-db-backends: pip install"):
             open_dataset(tmp_path / "set.aselmdb")
 
 

@@ -162,7 +162,8 @@ def _opened(path: Path, how: Callable[[Path], Any]) -> Any:
     try:
         return how(path)
     except ImportError as error:
-        raise DatasetError(f"databases {path.suffix} need the package ase-db-backends ({error})") from error
+        text = f"databases {path.suffix} need the package ase-db-backends: pip install ase-db-backends ({error})"
+        raise DatasetError(text) from error
 
 
 @contextlib.contextmanager

@@ -137,6 +137,16 @@ def test_what_looks_like_a_label_is_named_with_the_cure(tmp_path: Path, caplog: 
     assert "mu, q, REF_forces" in caplog.text or "REF_forces, q" in caplog.text
 
 
+def test_nothing_is_said_of_labels_where_structures_alone_are_wanted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        opened(frames(tmp_path / "a.xyz"), structures_only=True)
+        assert "like" not in caplog.text
+        opened(rows(tmp_path / "a.db", Q=-1), structures_only=True)
+    assert "Q looks like a label" in caplog.text
+
+
 def test_what_looks_like_a_total_charge_and_is_not_read_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
