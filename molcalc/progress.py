@@ -10,6 +10,8 @@ from tqdm import tqdm
 
 SECONDS, SECONDS_IN_FILES = 0.5, 10.0
 """Between two updates; a file, unlike a terminal, keeps every one."""
+SECONDS_BEFORE = 10.0
+"""Before work that usually takes a moment shows a bar: its ``delay``."""
 
 
 def progress_bar(*, visible: bool = True, in_files: bool = False, **settings: Any) -> tqdm:

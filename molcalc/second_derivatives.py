@@ -21,6 +21,7 @@ from molcalc.energy_term import EnergyTerm
 from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.models.aimnet2_hessian import Displaced, DisplacedAIMNet2
 from molcalc.potential import Potential, PotentialOutput
+from molcalc.progress import SECONDS_BEFORE, progress_bar
 
 HESSIAN_ATOMS = 1500
 """Atoms (over all replicas) evaluated at once by the graph."""
@@ -157,7 +158,14 @@ def _shared_hessian(potential: Potential, batch: AtomicBatch) -> Tensor:
     energies = potential.shared_energies(replace(batch, positions=positions))
     if energies is not None:
         (gradient,) = torch.autograd.grad(energies.sum(), positions, create_graph=True)
-        for row, component in zip(result, gradient.flatten()):
+        components = progress_bar(
+            iterable=gradient.flatten(),
+            desc="second derivatives of pairs",
+            unit="row",
+            leave=False,
+            delay=SECONDS_BEFORE,
+        )
+        for row, component in zip(result, components):
             (row[:],) = torch.autograd.grad(component, positions, retain_graph=True)
     return result.flatten(1)
 
@@ -194,15 +202,17 @@ def _jacobian(
     n = batch.n_atoms
     chunk = max(1, min(n_rows, HESSIAN_ATOMS // n))
     result = batch.positions.new_zeros(n_rows, n * (3 + len(predictions)))
-    for start in range(0, n_rows, chunk):
-        rows = torch.arange(start, min(start + chunk, n_rows), device=batch.positions.device)
-        replicas = collate([batch] * len(rows))
-        positions = replicas.positions.detach().requires_grad_()
-        others = {name: value.detach().repeat(len(rows)).requires_grad_() for name, value in predictions.items()}
-        with torch.enable_grad():
-            values = function(replace(replicas, positions=positions), others).reshape(len(rows), n_rows)
-            picked = values.gather(1, rows[:, None]).sum()
-        if picked.requires_grad:
-            found = torch.autograd.grad(picked, [positions, *others.values()], materialize_grads=True)
-            result[rows] = torch.cat([each.reshape(len(rows), -1) for each in found], dim=1)
+    with progress_bar(total=n_rows, desc="second derivatives", unit="row", leave=False, delay=SECONDS_BEFORE) as bar:
+        for start in range(0, n_rows, chunk):
+            rows = torch.arange(start, min(start + chunk, n_rows), device=batch.positions.device)
+            replicas = collate([batch] * len(rows))
+            positions = replicas.positions.detach().requires_grad_()
+            others = {name: value.detach().repeat(len(rows)).requires_grad_() for name, value in predictions.items()}
+            with torch.enable_grad():
+                values = function(replace(replicas, positions=positions), others).reshape(len(rows), n_rows)
+                picked = values.gather(1, rows[:, None]).sum()
+            if picked.requires_grad:
+                found = torch.autograd.grad(picked, [positions, *others.values()], materialize_grads=True)
+                result[rows] = torch.cat([each.reshape(len(rows), -1) for each in found], dim=1)
+            bar.update(len(rows))
     return result

@@ -9,6 +9,7 @@ import pytest
 import torch
 from ase import Atoms
 
+import molcalc.second_derivatives
 from molcalc.assembly.opening import open_model
 from molcalc.assembly.potentials import PotentialOptions, potential_of
 from molcalc.batch import AtomicBatch, from_atoms
@@ -16,7 +17,9 @@ from molcalc.calculators import D3
 from molcalc.dispersion.d3 import D3Dispersion
 from molcalc.energy_term import EnergyTerm
 from molcalc.io.checkpoint import Checkpoint
+from molcalc.models import aimnet2_hessian
 from molcalc.potential import Potential
+from molcalc.progress import progress_bar
 from molcalc.second_derivatives import dipole_derivatives, hessian, second_derivatives
 from tests.helpers.calculators import periodic_calculator, tiny_calculator
 from tests.helpers.networks import tiny_checkpoint, tiny_multifidelity
@@ -173,3 +176,22 @@ def test_derivatives_of_the_dipole_by_the_graph_match_finite_differences(closed_
         moved.positions[3, 1] += sign * 1e-4
         values.append(calc.get_dipole_moment(moved))
     assert np.abs((values[0] - values[1]) / 2e-4 - derivatives[:, 3, 1]).max() < 1e-6
+
+
+@pytest.mark.parametrize("largest", [300, 1])
+def test_long_ones_show_how_far_they_are(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[str, int, int]] = []
+
+    def noted(**settings: Any) -> Any:
+        bar = progress_bar(in_files=True, **{**settings, "delay": 0.0})
+        close = bar.close
+        monkeypatch.setattr(bar, "close", lambda: (done.append((bar.desc, bar.n, bar.total)), close())[1])
+        return bar
+
+    monkeypatch.setattr(molcalc.second_derivatives, "progress_bar", noted)
+    monkeypatch.setattr(aimnet2_hessian, "progress_bar", noted)
+    monkeypatch.setattr(molcalc.second_derivatives, "MOST_DISPLACED_ATOMS", largest)
+    second_derivatives(potential(), batch_of(organic()))
+    assert done
+    assert all(n == total and "second derivatives" in what for what, n, total in done), done
+    assert any("pass 1" in what for what, _, _ in done) == (largest == 300)

@@ -28,6 +28,7 @@ from molcalc.models.aimnet2 import CHARGE_EPSILON, AIMNet2Network, equilibrate
 from molcalc.models.aimnet2_passes import MLP
 from molcalc.nn.neighbor_sum import EdgeRows, neighbor_sum
 from molcalc.nn.vector_basis import vector_basis_derivatives, vector_basis_formula
+from molcalc.progress import SECONDS_BEFORE, progress_bar
 
 ROWS_AT_ONCE = 512
 """Rows, of a coordinate and an atom each, that go through a perceptron together: they stay near the processor."""
@@ -335,7 +336,11 @@ class DisplacedAIMNet2:
             by_radial = None if t == 0 else self._by_radial(features, charges)
             shifts = by_basis.new_empty(n_moved, self._n_atoms, 2 * n_charges)
             last = t + 1 == len(self._messages)
-            for atoms in self._blocks():
+            blocks = progress_bar(
+                iterable=list(self._blocks()), desc=f"second derivatives, pass {t + 1} of {len(self._messages)}",
+                unit="block", leave=False, delay=SECONDS_BEFORE,
+            )  # fmt: skip
+            for atoms in blocks:
                 own = None
                 if by_radial is not None:
                     own = by_radial[:, atoms].permute(2, 1, 3, 0)
