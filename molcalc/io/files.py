@@ -159,6 +159,22 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
         raise ResourceError(f"cannot write {path}{content}: {storage_reason(error)}") from error
 
 
+def make_parents(path: Path) -> None:
+    """Make the folders that a new file or folder is to be in.
+
+    Raises
+    ------
+    ResourceError
+        When they cannot be made; names the file that is in the way of one.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        other = next((each for each in path.parents if os.path.lexists(each) and not os.path.isdir(each)), None)
+        reason = storage_reason(error) if other is None else f"{other} is no folder; choose another name"
+        raise ResourceError(f"cannot write {path}: {reason}") from error
+
+
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Name of a folder to fill with files, which becomes a new one in one step when the block ends well.
@@ -177,10 +193,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         When something is there in the meantime, or the disk is full or not writable; nothing is left then, as after any
         other error.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)  # for the lock, which is beside it
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {storage_reason(error)}") from error
+    make_parents(path)  # for the lock, which is beside it
     with only_writer(path):
         for name in _names_in(path.parent):
             if (found := _TEMPORARY.fullmatch(name)) and found["target"] == path.name:

@@ -24,8 +24,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from molcalc.errors import InputError, MolcalcError, ResourceError
-from molcalc.io.files import check_regular
+from molcalc.errors import InputError, MolcalcError
+from molcalc.io.files import check_regular, make_parents
 from molcalc.io.locks import only_writer
 
 
@@ -161,10 +161,7 @@ def reserved_folder(path: Path, *, force: bool, kind: str, owns: Callable[[str],
         When the folder that it is to be in cannot be made or written to.
     """
     check_folder(path, force=force, kind=kind, owns=owns)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)  # for the lock, which is beside it
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from error
+    make_parents(path)  # for the lock, which is beside it
     with only_writer(path):
         check_folder(path, force=force, kind=kind, owns=owns)
         yield

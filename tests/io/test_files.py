@@ -14,7 +14,16 @@ from ase.io import ulm
 
 from molcalc.errors import CheckpointCorruptError, CheckpointError, InUseError, ResourceError
 from molcalc.io import files
-from molcalc.io.files import NewFile, exclusive, read_file, remove_temporaries, replacing, sha256, write_atomic
+from molcalc.io.files import (
+    NewFile,
+    exclusive,
+    new_folder,
+    read_file,
+    remove_temporaries,
+    replacing,
+    sha256,
+    write_atomic,
+)
 
 
 def test_checksum_is_that_of_the_standard() -> None:
@@ -236,3 +245,13 @@ def test_arrays_that_do_not_reach_the_disk_are_not_lost_in_silence(tmp_path: Pat
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         file.close()
+
+
+@pytest.mark.parametrize("name", ["file/new", "file/deeper/new", "broken link/new"])
+def test_what_is_in_the_way_of_a_new_folder_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "broken link").symlink_to("nowhere")
+    obstacle = tmp_path / name.partition("/")[0]
+    message = rf"cannot write .*/new: {obstacle} is no folder; choose another name"
+    with pytest.raises(ResourceError, match=message), new_folder(tmp_path / name):
+        pass

@@ -176,5 +176,5 @@ def test_a_new_folder_has_one_writer_too(tmp_path: Path) -> None:
         begin_folder(path)
     assert os.listdir(tmp_path / "runs") == []
     (tmp_path / "file").touch()
-    with pytest.raises(ResourceError, match=r"cannot write .*file/new"):
+    with pytest.raises(ResourceError, match=r"cannot write .*file/new: .*/file is no folder; choose another name"):
         begin_folder(tmp_path / "file" / "new")
