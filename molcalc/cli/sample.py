@@ -89,12 +89,13 @@ def run(args: Arguments) -> int:
     from molcalc.conformers.molecules import Ensemble
     from molcalc.conformers.sdf import with_bond_orders
     from molcalc.conformers.vae.vae import ConformerVAE
-    from molcalc.io.targets import reserved_folder
+    from molcalc.io.targets import check_distinct, reserved_folder
 
     generator = ConformerVAE.load(args.run_folder)
     output, inputs = Path(args.output), input_paths([args.run_folder, *(args.reference or [])], *(args.model or []))
     compared = _compared(args, generator)
     if args.report is not None:
+        check_distinct([output, Path(args.report)])
         held = reserved_folder(
             Path(args.report), force=args.force, kind="a report", owns=CONFORMER_REPORT_FILES.__contains__
         )
