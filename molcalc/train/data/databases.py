@@ -105,7 +105,7 @@ def split_database(
 
 def part_files(database: Path) -> dict[str, Path]:
     """File of each part of a database that is split, by the name of the part."""
-    return {part: database.with_name(f"{database.stem}_{part}.db") for part in Split._fields}
+    return {part: database.parent / f"{database.stem}_{part}.db" for part in Split._fields}
 
 
 def merge(sources: Sequence[str | os.PathLike[str]], target: str | os.PathLike[str], *, force: bool = False) -> int:
