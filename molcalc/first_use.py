@@ -5,8 +5,8 @@ A package says where each of its public names is found, and lets its ``__getattr
     _HOMES = {"relax": "molcalc.simulate.relaxation"}
     __getattr__, __dir__ = on_first_use(__name__, _HOMES)
 
-The same imports stand under ``if TYPE_CHECKING`` for mypy and for editors, which run nothing; ``tests/test_init.py``
-holds the two together.
+The same imports stand under ``if TYPE_CHECKING`` for mypy and for editors, which run nothing;
+``tests/test_first_use.py`` holds the two together.
 """
 
 from __future__ import annotations

@@ -22,18 +22,14 @@ from molcalc.potential import Potential
 from molcalc.progress import progress_bar
 from molcalc.second_derivatives import dipole_derivatives, hessian, second_derivatives
 from tests.helpers.calculators import periodic_calculator, tiny_calculator
-from tests.helpers.networks import tiny_checkpoint, tiny_multifidelity
+from tests.helpers.networks import VARIANTS, tiny_checkpoint, tiny_multifidelity
 from tests.helpers.structures import crystal, organic, rattled
 
 HESSIAN_FD = 1e-5  # eV/Å²
 TWIN = 1e-10
 """Relative difference of two orders of summation."""
 NETWORKS: dict[str, dict[str, Any]] = {
-    "closed shell": {},
-    "open shell": {"charge_channels": 2},
-    "charges that miss a little": {"exact_charges": False},
-    "ensemble": {"n_members": 2},
-    "two passes": {"hidden": ((32, 24), (24,))},
+    **VARIANTS,
     "other numbers of functions": {"n_channels": 5, "n_radial": 8, "n_vector": 7},
 }
 

@@ -24,7 +24,7 @@ from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.potential import Potential
 from molcalc.steps import CompiledStep, step_of
 from tests.helpers.calculators import tiny_calculator
-from tests.helpers.networks import tiny_checkpoint, tiny_multifidelity
+from tests.helpers.networks import VARIANTS, tiny_checkpoint, tiny_multifidelity
 from tests.helpers.structures import crystal, organic, rattled
 
 pytestmark = pytest.mark.skipif(not runtime.available(), reason="needs numba")
@@ -34,11 +34,7 @@ TWIN = 1e-11
 SINGLE = 3e-6
 """The same in single precision, of energies in eV and forces in eV/Å of a small molecule."""
 NETWORKS: dict[str, dict[str, Any]] = {
-    "closed shell": {},
-    "open shell": {"charge_channels": 2},
-    "charges that miss a little": {"exact_charges": False},
-    "ensemble": {"n_members": 2},
-    "two passes": {"hidden": ((32, 24), (24,))},
+    **VARIANTS,
     "few combinations": {"n_channels": 5, "n_vector": 7},
 }
 

@@ -106,7 +106,7 @@ class Replacement:
     def __init__(self, path: Path) -> None:
         remove_leftovers(path)
         self.path = path
-        self.temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp.{path.name}")
+        self.temporary = _temporary_beside(path)
         self._owned = contextlib.ExitStack()
         # The wait is for those who look whether a lock that has just been made is a leftover.
         self._owned.enter_context(only_writer(path, lock=lock_file(self.temporary), wait=FOLDER_LOCK_WAIT))
@@ -198,7 +198,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         for name in _names_in(path.parent):
             if (found := _TEMPORARY.fullmatch(name)) and found["target"] == path.name:
                 shutil.rmtree(path.with_name(name), ignore_errors=True)
-        temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp.{path.name}")
+        temporary = _temporary_beside(path)
         try:
             temporary.mkdir()
             yield temporary
@@ -243,6 +243,11 @@ class NewFile(io.BufferedWriter):
 def storage_reason(error: OSError | sqlite3.OperationalError) -> str:
     """What hindered a write, in the words of the system or of SQLite."""
     return str(error.strerror or error) if isinstance(error, OSError) else str(error)
+
+
+def _temporary_beside(path: Path) -> Path:
+    """Name of what becomes a file or folder, in the same place and with the same ending, for this thread alone."""
+    return path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp.{path.name}")
 
 
 def _remove(temporary: Path) -> None:

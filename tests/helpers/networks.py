@@ -42,6 +42,15 @@ SMALLER_AIMNET2: dict[str, Any] = {
 }
 SMALLER_ELEMENTS = (1, 6, 8)
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "closed shell": {},
+    "open shell": {"charge_channels": 2},
+    "charges that miss a little": {"exact_charges": False},
+    "ensemble": {"n_members": 2},
+    "two passes": {"hidden": ((32, 24), (24,))},
+}
+"""Changes of a tiny AIMNet2 that go other ways through it."""
+
 FIDELITY_KINDS: dict[str, dict[str, Any]] = {
     "separate": {},
     "shared": {"embeddings": "shared"},

@@ -164,9 +164,7 @@ def structures_of_run(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     reference, folder = load_generator(path).reference, RunFolder(path)
     record = folder.path / OPTIONS_FILE
     if not record.is_file():
-        raise ConfigError(
-            f"{folder.path} holds a model, and not the run that made it: name structures to compare with (--reference)"
-        )
+        raise ConfigError(f"{folder.path} holds a model, and not the run that made it: {NAME_THEM}")
     files, options = VAE_OPTIONS.read(record)
     if files.get("data") is None:
         raise ConfigError(f"the generator in {folder.path} was trained on structures in memory: {NAME_THEM}")

@@ -43,7 +43,7 @@ def structures_of_database(path: str, name: str) -> list[Atoms]:
     if file.suffix == ".db":
         refuse_programs(recovered(file))
     images = []
-    with _opened(file) as database, bounded_memory(file, name):
+    with _database_in(file) as database, bounded_memory(file, name):
         for row in database.select():
             exact_integers(row.numbers, f"row {row.id}: numbers")  # ASE cuts what is not whole
             check_numbers(row.numbers.tolist(), f"row {row.id}")
@@ -63,7 +63,8 @@ def structures_of_database(path: str, name: str) -> list[Atoms]:
     return images
 
 
-def _opened(file: Path) -> Any:
+def _database_in(file: Path) -> Any:
+    """Database of ASE in a file, to be read."""
     from ase.db import connect
 
     return lmdb_database(file) if file.suffix == LMDB else connect(recovered(file), use_lock_file=False)
