@@ -51,6 +51,43 @@ ERRORS = {
     "directions of motion that are longer with more structures": Planted(
         "conformers/vae/network.py", "(sizes / len(some) ** 0.5)", "sizes", "tests/conformers/vae/test_network.py",
     ),
+    "collapsed latents pass in silence": Planted(
+        "conformers/vae/latent_advice.py", "(means.var(0) > ACTIVE).any()", "(means.var(0) > -1.0).any()",
+        "tests/conformers/vae/test_latent_advice.py",
+    ),
+    "a report takes the place of the structures": Planted(
+        "cli/sample.py", "check_distinct([output, Path(args.report)])", "check_distinct([output])",
+        "tests/cli/test_sample.py",
+    ),
+    "a search of maps that goes back too far": Planted(
+        "conformers/graphs.py", "max(causes, default=-1)\n", "max(causes, default=-1) - 1\n",
+        "tests/conformers/test_graphs.py",
+    ),
+    "texts on pictures that touch": Planted(
+        "analysis/picture_labels.py", "centers += SHARE", "centers += 0.0", "tests/analysis/test_picture_labels.py",
+    ),
+    "modes that are drawn inwards": Planted(
+        "calculators/normal_modes.py", "np.where(outwards < 0, -amplitude, amplitude)",
+        "np.where(outwards > 0, -amplitude, amplitude)", "tests/analysis/test_pictures.py",
+    ),
+    "translations along a long cell that lead nowhere": Planted(
+        "dispersion/lattice.py", "np.ceil(cutoff * inverse_heights) + 1", "np.ceil(reach * inverse_heights) + 1",
+        "tests/dispersion/test_lattice.py",
+    ),
+    "notes that are told twice": Planted("cli/terminal.py", "return new", "return True", "tests/cli/test_terminal.py"),
+    "second derivatives that do not move their bar": Planted(
+        "second_derivatives.py", "bar.update(len(rows))", "bar.update(0)", "tests/test_second_derivatives.py",
+    ),
+    "what a killed run left of a folder stays in the way": Planted(
+        "io/files.py", 'found["target"] == path.name:', 'found["target"] == "":', "tests/cli/test_examples.py",
+    ),
+    "a model that is listed is not completed": Planted(
+        "cli/completion.py", "(*PUBLISHED, *BUNDLED)", "(*BUNDLED,)", "tests/cli/test_completion.py",
+    ),
+    "widgets where ipywidgets is missing": Planted(
+        "progress.py", 'bar = tqdm if find_spec("ipywidgets") is None else notebook.tqdm', "bar = notebook.tqdm",
+        "tests/test_progress.py",
+    ),
     "starts that are near to each other come first": Planted(
         "conformers/metrics/start_sources.py", "int(nearest.argmax())", "int(nearest.argmin())",
         "tests/conformers/metrics/test_minima_search.py",

@@ -68,6 +68,7 @@ def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         ("molcalc db re", ["report", "repair"], ["merge"]),
         ("molcalc energy wat", ["water.xyz"], ["notes"]),
         ("molcalc energy --model wb97m", ["wb97m-d3-multipoles"], ["b973c-d3"]),
+        ("molcalc energy --model b97", ["b973c-d3"], ["wb97m-d3"]),
         ("molcalc info wat", ["water.xyz"], ["notes"]),
         ("molcalc train --model aim", ["aimnet2-noneq-dcm"], ["physnet-dcm"]),
         ("molcalc train --model conf", ["conformer-vae"], ["physnet-dcm"]),
