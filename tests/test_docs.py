@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import itertools
 import re
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,12 +24,17 @@ from ase.db import connect
 from ase.io import write
 
 from molcalc.cli import build_parser, failures
+from molcalc.conformers.vae.config import VAE_PARTS
 from molcalc.export import export
 from molcalc.io import checkpoint
+from molcalc.registry import MODELS
 from molcalc.state import STATE_KEYS
+from molcalc.train.config import CONFIG_PARTS
 from molcalc.train.data.declared_units import QUANTITIES
 from molcalc.train.data.formats.molecule_groups import LAYOUTS
 from molcalc.train.fitting import fit
+from molcalc.train.loop.losses import LossConfig
+from molcalc.train.optimize.schedules import ScheduleConfig
 from tests.helpers.calculators import tiny_calculator
 from tests.helpers.networks import small_checkpoint
 from tests.helpers.structures import rattled
@@ -169,6 +176,42 @@ def test_every_command_on_a_page_has_options_that_exist() -> None:
         args, unknown = parser.parse_known_args(words)
         assert not unknown, f"{page}: molcalc {' '.join(words)}"
     assert len(commands) > 30
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Options of a command and of those below it."""
+    found = {option for action in parser._actions for option in action.option_strings}
+    return found.union(*(options_of(below) for below in commands_of(parser).values()))
+
+
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Parsers of the commands below a parser, by name."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return {name: command for action in below for name, command in action.choices.items()}
+
+
+@pytest.mark.parametrize("page", ["README.md", *PAGES])
+def test_commands_and_options_within_sentences_exist(page: str) -> None:
+    text = PAGES[page].read_text() if page in PAGES else (REPOSITORY / page).read_text()
+    commands = commands_of(build_parser())
+    for words in re.findall(r"`molcalc ([a-z][^`]*)`", text):
+        command = commands[words.split()[0]]
+        assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", words)) <= options_of(command), words
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("from_")])
+def test_what_takes_the_place_of_other_programs_exists(page: str) -> None:
+    """In the right column of the tables: options of any command, and keys of training and of generators."""
+    options = options_of(build_parser()) | {"--no-python"}  # of torchrun
+    keys = {field.name for part in (*CONFIG_PARTS.values(), *VAE_PARTS.values()) for field in fields(part)}
+    keys |= {field.name for entry in MODELS.values() for field in fields(entry.config)}
+    keys |= {field.name for kind in (ScheduleConfig, LossConfig) for field in fields(kind)}
+    keys |= {"key", "member", "split"}  # any, of calculators, short for split_method
+    for row in re.findall(r"(?m)^\|.*? \| (.*)\|$", PAGES[page].read_text()):
+        taken = re.sub(r"[^|.;]*are not offered", "", row)
+        assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", taken)) <= options, row
+        for key in re.findall(r"`(?:--set )?((?:loss\.|schedule\.|arguments\.)?[a-z_]+)(?:=|: )", taken):
+            assert key.split(".")[-1] in keys, f"{key}: {row}"
 
 
 def test_the_page_of_files_has_every_variable_that_is_read_and_every_exit_status() -> None:
