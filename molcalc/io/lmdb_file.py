@@ -1,45 +1,53 @@
-"""Check of LMDB files, which their library maps into memory: reading a part that is missing ends the process.
-
-A file begins with two pages of the same form; the one with the higher transaction counts. It says how long a page is
-and which is the last one in use. See ``MDB_meta`` in the source of LMDB.
-"""
+"""Check of LMDB files before their library maps them, where a number of a page beyond the file ends the process."""
 
 from __future__ import annotations
 
-import struct
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+
+from molcalc.errors import MissingPackageError
 
 LMDB = ".aselmdb"
 """Ending of the databases of ASE that are such files."""
-MAGIC = 0xBEEFC0DE
-_META = struct.Struct("<16xII16xI92xQQ")
-"""Of a page: magic number, version, page size, last page, transaction; its header and the rest are passed over."""
 
 
-def check_whole(path: Path) -> None:
-    """Refuse a file that is shorter than what it says.
+def check_sound(path: Path) -> None:
+    """Refuse a file of which something is missing, or in which a page refers to what it must not.
+
+    The package of LMDB checks this by Python alone: all pages that can be reached, in 6 µs for each row.
 
     Raises
     ------
     ValueError
-        When it is cut off, or no LMDB file.
+        When it is damaged, or no LMDB file.
+    MissingPackageError
+        Without the package lmdb, or with one below version 3.
     OSError
     """
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        first = _meta(file.read(_META.size))
-        file.seek(first[0])
-        second = _meta(file.read(_META.size))
-    page_size, last_page, _ = max(first, second, key=lambda found: found[2])
-    if (last_page + 1) * page_size > size:
-        raise ValueError(f"it is cut off: {size} bytes of {(last_page + 1) * page_size}")
+    with lmdb_packages():
+        from lmdb import verify
+
+    try:
+        problems = verify.verify(str(path), subdir=False)
+    except verify.VerifyError as error:
+        raise ValueError(str(error)) from error
+    if problems:
+        raise ValueError(problems[0] + (f" ({len(problems) - 1} more of this kind)" if problems[1:] else ""))
 
 
-def _meta(data: bytes) -> tuple[int, int, int]:
-    """Page size, last page and transaction."""
-    if len(data) < _META.size:
-        raise ValueError("it is cut off in its first pages")
-    magic, _, page_size, last_page, transaction = _META.unpack(data)
-    if magic != MAGIC:
-        raise ValueError("it is no LMDB file")
-    return page_size, last_page, transaction
+@contextlib.contextmanager
+def lmdb_packages() -> Iterator[None]:
+    """Say what is to be installed when an import of the block fails.
+
+    Raises
+    ------
+    MissingPackageError
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingPackageError(
+            f"databases {LMDB} need the packages ase-db-backends and lmdb, version 3 or later: "
+            f"pip install --upgrade ase-db-backends lmdb ({error})"
+        ) from error

@@ -55,6 +55,7 @@ class Command:
     old : what is put at the place of each target before, a name of the inputs; "" for nothing.
     kept : names of what stays after an error, for the command to go on with.
     within : Å, eV, …: how far a run in two parts may be from one in one piece.
+    once : whether it refuses what is there, so that it is not run again after it succeeded.
     broken : how many of its system calls are broken, evenly chosen, where it is slow or repeats them; 0 for all.
     """
 
@@ -67,6 +68,7 @@ class Command:
     old: str = ""
     kept: tuple[str, ...] = ()
     within: float = ROUNDING
+    once: bool = False
     broken: int = 0
 
     @property
@@ -161,7 +163,7 @@ COMMANDS = {
         old="water.xyz",
     ),
     "compare-models": Command(words=_COMPARE, again=(*_COMPARE, "--force"), targets=("o",), grows=True, broken=12),
-    "examples": Command(words=("examples", "--copy", "o"), targets=("o",), broken=60),
+    "examples": Command(words=("examples", "--copy", "o"), targets=("o",), once=True, broken=60),
     "train a generator": Command(
         words=(*_GENERATOR, "--resume", "auto"), targets=("generator",), grows=True, broken=12
     ),

@@ -155,6 +155,8 @@ class Stage:
             problems += [f"{n} is left behind" for n in names_in(folder) - known if not _is(n, tolerated)]
         if digests(folder, all_in(folder)) == inputs.everything:  # then it does what it did undisturbed
             return problems
+        if command.once and finished.status == 0:
+            return problems
         return problems + list(self._wrong_rerun(name, folder, tolerated))
 
     def _wrong_rerun(self, name: str, folder: Path, tolerated: str) -> list[str]:

@@ -1,67 +1,61 @@
-"""LMDB files that are shorter than what they say."""
+"""LMDB files that are damaged: refused before their library maps them, which would end the process."""
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
-from ase import Atoms
-from ase.db import connect
-from ase.io import write
 
-from molcalc.errors import DatasetError, ResourceError
-from molcalc.io.budget import limited_addresses
-from molcalc.io.lmdb_file import check_whole
-from molcalc.train.data import convert, open_dataset
-from molcalc.train.data.formats.database_structures import structures_of_database
-from tests.helpers.lmdb_pages import PAGE, page
+from molcalc.io.lmdb_file import check_sound
+
+pytest.importorskip("lmdb.verify")
+PAGE = 4096
 
 
-def test_the_last_transaction_says_how_long_the_file_is(tmp_path: Path) -> None:
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Of a thousand entries on pages below others, one of them on pages of its own."""
+    import lmdb
+
     path = tmp_path / "a.aselmdb"
-    path.write_bytes(page(9, 4) + page(3, 5) + bytes(2 * PAGE))
-    check_whole(path)
-    path.write_bytes(page(3, 5) + page(9, 4) + bytes(2 * PAGE - 1))
-    with pytest.raises(ValueError, match="it is cut off: 16383 bytes of 16384"):
-        check_whole(path)
-    with pytest.raises(DatasetError, match=r"a\.aselmdb.*it is cut off: 16383 bytes of 16384"):
-        open_dataset(path)
+    environment = lmdb.open(str(path), subdir=False, lock=False, map_size=1 << 24)
+    with environment, environment.begin(write=True) as writing:
+        for k in range(1000):
+            writing.put(str(k).encode(), bytes(200) if k != 500 else bytes(3 * PAGE))
+    return path
 
 
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (b"", "cut off in its first pages"),
-        (page(3, 5)[:100], "cut off in its first pages"),
-        (page(3, 5), "cut off in its first pages"),
-        (page(3, 5, magic=1) + page(3, 5), "no LMDB file"),
-        (page(3, 5) + page(3, 5, magic=1), "no LMDB file"),
-    ],
-    ids=["empty", "first page", "second page", "first magic", "second magic"],
-)
-def test_what_has_no_beginning_is_refused(data: bytes, words: str, tmp_path: Path) -> None:
-    (tmp_path / "a.aselmdb").write_bytes(data)
-    with pytest.raises(ValueError, match=words):
-        check_whole(tmp_path / "a.aselmdb")
+def test_a_file_of_lmdb_is_sound(database: Path) -> None:
+    check_sound(database)
 
 
-def test_a_database_is_read_within_its_budget_and_nothing_is_written_beside_it(tmp_path: Path) -> None:
-    """LMDB maps two terabytes of addresses."""
-    pytest.importorskip("lmdb")
-    pytest.importorskip("ase_db_backends")
-    path = tmp_path / "a.aselmdb"
-    with connect(path, use_lock_file=False) as database:
-        database.write(Atoms("OH", [[0, 0, 0], [0, 0, 1]]), total_charge=-1)
-    path.with_name("a.aselmdb-lock").unlink()
-    (atoms,) = structures_of_database(str(path), "a.aselmdb")
-    assert atoms.info["total_charge"] == -1
-    assert len(open_dataset(path)) == 1
-    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["a.aselmdb"]
+@pytest.mark.parametrize("size", [0, 100, PAGE, PAGE + 100, 5 * PAGE, -1], ids=str)
+def test_a_file_that_is_cut_off_is_refused(database: Path, size: int) -> None:
+    database.write_bytes(database.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"beyond|truncated|not an LMDB data file"):
+        check_sound(database)
 
 
-def test_addresses_that_the_system_does_not_give_are_no_bug(tmp_path: Path) -> None:
-    pytest.importorskip("lmdb")
-    pytest.importorskip("ase_db_backends")
-    write(tmp_path / "a.xyz", Atoms("H"))
-    with limited_addresses(1 << 34), pytest.raises(ResourceError, match=r"cannot write .*a\.aselmdb.*ulimit -v"):
-        convert([tmp_path / "a.xyz"], tmp_path / "a.aselmdb")
+def test_a_number_of_a_page_beyond_the_file_is_refused(database: Path) -> None:
+    """A branch has flag 1 in its header of 16 bytes, then the places of its nodes; they begin with numbers of pages."""
+    data = database.read_bytes()
+    branches = [
+        start for start in range(2 * PAGE, len(data), PAGE) if struct.unpack_from("<H", data, start + 10) == (1,)
+    ]
+    assert branches
+    for start in branches:
+        (end,) = struct.unpack_from("<H", data, start + 12)
+        for place in range(start + 16, start + end, 2):
+            changed = bytearray(data)
+            (node,) = struct.unpack_from("<H", data, place)
+            struct.pack_into("<I", changed, start + node, len(data) // PAGE + 1000)
+            database.write_bytes(changed)
+            with pytest.raises(ValueError, match="out-of-range page"):
+                check_sound(database)
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.aselmdb").write_bytes(b"SQLite format 3\0" + bytes(2 * PAGE))
+    with pytest.raises(ValueError, match="not an LMDB data file"):
+        check_sound(tmp_path / "a.aselmdb")

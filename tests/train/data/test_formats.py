@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sqlite3
+import unittest.mock
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ase.constraints import FixAtoms
 from ase.db import connect
 from ase.io import write
 
-from molcalc.errors import DatasetError, ResourceError
+from molcalc.errors import DatasetError, MissingPackageError, ResourceError
 from molcalc.properties import LABELS
 from molcalc.train.data import Dataset, open_dataset
 from molcalc.train.data.block import Block
@@ -29,7 +30,6 @@ from molcalc.train.data.formats import FORMATS, Format
 from molcalc.train.data.formats.base import DataFile
 from molcalc.train.data.formats.sqlite import SQLiteDatabase
 from molcalc.train.data.problems import Problems
-from tests.helpers.lmdb_pages import page
 from tests.train.data.conftest import Make, labelled
 
 
@@ -388,12 +388,12 @@ def test_python_objects_in_npz_files_are_not_read(tmp_path: Path) -> None:
 
 
 def test_lmdb_without_its_package_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "set.aselmdb").write_bytes(page(1, 1) + page(1, 0))
-    try:
-        import ase_db_backends  # noqa: F401
-    except ImportError:
-        with pytest.raises(DatasetError, match=r"databases \.\w+ need the package ase-db-backends: pip install"):
-            open_dataset(tmp_path / "set.aselmdb")
+    (tmp_path / "set.aselmdb").write_bytes(bytes(1))
+    with (
+        unittest.mock.patch.dict("sys.modules", {"lmdb": None}),
+        pytest.raises(MissingPackageError, match=r"databases \.aselmdb need .*: pip install --upgrade ase-db-backends"),
+    ):
+        open_dataset(tmp_path / "set.aselmdb")
 
 
 def test_lmdb_gives_the_same_arrays(make_database: Make, tmp_path: Path) -> None:
@@ -460,7 +460,7 @@ def test_a_file_that_the_system_has_no_memory_for_is_not_called_damaged(
     def refuse(path: Path) -> None:
         raise RuntimeError(f"{path}: {os.strerror(errno.ENOMEM)}")
 
-    (tmp_path / "x.aselmdb").write_bytes(page(1, 1) + page(1, 0))
-    monkeypatch.setattr("molcalc.train.data.formats.database.lmdb_database", refuse)
+    (tmp_path / "x.aselmdb").write_bytes(bytes(1))
+    monkeypatch.setattr("molcalc.train.data.formats.database.read_lmdb", refuse)
     with pytest.raises(ResourceError, match=r"does not fit into memory \(see ulimit -v\): .*Cannot allocate memory"):
         open_dataset(tmp_path / "x.aselmdb")

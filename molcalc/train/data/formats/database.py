@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ase.data import chemical_symbols
 
-from molcalc.errors import DatasetError, InputError, damaged, reason_of
-from molcalc.io.lmdb_file import LMDB, check_whole
+from molcalc.errors import DatasetError, InputError, MissingPackageError, damaged
+from molcalc.io.lmdb_file import LMDB
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.declared_units import QUANTITIES, unit_factors
 from molcalc.train.data.formats.atoms import atoms_of, data_of, keys_of
 from molcalc.train.data.formats.database_keys import DatabaseKeys
+from molcalc.train.data.formats.lmdb_database import errors_of_the_system, new_lmdb, read_lmdb
 from molcalc.train.data.formats.row import Row, named, packed_row
 from molcalc.train.data.formats.rows import RowFile
 
@@ -78,13 +77,15 @@ class Database(RowFile):
         OSError
             When the disk is full or not writable, of LMDB too, or there are not enough addresses for it.
         """
-        with _plain_errors(path):
-            return write_rows(_opened(path, _connected), blocks, metadata)
+        if path.suffix.lower() != LMDB:
+            return write_rows(_connected(path), blocks, metadata)
+        with contextlib.closing(new_lmdb(path)) as database, errors_of_the_system():
+            return write_rows(database, blocks, metadata)
 
     def _connect(self) -> Any:
         try:
-            return _opened(self.content, lmdb_database if self.path.suffix.lower() == LMDB else _connected)
-        except DatasetError:
+            return (read_lmdb if self.path.suffix.lower() == LMDB else _connected)(self.content)
+        except MissingPackageError:
             raise
         except Exception as error:
             raise damaged(self.path, error) from error
@@ -134,48 +135,6 @@ def write_rows(database: Any, blocks: Iterator[Block], metadata: Mapping[str, An
             database.metadata = dict(metadata)
     named.report()
     return count
-
-
-def lmdb_database(path: Path) -> Any:
-    """Database of ASE in a file that is whole, to be read: nothing is written beside it.
-
-    It maps more addresses than any budget of memory has, so it is opened before that is limited.
-
-    Returns
-    -------
-    database
-
-    Raises
-    ------
-    ValueError, OSError
-        When it is cut off, or no LMDB file.
-    ImportError
-        Without the package ase-db-backends.
-    """
-    from ase.db import connect
-
-    check_whole(path)
-    return connect(str(path.absolute()), use_lock_file=False, readonly=True)
-
-
-def _opened(path: Path, how: Callable[[Path], Any]) -> Any:
-    try:
-        return how(path)
-    except ImportError as error:
-        text = f"databases {path.suffix} need the package ase-db-backends: pip install ase-db-backends ({error})"
-        raise DatasetError(text) from error
-
-
-@contextlib.contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
-    """Errors of the system as Python has them, also from LMDB, which has classes of its own."""
-    of_lmdb: tuple[type[Exception], ...] = ()
-    if path.suffix.lower() == LMDB and find_spec("lmdb") is not None:
-        of_lmdb = (import_module("lmdb").Error,)
-    try:
-        yield
-    except of_lmdb as error:
-        raise OSError(f"{reason_of(error)} (LMDB; it maps two terabytes of addresses, see ulimit -v)") from error
 
 
 def _connected(path: Path) -> Any:

@@ -14,8 +14,8 @@ from molcalc.io.exact_numbers import exact_integers
 from molcalc.io.lmdb_file import LMDB
 from molcalc.io.sqlite import recovered, refuse_programs
 from molcalc.state import single
-from molcalc.train.data.formats.database import lmdb_database
 from molcalc.train.data.formats.database_keys import is_key_in_data
+from molcalc.train.data.formats.lmdb_database import read_lmdb
 from molcalc.train.data.formats.row import NOT_OTHER, named
 
 DATABASES = ("db", "json")
@@ -67,4 +67,4 @@ def _database_in(file: Path) -> Any:
     """Database of ASE in a file, to be read."""
     from ase.db import connect
 
-    return lmdb_database(file) if file.suffix == LMDB else connect(recovered(file), use_lock_file=False)
+    return read_lmdb(file) if file.suffix == LMDB else connect(recovered(file), use_lock_file=False)
