@@ -159,7 +159,8 @@ def _compared(args: Arguments, generator: ConformerVAE) -> dict[str, list[Atoms]
             raise ConfigError("--reference is what a report compares with: give --report FOLDER as well")
         return {}
     if args.reference is not None:
-        found = {"reference": generator.reference.frames_in(open_dataset(parse_data(args.reference)))}
+        named = open_dataset(parse_data(args.reference), structures_only=True)
+        found = {"reference": generator.reference.frames_in(named)}
     else:
         of_run = structures_of_run(args.run_folder)
         found = {"train": of_run["train"], "reference": np.concatenate([of_run["valid"], of_run["test"]])}

@@ -138,10 +138,12 @@ def molecule_of(atoms: Atoms, label: str) -> Molecule:
     Raises
     ------
     InputError
-        When the structure is periodic, has no atoms or positions that are none.
+        When the structure is none, is periodic, has no atoms or positions that are none.
     StateError
         When charge or multiplicity contradict each other.
     """
+    if not isinstance(atoms, Atoms):
+        raise InputError(f"{label} is a {type(atoms).__name__}; expected Atoms")
     if atoms.pbc.any():
         raise InputError(
             f"{label}: pbc={atoms.pbc.tolist()}: conformers are of molecules; switch off with atoms.pbc = False"

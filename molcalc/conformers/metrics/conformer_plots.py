@@ -138,7 +138,10 @@ def draw_coverage(metrics: ConformerMetrics) -> Any:
 
 
 def draw_latent(latents: np.ndarray, torsions: np.ndarray, name: str) -> Any:
-    """Latents of structures along their two main directions, colored by a torsion.
+    """Latents of structures in the plane that explains a torsion best, colored by it.
+
+    The axes are those combinations of latents that are nearest to its cosine and its sine: a circle, where the latent
+    space knows it.
 
     Parameters
     ----------
@@ -157,12 +160,8 @@ def draw_latent(latents: np.ndarray, torsions: np.ndarray, name: str) -> Any:
     """
     if len(latents) != len(torsions):
         raise InputError(f"{len(latents)} latents, {len(torsions)} torsions: give one for each structure")
-    about = latents - latents.mean(axis=0)
-    _, sizes, directions = np.linalg.svd(about, full_matrices=False)
-    shares = sizes**2 / max(float(np.sum(sizes**2)), 1e-300)
-    places = about @ directions[:2].T
-    if places.shape[1] == 1:
-        places, shares = np.column_stack([places, np.zeros(len(places))]), np.append(shares, 0.0)
+    radians = np.radians(torsions)
+    places, explained = _explaining(latents, np.column_stack([np.cos(radians), np.sin(radians)]))
     figure, axes = new_figure(1, 1, 5.4, 4.4)
     axis = axes[0, 0]
     image = axis.scatter(
@@ -170,10 +169,33 @@ def draw_latent(latents: np.ndarray, torsions: np.ndarray, name: str) -> Any:
     )
     bar = figure.colorbar(image, ax=axis, label=f"{name} (°)")
     bar.set_ticks(TICKS)
-    axis.set_xlabel(f"first main direction ({100 * shares[0]:.0f} % of the variance)")
-    axis.set_ylabel(f"second ({100 * shares[1]:.0f} %)")
+    axis.set_xlabel(f"latents nearest to its cosine ({100 * explained[0]:.0f} % explained)")
+    axis.set_ylabel(f"nearest to its sine ({100 * explained[1]:.0f} %)")
+    axis.set_aspect("equal", adjustable="datalim")
     axis.set_title(f"Latents of {len(latents)} structures")
     return figure
+
+
+def _explaining(latents: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Combinations of latents nearest to values, and the shares of variance that they explain of values left out.
+
+    Parameters
+    ----------
+    latents : (n_structures, n_latent).
+    values : (n_structures, n_values).
+
+    Returns
+    -------
+    combinations : (n_structures, n_values).
+    explained : (n_values,), at least 0.
+    """
+    known = np.column_stack([np.ones(len(latents)), latents])
+    # A ridge of one structure, as latents are of the order of 1: there may be more latents than structures.
+    projection = known @ np.linalg.solve(known.T @ known + np.eye(known.shape[1]), known.T)
+    fitted = projection @ values
+    left_out = (values - fitted) / (1.0 - np.diag(projection))[:, None]
+    variances = ((values - values.mean(axis=0)) ** 2).sum(axis=0)
+    return fitted, np.maximum(0.0, 1.0 - (left_out**2).sum(axis=0) / np.maximum(variances, 1e-300))
 
 
 def draw_searches(searches: Sequence[MinimaSearch]) -> Any:

@@ -134,7 +134,7 @@ def _pictures(
             ("coverage", plots.draw_coverage(metrics), "Coverage in both directions against the distance."),
         ]
         if latents is not None:
-            drawn.append(("latents", plots.draw_latent(*latents), "Latents along their two main directions."))
+            drawn.append(("latents", plots.draw_latent(*latents), "Latents in the plane that explains a torsion best."))
         if searches:
             drawn.append(("searches", plots.draw_searches(searches), "Distinct minima found by each search."))
         return [

@@ -12,6 +12,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from molcalc._version import __version__
 from molcalc.conformers.graphs import AtomGraph
 from molcalc.conformers.molecules import Molecule, atom_labels
 from molcalc.conformers.vae.losses import ObjectiveConfig
@@ -28,6 +29,9 @@ from molcalc.units import SYMBOLS
 
 MOLECULE = "molecule."
 PRIOR = "prior."
+VERSION = 2
+"""Of the arrays of a generator. The first had the mean of the training structures twice."""
+MEANS_IN_1 = ("encoder.mean", "decoder.mean")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +64,7 @@ def declaration(parts: GeneratorParts) -> ModelConfig:
     """What the model file says of a generator beside its arrays."""
     molecule = parts.reference.molecule
     arguments = {
+        "version": VERSION,
         "name": molecule.name,
         "charge": molecule.charge,
         "multiplicity": molecule.multiplicity,
@@ -136,13 +141,19 @@ def parts_of(model: Checkpoint, where: str) -> GeneratorParts:
     Raises
     ------
     CheckpointMismatchError
-        When it is of another kind, or its entries or arrays do not fit each other.
+        When it is of another kind, of a newer or too old version, or its entries or arrays do not fit each other.
     """
     if model.config.kind != GENERATOR:
         raise CheckpointMismatchError(
             f"{where} holds a model of the kind {short(model.config.kind)}, which is no generator of conformers"
         )
     arguments = model.config.arguments
+    version = arguments.get("version", 1)
+    if type(version) is not int or not 1 <= version <= VERSION:
+        raise CheckpointMismatchError(
+            f"{where} holds a generator of version {short(version)}; this molcalc {__version__} reads up to {VERSION}: "
+            "install a newer molcalc"
+        )
     try:
         config = from_dict(VAENetworkConfig, arguments.get("network", {}), f"{where}: network")
         objective = from_dict(ObjectiveConfig, arguments.get("objective", {}), f"{where}: objective")
@@ -150,12 +161,21 @@ def parts_of(model: Checkpoint, where: str) -> GeneratorParts:
     except ConfigError as error:
         raise CheckpointMismatchError(str(error)) from error
     network = new_network(reference, config)
-    own = {name: value for name, value in model.weights.items() if name.startswith(OF_ONE_NETWORK)}
-    expected = {OF_ONE_NETWORK + name: value.shape for name, value in network.state_dict().items()}
-    check_weights(own, expected)
+    own = {
+        name.removeprefix(OF_ONE_NETWORK): value
+        for name, value in model.weights.items()
+        if name.startswith(OF_ONE_NETWORK)
+    }
+    if version == 1 and all(name in own for name in MEANS_IN_1):
+        own["mean"] = [own.pop(name) for name in MEANS_IN_1][0]
+    try:
+        check_weights(own, {name: value.shape for name, value in network.state_dict().items()})
+    except CheckpointMismatchError as error:
+        older = "; one made before molcalc 0.2.0 has to be trained anew" if version == 1 else ""
+        raise CheckpointMismatchError(f"{where}: {error}{older}") from error
     if any(value.dtype == torch.float64 for value in own.values()):
         network = network.double()
-    network.load_state_dict({name.removeprefix(OF_ONE_NETWORK): value for name, value in own.items()})
+    network.load_state_dict(own)
     network.requires_grad_(False).eval()
     mixture = _mixture(model.weights, config, where)
     return GeneratorParts(reference, config, objective, network, mixture, model.config.provenance)
@@ -207,7 +227,9 @@ def _mixture(arrays: Mapping[str, Tensor], config: VAENetworkConfig, where: str)
         return None
     n_latent = config.latent_dim
     n = len(found["weights"]) if "weights" in found else 0
+    shapes = {name: value.shape for name, value in found.items()}
     expected = {"weights": (n,), "means": (n, n_latent), "covariances": (n, n_latent, n_latent)}
-    if n == 0 or {name: value.shape for name, value in found.items()} != expected:
+    of_all = {**expected, "covariances": (1, n_latent, n_latent)}
+    if n == 0 or shapes not in (expected, of_all):
         raise CheckpointMismatchError(f"{where}: the mixture of the prior does not fit {n_latent} latent dimensions")
     return GaussianMixture(**found)

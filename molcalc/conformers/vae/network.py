@@ -118,9 +118,7 @@ class Encoder(nn.Module):
         self.along = nn.Linear(n_modes, config.latent_dim, bias=False) if config.n_pseudoscalars else None
         if self.along is not None:
             nn.init.eye_(self.along.weight)
-        self.register_buffer("mean", torch.zeros(len(numbers), 3))
         self.register_buffer("directions", torch.zeros(n_modes, len(numbers), 3))
-        self.mean: Tensor
         self.directions: Tensor
         with torch.no_grad():
             self.latent.weight[config.latent_dim if self.along is None else 0 :] *= LATENT_GAIN
@@ -128,9 +126,9 @@ class Encoder(nn.Module):
             self.latent.bias[config.latent_dim :] = LOG_VARIANCE
 
     def forward(
-        self, positions: Float[Tensor, "n_structures n_atoms 3"], cutoff: float
+        self, positions: Float[Tensor, "n_structures n_atoms 3"], mean: Float[Tensor, "n_atoms 3"], cutoff: float
     ) -> tuple[Float[Tensor, "n_structures n_latent"], Float[Tensor, "n_structures n_latent"]]:
-        """Means and log-variances."""
+        """Means and log-variances of structures, whose moves are seen from the mean of the training structures."""
         small = positions.shape[1] <= ALL_PAIRS
         graph = DenseGraph.all_pairs(positions) if small else DenseGraph.within(positions, cutoff)
         x, vectors = self.visnet(self.own(), self.as_neighbor(), positions, graph, cutoff)
@@ -139,7 +137,7 @@ class Encoder(nn.Module):
             features.append(self.pseudoscalars(vectors))
         means, log_variances = self.latent(self.atoms(torch.cat(features, dim=-1)).mean(1)).chunk(2, dim=-1)
         if self.along is not None:
-            away = aligned(positions, self.mean.expand_as(positions)) - self.mean
+            away = aligned(positions, mean.expand_as(positions)) - mean
             means = means + self.along(torch.einsum("bic,mic->bm", away, self.directions))
         return means, log_variances
 
@@ -165,19 +163,19 @@ class Decoder(nn.Module):
         i, j = topology.pairs[:, topology.bonds_apart <= BONDED_APART]
         near[i, j] = near[j, i] = 1.0
         self.register_buffer("bonded", near, persistent=False)
-        self.register_buffer("mean", torch.zeros(len(numbers), 3))
         self.register_buffer("usual_lengths", torch.ones(int(stiff.sum())))
         self.stiff: Tensor
         self.bonded: Tensor
-        self.mean: Tensor
         self.usual_lengths: Tensor
         self.stretch = nn.Sequential(nn.Linear(n, n), nn.SiLU(), _silent(n, 1))
         self.pair_embedding = nn.Embedding(int(stiff.sum()), n)
 
-    def forward(self, latent: Float[Tensor, "n_structures n_latent"]) -> Float[Tensor, "n_structures n_atoms 3"]:
-        """Positions, Å, about their center."""
+    def forward(
+        self, latent: Float[Tensor, "n_structures n_latent"], mean: Float[Tensor, "n_atoms 3"]
+    ) -> Float[Tensor, "n_structures n_atoms 3"]:
+        """Positions, Å, about their center: the mean of the training structures, moved."""
         h = self.atomic() + self.read(latent)[:, None]
-        x = self.mean + torch.einsum("bm,mic->bic", self.along(latent) + self.bend(latent), self.modes)
+        x = mean + torch.einsum("bm,mic->bic", self.along(latent) + self.bend(latent), self.modes)
         for layer in self.layers:
             small = x.shape[1] <= ALL_PAIRS
             graph = DenseGraph.all_pairs(x) if small else DenseGraph.bonded_and_nearest(x, self.bonded, N_NEAREST)
@@ -242,11 +240,13 @@ class VAENetwork(nn.Module):
         self.decoder = Decoder(numbers, topology, config)
         n_pairs = topology.pairs.shape[1]
         self.register_buffer("cutoff", torch.tensor(SIGHT_OF_LARGE))
+        self.register_buffer("mean", torch.zeros(len(numbers), 3))
         self.register_buffer("least", torch.zeros(n_pairs))
         for name in ("pairs", "bonds_apart", "torsions", "centers"):
             self.register_buffer(name, torch.from_numpy(getattr(topology, name)), persistent=False)
         self.register_buffer("torsion_shares", torch.from_numpy(topology.torsion_shares).float(), persistent=False)
         self.cutoff: Tensor
+        self.mean: Tensor
         self.least: Tensor
         self.pairs: Tensor
         self.bonds_apart: Tensor
@@ -270,11 +270,10 @@ class VAENetwork(nn.Module):
         self.least.copy_(distances.min(0).values)
         self.decoder.usual_lengths.copy_(distances[:, self.bonds_apart <= STIFF_APART].mean(0))
         mean, modes = motion(reference, structures, len(self.decoder.modes))
-        self.decoder.mean.copy_(mean)
+        self.mean.copy_(mean)
         self.decoder.modes.copy_(modes)
         squares = modes.square().sum((1, 2), keepdim=True)
         directions = torch.where(squares > LEAST_MOTION, modes / squares, 0.0)
-        self.encoder.mean.copy_(mean)
         self.encoder.directions.copy_(directions)
         if structures.shape[1] <= ALL_PAIRS:
             self.cutoff.fill_(SIGHT_FACTOR * float(distances.max()))
@@ -283,8 +282,8 @@ class VAENetwork(nn.Module):
         self, positions: Float[Tensor, "n_structures n_atoms 3"]
     ) -> tuple[Float[Tensor, "n_structures n_latent"], Float[Tensor, "n_structures n_latent"]]:
         """Means and log-variances of structures."""
-        return self.encoder(positions, float(self.cutoff))
+        return self.encoder(positions, self.mean, float(self.cutoff))
 
     def decode(self, latent: Float[Tensor, "n_structures n_latent"]) -> Float[Tensor, "n_structures n_atoms 3"]:
         """Positions of latents, Å."""
-        return self.decoder(latent)
+        return self.decoder(latent, self.mean)

@@ -148,7 +148,8 @@ class ReferenceStructure:
             finite = np.isfinite(block).all((1, 2))
             if not finite.all():
                 raise InputError(f"{name(start + int(np.argmin(finite)))}: positions are not finite")
-            ratios = np.linalg.norm(block[:, :, None] - block[:, None], axis=3) / sums
+            with np.errstate(over="ignore"):
+                ratios = np.linalg.norm(block[:, :, None] - block[:, None], axis=3) / sums
             np.einsum("kii->ki", ratios)[:] = np.inf  # an atom and itself are not bonded
             wrong = ((ratios > BROKEN) & bonded | (ratios < FORMED) & ~bonded).any((1, 2))
             if wrong.any():

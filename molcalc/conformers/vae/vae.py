@@ -21,6 +21,7 @@ from molcalc.conformers.vae.reference import ReferenceStructure
 from molcalc.conformers.vae.run import VAEFitResult, fit_generator
 from molcalc.conformers.vae.training import decoded, encoded
 from molcalc.errors import CheckpointMismatchError, ConfigError, InputError, short, suggest
+from molcalc.io.schema import LARGEST_SEED
 from molcalc.notebook_tables import facts_table
 from molcalc.surroundings import own_settings
 from molcalc.train.data.opening import Data
@@ -211,13 +212,20 @@ class ConformerVAE:
         Raises
         ------
         InputError
-            When the points have another number of dimensions or are not finite.
+            When the points are no numbers, have another number of dimensions, are not finite, or so far from those of
+            any structure that the network overflows.
         ConfigError
             When nothing has been learned yet.
         """
         network = self._network()
-        points = np.asarray(latents, dtype=np.float64)
         n_latent = network.config.latent_dim
+        try:
+            points = np.asarray(latents)
+        except ValueError as error:
+            raise InputError(f"latents are no array; expected (n_structures, {n_latent})") from error
+        if points.dtype.kind not in "iuf":
+            raise InputError(f"latents are of type {points.dtype}; expected real numbers, (n_structures, {n_latent})")
+        points = points.astype(np.float64)
         if points.ndim != 2 or points.shape[1] != n_latent:
             raise InputError(f"latents have the shape {points.shape}; expected (n_structures, {n_latent})")
         if not np.isfinite(points).all():
@@ -225,6 +233,13 @@ class ConformerVAE:
         if not len(points):
             return []
         positions = decoded(network, torch.from_numpy(points).to(network.least)).double().numpy()
+        wrong = ~np.isfinite(positions).all((1, 2))
+        if wrong.any():
+            k = int(wrong.argmax())
+            raise InputError(
+                f"latent {k} has numbers up to {np.abs(points[k]).max():.3g}, of which the decoder makes no structure; "
+                "those of training structures are of the order of 1"
+            )
         return [self.reference.molecule.structure(each) for each in positions]
 
     def sample(self, n: int, *, prior: str = "gmm", seed: int = 0) -> list[Atoms]:
@@ -244,10 +259,11 @@ class ConformerVAE:
         Raises
         ------
         ConfigError
-            For an unknown prior, a number that is not from 1 on, or when nothing has been learned yet.
+            For an unknown prior, a number or seed out of range, or when nothing has been learned yet.
         """
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= MOST_SAMPLES:
-            raise ConfigError(f"n={short(n)}; expected a whole number from 1 to {MOST_SAMPLES}")
+        for name, value, least, most in (("n", n, 1, MOST_SAMPLES), ("seed", seed, 0, LARGEST_SEED)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+                raise ConfigError(f"{name}={short(value)}; expected a whole number from {least} to {most}")
         if prior not in PRIORS:
             raise ConfigError(f"prior={short(prior)}{suggest(str(prior), PRIORS)}; choose one of {', '.join(PRIORS)}")
         network, rng = self._network(), np.random.default_rng(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -50,13 +51,14 @@ def lookalikes(block: Block, known: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def hint(found: Mapping[str, str], absent: Iterable[str]) -> str:
+def hint(found: Mapping[str, str], absent: Iterable[str], *, has_option: bool = True) -> str:
     """Words that name what looks like absent labels, and how to take it; an empty text where nothing does.
 
     Parameters
     ----------
     found : label by name in the file.
     absent : labels that are missing.
+    has_option : whether names may be given with the data; else the file has to be written anew.
 
     Returns
     -------
@@ -72,11 +74,17 @@ def hint(found: Mapping[str, str], absent: Iterable[str]) -> str:
     named = [name for names in by_label.values() for name in names]
     opposite = [name for name in named if _OPPOSITE & _words(name)]
     sign = f" ({', '.join(opposite)} may have the opposite sign of {found[opposite[0]]})" if opposite else ""
-    example = ", ".join(f'"{label}": "{names[0]}"' for label, names in by_label.items())
+    firsts = {label: names[0] for label, names in by_label.items()}
+    cure = (
+        "take what is meant with labels={" + ", ".join(f'"{label}": "{name}"' for label, name in firsts.items()) + "}"
+    )
+    if not has_option:
+        options = " ".join(f"--label {label}={shlex.quote(name)}" for label, name in firsts.items())
+        cure = f"if it is meant, write the file anew by molcalc convert FILE NEW {options}"
     if any("virial" in _words(name) for name in by_label.get("stress", ())):
         sign += ', and units={"stress": "virial"} if it is −V·stress in eV'
     verb = "looks like a label" if len(named) == 1 else "look like labels"
-    return f"; {', '.join(named)} {verb}{sign}: take what is meant with labels={{{example}}}"
+    return f"; {', '.join(named)} {verb}{sign}: {cure}"
 
 
 def _looks_like(block: Block, name: str, values: list[Any]) -> str | None:

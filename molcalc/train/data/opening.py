@@ -102,7 +102,7 @@ def open_dataset(
     if "numbers" not in packed.arrays:
         raise DatasetError(f"{', '.join(source.name for source in sources)}: no structures that can be used")
     dataset = Dataset(packed, sources)
-    _report_lookalikes(dataset, () if structures_only else tuple(LABELS))
+    _report_lookalikes(dataset, structures_only)
     check_labels(dataset, require, allow_missing)
     return dataset
 
@@ -146,15 +146,19 @@ def check_any_label(dataset: Dataset) -> None:
         raise DatasetError(f"{names}: no labels, such as energy or forces{hint(dataset.lookalikes, LABELS)}")
 
 
-def _report_lookalikes(dataset: Dataset, wanted: Collection[str]) -> None:
-    """Say what looks like a wanted label, or a charge or spin, that is absent or there as well, and is not used."""
+def _report_lookalikes(dataset: Dataset, structures_only: bool) -> None:
+    """Say what looks like a label, or a charge or spin, that is absent or there as well, and is not used.
+
+    Who wants structures only is told of charges and spins, and has no option for names.
+    """
+    wanted = () if structures_only else tuple(LABELS)
     names = ", ".join(source.name for source in dataset.sources)
     absent = [label for label in wanted if label not in dataset.labels]
     absent += [] if dataset.total_charge.any() else ["total_charge"]
     absent += [] if (dataset.multiplicity > 2).any() else ["multiplicity"]
     present = [label for label in wanted if label in dataset.labels]
     for level, labels in ((logging.WARNING, absent), (logging.INFO, present)):
-        if text := hint(dataset.lookalikes, labels):
+        if text := hint(dataset.lookalikes, labels, has_option=not structures_only):
             has = "no structure has" if level == logging.WARNING else "beside"
             about = ", ".join(label for label in labels if label in dataset.lookalikes.values())
             log.log(level, "%s: %s %s%s", names, has, about, text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,39 @@ def test_a_generator_of_another_molecule_is_not_loaded(run: tuple[ConformerVAE, 
         ConformerVAE.load(run[1].output, molecule("CH3OH"))
 
 
+def test_a_generator_of_the_first_version_makes_what_it_made(tmp_path: Path) -> None:
+    archive = Path(__file__).parents[2] / "data" / "generators" / "v1"
+    expected = json.loads((archive / "reference.json").read_text())
+    loaded = ConformerVAE.load(archive)
+    assert loaded.encode(twisted(3, seed=5))[0] == pytest.approx(np.array(expected["means"]), abs=1e-5)
+    assert positions(loaded.decode(expected["means"])) == pytest.approx(np.array(expected["positions"]), abs=1e-4)
+    assert len(loaded.sample(5)) == 5
+    loaded.save(tmp_path / "new")
+    assert positions(ConformerVAE.load(tmp_path / "new").sample(5)) == pytest.approx(positions(loaded.sample(5)))
+
+
+def test_a_generator_of_another_version_is_refused(run: tuple[ConformerVAE, VAEFitResult], tmp_path: Path) -> None:
+    model = checkpoint.load(run[1].output)
+    kept = {name: value for name, value in model.weights.items() if "modes" not in name}
+    arguments = {name: value for name, value in model.config.arguments.items() if name != "version"}
+    for path, config, message in (
+        (
+            "old",
+            replace(model.config, arguments=arguments),
+            "old: weights do not .* before molcalc 0.2.0 .* trained anew",
+        ),
+        (
+            "new",
+            replace(model.config, arguments={**arguments, "version": 99}),
+            "new holds .* version 99; .* newer molcalc",
+        ),
+        ("odd", replace(model.config, arguments={**arguments, "version": True}), "odd holds .* version True"),
+    ):
+        checkpoint.save(tmp_path / path, checkpoint.Checkpoint(config, kept))
+        with pytest.raises(CheckpointMismatchError, match=message):
+            ConformerVAE.load(tmp_path / path)
+
+
 def test_a_potential_is_no_generator(tmp_path: Path) -> None:
     from tests.helpers.networks import tiny_checkpoint
 
@@ -139,7 +174,7 @@ def test_a_potential_is_no_generator(tmp_path: Path) -> None:
         ({"molecule.bonds": torch.tensor([[0, 9]])}, "atoms, positions and bonds of the molecule contradict"),
         ({"molecule.numbers": torch.zeros(4)}, "the molecule has no numbers"),
         ({"prior.means": torch.zeros(1, 7, dtype=torch.float64)}, "does not fit 3 latent dimensions"),
-        ({"members.0.least": torch.zeros(2)}, "weight members.0.least has shape"),
+        ({"members.0.least": torch.zeros(2)}, "bad: weight least has shape"),
     ],
     ids=["bonds", "numbers", "prior", "weights"],
 )
@@ -195,11 +230,16 @@ def test_a_loss_that_is_not_finite_names_the_batch(tmp_path: Path, monkeypatch: 
         (lambda made: made.sample(2, prior="gauss"), "prior='gauss'"),
         (lambda made: made.decode(np.zeros((2, 5))), r"shape \(2, 5\); expected \(n_structures, 3\)"),
         (lambda made: made.decode(np.full((1, 3), np.nan)), "latents are not finite"),
+        (lambda made: made.decode([[0, 1, 2], [3]]), "latents are no array"),
+        (lambda made: made.decode([[1j, 0, 0]]), "latents are of type complex128"),
+        (lambda made: made.decode([[0, 0, 0], [1e37, 0, 0]]), r"latent 1 has numbers up to 1e\+37"),
+        (lambda made: made.sample(2, seed=-1), "seed=-1; expected a whole number from 0"),
         (lambda made: made.encode([molecule("H2O")]), "structure 0 has 3 atoms"),
+        (lambda made: ConformerVAE.for_molecule("H2O2"), "the reference structure is a str; expected Atoms"),
         (lambda made: generator().sample(1), "has learned nothing yet"),
         (lambda made: ConformerVAE.for_molecule(twisted(1)[0], latent=3), "unknown option 'latent'"),
     ],
-    ids=["none", "prior", "latents", "nan", "other", "untrained", "option"],
+    ids=["none", "prior", "latents", "nan", "ragged", "complex", "far", "seed", "other", "text", "untrained", "option"],
 )
 def test_calls_that_make_no_sense_are_refused(run: tuple[ConformerVAE, VAEFitResult], call: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):

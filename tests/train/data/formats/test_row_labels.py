@@ -144,7 +144,9 @@ def test_nothing_is_said_of_labels_where_structures_alone_are_wanted(
         opened(frames(tmp_path / "a.xyz"), structures_only=True)
         assert "like" not in caplog.text
         opened(rows(tmp_path / "a.db", Q=-1), structures_only=True)
-    assert "Q looks like a label" in caplog.text
+    assert "Q looks like a label: if it is meant, write the file anew by molcalc convert" in caplog.text
+    assert convert(tmp_path / "a.db", tmp_path / "b.db", labels={"total_charge": "Q"}) == 1
+    assert opened(tmp_path / "b.db", structures_only=True).total_charge.tolist() == [-1.0]
 
 
 def test_what_looks_like_a_total_charge_and_is_not_read_is_named(
