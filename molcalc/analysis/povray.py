@@ -22,7 +22,7 @@ from molcalc.analysis.rendering import Camera, Rendering
 from molcalc.analysis.surface import SCALE
 from molcalc.analysis.surface_mesh import SurfaceMesh
 from molcalc.errors import ConfigError, ResourceError
-from molcalc.io.files import write_atomic
+from molcalc.io.files import place_of, write_atomic
 from molcalc.io.targets import reserved
 from molcalc.units import VDW_RADII
 
@@ -164,8 +164,9 @@ def render_pov(settings: str | os.PathLike[str]) -> Path:
     if program is None:
         raise ConfigError(f"rendering needs POV-Ray, which is not installed: {INSTALL}; then '{PROGRAM} {path}'")
     with tempfile.TemporaryDirectory() as folder:  # its command line takes plain names only
-        shutil.copyfile(path.with_suffix(".pov"), Path(folder) / "scene.pov")
-        lines = path.read_text(encoding="utf-8").replace(_named(path.with_suffix(".pov")), _named(Path("scene.pov")))
+        scene = path.with_suffix(".pov")
+        shutil.copyfile(place_of(scene), Path(folder) / "scene.pov")
+        lines = place_of(path).read_text(encoding="utf-8").replace(_named(scene), _named(Path("scene.pov")))
         (Path(folder) / "scene.ini").write_text(lines, encoding="utf-8")
         done = subprocess.run([program, "scene.ini"], cwd=folder, capture_output=True, text=True, check=False)
         rendered = Path(folder) / "scene.png"

@@ -157,6 +157,7 @@ def rank_and_write(
     from molcalc.conformers.sdf import write_sdf
     from molcalc.conformers.settings import RankingSettings
     from molcalc.errors import InputError, MolcalcError
+    from molcalc.io.files import together
     from molcalc.io.targets import check_distinct, check_file, reserved
 
     settings = RankingSettings(**{name: vars(args)[name] for name in RankingSettings.__dataclass_fields__})
@@ -188,16 +189,16 @@ def rank_and_write(
     if not molecules:
         kept.unlink(missing_ok=True)
         return failures.report(0)
-    if in_sdf:
-        write_sdf(output, molecules)
-    else:
-        write_frames(output, [each.atoms for molecule in molecules for each in molecule.conformers])
-    if page is not None:
-        frames = [each.atoms for molecule in molecules for each in molecule.conformers]
-        write_page(
-            page, conformer_views(frames), f"Conformers of {', '.join(each.molecule.name for each in molecules)}"
-        )
-    _show(args, molecules, calculator, output)
+    frames = [each.atoms for molecule in molecules for each in molecule.conformers]
+    with together():
+        if in_sdf:
+            write_sdf(output, molecules)
+        else:
+            write_frames(output, frames)
+        if page is not None:
+            names = ", ".join(each.molecule.name for each in molecules)
+            write_page(page, conformer_views(frames), f"Conformers of {names}")
+        _show(args, molecules, calculator, output)
     kept.unlink(missing_ok=True)
     return failures.report(len(molecules))
 

@@ -42,7 +42,7 @@ def report_dynamics(args: Arguments) -> int:
     from molcalc.analysis.spectra import md_infrared_spectrum
     from molcalc.cli.input_structures import read_all, sources_of, stems_of
     from molcalc.errors import ConfigError
-    from molcalc.io.files import write_atomic
+    from molcalc.io.files import together, write_atomic
     from molcalc.train.report.figures import save_figure, style
 
     for name in _OF_STRUCTURES:
@@ -69,8 +69,9 @@ def report_dynamics(args: Arguments) -> int:
             print(f"{run[0].source}: {run[0].atoms.get_chemical_formula()}, {len(run)} frames, {spectrum.title}")
             print(ShownTable(table.columns[1:], [row[1:] for row in rows]))
         if args.plot:
-            write_atomic(targets[0], spectrum.csv().encode())
-            save_figure(draw_spectrum(spectrum), targets[1])
+            with together():
+                write_atomic(targets[0], spectrum.csv().encode())
+                save_figure(draw_spectrum(spectrum), targets[1])
             if prints_text(args):
                 print(f"written: {', '.join(str(path) for path in targets)}")
     document = {"units": table.units(), "peaks": table.records()}

@@ -65,6 +65,7 @@ def run(args: Arguments) -> int:
     from molcalc.cli.output import output_format, write_frames
     from molcalc.cli.patience import tell_of_triples
     from molcalc.errors import MolcalcError
+    from molcalc.io.files import together
     from molcalc.io.targets import reserved
     from molcalc.simulate.provenance import with_results
 
@@ -92,9 +93,10 @@ def run(args: Arguments) -> int:
         energies.add(frame, results)
         if target is not None:
             finished.append(with_results(frame.atoms, results, calculator))
-    energies.publish()
-    if finished and target is not None:
-        write_frames(target, finished)
+    with together():
+        energies.publish()
+        if finished and target is not None:
+            write_frames(target, finished)
     return failures.report(n_done)
 
 

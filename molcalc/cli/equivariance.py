@@ -84,6 +84,7 @@ def run(args: Arguments) -> int:
     from molcalc.analysis.equivariance import equivariance_errors
     from molcalc.cli.input_structures import sources_of
     from molcalc.errors import ConfigError
+    from molcalc.io.files import together
     from molcalc.io.targets import reserved
     from molcalc.train.report.figures import style
 
@@ -119,11 +120,12 @@ def run(args: Arguments) -> int:
         f"{', '.join(said)}\nerrors: mean ± standard deviation, largest",
         *(_text(name, errors) for name, errors in found.items()),
     ]
-    show_table(args, _table(found), _document(args, found, calculators, chosen, named), "\n\n".join(texts))
-    if picture is not None:
-        _draw(picture, images, calculators, named)
-        if prints_text(args):
-            print(f"\nwritten: {picture}")
+    with together():
+        show_table(args, _table(found), _document(args, found, calculators, chosen, named), "\n\n".join(texts))
+        if picture is not None:
+            _draw(picture, images, calculators, named)
+            if prints_text(args):
+                print(f"\nwritten: {picture}")
     return failures.report(len(chosen)) or (0 if all(errors.kept for errors in found.values()) else PROMISE_BROKEN)
 
 

@@ -103,6 +103,7 @@ def run(args: Arguments) -> int:
     """Print errors; write predictions if asked to."""
     from molcalc.assembly.opening import open_model
     from molcalc.errors import ConfigError, suggest
+    from molcalc.io.files import together
     from molcalc.io.targets import check_distinct, reserved
     from molcalc.progress import progress_bar
     from molcalc.train.data import open_dataset
@@ -158,13 +159,14 @@ def run(args: Arguments) -> int:
 
         found = evaluate_part(evaluator, data, fidelity=args.fidelity, on_batch=seen)
     values = _values(args, found, len(data))
-    show_table(args, _table(values), values, text=_text(args, found, len(data), values))
-    if args.plot:
-        save_figure(draw_parity(found, f"{len(data)} systems"), Path(args.plot))
-    if results is not None and args.output:
-        results.write(Path(args.output), {"model": _named(args), "model_hash": model.hash, "units": STANDARD_UNITS})
-    if results is not None and args.annotate:
-        results.annotate(args.annotate)
+    with together():
+        show_table(args, _table(values), values, text=_text(args, found, len(data), values))
+        if args.plot:
+            save_figure(draw_parity(found, f"{len(data)} systems"), Path(args.plot))
+        if results is not None and args.output:
+            results.write(Path(args.output), {"model": _named(args), "model_hash": model.hash, "units": STANDARD_UNITS})
+        if results is not None and args.annotate:
+            results.annotate(args.annotate)
     return 0
 
 

@@ -99,6 +99,7 @@ def run(args: Arguments) -> int:
     from molcalc.cli.output import output_format, write_frames
     from molcalc.cli.patience import tell_of_triples
     from molcalc.errors import ConfigError, MolcalcError
+    from molcalc.io.files import together
     from molcalc.io.targets import check_distinct, check_file, check_not_input, reserved
     from molcalc.simulate.relaxation_run import RelaxationSettings
     from molcalc.simulate.results_database import STREAMED
@@ -143,15 +144,16 @@ def run(args: Arguments) -> int:
             outcomes.append((start, outcome))
     if not outcomes:
         return failures.report(0)
-    if not grows:
-        write_frames(output, [relaxed.atoms for _, relaxed in outcomes])
-    if page is not None:
-        of_start = dict(zip((start.label for start in starts), trajectories))
-        views = [_view(start.label, relaxed, of_start[start.label]) for start, relaxed in outcomes]
-        write_page(page, views, "Relaxed structures")
     table = _table(outcomes, calculator, args.unit)
     document = {"units": table.units(), "output": str(output), "structures": table.records()}
-    show_table(args, table, document, text=f"\n{table}" if len(starts) > 1 else "")
+    with together():
+        if not grows:
+            write_frames(output, [relaxed.atoms for _, relaxed in outcomes])
+        if page is not None:
+            of_start = dict(zip((start.label for start in starts), trajectories))
+            views = [_view(start.label, relaxed, of_start[start.label]) for start, relaxed in outcomes]
+            write_page(page, views, "Relaxed structures")
+        show_table(args, table, document, text=f"\n{table}" if len(starts) > 1 else "")
     status = [_summary(relaxed, settings.fmax, output, prints_text(args)) for _, relaxed in outcomes]
     return failures.report(len(outcomes)) or max(status)
 

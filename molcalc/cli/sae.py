@@ -52,7 +52,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: Arguments) -> int:
     """Fit, print what is left to learn, and write the file."""
     from molcalc.errors import ConfigError
-    from molcalc.io.files import write_atomic
+    from molcalc.io.files import together, write_atomic
     from molcalc.io.targets import reserved
     from molcalc.train.data import open_dataset
     from molcalc.train.start.reference_energies import as_yaml, fit_by_fidelity
@@ -76,13 +76,14 @@ def run(args: Arguments) -> int:
     if args.output == "-":
         sys.stdout.write(text)
         return 0
-    write_atomic(Path(args.output), text.encode())
     lines = [
         f"{name}: {len(found.energies)} elements from {found.n_systems} energies; "
         f"residuals have a standard deviation of {found.residual:.4g} eV"
         for name, found in fits.items()
     ]
-    show_table(args, *_table(fits, args.unit), "\n".join([*lines, f"written to {args.output}"]))
+    with together():
+        write_atomic(Path(args.output), text.encode())
+        show_table(args, *_table(fits, args.unit), "\n".join([*lines, f"written to {args.output}"]))
     return 0
 
 

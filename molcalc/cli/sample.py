@@ -126,6 +126,7 @@ def _write(args: Arguments, output: Path, inputs: Sequence[Path], proposed: Call
     """Write structures as they are proposed."""
     from molcalc.cli.output import output_format, write_frames
     from molcalc.errors import ConfigError
+    from molcalc.io.files import together
     from molcalc.io.targets import check_file
 
     for name, default in args.of_relaxed.items():
@@ -138,11 +139,13 @@ def _write(args: Arguments, output: Path, inputs: Sequence[Path], proposed: Call
     output_format(output)
     check_table_target(args, inputs, [output])
     ensemble = proposed()
-    write_frames(output, list(ensemble.structures))
     table = ShownTable([Column("molecule", text=True), Column("structures")])
     table.rows.append((ensemble.molecule.name, len(ensemble.structures)))
     document = {"molecule": ensemble.molecule.name, "structures": len(ensemble.structures), "output": str(output)}
-    show_table(args, table, document, f"{len(ensemble.structures)} structures of {ensemble.molecule.name} in {output}")
+    text = f"{len(ensemble.structures)} structures of {ensemble.molecule.name} in {output}"
+    with together():
+        write_frames(output, list(ensemble.structures))
+        show_table(args, table, document, text)
     return 0
 
 

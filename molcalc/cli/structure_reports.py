@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,6 +31,9 @@ def report_each(
 ) -> int:
     """Report on every structure that the command names; one that cannot be used does not end the others.
 
+    The files of one structure take their names together, and so do those of all. Where there is one structure, they are
+    one group.
+
     Parameters
     ----------
     made : gives the report, when all names of files are known to be good.
@@ -42,6 +46,7 @@ def report_each(
     """
     from molcalc.cli.input_structures import read_all, sources_of, stems_of
     from molcalc.errors import MolcalcError
+    from molcalc.io.files import together
     from molcalc.train.report.figures import style
 
     failures = Failures(args.words, args.debug)
@@ -58,14 +63,17 @@ def report_each(
     report = made()
     calculator = make_calculator(args)
     n_done = 0
-    for frame, targets in zip(frames, wanted):
-        try:
-            report.add(frame, calculator, targets)
-            n_done += 1
-        except MolcalcError as error:
-            if len(frames) == 1:
-                raise
-            failures.add(type(error)(f"{frame.label}: {error}"))
-    if n_done:
-        report.publish(calculator)
+    with together() if len(frames) == 1 else nullcontext():
+        for frame, targets in zip(frames, wanted):
+            try:
+                with together():
+                    report.add(frame, calculator, targets)
+                n_done += 1
+            except MolcalcError as error:
+                if len(frames) == 1:
+                    raise
+                failures.add(type(error)(f"{frame.label}: {error}"))
+        if n_done:
+            with together():
+                report.publish(calculator)
     return failures.report(n_done)

@@ -20,7 +20,7 @@ from molcalc.export.program import PaddedPotential, Program
 from molcalc.export.reduction import reduced
 from molcalc.io import checkpoint
 from molcalc.io.checkpoint import CONFIG, Checkpoint
-from molcalc.io.files import sha256, write_atomic
+from molcalc.io.files import sha256, together, write_atomic
 from molcalc.io.targets import check_not_input, reserved, reserved_folder
 from molcalc.models.aimnet2 import AIMNet2Network
 from molcalc.prediction.options import DTYPES
@@ -124,8 +124,9 @@ def _write(target: Path, form: str, source: OpenedModel, chosen: Checkpoint, *, 
         data = program_files.packed(padded, contents, aot=aot)
     sidecar = description_beside(target)
     more = {"file": target.name, "bytes": len(data), "sha256": sha256(data)}
-    write_atomic(target, data)
-    write_atomic(sidecar, contents.to_json(**more).encode())
+    with together():
+        write_atomic(target, data)
+        write_atomic(sidecar, contents.to_json(**more).encode())
     return Exported(target, sidecar, contents)
 
 

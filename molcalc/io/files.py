@@ -17,6 +17,7 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TextIO
 
@@ -39,6 +40,8 @@ UNREADABLE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 """What reading a damaged text file, compressed or not, may raise."""
 COMPRESSED = tuple(OPENERS)
 """Endings of compressed files that are read."""
+_WAITING: ContextVar[dict[Path, Replacement] | None] = ContextVar("waiting", default=None)
+"""Files that are going to take their names together, by name."""
 _COMPANIONS = ("", *COMPANIONS, "-lock", ".lock")
 """Endings of a temporary file and of what databases put beside it."""
 
@@ -111,8 +114,8 @@ class Replacement:
         # The wait is for those who look whether a lock that has just been made is a leftover.
         self._owned.enter_context(only_writer(path, lock=lock_file(self.temporary), wait=FOLDER_LOCK_WAIT))
 
-    def take_place(self) -> None:
-        """Flush it to disk, and let it be the file.
+    def flush(self) -> None:
+        """Flush it to disk.
 
         Raises
         ------
@@ -120,6 +123,16 @@ class Replacement:
         """
         with open(self.temporary, "rb+") as handle:
             os.fsync(handle.fileno())
+
+    def take_place(self) -> None:
+        """Let it be the file, when it is flushed to disk.
+
+        Raises
+        ------
+        OSError
+        InUseError
+            When another program is writing the old one.
+        """
         clear_away(self.path, self.temporary)
         os.replace(self.temporary, self.path)
         sync_directory(self.path.parent)
@@ -134,7 +147,8 @@ class Replacement:
 def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
     """Name of a temporary file, which takes the place of a file in one step when the block ends well.
 
-    It is in the same folder and has the same ending. It is flushed to disk before it is renamed.
+    It is in the same folder and has the same ending. It is flushed to disk before it is renamed. In a block of
+    :func:`together` the renaming waits for its end.
 
     Parameters
     ----------
@@ -150,13 +164,57 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
         When the disk is full or not writable; the temporary file is removed, as after any other error, and an old file
         stays.
     """
+    waiting = _WAITING.get()
     try:
-        with contextlib.closing(Replacement(path)) as new:
+        with contextlib.ExitStack() as owned:
+            new = owned.enter_context(contextlib.closing(Replacement(path)))
             yield new.temporary
-            new.take_place()
+            new.flush()
+            if waiting is None:
+                new.take_place()
+            else:
+                owned.pop_all()
+                waiting[path] = new
     except (OSError, sqlite3.OperationalError) as error:
         content = "" if size is None else f" ({size} bytes)"
         raise ResourceError(f"cannot write {path}{content}: {storage_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Let the files that :func:`replacing` writes in the block take their names when it ends well, and none before.
+
+    In a block within another, they wait for the end of the other one. All are flushed to disk before the first is
+    renamed: what can fail between two of them is the renaming itself.
+
+    Raises
+    ------
+    ResourceError
+        When one cannot take its name.
+    """
+    outer, files = _WAITING.get(), dict[Path, Replacement]()
+    token = _WAITING.set(files)
+    try:
+        yield
+        if outer is None:
+            for path, new in files.items():
+                try:
+                    new.take_place()
+                except OSError as error:
+                    raise ResourceError(f"cannot write {path}: {storage_reason(error)}") from error
+        else:
+            outer.update(files)
+            files = {}
+    finally:
+        _WAITING.reset(token)
+        for new in files.values():
+            new.close()
+
+
+def place_of(path: Path) -> Path:
+    """Where the content of a file is now, which may wait to take its name (:func:`together`)."""
+    waiting = (_WAITING.get() or {}).get(path)
+    return path if waiting is None else waiting.temporary
 
 
 def make_parents(path: Path) -> None:

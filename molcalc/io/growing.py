@@ -93,6 +93,7 @@ class GrowingFile:
         """
         if self._new is not None:
             try:
+                self._new.flush()
                 self._new.take_place()
             except OSError as error:
                 self.broken = True

@@ -15,6 +15,7 @@ from ase.io.cube import read_cube
 
 from molcalc.analysis import esp_surface, povray
 from molcalc.calculators import AIMNet2, PhysNetDCM
+from molcalc.errors import ResourceError
 from molcalc.io import checkpoint
 from molcalc.units import KCAL_PER_MOL
 from tests.helpers.networks import tiny_dcm
@@ -117,6 +118,18 @@ def test_one_bad_molecule_does_not_end_the_others(run: Any, models: Path, tmp_pa
     assert result.status == 2
     assert "frames.xyz, frame 1" in result.err
     assert [name.name for name in sorted(tmp_path.glob("out*"))] == ["out-0-surface.csv", "out-2-surface.csv"]
+
+
+def test_files_are_none_where_the_page_behind_them_fails(
+    run: Any, models: Path, water: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ResourceError("cannot write a.html: No space left on device")
+
+    monkeypatch.setattr("molcalc.analysis.html_view.write_page", fail)
+    result = run("esp", water, "--model", models / "single", "-o", "out", "--html", "a.html")
+    assert result.status == 6
+    assert [file.name for file in water.parent.iterdir() if file.is_file()] == ["water.xyz"]
 
 
 def test_a_cube_that_is_too_large_leaves_nothing_behind(run: Any, models: Path, water: Path) -> None:

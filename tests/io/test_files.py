@@ -18,10 +18,12 @@ from molcalc.io.files import (
     NewFile,
     exclusive,
     new_folder,
+    place_of,
     read_file,
     remove_temporaries,
     replacing,
     sha256,
+    together,
     write_atomic,
 )
 
@@ -107,6 +109,49 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path:
         fail()
     assert (tmp_path / "set.db").read_text() == "old"
     assert os.listdir(tmp_path) == ["set.db"]
+
+
+def test_files_that_belong_together_take_their_names_at_the_end_of_the_block(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    with together():
+        write_atomic(tmp_path / "a", b"new")
+        with together():
+            write_atomic(tmp_path / "b", b"new too")
+        assert (tmp_path / "a").read_text() == "old"
+        assert not (tmp_path / "b").exists()
+        assert place_of(tmp_path / "b").read_text() == "new too"
+    assert [(tmp_path / name).read_text() for name in ("a", "b")] == ["new", "new too"]
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+    assert place_of(tmp_path / "b") == tmp_path / "b"
+    write_atomic(tmp_path / "b", b"alone")
+    assert (tmp_path / "b").read_text() == "alone"
+
+
+def test_files_that_belong_together_are_none_after_an_error(tmp_path: Path) -> None:
+    def fail() -> None:
+        with together():
+            write_atomic(tmp_path / "a", b"new")
+            write_atomic(tmp_path / "no folder" / "b", b"")
+
+    (tmp_path / "a").write_text("old")
+    with together():
+        write_atomic(tmp_path / "c", b"of another group")
+        with pytest.raises(ResourceError, match="no folder"):
+            fail()
+    assert (tmp_path / "a").read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["a", "c"]
+
+
+def test_a_file_that_cannot_take_its_name_is_named(tmp_path: Path) -> None:
+    def write_two() -> None:
+        with together():
+            write_atomic(tmp_path / "a", b"")
+            write_atomic(tmp_path / "b", b"")
+            (tmp_path / "b").mkdir()
+
+    with pytest.raises(ResourceError, match=r"cannot write .*b: Is a directory"):
+        write_two()
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
 
 
 def test_a_link_is_replaced_and_not_what_it_points_to(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from molcalc.errors import DatasetError, ResourceError, StateError, damaged
-from molcalc.io.files import replacing
+from molcalc.io.files import replacing, together
 from molcalc.io.locks import Owner, lock_file, only_writer
 from molcalc.io.sqlite import SQLITE_ERRORS, failure_of_sqlite
 from molcalc.io.targets import reserved
@@ -96,11 +96,12 @@ def split_database(
         dataset = open_dataset(database)
         parts = split(dataset, valid=valid, test=test, seed=seed, by=by, split_key=split_key, method=method, fold=fold)
         _, rows = dataset.row_ids()
-        return {
-            targets[part]: _copy([(database, rows[positions])], targets[part])
-            for part, positions in zip(Split._fields, parts)
-            if len(positions)
-        }
+        with together():
+            return {
+                targets[part]: _copy([(database, rows[positions])], targets[part])
+                for part, positions in zip(Split._fields, parts)
+                if len(positions)
+            }
 
 
 def part_files(database: Path) -> dict[str, Path]:

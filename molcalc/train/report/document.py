@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from molcalc.io.escapes import markdown_cell, markdown_text
+from molcalc.io.files import place_of
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _html(block: DocumentPart) -> str:
     if isinstance(block, Code):
         return f"<pre><code>{html.escape(block.text)}</code></pre>"
     if isinstance(block, Image):
-        data = base64.b64encode(block.path.read_bytes()).decode()
+        data = base64.b64encode(place_of(block.path).read_bytes()).decode()
         caption = html.escape(block.caption)
         return (
             f'<figure><img src="data:image/png;base64,{data}" alt="{caption}">'
