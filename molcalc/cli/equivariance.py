@@ -105,9 +105,11 @@ def run(args: Arguments) -> int:
     frames = _read(args.data, failures)
     if not frames:
         return failures.report(0)
-    chosen = evenly(frames, args.structures)
-    images = [frame.atoms for frame in chosen]
     calculators = {name: make_calculator(args, models=[name]) for name in names}
+    chosen = [frame for frame in evenly(frames, args.structures) if _is_known(frame, calculators, failures)]
+    if not chosen:
+        return failures.report(0)
+    images = [frame.atoms for frame in chosen]
     found = {
         name: equivariance_errors(images, calculator, motions=args.motions, named=named, seed=args.seed)
         for name, calculator in calculators.items()
@@ -149,6 +151,19 @@ def _read(names: Sequence[str], failures: Failures) -> list[InputStructure]:
         except (MolcalcError, OSError) as error:
             failures.add(error)
     return frames
+
+
+def _is_known(frame: InputStructure, calculators: Mapping[str, MolCalculator], failures: Failures) -> bool:
+    """Whether all models can compute a structure; what one of them refuses goes to ``failures``."""
+    from molcalc.errors import MolcalcError
+
+    try:
+        for calculator in calculators.values():
+            calculator.prepare(frame.atoms)
+    except MolcalcError as error:
+        failures.add(type(error)(f"{frame.label}: {error}"))
+        return False
+    return True
 
 
 def evenly(frames: Sequence[InputStructure], number: int) -> list[InputStructure]:

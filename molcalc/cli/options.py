@@ -75,6 +75,8 @@ def number(kind: type, lowest: float = -math.inf, *, open_end: bool = False) -> 
             value = whole_number(text) if kind is int else decimal(text)
         except ValueError:
             value = math.nan
+        if largest < value < math.inf:
+            raise argparse.ArgumentTypeError(f"{short(text)} is too large: at most {largest:g}")
         if not abs(value) <= largest or value < lowest or (open_end and value == lowest):
             raise argparse.ArgumentTypeError(f"{short(text)} is not {wanted}")
         return value

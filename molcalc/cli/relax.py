@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +169,7 @@ def _relaxed(
 ) -> list[Relaxation | MolcalcError]:
     """How each structure was relaxed; of a single one every step is shown, of several how many have ended."""
 
+    from molcalc.cli.terminal import log_shown_from
     from molcalc.errors import MolcalcError
     from molcalc.progress import progress_bar
     from molcalc.simulate.relaxation import relax_all
@@ -176,7 +178,7 @@ def _relaxed(
     alone = len(images) == 1
     printed = _StepTable(shown=alone and prints_text(args))
     bar = progress_bar(total=len(images), desc="relax", unit="structure", visible=not alone)
-    with bar, executor_of(args) as executor:
+    with bar, executor_of(args) as executor, log_shown_from(logging.INFO):
         try:
             outcomes = relax_all(
                 images, calculator, settings, trajectory=trajectories, database=database, restart=args.restart,

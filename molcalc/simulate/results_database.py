@@ -6,6 +6,7 @@ all are there, rows in another order are put into that of the input.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from molcalc.io.sqlite import SQLITE_ERRORS, failure_of_sqlite, recovered, refus
 from molcalc.simulate.relaxation_run import RELAXATION_PROGRAM, Relaxation, RelaxationStep
 from molcalc.simulate.result_rows import atoms_of_row, write_row
 
+log = logging.getLogger(__name__)
 NUMBER = "input_number"
 """Key of a row: number of its structure among those that were given, from 0."""
 COMMIT_AFTER = 5.0
@@ -114,6 +116,8 @@ class ResultsDatabase:
         except Exception as error:  # readers of ASE raise anything
             raise damaged(self._path, error) from error
         self._goes_on = True
+        rest = "nothing is left to compute" if len(self.known) == len(images) else "goes on with the others"
+        log.info("%s has %d of %d structures: %s", self._path, len(self.known), len(images), rest)
 
     def _go_on_from(self, row: Any, images: Sequence[Atoms], steps: int) -> None:
         """Take over one row."""

@@ -92,6 +92,17 @@ def test_a_turn_about_its_own_axis_changes_nothing_of_a_linear_molecule(
     assert next(e for e in errors if e["motion"] == "rotation")["largest"] < 1e-9
 
 
+def test_a_structure_that_no_model_knows_is_named_and_does_not_end_the_others(
+    run: Any, siblings: Path, frames: Path
+) -> None:
+    write(frames.with_name("bad.xyz"), [molecule("CO2"), molecule("SiH4")])
+    names = ("--data", frames, "bad.xyz", "--motions", 1, "--json")
+    result = run("equivariance", "--model", siblings / "turns", *names)
+    assert result.status == 2
+    assert "bad.xyz, frame 1: element Si" in result.err
+    assert len(json.loads(result.out)["structures"]) == 6
+
+
 def test_data_of_training_that_ase_does_not_read_are_taken(run: Any, siblings: Path, tmp_path: Path) -> None:
     convert(copied("co2_esp.db", tmp_path), tmp_path / "co2.h5")
     arguments = ("--structures", 2, "--motions", 1, "--json")

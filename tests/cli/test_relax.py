@@ -78,6 +78,16 @@ def test_a_relaxation_in_two_parts_takes_the_steps_of_one_in_a_piece(relax: Any,
     assert read("parts.xyz").positions == pytest.approx(read("whole.xyz").positions, abs=SAME)
 
 
+def test_a_database_that_has_all_of_them_says_that_nothing_is_left(run: Any, model: Path, water: Path) -> None:
+    options = ("relax", water, "--model", model, "-o", "minima.db", "--restart")
+    first, second = run(*options), run(*options)
+    assert (first.status, second.status) == (0, 0)
+    assert "nothing is left" not in first.err
+    assert "minima.db has 1 of 1 structures: nothing is left to compute" in second.err
+    third = run("relax", water, water, *options[2:])
+    assert "minima.db has 1 of 2 structures: goes on with the others" in third.err
+
+
 def test_a_restart_evaluates_only_new_structures(relax: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     relax("-o", "a.xyz", "--trajectory", "steps.traj", "--steps", "5", "--fmax", "1e-6")
     evaluations: list[int] = []

@@ -96,6 +96,7 @@ class Stage:
         -------
         what does not hold, a line for each
         """
+        self.undisturbed(name)  # in the place of the folder
         folder = self.fresh(name)
         finished = self.server.one(COMMANDS[name].words, folder, limits=Limits(file_size=limit))
         self.figures["full disks"] += 1
