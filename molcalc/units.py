@@ -41,6 +41,11 @@ def hill_formula(numbers: Iterable[int]) -> str:
     return Formula.from_list([SYMBOLS[z] for z in numbers]).format("hill")
 
 
+def charged_formula(numbers: Iterable[int], charge: int) -> str:
+    """Formula of atoms with their total charge, where it is not 0: "CH4O", "H4N (+1)"."""
+    return hill_formula(numbers) + (f" ({charge:+d})" if charge else "")
+
+
 def symbols_of(numbers: Iterable[int]) -> str:
     """Elements as messages name them: "H (Z=1), C (Z=6)"."""
     return ", ".join(f"{chemical_symbols[z]} (Z={z})" for z in sorted({int(z) for z in numbers}))

@@ -26,7 +26,7 @@ from scipy.spatial.transform import Rotation
 
 from molcalc.analysis.color_scale import RAMP, ColorScale, charge_scale, potential_scale
 from molcalc.analysis.molecular_potential import MolecularPotential
-from molcalc.analysis.picture_shapes import check_drawable, drawn_bonds, site_radii
+from molcalc.analysis.picture_shapes import MODE_ARROW, SMALLEST_MOVE, check_drawable, drawn_bonds, site_radii
 from molcalc.analysis.rendering import Camera
 from molcalc.analysis.surface import SCALE
 from molcalc.analysis.surface_mesh import TRIANGLE_SPACING, SurfaceMesh
@@ -243,7 +243,9 @@ def page_of(views: Sequence[View], title: str) -> str:
         name: _part(name) for name in ("page.html", "viewer.css", "viewer.js", "3Dmol-min.js", "3Dmol-LICENSE.txt")
     }
     colors = [f"rgb({', '.join(str(round(255 * channel)) for channel in color)})" for color in RAMP]
-    document = json.dumps({"ramp": colors, "views": [_record(view) for view in views]}, ensure_ascii=True)
+    arrow = {"longest": MODE_ARROW, "smallest_move": SMALLEST_MOVE}
+    records = [_record(view) for view in views]
+    document = json.dumps({"ramp": colors, "arrow": arrow, "views": records}, ensure_ascii=True)
     programs = [parts["3Dmol-min.js"], parts["viewer.js"]]
     digests = " ".join(f"'sha256-{_base64(hashlib.sha256(program.encode()).digest())}'" for program in programs)
     policy = f"default-src 'none'; script-src {digests}; style-src 'unsafe-inline'; img-src data: blob:"

@@ -95,7 +95,7 @@ def strongest_mode(modes: NormalModes) -> int:
         For a structure without vibrations.
     """
     if not len(modes.wavenumbers):
-        raise InputError(f"{modes.atoms.get_chemical_formula()} has no vibrations along which models could be compared")
+        raise InputError(f"{modes.formula} has no vibrations along which models could be compared")
     return int(np.argmax(modes.wavenumbers if modes.intensities is None else modes.intensities))
 
 

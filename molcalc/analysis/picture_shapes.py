@@ -20,6 +20,10 @@ LARGEST_SITE = 0.14
 """Å, radius of the ball of a point charge of 1 e or more."""
 SMALLEST_SITE = 0.05
 """e; smaller charges are drawn as large as this one."""
+MODE_ARROW = 1.1
+"""Å, of the atom that moves most along a mode; from the atoms at rest, so that arrows come out of the balls."""
+SMALLEST_MOVE = 0.1
+"""Share of the longest arrow below which one is left out."""
 
 
 def check_drawable(atoms: Atoms) -> None:

@@ -11,7 +11,15 @@ from ase import Atoms
 from molcalc.analysis.color_scale import RAMP, ColorScale, charge_scale, potential_scale
 from molcalc.analysis.molecular_potential import MolecularPotential
 from molcalc.analysis.picture_labels import boxes_apart
-from molcalc.analysis.picture_shapes import STICK, ball_radii, check_drawable, drawn_bonds, site_radii
+from molcalc.analysis.picture_shapes import (
+    MODE_ARROW,
+    SMALLEST_MOVE,
+    STICK,
+    ball_radii,
+    check_drawable,
+    drawn_bonds,
+    site_radii,
+)
 from molcalc.analysis.rendering import PIXELS, Camera, Rendering
 from molcalc.analysis.spectra import Spectrum
 from molcalc.analysis.surface import SCALE
@@ -20,7 +28,7 @@ from molcalc.calculators.normal_modes import NormalModes
 from molcalc.errors import InputError
 from molcalc.train.report.esp_plots import ATOM_COLORS, OTHER_COLOR
 from molcalc.train.report.figures import CYCLE, RED, new_figure, style
-from molcalc.units import VDW_RADII
+from molcalc.units import VDW_RADII, charged_formula
 
 STICK_COLOR = (0.62, 0.62, 0.62)
 SURFACE_OPACITY = 0.72
@@ -28,10 +36,6 @@ INCHES = 4.0
 """Longer side of an image; the smaller, the larger is what is written beside it."""
 TEXT_POINTS = 6.5
 """Height of texts on atoms."""
-MODE_ARROW = 1.1
-"""Å, of the atom that moves most along a mode."""
-SMALLEST_MOVE = 0.1
-"""Share of the longest below which an arrow is left out."""
 SITES_BESIDE = 0.4
 """Å beyond the balls of atoms that point charges may lie."""
 
@@ -100,7 +104,7 @@ def draw_mode(modes: NormalModes, mode: int, camera: Camera | None = None) -> An
     """
     n = len(modes.wavenumbers)
     if not 0 <= mode < n:
-        raise InputError(f"mode={mode}: {modes.atoms.get_chemical_formula()} has {n} modes, counted from 0")
+        raise InputError(f"mode={mode}: {modes.formula} has {n} modes, counted from 0")
     with style():
         atoms, moves = modes.atoms, modes.swings(MODE_ARROW)[mode]
         image = _image(atoms, camera, ball_radii(atoms) + 0.5 * MODE_ARROW)
@@ -113,7 +117,7 @@ def draw_mode(modes: NormalModes, mode: int, camera: Camera | None = None) -> An
         wavenumber = float(modes.wavenumbers[mode])
         shown = f"{-wavenumber:.0f}i" if wavenumber < 0 else f"{wavenumber:.0f}"
         strength = "" if modes.intensities is None else f", {modes.intensities[mode]:.1f} km/mol"
-        axis.set_title(f"{atoms.get_chemical_formula()}, mode {mode}: {shown} cm⁻¹{strength}")
+        axis.set_title(f"{modes.formula}, mode {mode}: {shown} cm⁻¹{strength}")
         return figure
 
 
@@ -186,8 +190,8 @@ def draw_potential(
         _add_bar(figure, axis, colors)
         if of_sites is not None:
             _add_bar(figure, axis, of_sites)
-        charge = f", charge {potential.total_charge:+d}" if potential.total_charge else ""
-        axis.set_title(f"{atoms.get_chemical_formula()}{charge}, {scale:g} van der Waals radii")
+        formula = charged_formula(atoms.numbers, potential.total_charge)
+        axis.set_title(f"{formula}, {scale:g} van der Waals radii")
         return figure
 
 

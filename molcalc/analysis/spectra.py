@@ -108,9 +108,9 @@ def spectrum_of(modes: NormalModes, fwhm: float = FWHM, shape: str = "lorentzian
         raise InputError("no infrared spectrum: the model predicts no charges, or the structure has no dipole")
     real = modes.wavenumbers > 0
     if not real.any():
-        raise InputError(f"{modes.atoms.get_chemical_formula()} has no vibrations, and no infrared spectrum")
+        raise InputError(f"{modes.formula} has no vibrations, and no infrared spectrum")
     lines = np.stack([modes.wavenumbers[real], modes.intensities[real]], axis=1)
-    return broadened(lines, fwhm, shape, f"{modes.atoms.get_chemical_formula()}, harmonic")
+    return broadened(lines, fwhm, shape, f"{modes.formula}, harmonic")
 
 
 def check_width(fwhm: float) -> None:

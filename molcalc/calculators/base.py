@@ -16,6 +16,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from molcalc.batch import AtomicBatch
+from molcalc.calculators.carried_state import keep_state
 from molcalc.calculators.kept_results import KeptResult, KeptResults
 from molcalc.elements import check_masses
 from molcalc.errors import ConfigError, InputError, MissingPropertyError, short, suggest
@@ -407,7 +408,7 @@ class MolCalculator(Calculator):
 
         Returns
         -------
-        vibrations of these atoms, with the masses of the structure
+        vibrations of these atoms, with the masses of the structure, and its charge in ``info``
 
         Raises
         ------
@@ -424,7 +425,9 @@ class MolCalculator(Calculator):
         with self._lock:
             hessian, slopes = self.predictor.vibration_inputs(atoms)
         partial_slopes = None if slopes is None else slopes[:, free]
-        return InfraredVibrations(atoms, hessian[free][:, :, free], free, partial_slopes)
+        kept = atoms.copy()
+        keep_state(kept, self)
+        return InfraredVibrations(kept, hessian[free][:, :, free], free, partial_slopes)
 
     def get_distributed_charges(self, atoms: Atoms | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Distributed charges of a structure; moments of atoms, where there are any, are in ``extras``.

@@ -10,6 +10,7 @@ from ase.units import _e, _hbar, invcm, kg
 from jaxtyping import Float64
 
 from molcalc.calculators.vibrations import InfraredVibrations, infrared_intensities
+from molcalc.units import charged_formula
 
 SAME_LINE = 1e-3
 """Share of the largest extent by which atoms may miss a line and still be on it."""
@@ -65,6 +66,11 @@ class NormalModes:
         slopes = vibrations.dipole_derivatives
         intensities = None if slopes is None else infrared_intensities(slopes, moves)
         return cls(atoms, energies / invcm, displacements, intensities, kind)
+
+    @property
+    def formula(self) -> str:
+        """Formula of the structure with its charge, as far as ``atoms.info`` has it."""
+        return charged_formula(self.atoms.numbers, int(self.atoms.info.get("charge", 0)))
 
     @property
     def energies(self) -> Float64[np.ndarray, " n_modes"]:

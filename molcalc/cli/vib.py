@@ -351,7 +351,7 @@ class VibrationReport:
             spectra = [spectrum_of(modes, self._args.fwhm)]
             write_atomic(targets["spectrum"], spectra[0].csv().encode())
             if perturbed is not None:
-                title = f"{modes.atoms.get_chemical_formula()}, anharmonic"
+                title = f"{modes.formula}, anharmonic"
                 spectra.append(broadened(perturbed.lines, self._args.fwhm, "lorentzian", title))
                 write_atomic(targets["anharmonic"], spectra[1].csv().encode())
             save_figure(draw_spectrum(*spectra), targets["plot"])

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from ase import Atoms
 
+from molcalc.calculators.carried_state import keep_state
 from molcalc.errors import InputError
 from molcalc.io.targets import check_file
 from molcalc.simulate.interrupts import held
-from molcalc.simulate.provenance import keep_state
 from molcalc.simulate.relaxation_run import Relaxation, RelaxationSettings, RelaxationStep
 from molcalc.simulate.trajectory import (
     BINARY,

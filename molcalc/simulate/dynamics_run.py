@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ase import Atoms
 from ase.units import kB
 
+from molcalc.calculators.carried_state import keep_state
 from molcalc.elements import check_masses
 from molcalc.errors import InputError, MolcalcError
 from molcalc.prediction.results import Prediction
@@ -21,7 +22,7 @@ from molcalc.simulate.ensembles import (
     set_velocities,
 )
 from molcalc.simulate.integrators import NOSE_HOOVER, integrator
-from molcalc.simulate.provenance import StepResults, carry_results, keep_state, with_results
+from molcalc.simulate.provenance import StepResults, carry_results, with_results
 from molcalc.simulate.recorder import DYNAMICS_PROGRAM, Dynamics, DynamicsObserver, InitialState, Recorder
 from molcalc.simulate.side_by_side import Run
 from molcalc.simulate.trajectory import (

@@ -10,6 +10,8 @@ from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from molcalc.calculators.carried_state import keep_state
+
 if TYPE_CHECKING:
     from molcalc.calculators.base import MolCalculator
 
@@ -25,31 +27,6 @@ class StepResults(SinglePointCalculator):
         moved = not np.array_equal(atoms.positions, self.atoms.positions)
         strained = not np.array_equal(atoms.cell.array, self.atoms.cell.array)
         return ["positions"] * moved + ["cell"] * strained
-
-
-def keep_state(atoms: Atoms, calculator: MolCalculator) -> dict[str, Any]:
-    """Note in ``atoms.info``, so that files carry them, total charge and what else the model can choose from.
-
-    That is the multiplicity of one that uses it, and the fidelity of one that has several. What labels in the file were
-    of is not what results are of.
-
-    Returns
-    -------
-    what makes the results of this structure, as ``todict`` of the calculator says it after computing them
-
-    Raises
-    ------
-    InputError
-        When charge or multiplicity contradict each other or the model.
-    """
-    state = calculator.resolve(atoms)
-    atoms.info["charge"] = state.charge
-    atoms.info.pop("fidelity", None)
-    if len(calculator.fidelities) > 1:
-        atoms.info["fidelity"] = calculator.fidelity
-    if "magmoms" in calculator.implemented_properties:
-        atoms.info["spin"] = state.multiplicity
-    return {**calculator.predictor.provenance(), "charge": state.charge, "multiplicity": state.multiplicity}
 
 
 def with_results(atoms: Atoms, results: Mapping[str, Any], calculator: MolCalculator) -> Atoms:

@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.filters import FrechetCellFilter
 
+from molcalc.calculators.carried_state import keep_state
 from molcalc.errors import (
     ConfigError,
     InputError,
@@ -25,7 +26,7 @@ from molcalc.errors import (
 from molcalc.prediction.results import Prediction
 from molcalc.simulate import GEOMETRY_OPTIMIZERS
 from molcalc.simulate.interrupts import held
-from molcalc.simulate.provenance import StepResults, carry_results, keep_state, with_results
+from molcalc.simulate.provenance import StepResults, carry_results, with_results
 from molcalc.simulate.quasi_newton import QuasiNewton
 from molcalc.simulate.retracing import RetracingCalculator, check_retraced, recorded_results, structure_key
 from molcalc.simulate.side_by_side import Run

@@ -39,6 +39,16 @@ def test_the_surface_is_red_where_the_potential_is_positive() -> None:
     assert "(V)" in bar.get_ylabel()
 
 
+def test_titles_of_ions_have_their_charge() -> None:
+    hydroxide = molecule("OH")
+    hydroxide.info["charge"] = -1
+    calc = AIMNet2(tiny_checkpoint())
+    surface = draw_esp_surface(hydroxide, calc, camera=SMALL)
+    assert surface.axes[0].get_title() == "HO (-1), 1.4 van der Waals radii"
+    mode = draw_mode(NormalModes.of(calc.get_vibrations(hydroxide)), 0, camera=SMALL)
+    assert mode.axes[0].get_title().startswith("HO (-1), mode 0: ")
+
+
 def test_charges_are_written_on_the_atoms() -> None:
     calc, atoms = AIMNet2(tiny_checkpoint()), molecule("H2O")
     charges = calc.get_property("charges", atoms)

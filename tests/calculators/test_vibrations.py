@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from ase.constraints import FixAtoms, FixCartesian
 from ase.optimize import BFGS
 from ase.vibrations.data import VibrationsData
 
+from molcalc.analysis.spectra import spectrum_of
 from molcalc.calculators import D3, AIMNet2
 from molcalc.calculators.base import MolCalculator
+from molcalc.calculators.normal_modes import NormalModes
 from molcalc.calculators.vibrations import InfraredVibrations
 from molcalc.errors import InputError
 from molcalc.io.checkpoint import Checkpoint
 from tests.helpers.calculators import tiny_calculator
+from tests.helpers.networks import tiny_checkpoint
 
 
 def test_water_has_its_three_bands(member64: AIMNet2) -> None:
@@ -45,6 +49,17 @@ def test_intensity_is_the_squared_slope_of_the_dipole(member64: AIMNet2) -> None
         dipoles.append(member64.get_dipole_moment(moved))
     slope = (dipoles[0] - dipoles[1]) / 2e-4 / units.Debye
     assert vibrations.ir_intensities[-1] == pytest.approx(42.2561 * slope @ slope, rel=1e-4)
+
+
+def test_vibrations_know_the_charge_that_they_belong_to(tmp_path: Path) -> None:
+    calculator = tiny_calculator(tiny_checkpoint(), charge=-1)
+    vibrations = calculator.get_vibrations(molecule("OH"))
+    vibrations.write(tmp_path / "ion.json")
+    for found in (vibrations, InfraredVibrations.read(tmp_path / "ion.json")):
+        modes = NormalModes.of(found)
+        assert modes.formula == "HO (-1)"
+        assert modes.movie(1)[0].info["charge"] == -1
+        assert spectrum_of(replace(modes, wavenumbers=np.abs(modes.wavenumbers))).title == "HO (-1), harmonic"
 
 
 def test_model_without_charges_has_no_intensities() -> None:

@@ -7,22 +7,7 @@ import pytest
 from ase.build import molecule
 
 from molcalc.calculators import AIMNet2
-from molcalc.simulate.provenance import keep_state, with_initial_charges, with_results
-from tests.helpers.networks import tiny_checkpoint
-
-
-def test_the_total_charge_is_noted_and_a_label_of_another_fidelity_forgotten(calculator: AIMNet2) -> None:
-    atoms = molecule("H2O")
-    atoms.info.update(charge=2, fidelity="of the labels")
-    keep_state(atoms, calculator)
-    assert atoms.info == {"charge": 2}
-
-
-def test_multiplicity_and_fidelity_are_noted_where_the_model_chooses_from_them() -> None:
-    atoms = molecule("O2")
-    atoms.set_initial_magnetic_moments([0.0, 0.0])  # ASE's triplet, which nobody asked for, would be warned of
-    keep_state(atoms, AIMNet2(tiny_checkpoint(charge_channels=2)))
-    assert atoms.info == {"charge": 0, "spin": 1}
+from molcalc.simulate.provenance import with_initial_charges, with_results
 
 
 def test_results_replace_those_that_were_there(calculator: AIMNet2) -> None:

@@ -3,7 +3,7 @@
 (() => {
   const page = JSON.parse(document.getElementById("views").textContent);
   const element = (id) => document.getElementById(id);
-  const FRAMES_PER_SWING = 24, PER_SECOND = 24, PER_SHAPE = 20000, FRONT = 0, ARROW = 1.1;
+  const FRAMES_PER_SWING = 24, PER_SECOND = 24, PER_SHAPE = 20000, FRONT = 0;
   const LINE = { radius: 0.03, color: "#606060", fromCap: 1, toCap: 1 };
 
   function decoded(text, kind) {
@@ -129,13 +129,12 @@
       for (const ends of [[corner(0, a, b), corner(1, a, b)], [corner(a, 0, b), corner(a, 1, b)],
         [corner(a, b, 0), corner(a, b, 1)]]) viewer.addCylinder({ ...LINE, start: ends[0], end: ends[1] });
   }
-  // From the atoms at rest: longer than the swing, so that they come out of the balls.
   function drawArrows() {
     const { positions, motion } = opened(current);
     for (let k = 0; k < current.symbols.length; k++) {
       const start = point(positions, k), move = point(motion, k);
-      if (Math.hypot(move.x, move.y, move.z) < 0.1 * current.swing) continue;
-      const reach = ARROW / current.swing;
+      if (Math.hypot(move.x, move.y, move.z) < page.arrow.smallest_move * current.swing) continue;
+      const reach = page.arrow.longest / current.swing;
       viewer.addArrow({ start, end: { x: start.x + reach * move.x, y: start.y + reach * move.y, z: start.z + reach * move.z },
         radius: 0.05, radiusRatio: 2.2, mid: 0.75, color: "#c0392b" });
     }

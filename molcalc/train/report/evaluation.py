@@ -34,7 +34,7 @@ from molcalc.train.loop.metrics import ErrorSums, compared, differences
 from molcalc.train.loop.predictions import predict
 from molcalc.train.loop.processes import chosen_device
 from molcalc.train.loop.sampler import COMPARED_AT_ONCE, validation_batches
-from molcalc.units import hill_formula, symbols_of
+from molcalc.units import charged_formula, symbols_of
 
 KEPT_SAMPLES = 100_000
 """Pairs of label and prediction of one property that are kept for plots."""
@@ -299,8 +299,7 @@ def group_labels(data: Dataset) -> dict[str, list[str]]:
 def formula(data: Dataset, k: int) -> str:
     """Formula and charge of a system, in Hill order: "CH4O", "H4N (+1)"."""
     numbers = data.numbers[data.offsets[k] : data.offsets[k + 1]]
-    charge = int(data.total_charge[k])
-    return hill_formula(numbers.tolist()) + (f" ({charge:+d})" if charge else "")
+    return charged_formula(numbers.tolist(), int(data.total_charge[k]))
 
 
 class _Collected:
