@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from molcalc.units import BOHR
 
 LENGTHS = {"Å": 1.0, "Angstrom": 1.0, "Bohr": BOHR}
 """Å per unit of length."""
+LENGTH_WORDS = {"å": "Å", "a": "Å", "ang": "Å", "angstrom": "Å", "bohr": "Bohr", "a0": "Bohr", "au": "Bohr", "nm": "nm"}
+"""Units that names of columns say in brackets, in small letters."""
 SAME_GEOMETRY = 1e-3
 """Å by which positions of a structure and of its reference may differ."""
 INSIDE = 0.5
@@ -71,15 +74,19 @@ def read_points(path: str | os.PathLike[str], unit: str = "Å") -> Float64[np.nd
         raise MissingFileError(f"no file {file}")
     try:
         with bounded_memory(file, str(file)):
-            rows = np.load(file, allow_pickle=False) if file.suffix == ".npy" else _rows(file)
+            rows = np.load(file, allow_pickle=False) if file.suffix == ".npy" else _rows(file, unit)
+        points = checked_points(rows)
+        wrong = np.flatnonzero(~np.isfinite(points).all(axis=1))
+        if len(wrong):
+            raise ValueError(f"point {wrong[0]} is {points[wrong[0]].tolist()}")
     except (ValueError, OSError, EOFError) as error:
         raise InputError(
             f"{file} does not hold points, three numbers in a line: {' '.join(str(error).split())}"
         ) from error
-    return checked_points(rows) * LENGTHS[unit]
+    return points * LENGTHS[unit]
 
 
-def _rows(path: Path) -> Float64[np.ndarray, "n_points 3"]:
+def _rows(path: Path, unit: str) -> Float64[np.ndarray, "n_points 3"]:
     with open_text(path) as file:
         lines = file.read().splitlines()
     if path.suffix in (".xyz", ".extxyz"):
@@ -91,10 +98,23 @@ def _rows(path: Path) -> Float64[np.ndarray, "n_points 3"]:
         texts = [line.replace(",", " ").split() for line in lines if line.strip() and not line.startswith("#")]
         if texts and not _are_numbers(texts[0]):
             texts = texts[1:]  # names of the columns
+        _check_stated(lines, unit)
     for number, text in enumerate(texts):
         if len(text) != 3 or not _are_numbers(text):
             raise ValueError(f"point {number} is {' '.join(text)!r}")
     return np.array(texts, dtype=np.float64).reshape(-1, 3)
+
+
+def _check_stated(lines: list[str], unit: str) -> None:
+    """Refuse columns that are named with another unit in brackets, in the first line or in comments."""
+    heads = lines[:1] + [line for line in lines[1:] if line.startswith("#")]
+    for word in re.findall(r"[(\[]([^()\[\]]*)[)\]]", " ".join(heads)):
+        stated = LENGTH_WORDS.get(word.strip().lower())
+        if stated is not None and LENGTHS.get(stated) != LENGTHS[unit]:
+            cure = (
+                f'--points-unit {stated} (in Python unit="{stated}") converts' if stated in LENGTHS else "convert them"
+            )
+            raise ValueError(f"its columns are in {stated}, and {unit} is read: {cure}")
 
 
 def _are_numbers(texts: list[str]) -> bool:

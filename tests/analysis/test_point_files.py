@@ -56,6 +56,28 @@ def test_files_without_points_are_refused(tmp_path: Path, text: str) -> None:
         read_points(path)
 
 
+@pytest.mark.parametrize(
+    "head", ["x (Bohr),y (Bohr),z (Bohr)\n", "# x [a0], y [a0], z [a0]\n"], ids=["names", "comment"]
+)
+def test_a_unit_in_the_names_of_columns_is_not_passed_over(tmp_path: Path, head: str) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text(f"{head}3,0,0\n")
+    with pytest.raises(InputError, match="columns are in Bohr, and Å is read: --points-unit Bohr"):
+        read_points(path)
+    assert read_points(path, "Bohr").tolist() == [[3 * BOHR, 0.0, 0.0]]
+    path.write_text("x (nm),y (nm),z (nm)\n3,0,0\n")
+    with pytest.raises(InputError, match="columns are in nm, and Å is read: convert them"):
+        read_points(path)
+
+
+def test_arrays_of_no_points_are_refused_with_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "points.npy"
+    for array, said in ((np.full((2, 3), np.nan), "point 0 is"), (np.zeros((0, 3)), "shape"), (POINTS + 0j, "real")):
+        np.save(path, array)
+        with pytest.raises(InputError, match=f"points.npy does not hold points.*{said}"):
+            read_points(path)
+
+
 def test_a_file_of_fewer_points_than_it_says_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "points.xyz"
     path.write_text("3\ncomment\nX 0 0 1\nX 0 0 2\n")
