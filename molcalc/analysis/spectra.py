@@ -108,7 +108,8 @@ def spectrum_of(modes: NormalModes, fwhm: float = FWHM, shape: str = "lorentzian
         raise InputError("no infrared spectrum: the model predicts no charges, or the structure has no dipole")
     real = modes.wavenumbers > 0
     if not real.any():
-        raise InputError(f"{modes.formula} has no vibrations, and no infrared spectrum")
+        why = "all its vibrations are imaginary: relax it" if len(real) else "it has no vibrations"
+        raise InputError(f"{modes.formula} has no infrared spectrum, because {why}")
     lines = np.stack([modes.wavenumbers[real], modes.intensities[real]], axis=1)
     return broadened(lines, fwhm, shape, f"{modes.formula}, harmonic")
 
@@ -239,7 +240,12 @@ def md_infrared_spectrum(
         if not np.array_equal(atoms.numbers, frames[0].numbers):
             raise InputError(f"frame {k} has other atoms than frame 0: a spectrum is of one molecule")
     timestep = _timestep(frames, timestep)
+    if temperature is None:
+        temperature = float(np.mean([_temperature(atoms) for atoms in frames]))
+        if temperature <= 0:
+            raise InputError("the frames have no momenta: give the temperature of the run, such as temperature=300 (K)")
     if calc is not None:
+        _check_charges(frames, calc)
         dipoles = [one["dipole"] for one in calc.evaluate(list(frames), ["dipole"])]
     else:
         missing = next(
@@ -248,10 +254,6 @@ def md_infrared_spectrum(
         if missing is not None:
             raise InputError(f"frame {missing} has no dipole: give the calculator, calc=, which computes them")
         dipoles = [one.calc.results["dipole"] for one in frames]
-    if temperature is None:
-        temperature = float(np.mean([_temperature(atoms) for atoms in frames]))
-        if temperature <= 0:
-            raise InputError("the frames have no momenta: give temperature= in K")
     return dipole_spectrum(np.array(dipoles), timestep, temperature, resolution)
 
 
@@ -262,8 +264,8 @@ def _timestep(frames: Sequence[Atoms], given: float | None) -> float:
         return given
     if not times:
         raise ConfigError(
-            'the frames have no info["time_fs"], which dynamics of molcalc write: set it, or give timestep=, in fs '
-            "between two frames"
+            'the frames have no info["time_fs"], which dynamics of molcalc write: give the time from one to the next, '
+            "such as timestep=0.5 (fs)"
         )
     if len(times) < len(frames):
         raise InputError(f"{len(frames) - len(times)} of {len(frames)} frames have no time: these are of several runs")
@@ -280,6 +282,15 @@ def _timestep(frames: Sequence[Atoms], given: float | None) -> float:
     if given is not None and abs(given - step) > SAME_STEP * abs(step):
         raise ConfigError(f"timestep={given!r}: the frames are {step:g} fs apart; leave it out")
     return step
+
+
+def _check_charges(frames: Sequence[Atoms], calc: MolCalculator) -> None:
+    """Refuse frames that are not of one charge."""
+    first = calc.resolve(frames[0]).charge
+    for k, atoms in enumerate(frames):
+        charge = calc.resolve(atoms).charge
+        if charge != first:
+            raise InputError(f"frame {k} has charge {charge:+d}, frame 0 {first:+d}: a spectrum is of one molecule")
 
 
 def _temperature(atoms: Atoms) -> float:

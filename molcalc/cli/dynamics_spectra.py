@@ -20,7 +20,7 @@ _COLUMNS = (
     Column("wavenumber", unit="cm⁻¹", form=".1f"),
     Column("absorption", unit="km/mol per cm⁻¹", form=".4f"),
 )
-_OF_STRUCTURES = ("relax", "anharmonic", "modes", "beside", "masses", "temperature", "html")
+_OF_STRUCTURES = ("relax", "anharmonic", "modes", "beside", "masses", "html")
 """Options that are about vibrations around one structure."""
 
 
@@ -62,7 +62,8 @@ def report_dynamics(args: Arguments) -> int:
     calculator = make_calculator(args)
     table = ShownTable(_COLUMNS)
     for run, targets in zip(runs, wanted):
-        spectrum = md_infrared_spectrum([frame.atoms for frame in run], calc=calculator, resolution=args.fwhm)
+        frames = [frame.atoms for frame in run]
+        spectrum = md_infrared_spectrum(frames, args.timestep, calculator, args.temperature, args.fwhm)
         rows = [[run[0].source, *peak] for peak in peaks(spectrum)]
         table.rows += rows
         if prints_text(args):

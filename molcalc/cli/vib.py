@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from molcalc.calculators.normal_modes import NormalModes
     from molcalc.cli.input_structures import InputStructure
 
+UNOPPOSED = 1.0
+"""cm⁻¹ below which nothing but rounding opposes a motion."""
 STATIONARY = 0.01
 """eV/Å of the largest force from which a structure is no stationary point."""
 RELAXED = 1e-3
@@ -70,7 +72,11 @@ def add_parser(subparsers: Subparsers) -> None:
         help="fundamentals, overtones and combinations by perturbation theory (VPT2), of molecules of up to 12 atoms",
     )
     parser.add_argument(
-        "--temperature", type=positive, metavar="K", help="thermochemistry of the ideal gas at this temperature"
+        "--temperature",
+        type=positive,
+        metavar="K",
+        help="thermochemistry of the ideal gas at this temperature; with --dynamics that of the run (default: of the "
+        "momenta)",
     )
     parser.add_argument("--pressure", type=positive, default=101325.0, metavar="PA", help="of it (default 101325)")
     parser.add_argument("--symmetry", type=number(int, 1), metavar="N", help="rotations into itself (default: found)")
@@ -89,6 +95,12 @@ def add_parser(subparsers: Subparsers) -> None:
         "--dynamics", action="store_true",
         help="each FILE is a trajectory of 'molcalc md': infrared spectrum of its dipoles, bands as wide as --fwhm",
     )  # fmt: skip
+    parser.add_argument(
+        "--timestep",
+        type=positive,
+        metavar="FS",
+        help="with --dynamics: from one frame to the next, if they do not say",
+    )
     parser.add_argument(
         "--beside",
         action="append",
@@ -124,6 +136,8 @@ def run(args: Arguments) -> int:
     check_width(args.fwhm)
     if args.dynamics:
         return report_dynamics(args)
+    if args.timestep is not None:
+        raise ConfigError(f"--timestep {args.timestep:g} is of trajectories: add --dynamics")
     check_conditions(args.temperature or TEMPERATURE, args.pressure)
     endings = {"plot": "-ir.png", "spectrum": "-ir.csv"} if args.plot else {}
     if args.plot and args.anharmonic:
@@ -311,7 +325,13 @@ class VibrationReport:
                 f"{frame.label}: fmax {found['max_force']:.3f} eV/Å: this is no stationary point, and its vibrations "
                 "mean little; --relax moves it to the minimum first"
             )
-        elif found["imaginary"]:
+        elif max(found["imaginary"], default=0.0) < UNOPPOSED:
+            if any(abs(value) < UNOPPOSED for value in found["wavenumbers"]):
+                note(
+                    f"{frame.label}: vibrations of 0 cm⁻¹, which nothing opposes: parts that do not feel each other, "
+                    "or that turn freely"
+                )
+        else:
             softest = ", ".join(f"{value:.0f}i" for value in found["imaginary"])
             note(f"{frame.label}: imaginary vibrations, {softest} cm⁻¹: a saddle point, not a minimum")
 

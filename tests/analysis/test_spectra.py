@@ -9,7 +9,7 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from molcalc.analysis import infrared_spectrum, md_infrared_spectrum
-from molcalc.analysis.spectra import Spectrum, broadened, dipole_spectrum
+from molcalc.analysis.spectra import Spectrum, broadened, dipole_spectrum, spectrum_of
 from molcalc.calculators import D3, AIMNet2
 from molcalc.calculators.normal_modes import NormalModes
 from molcalc.calculators.vibrations import KM_PER_MOL
@@ -91,6 +91,10 @@ def test_trajectories_that_give_no_spectrum_are_refused() -> None:
     frames[5] = molecule("N2")
     with pytest.raises(InputError, match="frame 5 has other atoms"):
         md_infrared_spectrum(frames, timestep=1.0)
+    frames[7], frames[5] = trajectory(1, 1.0) * 2
+    frames[6].info["charge"] = 2
+    with pytest.raises(InputError, match=r"frame 6 has charge \+2, frame 0 \+0"):
+        md_infrared_spectrum(frames, timestep=1.0, calc=AIMNet2(tiny_checkpoint()))
     still = trajectory(3000, 0.0)
     with pytest.raises(InputError, match="no momenta"):
         md_infrared_spectrum(still, timestep=1.0)
@@ -101,7 +105,7 @@ def test_trajectories_that_give_no_spectrum_are_refused() -> None:
 def test_the_time_between_frames_is_what_they_say() -> None:
     frames = trajectory(2500, 2 * np.pi * 2000.0 * PER_CM)
     expected = md_infrared_spectrum(frames, timestep=1.0, resolution=30.0)
-    with pytest.raises(ConfigError, match="give timestep"):
+    with pytest.raises(ConfigError, match="such as timestep=0.5"):
         md_infrared_spectrum(frames)
     for k, atoms in enumerate(frames):
         atoms.info["time_fs"] = 7.0 + k
@@ -130,6 +134,9 @@ def test_what_has_no_spectrum_says_so() -> None:
         infrared_spectrum(molecule("H2O"), D3("pbe0"))
     with pytest.raises(InputError, match="no vibrations"):
         infrared_spectrum(Atoms("O"), AIMNet2(tiny_checkpoint(), dtype="float64"))
+    falling = NormalModes(molecule("N2"), np.array([-300.0]), np.zeros((1, 2, 3)), np.array([1.0]), "linear")
+    with pytest.raises(InputError, match="all its vibrations are imaginary"):
+        spectrum_of(falling)
     for width in (0.0, 1e-9, 1e300, np.nan):
         with pytest.raises(ConfigError, match="fwhm"):
             broadened(np.array([[1000.0, 1.0]]), width, "gaussian")

@@ -182,6 +182,27 @@ def test_what_is_no_trajectory_has_no_spectrum(run: Any, models: Path, tmp_path:
     frames = moving_water(tmp_path / "nve.traj", 20)
     assert "leave out --relax" in run("vib", "nve.traj", "--dynamics", "--relax", "--model", models / "single").err
     assert "frames of 1 fs tell bands" in run("vib", "nve.traj", "--dynamics", "--model", models / "single").err
+    for atoms in frames:
+        del atoms.info["time_fs"]
+        atoms.set_momenta(np.zeros((3, 3)))
+    write(tmp_path / "other.traj", frames)
+    dynamics = ("vib", "other.traj", "--dynamics", "--model", models / "single", "--fwhm", 3000)
+    assert "such as --timestep 0.5 (fs)" in run(*dynamics).err
+    assert "such as --temperature 300 (K)" in run(*dynamics, "--timestep", 1.0).err
+    assert "dynamics, 250 K" in run(*dynamics, "--timestep", 1.0, "--temperature", 250).out
+    assert "add --dynamics" in run("vib", "other.traj", "--timestep", 1.0, "--model", models / "single").err
+
+
+def test_parts_that_do_not_feel_each_other_are_no_saddle_point(run: Any, models: Path, tmp_path: Path) -> None:
+    write(tmp_path / "far.xyz", Atoms("OO", [[0, 0, 0], [0, 0, 50.0]]))
+    result = run("vib", "far.xyz", "--model", models / "single")
+    assert result.status == 0, result.err
+    assert "which nothing opposes" in result.err
+    assert "saddle" not in result.err
+
+
+def test_frames_that_are_missing_are_noticed(run: Any, models: Path, tmp_path: Path) -> None:
+    frames = moving_water(tmp_path / "nve.traj", 20)
     write(tmp_path / "torn.traj", frames[:7] + frames[9:])
     result = run("vib", "torn.traj", "--dynamics", "--model", models / "single")
     assert result.status == 2
