@@ -27,6 +27,8 @@ from molcalc.surroundings import own_settings
 
 N_MOTIONS = 5
 """Random motions of each kind that every structure makes."""
+MOST_MOVED = 1_000_000
+"""Structures after motions, which are held together."""
 POINTS_PER_AREA = 0.5
 """Points of the potential per Å² of the surface at 1.4 van der Waals radii."""
 ROUNDING = {"eV": 1e-5, "eV/Å": 1e-4, "eV/Å³": 1e-6, "e·Å": 1e-5, "e·Å²": 1e-4, "e": 1e-5, "Å": 1e-5, "V": 1e-4}
@@ -152,7 +154,7 @@ def equivariance_errors(
     InputError
         Without structures, for one that the model cannot describe, or without a calculator of molcalc.
     ConfigError
-        For no motion, or a kind that there is not.
+        For no motion, more than :data:`MOST_MOVED` structures that move, or a kind that there is not.
     """
     structures = check_images([images] if isinstance(images, Atoms) else images)
     if not structures:
@@ -160,6 +162,11 @@ def equivariance_errors(
     calculator = calculator_with_charges(structures[0], calc)
     if motions < 1 or not kinds:
         raise ConfigError(f"motions={motions} of kinds={list(kinds)}: give at least one of each")
+    if motions * len(kinds) * len(structures) > MOST_MOVED:
+        raise ConfigError(
+            f"motions={motions} of {len(kinds)} kinds make {motions * len(kinds) * len(structures):,} structures of "
+            f"{len(structures):,}; at most {MOST_MOVED:,} are compared: give fewer"
+        )
     moving = list(_moving(structures, motions, named, kinds, seed))
     measured = _Measured.of(calculator, structures)
     before = measured.results(structures, [_points(atoms) for atoms in structures])

@@ -102,6 +102,8 @@ def test_what_cannot_be_measured_is_refused(plain: NonEquivariantDCM) -> None:
         equivariance_errors([], plain)
     with pytest.raises(ConfigError, match="motions=0"):
         equivariance_errors(molecule("CO2"), plain, motions=0)
+    with pytest.raises(ConfigError, match="at most 1,000,000 are compared"):
+        equivariance_errors([molecule("CO2")] * 2, plain, motions=10**9)
     with pytest.raises(InputError, match="EMT"):
         equivariance_errors(molecule("CO2"), EMT())
     with pytest.raises(ConfigError, match="no error of 'energi'"):
