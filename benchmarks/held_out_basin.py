@@ -59,7 +59,11 @@ def shares(structures: Sequence[Atoms]) -> str:
     found = hands(structures)
     residues = [f"{np.mean(found == sign):.3f}" for sign in (-1.0, 1.0)]
     helices = [f"{np.mean(np.all(found == sign, axis=1)):.3f}" for sign in (-1.0, 1.0)]
-    return f"right- and left-handed residues {', '.join(residues)}, helices {', '.join(helices)}"
+    right = np.sum(found == -1.0) / max(1, np.sum(found != 0.0))
+    return (
+        f"right- and left-handed residues {', '.join(residues)}, right-handed among both {right:.3f}, "
+        f"helices {', '.join(helices)}"
+    )
 
 
 def completed(heavy: Sequence[Atoms]) -> Sequence[Atoms]:
@@ -77,13 +81,15 @@ skeleton = structure[structure.numbers > 1]
 trajectories = np.array([atoms.info["trajectory"] for atoms in frames])
 first = trajectories // 2 % 2 == 0  # of each kind of start
 held_out = np.all(hands(frames) > 0.0, axis=1) & (not args.all)
+places = np.array([atoms.info["frame"] for atoms in frames])
+ends = places >= 0.95 * (places.max() + 1)  # of every trajectory: validation
 for atoms in frames:
     atoms.info.clear()
-train = [frames[k] for k in np.flatnonzero(first & ~held_out)]
+train, valid = ([frames[k] for k in np.flatnonzero(first & ~held_out & part)] for part in (~ends, ends))
 options = {key: value for text in args.set for key, value in VAE_OPTIONS.parse_setting(text).items()}
 vae = ConformerVAE.for_molecule(skeleton)
 print(f"{len(train)} frames: {shares(train)}")
-print(vae.fit(train, epochs=args.epochs, valid=0.05, output=args.output / "run", **options).metrics)
+print(vae.fit(train, epochs=args.epochs, valid=valid, output=args.output / "run", **options).metrics)
 samples = vae.sample(1000, seed=10**6)
 print(f"generated: {shares(samples)}")
 print(f"generated, normal prior: {shares(vae.sample(1000, prior='normal', seed=10**6))}")

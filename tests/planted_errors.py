@@ -106,7 +106,11 @@ ERRORS = {
         "tests/conformers/vae/test_reference.py",
     ),
     "a mixture with covariances of the wrong root": Planted(
-        "conformers/vae/prior.py", '"kij,kj->ki", roots[of]', '"kji,kj->ki", roots[of]',
+        "conformers/vae/prior.py", '"kij,kj->ki", roots[chosen]', '"kji,kj->ki", roots[chosen]',
+        "tests/conformers/vae/test_prior.py",
+    ),
+    "components of a mixture that are drawn by chance": Planted(
+        "conformers/vae/prior.py", "(np.arange(n) + rng.random(n)) / n", "np.sort(rng.random(n))",
         "tests/conformers/vae/test_prior.py",
     ),
     "noise of a batch that is always the same": Planted(

@@ -62,10 +62,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="structures: .db, .sdf with --relax, or what ASE writes"
     )
-    parser.add_argument("--prior", choices=("gmm", "normal"), default="gmm",
-        help="where latents are drawn from: the mixture that training structures make (default), or all of the latent "
-        "space",
-    )  # fmt: skip
+    where = "where latents are drawn from: about training structures (default), or all of the latent space"
+    parser.add_argument("--prior", choices=("gmm", "normal"), default="gmm", help=where)
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="K", help="of the latents (default 0)")
     parser.add_argument("--smiles", metavar="SMILES", help="the molecule with its bond orders, for hydrogen atoms")
     parser.add_argument("--report", metavar="FOLDER", help="write a report on the structures as they are proposed")

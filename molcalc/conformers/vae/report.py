@@ -53,20 +53,20 @@ class VAEReport:
 
     def update(self) -> None:
         """Write the report of a run that goes on, with the errors of its last validation."""
-        self._write({"valid": self._trainer.history[-1]}, None)
+        going_on = "The run goes on; these are errors of the present averaged weights."
+        self._write({"valid": self._trainer.history[-1]}, going_on)
 
-    def write(self, metrics: Mapping[str, Mapping[str, float]], n_components: int, advice: str) -> None:
+    def write(self, metrics: Mapping[str, Mapping[str, float]], advice: str) -> None:
         """Write the report of a run that has ended.
 
         Parameters
         ----------
         metrics : of the best model, by held-out part.
-        n_components : of the mixture that samples are drawn from.
         advice : on the latents; empty where they are in order.
         """
-        self._write(metrics, n_components, advice)
+        self._write(metrics, advice)
 
-    def _write(self, metrics: Mapping[str, Mapping[str, Any]], n_components: int | None, advice: str = "") -> None:
+    def _write(self, metrics: Mapping[str, Mapping[str, Any]], note: str) -> None:
         trainer, molecule = self._trainer, self._reference.molecule
         size = sum(parameter.numel() for parameter in trainer.task.network.parameters())
         named = molecule.formula if molecule.name == molecule.formula else f"{molecule.name}, {molecule.formula}"
@@ -75,17 +75,12 @@ class VAEReport:
             f"parameters; {trainer.task.model_config.provenance['trained_on']} structures; {trainer.progress.epoch} of "
             f"{trainer.config.epochs} epochs, {trainer.progress.step} steps, seed {trainer.seed}."
         )
-        if n_components is None:
-            text += " The run goes on; these are the present averaged weights."
-        else:
-            several = f"a mixture of {n_components} normal distributions"
-            text += f" Samples are drawn from {several if n_components > 1 else 'a normal distribution'}."
         name = self._folder.as_posix()
         usage = (
             f'from molcalc.conformers import ConformerVAE\nstructures = ConformerVAE.load("{name}").sample(200, seed=0)'
         )
         blocks: list[DocumentPart] = [Heading(self._folder.name, 1), Text(text)]
-        blocks += [Text(advice)] if advice else []
+        blocks += [Text(note)] if note else []
         blocks += [Heading("How to use it"), Code(usage)]
         blocks.append(Heading("Errors of reconstructions"))
         parts = list(metrics)

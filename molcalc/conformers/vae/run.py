@@ -306,7 +306,7 @@ def _prepared(
         advice = advice_on_latents(means, log_variances, config.objective)
         if processes.first:
             save_generator(folder.path, best)
-            report.write(metrics, len(mixture.weights), advice)
+            report.write(metrics, advice)
             if advice:
                 log.warning(advice)
         return VAEFitResult(str(folder.path), metrics, trainer.history), best

@@ -248,8 +248,8 @@ class ConformerVAE:
         Parameters
         ----------
         n : number of structures.
-        prior : "gmm", a mixture of normal distributions that lies where training structures are; or "normal", which
-            goes beyond these, and finds more that is wrong.
+        prior : "gmm", a mixture of narrow normal distributions, one about each training structure, in which groups of
+            structures keep their shares; or "normal", which goes beyond these, and finds more that is wrong.
         seed : of the points.
 
         Returns
