@@ -298,7 +298,7 @@ ERRORS = {
         "if self.host != platform.node():\n            return True", "tests/io/test_locks.py",
     ),
     "lock that everybody gets": Planted(
-        "io/locks.py", "held = _flock(file.fileno())", "held = True", "tests/io/test_locks.py",
+        "io/locks.py", "held = locked(file.fileno())", "held = True", "tests/io/test_locks.py",
     ),
     "lock of a link beside that of its file": Planted(
         "io/locks.py", "Path(os.path.realpath(target))", "Path(os.path.abspath(target))", "tests/io/test_locks.py",

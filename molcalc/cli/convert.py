@@ -65,6 +65,7 @@ def run(args: Arguments) -> int:
     """Convert one model, or files of structures."""
     from molcalc.errors import InputError
     from molcalc.io import checkpoint
+    from molcalc.io.files import COMPRESSED
     from molcalc.io.targets import check_not_input, reserved_folder
     from molcalc.train.data.formats import FORMATS
 
@@ -73,6 +74,8 @@ def run(args: Arguments) -> int:
         if args.fidelities or args.sae:
             raise InputError(f"--fidelity and --sae are for files of weights; {target} is a file of structures")
         return convert_data(args, target)
+    if target.suffix.lower() in COMPRESSED:
+        raise InputError(f"{target}: files are not written compressed; leave out {target.suffix}")
     if len(args.sources) > 1:
         raise InputError(f"a model is converted from one source; {len(args.sources)} are given")
     if args.units or args.labels or args.skip_bad or args.charges:

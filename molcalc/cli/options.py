@@ -51,6 +51,17 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see '{self.prog} --help'")
 
 
+def refuse_empty_words(words: Sequence[str], command: str) -> None:
+    """Raise ConfigError for an argument without a character, as of a variable of the shell that is not set."""
+    for before, word in zip(["", *words], words):
+        if word and not re.fullmatch(r"--[\w-]+=", word):
+            continue
+        from molcalc.errors import ConfigError
+
+        name = f"argument {word.rstrip('=') or before}" if (word or before).startswith("-") else "an argument"
+        raise ConfigError(f"{name} is empty; see 'molcalc {command} --help'")
+
+
 def refuse_unknown_options(unknown: list[str], args: Arguments) -> None:
     """Raise ConfigError for options that the command does not have."""
     if not unknown:

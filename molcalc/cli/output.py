@@ -11,7 +11,7 @@ from ase.io import write
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 
 from molcalc.errors import InputError
-from molcalc.io.files import NewFile, replacing
+from molcalc.io.files import COMPRESSED, NewFile, replacing
 from molcalc.simulate.result_rows import write_row
 from molcalc.train.data.formats.database_structures import DATABASES
 
@@ -32,6 +32,8 @@ def output_format(path: Path) -> str:
         form = get_ioformat(filetype(os.path.abspath(path), read=False))
     except UnknownFileTypeError as error:
         raise InputError(f"{path}: unknown output format {path.suffix!r}; .xyz, .extxyz, .traj and .db work") from error
+    if path.suffix.lower() in COMPRESSED and (form.name in DATABASES or form.isbinary):
+        raise InputError(f"{path}: {form.description} is not written compressed; leave out {path.suffix}")
     if not form.can_write:
         raise InputError(f"{path}: ASE cannot write {form.description}; .xyz, .extxyz, .traj and .db work")
     return str(form.name)

@@ -6,9 +6,9 @@ import contextlib
 import os
 from pathlib import Path
 
-from molcalc.errors import ResourceError
+from molcalc.errors import InUseError, ResourceError
 from molcalc.io.files import Replacement, remove_leftovers
-from molcalc.io.locks import only_writer
+from molcalc.io.locks import locked, only_writer
 from molcalc.io.targets import check_file
 
 
@@ -52,6 +52,8 @@ class GrowingFile:
                 self._file = begun.enter_context(open(real, "r+b" if append else "x+b", buffering=0))
             except OSError as error:
                 raise ResourceError(f"cannot write {path}: {error.strerror or error}") from error
+            if locked(self._file.fileno()) is False:  # the lock beside it is of this name only
+                raise InUseError(f"{path} is being written by another process, under another name: wait for it")
             self._open = begun.pop_all()
         self._whole = self._file.seek(0, os.SEEK_END)
         self._may_cut = True

@@ -152,7 +152,7 @@ def _there(path: Path) -> FileIO | None:
 def _claimed(path: Path, file: FileIO, *, new: bool) -> FileIO | None:
     """The file with this process as owner; None, and it is closed, when another has the lock."""
     try:
-        held = _flock(file.fileno())
+        held = locked(file.fileno())
         text = file.read(_MAX_OWNER).decode(errors="replace")
         owner = Owner.parse(text)
         if held is None:
@@ -175,8 +175,13 @@ def _claimed(path: Path, file: FileIO, *, new: bool) -> FileIO | None:
     return file
 
 
-def _flock(handle: int) -> bool | None:
-    """Whether the lock of the file system is held now; None where it has none."""
+def locked(handle: int) -> bool | None:
+    """Lock an open file by the file system, as long as it is open.
+
+    Returns
+    -------
+    whether it is locked now; False when another has the lock, None where the file system has none
+    """
     if sys.platform == "win32":
         return None
     import fcntl

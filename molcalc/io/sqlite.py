@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from molcalc.errors import DatasetError, InUseError, MolcalcError, ResourceError, damaged
+from molcalc.errors import DatasetError, InputError, InUseError, MolcalcError, ResourceError, damaged
 
 COMPANIONS = ("-journal", "-wal", "-shm")
 """Endings of what SQLite keeps beside a file while it is written."""
@@ -45,21 +45,24 @@ def recovered(path: Path) -> Path:
     InUseError
         When another program is writing it for longer than WAIT.
     DatasetError
-        When it cannot be rolled back; says how.
+        When it cannot be rolled back; says how. When something else is in the place of what SQLite keeps beside it.
     ResourceError
         When the copy cannot be written.
     """
-    left = [file for file in _companions(path) if file.stat().st_size]
-    may_write = os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)
+    real = Path(os.path.realpath(path))  # SQLite keeps its files beside what a link points to
+    if strange := _no_files(real):
+        raise DatasetError(f"{path}: {strange.name} is in the place of a file of SQLite and no file: remove it")
+    left = [file for file in _companions(real) if file.stat().st_size]
+    may_write = os.access(real, os.W_OK) and os.access(real.parent, os.W_OK)
     if not left and (may_write or not _is_write_ahead(path)):
         return path
     if not _is_sqlite(path):  # its reader says so
         return path
     if may_write:
-        _open_once(path, path)
+        _open_once(real, path)
         return path
-    state = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in (path, *left))
-    return Path(_copy(path.absolute(), state).name, path.name)
+    state = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in (real, *left))
+    return Path(_copy(real, state).name, real.name)
 
 
 def refuse_programs(path: Path) -> None:
@@ -111,7 +114,11 @@ def clear_away(path: Path, new: Path) -> None:
     ------
     InUseError
         When another program is writing the old one.
+    InputError
+        When something in the way is no file.
     """
+    if _is_sqlite(new) and (strange := _no_files(path)):
+        raise InputError(f"{path}: {strange.name} is in the place of a file of SQLite and no file: remove it")
     if not _companions(path) or not _is_sqlite(new):
         return
     if _is_sqlite(path):
@@ -146,6 +153,12 @@ def _companions(path: Path) -> list[Path]:
     return [file for file in beside if file.is_file()]
 
 
+def _no_files(path: Path) -> Path | None:
+    """What is beside a database in the place of a file of SQLite: a pipe makes SQLite wait for ever."""
+    beside = (path.with_name(path.name + ending) for ending in COMPANIONS)
+    return next((each for each in beside if each.exists() and not each.is_file()), None)
+
+
 def _connected(path: Path, timeout: float) -> sqlite3.Connection:
     return sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?mode=rw", uri=True, timeout=timeout, isolation_level=None
@@ -160,7 +173,7 @@ def _open_once(path: Path, named: Path) -> None:
     except SQLITE_ERRORS as error:
         if is_busy(error):
             raise InUseError(f"{named} is being written by another program: wait for it") from error
-        left = " and ".join(file.name for file in _companions(named))
+        left = " and ".join(file.name for file in _companions(path))
         if not left:  # it is damaged in itself, as its reader will say
             return
         raise DatasetError(

@@ -85,7 +85,7 @@ def test_mistakes_are_one_line(run: Any, database: Path) -> None:
         (("db", "report", "none.db"), 3, "there is no file none.db"),
         (("db", "report", database, "--units", "energy"), 2, "is not LABEL=UNIT"),
         (("db", "split", database, "--valid", "x"), 2, "'x' is not a number"),
-        (("db", "split", ""), 3, "is not an SQLite database"),
+        (("db", "split", ""), 2, "an argument is empty"),
         (("db", "split", database, "--valid", "9" * 400), 2, "is too large: at most 9.2"),
         (("db", "split", database, "--seed", "9" * 400), 2, "is too large: at most 9.2"),
         (("db", "repair", database, "--charge", "-" + "9" * 400), 2, "is not a whole number"),

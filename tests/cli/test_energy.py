@@ -152,6 +152,8 @@ def test_a_failed_write_leaves_the_old_file(
     ("name", "text"),
     [
         ("out.qqq", "unknown output format '.qqq'"),
+        ("out.db.gz", "is not written compressed; leave out .gz"),
+        ("out.traj.bz2", "is not written compressed; leave out .bz2"),
         ("nowhere/out.xyz", "the folder nowhere does not exist"),
         (".", ". is a folder"),
         ("../../molcalc-nowhere/x.xyz", "does not exist"),

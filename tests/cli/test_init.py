@@ -60,6 +60,9 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (("md", "x.xyz", "--timestep", "-1"), "'-1' is not a number > 0"),
         (("md", "x.xyz", "--interval", "0"), "'0' is not a whole number ≥ 1"),
         (("md", "x.xyz", "--thermostat", "buss"), "did you mean 'bussi'?"),
+        (("energy", "x.xyz", "--output", ""), "argument --output is empty; see 'molcalc energy --help'"),
+        (("energy", "x.xyz", "--csv="), "argument --csv is empty"),
+        (("energy", ""), "an argument is empty"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

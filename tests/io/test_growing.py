@@ -103,3 +103,12 @@ def test_a_disk_that_fails_while_a_file_is_cut_is_said(tmp_path: Path) -> None:
         GrowingFile(tmp_path / "f", append=True).cut(-1)
     assert (tmp_path / "f").read_bytes() == b"whole"
     assert os.listdir(tmp_path) == ["f"]
+
+
+def test_a_file_under_two_names_has_one_writer(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"one")
+    os.link(tmp_path / "f", tmp_path / "g")
+    named = pytest.raises(InUseError, match="g is being written by another process, under another name")
+    with closing(GrowingFile(tmp_path / "f", append=True)), named:
+        GrowingFile(tmp_path / "g", append=True)
+    GrowingFile(tmp_path / "g", append=True).close()

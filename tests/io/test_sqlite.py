@@ -12,7 +12,7 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
-from molcalc.errors import DatasetError, InUseError
+from molcalc.errors import DatasetError, InputError, InUseError
 from molcalc.io import sqlite
 from molcalc.io.files import replacing
 from molcalc.io.sqlite import recovered, refuse_programs
@@ -61,6 +61,26 @@ def test_what_a_killed_writer_left_is_rolled_back(mode: str, tmp_path: Path) -> 
     assert recovered(path) == path
     assert os.listdir(tmp_path) == ["a.db"]
     assert energies(path) == {-1.0}
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_what_lies_beside_the_file_that_a_link_points_to_is_rolled_back(mode: str, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    leave_half_written(make_database(tmp_path / "far" / "a.db"), mode)
+    link = tmp_path / "b.db"
+    link.symlink_to("far/a.db")
+    assert recovered(link) == link
+    assert energies(link) == {-1.0}
+
+
+@pytest.mark.parametrize("ending", ["-journal", "-wal", "-shm"])
+def test_a_pipe_in_the_place_of_a_journal_is_refused_without_waiting(ending: str, tmp_path: Path) -> None:
+    path = make_database(tmp_path / "a.db", n=1)
+    os.mkfifo(tmp_path / f"a.db{ending}")
+    with pytest.raises(DatasetError, match=f"a.db{ending} is in the place of a file of SQLite"):
+        SQLiteDatabase(path, Declaration())
+    with pytest.raises(InputError, match=f"a.db{ending} is in the place of a file of SQLite"), replacing(path) as new:
+        make_database(new, n=1)
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
