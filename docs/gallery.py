@@ -31,14 +31,17 @@ ORDER = (
     "molecular_crystal",
     "reaction_path",
     "transition_state",
-    "train_physnet_dcm",
+    "own_potential",
     "distributed_charges",
     "fine_tuning",
+    "active_learning",
     "several_levels",
     "conformer_generator",
     "thousand_relaxations",
 )
 """Scripts of the gallery, in the order of their numbers."""
+HELPERS = ("hot_molecules", "peroxide_frames")
+"""What scripts import from beside them: no pages of their own."""
 NEEDS = {
     "transition_state": "sella",
     "openmm_water": "openmm",
@@ -49,12 +52,13 @@ NEEDS = {
 """Package without which a script is shown and not run."""
 ARGUMENTS = {
     "molecular_dynamics": ("--steps", "1000"),
-    "infrared_spectrum": ("--steps", "4000"),
-    "molecular_crystal": ("--steps", "600"),
-    "train_physnet_dcm": ("--epochs", "30"),
-    "distributed_charges": ("--epochs", "10"),
+    "infrared_spectrum": ("--steps", "3000"),
+    "molecular_crystal": ("--steps", "400"),
+    "own_potential": ("--epochs", "40"),
+    "distributed_charges": ("--epochs", "6"),
     "fine_tuning": ("--epochs", "10"),
-    "several_levels": ("--epochs", "10", "--batches", "40"),
+    "active_learning": ("--epochs", "10"),
+    "several_levels": ("--epochs", "5", "--batches", "40"),
     "thousand_relaxations": ("--copies", "1"),
 }
 """Options with which a script is run here, where those that it has take too long."""
@@ -130,7 +134,7 @@ def settings() -> dict[str, Any]:
         "examples_dirs": [str(EXAMPLES)],
         "gallery_dirs": ["tutorials"],
         "filename_pattern": rf"/({'|'.join(map(re.escape, sorted(run)))})\.py$",
-        "ignore_pattern": r"peroxide_frames\.py$",
+        "ignore_pattern": rf"/({'|'.join(HELPERS)})\.py$",
         "within_subsection_order": "gallery.Place",
         "image_scrapers": ("gallery.pictures",),
         "reset_argv": "gallery.arguments",

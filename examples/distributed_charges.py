@@ -22,7 +22,7 @@ parser.add_argument("--output", type=Path, default=HERE / "output", help="folder
 args = parser.parse_args()
 
 # %%
-# The same data, options and seed for both; on this page 10 epochs, which make neither a good model.
+# The same data, options and seed for both; on this page 6 epochs, which make neither a good model.
 
 calculators = {}
 for kind in ("physnet-dcm", "noneq-dcm"):

@@ -41,7 +41,8 @@ for seed, (start, energies) in enumerate(zip(starts, shares)):
     start.set_velocities(np.tensordot(signs * np.sqrt(2 * energies), modes.displacements, axes=1))
 
 # %%
-# All runs move side by side. Spectra of dynamics are Fourier transforms of the autocorrelation of the dipole.
+# All runs move side by side, on this page 3000 steps. Spectra of dynamics are Fourier transforms of the autocorrelation
+# of the dipole.
 
 paths = [args.output / f"{args.molecule}_{k}.traj" for k in range(len(starts))]
 md(starts, calc, args.steps, ensemble="nve", interval=4, keep_velocities=True, trajectory=paths, force=True)

@@ -42,7 +42,7 @@ print(f"largest stress {np.abs(urea.get_stress()).max() / units.GPa:.4f} GPa")
 # %%
 # The relaxed crystal is 11 % too dense. BFGS keeps the symmetry of the start; from a start without symmetry this
 # network finds a cell 0.06 eV per molecule lower, with a and b 0.05 Å apart: check before you trust it. Now at 300 K
-# and no pressure, from twice the kinetic energy, half of which turns into potential energy.
+# and no pressure, on this page 400 steps, from twice the kinetic energy, half of which turns into potential energy.
 
 cells = urea.repeat(args.repeat)
 cells.calc = urea.calc

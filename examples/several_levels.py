@@ -34,7 +34,7 @@ for name, found in fit_by_fidelity(open_dataset(levels)).items():
     print(f"   {found.residual:.2f} eV unexplained")
 
 # %%
-# On this page 10 epochs of 40 batches. Only the last layers differ; labels that one level lacks are masked there.
+# On this page 5 epochs of 40 batches. Only the last layers differ; labels that one level lacks are masked there.
 
 result = fit(
     levels, "aimnet2", output=args.output / "two_levels", epochs=args.epochs, batches_per_epoch=args.batches,

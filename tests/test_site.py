@@ -88,11 +88,20 @@ def test_pages_link_to_made_pages_that_are_made(pages: ModuleType) -> None:
 def test_the_gallery_has_every_script_and_links_lead_to_them() -> None:
     gallery = module("gallery")
     scripts = {path.stem for path in gallery.EXAMPLES.glob("*.py")}
-    assert set(gallery.ORDER) == scripts - {"peroxide_frames"}
+    assert set(gallery.ORDER) == scripts - {*gallery.HELPERS}
     assert gallery.ARGUMENTS.keys() <= scripts
     assert gallery.NEEDS.keys() <= {path.stem for path in gallery.EXAMPLES.rglob("*.py")}
     links = [name for page in DOCS.glob("*.md") for name in re.findall(r"tutorials/(\w+)", page.read_text("utf-8"))]
-    assert set(links) <= {"index", *scripts}
+    assert set(links) <= {"index", "engines", *scripts}
+
+
+def test_tutorials_say_how_much_shorter_they_are_on_the_page() -> None:
+    gallery = module("gallery")
+    for name, words in gallery.ARGUMENTS.items():
+        text = " ".join((gallery.EXAMPLES / f"{name}.py").read_text("utf-8").replace("\n#", "").split())
+        said = re.search(r"on this page (?:once|(?:\d+ epochs of )?\d+ \w+)", text, re.IGNORECASE)
+        assert said, name
+        assert [value for value in words if value.isdigit()] in ([*re.findall(r"\d+", said[0])], ["1"]), name
 
 
 def test_parameters_are_words_and_not_types() -> None:
