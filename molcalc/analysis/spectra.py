@@ -195,8 +195,8 @@ def dipole_spectrum(
     if len(dipoles) < length:
         finest = _HANN_WIDTH / (len(dipoles) * _PER_CM * timestep)
         raise InputError(
-            f"{len(dipoles)} frames of {timestep:g} fs tell bands {finest:.0f} cm⁻¹ apart; resolution={resolution:g} "
-            f"needs {length} frames"
+            f"{len(dipoles)} frames of {timestep:g} fs tell bands {finest:.0f} cm⁻¹ apart; for {resolution:g} cm⁻¹ "
+            f"{length} frames are needed"
         )
     frequency, power = welch(
         dipoles, fs=1.0 / timestep, nperseg=length, nfft=PADDING * length, detrend="constant", axis=0
