@@ -20,6 +20,7 @@ from molcalc.calculators.normal_modes import HBAR
 from molcalc.calculators.vibrations import InfraredVibrations
 from molcalc.errors import InputError
 from tests.helpers.networks import tiny_checkpoint
+from tests.helpers.valence_field import ValenceField
 
 LENGTH, DEPTH, STEEPNESS = 1.128323, 11.2, 2.3
 """Å, eV and 1/Å of a Morse curve like that of CO."""
@@ -132,3 +133,16 @@ def test_a_saddle_point_is_refused() -> None:
     atoms = Atoms("CO", positions=[[0, 0, 0], [0, 0, LENGTH]])
     with pytest.raises(InputError, match="i cm⁻¹: perturbation theory needs a minimum"):
         quartic_field(atoms, cast(MolCalculator, Inverted()))
+
+
+@pytest.mark.slow
+def test_motions_out_of_the_plane_of_a_field_of_bonds_and_angles_keep_their_frequencies() -> None:
+    """Fourth derivatives along straight lines are large there, and third derivatives make up for them."""
+    field = ValenceField()
+    modes, quartic = quartic_field(field.atoms, cast(MolCalculator, field))
+    found = perturbed_vibrations(quartic)
+    across = np.abs(modes.displacements[:, :, 0]).max(axis=1) > 0.5 * np.abs(modes.displacements).max(axis=(1, 2))
+    assert across.sum() == 3
+    assert max(quartic.quartic[k, k, k, k] for k in np.flatnonzero(across)) > 100.0
+    for k in np.flatnonzero(across):
+        assert found.level(int(k)).wavenumber == pytest.approx(modes.wavenumbers[k], rel=0.03)
