@@ -47,6 +47,8 @@ def neighbor_list(
     index : (2, n_edges) int64, sorted by the first row.
     shifts : (n_edges, 3) float64.
     """
+    if cutoff > 0.0 and len(positions) <= DENSE_LIMIT and not np.any(pbc):
+        return _dense_list(positions, cutoff, ordered=True)  # in order
     index, shifts = _search(positions, cell, pbc, cutoff, ordered=True)
     order = np.argsort(index[0], kind="stable")
     return np.take(index, order, axis=1), shifts[order]
@@ -120,6 +122,12 @@ def _cut_open(
 
 
 def _dense_list(positions: np.ndarray, cutoff: float, ordered: bool) -> Pairs:
+    if compiled.available():
+        from molcalc.kernels.neighbors import list_pairs
+
+        pairs = np.empty((2, len(positions) ** 2), dtype=np.int64)
+        n_pairs = list_pairs(np.ascontiguousarray(positions, dtype=np.float64), cutoff * cutoff, ordered, pairs)
+        return pairs[:, :n_pairs].copy(), np.zeros((n_pairs, 3))
     difference = positions[:, None] - positions[None]
     squared = np.einsum("ijx,ijx->ij", difference, difference)
     np.fill_diagonal(squared, np.inf)
@@ -196,6 +204,9 @@ class VerletList:
         self, positions: Float[np.ndarray, "n_atoms 3"], cell: Float[np.ndarray, "3 3"], pbc: Bool[np.ndarray, " 3"]
     ) -> Pairs:
         """Edges within the cutoff, as :func:`neighbor_list` returns them."""
+        if len(positions) <= DENSE_LIMIT and not np.any(pbc):
+            self._last = self._wide = None
+            return neighbor_list(positions, cell, pbc, self.cutoff)
         last, self._last = self._last, (positions.copy(), np.array(cell), np.array(pbc))
         same_box = (
             last is not None
@@ -203,7 +214,7 @@ class VerletList:
             and np.array_equal(last[1], cell)
             and np.array_equal(last[2], pbc)
         )
-        if not same_box or (not np.any(pbc) and len(positions) <= DENSE_LIMIT):
+        if not same_box:
             self._wide = None
             return neighbor_list(positions, cell, pbc, self.cutoff)
         if self._wide is None or _largest_move(positions, self._reference) > 0.5 * self.skin:

@@ -101,6 +101,8 @@ class CompiledStep:
 
         self._potential = potential
         self._networks = cast("list[AIMNet2Network]", potential.networks)
+        self._of_charges = [term for term in potential.energy_terms if term.requires]
+        self._shared = [term for term in potential.energy_terms if not term.requires]
         self._workspaces = Workspaces()
 
     def evaluate(self, batch: AtomicBatch, properties: Iterable[str]) -> dict[str, Float[Tensor, " ..."]]:
@@ -115,8 +117,8 @@ class CompiledStep:
             near = Surroundings.of(batch, self._networks[0].shells)
             find = functools.partial(self._member, near, batch, bool(wanted))
             together = len(self._networks) > 1 and torch.get_num_threads() > 1
-            begun = start_each(find, self._networks) if together else []
-            shared = _sum_of_terms([term for term in self._potential.energy_terms if not term.requires], batch, {})
+            begun = start_each(torch.no_grad()(find), self._networks) if together else []
+            shared = _sum_of_terms(self._shared, batch, {})
             members = [each.result() for each in begun] or [find(network) for network in self._networks]
             output = PotentialOutput(
                 [found.energies for found, _ in members],
@@ -137,7 +139,6 @@ class CompiledStep:
         same = batch.n_systems == 1 or bool((batch.fidelity == first).all())
         return same and len(self._networks[0].config.chain(first)) == 1
 
-    @torch.no_grad()  # in threads of its own
     def _member(
         self, near: Surroundings, batch: AtomicBatch, with_gradient: bool, network: AIMNet2Network
     ) -> tuple[FirstDerivatives, dict[str, Tensor]]:
@@ -147,8 +148,7 @@ class CompiledStep:
         with self._workspaces.borrow(network, batch.n_atoms) as workspace:
             step = AIMNet2Step(network, near, batch, workspace)
             predictions = network.predictions(batch, step.charges, step.features)
-            terms = [term for term in self._potential.energy_terms if term.requires]
-            added = _sum_of_terms(terms, batch, predictions)
+            added = _sum_of_terms(self._of_charges, batch, predictions)
             energies = network.shifted(step.energies, batch)
             if with_gradient:
                 by_charges = None if added is None or added.by_charges is None else added.by_charges.numpy()

@@ -94,7 +94,8 @@ class ChargeSites:
         -------
         (n_systems, 3) float64, e·Å
         """
-        of_sites = origins.repeat_interleave(len(self.charges) // max(1, len(origins)), dim=0)
+        n_sites, n_atoms = self.charges.shape[0], origins.shape[0]
+        of_sites = origins if n_sites == n_atoms else origins.repeat_interleave(n_sites // n_atoms, dim=0)
         moment = segment_sum(self.charges[:, None] * (self.positions - of_sites), self.system_idx, n_systems)
         if self.dipoles is None or self.center_idx is None:
             return moment

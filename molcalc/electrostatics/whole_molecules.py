@@ -33,7 +33,7 @@ def dipole_origins(batch: AtomicBatch) -> Float64[Tensor, "n_atoms 3"]:
     (n_atoms, 3) float64, Å
     """
     device, positions = batch.positions.device, batch.positions
-    masses = torch.as_tensor(ATOMIC_MASSES, device=device)[batch.numbers]
+    masses = torch.as_tensor(ATOMIC_MASSES, device=device).index_select(0, batch.numbers)
     if not batch.periodic:
         center = center_of_mass(positions, masses, batch.system_idx, batch.n_systems)
         return center.index_select(0, batch.system_idx)

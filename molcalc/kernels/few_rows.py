@@ -1,17 +1,20 @@
-"""Compiled linear layers of a few rows, which take as long as reading the weights: libraries take twice as long.
+"""Compiled linear layers of a few rows, which libraries take up to twice as long for.
 
-Arrays are flat: x (n_rows, n_in), weight (n_out, n_in) and results (n_rows, n_out). Import only where numba is
-available.
+Arrays are flat: x (n_rows, n_in), weight (n_out, n_in) and results (n_rows, n_out). An activation, GELU, comes with the
+layer before it; its arrays are empty where there is none. Import only where numba is available.
 """
 
 import numba
 import numpy as np
 
+from molcalc.kernels.gelu import value_and_slope
 from molcalc.kernels.runtime import OPTIONS, WIDTH
-from molcalc.kernels.simd import fma, load_first, load_row, splat, store_first, store_row, zero
+from molcalc.kernels.simd import fma, load_first, load_row, soon, splat_at, store_first, total, zero
 
-MOST_ROWS = 6
-"""Rows up to which these loops are quicker than a library."""
+MOST_ROWS = 32
+"""Rows up to which these loops are quicker than a library on one thread."""
+MOST_ROWS_BESIDE_THREADS = 8
+"""Rows up to which they are quicker than one that shares its work among several."""
 
 
 @numba.njit(inline="always", **OPTIONS)
@@ -22,12 +25,24 @@ def _four_rows(u, v, x0, x1, x2, x3, p0, p1, p2, p3, q0, q1, q2, q3):  # type: i
     )  # fmt: skip
 
 
+@numba.njit(inline="always", **OPTIONS)
+def _write(result, at, n_out, n_rows, o, bias, y0, y1, y2, y3):  # type: ignore[no-untyped-def]
+    """Column o of up to four rows from ``at`` on."""
+    result[at + o] = y0 + bias
+    if n_rows > 1:
+        result[at + n_out + o] = y1 + bias
+    if n_rows > 2:
+        result[at + 2 * n_out + o] = y2 + bias
+    if n_rows > 3:
+        result[at + 3 * n_out + o] = y3 + bias
+
+
 @numba.njit(**OPTIONS)
 def layer(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, n_rows: int, n_in: int, n_out: int, result: np.ndarray
-) -> None:
-    """result[m, o] = Σ_k x[m, k] weight[o, k] + bias[o], for two o and four m at once."""
-    lanes = np.empty(8 * WIDTH, dtype=x.dtype)
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, n_rows: int, n_in: int, n_out: int, result: np.ndarray,
+    value: np.ndarray, slope: np.ndarray,
+) -> None:  # fmt: skip
+    """result[m, o] = Σ_k x[m, k] weight[o, k] + bias[o], for two o and four m at once; its activation and slope."""
     rest = n_in % WIDTH
     whole = n_in - rest
     for o in range(0, n_out, 2):
@@ -37,6 +52,9 @@ def layer(
             c, d = min(m + 2, n_rows - 1) * n_in, min(m + 3, n_rows - 1) * n_in
             p0 = p1 = p2 = p3 = q0 = q1 = q2 = q3 = zero(x)
             for k in range(0, whole, WIDTH):
+                if m == 0:
+                    soon(weight, first * n_in + k + 2 * n_in)
+                    soon(weight, second * n_in + k + 2 * n_in)
                 p0, p1, p2, p3, q0, q1, q2, q3 = _four_rows(
                     load_row(weight, first * n_in + k), load_row(weight, second * n_in + k), load_row(x, a + k),
                     load_row(x, b + k), load_row(x, c + k), load_row(x, d + k), p0, p1, p2, p3, q0, q1, q2, q3,
@@ -47,49 +65,52 @@ def layer(
                     load_first(x, a + whole, rest), load_first(x, b + whole, rest), load_first(x, c + whole, rest),
                     load_first(x, d + whole, rest), p0, p1, p2, p3, q0, q1, q2, q3,
                 )  # fmt: skip
-            store_row(lanes, 0, p0)
-            store_row(lanes, WIDTH, p1)
-            store_row(lanes, 2 * WIDTH, p2)
-            store_row(lanes, 3 * WIDTH, p3)
-            store_row(lanes, 4 * WIDTH, q0)
-            store_row(lanes, 5 * WIDTH, q1)
-            store_row(lanes, 6 * WIDTH, q2)
-            store_row(lanes, 7 * WIDTH, q3)
-            for row in range(min(4, n_rows - m)):
-                of_first, of_second = 0.0, 0.0
-                for lane in range(WIDTH):
-                    of_first += lanes[row * WIDTH + lane]
-                    of_second += lanes[(4 + row) * WIDTH + lane]
-                result[(m + row) * n_out + first] = of_first + bias[first]
-                result[(m + row) * n_out + second] = of_second + bias[second]
+            left = n_rows - m
+            _write(result, m * n_out, n_out, left, first, bias[first], total(p0), total(p1), total(p2), total(p3))
+            _write(result, m * n_out, n_out, left, second, bias[second], total(q0), total(q1), total(q2), total(q3))
+    value_and_slope(0, value.size, result, value, slope)
+
+
+@numba.njit(inline="always", **OPTIONS)
+def _scaled(g, w0, w1, w2, p0, p1, p2):  # type: ignore[no-untyped-def]
+    return fma(g, w0, p0), fma(g, w1, p1), fma(g, w2, p2)
+
+
+@numba.njit(inline="always", **OPTIONS)
+def _store(result, at, n0, n1, n2, p0, p1, p2):  # type: ignore[no-untyped-def]
+    store_first(result, at, p0, n0)
+    store_first(result, at + WIDTH, p1, n1)
+    store_first(result, at + 2 * WIDTH, p2, n2)
 
 
 @numba.njit(**OPTIONS)
 def layer_gradient(
-    by_result: np.ndarray, weight: np.ndarray, n_rows: int, n_in: int, n_out: int, start: int, by_x: np.ndarray
-) -> None:
-    """by_x[m, k − start] = Σ_o by_result[m, o] weight[o, k] for k ≥ start, four o at once."""
+    by_result: np.ndarray, weight: np.ndarray, n_rows: int, n_in: int, n_out: int, start: int, slope: np.ndarray,
+    by_x: np.ndarray,
+) -> None:  # fmt: skip
+    """by_x[m, k − start] = Σ_o by_result[m, o] weight[o, k] for k ≥ start, for four m and 48 k at once.
+
+    ``slope`` is that of the activation which made x: the gradient is that by the numbers before it then.
+    """
     size = n_in - start
-    rest = size % WIDTH
-    whole = size - rest
-    by_x[: n_rows * size] = 0.0
-    for o in range(0, n_out, 4):
-        left, at = n_out - o, o * n_in + start
-        # rows of weights that are not there are the first one, times 0
-        b, c, d = at + n_in * (left > 1), at + 2 * n_in * (left > 2), at + 3 * n_in * (left > 3)
-        for m in range(n_rows):
-            of = m * n_out + o
-            g0, g1 = splat(by_x, by_result[of]), splat(by_x, by_result[of + 1] if left > 1 else 0.0)
-            g2 = splat(by_x, by_result[of + 2] if left > 2 else 0.0)
-            g3 = splat(by_x, by_result[of + 3] if left > 3 else 0.0)
-            for k in range(0, whole, WIDTH):
-                row = fma(g0, load_row(weight, at + k), load_row(by_x, m * size + k))
-                row = fma(g1, load_row(weight, b + k), row)
-                row = fma(g2, load_row(weight, c + k), row)
-                store_row(by_x, m * size + k, fma(g3, load_row(weight, d + k), row))
-            if rest:
-                k = whole
-                row = fma(g0, load_first(weight, at + k, rest), load_first(by_x, m * size + k, rest))
-                row = fma(g1, load_first(weight, b + k, rest), row)
-                row = fma(g2, load_first(weight, c + k, rest), row)
-                store_first(by_x, m * size + k, fma(g3, load_first(weight, d + k, rest), row), rest)
+    for k in range(0, size, 3 * WIDTH):
+        left = size - k
+        n0, n1, n2 = min(WIDTH, left), max(0, min(WIDTH, left - WIDTH)), max(0, min(WIDTH, left - 2 * WIDTH))
+        for a in range(0, n_rows, 4):
+            # rows that are not there are the last one
+            b, c, d = min(a + 1, n_rows - 1), min(a + 2, n_rows - 1), min(a + 3, n_rows - 1)
+            a0 = a1 = a2 = b0 = b1 = b2 = c0 = c1 = c2 = d0 = d1 = d2 = zero(by_x)
+            for o in range(n_out):
+                at = o * n_in + start + k
+                w0, w1 = load_first(weight, at, n0), load_first(weight, at + WIDTH, n1)
+                w2 = load_first(weight, at + 2 * WIDTH, n2)
+                a0, a1, a2 = _scaled(splat_at(by_result, a * n_out + o), w0, w1, w2, a0, a1, a2)
+                b0, b1, b2 = _scaled(splat_at(by_result, b * n_out + o), w0, w1, w2, b0, b1, b2)
+                c0, c1, c2 = _scaled(splat_at(by_result, c * n_out + o), w0, w1, w2, c0, c1, c2)
+                d0, d1, d2 = _scaled(splat_at(by_result, d * n_out + o), w0, w1, w2, d0, d1, d2)
+            _store(by_x, a * size + k, n0, n1, n2, a0, a1, a2)
+            _store(by_x, b * size + k, n0, n1, n2, b0, b1, b2)
+            _store(by_x, c * size + k, n0, n1, n2, c0, c1, c2)
+            _store(by_x, d * size + k, n0, n1, n2, d0, d1, d2)
+    for k in range(slope.size):
+        by_x[k] *= slope[k]

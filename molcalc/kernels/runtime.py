@@ -130,8 +130,14 @@ def shared_flat(tensor: Tensor) -> np.ndarray:
         address = torch._C._data_address(tensor)  # type: ignore[attr-defined]
     except AttributeError:  # a torch without such memory
         return flat(tensor)
-    memory = (ctypes.c_char * tensor.nbytes).from_address(address)
-    return np.frombuffer(memoryview(memory), dtype=np.float32 if tensor.dtype == torch.float32 else np.float64)
+    return _floats_at(address, tensor.nbytes, tensor.dtype == torch.float32)
+
+
+@lru_cache(maxsize=4096)
+def _floats_at(address: int, n_bytes: int, single: bool) -> np.ndarray:
+    """Array on a place in memory: good for whatever tensor of this size and type is there now."""
+    memory = (ctypes.c_char * n_bytes).from_address(address)
+    return np.frombuffer(memoryview(memory), dtype=np.float32 if single else np.float64)
 
 
 def slots_for(work: float) -> int:

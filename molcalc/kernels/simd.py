@@ -3,8 +3,8 @@
 numba's automatic vectorization gives up on kernels that read and write several arrays, because it cannot rule out
 that they overlap. These few intrinsics say explicitly what is meant: ``load_row`` and ``store_row`` move sixteen
 consecutive numbers, ``load_first`` and ``store_first`` the first few of them, ``splat`` makes a row of one number and
-``splat_at`` of one in an array, ``fma`` computes x·y + z on rows and ``mul`` x·y. LLVM maps a row to the registers of
-the machine.
+``splat_at`` of one in an array, ``fma`` computes x·y + z on rows, ``mul`` x·y, and ``total`` adds a row up. LLVM maps a
+row to the registers of the machine.
 
 Import this module only where numba is known to be available (see :mod:`molcalc.kernels.runtime`).
 """
@@ -175,3 +175,34 @@ def zero(typing_context, array):  # type: ignore[no-untyped-def]
         return ir.Constant(context.get_value_type(row), [0.0] * WIDTH)
 
     return row(array), generate
+
+
+@intrinsic
+def total(typing_context, row):  # type: ignore[no-untyped-def]
+    """Sum of the sixteen numbers of a row, in pairs."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        kind = args[0].type
+        name = f"llvm.vector.reduce.fadd.v{WIDTH}{_SUFFIX[row.scalar]}"
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind.element, [kind.element, kind]), name
+        )
+        return builder.call(function, [ir.Constant(kind.element, -0.0), args[0]], fastmath=("reassoc",))
+
+    return row.scalar(row), generate
+
+
+@intrinsic
+def soon(typing_context, array, offset):  # type: ignore[no-untyped-def]
+    """Have the numbers around ``array[offset]`` on their way, to be read once: they displace little in the caches."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        place = builder.bitcast(builder.gep(data, [args[1]]), byte)
+        builder.call(function, [place, number(0), number(0), number(1)])
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp), generate

@@ -22,6 +22,8 @@ from molcalc.units import SYMBOLS, hill_formula, symbols_of
 
 ON_EXTRAPOLATION = ("warn", "raise", "ignore")
 """What may be done about a structure that is unlike the training data."""
+FEW_STEPS = 4
+"""Steps from neighbor to neighbor that are tried before all fragments are found."""
 
 
 def checked_choice(choice: str) -> str:
@@ -184,8 +186,7 @@ class Extrapolation:
         n_atoms = len(numbers)
         if self._choice == "ignore" or not self._fidelities or not self._sees_charge or n_atoms < 2:
             return
-        # One atom that sees all others is the usual case, and costs nothing to find.
-        if np.bincount(index[0], minlength=n_atoms).max() >= n_atoms - 1 or self._was_told("apart", numbers, state):
+        if _soon_together(index, n_atoms) or self._was_told("apart", numbers, state):
             return
         n_fragments, fragment = connected_components(coo_array((np.ones(len(index[0])), index), (n_atoms, n_atoms)))
         odd = np.bincount(fragment, weights=numbers).astype(int) % 2 == 1
@@ -282,6 +283,20 @@ class Extrapolation:
             self._told.add((reason, molecule.tobytes(), state.charge, state.fidelity))
             warn_user(text(name), ExtrapolationWarning)
         self._told.add((reason, numbers.tobytes(), state.charge, state.fidelity))
+
+
+def _soon_together(index: np.ndarray, n_atoms: int) -> bool:
+    """Whether few steps lead from the atom with the most neighbors to all others, as in most structures."""
+    counts = np.bincount(index[0], minlength=n_atoms)
+    center = counts.argmax()
+    if counts[center] >= n_atoms - 1:
+        return True
+    reached = np.arange(n_atoms) == center
+    for _ in range(FEW_STEPS):
+        reached[index[1][reached[index[0]]]] = True
+        if reached.all():
+            return True
+    return False
 
 
 def _listed(values: Sequence[int]) -> str:

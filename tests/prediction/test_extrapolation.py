@@ -174,6 +174,7 @@ def test_parts_that_are_no_ions_or_see_each_other_are_not_told_of() -> None:
         pair("H2O", "CH4", 20.0),
         pair("OH", "H3O", 4.0),
         pair("CH3CH2OH", "CH3CH2OH", 5.5, charge=2),  # by a chain of neighbors
+        Atoms("O16", [[4.5 * k, 0.0, 0.0] for k in range(16)], info={"charge": 2}),  # by a long one
         molecule("H", info={"charge": 1}),
     ):
         calc.get_potential_energy(atoms)
