@@ -28,12 +28,13 @@ _LIBRARIES = 1 << 30
 """Bytes of addresses for what is loaded while a file is read."""
 
 
-def budget_of(size: int) -> int:
+def budget_of(size: int, free: int | None = None) -> int:
     """Bytes that a file may take in memory.
 
     Parameters
     ----------
     size : bytes of the file.
+    free : bytes that it may take whatever its size; FREE unless given.
 
     Returns
     -------
@@ -44,25 +45,25 @@ def budget_of(size: int) -> int:
     ConfigError
         When ``MOLCALC_EXPANSION`` is no positive number.
     """
-    return max(FREE, int(size * _expansion()))
+    return max(FREE if free is None else free, int(size * _expansion()))
 
 
-def expansion_message(where: str, claimed: int, size: int) -> str:
+def expansion_message(where: str, claimed: int, size: int, free: int | None = None) -> str:
     """What to say of a file beyond its budget.
 
     Parameters
     ----------
     where : the file, and what in it.
     claimed : bytes that it would take.
-    size : bytes of the file.
+    size, free : as in :func:`budget_of`.
 
     Returns
     -------
     one line with the cure
     """
     return (
-        f"{where} claims {claimed:.3g} bytes in a file of {size}; at most {budget_of(size)} are read: if that is real, "
-        f"set {VARIABLE}={math.ceil(claimed / max(size, 1)) + 1}"
+        f"{where} claims {claimed:.3g} bytes in a file of {size}; at most {budget_of(size, free)} are read: if that is "
+        f"real, set {VARIABLE}={math.ceil(claimed / max(size, 1)) + 1}"
     )
 
 

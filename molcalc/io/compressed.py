@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -18,13 +19,31 @@ OPENERS: Mapping[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open,
 """By the ending of the name."""
 
 
+FREE_CONTENT = 1 << 24
+"""Bytes that any compressed file may have as its content."""
+LOOKED_THROUGH = 1 << 28
+"""Bytes of content that are counted before the first is used: reading frames takes a hundred times as long."""
+_CHUNK = 1 << 20
+
+
 def open_compressed(path: Path) -> BinaryIO:
-    """Content of a compressed file; reading raises InputError where it becomes more than the budget of its size.
+    """Content of a compressed file, which is refused where it becomes more than the budget of its size.
 
     Returns
     -------
-    stream of bytes
+    stream of bytes; reading may raise InputError, too
+
+    Raises
+    ------
+    InputError
+        When more of it than the budget is found among its first bytes.
+    OSError, EOFError, zlib.error, lzma.LZMAError
+        When the file is damaged.
     """
+    with contextlib.closing(_Bounded(path)) as content:
+        buffer, total = bytearray(_CHUNK), 0
+        while total < LOOKED_THROUGH and (count := content.readinto(buffer)):
+            total += count
     return io.BufferedReader(_Bounded(path))
 
 
@@ -41,8 +60,9 @@ class _Bounded(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         count = int(self._source.readinto(buffer))
         self._total += count
-        if self._total > budget_of(self._size):
-            raise InputError(expansion_message(f"{self._path}, decompressed,", self._total, self._size))
+        if self._total > budget_of(self._size, FREE_CONTENT):
+            where = f"{self._path}, decompressed,"
+            raise InputError(expansion_message(where, self._total, self._size, FREE_CONTENT))
         return count
 
     def close(self) -> None:

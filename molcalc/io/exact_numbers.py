@@ -92,6 +92,8 @@ def _numeric(values: Any, what: str, kinds: str, expected: str) -> np.ndarray:
         found = np.asarray(values)
     except ValueError as error:  # lists of different lengths
         raise DatasetError(f"{what}: {short(values)} is no array; expected {expected}") from error
+    if "b" not in kinds and not isinstance(values, np.ndarray) and (wrong := _truth_value(values)) is not None:
+        raise DatasetError(f"{what}: {wrong} is a truth value; expected {expected}")
     if found.size == 0:
         return found.astype(np.float64) if found.dtype.kind == "O" else found
     if found.dtype.kind not in kinds:
@@ -99,3 +101,12 @@ def _numeric(values: Any, what: str, kinds: str, expected: str) -> np.ndarray:
         shown = short(first.item() if isinstance(first, np.generic) else first)
         raise DatasetError(f"{what}: {shown} is of type {found.dtype}; expected {expected}")
     return found
+
+
+def _truth_value(values: Any) -> bool | None:
+    """The first truth value in lists of numbers, of which numpy makes 1 and 0; None if there is none."""
+    if isinstance(values, bool):
+        return values
+    if isinstance(values, (list, tuple)):
+        return next((found for each in values if (found := _truth_value(each)) is not None), None)
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -37,6 +37,12 @@ TRAJECTORY = "traj"
 GAUSSIAN = "gaussian-in"
 _CHARGE_LINE = re.compile(r"^[ \t]*[+-]?\d+(?:[ \t,]+[+-]?\d+)+[ \t]*$", re.MULTILINE)
 """Charge and multiplicity of a Gaussian input, of all and of fragments."""
+_ANNOUNCED = {
+    "gen": re.compile(r"\A\s*(\d+)"),
+    "gromacs": re.compile(r"\A[^\n]*\n\s*(\d+)"),
+    "rmc6f": re.compile(r"^Number of atoms:\s*(\d+)", re.MULTILINE),
+}
+"""Numbers of atoms in files of which ASE reads any part; in other formats it compares them, or there are none."""
 EVERYTHING = slice(None)
 
 
@@ -139,12 +145,23 @@ def _images(path: Path, form: str, index: slice, shown: str) -> list[Atoms]:
     if form == TRAJECTORY:
         _check_trajectory(path)
     images = _read_by_ase(path, form, index, shown)
+    _check_announced(path, form, images, shown)
     stated = stated_in(path, form)
     for atoms in images:
         atoms.info.update(stated)
     if images and not _states_charge(images[0]) and (mention := unread_mention(path, form)):
         log.warning("%s speaks of a charge, which is not read from files of this kind (%s)", shown, mention)
     return list(images)
+
+
+def _check_announced(path: Path, form: str, images: Sequence[Atoms], shown: str) -> None:
+    """Refuse a file with fewer atoms than it says, where ASE takes those that are there."""
+    if form not in _ANNOUNCED or not images:
+        return
+    with open_text(path) as stream:
+        found = _ANNOUNCED[form].search(stream.read())
+    if found and int(found[1]) != len(images[0]):
+        raise InputError(f"{shown} announces {found[1]} atoms and has {len(images[0])}: it is cut off or damaged")
 
 
 def _check_trajectory(path: Path) -> None:

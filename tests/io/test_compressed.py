@@ -22,12 +22,17 @@ def write(path: Path, content: bytes) -> Path:
 def test_a_compressed_file_is_read_up_to_its_budget(
     ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("molcalc.io.budget.FREE", 1 << 20)
+    monkeypatch.setattr("molcalc.io.compressed.FREE_CONTENT", 1 << 20)
     with open_compressed(write(tmp_path / f"x{ending}", bytes(1 << 20))) as stream:
         assert len(stream.read()) == 1 << 20
     file = write(tmp_path / f"x.xyz{ending}", b"1\n" + bytes(1 << 22))
+    with pytest.raises(InputError, match="MOLCALC_EXPANSION"):
+        open_compressed(file)
+    monkeypatch.setattr("molcalc.io.compressed.LOOKED_THROUGH", 1)
     with pytest.raises(InputError, match="MOLCALC_EXPANSION"), open_compressed(file) as stream:
         stream.read()
+    monkeypatch.undo()
+    monkeypatch.setattr("molcalc.io.compressed.FREE_CONTENT", 1 << 20)
     with pytest.raises(InputError, match=r"x\.xyz"):
         read_frames(str(file))
     with pytest.raises(DatasetError, match=r"x\.xyz"):

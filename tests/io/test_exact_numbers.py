@@ -65,7 +65,7 @@ def test_real_numbers_are_in_double_precision() -> None:
     assert np.isnan(real_numbers([1, np.nan], "E")).tolist() == [False, True]
 
 
-@pytest.mark.parametrize("values", [[True], *ODD.values()], ids=str)
+@pytest.mark.parametrize("values", [[True], [[1.0, 2.0], [3.0, True]], *ODD.values()], ids=str)
 def test_what_is_no_real_number_is_refused(values: Any) -> None:
     with pytest.raises(DatasetError, match="E"):
         real_numbers(values, "E")

@@ -123,3 +123,19 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
     (frame,) = read_frames(tmp_path / "x.xyz")
     assert frame.atoms.get_chemical_formula() == "H"
     assert open_dataset(tmp_path / "x.xyz").labels["energy"].tolist() == [-13.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.gen", "3 C\nO\n1 1 0 0 0\n"),
+        ("a.gro", "cut off\n    3\n    1WAT     O    1   0.000   0.000   0.000\n   1.0   1.0   1.0\n"),
+    ],
+    ids=["gen", "gromacs"],
+)
+def test_a_file_that_announces_more_atoms_than_it_has_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text.replace("3", "1", 1))
+    assert len(read_frames(str(tmp_path / name))[0].atoms) == 1
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match="announces 3 atoms and has 1"):
+        read_frames(str(tmp_path / name))

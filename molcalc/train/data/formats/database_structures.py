@@ -10,7 +10,7 @@ from ase import Atoms
 from molcalc.elements import check_numbers
 from molcalc.errors import InputError
 from molcalc.io.budget import bounded_memory
-from molcalc.io.exact_numbers import exact_integers
+from molcalc.io.exact_numbers import exact_flags, exact_integers, real_numbers
 from molcalc.io.lmdb_file import LMDB
 from molcalc.io.sqlite import recovered, refuse_programs
 from molcalc.state import single
@@ -45,8 +45,7 @@ def structures_of_database(path: str, name: str) -> list[Atoms]:
     images = []
     with _database_in(file) as database, bounded_memory(file, name):
         for row in database.select():
-            exact_integers(row.numbers, f"row {row.id}: numbers")  # ASE cuts what is not whole
-            check_numbers(row.numbers.tolist(), f"row {row.id}")
+            _check_arrays(row, name)  # ASE cuts what is not whole, and takes texts for numbers
             atoms = row.toatoms()
             data = named(row.data)
             in_data = {key: value for key, value in data.items() if is_key_in_data(key, value, len(atoms))}
@@ -61,6 +60,16 @@ def structures_of_database(path: str, name: str) -> list[Atoms]:
             atoms.info.update({**others, **in_data, **keys})
             images.append(atoms)
     return images
+
+
+def _check_arrays(row: Any, name: str) -> None:
+    """Refuse a row whose structure is not made of numbers as they are expected."""
+    where = f"row {row.id}"
+    check_numbers(exact_integers(row.numbers, f"{where}: numbers").ravel().tolist(), f"{name}, {where}")
+    exact_flags(row.pbc, f"{where}: pbc")
+    for array in ("positions", "cell", "initial_charges", "initial_magmoms"):
+        if (values := vars(row).get(array)) is not None:
+            real_numbers(values, f"{where}: {array}")
 
 
 def _database_in(file: Path) -> Any:

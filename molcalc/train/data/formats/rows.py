@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from molcalc.errors import DatasetError, InputError, damaged, short
+from molcalc.errors import DatasetError, InputError, damaged, is_number, short
 from molcalc.io.exact_numbers import real_numbers
 from molcalc.properties import Property, from_voigt
 from molcalc.state import is_single, single, state_key, total_moment
@@ -111,7 +111,7 @@ def _fitting(rows: Sequence[Row], problems: Problems) -> list[Row]:
             _note_rows(reason, wrong & ~half, rows, problems)
             fits &= ~wrong
     if not set(map(type, columns["energy"])) <= {float, int, type(None)}:
-        wrong = fits & [not isinstance(energy, (float, int, type(None))) for energy in columns["energy"]]
+        wrong = fits & [energy is not None and not is_number(energy) for energy in columns["energy"]]
         _note_rows("energy is not a number", wrong, rows, problems)
         fits &= ~wrong
     if not set(columns["pbc"]) <= _PERIODICITIES:  # of a column that holds anything; 1.0 counts as 1
