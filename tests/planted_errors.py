@@ -311,7 +311,7 @@ ERRORS = {
         "io/files.py", "        clear_away(self.path, self.temporary)\n", "", "tests/io/test_sqlite.py",
     ),
     "database of a killed writer read as it is": Planted(
-        "io/sqlite.py", "    if may_write:\n        _open_once(path, path)", "    if may_write:\n        pass",
+        "io/sqlite.py", "    if may_write:\n        _open_once(real, path)", "    if may_write:\n        pass",
         "tests/io/test_sqlite.py",
     ),
     "checksums of archives not compared": Planted(
