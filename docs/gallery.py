@@ -134,7 +134,7 @@ def settings() -> dict[str, Any]:
         "examples_dirs": [str(EXAMPLES)],
         "gallery_dirs": ["tutorials"],
         "filename_pattern": rf"/({'|'.join(map(re.escape, sorted(run)))})\.py$",
-        "ignore_pattern": rf"/({'|'.join(HELPERS)})\.py$",
+        "ignore_pattern": rf"({'|'.join(HELPERS)})\.py$",
         "within_subsection_order": "gallery.Place",
         "image_scrapers": ("gallery.pictures",),
         "reset_argv": "gallery.arguments",
