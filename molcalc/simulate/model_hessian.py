@@ -6,6 +6,7 @@ import numpy as np
 from ase.units import Bohr, Hartree
 from jaxtyping import Bool, Float, Int
 
+from molcalc.kernels import runtime as compiled
 from molcalc.neighbors import pair_list
 
 STRETCH, BEND, TORSION = 0.45 * Hartree / Bohr**2, 0.15 * Hartree, 0.005 * Hartree
@@ -20,6 +21,8 @@ REACH = 3.5
 """Å, distance beyond which no two atoms are coupled."""
 WEAKEST = 0.01
 """Product of bond strengths below which a bend or a torsion is left out."""
+BENT = 1e-2
+"""Sine of the angle between bonds above which it bends."""
 STRAIGHT = np.cos(np.radians(10.0))
 """Cosine of the angle between bonds below which a chain of atoms is straight, and has no torsion about it."""
 
@@ -55,6 +58,15 @@ def model_hessian(
     i, j = rows[index]
     strengths = np.exp(DECAYS[i, j] * (DISTANCES[i, j] ** 2 - lengths**2))
     units = vectors / lengths[:, None]
+    if compiled.available():
+        from molcalc.kernels.model_hessian import add_bends, add_stretches, add_torsions
+
+        order, starts, counts = _by_atom(index[0], n)
+        by_atom = index, order, np.append(starts, starts[-1:] + counts[-1:])
+        add_stretches(index, units, strengths, STRETCH, hessian)
+        add_bends(*by_atom, units, lengths, strengths, WEAKEST, BENT, BEND, hessian)
+        add_torsions(*by_atom, vectors, units, strengths, WEAKEST, STRAIGHT, TORSION, hessian)
+        return hessian.reshape(3 * n, 3 * n)
     n_half = half.shape[1]
     _add(hessian, half, np.stack([-units[:n_half], units[:n_half]]), STRETCH * strengths[:n_half])
     _add(hessian, *_bends(index, units, lengths, strengths, n))
@@ -122,7 +134,7 @@ def _bends(
     one, two = one[keep], two[keep]
     cosine = np.einsum("ex,ex->e", units[one], units[two])
     sine = np.sqrt(np.maximum(1.0 - cosine**2, 0.0))
-    bent = sine > 1e-2
+    bent = sine > BENT
     one, two, cosine, sine = one[bent], two[bent], cosine[bent, None], sine[bent, None]
     first = (cosine * units[one] - units[two]) / (sine * lengths[one, None])
     last = (cosine * units[two] - units[one]) / (sine * lengths[two, None])

@@ -7,9 +7,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from molcalc.kernels import runtime
 from molcalc.simulate import model_hessian as module
 from molcalc.simulate.model_hessian import model_hessian
-from tests.helpers.structures import rattled
+from tests.helpers.structures import crystal, organic, rattled
 
 H = 1e-5
 
@@ -27,6 +28,7 @@ def internal_coordinates(atoms: Atoms, monkeypatch: pytest.MonkeyPatch) -> list[
         found.extend((members[:, k], slopes[:, k]) for k in range(members.shape[1]))
         add(hessian, members, slopes, constants)
 
+    monkeypatch.setattr(runtime, "available", lambda: False)
     monkeypatch.setattr(module, "_add", recorded)
     of(atoms)
     return found
@@ -58,6 +60,17 @@ def test_slopes_of_stretches_bends_and_torsions_are_derivatives(monkeypatch: pyt
         sign = np.sign(np.sum(numerical * slopes))  # the sense of a torsion does not matter
         assert slopes * sign == pytest.approx(numerical, abs=1e-6)
     assert kinds == {2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    "atoms",
+    [rattled("CH3CH2OH", seed=3), organic(), molecule("C2H2"), bulk("NaCl", "rocksalt", 5.64), crystal(), Atoms("He")],
+    ids=["ethanol", "organic", "C2H2", "NaCl", "crystal", "atom"],
+)
+def test_loops_give_what_the_formula_gives(atoms: Atoms, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = of(atoms)
+    monkeypatch.setattr(runtime, "available", lambda: False)
+    assert found == pytest.approx(of(atoms), abs=1e-10)
 
 
 def test_it_is_symmetric_positive_and_blind_to_translation_and_rotation() -> None:
