@@ -194,7 +194,7 @@
     drawShapes();
     drawFrame();
     viewer.zoomTo();
-    viewer.zoom(1 + 4 / (10 + span()));
+    viewer.zoom(1 + 5 / (2 + span()));
     viewer.setView([...viewer.getView().slice(0, 4), ...current.turn]);
   }
   function show(k) {
