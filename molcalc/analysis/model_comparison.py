@@ -29,6 +29,7 @@ from molcalc.batch import AtomicBatch
 from molcalc.calculators.of_model import ModelCalculator, calculator_of
 from molcalc.electrostatics.sites import CHARGE_SOURCES, ChargeSites
 from molcalc.errors import ConfigError, DatasetError, MolcalcError
+from molcalc.notebook_tables import rows_table
 from molcalc.properties import LABELS
 from molcalc.surroundings import own_settings
 from molcalc.train.config import flat_options, make_config, read_options
@@ -119,6 +120,19 @@ class ModelComparison:
     left_out: dict[str, int]
     n_many: int
     settings: dict[str, Any]
+
+    def __repr__(self) -> str:
+        names = ", ".join(model.name for model in self.models)
+        return f"<ModelComparison of {names} on {self.n_structures} structures>"
+
+    def _repr_html_(self) -> str:
+        from molcalc.analysis.comparison_report import comparison_rows
+
+        rows = [
+            [row.section, row.name, row.unit, *map(row.cell, range(len(self.models)))] for row in comparison_rows(self)
+        ]
+        header = ["", "", "unit", *(model.name for model in self.models)]
+        return rows_table(f"Comparison of models on {self.n_structures} structures", header, rows)
 
     def unlearned(self, name: str) -> bool:
         """Whether all models are runs that did not learn a label."""

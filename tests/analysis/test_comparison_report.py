@@ -11,6 +11,7 @@ import pytest
 from molcalc.analysis.comparison_report import comparison_notes, comparison_rows, write_comparison
 from molcalc.analysis.model_comparison import ModelComparison
 from molcalc.analysis.model_costs import PeakMemory
+from molcalc.train.report.display import three_digits
 from molcalc.units import KCAL_PER_MOL
 
 
@@ -36,6 +37,14 @@ def test_rows_have_the_units_of_their_values(comparison: ModelComparison) -> Non
     assert rows["step of training"].cell(1) == "–"
     assert rows["peak memory of training"].cell(0) == "560"
     assert rows["keeps what it declares"].values == ("yes", "yes")
+
+
+def test_notebooks_show_the_rows_of_the_report(comparison: ModelComparison) -> None:
+    first = comparison.models[0].errors["energy"]["mae"]
+    table = comparison._repr_html_()
+    assert f"<th>{comparison.models[0].name}</th><th>noneq-dcm</th>" in table
+    assert f"<td>energy, MAE</td><td>meV</td><td>{three_digits(1e3 * first)}</td>" in table
+    assert repr(comparison) == f"<ModelComparison of physnet-dcm, noneq-dcm on {comparison.n_structures} structures>"
 
 
 def test_the_report_holds_tables_and_pictures(comparison: ModelComparison, tmp_path: Path) -> None:
