@@ -73,4 +73,5 @@ def setup(app: Sphinx) -> None:
     """Formulas as MathML; pages made from the package."""
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_displayed, None))
     app.connect("autodoc-process-docstring", reworded, priority=100)
+    app.connect("doctree-read", gallery.to_pages)
     app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir)))

@@ -14,10 +14,14 @@ import warnings
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from docutils import nodes
+    from sphinx.application import Sphinx
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ORDER = (
@@ -118,6 +122,18 @@ def arguments(settings: dict[str, Any], variables: dict[str, Any]) -> list[str]:
     variables["example_globals"]["__file__"] = str(script)
     written = "--output" in script.read_text(encoding="utf-8")
     return [*ARGUMENTS.get(script.stem, ()), *(("--output", f"{folder()}/{script.stem}") if written else ())]
+
+
+def to_pages(app: Sphinx, page: nodes.document) -> None:
+    """Links of examples/README.rst to scripts, which people also read beside the files, as links to their pages."""
+    from docutils import nodes
+
+    if app.env.docname == "tutorials/index":
+        for link in page.findall(nodes.reference):
+            target = Path(link.get("refuri", ""))
+            if (EXAMPLES / target).is_file():
+                name = "index" if target.stem == "README" else target.stem
+                link["refuri"] = target.with_name(name).with_suffix(".html").as_posix()
 
 
 def without_place(message: Warning | str, category: type[Warning], *_: object) -> str:

@@ -93,6 +93,9 @@ def test_the_gallery_has_every_script_and_links_lead_to_them() -> None:
     assert gallery.NEEDS.keys() <= {path.stem for path in gallery.EXAMPLES.rglob("*.py")}
     links = [name for page in DOCS.glob("*.md") for name in re.findall(r"tutorials/(\w+)", page.read_text("utf-8"))]
     assert set(links) <= {"index", "engines", *scripts}
+    named = re.findall(r"<(\S+)>`__", (gallery.EXAMPLES / "README.rst").read_text(encoding="utf-8"))
+    assert {Path(name).stem for name in named} == {"README", *gallery.ORDER}
+    assert all((gallery.EXAMPLES / name).is_file() for name in named)
 
 
 def test_tutorials_say_how_much_shorter_they_are_on_the_page() -> None:
