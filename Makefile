@@ -6,6 +6,9 @@ WORKERS ?= 2
 MINUTES ?= 60
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
+# What somebody has set for a Python and pip of their own is not meant for these environments.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONWARNINGS
+export PIP_USER := 0
 
 .PHONY: demo test test-slow coverage faults check lint docs bench planted-errors clean
 

@@ -300,7 +300,11 @@ def _read_files(path: str | os.PathLike[str], names: tuple[str, ...]) -> tuple[_
     A directory that another process is writing gives its old or its new content.
     """
     folder = Path(path)
-    if not folder.is_dir():
+    try:
+        found = folder.is_dir()
+    except PermissionError as error:  # of a folder above it
+        raise CheckpointError(f"cannot read {folder}: {error.strerror}") from error
+    if not found:
         raise MissingFileError(f"no model directory at {folder}")
     for _ in range(READ_ATTEMPTS):
         configs = _read_configs(folder)

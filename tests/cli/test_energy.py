@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -44,8 +45,8 @@ def frames(tmp_path: Path) -> Path:
 
 
 def rows(text: str) -> list[list[str]]:
-    """Cells of the table below its header."""
-    return [line.split() for line in text.splitlines()[1:]]
+    """Cells of the table below its header; names of files may have a blank."""
+    return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()[1:]]
 
 
 @pytest.mark.parametrize("name", ["single", "ensemble"])
