@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The oldest Python of setup.cfg, and where the lowest versions of everything else are installed beside it.
+OLDEST_PYTHON ?= python3.10
+LOWEST := $(VENV)-lowest
 WORKERS ?= 2
 MINUTES ?= 60
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -10,7 +13,7 @@ export OMP_NUM_THREADS ?= 1
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONWARNINGS
 export PIP_USER := 0
 
-.PHONY: demo test test-slow coverage faults check lint docs bench planted-errors clean
+.PHONY: demo test test-slow lowest coverage faults check lint docs bench planted-errors clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/relax_molecule.py
@@ -22,6 +25,10 @@ test-slow: $(VENV)/.test
 	$(INSTALL) --editable '.[pme,release]'
 	$(INSTALL) --no-build-isolation torch-scatter || echo 'torch-scatter does not build here: its test is skipped'
 	$(BIN)/python -m pytest -m slow
+
+# The default suite with the lowest versions that setup.cfg allows.
+lowest: $(LOWEST)/.test
+	$(LOWEST)/bin/python -m pytest -n $(WORKERS)
 
 # Lines that the default suite reaches; less than the floor of setup.cfg fails.
 coverage: $(VENV)/.test
@@ -50,7 +57,7 @@ bench: $(VENV)/.peers
 	$(BIN)/python benchmarks/bench.py
 
 clean:
-	rm -rf $(VENV) build docs/made docs/tutorials *.egg-info
+	rm -rf $(VENV) $(LOWEST) build docs/made docs/tutorials *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "$(PYTHON) is Python %d.%d: give a newer one, such as PYTHON=python3.12" % sys.version_info[:2])'
@@ -63,6 +70,13 @@ $(VENV)/.demo: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.test: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) --editable '.[aimnet2,fast,test]'
 	touch $@ $(VENV)/.demo
+
+$(LOWEST)/.test: setup.cfg tests/helpers/lowest_versions.py
+	$(OLDEST_PYTHON) -m venv --clear $(LOWEST)
+	$(OLDEST_PYTHON) tests/helpers/lowest_versions.py setup.cfg > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/lowest.txt \
+		--editable '.[aimnet2,fast,test]'
+	touch $@
 
 $(VENV)/.docs: $(VENV)/.test
 	$(INSTALL) --editable '.[docs]'

@@ -21,6 +21,7 @@ import pytest
 
 from molcalc._version import __version__
 from tests.helpers import installed_smoke
+from tests.helpers.lowest_versions import lowest_versions
 
 REPOSITORY = Path(__file__).parents[1]
 SMOKE = Path(installed_smoke.__file__)
@@ -54,11 +55,13 @@ def run(*words: str | Path, cwd: Path | None = None) -> str:
 
 
 def new_environment(folder: Path, below: Path | None = None, python: str = sys.executable) -> Path:
-    """Interpreter of a new environment, which sees the packages of the one below."""
+    """Interpreter of a new environment, which sees the packages and the examples of the one below."""
     run(python, "-m", "venv", folder)
     if below is not None:
         packages = next(below.parents[1].glob("lib/python*/site-packages"))
         next(folder.glob("lib/python*/site-packages")).joinpath("below.pth").write_text(f"{packages}\n")
+        (folder / "share").mkdir(exist_ok=True)
+        (folder / "share" / "molcalc").symlink_to(below.parents[1] / "share" / "molcalc")
     return folder / "bin" / "python"
 
 
@@ -157,7 +160,7 @@ def test_the_wheel_works_with_the_lowest_versions(wheel: Path, tmp_path: Path) -
     if python is None:
         pytest.skip(f"none of {', '.join(LOWEST_PYTHON)} is installed")
     lowest = tmp_path / "lowest.txt"
-    lowest.write_text("\n".join(line.replace(" >= ", "==") for line in requirements()) + "\n")
+    lowest.write_text("\n".join(lowest_versions(REPOSITORY / "setup.cfg")) + "\n")
     environment = new_environment(tmp_path / "environment", python=python)
     install(environment, wheel, constraints=lowest)
     smoke(environment, "without_extras", tmp_path / "work")

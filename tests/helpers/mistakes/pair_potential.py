@@ -85,7 +85,8 @@ class Reference(Calculator):
         charge, n_atoms = self.charge_of(atoms), len(atoms)
         excess = atoms.numbers - atoms.numbers.mean()
         charges = charge / n_atoms - 0.02 * excess
-        i, j, vectors = ase_neighbor_list("ijD", atoms, CUTOFF)
+        *unsigned, vectors = ase_neighbor_list("ijD", atoms, CUTOFF)
+        i, j = (found.astype(np.int64) for found in unsigned)
         distances = np.linalg.norm(vectors, axis=1)
         weights = np.sqrt(atoms.numbers[i] * atoms.numbers[j]) / 4
         energy, slope = pair_energy(distances, weights, charges[i] * charges[j])
