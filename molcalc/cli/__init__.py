@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from molcalc._version import __version__
 from molcalc.cli.command_words import CommandWords
 from molcalc.cli.failures import report_error
-from molcalc.cli.options import Parser, refuse_empty_words, refuse_unknown_options
+from molcalc.cli.options import Parser, refuse_unknown_options, refuse_unusable_words
 from molcalc.cli.terminal import plain_terminal
 from molcalc.simulate.interrupts import Interrupted, signals_raise
 
@@ -102,7 +102,7 @@ def _run(arguments: list[str], words: CommandWords) -> int:
     except SystemExit as finished:  # --help and --version
         return int(finished.code or 0)
     refuse_unknown_options(unknown, args)
-    refuse_empty_words(arguments, args.command)
+    refuse_unusable_words(arguments, args.command)
     words.options = re.findall(r"--[\w-]+", args.usage)
     words.settings = args.names_of_settings() if "names_of_settings" in args else ()
     args.words = words

@@ -51,13 +51,19 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see '{self.prog} --help'")
 
 
-def refuse_empty_words(words: Sequence[str], command: str) -> None:
-    """Raise ConfigError for an argument without a character, as of a variable of the shell that is not set."""
-    for before, word in zip(["", *words], words):
-        if word and not re.fullmatch(r"--[\w-]+=", word):
-            continue
-        from molcalc.errors import ConfigError
+def refuse_unusable_words(words: Sequence[str], command: str) -> None:
+    """Raise ConfigError for arguments that are empty, as variables of the shell that are not set, or no text.
 
+    Results name the files that they come from, and are text themselves.
+    """
+    for before, word in zip(["", *words], words):
+        is_text = all(not "\ud800" <= letter <= "\udfff" for letter in word)
+        if word and is_text and not re.fullmatch(r"--[\w-]+=", word):
+            continue
+        from molcalc.errors import ConfigError, short
+
+        if not is_text:
+            raise ConfigError(f"{short(word)} is no text in UTF-8: rename the file, or cd into its folder")
         name = f"argument {word.rstrip('=') or before}" if (word or before).startswith("-") else "an argument"
         raise ConfigError(f"{name} is empty; see 'molcalc {command} --help'")
 

@@ -50,5 +50,5 @@ def unsealed(values: Mapping[str, Any], name: str = SEAL) -> dict[str, Any]:
 
 
 def canonical_json(values: Mapping[str, Any]) -> bytes:
-    """Values as JSON text that does not depend on their order."""
-    return json.dumps(values, sort_keys=True, ensure_ascii=False).encode()
+    """Values as JSON text that does not depend on their order; names of files in it may have bytes that are no text."""
+    return json.dumps(values, sort_keys=True, ensure_ascii=False).encode(errors="surrogatepass")

@@ -75,9 +75,7 @@ def refuse_programs(path: Path) -> None:
     DatasetError
     """
     try:
-        with closing(
-            sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=WAIT)
-        ) as connection:
+        with closing(sqlite3.connect(f"{uri_of(path)}?mode=ro", uri=True, timeout=WAIT)) as connection:
             # What is no UTF-8 must not end the search: a comment would hide a view.
             connection.text_factory = lambda text: text.decode(errors="replace")
             listed = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchmany(_MAX_SCHEMA + 1)
@@ -148,6 +146,11 @@ def is_busy(error: Exception) -> bool:
     return "is locked" in str(error)
 
 
+def uri_of(path: Path) -> str:
+    """Name of a file as SQLite takes it together with options; it may have bytes that are no text."""
+    return f"file:{quote(os.fsencode(path.absolute()))}"
+
+
 def _companions(path: Path) -> list[Path]:
     beside = [path.with_name(path.name + ending) for ending in COMPANIONS]
     return [file for file in beside if file.is_file()]
@@ -160,9 +163,7 @@ def _no_files(path: Path) -> Path | None:
 
 
 def _connected(path: Path, timeout: float) -> sqlite3.Connection:
-    return sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode=rw", uri=True, timeout=timeout, isolation_level=None
-    )
+    return sqlite3.connect(f"{uri_of(path)}?mode=rw", uri=True, timeout=timeout, isolation_level=None)
 
 
 def _open_once(path: Path, named: Path) -> None:

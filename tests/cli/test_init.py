@@ -63,6 +63,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (("energy", "x.xyz", "--output", ""), "argument --output is empty; see 'molcalc energy --help'"),
         (("energy", "x.xyz", "--csv="), "argument --csv is empty"),
         (("energy", ""), "an argument is empty"),
+        (("energy", "\udcff.xyz"), "'\\udcff.xyz' is no text in UTF-8: rename the file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -16,6 +16,8 @@ from molcalc.errors import DatasetError, InputError, InUseError
 from molcalc.io import sqlite
 from molcalc.io.files import replacing
 from molcalc.io.sqlite import recovered, refuse_programs
+from molcalc.train.data import open_dataset
+from molcalc.train.data.databases import merge
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.sqlite import SQLiteDatabase
 from tests.helpers.killed_writers import leave_half_written
@@ -71,6 +73,15 @@ def test_what_lies_beside_the_file_that_a_link_points_to_is_rolled_back(mode: st
     link.symlink_to("far/a.db")
     assert recovered(link) == link
     assert energies(link) == {-1.0}
+
+
+def test_a_folder_whose_name_is_no_text_is_read_and_written(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    folder.mkdir()
+    path = make_database(folder / "a.db", n=12)
+    assert len(open_dataset(path)) == 12
+    assert len(open_dataset(path)) == 12  # of the cache, whose index names the file
+    assert merge([path, path], folder / "b.db") == 24
 
 
 @pytest.mark.parametrize("ending", ["-journal", "-wal", "-shm"])

@@ -19,7 +19,7 @@ import numpy as np
 from molcalc.errors import DatasetError, ResourceError, StateError, damaged
 from molcalc.io.files import replacing, together
 from molcalc.io.locks import Owner, lock_file, only_writer
-from molcalc.io.sqlite import SQLITE_ERRORS, failure_of_sqlite
+from molcalc.io.sqlite import SQLITE_ERRORS, failure_of_sqlite, uri_of
 from molcalc.io.targets import reserved
 from molcalc.state import CHARGE_KEYS, charge_argument, resolve_charge, state_key, without_rounding
 from molcalc.train.data.declaration import Declaration
@@ -316,8 +316,8 @@ def _copy(sources: Sequence[tuple[Path, np.ndarray | None]], target: Path) -> in
 def _copy_rows(target: Path, source: Path, rows: np.ndarray | None) -> int:
     """Append rows, numbered after those that are there; the number of rows then."""
     content = SQLiteDatabase(source, Declaration()).content
-    with closing(sqlite3.connect(target)) as connection, connection:
-        connection.execute("ATTACH DATABASE ? AS source", (str(content.absolute()),))
+    with closing(sqlite3.connect(uri_of(target), uri=True)) as connection, connection:
+        connection.execute("ATTACH DATABASE ? AS source", (uri_of(content),))
         connection.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
         if rows is None:
             connection.execute("INSERT INTO chosen SELECT id FROM source.systems")

@@ -9,11 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from molcalc.errors import DatasetError, damaged
 from molcalc.io.files import decompressed
-from molcalc.io.sqlite import SQLITE_ERRORS, recovered, refuse_programs
+from molcalc.io.sqlite import SQLITE_ERRORS, recovered, refuse_programs, uri_of
 from molcalc.train.data.block import Block
 from molcalc.train.data.declaration import Declaration
 from molcalc.train.data.formats.database import Database, write_rows
@@ -90,7 +89,7 @@ class SQLiteDatabase(Database):
             raise damaged(self.path, ValueError(answer))
 
     def _sqlite(self) -> sqlite3.Connection:
-        return sqlite3.connect(f"file:{quote(str(self.content.absolute()))}?mode=ro", uri=True, timeout=20)
+        return sqlite3.connect(f"{uri_of(self.content)}?mode=ro", uri=True, timeout=20)
 
     def _version(self) -> int:
         try:
