@@ -687,6 +687,20 @@ ERRORS = {
         "kernels/few_rows.py", "rest = n_in % WIDTH\n", "rest = 0 * n_in\n",
         "tests/test_steps.py",
     ),
+    "few rows without the slope of their activation": Planted(
+        "kernels/few_rows.py", "by_x[k] *= slope[k]", "by_x[k] *= 1.0", "tests/kernels/test_few_rows.py",
+    ),
+    "neighbors of small molecules in one direction": Planted(
+        "kernels/neighbors.py", "if j != i and x * x", "if j > i and x * x", "tests/test_neighbors.py",
+    ),
+    "torsions as stiff as their atoms are far": Planted(
+        "kernels/model_hessian.py", "constant * strength, 4, hessian", "constant, 4, hessian",
+        "tests/simulate/test_model_hessian.py",
+    ),
+    "whatever has neighbors is one fragment": Planted(
+        "prediction/extrapolation.py", "if counts[center] >= n_atoms - 1:", "if counts[center] >= 1:",
+        "tests/prediction/test_extrapolation.py",
+    ),
     "edges that act on one atom": Planted(
         "kernels/edges.py", "by_positions[i, x] -= by_vectors", "by_positions[i, x] -= 0.0 * by_vectors",
         "tests/test_steps.py",
