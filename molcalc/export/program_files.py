@@ -27,6 +27,8 @@ from molcalc.pretrained.foreign.exported import CONTENTS, Contents
 
 EXAMPLE = (7, 11)
 """Structures and atoms of the example that is traced; no other size in a program is the same, which would tie them."""
+OLDEST_TORCH = "2.13"
+"""Version of torch before which torch.export does not see that a program fits any number of atoms."""
 SOURCE_RECORDS = ".debug_pkl"
 """Records that name the files of the machine that wrote a program; nothing needs them."""
 _OF_WRITER = ("version", ".data/version", ".data/serialization_id", "byteorder")
@@ -46,6 +48,11 @@ def packed(potential: PaddedPotential, contents: Contents, *, aot: bool) -> byte
 
 def exported_program(potential: PaddedPotential) -> ExportedProgram:
     """Program of ``coord`` (B, N, 3), ``numbers`` (B, N), ``charge`` (B,) and ``mult`` (B,), for any B and N."""
+    if torch.__version__ < OLDEST_TORCH:
+        raise ConfigError(
+            f"programs of torch.export (.pt2) need torch {OLDEST_TORCH}, and this is torch {torch.__version__}: update "
+            "it, or export a TorchScript program (.jpt) or a model directory (a name without ending)"
+        )
     from torch.fx.experimental.proxy_tensor import make_fx
 
     n_systems, n_atoms = EXAMPLE

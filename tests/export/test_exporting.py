@@ -131,6 +131,13 @@ def test_compiling_without_a_compiler_is_refused(tmp_path: Path, monkeypatch: py
         export(tiny_checkpoint(), tmp_path / "x.pt2", aot=True)
 
 
+def test_a_torch_that_is_too_old_for_a_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("molcalc.export.program_files.OLDEST_TORCH", "99.0")
+    with pytest.raises(ConfigError, match=r"\(.pt2\) need torch 99.0, and this is torch .*TorchScript"):
+        export(tiny_checkpoint(), tmp_path / "x.pt2")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["x.jpt", "x"])
 def test_nothing_is_replaced_unless_asked_to(tmp_path: Path, name: str) -> None:
     first = export(tiny_checkpoint(), tmp_path / name)

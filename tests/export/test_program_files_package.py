@@ -17,6 +17,7 @@ from torch import Tensor
 
 from molcalc.calculators import AIMNet2
 from molcalc.export import export
+from molcalc.export.program_files import OLDEST_TORCH
 from molcalc.io.checkpoint import Checkpoint
 from molcalc.models.aimnet2 import AIMNet2Config
 from molcalc.models.aimnet2 import AIMNet2Network as Network
@@ -30,7 +31,10 @@ SAME = 1e-9
 ARGUMENTS = ("coord", "numbers", "charge", "mult")
 Run = Callable[..., dict[str, Tensor]]
 
-pytestmark = pytest.mark.filterwarnings("ignore::molcalc.errors.OpenShellWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::molcalc.errors.OpenShellWarning"),
+    pytest.mark.skipif(torch.__version__ < OLDEST_TORCH, reason=f"torch before {OLDEST_TORCH} makes no such programs"),
+]
 
 
 def two_passes() -> Checkpoint:
