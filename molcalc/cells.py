@@ -6,6 +6,7 @@ libraries look no further than the nearest cells, so that all of them get the mo
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -107,11 +108,9 @@ def cell_fault(cell: Float[np.ndarray, "3 3"], pbc: Bool[np.ndarray, " 3"], n_at
         return f"cell is not finite: {cell.tolist()}"
     if not cell.any():
         return f"pbc={flags.tolist()} with a zero cell: set the cell or switch off pbc"
-    lengths = np.linalg.norm(cell, axis=1)
-    if lengths.max() > MAX_LENGTH:
-        return (
-            f"a cell vector is {lengths.max():.3g} Å long; longer than {MAX_LENGTH:g} Å, places in it are not numbers"
-        )
+    longest = max(math.hypot(*vector) for vector in cell.tolist())  # squares of numpy would overflow
+    if longest > MAX_LENGTH:
+        return f"a cell vector is {longest:.3g} Å long; longer than {MAX_LENGTH:g} Å, places in it are not numbers"
     box = reduced_cell(cell, flags).cell
     rank = _rank(box[flags])
     if rank < flags.sum():

@@ -155,6 +155,7 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint, extra: Mapping[st
     files = {WEIGHTS: pack_weights(checkpoint.weights), **extra}
     config = _config_bytes(checkpoint.config, {name: sha256(data) for name, data in files.items()})
     folder = Path(path)
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive(folder):
@@ -163,6 +164,10 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint, extra: Mapping[st
             _commit(folder, files)
     except OSError as error:
         raise ResourceError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # only goes when nothing is in it, which is after an error
 
 
 def tidy(path: str | os.PathLike[str]) -> None:

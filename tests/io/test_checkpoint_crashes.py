@@ -134,6 +134,19 @@ def test_an_error_at_any_step_leaves_a_loadable_model_and_no_temporaries(
         assert number_in(tmp_path / "m") == 1
 
 
+def test_a_new_folder_goes_when_its_first_save_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise ResourceError("no space")
+
+    monkeypatch.setattr(checkpoint, "write_atomic", fail)
+    with pytest.raises(ResourceError, match="no space"):
+        save(tmp_path / "new", small_checkpoint())
+    (tmp_path / "old").mkdir()
+    with pytest.raises(ResourceError, match="no space"):
+        save(tmp_path / "old", small_checkpoint())
+    assert [file.name for file in tmp_path.iterdir()] == ["old"]
+
+
 def test_a_full_disk_is_freed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_numbered(tmp_path / "m", 1)
     monkeypatch.setattr(os, "fsync", failing_after(os.fsync, 3))
