@@ -210,11 +210,12 @@ def test_sella_finds_the_transition_state_of_the_proton_transfer(example: Callab
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_committee_of_two_functionals_asks_for_labels_and_learns_them(
     example: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)  # hot_molecules, as when it is run from its folder
-    text = example("active_learning", "--epochs", 4, "--output", tmp_path)
+    text = example("active_learning", "--epochs", 10, "--output", tmp_path)
     (first,) = numbers(r"20 labels: error (\S+) eV/Å", text)
     assert numbers(r"(\d+) labels by disagreement", text) == numbers(r"(\d+) labels by lot", text) == [28, 36]
     assert numbers(r"by disagreement: (\S+) eV/Å", text)[1] < first
