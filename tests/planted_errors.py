@@ -300,6 +300,19 @@ ERRORS = {
     "lock that everybody gets": Planted(
         "io/locks.py", "held = locked(file.fileno())", "held = True", "tests/io/test_locks.py",
     ),
+    "a trajectory under two names has two writers": Planted(
+        "io/growing.py", "if locked(self._file.fileno()) is False:", "if False:", "tests/io/test_growing.py",
+    ),
+    "files that belong together come one by one": Planted(
+        "io/files.py", "            if waiting is None:\n", "            if True:\n", "tests/io/test_files.py",
+    ),
+    "what lies beside a linked database is not seen": Planted(
+        "io/sqlite.py", "real = Path(os.path.realpath(path))  # SQLite", "real = path  # SQLite",
+        "tests/io/test_sqlite.py",
+    ),
+    "truth values of lists are numbers": Planted(
+        "io/exact_numbers.py", "if isinstance(values, bool):", "if False:", "tests/io/test_exact_numbers.py",
+    ),
     "lock of a link beside that of its file": Planted(
         "io/locks.py", "Path(os.path.realpath(target))", "Path(os.path.abspath(target))", "tests/io/test_locks.py",
     ),
