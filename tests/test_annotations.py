@@ -42,7 +42,7 @@ def test_a_wrong_number_of_axes_is_refused() -> None:
 
 
 def test_axes_of_one_name_must_be_equal() -> None:
-    with pytest.raises(SignatureError, match="n_atoms=4"):
+    with pytest.raises(SignatureError, match=r"masses of .*\(5,\)"):
         center_of_mass(torch.zeros(4, 3), torch.ones(5), torch.zeros(4, dtype=torch.int64), 1)
 
 

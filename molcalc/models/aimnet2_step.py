@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from molcalc.batch import AtomicBatch
@@ -176,7 +176,12 @@ class Line:
     """
 
     def __init__(
-        self, inputs: Tensor, sizes: Sequence[int], activated: int, by_inputs: Tensor, other: Line | None = None
+        self,
+        inputs: Float[Tensor, "n_rows n_in"],
+        sizes: Sequence[int],
+        activated: int,
+        by_inputs: Float[Tensor, "n_rows n_by"],
+        other: Line | None = None,
     ) -> None:
         n_rows, n_in = inputs.shape
         common = [] if other is None else list(zip(other.before[:-1], other.values))[: len(sizes) - 1]
