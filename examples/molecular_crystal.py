@@ -16,7 +16,6 @@ from ase import units
 from ase.filters import FrechetCellFilter
 from ase.io import read
 from ase.md.nose_hoover_chain import MTKNPT
-from ase.md.velocitydistribution import thermalize_momenta
 from ase.optimize import BFGS
 
 from molcalc import AIMNet2
@@ -46,7 +45,8 @@ print(f"largest stress {np.abs(urea.get_stress()).max() / units.GPa:.4f} GPa")
 
 cells = urea.repeat(args.repeat)
 cells.calc = urea.calc
-thermalize_momenta(cells, temperature_K=600, rng=np.random.default_rng(1))
+random = np.random.default_rng(1).standard_normal((len(cells), 3))
+cells.set_momenta(random * np.sqrt(600 * units.kB * cells.get_masses()[:, None]))
 dynamics = MTKNPT(cells, 0.5 * units.fs, 300, pressure_au=0.0, tdamp=50 * units.fs, pdamp=500 * units.fs)
 values = np.array([(cells.get_temperature(), *cells.cell.lengths() / args.repeat) for _ in dynamics.irun(args.steps)])
 temperature, a, b, c = values[len(values) // 2 :].mean(axis=0)

@@ -101,7 +101,12 @@ class InfraredVibrations(VibrationsData):
 
     def todict(self) -> dict[str, Any]:
         """Everything that makes them again, for :meth:`fromdict` and files."""
-        return {**super().todict(), "dipole_derivatives": self._dipole_derivatives}
+        return {  # all atoms named: before ASE 3.29 its own method fails where some do not vibrate
+            "atoms": self.get_atoms(),
+            "hessian": self.get_hessian(),
+            "indices": self.get_indices(),
+            "dipole_derivatives": self._dipole_derivatives,
+        }
 
     @classmethod
     def fromdict(cls, data: dict[str, Any]) -> InfraredVibrations:
