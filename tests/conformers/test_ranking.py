@@ -199,7 +199,7 @@ def test_an_interrupted_ranking_goes_on_with_what_is_relaxed(
     relaxed: list[int] = []
     begin = relaxation_run.RelaxationRun.begin
     monkeypatch.setattr(relaxation_run.RelaxationRun, "begin", lambda self: (relaxed.append(1), begin(self))[1])
-    whole = rank_conformers("CCO", small, n_structures=6, progress=False)
+    whole = rank_conformers("C=CO", small, n_structures=6, progress=False)
     n_relaxations = len(relaxed)
     assert 6 < n_relaxations <= 12
     add, n_added = KeptRelaxations.add, [0]
@@ -213,23 +213,23 @@ def test_an_interrupted_ranking_goes_on_with_what_is_relaxed(
     with monkeypatch.context() as patch:
         patch.setattr(KeptRelaxations, "add", killed)
         with pytest.raises(KeyboardInterrupt):
-            rank_conformers("CCO", small, **options)
+            rank_conformers("C=CO", small, **options)
     with Trajectory(options["kept"]) as trajectory:
         n_kept = len(trajectory)
     assert n_kept == 3
     with pytest.raises(InputError, match="kept.traj exists"):
-        rank_conformers("CCO", small, **options)
+        rank_conformers("C=CO", small, **options)
     relaxed.clear()
-    again = rank_conformers("CCO", small, restart=True, **options)
-    assert len(relaxed) < n_relaxations - 1, "rounding may decide on one relaxation to small forces, not on more"
+    again = rank_conformers("C=CO", small, restart=True, **options)
+    assert len(relaxed) == n_relaxations - n_kept
     assert sorted(each.found for each in again.conformers) == sorted(each.found for each in whole.conformers)
     for one, two in zip(again.conformers, whole.conformers, strict=True):
         assert one.energy == pytest.approx(two.energy, abs=1e-5)
         assert one.atoms.info.keys() == two.atoms.info.keys()
     with pytest.raises(ConfigError, match=r"was made with fmax=0.002, this run has fmax=0.02"):
-        rank_conformers("CCO", small, restart=True, fmax=0.02, **options)
+        rank_conformers("C=CO", small, restart=True, fmax=0.02, **options)
     with pytest.raises(ConfigError, match="was made with dispersion=d3bj:pbe0"):
-        rank_conformers("CCO", AIMNet2("small-species", fidelity="gfn2"), restart=True, **options)
+        rank_conformers("C=CO", AIMNet2("small-species", fidelity="gfn2"), restart=True, **options)
 
 
 def test_structures_are_relaxed_to_small_forces_in_two_parts() -> None:
