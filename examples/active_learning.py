@@ -49,7 +49,7 @@ for turn in (1, 2):
         data[way] = data[way] + labelled([frames[k] for k in (*chosen, *(chosen + len(NAMES)))])
         calc = committee(data[way], f"{way}_{turn}")
         course[way].append(judged(calc, test)[0].mean())
-        print(f"{len(data[way])} labels by {way}: {course[way][-1]:.3f} eV/Å; {', '.join(NAMES[chosen])} are new")
+        print(f"{len(data[way])} labels by {way}: {course[way][-1]:.3f} eV/Å; new frames: {', '.join(NAMES[chosen])}")
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained")
 left.plot(doubt, error, "o")

@@ -169,14 +169,17 @@ def equivariance_errors(
         )
     moving = list(_moving(structures, motions, named, kinds, seed))
     measured = _Measured.of(calculator, structures)
-    before = measured.results(structures, [_points(atoms) for atoms in structures])
-    after = measured.results(
-        [motion.of_atoms(structures[k]) for k, motion in moving],
-        [motion.of_points(_points(structures[k]), structures[k]) for k, motion in moving],
+    found = measured.results(  # together: a batch of another size is computed in another order, and rounded otherwise
+        [*structures, *(motion.of_atoms(structures[k]) for k, motion in moving)],
+        [
+            *(_points(atoms) for atoms in structures),
+            *(motion.of_points(_points(structures[k]), structures[k]) for k, motion in moving),
+        ],
     )
+    before, after = found[: len(structures)], found[len(structures) :]
     collected: dict[tuple[str, str], list[np.ndarray]] = {}
-    for (k, motion), found in zip(moving, after):
-        for name, values in found.items():
+    for (k, motion), results in zip(moving, after):
+        for name, values in results.items():
             expected = motion.of_values(_BY_NAME[name], before[k][name], structures[k])
             collected.setdefault((motion.kind, name), []).append(_lengths(_BY_NAME[name], values - expected))
     sizes = max(len(atoms) for atoms in structures)

@@ -571,5 +571,5 @@ def _checked_indices(indices: Sequence[int] | np.ndarray, n_atoms: int) -> np.nd
 
 
 def _same_bits(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two arrays of one kind hold the same, bit for bit; np.array_equal takes five times as long."""
-    return first.shape == second.shape and first.tobytes() == second.tobytes()
+    """Whether two arrays are of one kind and the same, bit for bit; np.array_equal takes five times as long."""
+    return first.dtype == second.dtype and first.shape == second.shape and first.tobytes() == second.tobytes()

@@ -16,7 +16,7 @@ MAX_STRUCTURES = 64
 MAX_ATOMS = 20_000
 """Over all structures that are kept: some megabytes."""
 
-_Geometry = tuple[bytes, bytes, bytes, bytes]
+_Geometry = tuple[str | tuple[int, ...] | bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,10 @@ class KeptResults:
 
 
 def _geometry(atoms: Atoms) -> _Geometry:
-    return atoms.numbers.tobytes(), atoms.positions.tobytes(), atoms.cell.array.tobytes(), atoms.pbc.tobytes()
+    """Bytes of what a structure is made of, with the form of the arrays that a user may have put in its place."""
+    numbers, positions = atoms.numbers, atoms.positions
+    forms = numbers.dtype.str, positions.dtype.str, positions.shape
+    return *forms, numbers.tobytes(), positions.tobytes(), atoms.cell.array.tobytes(), atoms.pbc.tobytes()
 
 
 def _copied(values: dict[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,16 @@ def test_what_is_kept_belongs_to_its_state_and_its_positions(calc: MolCalculator
     assert energies[0] != energies[2]
 
 
+def test_equal_bytes_of_another_type_or_shape_are_other_positions(calc: MolCalculator) -> None:
+    water = molecule("H2O")
+    calc.get_potential_energy(water)
+    for other in (water.positions.view(">f8"), water.positions.ravel()):
+        odd = water.copy()
+        odd.arrays["positions"] = other
+        with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is, it is no old result
+            calc.get_property("energy", odd)
+
+
 def test_edited_results_do_not_come_back(calc: MolCalculator) -> None:
     first, second = organic(1), organic(2)
     calc.get_potential_energy(first)
