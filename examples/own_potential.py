@@ -49,7 +49,7 @@ for name, unit in {"energy": "eV", "forces": "eV/Å", "dipole": "e·Å", "esp": 
 parity = Path(result.output) / "plots" / "parity_test.png"
 
 # %%
-# Beside what it learned from. Then at constant energy, no hotter than its data: at 1200 K it let hydrogen atoms collide.
+# Beside what it learned from. Then at constant energy, no hotter than its data: at 1200 K hydrogen atoms collided.
 
 for name, calc in {"slow": slow, "own": result.calculator()}.items():
     (atoms,) = relax([molecule("H2CO")], calc, fmax=1e-3)
