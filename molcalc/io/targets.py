@@ -116,7 +116,7 @@ def check_not_input(path: Path, inputs: Iterable[Path], *, error: type[MolcalcEr
             continue
         if path.samefile(file):
             raise error(f"{path} is an input and the target at the same time: give the target another name")
-        if file.is_dir() and path.resolve().is_relative_to(file.resolve()):
+        if file.is_dir() and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(file)):
             raise error(f"{path} belongs to the input {file}: give the target another name")
 
 

@@ -209,7 +209,8 @@ def _opened(files: Files, declared: Declaration) -> list[DataFile]:
         return [AtomsList(listed, declared)]
     found: list[DataFile] = []
     chosen = chosen_files(listed)
-    for item, count in Counter((item.path.resolve(), item.rows) for item in chosen).items():
+    # Path.resolve() raises RuntimeError for a loop of links before Python 3.13.
+    for item, count in Counter((os.path.realpath(item.path), item.rows) for item in chosen).items():
         if count > 1:
             raise DatasetError(f"{item[0]} is named {count} times, and its rows would count as often: name it once")
     for rows in dict.fromkeys(item.rows for item in chosen):  # files that belong together are opened together

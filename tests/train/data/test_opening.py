@@ -184,3 +184,9 @@ def test_a_pipe_in_place_of_a_file_is_refused_without_waiting(ending: str, tmp_p
     os.mkfifo(tmp_path / f"p{ending}")
     with pytest.raises(DatasetError, match="is a pipe, socket or device"):
         open_dataset(tmp_path / f"p{ending}")
+
+
+def test_a_loop_of_links_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "loop.db").symlink_to("loop.db")
+    with pytest.raises(DatasetError, match=r"there is no file .*loop\.db"):
+        open_dataset(tmp_path / "loop.db")
