@@ -216,7 +216,7 @@ def resolve_charge(
             source = "sum of initial charges"
             # Beside a stated charge a fractional sum is a contradiction, not a charge of its own.
             stated[source] = total if stated and total % 1 else _whole(total, "charge", source, ChargeError)
-    charge = _agreed(stated, "total charges", ChargeError)
+    charge = _agreed(stated, "total charges", ChargeError, None if argument is None else "charge")
     if charge is None:
         return None
     limit = max(LARGEST_CHARGE, n_atoms)
@@ -246,7 +246,7 @@ def resolve_multiplicity(
     for name, value in _of_keys(info, UNPAIRED_KEYS, n_atoms):
         source = f"unpaired electrons of {key.format(name)} + 1"
         stated[source] = _whole(value, "number of unpaired electrons", key.format(name), SpinError) + 1
-    multiplicity = _agreed(stated, "multiplicities", SpinError)
+    multiplicity = _agreed(stated, "multiplicities", SpinError, None if argument is None else "multiplicity")
     if multiplicity is not None and not _possible(multiplicity, electrons):
         lowest = lowest_multiplicity(electrons)
         raise SpinError(
@@ -373,12 +373,16 @@ def _of_keys(info: Mapping[str, Any], keys: Iterable[str], n_atoms: int = 1) -> 
                 yield name, value
 
 
-def _agreed(stated: Mapping[str, Any], what: str, error: _Error) -> int | None:
-    """The value on which all sources agree."""
+def _agreed(stated: Mapping[str, Any], what: str, error: _Error, argument: str | None = None) -> int | None:
+    """The value on which all sources agree; the first of them may be an argument, the others are the structure's."""
     if len(set(stated.values())) > 1:
         listed = ", ".join(f"{source} = {value:g}" for source, value in stated.items())
+        cure = "give the right one alone"
+        if argument is not None:
+            left_out = f"{argument}={next(iter(stated.values())):g}"
+            cure = f"leave out {left_out}, or change or remove what the structure or its file states"
         raise error(
-            f"contradictory {what} ({listed}); the first takes precedence: remove the others",
+            f"contradictory {what} ({listed}): {cure}",
             mistake=f"contradictory {what}",
         )
     return next(iter(stated.values()), None)

@@ -240,7 +240,7 @@ def test_an_argument_takes_precedence_over_nothing_that_contradicts_it() -> None
     assert State.of({"charge": 1, "mult": 2}, charge=1, multiplicity=2, **water) == State(1, 2)
     assert State.of({}, charge=1, initial_charge=0.999, **water) == State(1, 2)
     with pytest.raises(
-        ChargeError, match=r"charge argument .*= 1, atoms\.info\[\"charge\"\] = -1\); the first takes prec"
+        ChargeError, match=r"charge argument .*= 1, atoms\.info\[\"charge\"\] = -1\): leave out charge=1, or change"
     ):
         State.of({"charge": -1}, charge=1, **water)
     with pytest.raises(ChargeError, match=r"charge argument .*= 0, sum of initial charges = 1"):

@@ -161,7 +161,8 @@ def relax_all(
     work = RelaxationWork(calculator=calculator, settings=settings, restart=restart, force=force)
     if file is None:
         return all_done(work, items, executor, observer, ended)
-    with filling(file, _description(work), systems, steps=settings.steps, restart=restart) as kept:
+    description, resolve = _description(work), work.calculator.resolve
+    with filling(file, description, systems, resolve=resolve, steps=settings.steps, restart=restart) as kept:
         outcomes: dict[int, Relaxation | MolcalcError] = {**kept.known}
 
         def end(system: int, outcome: Relaxation | MolcalcError) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from molcalc.io.locks import only_writer
 from molcalc.io.sqlite import SQLITE_ERRORS, failure_of_sqlite, recovered, refuse_programs
 from molcalc.simulate.relaxation_run import RELAXATION_PROGRAM, Relaxation, RelaxationStep
 from molcalc.simulate.result_rows import atoms_of_row, write_row
+from molcalc.simulate.trajectory import check_same
+from molcalc.state import State
 
 log = logging.getLogger(__name__)
 NUMBER = "input_number"
@@ -34,7 +36,13 @@ STREAMED = ".db"
 
 @contextmanager
 def filling(
-    path: Path, description: Mapping[str, Any], images: Sequence[Atoms], *, steps: int, restart: bool
+    path: Path,
+    description: Mapping[str, Any],
+    images: Sequence[Atoms],
+    *,
+    resolve: Callable[[Atoms], State],
+    steps: int,
+    restart: bool,
 ) -> Iterator[ResultsDatabase]:
     """Database of results that nobody else writes in the meantime; what was added is in it, however the block ends.
 
@@ -42,6 +50,7 @@ def filling(
     ----------
     description : model and settings, as plain values.
     images : all structures.
+    resolve : state that this run computes a structure in.
     steps : that a structure may take; those that stopped earlier without arriving are not known.
     restart : go on with a database that is there; otherwise it is replaced when the first results are there.
 
@@ -54,7 +63,7 @@ def filling(
     InputError
         When something else wrote it, or it is of other structures.
     ConfigError
-        When it was made with another model or other settings.
+        When it was made with another model, other settings, or other charges.
     InUseError
         When another process writes it.
     """
@@ -62,7 +71,7 @@ def filling(
         database = ResultsDatabase(path, dict(description))
         if restart and path.exists():
             remove_leftovers(path)  # of who put it there; a new one removes them itself
-            database.go_on(images, steps)
+            database.go_on(images, resolve, steps)
         try:
             yield database
         finally:
@@ -91,12 +100,12 @@ class ResultsDatabase:
         self._waiting: list[tuple[int, Relaxation]] = []
         self._committed = time.monotonic()
 
-    def go_on(self, images: Sequence[Atoms], steps: int) -> None:
+    def go_on(self, images: Sequence[Atoms], resolve: Callable[[Atoms], State], steps: int) -> None:
         """Read what is there of the structures.
 
         Parameters
         ----------
-        images, steps : as in :func:`filling`.
+        images, resolve, steps : as in :func:`filling`.
 
         Raises
         ------
@@ -106,21 +115,30 @@ class ResultsDatabase:
         from ase.db import connect
 
         refuse_programs(recovered(self._path))
+        found: dict[int, Relaxation] = {}
         try:
             with connect(self._path, use_lock_file=False) as database:
                 self._check(database.metadata.get("run", {}))
                 for row in database.select():
-                    self._go_on_from(row, images, steps)
+                    number = self._number(row, images)
+                    relaxation = _relaxation(row, number, images[number])
+                    found[number] = relaxation
+                    if relaxation.converged or relaxation.last.step >= steps:
+                        self.known[number] = relaxation
+                    else:
+                        self._unfinished[number] = row.id
         except MolcalcError:
             raise
         except Exception as error:  # readers of ASE raise anything
             raise damaged(self._path, error) from error
+        for number, relaxation in found.items():
+            self._check_state(relaxation, number, resolve(images[number]))
         self._goes_on = True
         rest = "nothing is left to compute" if len(self.known) == len(images) else "goes on with the others"
-        log.info("%s has %d of %d structures: %s", self._path, len(self.known), len(images), rest)
+        log.info("%s: %d of %d structures are finished: %s", self._path, len(self.known), len(images), rest)
 
-    def _go_on_from(self, row: Any, images: Sequence[Atoms], steps: int) -> None:
-        """Take over one row."""
+    def _number(self, row: Any, images: Sequence[Atoms]) -> int:
+        """Number of the structure of a row."""
         number = int(exact_integers(row.get(NUMBER, -1), f"{self._path} row {row.id}: {NUMBER}"))
         if not 0 <= number < len(images) or row.numbers.tolist() != images[number].numbers.tolist():
             raise InputError(
@@ -132,22 +150,23 @@ class ResultsDatabase:
                 f"{self._path} row {row.id}: structure {number} of its run is there twice (the file was edited): give "
                 "another name"
             )
-        relaxation = _relaxation(row, number, images[number])
-        if relaxation.converged or relaxation.last.step >= steps:
-            self.known[number] = relaxation
-        else:
-            self._unfinished[number] = row.id
+        return number
+
+    def _check_state(self, relaxation: Relaxation, number: int, state: State) -> None:
+        """Refuse a result of another charge; of another multiplicity, where the model uses it."""
+        before = relaxation.atoms.info
+        for key, name, now in (("charge", "charge", state.charge), ("spin", "multiplicity", state.multiplicity)):
+            if key in before and before[key] != now:
+                raise ConfigError(
+                    f"{self._path}: structure {number} was computed with {name}={before[key]}, this run has "
+                    f"{name}={now}: use the same, or give another name"
+                )
 
     def _check(self, found: Mapping[str, Any]) -> None:
         """Refuse to mix results of different runs."""
         if found.get("program") != RELAXATION_PROGRAM:
             raise InputError(f"{self._path} was not written by '{RELAXATION_PROGRAM}': it cannot be continued")
-        for name, value in self._description.items():
-            if name != "molcalc" and found.get(name) != value:
-                raise ConfigError(
-                    f"{self._path} was made with {name}={found.get(name, 'none')}, this run has {name}={value}: use "
-                    "the same model and options, or give another name"
-                )
+        check_same(found, self._description, self._path, "give another name")
 
     def add(self, number: int, relaxation: Relaxation) -> None:
         """Keep a result; it is on disk a few seconds later.

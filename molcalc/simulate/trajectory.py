@@ -145,12 +145,27 @@ def check_same_model(calculator: MolCalculator, recorded: Atoms, path: Path) -> 
     ConfigError
     """
     before: Mapping[str, Any] = recorded.calc.parameters if recorded.calc is not None else {}
-    now = calculator.todict()
+    check_same(before, calculator.todict(), path, "begin a new trajectory")
+
+
+def check_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path, otherwise: str) -> None:
+    """Refuse to continue a file of another model or other settings; one that only either of them has differs, too.
+
+    Parameters
+    ----------
+    before : model and settings that the file names.
+    now : those of this run.
+    otherwise : what to do with another model or other settings.
+
+    Raises
+    ------
+    ConfigError
+    """
     for key in sorted((before.keys() | now.keys()) - _OF_ONE_FRAME):
         if before.get(key) != now.get(key):
             raise ConfigError(
                 f"{path} was made with {key}={before.get(key, 'none')}, this run has {key}={now.get(key, 'none')}: "
-                "use the same model and options, or begin a new trajectory"
+                f"use the same model and options, or {otherwise}"
             )
 
 

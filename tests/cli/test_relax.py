@@ -83,9 +83,9 @@ def test_a_database_that_has_all_of_them_says_that_nothing_is_left(run: Any, mod
     first, second = run(*options), run(*options)
     assert (first.status, second.status) == (0, 0)
     assert "nothing is left" not in first.err
-    assert "minima.db has 1 of 1 structures: nothing is left to compute" in second.err
+    assert "minima.db: 1 of 1 structures are finished: nothing is left to compute" in second.err
     third = run("relax", water, water, *options[2:])
-    assert "minima.db has 1 of 2 structures: goes on with the others" in third.err
+    assert "minima.db: 1 of 2 structures are finished: goes on with the others" in third.err
 
 
 def test_a_restart_evaluates_only_new_structures(relax: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_only_a_trajectory_of_the_same_run_is_continued(
         "was made with --optimizer auto, this run has --optimizer FIRE": (*steps, "--optimizer", "FIRE"),
         "was made with --dispersion d3bj:pbe0, this run has --dispersion none": (*steps, "--dispersion", "none"),
         "was made with --dtype float64, this run has --dtype float32": (*steps, "--dtype", "float32"),
-        "contradictory total charges": (*steps, "--charge", "2"),
+        "leave out --charge 2, or change or remove what": (*steps, "--charge", "2"),
         "was not written by 'molcalc relax'": ("--trajectory", "other.traj", "--restart"),
         "broken.traj is not a readable trajectory": ("--trajectory", "broken.traj", "--restart"),
     }.items():

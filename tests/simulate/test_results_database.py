@@ -114,6 +114,15 @@ def test_structures_that_may_take_more_steps_go_on_in_their_rows(calculator: AIM
         assert all(row.converged and row.steps > 3 and row.max_force < 0.01 for row in database.select())
 
 
+def test_a_database_of_one_member_is_not_continued_with_the_ensemble(tmp_path: Path) -> None:
+    call: dict[str, Any] = {"steps": 1, "progress": False, "database": tmp_path / "m0.db", "restart": True}
+    two = tiny_checkpoint(n_members=2)
+    one, all_of_them = AIMNet2(two, member=0), AIMNet2(two)
+    molcalc.relax(crowd()[0], one, **call)
+    with pytest.raises(ConfigError, match=r"m0\.db was made with member=0, this run has member=none: use the same"):
+        molcalc.relax(crowd()[0], all_of_them, **call)
+
+
 def test_another_run_or_database_is_not_continued(calculator: AIMNet2, tmp_path: Path) -> None:
     path, other = tmp_path / "out.db", tmp_path / "other.db"
     call: dict[str, Any] = {"steps": 1, "progress": False, "database": path}
@@ -126,6 +135,10 @@ def test_another_run_or_database_is_not_continued(calculator: AIMNet2, tmp_path:
         molcalc.relax(image, calculator, fmax=0.02, **call)
     with pytest.raises(ConfigError, match=r"was made with dtype=float64, this run has dtype=float32"):
         molcalc.relax(image, AIMNet2(tiny_checkpoint()), **call)
+    with pytest.raises(
+        ConfigError, match=r"structure 0 was computed with charge=0, this run has charge=2: use the same"
+    ):
+        molcalc.relax(Atoms(image, info={"charge": 2}), calculator, **call)
     with pytest.raises(InputError, match=r"row 1: structure 0 of its run is H2O, and another one is given"):
         molcalc.relax(crowd()[2], calculator, **call)
     with connect(other) as database:
