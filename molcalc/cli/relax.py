@@ -45,14 +45,15 @@ _EPILOG = """\
 its energy, forces and charges also when the steps did not suffice; the exit status is 1 then. A structure that cannot
 be relaxed is listed at the end, the others are relaxed. Several structures take their steps together in one batch. A
 database (-o NAME.db) fills while they are relaxed, with the number of each in the key input_number; --restart leaves
-out those that it has, unless they may take more --steps.
+out those that it has, unless they may take more --steps. With --trajectory, --restart goes on from its last step;
+--force replaces the relaxed structures of the part before, and the trajectory stays.
 
 examples:
   molcalc relax aspirin.xyz -o relaxed.xyz
   molcalc relax conformers.xyz -o minima.xyz --csv minima.csv --unit kcal/mol
   molcalc relax big.db -o minima.db --workers 4 --restart
   molcalc relax aspirin.xyz -o relaxed.xyz --trajectory steps.traj --fmax 0.001
-  molcalc relax aspirin.xyz -o relaxed.xyz --trajectory steps.traj --fmax 0.001 --restart
+  molcalc relax aspirin.xyz -o relaxed.xyz --trajectory steps.traj --fmax 0.001 --restart --force
 """
 
 
@@ -155,7 +156,8 @@ def run(args: Arguments) -> int:
             views = [_view(start.label, relaxed, of_start[start.label]) for start, relaxed in outcomes]
             write_page(page, views, "Relaxed structures")
         show_table(args, table, document, text=f"\n{table}" if len(starts) > 1 else "")
-    status = [_summary(relaxed, settings.fmax, output, prints_text(args)) for _, relaxed in outcomes]
+    go_on = _how_to_go_on(output if grows else None, trajectories)
+    status = [_summary(relaxed, settings.fmax, output, go_on, prints_text(args)) for _, relaxed in outcomes]
     return failures.report(len(outcomes)) or max(status)
 
 
@@ -249,7 +251,20 @@ class _StepTable:
         return Interrupted(stop.signal_number, f"stopped after {step}{where}")
 
 
-def _summary(relaxed: Relaxation, fmax: float, output: Path, shown: bool) -> int:
+def _how_to_go_on(database: Path | None, trajectories: Sequence[Path | None]) -> str:
+    """Advice for relaxations that did not converge."""
+    from molcalc.simulate.trajectory import BINARY, trajectory_format
+
+    if trajectories[0] is not None and trajectory_format(trajectories[0]) == BINARY:
+        if database is not None:
+            return "more --steps with --restart go on from here"
+        return "more --steps with --restart --force go on from here; the trajectory stays"
+    if database is not None:
+        return "more --steps with --restart relax it again, and leave out those that are finished"
+    return "give more --steps; with --trajectory NAME.traj a later call can go on"
+
+
+def _summary(relaxed: Relaxation, fmax: float, output: Path, go_on: str, shown: bool) -> int:
     """Print how it ended; the exit status."""
     from molcalc.cli.terminal import note
 
@@ -258,9 +273,7 @@ def _summary(relaxed: Relaxation, fmax: float, output: Path, shown: bool) -> int
         if shown:
             print(f"converged after {last.step} steps: {last.energy:.6f} eV, written to {output}")
         return 0
-    reason = "more --steps, with --trajectory and --restart, go on from here"
-    if relaxed.stuck:
-        reason = "the line search found no lower energy (rounding: try --dtype float64)"
+    reason = "the line search found no lower energy (rounding: try --dtype float64)" if relaxed.stuck else go_on
     if shown:
         print(f"the last structure is in {output}")
     note(f"not converged after {last.step} steps: fmax {last.fmax:.4f} > {fmax:g} eV/Å; {reason}")

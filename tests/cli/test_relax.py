@@ -88,6 +88,19 @@ def test_a_database_that_has_all_of_them_says_that_nothing_is_left(run: Any, mod
     assert "minima.db: 1 of 2 structures are finished: goes on with the others" in third.err
 
 
+def test_following_the_advice_of_a_relaxation_that_did_not_converge_goes_on(relax: Any) -> None:
+    assert "; give more --steps; with --trajectory NAME.traj a later" in relax("-o", "a.xyz", "--steps", "1").err
+    assert "; more --steps with --restart relax it again" in relax("-o", "a.db", "--steps", "1").err
+    options = ("-o", "one.xyz", "--trajectory", "one.traj")
+    first = relax(*options, "--steps", "1")
+    assert "; more --steps with --restart --force go on from here; the trajectory stays" in first.err
+    begun = read("one.traj", ":")
+    assert relax(*options, "--steps", "50", "--restart", "--force").status == 0
+    assert [atoms.positions.tolist() for atoms in read("one.traj", ":")[:2]] == [x.positions.tolist() for x in begun]
+    again = relax("-o", "a.db", "--steps", "50", "--restart")
+    assert (again.status, "a.db: 0 of 1 structures are finished: goes on" in again.err) == (0, True)
+
+
 def test_a_restart_evaluates_only_new_structures(relax: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     relax("-o", "a.xyz", "--trajectory", "steps.traj", "--steps", "5", "--fmax", "1e-6")
     evaluations: list[int] = []
