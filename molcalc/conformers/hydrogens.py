@@ -54,7 +54,10 @@ def _laid_on(whole: Molecule, heavy: Molecule, positions: np.ndarray) -> list[in
     maps = mappings(skeleton, target)
     first = next(maps, None)
     if first is None:
-        raise InputError(f"smiles {whole.smiles} is not the molecule of {heavy.label}: its heavy atoms or bonds differ")
+        raise InputError(
+            f"smiles {whole.smiles}, {whole.formula}, is not the molecule of {heavy.label}, {heavy.formula} without "
+            "hydrogen atoms: its heavy atoms or bonds differ"
+        )
     return next((each for each in islice(_chain(first, maps), MOST_MAPS) if _keeps(whole, each, positions)), first)
 
 

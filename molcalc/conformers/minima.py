@@ -122,7 +122,7 @@ class MinimaOfMolecule:
             first = min(self._dropped, key=lambda each: each.start)
             raise InputError(
                 f"{self.molecule.label}: none of {len(self.starts)} structures is a conformer; structure "
-                f"{first.start}: {first.reason}: {first.detail}"
+                f"{first.start}: {first.reason}: {first.detail}{self.molecule.cure_without_hydrogen}"
             )
         for each in minima:
             for start in each.starts[1:]:

@@ -61,6 +61,13 @@ class Molecule:
         """Sum formula, by Hill."""
         return str(Atoms(self.numbers).get_chemical_formula("hill"))
 
+    @property
+    def cure_without_hydrogen(self) -> str:
+        """Cure that errors about bonds add where there are no hydrogen atoms, as in generators of heavy atoms."""
+        if (self.numbers == 1).any():
+            return ""
+        return "; it has no hydrogen atoms: if they were left out, 'molcalc sample' adds them with --smiles"
+
     def structure(self, positions: np.ndarray) -> Atoms:
         """Structure at some positions, (n_atoms, 3) Å, which states its charge and multiplicity."""
         info = {"charge": self.charge, "multiplicity": self.multiplicity}

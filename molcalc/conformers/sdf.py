@@ -126,7 +126,7 @@ def with_bond_orders(ensemble: Ensemble) -> Ensemble:
     except (ValueError, RuntimeError) as error:
         raise InputError(
             f"{molecule.label}: no bond orders of {molecule.formula} with charge {molecule.charge} fit, which an SDF "
-            "needs: write .xyz or .db"
+            f"needs: write .xyz or .db{molecule.cure_without_hydrogen}"
         ) from error
     return replace(ensemble, molecule=replace(molecule, template=mol.GetMol()))
 

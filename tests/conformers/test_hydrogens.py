@@ -33,7 +33,14 @@ def test_hydrogen_atoms_come_where_bonds_leave_room_and_the_hand_stays() -> None
 
 
 @pytest.mark.parametrize(
-    ("smiles", "message"), [("CCO", "its heavy atoms or bonds differ"), ("CC(", "cannot be read as SMILES")]
+    ("smiles", "message"),
+    [
+        (
+            "CCO",
+            "smiles CCO, C2H6O, is not the molecule of heavy atoms, C6N2O2 without hydrogen atoms: its heavy atoms",
+        ),
+        ("CC(", "cannot be read as SMILES"),
+    ],
 )
 def test_smiles_of_something_else_are_refused(smiles: str, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -142,6 +142,10 @@ def test_settings_out_of_range_are_refused_by_name(small: AIMNet2, settings: dic
 def test_structures_that_do_not_converge_are_no_conformers(small: AIMNet2) -> None:
     with pytest.raises(InputError, match=r"none of 2 structures is a conformer; structure 0: not converged: .* eV/Å"):
         rank_conformers("CO", small, n_structures=2, steps=1, progress=False)
+    with pytest.raises(
+        InputError, match=r"not converged: .* after 0 steps; it has no hydrogen atoms: .*adds them with --smiles"
+    ):
+        rank_conformers(molecule("CO2"), small, steps=0, progress=False)
 
 
 def test_conformers_beyond_the_window_are_dropped_with_their_duplicates(

@@ -104,8 +104,11 @@ def test_bond_orders_of_structures_follow_from_bonds_and_charge() -> None:
     assert Chem.MolToSmiles(Chem.RemoveHs(found.molecule.template)) == "CC(=O)[O-]"
     assert with_bond_orders(found) is found
     acetate.info["charge"] = 3
-    with pytest.raises(InputError, match=r"it: no bond orders of C2H3O2 with charge 3 fit.*write .xyz or .db"):
+    with pytest.raises(InputError, match=r"it: no bond orders of C2H3O2 with charge 3 fit.*write .xyz or .db$"):
         with_bond_orders(Ensemble(molecule=molecule_of(acetate, "it"), structures=[acetate]))
+    heavy = acetate[acetate.numbers > 1]
+    with pytest.raises(InputError, match=r"write .xyz or .db; it has no hydrogen atoms: .*adds them with --smiles"):
+        with_bond_orders(Ensemble(molecule=molecule_of(heavy, "it"), structures=[heavy]))
 
 
 def test_without_rdkit_records_are_structures_and_no_sdf_is_written(
