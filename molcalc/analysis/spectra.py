@@ -12,8 +12,10 @@ from scipy.signal import welch
 
 from molcalc.calculators.base import MolCalculator
 from molcalc.calculators.normal_modes import NormalModes
+from molcalc.calculators.thermochemistry import PRESSURE, TEMPERATURES, check_conditions
 from molcalc.calculators.vibrations import KM_PER_MOL
-from molcalc.errors import ConfigError, InputError, checked_positive
+from molcalc.errors import ConfigError, InputError, checked_positive, is_number, short
+from molcalc.state import single
 
 FWHM = 10.0
 """cm⁻¹, full width at half maximum of a line."""
@@ -30,6 +32,14 @@ PADDING = 4
 """Times the length of a window that it is continued by zeros, so that points lie closer than the resolution."""
 SAME_STEP = 1e-3
 """Share of the time between frames by which it may differ."""
+BETWEEN_FRAMES = (1e-4, 1e4)
+"""fs from one frame to the next: from the smallest step of dynamics to one whose spectrum ends at 2 cm⁻¹."""
+LATEST = 1e15
+"""fs, a second: no run is as long, and doubles tell times below from each other."""
+_OTHER_TIMES = (
+    'give frames of one run in their order, or drop info["time_fs"] and give a time such as timestep=0.5 (fs)'
+)
+_OTHER_TEMPERATURE = "give the temperature of the run, such as temperature=300 (K)"
 _HANN_WIDTH = 1.44
 """Full width at half maximum of the power of a Hann window, in steps of its Fourier transform."""
 _PER_CM = 1e-15 * units._c * 100.0
@@ -114,15 +124,19 @@ def spectrum_of(modes: NormalModes, fwhm: float = FWHM, shape: str = "lorentzian
     return broadened(lines, fwhm, shape, f"{modes.formula}, harmonic")
 
 
-def check_width(fwhm: float) -> None:
+def check_width(fwhm: float, name: str = "fwhm") -> None:
     """Refuse a width of lines in cm⁻¹ beyond :data:`WIDTHS`.
+
+    Parameters
+    ----------
+    name : of the argument, for messages.
 
     Raises
     ------
     ConfigError
     """
     if not WIDTHS[0] <= fwhm <= WIDTHS[1]:
-        raise ConfigError(f"fwhm={fwhm!r} is no width of a line; {WIDTHS[0]:g} to {WIDTHS[1]:g} cm⁻¹ can be drawn")
+        raise ConfigError(f"{name}={fwhm!r} is no width of a line; {WIDTHS[0]:g} to {WIDTHS[1]:g} cm⁻¹ can be drawn")
 
 
 def broadened(lines: Float64[np.ndarray, "n_lines 2"], fwhm: float, shape: str, title: str = "") -> Spectrum:
@@ -178,25 +192,32 @@ def dipole_spectrum(
     Raises
     ------
     ConfigError
-        For a time, temperature or resolution that is not positive.
+        For a time, temperature or resolution out of any sense.
     InputError
-        For a trajectory that is too short for the resolution, or dipoles that are not finite.
+        For a trajectory that is too short or too coarse for the resolution, or dipoles that are not finite.
 
     References
     ----------
     R. Ramírez, T. López-Ciudad, P. Kumar P, D. Marx, J. Chem. Phys. 121, 3973 (2004), doi:10.1063/1.1774986.
     """
-    for name, value in (("timestep", timestep), ("temperature", temperature), ("resolution", resolution)):
-        checked_positive(name, value)
+    _check_run(timestep, temperature)
+    check_width(checked_positive("resolution", resolution), "resolution")
     dipoles = np.asarray(dipoles, dtype=np.float64)
     if dipoles.ndim != 2 or dipoles.shape[1] != 3 or not np.isfinite(dipoles).all():
         raise InputError(f"dipoles of shape {dipoles.shape}: (n_frames, 3) finite numbers are needed, in e·Å")
+    highest = 0.5 / (_PER_CM * timestep)
     length = int(np.ceil(_HANN_WIDTH / (resolution * _PER_CM * timestep)))
     if len(dipoles) < length:
         finest = _HANN_WIDTH / (len(dipoles) * _PER_CM * timestep)
+        coarser = f", or take a resolution of {np.ceil(finest):.0f} cm⁻¹ (molcalc vib: --fwhm)"
         raise InputError(
             f"{len(dipoles)} frames of {timestep:g} fs tell bands {finest:.0f} cm⁻¹ apart; for {resolution:g} cm⁻¹ "
-            f"{length} frames are needed"
+            f"{length} frames are needed{coarser if np.ceil(finest) <= min(highest, WIDTHS[1]) else ''}"
+        )
+    if resolution > highest:
+        raise InputError(
+            f"frames {timestep:g} fs apart tell wavenumbers up to {highest:.3g} cm⁻¹, less than a band of "
+            f"{resolution:g} cm⁻¹ is wide: write frames more often, or take a smaller resolution (molcalc vib: --fwhm)"
         )
     frequency, power = welch(
         dipoles, fs=1.0 / timestep, nperseg=length, nfft=PADDING * length, detrend="constant", axis=0
@@ -230,20 +251,23 @@ def md_infrared_spectrum(
     Raises
     ------
     InputError
-        When frames differ in their atoms or their distances in time, have no dipole or no momenta, or are too few.
+        When frames differ in their atoms or their distances in time, have no dipole or no momenta, or are too few; or
+        have times, momenta or masses without sense.
     ConfigError
-        For a time, temperature or resolution that is not positive.
+        For a time, temperature or resolution out of any sense.
     """
     if not len(frames):
         raise InputError("a trajectory without frames has no spectrum")
     for k, atoms in enumerate(frames):
         if not np.array_equal(atoms.numbers, frames[0].numbers):
             raise InputError(f"frame {k} has other atoms than frame 0: a spectrum is of one molecule")
+    _check_run(timestep, temperature)
     timestep = _timestep(frames, timestep)
     if temperature is None:
-        temperature = float(np.mean([_temperature(atoms) for atoms in frames]))
-        if temperature <= 0:
-            raise InputError("the frames have no momenta: give the temperature of the run, such as temperature=300 (K)")
+        temperature = float(np.mean([_temperature(atoms, k) for k, atoms in enumerate(frames)]))
+        if temperature < TEMPERATURES[0]:
+            have = f"momenta of {temperature:g} K only" if temperature else "no momenta"
+            raise InputError(f"the frames have {have}: {_OTHER_TEMPERATURE}")
     if calc is not None:
         _check_charges(frames, calc)
         dipoles = [one["dipole"] for one in calc.evaluate(list(frames), ["dipole"])]
@@ -257,9 +281,32 @@ def md_infrared_spectrum(
     return dipole_spectrum(np.array(dipoles), timestep, temperature, resolution)
 
 
+def _check_run(timestep: float | None, temperature: float | None) -> None:
+    """Refuse a time between frames or a temperature of a run that no run has; None is not given."""
+    if timestep is not None and not BETWEEN_FRAMES[0] <= checked_positive("timestep", timestep) <= BETWEEN_FRAMES[1]:
+        low, high = BETWEEN_FRAMES
+        raise ConfigError(f"timestep={timestep:g} fs is out of any sense; frames are {low:g} to {high:g} fs apart")
+    if temperature is not None:
+        check_conditions(checked_positive("temperature", temperature), PRESSURE)
+
+
+def _times(frames: Sequence[Atoms]) -> list[float]:
+    """fs of the frames that say it."""
+    times = []
+    for k, atoms in enumerate(frames):
+        if "time_fs" not in atoms.info:
+            continue
+        value = single(atoms.info["time_fs"])
+        if not is_number(value) or not abs(value) <= LATEST:
+            shown = short(value.item() if isinstance(value, np.generic) else value)
+            raise InputError(f'frame {k}: info["time_fs"]={shown} is no time of a run in fs: {_OTHER_TIMES}')
+        times.append(float(value))
+    return times
+
+
 def _timestep(frames: Sequence[Atoms], given: float | None) -> float:
     """fs between frames, which must be what their times say, if they have any."""
-    times = [atoms.info["time_fs"] for atoms in frames if "time_fs" in atoms.info]
+    times = _times(frames)
     if not times and given is not None:
         return given
     if not times:
@@ -272,14 +319,24 @@ def _timestep(frames: Sequence[Atoms], given: float | None) -> float:
     if len(times) == 1:
         raise InputError("one frame has no spectrum")
     steps = np.diff(times)
+    back = np.flatnonzero(steps <= 0)
+    if len(back):
+        k = back[0] + 1
+        raise InputError(f"frame {k} is at {times[k]:g} fs, frame {k - 1} at {times[k - 1]:g} fs: {_OTHER_TIMES}")
     step = float(np.median(steps))
-    odd = np.flatnonzero(np.abs(steps - step) > SAME_STEP * abs(step))
+    odd = np.flatnonzero(np.abs(steps - step) > SAME_STEP * step)
     if len(odd):
         raise InputError(
             f"frame {odd[0] + 1} comes {steps[odd[0]]:g} fs after the one before, others {step:g} fs: frames are "
-            "missing, doubled, or of several runs"
+            "missing, or of several runs"
         )
-    if given is not None and abs(given - step) > SAME_STEP * abs(step):
+    low, high = BETWEEN_FRAMES
+    if not low <= step <= high:
+        raise InputError(
+            f"frame 1 comes {step:g} fs after the one before, which is out of any sense ({low:g} to {high:g} fs): "
+            f"{_OTHER_TIMES}"
+        )
+    if given is not None and abs(given - step) > SAME_STEP * step:
         raise ConfigError(f"timestep={given!r}: the frames are {step:g} fs apart; leave it out")
     return step
 
@@ -293,9 +350,22 @@ def _check_charges(frames: Sequence[Atoms], calc: MolCalculator) -> None:
             raise InputError(f"frame {k} has charge {charge:+d}, frame 0 {first:+d}: a spectrum is of one molecule")
 
 
-def _temperature(atoms: Atoms) -> float:
-    """K, of the vibrations and what else moves; the momentum of the whole molecule does not count."""
-    masses = atoms.get_masses()
-    momenta = atoms.get_momenta() - masses[:, None] * atoms.get_momenta().sum(axis=0) / masses.sum()
+def _temperature(atoms: Atoms, k: int) -> float:
+    """K of frame k: of the vibrations and what else moves; the momentum of the whole molecule does not count."""
+    masses, momenta = atoms.get_masses(), atoms.get_momenta()
+    for name, values, least in (("mass", masses, 0.0), ("momentum", momenta, -np.inf)):
+        if values.dtype.kind not in "iuf":
+            raise InputError(f"frame {k}: {name} {short(values.tolist()[0])} is no number: {_OTHER_TEMPERATURE}")
+        wrong = ~(np.isfinite(values) & (values > least))
+        if wrong.any():
+            atom, value = np.argwhere(wrong)[0][0], values[wrong][0]
+            raise InputError(f"frame {k}: atom {atom} has {name} {value:g}: {_OTHER_TEMPERATURE}")
     freedoms = 3 * len(atoms) - 3
-    return float((momenta**2 / masses[:, None]).sum() / (units.kB * freedoms)) if freedoms else 0.0
+    if freedoms <= 0:
+        return 0.0
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers that the next lines refuse
+        moving = momenta - masses[:, None] * momenta.sum(axis=0) / masses.sum()
+        temperature = float((moving**2 / masses[:, None]).sum() / (units.kB * freedoms))
+    if not temperature <= TEMPERATURES[1]:
+        raise InputError(f"frame {k}: its momenta are those of {temperature:g} K: {_OTHER_TEMPERATURE}")
+    return temperature

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +22,7 @@ _COLUMNS = (
     Column("wavenumber", unit="cm⁻¹", form=".1f"),
     Column("absorption", unit="km/mol per cm⁻¹", form=".4f"),
 )
-_OF_STRUCTURES = ("relax", "anharmonic", "modes", "beside", "masses", "html")
+_OF_STRUCTURES = ("relax", "anharmonic", "modes", "beside", "masses", "html", "pressure", "symmetry")
 """Options that are about vibrations around one structure."""
 
 
@@ -36,7 +38,7 @@ def report_dynamics(args: Arguments) -> int:
     ConfigError
         For options that need a structure at rest.
     InputError
-        For frames that are no trajectory of one molecule.
+        For frames that are no trajectory of one molecule, or a file that is named twice.
     """
     from molcalc.analysis.pictures import draw_spectrum
     from molcalc.analysis.spectra import md_infrared_spectrum
@@ -48,8 +50,10 @@ def report_dynamics(args: Arguments) -> int:
     for name in _OF_STRUCTURES:
         if vars(args)[name]:
             raise ConfigError(f"--dynamics makes spectra of trajectories: leave out --{name}")
+    _refuse_repeated(args.files)
     failures = Failures(args.words, args.debug)
-    runs = [list(frames) for _, frames in groupby(read_all(args.files, failures), key=lambda frame: frame.source)]
+    read = [read_all([name], failures) for name in args.files]  # of a pattern the frames of several files
+    runs = [list(run) for frames in read for _, run in groupby(frames, key=lambda frame: frame.source)]
     if not runs:
         return failures.report(0)
     stems = stems_of([run[0] for run in runs], args.output)
@@ -78,6 +82,19 @@ def report_dynamics(args: Arguments) -> int:
     document = {"units": table.units(), "peaks": table.records()}
     show_table(args, table, document, text="")
     return failures.report(len(runs))
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    """Refuse a file that is named twice, under whatever name and index: frames of one run are one argument."""
+    from molcalc.cli.input_structures import sources_of
+    from molcalc.errors import InputError
+
+    seen: set[str] = set()
+    for name in sources_of(names):
+        file = os.path.realpath(name)
+        if file in seen:
+            raise InputError(f"{name} is named twice; with --dynamics a file is one trajectory: name it once")
+        seen.add(file)
 
 
 def peaks(spectrum: Spectrum) -> list[list[float]]:

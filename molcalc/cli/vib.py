@@ -78,7 +78,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="thermochemistry of the ideal gas at this temperature; with --dynamics that of the run (default: of the "
         "momenta)",
     )
-    parser.add_argument("--pressure", type=positive, default=101325.0, metavar="PA", help="of it (default 101325)")
+    parser.add_argument("--pressure", type=positive, metavar="PA", help="of it (default 101325)")
     parser.add_argument("--symmetry", type=number(int, 1), metavar="N", help="rotations into itself (default: found)")
     parser.add_argument(
         "--masses", action="append", default=[], type=_mass, metavar="WHO=U",
@@ -124,7 +124,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: Arguments) -> int:
     """Vibrations of every structure."""
     from molcalc.analysis.spectra import check_width
-    from molcalc.calculators.thermochemistry import TEMPERATURE, check_conditions
+    from molcalc.calculators.thermochemistry import PRESSURE, TEMPERATURE, check_conditions
     from molcalc.errors import ConfigError
     from molcalc.train.report.figures import style
 
@@ -138,7 +138,7 @@ def run(args: Arguments) -> int:
         return report_dynamics(args)
     if args.timestep is not None:
         raise ConfigError(f"--timestep {args.timestep:g} is of trajectories: add --dynamics")
-    check_conditions(args.temperature or TEMPERATURE, args.pressure)
+    check_conditions(args.temperature or TEMPERATURE, args.pressure or PRESSURE)
     endings = {"plot": "-ir.png", "spectrum": "-ir.csv"} if args.plot else {}
     if args.plot and args.anharmonic:
         endings["anharmonic"] = "-anharmonic-ir.csv"
@@ -338,14 +338,14 @@ class VibrationReport:
     def _add_thermochemistry(
         self, frame: InputStructure, modes: NormalModes, found: dict[str, Any], calculator: MolCalculator, atoms: Atoms
     ) -> None:
-        from molcalc.calculators.thermochemistry import thermochemistry
+        from molcalc.calculators.thermochemistry import PRESSURE, thermochemistry
 
         args = self._args
         result = thermochemistry(
             modes,
             found["energy"],
             args.temperature,
-            args.pressure,
+            args.pressure or PRESSURE,
             calculator.resolve(atoms).multiplicity,
             args.symmetry,
         )

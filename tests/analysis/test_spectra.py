@@ -81,7 +81,7 @@ def test_a_trajectory_has_a_band_where_it_oscillates() -> None:
 
 def test_trajectories_that_give_no_spectrum_are_refused() -> None:
     frames = trajectory(100, 0.3)
-    with pytest.raises(InputError, match="frames of 1 fs tell bands"):
+    with pytest.raises(InputError, match=r"frames of 1 fs tell bands .* take a resolution of 481 cm⁻¹ \(.*--fwhm"):
         md_infrared_spectrum(frames, timestep=1.0, resolution=5.0)
     with pytest.raises(ConfigError, match="timestep"):
         md_infrared_spectrum(frames, timestep=0.0)
@@ -117,6 +117,80 @@ def test_the_time_between_frames_is_what_they_say() -> None:
     del frames[3].info["time_fs"]
     with pytest.raises(InputError, match="1 of 2500 frames have no time"):
         md_infrared_spectrum(frames)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("soon", "frame 3: info.*='soon' is no time"),
+        ("3.0", "frame 3: .*'3.0' is no time"),
+        (True, "frame 3: .*True is no time"),
+        (None, "frame 3: .*None is no time"),
+        ([1.0, 2.0], r"frame 3: .*\[1.0, 2.0\] is no time"),
+        (np.array([1.0, 2.0]), "frame 3: .*array.* is no time"),
+        (3 + 0j, r"frame 3: .*\(3\+0j\) is no time"),
+        (np.float32("nan"), "frame 3: .*=nan is no time"),
+        (np.inf, "frame 3: .*inf is no time"),
+        (-1e308, r"frame 3: .*-1e\+308 is no time"),
+        (10**400, "frame 3: .* is no time"),
+        (2.0, "frame 3 is at 2 fs, frame 2 at 2 fs"),
+        (1.0, "frame 3 is at 1 fs, frame 2 at 2 fs"),
+    ],
+    ids=range(13),
+)
+def test_times_that_are_none_name_their_frame(value: object, message: str) -> None:
+    frames = trajectory(5, 0.3)
+    for k, atoms in enumerate(frames):
+        atoms.info["time_fs"] = np.array([k])
+    frames[3].info["time_fs"] = value
+    with pytest.raises(InputError, match=f"{message}.*drop info.* and give") as caught:
+        md_infrared_spectrum(frames, resolution=9000.0)
+    assert not isinstance(caught.value, ConfigError)
+
+
+@pytest.mark.parametrize("apart", [1e-300, 1e9])
+def test_times_out_of_any_sense_are_refused(apart: float) -> None:
+    frames = trajectory(5, 0.3)
+    for k, atoms in enumerate(frames):
+        atoms.info["time_fs"] = k * apart
+    with pytest.raises(InputError, match="frame 1 comes .* fs after .* out of any sense") as caught:
+        md_infrared_spectrum(frames, resolution=9000.0)
+    assert not isinstance(caught.value, ConfigError)
+    frames = trajectory(5, 0.3)
+    with pytest.raises(ConfigError, match="timestep=.* is out of any sense"):
+        md_infrared_spectrum(frames, timestep=apart)
+    with pytest.raises(ConfigError, match="temperature=.* is out of any sense"):
+        md_infrared_spectrum(frames, timestep=1.0, temperature=apart)
+    with pytest.raises(ConfigError, match="resolution=.* is no width"):
+        md_infrared_spectrum(frames, timestep=1.0, resolution=apart)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("momenta", np.nan, "frame 2: atom 0 has momentum nan"),
+        ("momenta", -np.inf, "frame 2: atom 0 has momentum -inf"),
+        ("momenta", 1e300, "frame 2: its momenta are those of inf K"),
+        ("momenta", "fast", "frame 2: momentum .*'fast'.* is no number"),
+        ("masses", 0.0, "frame 2: atom 0 has mass 0"),
+        ("masses", np.nan, "frame 2: atom 0 has mass nan"),
+        ("masses", 1e-320, "frame 2: its momenta are those of inf K"),
+    ],
+)
+def test_momenta_and_masses_that_are_none_name_their_frame(name: str, value: float | str, message: str) -> None:
+    frames = trajectory(5, 0.3)
+    if name == "masses":
+        frames[2].set_masses([12.0, 16.0])
+    changed = frames[2].arrays[name].astype(object if isinstance(value, str) else float)
+    changed.flat[0] = value
+    frames[2].arrays[name] = changed.astype(type(value)) if isinstance(value, str) else changed
+    with pytest.raises(InputError, match=f"{message}.*: give the temperature of the run"):
+        md_infrared_spectrum(frames, timestep=1.0, resolution=9000.0)
+
+
+def test_frames_too_far_apart_for_a_band_are_refused() -> None:
+    with pytest.raises(InputError, match=r"up to 1.67 cm⁻¹, less than a band of 10 cm⁻¹"):
+        md_infrared_spectrum(trajectory(5, 0.3), timestep=1e4)
 
 
 def test_equal_spectra_are_alike_and_distant_ones_are_not() -> None:

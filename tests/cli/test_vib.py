@@ -180,7 +180,9 @@ def test_spectra_of_trajectories_have_their_bands(run: Any, models: Path, tmp_pa
 
 def test_what_is_no_trajectory_has_no_spectrum(run: Any, models: Path, tmp_path: Path) -> None:
     frames = moving_water(tmp_path / "nve.traj", 20)
-    assert "leave out --relax" in run("vib", "nve.traj", "--dynamics", "--relax", "--model", models / "single").err
+    for option in (["--relax"], ["--pressure", 101325], ["--symmetry", 2]):
+        result = run("vib", "nve.traj", "--dynamics", *option, "--model", models / "single")
+        assert f"leave out {option[0]}" in result.err
     assert "frames of 1 fs tell bands" in run("vib", "nve.traj", "--dynamics", "--model", models / "single").err
     for atoms in frames:
         del atoms.info["time_fs"]
@@ -191,6 +193,20 @@ def test_what_is_no_trajectory_has_no_spectrum(run: Any, models: Path, tmp_path:
     assert "such as --temperature 300 (K)" in run(*dynamics, "--timestep", 1.0).err
     assert "dynamics, 250 K" in run(*dynamics, "--timestep", 1.0, "--temperature", 250).out
     assert "add --dynamics" in run("vib", "other.traj", "--timestep", 1.0, "--model", models / "single").err
+
+
+def test_every_argument_is_a_trajectory_of_its_own(run: Any, models: Path, tmp_path: Path) -> None:
+    moving_water(tmp_path / "a.traj", 40)
+    (tmp_path / "b.traj").symlink_to("a.traj")
+    moving_water(tmp_path / "c.traj", 30)
+    dynamics = ("--dynamics", "--fwhm", 3000, "--model", models / "single")
+    for names in (["a.traj", "a.traj"], ["a.traj@:20", "a.traj@20:"], ["a.traj", "b.traj@:20"], ["?.traj"]):
+        result = run("vib", *names, *dynamics)
+        assert (result.status, result.out) == (2, "")
+        assert "a file is one trajectory: name it once" in result.err
+    result = run("vib", "c.traj@:25", "a.traj@10:", *dynamics)
+    assert "c.traj: H2O, 25 frames" in result.out
+    assert "a.traj: H2O, 30 frames" in result.out
 
 
 def test_parts_that_do_not_feel_each_other_are_no_saddle_point(run: Any, models: Path, tmp_path: Path) -> None:
