@@ -85,7 +85,7 @@ class Database(RowFile):
     def _connect(self) -> Any:
         try:
             return (read_lmdb if self.path.suffix.lower() == LMDB else _connected)(self.content)
-        except MissingPackageError:
+        except (MissingPackageError, DatasetError):
             raise
         except Exception as error:
             raise damaged(self.path, error) from error

@@ -6,15 +6,21 @@ import contextlib
 import errno
 import functools
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from molcalc.errors import reason_of
+from molcalc.errors import DatasetError, reason_of
+from molcalc.io.budget import budget_of, expansion_message
 from molcalc.io.lmdb_file import check_sound, lmdb_packages
 
 _ADDRESSES = 1 << 41
 """Bytes that a file may grow to; LMDB maps them when it begins to write."""
+_PIECE = 1 << 20
+"""Bytes of an entry that are unpacked at once, to be counted."""
+_MOST_PACKED = 1032
+"""Bytes that zlib can make of one, at most."""
 
 
 def read_lmdb(path: Path) -> Any:
@@ -28,13 +34,17 @@ def read_lmdb(path: Path) -> Any:
     ------
     ValueError, OSError
         When it is damaged, or no LMDB file.
+    DatasetError
+        When an entry unpacks to more than the budget of the file.
     MissingPackageError
         Without the packages ase-db-backends and lmdb.
     """
     check_sound(path)
     made = _database_class()
     with errors_of_the_system():
-        return made(path.absolute(), use_lock_file=False, readonly=True)
+        database = made(path.absolute(), use_lock_file=False, readonly=True)
+        _check_entries(database, path)
+    return database
 
 
 def new_lmdb(path: Path) -> Any:
@@ -54,6 +64,28 @@ def new_lmdb(path: Path) -> Any:
     made = _database_class()
     with errors_of_the_system():
         return made(path.absolute(), use_lock_file=False)
+
+
+def _check_entries(database: Any, path: Path) -> None:
+    """Refuse a file of which an entry, which ASE unpacks at once, is larger than the budget of all of it."""
+    size = path.stat().st_size
+    budget = budget_of(size)
+    with database.env.begin(buffers=True) as reading:
+        for key, value in reading.cursor():
+            if len(value) * _MOST_PACKED > budget and (unpacked := _unpacked(value, budget)) > budget:
+                raise DatasetError(expansion_message(f"{path}, entry {bytes(key)[:20]!r},", unpacked, size))
+
+
+def _unpacked(value: Any, most: int) -> int:
+    """Bytes that an entry unpacks to, counted to a little more than ``most``."""
+    unpacking, total, rest = zlib.decompressobj(), 0, bytes(value)
+    while rest and total <= most:
+        try:
+            total += len(unpacking.decompress(rest, _PIECE))
+        except zlib.error:  # not packed; whoever reads it says so
+            return total
+        rest = unpacking.unconsumed_tail
+    return total
 
 
 @contextlib.contextmanager
