@@ -36,6 +36,14 @@ def test_an_equivariant_model_follows_every_motion() -> None:
         assert names <= {error.name for error in found.errors if error.motion == motion}
 
 
+def test_motion_is_told_and_not_the_rounding_of_batches_of_other_sizes() -> None:
+    calculator = AIMNet2("wb97m-d3", member=0)
+    found = equivariance_errors(molecule("C6H6"), calculator, motions=3, kinds=("translation",))
+    assert found.dtype == "float32"
+    assert found.of("translation", "energy").largest < 1e-9
+    assert found.of("translation", "forces").largest < 1e-9
+
+
 def test_the_sibling_does_not_turn_and_says_so(plain: NonEquivariantDCM) -> None:
     found = equivariance_errors(organic(), plain, motions=3)
     assert found.kept
